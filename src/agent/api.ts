@@ -1,0 +1,146 @@
+/**
+ * The local interface between the command line and the agent: one JSON line asks, lines of JSON answer.
+ *
+ * An answer is any number of `{"progress": text}` and then one `{"result": …}` or `{"error": {message}}`.
+ * Reading is open to whoever may open ctl.sock; operations in `writing` are root's, judged by SO_PEERCRED.
+ */
+
+/** Request is one operation with its arguments. */
+export type Request =
+  | { readonly op: "status" }
+  | { readonly op: "peers"; readonly name?: string }
+  | { readonly op: "plan" }
+  | { readonly op: "node-list" }
+  | { readonly op: "token-list" }
+  | {
+      readonly op: "init";
+      readonly endpoints: readonly string[];
+      readonly exposedPorts: readonly string[];
+      readonly services?: readonly string[];
+      readonly name?: string;
+      readonly overlay4?: string;
+      readonly overlay6?: string;
+      readonly pods4?: string;
+      readonly pods6?: string;
+      readonly nodeBits?: number;
+      readonly listenPort?: number;
+      readonly mtuBytes?: number;
+    }
+  | {
+      readonly op: "join";
+      readonly token: string;
+      readonly endpoints: readonly string[];
+      readonly name?: string;
+      readonly site?: string;
+    }
+  | { readonly op: "leave"; readonly force: boolean }
+  | { readonly op: "node-remove"; readonly name: string }
+  | { readonly op: "token-create"; readonly uses: number; readonly expiresMs: number; readonly node?: string }
+  | { readonly op: "token-revoke"; readonly id: string };
+
+/** Operation is the name of a request. */
+export type Operation = Request["op"];
+
+/** writing lists the operations that change something; only root may ask for them. */
+export const writing: ReadonlySet<Operation> = new Set([
+  "init",
+  "join",
+  "leave",
+  "node-remove",
+  "token-create",
+  "token-list",
+  "token-revoke",
+]);
+
+/** Identity of this node as shown to people: text, ready to print. */
+export interface ShownNode {
+  readonly name: string;
+  readonly hub: boolean;
+  readonly overlay4: string;
+  readonly overlay6: string;
+  readonly pods4?: string;
+  readonly pods6?: string;
+  readonly publicKey: string;
+}
+
+/** Status of the agent and what it made. */
+export interface Status {
+  readonly version: string;
+  readonly node?: ShownNode;
+  readonly mesh?: string;
+  readonly tunnel?: {
+    readonly backend: "kernel" | "user";
+    /** Which program or kernel runs it. */
+    readonly provider: string;
+    /** Why this one was chosen. */
+    readonly reason: string;
+    readonly listenPort: number;
+    readonly mtuBytes: number;
+  };
+  readonly hub?: { readonly connected: boolean; readonly revision: number };
+  readonly objects: {
+    readonly ready: number;
+    readonly pending: number;
+    readonly failed: readonly { readonly key: string; readonly reason: string }[];
+  };
+  readonly pods: number;
+}
+
+/** ShownPeer is another node as this one reaches it. */
+export interface ShownPeer {
+  readonly name: string;
+  readonly hub: boolean;
+  readonly overlay4: string;
+  readonly overlay6: string;
+  readonly pods4?: string;
+  readonly pods6?: string;
+  readonly path: "direct" | "hub" | "down";
+  readonly endpoint?: string;
+  /** Endpoints that a direct tunnel was tried with, best first. */
+  readonly candidates: readonly string[];
+  /** Why the path is what it is. */
+  readonly reason: string;
+  readonly lastHandshakeSeconds?: number;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+}
+
+/** Result of each operation. */
+export interface Results {
+  status: Status;
+  peers: { readonly peers: readonly ShownPeer[] };
+  plan: { readonly steps: readonly { readonly action: string; readonly text: string }[] };
+  init: ShownNode;
+  join: ShownNode;
+  leave: Record<string, never>;
+  "node-list": {
+    readonly nodes: readonly (ShownNode & {
+      readonly site?: string;
+      readonly observed?: string;
+      readonly heardSeconds?: number;
+    })[];
+  };
+  "node-remove": Record<string, never>;
+  "token-create": {
+    readonly id: string;
+    readonly token: string;
+    readonly uses: number;
+    readonly expiresAt: string;
+  };
+  "token-list": {
+    readonly tokens: readonly {
+      readonly id: string;
+      readonly uses: number;
+      readonly used: number;
+      readonly expiresAt: string;
+      readonly node?: string;
+    }[];
+  };
+  "token-revoke": Record<string, never>;
+}
+
+/** Answer is one line from the agent. */
+export type Answer =
+  | { readonly progress: string }
+  | { readonly result: unknown }
+  | { readonly error: { readonly message: string } };

@@ -1,0 +1,13 @@
+/** Where the agent keeps things. One agent per network and mount namespace, so these never differ. */
+
+/** State that outlives a reboot: keys, register, pods. Mode 0700. */
+export const STATE = "/var/lib/causeway";
+
+/** Sockets. Mode 0755; each socket has a mode of its own. */
+export const RUN = "/run/causeway";
+
+/** The command line's socket: 0660, group `causeway` where there is one; operations that change something are root's. */
+export const CTL_SOCKET = `${RUN}/ctl.sock`;
+
+/** The CNI plugin's socket: 0600, root only. */
+export const CNI_SOCKET = `${RUN}/cni.sock`;

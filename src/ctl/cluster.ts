@@ -1,0 +1,248 @@
+/** Commands that make and change the mesh: init, token, join, leave, node. */
+import { ask } from "./client.ts";
+import { type Command, withJson } from "./command.ts";
+import { parseDurationMs } from "./duration.ts";
+import { printJson, printText, progress, readStandardInput } from "./output.ts";
+import { ago, facts, table } from "./table.ts";
+
+/** defined drops what was not given, so that the agent's defaults apply. */
+function defined<T extends Record<string, unknown>>(
+  values: T,
+): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never;
+}
+
+function wholeNumber(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^\d{1,9}$/.test(text)) throw new Error(`--${name} "${text}" is not a whole number`);
+  return Number(text);
+}
+
+export const init: Command = {
+  name: "init",
+  about: "Make a new mesh, with this node as its hub",
+  more: `The hub is the only node that must be reachable: one UDP port at the endpoint.
+Prefixes that are not given are chosen: IPv6 from a new random ULA /48.`,
+  options: withJson({
+    endpoint: {
+      about: "where nodes reach this hub, as they see it (repeat for several)",
+      value: "HOST:PORT",
+      many: true,
+    },
+    name: { about: "name of this node (default: the host name)", value: "NAME" },
+    overlay4: { about: "IPv4 addresses of nodes (default 10.90.0.0/16)", value: "PREFIX" },
+    overlay6: { about: "IPv6 addresses of nodes (default: chosen)", value: "PREFIX" },
+    pods4: { about: "IPv4 addresses of pods (default 10.244.0.0/16)", value: "PREFIX" },
+    pods6: { about: "IPv6 addresses of pods (default: chosen)", value: "PREFIX" },
+    "node-bits": { about: "bits that number the nodes inside the pod prefix (default 8)", value: "BITS" },
+    service: {
+      about: "service prefix, not masqueraded (default 10.96.0.0/12; repeat)",
+      value: "PREFIX",
+      many: true,
+    },
+    port: { about: "UDP port that nodes listen on (default 51820)", value: "PORT" },
+    mtu: { about: "MTU of the overlay (default: from the underlay)", value: "BYTES" },
+    expose: { about: "port that stays open to the world (repeat)", value: "tcp/PORT", many: true },
+  }),
+  examples: [
+    "causeway init --endpoint 203.0.113.10:51820",
+    "causeway init --endpoint hub.example.com:51820 --pods4 10.8.0.0/14 --node-bits 10",
+  ],
+  async run(given) {
+    const result = await ask(
+      {
+        op: "init",
+        endpoints: [...given.values("endpoint")],
+        exposedPorts: [...given.values("expose")],
+        ...defined({
+          services: given.values("service").length > 0 ? [...given.values("service")] : undefined,
+          name: given.value("name"),
+          overlay4: given.value("overlay4"),
+          overlay6: given.value("overlay6"),
+          pods4: given.value("pods4"),
+          pods6: given.value("pods6"),
+          nodeBits: wholeNumber("node-bits", given.value("node-bits")),
+          listenPort: wholeNumber("port", given.value("port")),
+          mtuBytes: wholeNumber("mtu", given.value("mtu")),
+        }),
+      },
+      progress,
+    );
+    if (given.flag("json")) return printJson(result);
+    printText(
+      `This node is the hub.\n${facts([
+        ["name", result.name],
+        ["overlay", `${result.overlay4}, ${result.overlay6}`],
+        ["pods", [result.pods4, result.pods6].filter(Boolean).join(", ")],
+      ])}Let nodes join: causeway token create --uses 10\n`,
+    );
+    return 0;
+  },
+};
+
+export const token: Command = {
+  name: "token",
+  about: "Make, list and revoke the tokens with which nodes join",
+  commands: [
+    {
+      name: "create",
+      about: "Make a joining token (on the hub); it is shown once",
+      options: withJson({
+        uses: { about: "how many nodes may join with it (default 1)", value: "N" },
+        expires: { about: "how long it is valid (default 24h)", value: "DURATION" },
+        node: {
+          about: "only for a known node that was reinstalled: it gets its addresses back",
+          value: "NAME",
+        },
+      }),
+      examples: [
+        "causeway token create",
+        "causeway token create --uses 20 --expires 2h",
+        "causeway token create --node worker-3",
+      ],
+      async run(given) {
+        const result = await ask(
+          {
+            op: "token-create",
+            uses: wholeNumber("uses", given.value("uses")) ?? 1,
+            expiresMs: parseDurationMs(given.value("expires") ?? "24h"),
+            ...defined({ node: given.value("node") }),
+          },
+          progress,
+        );
+        if (given.flag("json")) return printJson(result);
+        printText(`${result.token}\n`);
+        progress(
+          `valid for ${result.uses} node(s) until ${result.expiresAt}; on the node: causeway join TOKEN`,
+        );
+        return 0;
+      },
+    },
+    {
+      name: "list",
+      about: "List tokens: how often used, how long valid (never the token itself)",
+      options: withJson(),
+      async run(given) {
+        const result = await ask({ op: "token-list" }, progress);
+        if (given.flag("json")) return printJson(result);
+        printText(
+          table(
+            ["ID", "USED", "USES", "EXPIRES", "NODE"],
+            result.tokens.map((entry) => [
+              entry.id,
+              String(entry.used),
+              String(entry.uses),
+              entry.expiresAt,
+              entry.node ?? "",
+            ]),
+          ),
+        );
+        return 0;
+      },
+    },
+    {
+      name: "revoke",
+      about: "Make a token useless; nodes that joined with it stay",
+      positionals: ["ID"],
+      examples: ["causeway token revoke 3f9a1c"],
+      async run(given) {
+        await ask({ op: "token-revoke", id: given.positionals[0] as string }, progress);
+        progress("revoked");
+        return 0;
+      },
+    },
+  ],
+};
+
+export const join: Command = {
+  name: "join",
+  about: "Join the mesh that a token belongs to",
+  more: `The node makes its own key; the hub learns only the public half. Nothing but the
+hub's UDP port is used. With - the token is read from standard input.`,
+  positionals: ["TOKEN"],
+  options: withJson({
+    name: { about: "name of this node (default: the host name)", value: "NAME" },
+    endpoint: {
+      about: "where others can reach this node, if it is public (repeat)",
+      value: "HOST:PORT",
+      many: true,
+    },
+    site: { about: "name of the place where this node stands", value: "NAME" },
+  }),
+  examples: ["causeway join cw1.eyJ…", "causeway join - < token.txt", "causeway join cw1.eyJ… --site berlin"],
+  async run(given) {
+    const text = given.positionals[0] as string;
+    const result = await ask(
+      {
+        op: "join",
+        token: (text === "-" ? readStandardInput() : text).trim(),
+        endpoints: [...given.values("endpoint")],
+        ...defined({ name: given.value("name"), site: given.value("site") }),
+      },
+      progress,
+    );
+    if (given.flag("json")) return printJson(result);
+    printText(
+      `Joined.\n${facts([
+        ["name", result.name],
+        ["overlay", `${result.overlay4}, ${result.overlay6}`],
+        ["pods", [result.pods4, result.pods6].filter(Boolean).join(", ")],
+      ])}`,
+    );
+    return 0;
+  },
+};
+
+export const leave: Command = {
+  name: "leave",
+  about: "Leave the mesh: tell the hub, remove everything made on this node",
+  options: { force: { about: "leave although the hub cannot be told" } },
+  examples: ["causeway leave"],
+  async run(given) {
+    await ask({ op: "leave", force: given.flag("force") }, progress);
+    progress("left");
+    return 0;
+  },
+};
+
+export const node: Command = {
+  name: "node",
+  about: "List and remove nodes of the mesh",
+  commands: [
+    {
+      name: "list",
+      about: "List the nodes in the register",
+      options: withJson(),
+      async run(given) {
+        const result = await ask({ op: "node-list" }, progress);
+        if (given.flag("json")) return printJson(result);
+        printText(
+          table(
+            ["NAME", "ROLE", "OVERLAY", "PODS", "SITE", "SEEN FROM", "HEARD"],
+            result.nodes.map((entry) => [
+              entry.name,
+              entry.hub ? "hub" : "member",
+              entry.overlay4,
+              entry.pods4 ?? entry.pods6 ?? "",
+              entry.site ?? "",
+              entry.observed ?? "",
+              entry.heardSeconds === undefined ? "" : `${ago(entry.heardSeconds)} ago`,
+            ]),
+          ),
+        );
+        return 0;
+      },
+    },
+    {
+      name: "remove",
+      about: "Remove a node: its key is revoked, its addresses are released",
+      positionals: ["NAME"],
+      examples: ["causeway node remove worker-3"],
+      async run(given) {
+        await ask({ op: "node-remove", name: given.positionals[0] as string }, progress);
+        progress("removed");
+        return 0;
+      },
+    },
+  ],
+};

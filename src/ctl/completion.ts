@@ -1,0 +1,43 @@
+/** Completion scripts for shells, made from the table of commands, so that they never lag behind it. */
+import type { Command } from "./command.ts";
+
+/** words returns what may follow the given words: commands, options, or choices of an option. */
+export function words(root: Command, typed: readonly string[]): string[] {
+  let command = root;
+  const before = typed.slice(0, -1);
+  for (const word of before) {
+    const child = command.commands?.find((candidate) => candidate.name === word);
+    if (child !== undefined) command = child;
+  }
+  const last = before.at(-1);
+  const option = last?.startsWith("--") ? command.options?.[last.slice(2)] : undefined;
+  const offered =
+    option?.value !== undefined
+      ? (option.choices ?? [])
+      : [
+          ...(command.commands ?? []).map((child) => child.name),
+          ...Object.keys(command.options ?? {}).map((name) => `--${name}`),
+          "--help",
+        ];
+  return offered.filter((word) => word.startsWith(typed.at(-1) ?? ""));
+}
+
+/** scripts are what `causeway completion SHELL` prints; each asks the executable itself. */
+export const scripts: Readonly<Record<"bash" | "zsh" | "fish", string>> = {
+  bash: `_causeway() {
+  local IFS=$'\\n'
+  COMPREPLY=($(causeway completion words -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+}
+complete -o default -F _causeway causeway
+`,
+  zsh: `#compdef causeway
+_causeway() {
+  local -a offered
+  offered=(\${(f)"$(causeway completion words -- "\${(@)words[2,CURRENT]}" 2>/dev/null)"})
+  compadd -a offered
+}
+compdef _causeway causeway
+`,
+  fish: `complete -c causeway -f -a '(causeway completion words -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+`,
+};

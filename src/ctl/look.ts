@@ -1,0 +1,112 @@
+/** Commands that show: status, peers, plan. */
+import { ask } from "./client.ts";
+import { type Command, withJson } from "./command.ts";
+import { printJson, printText, progress } from "./output.ts";
+import { ago, bytes, facts, table } from "./table.ts";
+
+export const status: Command = {
+  name: "status",
+  about: "Show this node: its addresses, tunnel, hub, pods, and what is not as it should be",
+  options: withJson(),
+  async run(given) {
+    const result = await ask({ op: "status" }, progress);
+    if (given.flag("json")) return printJson(result);
+    const { node, tunnel, hub, objects } = result;
+    printText(
+      facts([
+        ["causeway", result.version],
+        [
+          "node",
+          node === undefined
+            ? "has not joined; run: causeway join TOKEN (or causeway init)"
+            : `${node.name}${node.hub ? " (hub)" : ""}`,
+        ],
+        ["mesh", result.mesh],
+        ["overlay", node && `${node.overlay4}, ${node.overlay6}`],
+        ["pod ranges", node && [node.pods4, node.pods6].filter(Boolean).join(", ")],
+        ["public key", node?.publicKey],
+        [
+          "tunnel",
+          tunnel &&
+            `${tunnel.provider}, UDP port ${tunnel.listenPort}, MTU ${tunnel.mtuBytes} (${tunnel.reason})`,
+        ],
+        [
+          "hub",
+          hub &&
+            (node?.hub
+              ? `this node, revision ${hub.revision}`
+              : `${hub.connected ? "connected" : "away"}, revision ${hub.revision}`),
+        ],
+        ["pods", node && String(result.pods)],
+        ["objects", `${objects.ready} ready, ${objects.pending} pending, ${objects.failed.length} failed`],
+      ]),
+    );
+    for (const failure of objects.failed) printText(`  failed: ${failure.key}: ${failure.reason}\n`);
+    return objects.failed.length > 0 ? 1 : 0;
+  },
+};
+
+export const peers: Command = {
+  name: "peers",
+  about: "Show the other nodes, and by which path each is reached",
+  more: `PATH is direct (own tunnel between the two), hub (through the hub), or down.
+With NAME it also shows why the path is not a better one.`,
+  positionals: ["[NAME]"],
+  options: withJson(),
+  examples: ["causeway peers", "causeway peers worker-3", "causeway peers --json"],
+  async run(given) {
+    const name = given.positionals[0];
+    const result = await ask(name === undefined ? { op: "peers" } : { op: "peers", name }, progress);
+    if (given.flag("json")) return printJson(result);
+    const only = name === undefined ? undefined : result.peers[0];
+    if (only !== undefined) {
+      printText(
+        facts([
+          ["name", only.name],
+          ["overlay", `${only.overlay4}, ${only.overlay6}`],
+          ["pod ranges", [only.pods4, only.pods6].filter(Boolean).join(", ")],
+          ["path", only.path],
+          ["endpoint", only.endpoint],
+          ["tried", only.candidates.join(", ")],
+          ["why", only.reason],
+          [
+            "handshake",
+            only.lastHandshakeSeconds === undefined ? "never" : `${ago(only.lastHandshakeSeconds)} ago`,
+          ],
+          ["received", bytes(only.rxBytes)],
+          ["sent", bytes(only.txBytes)],
+        ]),
+      );
+      return 0;
+    }
+    printText(
+      table(
+        ["NAME", "OVERLAY", "PATH", "ENDPOINT", "HANDSHAKE", "RECEIVED", "SENT"],
+        result.peers.map((peer) => [
+          peer.name,
+          peer.overlay4,
+          peer.path,
+          peer.endpoint ?? "",
+          peer.lastHandshakeSeconds === undefined ? "" : `${ago(peer.lastHandshakeSeconds)} ago`,
+          bytes(peer.rxBytes),
+          bytes(peer.txBytes),
+        ]),
+      ),
+    );
+    return 0;
+  },
+};
+
+export const plan: Command = {
+  name: "plan",
+  about: "Show what the agent would change on this node now, in the idiom of ip(8)",
+  more: "An empty plan means that the kernel is as it should be.",
+  options: withJson(),
+  async run(given) {
+    const result = await ask({ op: "plan" }, progress);
+    if (given.flag("json")) return printJson(result);
+    for (const step of result.steps) printText(`${step.text}\n`);
+    if (result.steps.length === 0) progress("nothing to change");
+    return 0;
+  },
+};

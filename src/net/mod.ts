@@ -1,0 +1,17 @@
+/**
+ * net: the values that networks are made of. Readonly, plain, comparable; text is parsed once and formatted last.
+ *
+ * It leaves wire formats to `wire` and meaning to the features.
+ *
+ * @example
+ * ```ts
+ * const pods = parsePrefix("10.244.0.0/16");
+ * formatPrefix(subnet(pods, 24, 3n)); // "10.244.3.0/24"
+ * ```
+ */
+export * from "./endpoint.ts";
+export * from "./ip.ts";
+export * from "./key.ts";
+export * from "./mac.ts";
+export * from "./prefix.ts";
+export * from "./wireguard.ts";

@@ -1,0 +1,30 @@
+/** Time, the only place that reads it. Protocol cores get times in their events. */
+
+/** monotonicMs returns milliseconds since an arbitrary moment; never goes back, stops while the machine sleeps. */
+export function monotonicMs(): number {
+  return performance.now();
+}
+
+/** wallMs returns milliseconds since 1970 UTC. Never compare it with another machine's. */
+export function wallMs(): number {
+  return Date.now();
+}
+
+/** sleep resolves after the given time. */
+export function sleep(ms: number): Promise<void> {
+  return Bun.sleep(ms);
+}
+
+/** every calls `work` at an interval until the returned disposable is disposed; the timer does not keep the process alive. */
+export function every(ms: number, work: () => void): Disposable {
+  const timer = setInterval(work, ms);
+  timer.unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** after calls `work` once, unless the returned disposable is disposed before. */
+export function after(ms: number, work: () => void): Disposable {
+  const timer = setTimeout(work, ms);
+  timer.unref();
+  return { [Symbol.dispose]: () => clearTimeout(timer) };
+}

@@ -1,0 +1,73 @@
+/** Files: read, and write so that a reader or a crash sees the old content or the new, never a part. */
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { dirname } from "node:path";
+import { isErrno } from "./errno.ts";
+
+/** readText returns a file's text, or undefined when it does not exist. */
+export function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "ENOTDIR")) return undefined;
+    throw error;
+  }
+}
+
+/** writeAtomic replaces a file by rename, durable when it returns; parents are made 0755 where missing. */
+export function writeAtomic(path: string, text: string, mode = 0o644): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const temporary = `${path}.new`;
+  rmSync(temporary, { force: true });
+  const fd = openSync(temporary, "wx", mode);
+  try {
+    writeSync(fd, text);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  renameSync(temporary, path);
+}
+
+/** writeKernelFile writes a value to a file of /proc or /sys. */
+export function writeKernelFile(path: string, text: string): void {
+  writeFileSync(path, text);
+}
+
+/** ensureDirectory makes a directory (and its parents) and sets its mode. */
+export function ensureDirectory(path: string, mode = 0o755): void {
+  mkdirSync(path, { recursive: true });
+  chmodSync(path, mode);
+}
+
+/** listDirectory returns sorted names, or none when the directory does not exist. */
+export function listDirectory(path: string): string[] {
+  try {
+    return readdirSync(path).sort();
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return [];
+    throw error;
+  }
+}
+
+/** removeTree removes a file or a folder with all it holds; not being there is not an error. */
+export function removeTree(path: string): void {
+  rmSync(path, { recursive: true, force: true });
+}
+
+/** exists tells whether a path exists. */
+export function exists(path: string): boolean {
+  return existsSync(path);
+}

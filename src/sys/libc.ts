@@ -1,0 +1,165 @@
+/**
+ * The C library by FFI: each symbol wrapped in a typed function that throws SystemError.
+ *
+ * FFI checks no arguments (`close(undefined)` would close descriptor 0), so nothing outside this file calls a raw symbol.
+ */
+import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
+import { SystemError } from "./errno.ts";
+import { cString, stable } from "./memory.ts";
+
+const { i32, u32, ptr, i64_fast, u64_fast } = FFIType;
+
+const libc = dlopen("libc.so.6", {
+  __errno_location: { args: [], returns: ptr },
+  socket: { args: [i32, i32, i32], returns: i32 },
+  bind: { args: [i32, ptr, u32], returns: i32 },
+  connect: { args: [i32, ptr, u32], returns: i32 },
+  send: { args: [i32, ptr, u64_fast, i32], returns: i64_fast },
+  recv: { args: [i32, ptr, u64_fast, i32], returns: i64_fast },
+  sendmsg: { args: [i32, ptr, i32], returns: i64_fast },
+  recvmsg: { args: [i32, ptr, i32], returns: i64_fast },
+  getsockname: { args: [i32, ptr, ptr], returns: i32 },
+  getsockopt: { args: [i32, i32, i32, ptr, ptr], returns: i32 },
+  setsockopt: { args: [i32, i32, i32, ptr, u32], returns: i32 },
+  setns: { args: [i32, i32], returns: i32 },
+  unshare: { args: [i32], returns: i32 },
+  mount: { args: [ptr, ptr, ptr, u64_fast, ptr], returns: i32 },
+  umount2: { args: [ptr, i32], returns: i32 },
+  close: { args: [i32], returns: i32 },
+  poll: { args: [ptr, u64_fast, i32], returns: i32 },
+  ioctl: { args: [i32, u64_fast, ptr], returns: i32 },
+  fcntl: { args: [i32, i32, i32], returns: i32 },
+}).symbols;
+
+const errnoAddress = libc.__errno_location() as Pointer;
+
+function descriptor(fd: number, call: string): number {
+  if (!Number.isInteger(fd) || fd < 0) throw new TypeError(`${call}: ${fd} is not a descriptor`);
+  return fd;
+}
+
+/** checked returns a result, or throws for a negative one; `EINTR` is left to the caller. */
+function checked(result: number, call: string, what?: string): number {
+  if (result < 0) throw new SystemError(call, read.i32(errnoAddress, 0), what);
+  return result;
+}
+
+export function socket(domain: number, type: number, protocol: number): number {
+  return checked(libc.socket(domain, type, protocol), "socket");
+}
+
+export function bind(fd: number, address: Uint8Array<ArrayBuffer>): void {
+  checked(libc.bind(descriptor(fd, "bind"), address, address.length), "bind");
+}
+
+export function connect(fd: number, address: Uint8Array<ArrayBuffer>, what?: string): void {
+  checked(libc.connect(descriptor(fd, "connect"), address, address.length), "connect", what);
+}
+
+/** send sends the whole view as one message and returns the number of bytes taken. */
+export function send(fd: number, data: Uint8Array<ArrayBuffer>, flags = 0): number {
+  return checked(Number(libc.send(descriptor(fd, "send"), data, data.length, flags)), "send");
+}
+
+/** recv returns the number of bytes received, or -1 when nothing is there (`EAGAIN`); 0 is the end of a stream. */
+export function recv(fd: number, into: Uint8Array<ArrayBuffer>, flags = 0): number {
+  for (;;) {
+    const count = Number(libc.recv(descriptor(fd, "recv"), into, into.length, flags));
+    if (count >= 0) return count;
+    const errno = read.i32(errnoAddress, 0);
+    if (errno === 11) return -1;
+    if (errno !== 4) throw new SystemError("recv", errno);
+  }
+}
+
+/** The address of `msghdr` memory made by sys/fdpass.ts. */
+export function sendmsg(fd: number, header: Uint8Array<ArrayBuffer>, flags = 0): number {
+  return checked(Number(libc.sendmsg(descriptor(fd, "sendmsg"), header, flags)), "sendmsg");
+}
+
+export function recvmsg(fd: number, header: Uint8Array<ArrayBuffer>, flags = 0): number {
+  return checked(Number(libc.recvmsg(descriptor(fd, "recvmsg"), header, flags)), "recvmsg");
+}
+
+/** getsockname returns the bound address as raw `sockaddr` bytes. */
+export function getsockname(fd: number): Uint8Array<ArrayBuffer> {
+  const address = stable(128);
+  const length = new Uint32Array(new ArrayBuffer(4));
+  length[0] = address.length;
+  checked(libc.getsockname(descriptor(fd, "getsockname"), address, length), "getsockname");
+  return address.slice(0, length[0]);
+}
+
+export function getsockopt(
+  fd: number,
+  level: number,
+  option: number,
+  length: number,
+): Uint8Array<ArrayBuffer> {
+  const value = stable(length);
+  const size = new Uint32Array(new ArrayBuffer(4));
+  size[0] = length;
+  checked(libc.getsockopt(descriptor(fd, "getsockopt"), level, option, value, size), "getsockopt");
+  return value.slice(0, size[0]);
+}
+
+export function setsockopt(
+  fd: number,
+  level: number,
+  option: number,
+  value: number | Uint8Array<ArrayBuffer>,
+): void {
+  let bytes: Uint8Array<ArrayBuffer>;
+  if (typeof value === "number") {
+    bytes = stable(4);
+    new DataView(bytes.buffer).setInt32(0, value, true);
+  } else {
+    bytes = value;
+  }
+  checked(libc.setsockopt(descriptor(fd, "setsockopt"), level, option, bytes, bytes.length), "setsockopt");
+}
+
+export function setns(fd: number, type: number): void {
+  checked(libc.setns(descriptor(fd, "setns"), type), "setns");
+}
+
+export function unshare(flags: number): void {
+  checked(libc.unshare(flags), "unshare");
+}
+
+export function mount(source: string, target: string, type: string, flags: number, data?: string): void {
+  const result = libc.mount(
+    cString(source),
+    cString(target),
+    cString(type),
+    flags,
+    data === undefined ? null : cString(data),
+  );
+  checked(result, "mount", target);
+}
+
+export function umount(target: string, flags = 0): void {
+  checked(libc.umount2(cString(target), flags), "umount", target);
+}
+
+export function close(fd: number): void {
+  checked(libc.close(descriptor(fd, "close")), "close");
+}
+
+/** poll waits until the descriptor is readable; false when `timeoutMs` passed first. */
+export function pollReadable(fd: number, timeoutMs: number): boolean {
+  const request = stable(8);
+  const view = new DataView(request.buffer);
+  view.setInt32(0, descriptor(fd, "poll"), true);
+  view.setInt16(4, 1, true);
+  return checked(libc.poll(request, 1, timeoutMs), "poll") > 0;
+}
+
+/** ioctl passes a buffer that the kernel reads or writes. */
+export function ioctl(fd: number, request: number, data: Uint8Array<ArrayBuffer>): number {
+  return checked(libc.ioctl(descriptor(fd, "ioctl"), request, data), "ioctl");
+}
+
+export function fcntl(fd: number, command: number, value: number): number {
+  return checked(libc.fcntl(descriptor(fd, "fcntl"), command, value), "fcntl");
+}

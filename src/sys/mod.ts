@@ -1,0 +1,22 @@
+/**
+ * sys: the only door to the operating system. FFI, descriptors, namespaces, files, clock, randomness, processes.
+ *
+ * It leaves meaning to others: what a netlink message says is in `netlink`, what a file holds is its reader's affair.
+ *
+ * @example
+ * ```ts
+ * using ns = Netns.open("/run/netns/blue");
+ * ns.run(() => writeKernelFile("/proc/sys/net/ipv4/ip_forward", "1"));
+ * ```
+ */
+export * from "./clock.ts";
+export * from "./crypto.ts";
+export * from "./database.ts";
+export * from "./errno.ts";
+export * from "./fd.ts";
+export * from "./file.ts";
+export * from "./memory.ts";
+export * from "./netns.ts";
+export * from "./process.ts";
+export * from "./standard.ts";
+export * as libc from "./libc.ts";

@@ -1,0 +1,38 @@
+/** DecodeError: bytes that do not have the layout they should. It is the only error that decoders throw, whatever the input. */
+export class DecodeError extends Error {
+  override readonly name = "DecodeError";
+  /** What went wrong, without the place. */
+  readonly reason: string;
+  /** Names of the fields from the outside in: `["linkinfo", "data", "vxlan", "id"]`. */
+  readonly path: readonly string[];
+
+  constructor(reason: string, path: readonly string[] = []) {
+    super(path.length === 0 ? reason : `${path.join(".")}: ${reason}`);
+    this.reason = reason;
+    this.path = path;
+  }
+}
+
+/** EncodeError: a value that the wire cannot carry. */
+export class EncodeError extends Error {
+  override readonly name = "EncodeError";
+  readonly reason: string;
+  readonly path: readonly string[];
+
+  constructor(reason: string, path: readonly string[] = []) {
+    super(path.length === 0 ? reason : `${path.join(".")}: ${reason}`);
+    this.reason = reason;
+    this.path = path;
+  }
+}
+
+/** within runs work on a named field; an error that comes out of it names the field. */
+export function within<T>(field: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof DecodeError) throw new DecodeError(error.reason, [field, ...error.path]);
+    if (error instanceof EncodeError) throw new EncodeError(error.reason, [field, ...error.path]);
+    throw error;
+  }
+}

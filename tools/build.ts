@@ -1,0 +1,42 @@
+/**
+ * Builds the one executable, dist/causeway. The flags are rules, each with a reason:
+ * - no autoloaded .env and bunfig.toml: a plugin runs as root in whatever folder the container runtime stands in;
+ * - no code generation from strings: also refuses `BUN_OPTIONS=--preload`, so no foreign code runs in ours;
+ * - splitting and bytecode: the CNI plugin starts in milliseconds because it loads only its own part;
+ * - no `strip` afterwards, ever: it removes the program from the executable.
+ */
+import { renameSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { version } from "../package.json";
+
+process.chdir(fileURLToPath(new URL("..", import.meta.url)));
+
+/** Entry points: the program first, then each worker. */
+const entries = ["src/main.ts"];
+
+const build = Bun.spawnSync(
+  [
+    process.execPath,
+    "build",
+    "--compile",
+    "--minify",
+    "--bytecode",
+    "--format=esm",
+    "--splitting",
+    "--sourcemap",
+    "--no-compile-autoload-dotenv",
+    "--no-compile-autoload-bunfig",
+    "--compile-exec-argv=--disable-code-generation-from-strings=strict",
+    `--define=CAUSEWAY_VERSION=${JSON.stringify(version)}`,
+    "--outfile=dist/causeway.new",
+    ...entries,
+  ],
+  { stdout: "pipe", stderr: "pipe" },
+);
+if (!build.success) {
+  process.stderr.write(build.stdout.toString() + build.stderr.toString());
+  process.exit(1);
+}
+// By rename, so that a running agent or plugin keeps its old file.
+renameSync("dist/causeway.new", "dist/causeway");
+process.stderr.write(`dist/causeway ${version}, ${Math.round(Bun.file("dist/causeway").size / 1e6)} MB\n`);

@@ -1,0 +1,232 @@
+/**
+ * The vm rung: runs test files as root in a guest with Debian's kernel, which has what the machine's own may lack
+ * (WireGuard, VRF, dummy, VLAN, netem, ESP).
+ *
+ * `bun tools/vm.ts run [--timeout SECONDS] [files…]` prints the guest's test output as it comes and ends with one line of
+ * JSON; `bun tools/vm.ts shell` gives a shell in the guest.
+ *
+ * QEMU emulates the processor in software: it needs nothing of the machine, and runs 10 to 20 times slower.
+ */
+import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { relative, resolve } from "node:path";
+import { isAlive, signal, terminate, which } from "../src/sys/mod.ts";
+import { writeImage } from "./vm/image.ts";
+import { guestKernel, Unavailable } from "./vm/kernel.ts";
+
+/** VmResult counts tests; `reason` says why none ran, or what went wrong with the guest itself. */
+export interface VmResult {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+  readonly reason?: string;
+}
+
+const REPOSITORY = resolve(import.meta.dir, "..");
+const CACHE = `${REPOSITORY}/.cache/vm`;
+const JUNIT_BEGIN = "=====causeway junit begin=====";
+const JUNIT_END = "=====causeway junit end=====";
+const STATUS = "=====causeway status=";
+
+/** Kernel tests that mean more in the guest, because its kernel can do more. */
+const ALSO = /^(netlink|engine)-.*\.test\.ts$/;
+
+/** vmFiles names the test files that run in the guest by default. */
+export function vmFiles(): string[] {
+  const list = (folder: string, pattern: RegExp) =>
+    readdirSync(`${REPOSITORY}/${folder}`)
+      .filter((name) => pattern.test(name))
+      .map((name) => `${folder}/${name}`)
+      .sort();
+  return [...list("test/vm", /\.test\.ts$/), ...list("test/kernel", ALSO)];
+}
+
+/** runVm runs test files in a guest. It never throws for what the guest does; that is a failed test. */
+export async function runVm(
+  files: readonly string[] = vmFiles(),
+  options: { readonly timeoutMs?: number; readonly write?: (text: string) => void } = {},
+): Promise<VmResult> {
+  const write = options.write ?? ((text: string) => void process.stdout.write(text));
+  if (files.length === 0) return { passed: 0, failed: 0, skipped: 0, reason: "no test files" };
+  const paths = files.map((file) => relative(REPOSITORY, resolve(file)));
+  const work = `${CACHE}/run-${process.pid}`;
+  try {
+    mkdirSync(work, { recursive: true });
+    const guest = start(work, testScript(paths));
+    return await watch(guest, { work, timeoutMs: options.timeoutMs ?? 900_000, write });
+  } catch (error) {
+    if (!(error instanceof Unavailable)) throw error;
+    return { passed: 0, failed: 0, skipped: files.length, reason: error.message };
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** The guest's first process: file systems, loopback, then `work` with its output on the second serial line. */
+function initScript(work: string): string {
+  return `#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LD_LIBRARY_PATH= LANG=C.UTF-8 NO_COLOR=1 CAUSEWAY_VM=1
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /dev/shm /dev/net
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /tmp
+mkdir -p /run/netns /sys/fs/cgroup
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+hostname guest
+ip link set lo up
+stty -F /dev/ttyS1 raw -echo
+cd /causeway
+${work}
+poweroff -f
+`;
+}
+
+function testScript(paths: readonly string[]): string {
+  // Bun stops a test that waits too long; one that blocks is stopped by our own time limit.
+  const argv = [
+    "bun",
+    "test",
+    "--timeout",
+    "120000",
+    "--reporter=junit",
+    "--reporter-outfile=/tmp/junit.xml",
+  ];
+  const files = paths.map((path) => `'./${path.replaceAll("'", "'\\''")}'`).join(" ");
+  return `exec </dev/null >/dev/ttyS1 2>&1
+${argv.join(" ")} ${files}
+echo "${STATUS}$?"
+echo "${JUNIT_BEGIN}"
+cat /tmp/junit.xml
+echo
+echo "${JUNIT_END}"`;
+}
+
+function start(work: string, script: string): Bun.Subprocess<"ignore" | "inherit", "pipe", "inherit"> {
+  const qemu = which("qemu-system-x86_64");
+  if (qemu === undefined) throw new Unavailable("qemu-system-x86_64 is not here; install qemu-system-x86");
+  if (process.arch !== "x64") throw new Unavailable(`the guest is x86-64, this machine is ${process.arch}`);
+  const kernel = guestKernel(CACHE);
+  writeImage(`${work}/initrd`, { kernel, repository: REPOSITORY, init: initScript(script) });
+  const parameters = [
+    "console=ttyS0 loglevel=7 panic=-1 oops=panic mitigations=off nokaslr no_timer_check tsc=reliable",
+    "random.trust_cpu=on cryptomgr.notests nowatchdog rcupdate.rcu_cpu_stall_suppress=1 8250.nr_uarts=2",
+  ].join(" ");
+  const argv = [
+    qemu,
+    ..."-nodefaults -no-user-config -display none -no-reboot -machine pc,hpet=off,usb=off -smp 2 -m 2048".split(
+      " ",
+    ),
+    ..."-accel tcg,thread=multi,tb-size=512 -cpu max,la57=off".split(" "),
+    ...["-kernel", kernel.image, "-initrd", `${work}/initrd`, "-append", parameters],
+    ...["-serial", `file:${work}/console`, "-serial", "stdio"],
+  ];
+  return Bun.spawn(argv, { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
+}
+
+async function watch(
+  guest: Bun.Subprocess<"ignore" | "inherit", "pipe", "inherit">,
+  options: { readonly work: string; readonly timeoutMs: number; readonly write: (text: string) => void },
+): Promise<VmResult> {
+  const stop = () => void (isAlive(guest.pid) && signal(guest.pid, "SIGKILL"));
+  process.once("exit", stop);
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    stop();
+  }, options.timeoutMs);
+  try {
+    const text = await collect(guest.stdout, options.write);
+    await guest.exited;
+    await Bun.$`cp ${options.work}/console /tmp/h5-console`;
+    const consoleText = readFileSync(`${options.work}/console`, "utf8");
+    return judge(text, { consoleText, timedOut, timeoutMs: options.timeoutMs, write: options.write });
+  } finally {
+    clearTimeout(timer);
+    process.off("exit", stop);
+    await terminate(guest.pid);
+  }
+}
+
+/** Passes on what the guest says, up to the machine-readable part, and returns all of it. */
+async function collect(stream: ReadableStream<Uint8Array>, write: (text: string) => void): Promise<string> {
+  let all = "";
+  let shown = 0;
+  const decoder = new TextDecoder();
+  for await (const chunk of stream) {
+    all += decoder.decode(chunk, { stream: true });
+    const status = all.indexOf(STATUS);
+    // Whole lines only: the mark may come in two pieces.
+    const until = status >= 0 ? status : all.lastIndexOf("\n") + 1;
+    if (until > shown) write(all.slice(shown, until));
+    shown = Math.max(shown, until);
+  }
+  return all;
+}
+
+function judge(
+  text: string,
+  guest: {
+    readonly consoleText: string;
+    readonly timedOut: boolean;
+    readonly timeoutMs: number;
+    readonly write: (text: string) => void;
+  },
+): VmResult {
+  const junit = text.split(JUNIT_BEGIN)[1]?.split(JUNIT_END)[0];
+  const status = new RegExp(`${STATUS}(\\d+)`).exec(text)?.[1];
+  const trouble = /^.*(Kernel panic|BUG:|Oops:|general protection fault|KASAN|refcount_t:).*$/m.exec(
+    guest.consoleText,
+  )?.[0];
+  if (junit === undefined || status === undefined || trouble !== undefined) {
+    const tail = guest.consoleText.split("\n").slice(-40).join("\n");
+    const cause = guest.timedOut
+      ? `no end after ${guest.timeoutMs / 1000} s`
+      : (trouble ?? "the guest ended early");
+    guest.write(`\n${tail}\nguest: ${cause}\n`);
+    return { ...countJunit(junit ?? ""), failed: countJunit(junit ?? "").failed + 1, reason: cause };
+  }
+  const counted = countJunit(junit);
+  // A file that does not load fails without a test case of its own.
+  return status !== "0" && counted.failed === 0
+    ? { ...counted, failed: 1, reason: `bun test ended with status ${status}` }
+    : counted;
+}
+
+/** countJunit reads the totals that stand in the first element of a JUnit report. */
+export function countJunit(xml: string): { passed: number; failed: number; skipped: number } {
+  const root = /<testsuites\b[^>]*>/.exec(xml)?.[0] ?? "";
+  const number = (name: string) => Number(new RegExp(` ${name}="(\\d+)"`).exec(root)?.[1] ?? 0);
+  const failed = number("failures") + number("errors");
+  return { passed: number("tests") - failed - number("skipped"), failed, skipped: number("skipped") };
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const [verb, ...rest] = argv;
+  if (verb === "run") {
+    const timeout = rest[0] === "--timeout" ? Number(rest.splice(0, 2)[1]) * 1000 : undefined;
+    const files = rest.length > 0 ? rest : vmFiles();
+    const result = await runVm(files, timeout === undefined ? {} : { timeoutMs: timeout });
+    console.log(JSON.stringify(result));
+    return result.failed > 0 ? 1 : 0;
+  }
+  if (verb === "shell") return await shell();
+  console.error("usage: bun tools/vm.ts run [--timeout SECONDS] [files…] | shell");
+  return 2;
+}
+
+async function shell(): Promise<number> {
+  const work = `${CACHE}/run-${process.pid}`;
+  try {
+    mkdirSync(work, { recursive: true });
+    const guest = start(work, "setsid sh -c 'exec sh </dev/ttyS1 >/dev/ttyS1 2>&1'");
+    return await guest.exited;
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+if (import.meta.main) process.exit(await main(process.argv.slice(2)));

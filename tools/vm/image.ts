@@ -1,0 +1,135 @@
+/**
+ * The guest's file system: this machine's programs with the libraries they need, the kernel's modules, and the repository,
+ * as one archive that the kernel unpacks into memory. Nothing is read from a disk later, so no disk driver is needed.
+ */
+import { existsSync, lstatSync, readdirSync, readlinkSync, realpathSync, statSync } from "node:fs";
+import { basename } from "node:path";
+import { which } from "../../src/sys/mod.ts";
+import { CpioWriter } from "./cpio.ts";
+import type { GuestKernel } from "./kernel.ts";
+
+/** Programs that tests call; those that this machine lacks are left out, and the tests that need them say so. */
+const PROGRAMS = [
+  ..."ip tc bridge ss nft wg wg-quick wireguard-go ping tcpdump iperf3 conntrack jq nsenter unshare mount umount".split(
+    " ",
+  ),
+  ..."findmnt setpriv ethtool bash sysctl tracepath traceroute socat".split(" "),
+];
+
+/** Libraries opened by FFI, which ldd cannot see. */
+const LIBRARIES = ["libnftables.so.1", "libcrypto.so.3", "libc.so.6"];
+
+/** Folders of modules that network tests can cause the kernel to ask for. */
+const MODULES = ["net", "crypto", "lib", "arch/x86/crypto", "drivers/net"];
+const NOT_MODULES =
+  /\/(ethernet|hyperv|wwan|wireless|can|ieee802154|fjes|bluetooth|sunrpc|ceph|dccp|rxrpc|tipc)\//;
+
+const REPOSITORY = ["src", "test", "package.json", "tsconfig.json", "bunfig.toml", "examples"];
+
+/** ImageOptions say what goes into the archive beside the programs. */
+export interface ImageOptions {
+  readonly kernel: GuestKernel;
+  readonly repository: string;
+  /** Text of the program that the kernel starts. */
+  readonly init: string;
+}
+
+/** writeImage writes the archive and returns its size. */
+export function writeImage(path: string, options: ImageOptions): { readonly bytes: number } {
+  using cpio = new CpioWriter(path);
+  const { kernel, repository } = options;
+  for (const folder of [
+    "bin",
+    "sbin",
+    "usr/bin",
+    "usr/sbin",
+    "proc",
+    "sys",
+    "dev",
+    "run",
+    "tmp",
+    "var/lib",
+    "root",
+  ])
+    cpio.folder(folder);
+  cpio.device("dev/console", 5, 1);
+  cpio.file("init", options.init, 0o755);
+  programs(cpio, options);
+  settings(cpio);
+  modules(cpio, kernel);
+  for (const entry of REPOSITORY) copyTree(cpio, `${repository}/${entry}`, `causeway/${entry}`);
+  for (const name of dependencies(repository))
+    copyTree(cpio, `${repository}/node_modules/${name}`, `causeway/node_modules/${name}`);
+  return { bytes: cpio.bytes };
+}
+
+function programs(cpio: CpioWriter, { kernel, repository }: ImageOptions): void {
+  const bun = realpathSync(`${repository}/node_modules/.bin/bun`);
+  const places = new Map<string, string>([
+    ["usr/bin/bun", bun],
+    ["bin/busybox", `${kernel.root}/bin/busybox`],
+    ["bin/kmod", `${kernel.root}/bin/kmod`],
+  ]);
+  for (const name of PROGRAMS) {
+    const found = which(name);
+    if (found !== undefined) places.set(`usr/bin/${name}`, realpathSync(found));
+  }
+  for (const [place, from] of places) cpio.file(place, { from }, 0o755);
+  for (const name of ["modprobe", "insmod", "lsmod", "rmmod"]) cpio.symlink(`sbin/${name}`, "/bin/kmod");
+  // Tests find Bun where npm put it on this machine.
+  cpio.symlink("causeway/node_modules/.bin/bun", "/usr/bin/bun");
+  for (const library of libraries([...places.values()])) {
+    // The loader looks for the name in the program, wherever this machine keeps the file.
+    cpio.file(`lib/x86_64-linux-gnu/${basename(library)}`, { from: library }, 0o755);
+  }
+  cpio.symlink("lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2");
+}
+
+function libraries(files: readonly string[]): Set<string> {
+  const opened = LIBRARIES.map((name) =>
+    ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64"]
+      .map((folder) => `${folder}/${name}`)
+      .find(existsSync),
+  ).filter((path) => path !== undefined);
+  const found = new Set<string>(opened);
+  for (const line of Bun.spawnSync(["ldd", ...files, ...opened], { stderr: "ignore" })
+    .stdout.toString()
+    .split("\n")) {
+    const path = /^\t(?:\S+ => )?(\/\S+) \(0x/.exec(line)?.[1];
+    if (path !== undefined) found.add(path);
+  }
+  return found;
+}
+
+function settings(cpio: CpioWriter): void {
+  cpio.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n");
+  cpio.file("etc/group", "root:x:0:\nnogroup:x:65534:\n");
+  cpio.file("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
+  for (const file of ["protocols", "services", "nsswitch.conf"])
+    if (existsSync(`/etc/${file}`)) cpio.file(`etc/${file}`, { from: `/etc/${file}` });
+  copyTree(cpio, "/etc/iproute2", "etc/iproute2");
+}
+
+function modules(cpio: CpioWriter, kernel: GuestKernel): void {
+  const target = `lib/modules/${kernel.version}`;
+  for (const file of readdirSync(kernel.modules).filter((name) => name.startsWith("modules.")))
+    cpio.file(`${target}/${file}`, { from: `${kernel.modules}/${file}` });
+  for (const folder of MODULES)
+    copyTree(cpio, `${kernel.modules}/kernel/${folder}`, `${target}/kernel/${folder}`, NOT_MODULES);
+}
+
+/** What the product needs at run time: the names in `dependencies`, which have none of their own. */
+function dependencies(repository: string): string[] {
+  const manifest = require(`${repository}/package.json`) as { dependencies?: Record<string, string> };
+  return Object.keys(manifest.dependencies ?? {});
+}
+
+function copyTree(cpio: CpioWriter, from: string, to: string, without?: RegExp): void {
+  if (!existsSync(from) || without?.test(`${from}/`)) return;
+  const found = lstatSync(from);
+  if (found.isSymbolicLink()) cpio.symlink(to, readlinkSync(from));
+  else if (found.isDirectory()) {
+    cpio.folder(to);
+    for (const name of readdirSync(from).sort()) copyTree(cpio, `${from}/${name}`, `${to}/${name}`, without);
+  } else if (found.isFile()) cpio.file(to, { from }, statSync(from).mode & 0o777);
+}
