@@ -5,7 +5,7 @@
  * - splitting and bytecode: the CNI plugin starts in milliseconds because it loads only its own part;
  * - no `strip` afterwards, ever: it removes the program from the executable.
  */
-import { renameSync } from "node:fs";
+import { readdirSync, renameSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { version } from "../package.json";
 
@@ -39,4 +39,6 @@ if (!build.success) {
 }
 // By rename, so that a running agent or plugin keeps its old file.
 renameSync("dist/causeway.new", "dist/causeway");
+// The maps are inside as well; stack traces name source lines without these files.
+for (const name of readdirSync("dist")) if (name.endsWith(".map")) rmSync(`dist/${name}`);
 process.stderr.write(`dist/causeway ${version}, ${Math.round(Bun.file("dist/causeway").size / 1e6)} MB\n`);

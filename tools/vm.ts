@@ -48,9 +48,8 @@ export async function runVm(
   const write = options.write ?? ((text: string) => void process.stdout.write(text));
   if (files.length === 0) return { passed: 0, failed: 0, skipped: 0, reason: "no test files" };
   const paths = files.map((file) => relative(REPOSITORY, resolve(file)));
-  const work = `${CACHE}/run-${process.pid}`;
+  const work = workFolder();
   try {
-    mkdirSync(work, { recursive: true });
     const guest = start(work, testScript(paths));
     return await watch(guest, { work, timeoutMs: options.timeoutMs ?? 900_000, write });
   } catch (error) {
@@ -59,6 +58,17 @@ export async function runVm(
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+/** A folder for this run; those of runs that were killed are removed. */
+function workFolder(): string {
+  const work = `${CACHE}/run-${process.pid}`;
+  mkdirSync(work, { recursive: true });
+  for (const name of readdirSync(CACHE)) {
+    const pid = Number(/^run-(\d+)$/.exec(name)?.[1]);
+    if (pid > 1 && !isAlive(pid)) rmSync(`${CACHE}/${name}`, { recursive: true, force: true });
+  }
+  return work;
 }
 
 /** The guest's first process: file systems, loopback, then `work` with its output on the second serial line. */
@@ -70,10 +80,13 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/pts /dev/shm /dev/net
+ln -s /proc/self/fd /dev/fd
+for n in 0,stdin 1,stdout 2,stderr; do ln -s /proc/self/fd/\${n%,*} /dev/\${n#*,}; done
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
+mknod /dev/net/tun c 10 200
 mkdir -p /run/netns /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 hostname guest
@@ -87,17 +100,11 @@ poweroff -f
 
 function testScript(paths: readonly string[]): string {
   // Bun stops a test that waits too long; one that blocks is stopped by our own time limit.
-  const argv = [
-    "bun",
-    "test",
-    "--timeout",
-    "120000",
-    "--reporter=junit",
-    "--reporter-outfile=/tmp/junit.xml",
-  ];
+  const argv =
+    "bun test --timeout 120000 --max-concurrency 6 --reporter=junit --reporter-outfile=/tmp/junit.xml";
   const files = paths.map((path) => `'./${path.replaceAll("'", "'\\''")}'`).join(" ");
   return `exec </dev/null >/dev/ttyS1 2>&1
-${argv.join(" ")} ${files}
+${argv} ${files}
 echo "${STATUS}$?"
 echo "${JUNIT_BEGIN}"
 cat /tmp/junit.xml
@@ -105,17 +112,27 @@ echo
 echo "${JUNIT_END}"`;
 }
 
-function start(work: string, script: string): Bun.Subprocess<"ignore" | "inherit", "pipe", "inherit"> {
+type Guest = Bun.Subprocess<"ignore", "pipe", "inherit">;
+
+function start(work: string, script: string): Guest {
+  return Bun.spawn(command(work, script), { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
+}
+
+/** The command that runs the guest; its first serial line goes to a file, its second to our standard streams. */
+function command(work: string, script: string): string[] {
   const qemu = which("qemu-system-x86_64");
   if (qemu === undefined) throw new Unavailable("qemu-system-x86_64 is not here; install qemu-system-x86");
   if (process.arch !== "x64") throw new Unavailable(`the guest is x86-64, this machine is ${process.arch}`);
   const kernel = guestKernel(CACHE);
   writeImage(`${work}/initrd`, { kernel, repository: REPOSITORY, init: initScript(script) });
   const parameters = [
-    "console=ttyS0 loglevel=7 panic=-1 oops=panic mitigations=off nokaslr no_timer_check tsc=reliable",
+    "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off nokaslr no_timer_check tsc=reliable",
     "random.trust_cpu=on cryptomgr.notests nowatchdog rcupdate.rcu_cpu_stall_suppress=1 8250.nr_uarts=2",
   ].join(" ");
-  const argv = [
+  // The guest ends when we end, however that happens.
+  const leash = which("setpriv");
+  return [
+    ...(leash === undefined ? [] : [leash, "--pdeathsig", "KILL"]),
     qemu,
     ..."-nodefaults -no-user-config -display none -no-reboot -machine pc,hpet=off,usb=off -smp 2 -m 2048".split(
       " ",
@@ -124,11 +141,10 @@ function start(work: string, script: string): Bun.Subprocess<"ignore" | "inherit
     ...["-kernel", kernel.image, "-initrd", `${work}/initrd`, "-append", parameters],
     ...["-serial", `file:${work}/console`, "-serial", "stdio"],
   ];
-  return Bun.spawn(argv, { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
 }
 
 async function watch(
-  guest: Bun.Subprocess<"ignore" | "inherit", "pipe", "inherit">,
+  guest: Guest,
   options: { readonly work: string; readonly timeoutMs: number; readonly write: (text: string) => void },
 ): Promise<VmResult> {
   const stop = () => void (isAlive(guest.pid) && signal(guest.pid, "SIGKILL"));
@@ -141,7 +157,6 @@ async function watch(
   try {
     const text = await collect(guest.stdout, options.write);
     await guest.exited;
-    await Bun.$`cp ${options.work}/console /tmp/h5-console`;
     const consoleText = readFileSync(`${options.work}/console`, "utf8");
     return judge(text, { consoleText, timedOut, timeoutMs: options.timeoutMs, write: options.write });
   } finally {
@@ -178,7 +193,7 @@ function judge(
 ): VmResult {
   const junit = text.split(JUNIT_BEGIN)[1]?.split(JUNIT_END)[0];
   const status = new RegExp(`${STATUS}(\\d+)`).exec(text)?.[1];
-  const trouble = /^.*(Kernel panic|BUG:|Oops:|general protection fault|KASAN|refcount_t:).*$/m.exec(
+  const trouble = /(Kernel panic|BUG:|Oops:|general protection fault|KASAN|refcount_t:).*/.exec(
     guest.consoleText,
   )?.[0];
   if (junit === undefined || status === undefined || trouble !== undefined) {
@@ -219,12 +234,15 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 async function shell(): Promise<number> {
-  const work = `${CACHE}/run-${process.pid}`;
+  const work = workFolder();
   try {
-    mkdirSync(work, { recursive: true });
-    const guest = start(work, "setsid sh -c 'exec sh </dev/ttyS1 >/dev/ttyS1 2>&1'");
-    return await guest.exited;
+    // The guest's terminal is made whole again: lines are edited there, not here.
+    const script = "stty -F /dev/ttyS1 sane; setsid -c sh </dev/ttyS1 >/dev/ttyS1 2>&1";
+    const argv = command(work, script);
+    Bun.spawnSync(["stty", "raw", "-echo"], { stdin: "inherit" });
+    return await Bun.spawn(argv, { stdin: "inherit", stdout: "inherit", stderr: "inherit" }).exited;
   } finally {
+    Bun.spawnSync(["stty", "sane"], { stdin: "inherit" });
     rmSync(work, { recursive: true, force: true });
   }
 }

@@ -4,39 +4,47 @@
  * An answer is any number of `{"progress": text}` and then one `{"result": …}` or `{"error": {message}}`.
  * Reading is open to whoever may open ctl.sock; operations in `writing` are root's, judged by SO_PEERCRED.
  */
+import { z } from "zod";
+
+const texts = z.array(z.string()).max(64);
+const text = z.string().max(16384);
+
+/** requestSchema reads one line from whoever may open the socket. */
+export const requestSchema = z.discriminatedUnion("op", [
+  z.object({ op: z.literal("status") }),
+  z.object({ op: z.literal("peers"), name: text.optional() }),
+  z.object({ op: z.literal("plan") }),
+  z.object({ op: z.literal("node-list") }),
+  z.object({ op: z.literal("token-list") }),
+  z.object({
+    op: z.literal("init"),
+    endpoints: texts,
+    exposedPorts: texts,
+    services: texts.optional(),
+    name: text.optional(),
+    overlay4: text.optional(),
+    overlay6: text.optional(),
+    pods4: text.optional(),
+    pods6: text.optional(),
+    nodeBits: z.number().optional(),
+    listenPort: z.number().optional(),
+    mtuBytes: z.number().optional(),
+  }),
+  z.object({
+    op: z.literal("join"),
+    token: text,
+    endpoints: texts,
+    name: text.optional(),
+    site: text.optional(),
+  }),
+  z.object({ op: z.literal("leave"), force: z.boolean() }),
+  z.object({ op: z.literal("node-remove"), name: text }),
+  z.object({ op: z.literal("token-create"), uses: z.number(), expiresMs: z.number(), node: text.optional() }),
+  z.object({ op: z.literal("token-revoke"), id: text }),
+]);
 
 /** Request is one operation with its arguments. */
-export type Request =
-  | { readonly op: "status" }
-  | { readonly op: "peers"; readonly name?: string }
-  | { readonly op: "plan" }
-  | { readonly op: "node-list" }
-  | { readonly op: "token-list" }
-  | {
-      readonly op: "init";
-      readonly endpoints: readonly string[];
-      readonly exposedPorts: readonly string[];
-      readonly services?: readonly string[];
-      readonly name?: string;
-      readonly overlay4?: string;
-      readonly overlay6?: string;
-      readonly pods4?: string;
-      readonly pods6?: string;
-      readonly nodeBits?: number;
-      readonly listenPort?: number;
-      readonly mtuBytes?: number;
-    }
-  | {
-      readonly op: "join";
-      readonly token: string;
-      readonly endpoints: readonly string[];
-      readonly name?: string;
-      readonly site?: string;
-    }
-  | { readonly op: "leave"; readonly force: boolean }
-  | { readonly op: "node-remove"; readonly name: string }
-  | { readonly op: "token-create"; readonly uses: number; readonly expiresMs: number; readonly node?: string }
-  | { readonly op: "token-revoke"; readonly id: string };
+export type Request = z.output<typeof requestSchema>;
 
 /** Operation is the name of a request. */
 export type Operation = Request["op"];
@@ -109,7 +117,11 @@ export interface ShownPeer {
 export interface Results {
   status: Status;
   peers: { readonly peers: readonly ShownPeer[] };
-  plan: { readonly steps: readonly { readonly action: string; readonly text: string }[] };
+  plan: {
+    readonly steps: readonly { readonly action: string; readonly text: string }[];
+    /** What waits for something else, or cannot be done. */
+    readonly blocked: readonly { readonly key: string; readonly reason: string }[];
+  };
   init: ShownNode;
   join: ShownNode;
   leave: Record<string, never>;
@@ -133,6 +145,7 @@ export interface Results {
       readonly uses: number;
       readonly used: number;
       readonly expiresAt: string;
+      readonly revoked?: boolean;
       readonly node?: string;
     }[];
   };

@@ -106,6 +106,7 @@ export const plan: Command = {
     const result = await ask({ op: "plan" }, progress);
     if (given.flag("json")) return printJson(result);
     for (const step of result.steps) printText(`${step.text}\n`);
+    for (const { key, reason } of result.blocked) printText(`# ${key}: ${reason}\n`);
     if (result.steps.length === 0) progress("nothing to change");
     return 0;
   },

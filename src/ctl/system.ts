@@ -1,9 +1,8 @@
 /** Commands about the installation on this machine: agent, cni, version. */
-import { runAgent } from "../agent/mod.ts";
+import { runAgent, VERSION } from "../agent/mod.ts";
 import { installCni, uninstallCni } from "../cni/mod.ts";
 import { type Command, withJson } from "./command.ts";
 import { printJson, printText, progress } from "./output.ts";
-import { VERSION } from "../agent/version.ts";
 
 export const agent: Command = {
   name: "agent",

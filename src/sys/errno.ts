@@ -3,8 +3,11 @@
  */
 import { constants } from "node:os";
 
+// Two names of one number: the one that the kernel's documentation prefers.
 const names = new Map<number, string>(
-  Object.entries(constants.errno).map(([name, number]) => [number, name]),
+  Object.entries(constants.errno)
+    .filter(([name]) => name !== "EWOULDBLOCK" && name !== "ENOTSUP")
+    .map(([name, number]) => [number, name]),
 );
 
 const texts: Record<string, string> = {

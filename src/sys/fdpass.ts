@@ -37,7 +37,11 @@ function message(data: Uint8Array<ArrayBuffer>, control: Uint8Array<ArrayBuffer>
  * sendWithDescriptor sends bytes, with the descriptor attached to the first of them, and returns how many bytes were taken;
  * the rest can follow by plain `send`. The receiver gets a descriptor of its own; ours stays open.
  */
-export function sendWithDescriptor(socket: number, data: Uint8Array<ArrayBuffer>, descriptor: number): number {
+export function sendWithDescriptor(
+  socket: number,
+  data: Uint8Array<ArrayBuffer>,
+  descriptor: number,
+): number {
   const control = stable(HEADER + 8);
   const view = new DataView(control.buffer);
   view.setBigUint64(0, BigInt(HEADER + 4), true);
@@ -78,7 +82,7 @@ export function receiveWithDescriptors(socket: number, into: Uint8Array<ArrayBuf
 function parseControl(control: Uint8Array<ArrayBuffer>): Fd[] {
   const view = new DataView(control.buffer, 0, control.length);
   const found: Fd[] = [];
-  for (let at = 0; at + HEADER <= control.length; ) {
+  for (let at = 0; at + HEADER <= control.length;) {
     const length = Number(view.getBigUint64(at, true));
     if (length < HEADER || at + length > control.length) break;
     if (view.getInt32(at + 8, true) === SOL_SOCKET && view.getInt32(at + 12, true) === SCM_RIGHTS)

@@ -2,6 +2,7 @@
 import {
   chmodSync,
   closeSync,
+  copyFileSync,
   existsSync,
   fsyncSync,
   mkdirSync,
@@ -24,6 +25,11 @@ export function readText(path: string): string | undefined {
     if (isErrno(error, "ENOENT", "ENOTDIR")) return undefined;
     throw error;
   }
+}
+
+/** readBytes returns a file's content; ENOENT if it is not there. */
+export function readBytes(path: string): Uint8Array {
+  return readFileSync(path);
 }
 
 /** writeAtomic replaces a file by rename, durable when it returns; parents are made 0755 where missing. */
@@ -70,4 +76,19 @@ export function removeTree(path: string): void {
 /** exists tells whether a path exists. */
 export function exists(path: string): boolean {
   return existsSync(path);
+}
+
+/** copyAtomic replaces `to` by a copy of `from` with one rename, so that a program that runs from `to` is not disturbed. */
+export function copyAtomic(from: string, to: string, mode: number): void {
+  const temporary = `${to}.new`;
+  rmSync(temporary, { force: true });
+  copyFileSync(from, temporary);
+  chmodSync(temporary, mode);
+  const fd = openSync(temporary, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  renameSync(temporary, to);
 }

@@ -3,13 +3,30 @@
  *
  * FFI checks no arguments (`close(undefined)` would close descriptor 0), so nothing outside this file calls a raw symbol.
  */
-import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
+import { dlopen, type FFIFunction, FFIType, type Library, type Pointer, read } from "bun:ffi";
 import { SystemError } from "./errno.ts";
 import { cString, stable } from "./memory.ts";
 
 const { i32, u32, ptr, i64_fast, u64_fast } = FFIType;
 
-const libc = dlopen("libc.so.6", {
+const O_CLOEXEC = 0o2000000;
+
+/** Symbols are bound when first used: binding all of them would cost the CNI plugin a fifth of its time. */
+function lazily<T extends Record<string, FFIFunction>>(table: T): Library<T>["symbols"] {
+  const symbols = {} as Library<T>["symbols"];
+  for (const name of Object.keys(table))
+    Object.defineProperty(symbols, name, {
+      configurable: true,
+      get() {
+        const value = dlopen("libc.so.6", { [name]: table[name] as FFIFunction }).symbols[name];
+        Object.defineProperty(symbols, name, { value });
+        return value;
+      },
+    });
+  return symbols;
+}
+
+const libc = lazily({
   __errno_location: { args: [], returns: ptr },
   socket: { args: [i32, i32, i32], returns: i32 },
   bind: { args: [i32, ptr, u32], returns: i32 },
@@ -29,8 +46,12 @@ const libc = dlopen("libc.so.6", {
   poll: { args: [ptr, u64_fast, i32], returns: i32 },
   ioctl: { args: [i32, u64_fast, ptr], returns: i32 },
   fcntl: { args: [i32, i32, i32], returns: i32 },
-}).symbols;
+  open: { args: [ptr, i32, i32], returns: i32 },
+  read: { args: [i32, ptr, u64_fast], returns: i64_fast },
+  write: { args: [i32, ptr, u64_fast], returns: i64_fast },
+});
 
+// Known before any call can fail: looking it up could change the number it holds.
 const errnoAddress = libc.__errno_location() as Pointer;
 
 function descriptor(fd: number, call: string): number {
@@ -160,6 +181,26 @@ export function ioctl(fd: number, request: number, data: Uint8Array<ArrayBuffer>
   return checked(libc.ioctl(descriptor(fd, "ioctl"), request, data), "ioctl");
 }
 
+/** ioctlValue passes a number where other requests have an address. */
+export function ioctlValue(fd: number, request: number, value: number): number {
+  return checked(libc.ioctl(descriptor(fd, "ioctl"), request, value as Pointer), "ioctl");
+}
+
 export function fcntl(fd: number, command: number, value: number): number {
   return checked(libc.fcntl(descriptor(fd, "fcntl"), command, value), "fcntl");
+}
+
+/** open opens a file by path; always close-on-exec. */
+export function open(path: string, flags = 0): number {
+  return checked(libc.open(cString(path), flags | O_CLOEXEC, 0), "open", path);
+}
+
+/** read returns the number of bytes read; 0 is the end. */
+export function readInto(fd: number, into: Uint8Array<ArrayBuffer>): number {
+  return checked(Number(libc.read(descriptor(fd, "read"), into, into.length)), "read");
+}
+
+/** writeFrom returns the number of bytes written. */
+export function writeFrom(fd: number, data: Uint8Array<ArrayBuffer>): number {
+  return checked(Number(libc.write(descriptor(fd, "write"), data, data.length)), "write");
 }

@@ -6,9 +6,10 @@
  */
 import { closeSync, mkdirSync, openSync, statSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
-import { SystemError } from "./errno.ts";
+import { isErrno, SystemError } from "./errno.ts";
 import { Fd } from "./fd.ts";
 import * as libc from "./libc.ts";
+import { stable } from "./memory.ts";
 
 const CLONE_NEWNET = 0x40000000;
 const MS_BIND = 4096;
@@ -108,5 +109,17 @@ export function isNetns(path: string): boolean {
     return statSync(path).dev === statSync("/proc/self/ns/net").dev;
   } catch {
     return false;
+  }
+}
+
+const NS_GET_NSTYPE = 0xb703;
+
+/** isNetworkNamespace tells whether a descriptor is one of a network namespace (ioctl_ns(2), Linux 4.11). */
+export function isNetworkNamespace(fd: Fd): boolean {
+  try {
+    return libc.ioctl(fd.number, NS_GET_NSTYPE, stable(8)) === CLONE_NEWNET;
+  } catch (error) {
+    if (isErrno(error, "ENOTTY", "EINVAL")) return false;
+    throw error;
   }
 }

@@ -111,6 +111,18 @@ export async function run(argv: readonly string[], options: RunOptions = {}): Pr
   return { status: statusOf(child.exitCode, child.signalCode), stdout, stderr };
 }
 
+/** runInherited runs a program on our own terminal, input and output, and returns its status. */
+export async function runInherited(argv: readonly string[]): Promise<number> {
+  const child = Bun.spawn(command(argv), {
+    env: environment(undefined),
+    stdin: "inherit",
+    stdout: "inherit",
+    stderr: "inherit",
+  });
+  await child.exited;
+  return statusOf(child.exitCode, child.signalCode);
+}
+
 /** DetachOptions say where the output of a program that outlives us goes. */
 export interface DetachOptions extends StartOptions {
   /** File that both streams are appended to, made 0600; default: thrown away. */
@@ -145,13 +157,15 @@ export function spawnDetached(argv: readonly string[], options: DetachOptions = 
   }
 }
 
-/** isAlive tells whether a process runs; one that ended and waits for its parent (a zombie) does not. */
+/** isAlive tells whether a process runs; one that ended with all its threads and waits for its parent (a zombie) does not. */
 export function isAlive(pid: number): boolean {
   checkPid(pid);
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    // The state is the first field after the program's name, which is in parentheses and may hold any byte (proc(5)).
-    return !"ZXx".includes(stat.charAt(stat.lastIndexOf(")") + 2));
+    // Fields are counted after the program's name, which is in parentheses and may hold any byte (proc(5)).
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // The first thread can be dead while others still hold files open: state (3) and num_threads (20).
+    return !"ZXx".includes(fields[0] as string) || Number(fields[17]) > 1;
   } catch (error) {
     if (isErrno(error, "ENOENT", "ESRCH")) return false;
     throw error;

@@ -11,8 +11,9 @@ const AF_UNIX = 1;
 const SOCK_STREAM = 1;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
-const SO_SNDTIMEO = 21;
 const SO_PEERCRED = 17;
+const SO_RCVTIMEO = 20;
+const SO_SNDTIMEO = 21;
 const MSG_NOSIGNAL = 0x4000;
 /** `sun_path` has 108 bytes, the last one zero. */
 const LONGEST_PATH = 107;
@@ -29,17 +30,25 @@ export interface PeerCredentials {
 export function unixAddress(path: string): Uint8Array<ArrayBuffer> {
   const bytes = new TextEncoder().encode(path);
   if (bytes.length > LONGEST_PATH)
-    throw new RangeError(`Cannot use socket ${path}: its path has more than ${LONGEST_PATH} bytes`);
+    throw new RangeError(`Cannot use socket ${path}: its path is too long, ${LONGEST_PATH} bytes is the limit`);
   const address = stable(2 + bytes.length + 1);
   address[0] = AF_UNIX;
   address.set(bytes, 2);
   return address;
 }
 
-/** connectUnix connects to a listening socket and waits for it; throws ENOENT or ECONNREFUSED when nobody listens. */
-export function connectUnix(path: string): Fd {
+/**
+ * connectUnix connects to a listening socket; throws ENOENT or ECONNREFUSED when nobody listens. With `timeoutMs`, connecting (to a
+ * server whose queue is full), sending and receiving give up after that silence with EAGAIN; without it they wait for ever.
+ */
+export function connectUnix(path: string, options: { readonly timeoutMs?: number } = {}): Fd {
   const socket = new Fd(libc.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), `connection to ${path}`);
   try {
+    if (options.timeoutMs !== undefined) {
+      const limit = timeval(options.timeoutMs);
+      libc.setsockopt(socket.number, SOL_SOCKET, SO_RCVTIMEO, limit);
+      libc.setsockopt(socket.number, SOL_SOCKET, SO_SNDTIMEO, limit);
+    }
     libc.connect(socket.number, unixAddress(path), path);
     return socket;
   } catch (error) {
@@ -48,19 +57,17 @@ export function connectUnix(path: string): Fd {
   }
 }
 
-/** sendAll sends all bytes on a blocking socket; throws EPIPE when the other side is gone, without a signal. */
-export function sendAll(socket: Fd, data: Uint8Array<ArrayBuffer>): void {
-  for (let sent = 0; sent < data.length; )
-    sent += libc.send(socket.number, data.subarray(sent), MSG_NOSIGNAL);
+function timeval(ms: number): Uint8Array<ArrayBuffer> {
+  const value = stable(16);
+  const view = new DataView(value.buffer);
+  view.setBigInt64(0, BigInt(Math.floor(ms / 1000)), true);
+  view.setBigInt64(8, BigInt((ms % 1000) * 1000), true);
+  return value;
 }
 
-/** setSendTimeout makes a send fail with EAGAIN after this time instead of waiting for ever. */
-export function setSendTimeout(socket: Fd, timeoutMs: number): void {
-  const value = stable(16); // struct timeval
-  const view = new DataView(value.buffer);
-  view.setBigInt64(0, BigInt(Math.floor(timeoutMs / 1000)), true);
-  view.setBigInt64(8, BigInt((timeoutMs % 1000) * 1000), true);
-  libc.setsockopt(socket.number, SOL_SOCKET, SO_SNDTIMEO, value);
+/** sendAll sends all bytes on a blocking socket; throws EPIPE when the other side is gone, without a signal. */
+export function sendAll(socket: Fd, data: Uint8Array<ArrayBuffer>): void {
+  for (let sent = 0; sent < data.length;) sent += libc.send(socket.number, data.subarray(sent), MSG_NOSIGNAL);
 }
 
 /**

@@ -22,7 +22,7 @@ const TYPE_MASK = 0x3fff;
 const HEADER = 4;
 
 /** Table names the attributes of a family. Encoding follows the order of the table. */
-// biome-ignore lint: a table holds codecs of any type; `never` would lose the inference
+// a table holds codecs of any type; `never` would lose the inference
 export type Table = Readonly<Record<string, readonly [type: number, codec: Codec<any>]>>;
 
 /** RawAttribute is an attribute that no table knows: its type (with flag bits) and its bytes. */
@@ -99,7 +99,8 @@ export function list<T>(element: Codec<T>): Codec<readonly T[]> {
 }
 
 /** Choice is the value of a `choice`: one member, named by the sibling; `raw` when no table has that name. */
-export type Choice<C extends Readonly<Record<string, Codec<unknown>>>> = {
+// as for Table
+export type Choice<C extends Readonly<Record<string, Codec<any>>>> = {
   readonly [K in keyof C]?: ValueOf<C[K]> | undefined;
 } & { readonly raw?: Uint8Array<ArrayBuffer> | undefined };
 
@@ -107,23 +108,22 @@ export type Choice<C extends Readonly<Record<string, Codec<unknown>>>> = {
  * choice is an attribute whose layout is named by another attribute of the same table, which comes before it: the data of a
  * link is laid out by its kind.
  */
-export function choice<const C extends Readonly<Record<string, Codec<never>>>>(
+export function choice<const C extends Readonly<Record<string, Codec<any>>>>(
   sibling: string,
   codecs: C,
-): Codec<Choice<C & Record<string, Codec<unknown>>>> {
+): Codec<Choice<C>> {
   const find = (siblings: Readonly<Record<string, unknown>> | undefined) => {
     const name = siblings?.[sibling];
     return typeof name === "string" && Object.hasOwn(codecs, name)
-      ? { name, codec: codecs[name] as unknown as Codec<unknown> }
+      ? { name, codec: codecs[name] as Codec<unknown> }
       : undefined;
   };
-  type Value = Choice<C & Record<string, Codec<unknown>>>;
   return {
     nested: true,
     decode(reader, siblings) {
       const found = find(siblings);
-      if (found === undefined) return { raw: reader.bytes() } as Value;
-      return { [found.name]: within(found.name, () => found.codec.decode(reader)) } as Value;
+      if (found === undefined) return { raw: reader.bytes() } as Choice<C>;
+      return { [found.name]: within(found.name, () => found.codec.decode(reader)) } as Choice<C>;
     },
     encode(writer, value, siblings) {
       const found = find(siblings);

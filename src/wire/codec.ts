@@ -72,3 +72,6 @@ export const mac: Codec<Mac> = {
   },
   encode: (w, v) => void w.bytes(macBytes(v)),
 };
+
+/** ignored is an attribute that is known and not wanted: statistics, copies of what other attributes say. It is never sent. */
+export const ignored: Codec<undefined> = { decode: () => undefined, encode: () => {} };

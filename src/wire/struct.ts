@@ -1,6 +1,8 @@
 /** Fixed structures: fields one after another, as a C structure without holes (name the holes). */
 import type { Codec, ValueOf } from "./codec.ts";
 import { within } from "./error.ts";
+import type { Reader } from "./reader.ts";
+import type { Writer } from "./writer.ts";
 
 /** Fields of a structure, in order; only codecs of fixed size. */
 export type Fields = Readonly<Record<string, Codec<number> | Codec<bigint> | Codec<boolean>>>;
@@ -10,7 +12,7 @@ export type Struct<F extends Fields> = { readonly [K in keyof F]: ValueOf<F[K]> 
 
 /** StructCodec encodes a structure of which fields may be left out: they are zero. */
 export interface StructCodec<F extends Fields> extends Codec<Struct<F>> {
-  encode(writer: Parameters<Codec<never>["encode"]>[0], value: Partial<Struct<F>>): void;
+  encode(writer: Writer, value: Partial<Struct<F>>): void;
 }
 
 /** struct makes a codec from fields in order. */
@@ -28,6 +30,25 @@ export function struct<const F extends Fields>(fields: F): StructCodec<F> {
         const field = given[name] ?? 0;
         within(name, () => codec.encode(writer, field));
       }
+    },
+  };
+}
+
+/** HeadedCodec is the codec of a structure followed by a body, as most netlink messages are. */
+export interface HeadedCodec<F extends Fields, B> {
+  decode(reader: Reader): { readonly header: Struct<F>; readonly body: B };
+  /** Fields of the header that are left out are zero. */
+  encode(writer: Writer, value: { readonly header: Partial<Struct<F>>; readonly body: B }): void;
+}
+
+/** headed makes the codec of a structure followed by a body. */
+export function headed<F extends Fields, B>(header: StructCodec<F>, body: Codec<B>): HeadedCodec<F, B> {
+  return {
+    decode: (reader) => ({ header: header.decode(reader), body: body.decode(reader) }),
+    encode(writer, value) {
+      header.encode(writer, value.header);
+      writer.align(4);
+      body.encode(writer, value.body);
     },
   };
 }

@@ -34,7 +34,8 @@ export class Writer {
 
   u8(value: number): this {
     checkRange(value, 0, 0xff);
-    this.#view.setUint8(this.#grow(1), value);
+    const at = this.#grow(1);
+    this.#view.setUint8(at, value);
     return this;
   }
 

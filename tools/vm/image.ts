@@ -52,6 +52,7 @@ export function writeImage(path: string, options: ImageOptions): { readonly byte
     "root",
   ])
     cpio.folder(folder);
+  cpio.symlink("var/run", "/run");
   cpio.device("dev/console", 5, 1);
   cpio.file("init", options.init, 0o755);
   programs(cpio, options);

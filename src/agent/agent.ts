@@ -1,0 +1,318 @@
+/**
+ * The agent: owns engine, tunnel, CNI service and sockets, and takes the node from unjoined to hub or member and back.
+ *
+ * ```
+ *  start ─▶ unjoined ── init ──▶ hub ─────┐
+ *              │ ▲                        │ leave, removed
+ *              └─┼── join ──▶ member ─────┤
+ *                └────────────────────────┘
+ * ```
+ * Stopping touches nothing: the kernel goes on, and the next agent's first plan is empty.
+ */
+import { CniService, serveCni, TOMBSTONES } from "../cni/mod.ts";
+import { Engine, type ObjectStatus } from "../engine/mod.ts";
+import { enrol, parseToken, Register, type Token, type TokenUse } from "../hub/mod.ts";
+import { newcomerObjects, tunnelMtu } from "../mesh/mod.ts";
+import { type Endpoint, parseEndpoint, tryParseEndpoint } from "../net/mod.ts";
+import { newMesh, type Node, nameProblem } from "../resources/mod.ts";
+import {
+  ensureDirectory,
+  exists,
+  exit,
+  hostName,
+  type LineServer,
+  listDirectory,
+  onSignal,
+  removeTree,
+  sleep,
+} from "../sys/mod.ts";
+import type { TunnelWish } from "../tunnel/mod.ts";
+import { serveControl } from "./control.ts";
+import { resolveEndpoint } from "./endpoint.ts";
+import { HubRole } from "./hub-role.ts";
+import { nodeKey, signingKey } from "./identity.ts";
+import { Joined } from "./joined.ts";
+import { info, warn } from "./log.ts";
+import { loadMembership, MemberRole, storeMembership } from "./member-role.ts";
+import { RUN, STATE } from "./paths.ts";
+import type { Role } from "./role.ts";
+import { TunnelHolder } from "./tunnel-holder.ts";
+import { VERSION } from "./version.ts";
+
+const REGISTER = `${STATE}/register.db`;
+const PODS = `${STATE}/pods.db`;
+
+/** Files that belong to the membership, and end with it. */
+const MEMBERSHIP_FILES = /^(?:node\.key|register\.|member\.json|pods\.db)/;
+
+/** The MTU while a node registers: what every IPv6 path carries. */
+const NEWCOMER_MTU_BYTES = tunnelMtu({ underlayBytes: 1280, outerFamily: 6 });
+
+/** How long the hub may take to be seen after a node joined. */
+const CONNECT_LIMIT_MS = 30_000;
+
+type Progress = (text: string) => void;
+
+/** Agent is the process's one object. */
+export class Agent implements Disposable {
+  readonly engine: Engine;
+  readonly tunnel: TunnelHolder;
+  cni: CniService;
+  #cniServer: LineServer;
+  joined: Joined | undefined;
+  role: Role | undefined;
+  /** Writing operations come one after the other. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  private constructor(wish: TunnelWish) {
+    this.tunnel = new TunnelHolder(wish, () => this.engine.round());
+    this.engine = Engine.open({
+      wireguard: (link) => this.tunnel.device(link),
+      onChange: (status) => logStatus(status),
+    });
+    this.cni = this.#openCni();
+    this.#cniServer = serveCni(this.cni);
+  }
+
+  /** start brings the node up as it was, or waits to be told. */
+  static async start(wish: TunnelWish): Promise<Agent> {
+    const agent = new Agent(wish);
+    const role = storedRole();
+    if (role !== undefined) await agent.#run(role);
+    else agent.engine.apply({ prune: true });
+    agent.engine.start();
+    return agent;
+  }
+
+  #openCni(): CniService {
+    return CniService.open({
+      engine: this.engine,
+      databasePath: PODS,
+      tombstones: TOMBSTONES,
+      onProblem: (error) => warn("cni", { error }),
+    });
+  }
+
+  async #run(role: Role): Promise<void> {
+    const { engine, cni, tunnel } = this;
+    const joined = new Joined({
+      engine,
+      cni,
+      role,
+      key: nodeKey(),
+      tunnel,
+      onRemoved: () => {
+        warn("this node was removed from the mesh");
+        this.inTurn(() => this.#forget()).catch((error: unknown) => warn("cannot leave", { error }));
+      },
+    });
+    this.role = role;
+    this.joined = joined;
+    await joined.start();
+    info(role.hub ? "this node is the hub" : "this node is a member", {
+      node: role.name,
+      revision: role.revision,
+    });
+  }
+
+  /** inTurn runs one writing operation after the other. */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const next = this.#turn.then(work, work);
+    this.#turn = next.catch(() => undefined);
+    return next;
+  }
+
+  #mustBeFree(what: string): void {
+    if (this.role === undefined) return;
+    throw new Error(
+      `Cannot ${what}: this node belongs to a mesh already, as ${this.role.name}; leave it first: causeway leave`,
+    );
+  }
+
+  /** init makes a mesh with this node as its hub. */
+  async init(options: {
+    readonly name?: string | undefined;
+    readonly endpoints: readonly string[];
+    readonly spec: { readonly [field: string]: string | number | readonly string[] | undefined };
+  }): Promise<Node> {
+    this.#mustBeFree("make a mesh");
+    const name = nodeName(options.name);
+    if (options.endpoints.length === 0)
+      throw new Error(
+        "Cannot make a mesh: no endpoint is given; say where nodes reach this hub: --endpoint HOST:51820",
+      );
+    const given = Object.fromEntries(Object.entries(options.spec).filter(([, value]) => value !== undefined));
+    const mesh = newMesh("mesh", { ...given, endpoints: [...options.endpoints] } as never);
+    const endpoints = options.endpoints.map(tryParseEndpoint).filter((endpoint) => endpoint !== undefined);
+    const key = nodeKey();
+    const register = Register.open(REGISTER);
+    const node = register.init(mesh, { name, publicKey: key.publicKey, endpoints });
+    await this.#run(new HubRole(register, { node: key, signing: signingKey() }));
+    return node;
+  }
+
+  /** join registers this node through a token and brings it up. */
+  async join(options: {
+    readonly token: string;
+    readonly name?: string | undefined;
+    readonly endpoints: readonly string[];
+    readonly site?: string | undefined;
+    readonly progress: Progress;
+  }): Promise<Node> {
+    this.#mustBeFree("join");
+    const token = parseToken(options.token);
+    const name = token.node ?? nodeName(options.name);
+    const endpoints = options.endpoints.map(parseEndpoint);
+    options.progress(`tunnel to the hub at ${token.endpoints.join(", ")}`);
+    const enrolled = await this.#enrol(token, {
+      name,
+      endpoints,
+      progress: options.progress,
+      ...(options.site === undefined ? {} : { site: options.site }),
+    });
+    options.progress(`registered as ${enrolled.name}`);
+    const membership = { name: enrolled.name, signingKey: token.signingKey, endpoints: token.endpoints };
+    storeMembership(membership, enrolled.state);
+    const role = new MemberRole(membership);
+    await this.#run(role);
+    await this.#seen(role, options.progress);
+    return role.view().self as Node;
+  }
+
+  async #enrol(
+    token: Token,
+    newcomer: {
+      readonly name: string;
+      readonly endpoints: readonly Endpoint[];
+      readonly site?: string;
+      readonly progress: Progress;
+    },
+  ) {
+    const tunnel = await this.tunnel.open();
+    const { progress, ...asked } = newcomer;
+    const setUse = async (use: TokenUse, attempt: number) => {
+      const text = token.endpoints[attempt % token.endpoints.length] as string;
+      this.engine.set(
+        "newcomer",
+        newcomerObjects({
+          enrol6: token.enrol6,
+          use,
+          hubKey: token.hubKey,
+          hubEndpoint: await resolveEndpoint(text),
+          tunnel: tunnel.linkType === "wireguard" ? "kernel" : "user",
+          listenPort: 0,
+          mtuBytes: NEWCOMER_MTU_BYTES,
+        }),
+      );
+      const { failed } = this.engine.apply("newcomer");
+      if (failed[0] !== undefined)
+        throw new Error(`Cannot set up the tunnel: ${failed[0].key}: ${failed[0].reason}`);
+    };
+    try {
+      const done = await enrol({ token, newcomer: { ...asked, key: nodeKey() }, setUse, progress });
+      // The membership's own scopes take over in the apply that follows.
+      this.engine.remove("newcomer");
+      return done;
+    } catch (error) {
+      this.engine.remove("newcomer");
+      this.engine.apply();
+      await this.tunnel.destroy();
+      throw error;
+    }
+  }
+
+  /** A node has joined when the hub hears it with its own key. */
+  async #seen(role: Role, progress: Progress): Promise<void> {
+    progress("waiting for the hub to hear this node");
+    for (let waitedMs = 0; !role.connected && waitedMs < CONNECT_LIMIT_MS; waitedMs += 50) await sleep(50);
+    if (!role.connected) progress("the hub has not answered yet; the node goes on trying");
+  }
+
+  /** leave ends the membership; without `force` only when the hub knows of it. */
+  async leave(options: { readonly force: boolean; readonly progress: Progress }): Promise<void> {
+    const { role } = this;
+    if (role === undefined) throw new Error("Cannot leave: this node belongs to no mesh");
+    if (role.hub && !options.force)
+      throw new Error(
+        "Cannot leave: this node is the hub, and its register ends with it; to end the whole mesh: causeway leave --force",
+      );
+    if (role instanceof MemberRole) {
+      try {
+        await role.leave();
+        options.progress("the hub has removed this node");
+      } catch (error) {
+        if (!options.force) throw error;
+        options.progress("the hub was not told; remove the node there: causeway node remove");
+      }
+    }
+    await this.#forget();
+  }
+
+  /** forget removes everything that was made, and every file of the membership. */
+  async #forget(): Promise<void> {
+    if (this.role === undefined) return;
+    this.joined?.[Symbol.dispose]();
+    this.joined = undefined;
+    this.role = undefined;
+    this.#cniServer.close();
+    this.cni.setNode(undefined);
+    this.cni.close();
+    for (const scope of this.engine.scopes()) this.engine.remove(scope);
+    const { failed } = this.engine.apply({ prune: true });
+    for (const status of failed) warn("cannot remove", { object: status.key, reason: status.reason ?? "" });
+    await this.tunnel.destroy();
+    for (const name of listDirectory(STATE)) if (MEMBERSHIP_FILES.test(name)) removeTree(`${STATE}/${name}`);
+    this.cni = this.#openCni();
+    this.#cniServer = serveCni(this.cni);
+  }
+
+  [Symbol.dispose](): void {
+    this.#cniServer.close();
+    this.engine.stop();
+    this.joined?.[Symbol.dispose]();
+    this.cni.close();
+    this.tunnel[Symbol.dispose]();
+    this.engine[Symbol.dispose]();
+  }
+}
+
+function nodeName(given: string | undefined): string {
+  const name = given ?? hostName();
+  const problem = nameProblem(name);
+  if (problem !== undefined)
+    throw new Error(`The node's name "${name}" ${problem}; give another with --name`);
+  return name;
+}
+
+/** storedRole returns what this node was before the agent started. */
+function storedRole(): Role | undefined {
+  if (exists(REGISTER)) {
+    const register = Register.open(REGISTER);
+    if (register.initialised) return new HubRole(register, { node: nodeKey(), signing: signingKey() });
+    register.close();
+  }
+  const membership = loadMembership();
+  return membership && new MemberRole(membership);
+}
+
+function logStatus(status: ObjectStatus): void {
+  if (status.state === "failed")
+    warn("object failed", { scope: status.scope, object: status.key, reason: status.reason ?? "" });
+}
+
+/** runAgent serves until SIGTERM or SIGINT, and leaves the kernel as it is. */
+export async function runAgent(options: { readonly tunnel: TunnelWish }): Promise<never> {
+  ensureDirectory(STATE, 0o700);
+  ensureDirectory(RUN, 0o755);
+  info(`causeway ${VERSION} starts`);
+  const agent = await Agent.start(options.tunnel);
+  const control = serveControl(agent);
+  const stop = Promise.withResolvers<void>();
+  using _ = onSignal(["SIGTERM", "SIGINT"], () => stop.resolve());
+  info("agent is ready", { path: control.path });
+  await stop.promise;
+  info("agent stops");
+  control.close();
+  agent[Symbol.dispose]();
+  return exit(0);
+}

@@ -1,0 +1,201 @@
+/** The agent's side of ctl.sock: who asks may or may not, what is asked is checked, the answer is JSON lines. */
+import { formatEndpoint } from "../net/mod.ts";
+import { type LineConnection, LineServer, wallMs } from "../sys/mod.ts";
+import type { Agent } from "./agent.ts";
+import { type Answer, type Operation, type Request, requestSchema, type Results, writing } from "./api.ts";
+import { HubRole } from "./hub-role.ts";
+import { CTL_SOCKET } from "./paths.ts";
+import { shownNode, shownPeer } from "./shown.ts";
+import { VERSION } from "./version.ts";
+
+/** Group whose members may read. */
+const GROUP = "causeway";
+
+/** A year: longer tokens are forgotten, not used. */
+const LONGEST_TOKEN_MS = 366 * 86_400_000;
+
+type Progress = (text: string) => void;
+type Of<O extends Operation> = Extract<Request, { op: O }>;
+type Handlers = {
+  readonly [O in Operation]: (
+    agent: Agent,
+    request: Of<O>,
+    progress: Progress,
+  ) => Promise<Results[O]> | Results[O];
+};
+
+function hub(agent: Agent, what: string): HubRole {
+  if (agent.role instanceof HubRole) return agent.role;
+  throw new Error(
+    `Cannot ${what}: this node is not the hub${agent.role === undefined ? "; it has not joined a mesh" : "; ask there"}`,
+  );
+}
+
+const handlers: Handlers = {
+  status(agent) {
+    const { role, joined } = agent;
+    const view = role?.view();
+    const all = agent.engine.status();
+    const { description } = agent.tunnel;
+    return {
+      version: VERSION,
+      ...(view?.self === undefined ? {} : { node: shownNode(view.self), mesh: view.mesh.name }),
+      ...(description === undefined || joined === undefined || view === undefined
+        ? {}
+        : { tunnel: { ...description, listenPort: view.mesh.listenPort, mtuBytes: joined.mtuBytes } }),
+      ...(role === undefined ? {} : { hub: { connected: role.connected, revision: role.revision } }),
+      objects: {
+        ready: all.filter(({ state }) => state === "ready").length,
+        pending: all.filter(({ state }) => state === "pending").length,
+        failed: all
+          .filter(({ state }) => state === "failed")
+          .map(({ key, reason }) => ({ key, reason: reason ?? "unknown" })),
+      },
+      pods: agent.cni.count,
+    };
+  },
+
+  peers(agent, { name }) {
+    const { joined } = agent;
+    const view = joined?.view();
+    if (joined === undefined || view?.self === undefined) {
+      if (name !== undefined) throw new Error(`Cannot show ${name}: this node has not joined a mesh`);
+      return { peers: [] };
+    }
+    const context = {
+      self: view.self,
+      nodes: view.nodes,
+      direct: view.direct,
+      peers: joined.peers(),
+      wallMs: wallMs(),
+      explain: (peer: string) => joined.explain(peer),
+    };
+    const wanted = view.nodes.filter((node) => name === undefined || node.name === name);
+    if (name !== undefined && wanted.length === 0)
+      throw new Error(
+        `There is no node ${name}; there are ${view.nodes.map((node) => node.name).join(", ") || "none"}`,
+      );
+    return { peers: wanted.map((node) => shownPeer(node, context)) };
+  },
+
+  plan: (agent) => {
+    const { steps, blocked } = agent.engine.plan();
+    return {
+      steps: steps.map(({ action, text }) => ({ action, text })),
+      blocked: blocked.map(({ key, reason }) => ({ key, reason })),
+    };
+  },
+
+  init: async (agent, { op: _, name, endpoints, ...spec }) =>
+    shownNode(await agent.init({ name, endpoints, spec })),
+
+  join: async (agent, request, progress) => shownNode(await agent.join({ ...request, progress })),
+
+  async leave(agent, { force }, progress) {
+    await agent.leave({ force, progress });
+    return {};
+  },
+
+  "node-list"(agent) {
+    if (agent.role === undefined) return { nodes: [] };
+    const view = agent.role.view();
+    const heard = agent.role instanceof HubRole ? agent.role.heardMs : new Map<string, number>();
+    const nodes = [...(view.self === undefined ? [] : [view.self]), ...view.nodes];
+    return {
+      nodes: nodes.map((node) => {
+        const heardMs = heard.get(node.name);
+        return {
+          ...shownNode(node),
+          ...(node.site === undefined ? {} : { site: node.site }),
+          ...(node.observed === undefined ? {} : { observed: formatEndpoint(node.observed) }),
+          ...(heardMs === undefined
+            ? {}
+            : { heardSeconds: Math.max(0, Math.round((wallMs() - heardMs) / 1000)) }),
+        };
+      }),
+    };
+  },
+
+  "node-remove"(agent, { name }) {
+    hub(agent, "remove a node").removeNode(name);
+    agent.joined?.changed();
+    return {};
+  },
+
+  "token-create"(agent, { uses, expiresMs, node }) {
+    const role = hub(agent, "create a token");
+    if (!(expiresMs > 0 && expiresMs <= LONGEST_TOKEN_MS))
+      throw new Error("Cannot create a token: it may be valid for at most 366d; give less with --expires");
+    const nowMs = wallMs();
+    const expiresAtMs = nowMs + expiresMs;
+    const { token, text } = role.register.createToken({
+      uses,
+      nowMs,
+      expiresAtMs,
+      signingKey: role.signing.publicKey,
+      ...(node === undefined ? {} : { node }),
+    });
+    agent.joined?.changed();
+    return { id: token.id, token: text, uses, expiresAt: new Date(expiresAtMs).toISOString() };
+  },
+
+  "token-list": (agent) => ({
+    tokens: hub(agent, "list tokens")
+      .register.tokens()
+      .map((token) => ({
+        id: token.id,
+        uses: token.uses,
+        used: token.used,
+        expiresAt: new Date(token.expiresAtMs).toISOString(),
+        ...(token.revoked ? { revoked: true } : {}),
+        ...(token.node === undefined ? {} : { node: token.node }),
+      })),
+  }),
+
+  "token-revoke"(agent, { id }) {
+    hub(agent, "revoke a token").register.revokeToken(id);
+    agent.joined?.changed();
+    return {};
+  },
+};
+
+async function answer(agent: Agent, line: string, connection: LineConnection): Promise<void> {
+  const say = (text: Answer) => connection.reply(JSON.stringify(text));
+  try {
+    const request = parse(line);
+    if (writing.has(request.op) && connection.peer.uid !== 0)
+      throw new Error(`Only root may do that (${request.op}); use sudo`);
+    const handler = handlers[request.op] as (agent: Agent, request: Request, progress: Progress) => unknown;
+    const work = async () => handler(agent, request, (text) => say({ progress: text }));
+    say({ result: await (writing.has(request.op) ? agent.inTurn(work) : work()) });
+  } catch (error) {
+    say({ error: { message: error instanceof Error ? error.message : String(error) } });
+  } finally {
+    connection.end();
+  }
+}
+
+function parse(line: string): Request {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    throw new Error("The request is not JSON; use the command line of the same version");
+  }
+  const parsed = requestSchema.safeParse(value);
+  if (!parsed.success)
+    throw new Error(
+      `The request does not fit this agent (${VERSION}): ${parsed.error.issues[0]?.path.join(".")}; use the same version`,
+    );
+  return parsed.data;
+}
+
+/** serveControl answers the command line until it is closed. */
+export function serveControl(agent: Agent): LineServer {
+  return LineServer.listen(CTL_SOCKET, {
+    mode: 0o660,
+    group: GROUP,
+    maxLineBytes: 65536,
+    onRequest: (line, connection) => void answer(agent, line, connection),
+  });
+}

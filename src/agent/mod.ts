@@ -1,0 +1,13 @@
+/**
+ * agent: the one process of a node, and the only folder that knows all others. It brings facts to the features, desired state to
+ * the engine, and answers the command line, container runtimes and other nodes.
+ *
+ * @example
+ * ```ts
+ * await runAgent({ tunnel: "auto" }); // until SIGTERM
+ * ```
+ */
+export * from "./agent.ts";
+export * from "./api.ts";
+export { CTL_SOCKET } from "./paths.ts";
+export { VERSION } from "./version.ts";

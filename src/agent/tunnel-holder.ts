@@ -1,0 +1,70 @@
+/** The one tunnel of this node: chosen once, opened when there is something to carry, taken over after a restart. */
+import { LINK } from "../mesh/mod.ts";
+import type { WireguardDevice } from "../net/mod.ts";
+import { chooseBackend, type Tunnel, type TunnelBackend, type TunnelWish } from "../tunnel/mod.ts";
+import { info, warn } from "./log.ts";
+import { RUN } from "./paths.ts";
+
+/** TunnelHolder owns the tunnel. */
+export class TunnelHolder implements Disposable {
+  readonly #wish: TunnelWish;
+  readonly #onRunning: () => void;
+  #choice: { readonly backend: TunnelBackend; readonly reason: string } | undefined;
+  #tunnel: Tunnel | undefined;
+
+  /** `onRunning` is called when a user-space tunnel that had ended runs again: all that was set on it is gone. */
+  constructor(wish: TunnelWish, onRunning: () => void) {
+    this.#wish = wish;
+    this.#onRunning = onRunning;
+  }
+
+  /** open opens or takes over the tunnel; does nothing when it is open. */
+  async open(): Promise<Tunnel> {
+    if (this.#tunnel !== undefined) return this.#tunnel;
+    this.#choice ??= chooseBackend(this.#wish);
+    const { backend, reason } = this.#choice;
+    this.#tunnel = await backend.open(LINK, {
+      logPath: `${RUN}/${LINK}.log`,
+      onChange: (state) => {
+        if (state.kind === "waiting")
+          return warn("tunnel ended and is started again", { reason: state.reason });
+        info("tunnel runs again");
+        this.#onRunning();
+      },
+    });
+    info(`tunnel: ${backend.provider}`, { reason });
+    return this.#tunnel;
+  }
+
+  get tunnel(): Tunnel | undefined {
+    return this.#tunnel;
+  }
+
+  /** What runs the tunnel and why, for people. */
+  get description():
+    { readonly backend: "kernel" | "user"; readonly provider: string; readonly reason: string } | undefined {
+    return (
+      this.#choice && {
+        backend: this.#choice.backend.name,
+        provider: this.#choice.backend.provider,
+        reason: this.#choice.reason,
+      }
+    );
+  }
+
+  /** device is the engine's way to the tunnel; undefined while there is none. */
+  device(link: string): WireguardDevice | undefined {
+    return link === LINK ? this.#tunnel?.device : undefined;
+  }
+
+  /** destroy ends the tunnel and what carries it. */
+  async destroy(): Promise<void> {
+    const tunnel = this.#tunnel;
+    this.#tunnel = undefined;
+    await tunnel?.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.#tunnel?.close();
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * The kernel's side of one attachment: made as a whole or not at all, and removed with nothing but its name.
+ *
+ * ```
+ *   node                                       container
+ *   cw-pods ── cw<id> ═════ veth pair ═════ eth0   address, default routes
+ *      │          └ sets of table bridge causeway: what it may send
+ *      └ gateway addresses, neighbour entry of the pod
+ * ```
+ */
+import { ALIAS, type Engine } from "../engine/mod.ts";
+import { addLink, deleteLink, NetlinkError, Rtnetlink } from "../netlink/mod.ts";
+import {
+  BRIDGE,
+  hostLinkOf,
+  hostMac,
+  type NodeFacts,
+  type Pod,
+  podObjects,
+  type PodRoute,
+  podScope,
+} from "../pods/mod.ts";
+import type { Netns } from "../sys/mod.ts";
+import { CniError } from "./error.ts";
+import { makeInterior } from "./interior.ts";
+
+/** AttachmentTools are what making and removing need. */
+export interface AttachmentTools {
+  readonly engine: Engine;
+  /** Socket in the node's namespace. */
+  readonly route: Rtnetlink;
+}
+
+/**
+ * attach makes the link, the node's side and the interior, and returns the routes that the pod got. When it throws, detach removes what
+ * was made.
+ */
+export function attach(
+  pod: Pod,
+  netns: Netns,
+  node: NodeFacts,
+  { engine, route }: AttachmentTools,
+): PodRoute[] {
+  ensureBridge(engine, route);
+  makeLink(pod, netns, route);
+  engine.set(podScope(pod.id), podObjects(pod));
+  requireApplied(engine, podScope(pod.id));
+  return makeInterior(pod, netns, node);
+}
+
+/** detach removes everything of an attachment that is there; nothing being there is not an error. */
+export function detach(id: string, { engine, route }: AttachmentTools): void {
+  deleteIfThere(hostLinkOf(id), route);
+  engine.remove(podScope(id));
+  engine.apply(podScope(id));
+}
+
+/** The bridge and the table are there since the node has a range, unless somebody removed them. */
+function ensureBridge(engine: Engine, route: Rtnetlink): void {
+  if (route.link(BRIDGE) === undefined) requireApplied(engine, "pods");
+}
+
+function requireApplied(engine: Engine, scope: string): void {
+  engine.apply(scope);
+  const problems = engine.status(scope).filter(({ state }) => state !== "ready");
+  if (problems.length === 0) return;
+  throw new CniError("kernel", `Cannot make ${scope}: ${problems[0]?.reason ?? "an object is not ready"}`, {
+    details: problems.map(({ key, state, reason }) => `${key} is ${state}: ${reason ?? ""}`).join("; "),
+  });
+}
+
+/** The inner end is made in the container under its final name, so the kernel itself refuses a second one (A2). */
+function makeLink(pod: Pod, netns: Netns, route: Rtnetlink): void {
+  const name = hostLinkOf(pod.id);
+  const link = addLink({
+    type: "veth",
+    name,
+    mtuBytes: pod.mtuBytes,
+    mac: hostMac(pod.id),
+    addrGen: "none",
+    alias: `${ALIAS} external`,
+    up: true,
+    master: route.link(BRIDGE)?.index ?? 0,
+    peer: { name: pod.ifname, netns, mac: pod.mac, mtuBytes: pod.mtuBytes },
+  });
+  try {
+    route.request(link);
+  } catch (error) {
+    if (!(error instanceof NetlinkError) || error.code !== "EEXIST") throw error;
+    if (interfaceExists(netns, pod.ifname))
+      throw new CniError(
+        "interfaceExists",
+        `Cannot add ${pod.ifname}: the container has an interface of that name`,
+        {
+          details: `CNI_IFNAME is ${JSON.stringify(pod.ifname)}, CNI_NETNS is ${JSON.stringify(netns.path)}`,
+          cause: error,
+        },
+      );
+    // A dead agent left it: the name says whose it is, and the alias that it is ours.
+    if (route.link(name)?.alias?.startsWith(ALIAS) === true) deleteIfThere(name, route);
+    route.request(link);
+  }
+}
+
+function interfaceExists(netns: Netns, name: string): boolean {
+  using inside = Rtnetlink.open({ netns });
+  return inside.link(name) !== undefined;
+}
+
+function deleteIfThere(name: string, route: Rtnetlink): void {
+  try {
+    route.request(deleteLink({ name }));
+  } catch (error) {
+    // Gone already, perhaps with the container's namespace.
+    if (!(error instanceof NetlinkError) || error.code !== "ENODEV") throw error;
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * The plugin that container runtimes run: hands the request to the agent and prints the answer.
+ *
+ * It lives for about 4 ms, most of them the runtime's own start. So it is synchronous, imports single files of `sys` instead of its front
+ * door, and leaves everything rare to files that are loaded when needed.
+ */
+import { environmentVariable } from "../sys/environment.ts";
+import { Fd } from "../sys/fd.ts";
+import { sendWithDescriptor } from "../sys/fdpass.ts";
+import { open } from "../sys/libc.ts";
+import { readStandardInput, writeStandardOutput } from "../sys/standard.ts";
+import { connectUnix, receiveLine, sendAll } from "../sys/unix.ts";
+import {
+  CNI_SOCKET,
+  type Environment,
+  type PluginAnswer,
+  type PluginRequest,
+  variables,
+  VERSIONS,
+} from "./protocol.ts";
+
+/** Longest silence of the agent; runtimes give up after minutes. */
+const TIMEOUT_MS = 60_000;
+
+/** isPluginCall tells whether a container runtime started this process. */
+export function isPluginCall(): boolean {
+  return environmentVariable("CNI_COMMAND") !== undefined;
+}
+
+/** runPlugin serves one call and returns the exit status. */
+export async function runPlugin(): Promise<number> {
+  const environment = readEnvironment();
+  const stdin = readStandardInput();
+  const answer =
+    environment.CNI_COMMAND === "VERSION" ? version(stdin) : await ask(environment, stdin, CNI_SOCKET);
+  if (answer.output !== "") writeStandardOutput(`${answer.output}\n`);
+  return answer.status;
+}
+
+function readEnvironment(): Environment {
+  const found: Record<string, string> = {};
+  for (const name of variables) {
+    const value = environmentVariable(name);
+    if (value !== undefined) found[name] = value;
+  }
+  return found;
+}
+
+/** V1: the version given on input is echoed; nothing else is needed, not even valid input. */
+function version(stdin: string): PluginAnswer {
+  let given: unknown;
+  try {
+    const input: unknown = JSON.parse(stdin);
+    if (typeof input === "object" && input !== null && "cniVersion" in input) given = input.cniVersion;
+  } catch {
+    // Answered all the same.
+  }
+  const cniVersion = typeof given === "string" && given !== "" ? given : VERSIONS.at(-1);
+  return { status: 0, output: JSON.stringify({ cniVersion, supportedVersions: VERSIONS }) };
+}
+
+async function ask(environment: Environment, stdin: string, socketPath: string): Promise<PluginAnswer> {
+  const netns = openNetns(environment.CNI_NETNS);
+  const request: PluginRequest = {
+    environment,
+    stdin,
+    ...(typeof netns === "string" && { netnsProblem: netns }),
+  };
+  let problem: string;
+  try {
+    using socket = connectUnix(socketPath, { timeoutMs: TIMEOUT_MS });
+    const question = new TextEncoder().encode(`${JSON.stringify(request)}\n`);
+    const sent = netns instanceof Fd ? sendWithDescriptor(socket.number, question, netns.number) : 0;
+    sendAll(socket, question.subarray(sent));
+    const answer = receiveLine(socket, TIMEOUT_MS);
+    if (answer !== undefined) return JSON.parse(answer) as PluginAnswer;
+    problem = "it ended, or was silent for a minute, before it answered";
+  } catch (error) {
+    problem = error instanceof Error ? error.message : String(error);
+  }
+  const { withoutAgent } = await import("./without-agent.ts");
+  return withoutAgent(request, { socketPath, problem });
+}
+
+function openNetns(path: string | undefined): Fd | string | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return new Fd(open(path), "network namespace of the container");
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}

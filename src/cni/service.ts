@@ -1,0 +1,321 @@
+/**
+ * CniService answers the calls of the plugin on one node.
+ *
+ * A call runs to its end without yielding, so calls need no locks, and two of one container cannot meet half-way. What is on disk leads:
+ *
+ * | moment | on disk | in the kernel | after a crash |
+ * |---|---|---|---|
+ * | ADD begins | nothing | nothing | – |
+ * | addresses reserved | `adding` | nothing, or a part | undone by the next agent |
+ * | ADD answers | `ready` | all | goes on |
+ * | DEL has removed the link | `ready` | rules, or nothing | the runtime repeats DEL, or it is a tombstone |
+ * | DEL answers | nothing | nothing | – |
+ */
+import type { Engine } from "../engine/mod.ts";
+import { type Attachment, PodPoolError } from "../ipam/mod.ts";
+import { Nftables, Rtnetlink } from "../netlink/mod.ts";
+import { hostLinkOf, type NodeFacts, nodeObjects, podId, podMac, podObjects, podScope } from "../pods/mod.ts";
+import { bootId, type Fd, Netns } from "../sys/mod.ts";
+import { attach, type AttachmentTools, detach } from "./attachment.ts";
+import { checkAttachment } from "./check.ts";
+import { CniError, formatError } from "./error.ts";
+import { containerNetns } from "./netns.ts";
+import type { PluginAnswer, PluginRequest } from "./protocol.ts";
+import {
+  answerVersion,
+  type AttachedCall,
+  type CniRequest,
+  type DeleteCall,
+  type NetworkCall,
+  parseRequest,
+} from "./request.ts";
+import { formatResult, mergeResults, parseResult } from "./result.ts";
+import { PodStore } from "./store.ts";
+import { successOf } from "./success.ts";
+import { replayTombstones } from "./tombstone.ts";
+
+/** CniServiceOptions say where the service works. */
+export interface CniServiceOptions {
+  /** Engine of the node's namespace. */
+  readonly engine: Engine;
+  /** File of the pods' database. */
+  readonly databasePath: string;
+  /** Folder of deletions that came while the agent was away. */
+  readonly tombstones: string;
+  /** The node's namespace; default that of the process. */
+  readonly netns?: Netns;
+  /** Told what went wrong without being the caller's fault. */
+  readonly onProblem?: (error: Error) => void;
+}
+
+/** Passed is what comes with a call beside its text. */
+interface Passed {
+  readonly request: PluginRequest;
+  readonly descriptor: Fd | undefined;
+}
+
+/** CniService owns the pods' database and what the kernel has of each pod. */
+export class CniService implements Disposable {
+  readonly #options: CniServiceOptions;
+  readonly #store: PodStore;
+  readonly #tools: AttachmentTools;
+  readonly #home: number;
+  #nftables: Nftables | undefined;
+  #node: NodeFacts | undefined;
+
+  private constructor(options: CniServiceOptions, store: PodStore) {
+    this.#options = options;
+    this.#store = store;
+    this.#tools = {
+      engine: options.engine,
+      route: Rtnetlink.open(options.netns === undefined ? {} : { netns: options.netns }),
+    };
+    using own = Netns.current();
+    this.#home = (options.netns ?? own).inode;
+  }
+
+  /**
+   * open takes up where the last agent stopped: half-made attachments are undone, the others become desired state as they are, without
+   * touching their traffic. One whose link is gone (somebody removed its namespace) waits for DEL or GC.
+   */
+  static open(options: CniServiceOptions): CniService {
+    const store = PodStore.open(options.databasePath, { bootId: bootId() });
+    try {
+      const service = new CniService(options, store);
+      service.#restore();
+      return service;
+    } catch (error) {
+      store.close();
+      throw error;
+    }
+  }
+
+  /** setNode tells the node's ranges and MTU, which make scope `pods`; undefined while the node has joined no mesh. */
+  setNode(node: NodeFacts | undefined): void {
+    this.#node = node !== undefined && node.ranges.length > 0 ? node : undefined;
+    if (this.#node === undefined) this.#options.engine.remove("pods");
+    else this.#options.engine.set("pods", nodeObjects(this.#node));
+  }
+
+  /** count returns how many pods are attached. */
+  get count(): number {
+    return this.#store.count;
+  }
+
+  /** handle serves one call; the descriptor of CNI_NETNS becomes the service's, and is closed. */
+  handle(request: PluginRequest, descriptor?: Fd): PluginAnswer {
+    try {
+      const call = parseRequest(request);
+      return { status: 0, output: this.#dispatch(call, { request, descriptor }) };
+    } catch (error) {
+      const known = this.#known(error);
+      return { status: 1, output: formatError(known, answerVersion(request.stdin)) };
+    } finally {
+      descriptor?.close();
+    }
+  }
+
+  #dispatch(call: CniRequest, passed: Passed): string {
+    switch (call.command) {
+      case "ADD":
+        return this.#add(call, passed);
+      case "DEL":
+        return this.#delete(attachmentOf(call));
+      case "CHECK":
+        return this.#check(call, passed);
+      case "STATUS":
+        return this.#status();
+      case "GC":
+        return this.#collect(call);
+    }
+  }
+
+  #known(error: unknown): CniError {
+    if (error instanceof CniError) return error;
+    if (error instanceof PodPoolError)
+      return new CniError(poolCodes[error.reason], error.message, { cause: error });
+    const cause = error instanceof Error ? error : new Error(String(error));
+    this.#options.onProblem?.(cause);
+    return new CniError("kernel", cause.message, { cause });
+  }
+
+  #add(call: AttachedCall, passed: Passed): string {
+    this.#replay();
+    const node = this.#requireNode();
+    const { configuration } = call;
+    const mtuBytes = allowedMtu(configuration.mtuBytes ?? node.mtuBytes, node);
+    const before = configuration.previous && parseResult(configuration.previous);
+    using netns = containerNetns({ path: call.netns, home: this.#home, ...passed });
+    const attachment = attachmentOf(call);
+    // Calls do not overlap: what is still `adding` could not be undone before.
+    if (this.#store.get(attachment)?.state === "adding") this.#delete(attachment);
+    const pod = this.#store.add(attachment, (pool) => {
+      const addresses = pool.allocate(attachment, {
+        ranges: node.ranges,
+        requested: configuration.addresses,
+      });
+      return { addresses, mac: configuration.mac ?? podMac(addresses), mtuBytes, netns: call.netns };
+    });
+    try {
+      const routes = attach(pod, netns, node, this.#tools);
+      const ours = successOf({ pod, node, routes, dns: configuration.dns });
+      // Before ADD counts as done: an old version that cannot express the result fails it.
+      const output = formatResult(
+        before === undefined ? ours : mergeResults(before, ours),
+        configuration.version,
+      );
+      this.#store.setReady(attachment);
+      return output;
+    } catch (error) {
+      this.#undo(attachment, pod.id);
+      throw error;
+    }
+  }
+
+  /** Undoing may fail as well; then the row stays `adding`, so that DEL or the next agent finishes it. */
+  #undo(attachment: Attachment, id: string): void {
+    try {
+      detach(id, this.#tools);
+      this.#store.remove(attachment);
+    } catch (error) {
+      this.#options.onProblem?.(
+        new Error(`Cannot undo attachment ${id}; DEL will try again`, { cause: error }),
+      );
+    }
+  }
+
+  #delete(attachment: Attachment): string {
+    detach(podId(attachment), this.#tools);
+    this.#store.remove(attachment);
+    return "";
+  }
+
+  #check(call: AttachedCall, passed: Passed): string {
+    this.#replay();
+    const node = this.#requireNode();
+    if (call.configuration.previous === undefined)
+      throw new CniError("badConfiguration", "Cannot check the attachment: prevResult is missing", {
+        details: "CHECK needs the result of ADD in prevResult",
+      });
+    using netns = containerNetns({ path: call.netns, home: this.#home, ...passed });
+    const attachment = attachmentOf(call);
+    const pod = this.#store.get(attachment);
+    if (pod?.state !== "ready" || pod.addresses.length === 0)
+      throw new CniError("containerUnknown", `Cannot check ${call.ifname}: no address is reserved for it`, {
+        details: `CNI_CONTAINERID is ${JSON.stringify(call.containerId)}, network is ${JSON.stringify(call.configuration.name)}`,
+      });
+    this.#nftables ??= Nftables.open(this.#options.netns === undefined ? {} : { netns: this.#options.netns });
+    const previous = parseResult(call.configuration.previous);
+    checkAttachment({ pod, node, previous, netns, route: this.#tools.route, nftables: this.#nftables });
+    return "";
+  }
+
+  /** From memory, since kubelet asks every few seconds. */
+  #status(): string {
+    const node = this.#node;
+    if (node === undefined) throw new CniError("notAvailable", NOT_JOINED);
+    const exhausted = node.ranges.filter((range) => this.#store.pool.free(range) <= 0n);
+    const failed = this.#options.engine.status("pods").filter(({ state }) => state === "failed");
+    if (failed.length > 0)
+      throw new CniError("notAvailableAndLimited", "Cannot attach pods: the pod network is not in order", {
+        details: failed.map(({ key, reason }) => `${key}: ${reason ?? "failed"}`).join("; "),
+      });
+    if (exhausted.length > 0)
+      throw new CniError(
+        "notAvailable",
+        "Cannot attach pods: all addresses of the node are in use; delete pods",
+        {
+          details: `${this.#store.count} pods are attached`,
+        },
+      );
+    return "";
+  }
+
+  /** Without a list nothing is known to be stale: libcni leaves it out when it was told nothing. */
+  #collect(call: NetworkCall): string {
+    this.#replay();
+    const { name, validAttachments } = call.configuration;
+    if (validAttachments === undefined) return "";
+    const stale = this.#store
+      .all()
+      .filter(
+        (pod) =>
+          pod.network === name &&
+          !validAttachments.some(
+            ({ containerId, ifname }) => containerId === pod.containerId && ifname === pod.ifname,
+          ),
+      );
+    const failures = stale.flatMap((pod) => {
+      try {
+        this.#delete(pod);
+        return [];
+      } catch (error) {
+        return [`${pod.ifname} of ${pod.containerId}: ${(error as Error).message}`];
+      }
+    });
+    if (failures.length > 0)
+      throw new CniError("kernel", `Cannot remove ${failures.length} of ${stale.length} stale attachments`, {
+        details: failures.join("; "),
+      });
+    return "";
+  }
+
+  #requireNode(): NodeFacts {
+    if (this.#node === undefined) throw new CniError("tryAgain", NOT_JOINED);
+    return this.#node;
+  }
+
+  #replay(): void {
+    const errors = replayTombstones(this.#options.tombstones, (tombstone) => void this.#delete(tombstone));
+    for (const error of errors) this.#options.onProblem?.(error);
+  }
+
+  #restore(): void {
+    for (const pod of this.#store.all()) {
+      if (pod.state === "adding") this.#undo(pod, pod.id);
+      else if (this.#tools.route.link(hostLinkOf(pod.id)) !== undefined)
+        this.#options.engine.set(podScope(pod.id), podObjects(pod));
+    }
+    this.#replay();
+  }
+
+  /** close ends the service; pods and their rules stay as they are. */
+  close(): void {
+    this.#nftables?.close();
+    this.#tools.route.close();
+    this.#store.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+const NOT_JOINED = "Cannot attach pods: the node has no pod range yet; join a mesh with causeway join";
+
+const poolCodes = {
+  exhausted: "tryAgain",
+  taken: "addressRefused",
+  outside: "addressRefused",
+  "already-allocated": "alreadyAttached",
+} as const;
+
+/** RFC 8200, section 5: below 1280 bytes a link cannot carry IPv6, and the kernel switches it off. */
+const LEAST_MTU6 = 1280;
+
+function allowedMtu(mtuBytes: number, node: NodeFacts): number {
+  const problem =
+    mtuBytes > node.mtuBytes
+      ? `the node's tunnel carries ${node.mtuBytes}`
+      : mtuBytes < LEAST_MTU6 && node.ranges.some(({ family }) => family === 6)
+        ? `IPv6 needs ${LEAST_MTU6}`
+        : undefined;
+  if (problem === undefined) return mtuBytes;
+  throw new CniError("badConfiguration", `Cannot use an MTU of ${mtuBytes}: ${problem}`, {
+    details: `mtu is ${mtuBytes}`,
+  });
+}
+
+function attachmentOf(call: AttachedCall | DeleteCall): Attachment {
+  return { network: call.configuration.name, containerId: call.containerId, ifname: call.ifname };
+}

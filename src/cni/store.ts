@@ -1,0 +1,146 @@
+/**
+ * What the agent knows of the pods on its node, on disk. One row per attachment, written before the kernel is touched, so that
+ * whatever a dead agent left behind is found by it. A commit survives `kill -9`; it need not survive a power loss, because no pod does.
+ */
+import { type Attachment, PodPool, podPoolSchema } from "../ipam/mod.ts";
+import { formatMac, type Ip, type Mac, parseMac } from "../net/mod.ts";
+import type { Pod } from "../pods/mod.ts";
+import { podId } from "../pods/mod.ts";
+import { Database, type Statement } from "../sys/mod.ts";
+
+/** StoredPod is an attachment with everything that is needed to make its host side again. */
+export interface StoredPod extends Attachment, Pod {
+  readonly ifname: string;
+  /** Path of the namespace, as the runtime named it. */
+  readonly netns: string;
+  /** `adding` until ADD has succeeded. */
+  readonly state: "adding" | "ready";
+}
+
+const schema = [
+  `${podPoolSchema}
+  CREATE TABLE attachment (
+    network TEXT NOT NULL, container TEXT NOT NULL, ifname TEXT NOT NULL,
+    mac TEXT NOT NULL, mtu INTEGER NOT NULL, netns TEXT NOT NULL, state TEXT NOT NULL,
+    PRIMARY KEY (network, container, ifname)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE boot (id TEXT NOT NULL) STRICT;`,
+];
+
+interface Row {
+  readonly network: string;
+  readonly container: string;
+  readonly ifname: string;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly netns: string;
+  readonly state: "adding" | "ready";
+}
+
+/** PodStore owns the database of pods. */
+export class PodStore implements Disposable {
+  /** Addresses, in the same database. */
+  readonly pool: PodPool;
+  readonly #database: Database;
+  readonly #insert: Statement;
+  readonly #setReady: Statement;
+  readonly #delete: Statement;
+  readonly #get: Statement<Row>;
+  readonly #all: Statement<Row>;
+  readonly #count: Statement<{ count: number }>;
+
+  private constructor(database: Database) {
+    const key = "network = ? AND container = ? AND ifname = ?";
+    this.#database = database;
+    this.pool = new PodPool(database);
+    this.#insert = database.prepare("INSERT INTO attachment VALUES (?, ?, ?, ?, ?, ?, 'adding')");
+    this.#setReady = database.prepare(`UPDATE attachment SET state = 'ready' WHERE ${key}`);
+    this.#delete = database.prepare(`DELETE FROM attachment WHERE ${key}`);
+    this.#get = database.prepare(`SELECT * FROM attachment WHERE ${key}`);
+    this.#all = database.prepare("SELECT * FROM attachment");
+    this.#count = database.prepare("SELECT count(*) AS count FROM attachment WHERE state = 'ready'");
+  }
+
+  /** open opens or makes the file; `bootId` tells one boot of the machine from another: with a new one no pod of the old is left. */
+  static open(path: string, options: { readonly bootId: string }): PodStore {
+    const database = Database.open(path, { schema, synchronous: "normal" });
+    try {
+      database.transaction(() => forgetOldBoot(database, options.bootId));
+      return new PodStore(database);
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  }
+
+  /** add stores an attachment and gives it addresses, both or neither; it is on disk when this returns. */
+  add(
+    attachment: Attachment,
+    allocate: (pool: PodPool) => { addresses: Ip[]; mac: Mac; mtuBytes: number; netns: string },
+  ): StoredPod {
+    return this.#database.transaction((): StoredPod => {
+      const { network, containerId, ifname } = attachment;
+      const { addresses, mac, mtuBytes, netns } = allocate(this.pool);
+      this.#insert.run(network, containerId, ifname, formatMac(mac), mtuBytes, netns);
+      return { ...attachment, id: podId(attachment), addresses, mac, mtuBytes, netns, state: "adding" };
+    });
+  }
+
+  /** setReady notes that ADD has succeeded. */
+  setReady({ network, containerId, ifname }: Attachment): void {
+    this.#setReady.run(network, containerId, ifname);
+  }
+
+  /** remove forgets an attachment and releases its addresses; one that is not there is not an error. */
+  remove(attachment: Attachment): void {
+    this.#database.transaction(() => {
+      this.pool.release(attachment);
+      this.#delete.run(attachment.network, attachment.containerId, attachment.ifname);
+    });
+  }
+
+  /** get returns one attachment. */
+  get({ network, containerId, ifname }: Attachment): StoredPod | undefined {
+    const row = this.#get.get(network, containerId, ifname);
+    return row && this.#pod(row);
+  }
+
+  /** all returns every attachment. */
+  all(): StoredPod[] {
+    return this.#all.all().map((row) => this.#pod(row));
+  }
+
+  /** count returns how many attachments are ready. */
+  get count(): number {
+    return this.#count.get()?.count ?? 0;
+  }
+
+  #pod(row: Row): StoredPod {
+    const attachment = { network: row.network, containerId: row.container, ifname: row.ifname };
+    return {
+      ...attachment,
+      id: podId(attachment),
+      addresses: this.pool.addressesOf(attachment),
+      mac: parseMac(row.mac),
+      mtuBytes: row.mtu,
+      netns: row.netns,
+      state: row.state,
+    };
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** A reboot ends all pods, which is proof enough to release their addresses; what was written last before it may be lost anyhow. */
+function forgetOldBoot(database: Database, bootId: string): void {
+  const [known] = database.prepare<{ id: string }>("SELECT id FROM boot").all();
+  if (known?.id === bootId) return;
+  database.execute("DELETE FROM attachment; DELETE FROM pod_address; DELETE FROM boot");
+  database.prepare("INSERT INTO boot VALUES (?)").run(bootId);
+}

@@ -1,0 +1,44 @@
+/** The result of our own ADD. */
+import {
+  BRIDGE,
+  bridgeMac,
+  gatewaysOf,
+  hostLinkOf,
+  hostMac,
+  interiorAddresses,
+  type NodeFacts,
+  type PodRoute,
+} from "../pods/mod.ts";
+import type { Dns } from "./configuration.ts";
+import type { Result } from "./result.ts";
+import type { StoredPod } from "./store.ts";
+
+/** Index of the container's interface: the bridge is 0, the node's end of the link is 1. */
+const CONTAINER = 2;
+
+/** SuccessInput is what ADD made, where, and what the configuration wants passed on. */
+export interface SuccessInput {
+  readonly pod: StoredPod;
+  readonly node: NodeFacts;
+  /** The routes that the pod got. */
+  readonly routes: readonly PodRoute[];
+  readonly dns: Dns | undefined;
+}
+
+/** successOf lists what ADD made. The sandbox is the very text of CNI_NETNS. */
+export function successOf({ pod, node, routes, dns }: SuccessInput): Result {
+  const gateways = gatewaysOf(node.ranges).map((gateway) => gateway.ip);
+  return {
+    interfaces: [
+      { name: BRIDGE, mac: bridgeMac(gateways), mtuBytes: node.mtuBytes },
+      { name: hostLinkOf(pod.id), mac: hostMac(pod.id), mtuBytes: pod.mtuBytes },
+      { name: pod.ifname, mac: pod.mac, mtuBytes: pod.mtuBytes, sandbox: pod.netns },
+    ],
+    addresses: interiorAddresses(pod, node).map((address) => {
+      const gateway = gateways.find(({ family }) => family === address.ip.family);
+      return { address, interface: CONTAINER, ...(gateway !== undefined && { gateway }) };
+    }),
+    routes,
+    ...(dns !== undefined && { dns }),
+  };
+}

@@ -1,0 +1,58 @@
+/**
+ * Deletions that came while the agent was away: one file each, durable when the plugin says success, replayed by the agent before
+ * its next ADD. Without them an address would be lost, because no runtime repeats a DEL that succeeded.
+ */
+import { join } from "node:path";
+import { ensureDirectory, listDirectory, readText, removeTree, sha256, writeAtomic } from "../sys/mod.ts";
+import { attempt, isObject, Reader } from "./json.ts";
+
+/** Tombstone names an attachment that is to be deleted. */
+export interface Tombstone {
+  readonly network: string;
+  readonly containerId: string;
+  readonly ifname: string;
+}
+
+const SUFFIX = ".json";
+
+/** writeTombstone remembers a deletion; the same one again is the same file, so that repeated DELs do not pile up. */
+export function writeTombstone(folder: string, tombstone: Tombstone): void {
+  const { network, containerId, ifname } = tombstone;
+  ensureDirectory(folder, 0o700);
+  const name = Buffer.from(sha256(`${network}\0${containerId}\0${ifname}`)).toString("hex");
+  writeAtomic(join(folder, name + SUFFIX), `${JSON.stringify({ network, containerId, ifname })}\n`, 0o600);
+}
+
+/**
+ * replayTombstones calls `work` for each deletion and removes its file once that succeeded; errors of single ones are returned, and
+ * their files stay. A file that is no tombstone is removed: nothing can be done with it, ever.
+ */
+export function replayTombstones(folder: string, work: (tombstone: Tombstone) => void): Error[] {
+  const errors: Error[] = [];
+  for (const name of listDirectory(folder).filter((candidate) => candidate.endsWith(SUFFIX))) {
+    const path = join(folder, name);
+    try {
+      const tombstone = parse(readText(path) ?? "");
+      if (tombstone !== undefined) work(tombstone);
+      removeTree(path);
+    } catch (error) {
+      errors.push(new Error(`Cannot replay the deletion ${path}`, { cause: error }));
+    }
+  }
+  return errors;
+}
+
+function parse(text: string): Tombstone | undefined {
+  return attempt(() => {
+    const value: unknown = JSON.parse(text);
+    if (!isObject(value)) return undefined;
+    const reader = new Reader(value);
+    const [network, containerId, ifname] = [
+      reader.string("network"),
+      reader.string("containerId"),
+      reader.string("ifname"),
+    ];
+    if (network === undefined || containerId === undefined || ifname === undefined) return undefined;
+    return { network, containerId, ifname };
+  });
+}

@@ -1,0 +1,40 @@
+/** What the plugin answers when the agent is away: loaded only then. */
+import { CniError, formatError } from "./error.ts";
+import { type PluginAnswer, type PluginRequest, TOMBSTONES } from "./protocol.ts";
+import { answerVersion, parseRequest } from "./request.ts";
+import { writeTombstone } from "./tombstone.ts";
+
+export interface WithoutAgentOptions {
+  readonly socketPath: string;
+  /** Why there is no answer. */
+  readonly problem: string;
+  /** Default TOMBSTONES. */
+  readonly tombstones?: string;
+}
+
+/**
+ * withoutAgent makes DEL succeed by writing it down, and all else fail at once: ADD and CHECK with code 11 (try again), STATUS with
+ * 50. A call that is wrong in itself is refused as the agent would refuse it.
+ */
+export function withoutAgent(request: PluginRequest, options: WithoutAgentOptions): PluginAnswer {
+  const { socketPath, problem, tombstones = TOMBSTONES } = options;
+  try {
+    const parsed = parseRequest(request);
+    if (parsed.command === "DEL") {
+      const { containerId, ifname, configuration } = parsed;
+      writeTombstone(tombstones, { network: configuration.name, containerId, ifname });
+      return { status: 0, output: "" };
+    }
+    throw new CniError(
+      parsed.command === "STATUS" ? "notAvailable" : "tryAgain",
+      `Cannot serve ${parsed.command}: the Causeway agent does not answer; start it with systemctl start causeway`,
+      { details: `${socketPath}: ${problem}` },
+    );
+  } catch (error) {
+    const known =
+      error instanceof CniError
+        ? error
+        : new CniError("io", `Cannot write the deletion down: ${(error as Error).message}`, { cause: error });
+    return { status: 1, output: formatError(known, answerVersion(request.stdin)) };
+  }
+}

@@ -1,0 +1,136 @@
+/** Commands of the laboratory: whole clusters of namespaces on one machine. */
+import { graphSvg, graphText, Lab, parseLab } from "../lab/mod.ts";
+import { formatIp } from "../net/mod.ts";
+import { onSignal, readText, runInherited } from "../sys/mod.ts";
+import { type Command, type Option, withJson } from "./command.ts";
+import { printJson, printText, progress } from "./output.ts";
+import { table } from "./table.ts";
+
+const which: Option = { about: "name of the lab, when several are up", value: "NAME" };
+
+function manifest(path: string): string {
+  const text = readText(path);
+  if (text === undefined)
+    throw new Error(`There is no file ${path}; examples of topologies are in examples/`);
+  return text;
+}
+
+/** nameOf accepts a file or the name of a lab. */
+function nameOf(fileOrName: string): string {
+  const text = readText(fileOrName);
+  return text === undefined ? fileOrName : parseLab(text).name;
+}
+
+export const lab: Command = {
+  name: "lab",
+  about: "Run a laboratory: nodes, NAT boxes and networks as namespaces on this machine",
+  more: "Everything is kept in namespaces of its own; this machine's network is not touched.",
+  commands: [
+    {
+      name: "up",
+      about: "Bring up a topology: wire it, start agents, make the mesh, attach pods",
+      positionals: ["FILE"],
+      options: {
+        "network-only": { about: "wire it, and start nothing" },
+        keep: { about: "when it fails, leave what was made" },
+      },
+      examples: ["causeway lab up examples/demo.yaml"],
+      async run(given) {
+        const stop = new AbortController();
+        using _ = onSignal(["SIGINT", "SIGTERM"], () => stop.abort());
+        const up = await Lab.up(manifest(given.positionals[0] as string), {
+          onProgress: progress,
+          signal: stop.signal,
+          keep: given.flag("keep"),
+          networkOnly: given.flag("network-only"),
+        });
+        printText(
+          `Lab ${up.name} is up.\n  causeway lab status\n  causeway lab exec NODE -- causeway peers\n  causeway lab down ${up.name}\n`,
+        );
+        return 0;
+      },
+    },
+    {
+      name: "down",
+      about: "Take a laboratory down, whole or half up, and remove all of it",
+      positionals: ["FILE|NAME"],
+      examples: ["causeway lab down demo"],
+      async run(given) {
+        const name = nameOf(given.positionals[0] as string);
+        progress((await Lab.remove(name)) ? `lab ${name} is down` : `there is no lab ${name}`);
+        return 0;
+      },
+    },
+    {
+      name: "exec",
+      about: "Run a command in a node, a pod, a NAT box or a host",
+      positionals: ["WHERE", "COMMAND…"],
+      options: { lab: which },
+      examples: ["causeway lab exec a1 -- causeway peers", "causeway lab exec a1-p1 -- ping 10.244.3.2"],
+      async run(given) {
+        const [target, ...command] = given.positionals;
+        return runInherited(Lab.open(given.value("lab")).command(target as string, command));
+      },
+    },
+    {
+      name: "status",
+      about: "Show the nodes and pods of a laboratory",
+      options: withJson({ lab: which }),
+      async run(given) {
+        const open = Lab.open(given.value("lab"));
+        const nodes = await Promise.all(
+          open.topology.boxes
+            .filter((box) => box.kind === "node")
+            .map(async (box) => {
+              const status = await open.status(box.name).catch(() => undefined);
+              return {
+                name: box.name,
+                role: box.role,
+                address: open.address(box.name),
+                overlay4: status?.node?.overlay4,
+                tunnel: status?.tunnel?.provider,
+                hub: status?.hub?.connected,
+                pods: open
+                  .pods()
+                  .filter((pod) => pod.node === box.name)
+                  .map((pod) => ({
+                    name: pod.name,
+                    address: [pod.ip4, pod.ip6].filter((ip) => ip !== undefined).map(formatIp)[0] ?? "",
+                  })),
+              };
+            }),
+        );
+        if (given.flag("json")) return printJson({ name: open.name, nodes });
+        printText(
+          table(
+            ["NODE", "ROLE", "ADDRESS", "OVERLAY", "TUNNEL", "PODS"],
+            nodes.map((node) => [
+              node.name,
+              node.role,
+              node.address,
+              node.overlay4 ?? "",
+              node.tunnel ?? "",
+              node.pods.map((pod) => `${pod.name} ${pod.address}`).join(", "),
+            ]),
+          ),
+        );
+        return 0;
+      },
+    },
+    {
+      name: "graph",
+      about: "Print the picture of a topology",
+      positionals: ["FILE"],
+      options: { svg: { about: "as SVG instead of text" } },
+      examples: [
+        "causeway lab graph examples/demo.yaml",
+        "causeway lab graph --svg examples/demo.yaml > demo.svg",
+      ],
+      async run(given) {
+        const topology = parseLab(manifest(given.positionals[0] as string));
+        printText(given.flag("svg") ? graphSvg(topology) : graphText(topology));
+        return 0;
+      },
+    },
+  ],
+};

@@ -1,0 +1,187 @@
+/** Kernel: one namespace as the engine sees and changes it. Owns the sockets; keeps the mirror true. */
+import { createTun, deleteTun, KernelWireguard, Monitor, Rtnetlink } from "../netlink/mod.ts";
+import type { WireguardDevice } from "../net/mod.ts";
+import { type Netns, readText, writeKernelFile } from "../sys/mod.ts";
+import type { Mark, Work } from "./kind.ts";
+import { Mirror, type Table, type Touched } from "./mirror.ts";
+import { NftTables } from "./nft-tables.ts";
+import type { SetElement } from "./object.ts";
+import { WireguardDevices } from "./wireguard-devices.ts";
+
+const TABLES: readonly Table[] = ["link", "address", "route", "nexthop", "neighbour", "fdb", "rule"];
+
+export interface KernelOptions {
+  readonly netns?: Netns | undefined;
+  readonly mark: Mark;
+  readonly wireguard?: ((link: string) => WireguardDevice | undefined) | undefined;
+  /** Called for whatever events and dumps changed, also from within `drain` and `read`. */
+  readonly onTouched: (touched: Touched) => void;
+  /** Events were lost: everything has to be compared again. */
+  readonly onLost: () => void;
+}
+
+/** Kernel reads, listens and executes. */
+export class Kernel implements Disposable {
+  readonly mirror: Mirror;
+  readonly wireguard: WireguardDevices;
+  readonly nft: NftTables;
+  readonly #options: KernelOptions;
+  readonly #rtnetlink: Rtnetlink;
+  readonly #monitor: Monitor;
+  readonly #stale = new Set<Table>();
+
+  constructor(options: KernelOptions) {
+    this.#options = options;
+    this.mirror = new Mirror(options.mark.protocol);
+    const where = options.netns === undefined ? {} : { netns: options.netns };
+    this.nft = new NftTables(options.netns);
+    this.wireguard = new WireguardDevices(
+      (link) =>
+        options.wireguard?.(link) ??
+        (this.mirror.link(link)?.kind === "wireguard" ? KernelWireguard.open(link, where) : undefined),
+    );
+    this.#rtnetlink = Rtnetlink.open(where);
+    this.#monitor = Monitor.open({
+      ...where,
+      onEvent: (event) => this.#touched(this.mirror.take(event)),
+      onOverrun: () => {
+        for (const table of TABLES) this.#stale.add(table);
+        options.onLost();
+      },
+    });
+  }
+
+  /** read dumps everything anew, links first: what is on them is kept under their names. */
+  read(): void {
+    this.wireguard.forget();
+    this.nft.forget();
+    for (const table of TABLES) this.#stale.add(table);
+    this.drain();
+  }
+
+  /** drain takes in all events that are queued, and reads again what the kernel removes without events. */
+  drain(): void {
+    this.#monitor.drain();
+    while (this.#stale.size > 0) {
+      for (const table of TABLES) if (this.#stale.delete(table)) this.#load(table);
+      this.#monitor.drain();
+    }
+  }
+
+  #load(table: Table): void {
+    const keys = this.#dump(table);
+    if (keys.length > 0) this.#touched({ keys });
+  }
+
+  #dump(table: Table): string[] {
+    const { mirror } = this;
+    const socket = this.#rtnetlink;
+    switch (table) {
+      case "link":
+        return mirror.load("link", socket.links());
+      case "address":
+        return mirror.load("address", socket.addresses());
+      case "route":
+        return mirror.load("route", socket.routes({ protocol: this.#options.mark.protocol }));
+      case "nexthop":
+        return mirror.load("nexthop", socket.nexthops());
+      case "neighbour":
+        return mirror.load("neighbour", socket.neighbours());
+      case "fdb":
+        return mirror.load("fdb", socket.fdb());
+      case "rule":
+        return mirror.load("rule", socket.rules());
+    }
+  }
+
+  #touched(touched: Touched): void {
+    for (const table of touched.stale ?? []) this.#stale.add(table);
+    // Another device under the same name, or none: what we knew of it is void.
+    if (touched.turned !== undefined) this.wireguard.close(touched.turned);
+    this.#options.onTouched(touched);
+  }
+
+  /** sysctl reads a setting in the namespace. */
+  sysctl(path: string): string | undefined {
+    return this.#inside(() => readText(`/proc/sys/${path}`))?.trimEnd();
+  }
+
+  /**
+   * execute does a list of works, in order and in as few requests as there are doors; one result per work. `elements` returns the
+   * desired elements of a family, which are loaded together with its ruleset.
+   */
+  execute(works: readonly Work[], elements: (family: SetElement["family"]) => SetElement[]): (Error | undefined)[] {
+    const results = new Array<Error | undefined>(works.length).fill(undefined);
+    const each = <V extends Work["via"]>(
+      via: V,
+      run: (list: Extract<Work, { via: V }>[]) => readonly (Error | undefined)[],
+    ) => {
+      const indexes = [...works.keys()].filter((index) => works[index]?.via === via);
+      if (indexes.length === 0) return;
+      const answers = run(indexes.map((index) => works[index] as Extract<Work, { via: V }>));
+      for (const [at, index] of indexes.entries()) results[index] = answers[at];
+    };
+    each("ruleset", (list) => list.map((work) => this.nft.load(work, elements(work.family))));
+    each("element", (list) => this.nft.change(list));
+    each("rtnetlink", (list) => this.#route(list));
+    each("tun", (list) => list.map((work) => this.#tun(work)));
+    each("wireguard", (list) => this.wireguard.execute(list));
+    each("sysctl", (list) => list.map((work) => this.#write(work.path, work.value)));
+    return results;
+  }
+
+  /** Sends the requests of all works together; a work fails with its first refused request. */
+  #route(works: readonly Extract<Work, { via: "rtnetlink" }>[]): (Error | undefined)[] {
+    const answers = this.#rtnetlink.execute(works.flatMap((work) => work.requests.map((request) => request())));
+    let at = 0;
+    return works.map((work) => {
+      const mine = answers.slice(at, at + work.requests.length);
+      at += work.requests.length;
+      const refused = mine.findIndex((answer) => answer !== undefined);
+      if (work.undo !== undefined && refused > work.undo.after) this.#rtnetlink.execute([work.undo.request()]);
+      if (work.refresh !== undefined) this.#refresh(work.refresh);
+      return mine[refused];
+    });
+  }
+
+  #refresh(name: string): void {
+    this.#monitor.drain();
+    const info = this.#rtnetlink.link(name);
+    if (info !== undefined) this.#touched(this.mirror.take({ kind: "link", deleted: false, info }));
+  }
+
+  #tun(work: Extract<Work, { via: "tun" }>): Error | undefined {
+    const { name, vnetHeader = false, multiQueue = false } = work;
+    const { netns } = this.#options;
+    const options = { vnetHeader, multiQueue, ...(netns !== undefined && { netns }) };
+    try {
+      for (const request of work.before) this.#rtnetlink.request(request());
+      createTun(name, options);
+    } catch (error) {
+      return new Error(`Cannot add TUN device ${name}: ${(error as Error).message}`, { cause: error });
+    }
+    const refused = this.#rtnetlink.execute(work.after.map((request) => request())).find((answer) => answer !== undefined);
+    if (refused !== undefined) deleteTun(name, options);
+    return refused;
+  }
+
+  #write(path: string, value: string): Error | undefined {
+    try {
+      this.#inside(() => writeKernelFile(`/proc/sys/${path}`, value));
+      return undefined;
+    } catch (error) {
+      return new Error(`Cannot set ${path} to ${value}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  #inside<T>(work: () => T extends Promise<unknown> ? never : T): T {
+    return this.#options.netns === undefined ? (work() as T) : this.#options.netns.run(work);
+  }
+
+  [Symbol.dispose](): void {
+    this.#monitor.close();
+    this.#rtnetlink.close();
+    this.wireguard[Symbol.dispose]();
+    this.nft[Symbol.dispose]();
+  }
+}

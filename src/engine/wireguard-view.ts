@@ -1,0 +1,90 @@
+/** A WireGuard device as the engine keeps it between reads: peers by key, changes applied as the device applies them. */
+import {
+  type DeviceChange,
+  type DeviceState,
+  formatPrefix,
+  type PeerChange,
+  type PeerState,
+  type Prefix,
+  type PublicKey,
+} from "../net/mod.ts";
+
+/** DeviceView is the last known state of a device. */
+export interface DeviceView {
+  publicKey: PublicKey | undefined;
+  listenPort: number;
+  readonly peers: Map<PublicKey, PeerState>;
+  /** Allowed prefix → the peer that has it. */
+  readonly owners: Map<string, PublicKey>;
+}
+
+/** viewDevice arranges what a device reported. */
+export function viewDevice(state: DeviceState): DeviceView {
+  const view: DeviceView = {
+    publicKey: state.publicKey,
+    listenPort: state.listenPort,
+    peers: new Map(),
+    owners: new Map(),
+  };
+  for (const peer of state.peers) {
+    view.peers.set(peer.publicKey, peer);
+    for (const prefix of peer.allowedIps) view.owners.set(formatPrefix(prefix), peer.publicKey);
+  }
+  return view;
+}
+
+/** noteChange brings the view to where a successful change brought the device. */
+export function noteChange(view: DeviceView, change: DeviceChange): void {
+  if (change.privateKey !== undefined) view.publicKey = change.privateKey.publicKey;
+  if (change.listenPort !== undefined) view.listenPort = change.listenPort;
+  for (const peer of change.peers ?? []) notePeer(view, peer);
+}
+
+function notePeer(view: DeviceView, change: PeerChange): void {
+  const { publicKey, endpoint, allowedIps, keepaliveSeconds } = change;
+  const before = view.peers.get(publicKey);
+  if (change.remove) {
+    for (const prefix of before?.allowedIps ?? []) disown(view, prefix, publicKey);
+    view.peers.delete(publicKey);
+    return;
+  }
+  if (before === undefined && change.updateOnly) return;
+  const { keepaliveSeconds: keptAlive, ...rest } = before ?? {
+    publicKey,
+    allowedIps: [],
+    presharedKey: false,
+    rxBytes: 0,
+    txBytes: 0,
+  };
+  const interval = keepaliveSeconds ?? keptAlive ?? 0;
+  const presharedKey = change.presharedKey?.reveal().some((byte) => byte !== 0) ?? rest.presharedKey;
+  if (allowedIps !== undefined) claim(view, publicKey, before?.allowedIps ?? [], allowedIps);
+  view.peers.set(publicKey, {
+    ...rest,
+    presharedKey,
+    allowedIps: allowedIps ?? rest.allowedIps,
+    ...(interval > 0 && { keepaliveSeconds: interval }),
+    ...(endpoint !== undefined && { endpoint }),
+  });
+}
+
+/** The last peer that claims a prefix has it, and the one before loses it. */
+function claim(view: DeviceView, peer: PublicKey, before: readonly Prefix[], after: readonly Prefix[]): void {
+  for (const prefix of before) disown(view, prefix, peer);
+  for (const prefix of after) {
+    const text = formatPrefix(prefix);
+    const owner = view.owners.get(text);
+    const loser = owner === undefined || owner === peer ? undefined : view.peers.get(owner);
+    if (loser !== undefined)
+      view.peers.set(loser.publicKey, {
+        ...loser,
+        allowedIps: loser.allowedIps.filter((other) => formatPrefix(other) !== text),
+      });
+    view.owners.set(text, peer);
+  }
+}
+
+function disown(view: DeviceView, prefix: Prefix, peer: PublicKey): void {
+  const text = formatPrefix(prefix);
+  if (view.owners.get(text) === peer) view.owners.delete(text);
+}

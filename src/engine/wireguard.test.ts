@@ -1,0 +1,121 @@
+import { expect, test } from "bun:test";
+import { parseEndpoint, parsePrefix, type PeerState, PrivateKey, type PublicKey, Secret } from "../net/mod.ts";
+import type { Verdict, View } from "./kind.ts";
+import { Mirror } from "./mirror.ts";
+import type { KernelObject, Peer } from "./object.ts";
+import { noteChange, viewDevice } from "./wireguard-view.ts";
+import { peer, SILENT_MS, wireguard } from "./wireguard.ts";
+
+const NOW = 1_000_000_000;
+const secret = PrivateKey.random();
+const [a, b] = [PrivateKey.random().publicKey, PrivateKey.random().publicKey];
+
+function view(peers: readonly PeerState[], wanted: Record<string, { object: KernelObject; serial: number }> = {}): View {
+  const device = viewDevice({ publicKey: secret.publicKey, listenPort: 51820, peers });
+  return {
+    mirror: new Mirror(67),
+    mark: { alias: "causeway", protocol: 67 },
+    memory: { peers: new Map(), sysctls: new Map() },
+    nowMs: NOW,
+    wireguard: (link) => (link === "cw0" ? device : undefined),
+    wireguardLinks: () => ["cw0"],
+    table: () => undefined,
+    sysctl: () => undefined,
+    wanted: (key) => wanted[key],
+  };
+}
+
+const state = (publicKey: PublicKey, more: Partial<PeerState> = {}): PeerState => ({
+  publicKey,
+  allowedIps: [parsePrefix("10.1.0.0/24")],
+  presharedKey: false,
+  rxBytes: 0,
+  txBytes: 0,
+  ...more,
+});
+
+const wish = (publicKey: PublicKey, more: Partial<Peer> = {}): Peer => ({
+  kind: "peer",
+  link: "cw0",
+  publicKey,
+  allowedIps: [parsePrefix("10.1.0.0/24")],
+  ...more,
+});
+
+const text = (verdict: Verdict) => (verdict.is === "step" ? verdict.text : verdict.is);
+
+test("key and port are set only where they differ, and never shown", () => {
+  const config = { kind: "wireguard", link: "cw0", privateKey: secret, listenPort: 51820 } as const;
+  expect(wireguard.compare(config, view([])).is).toBe("same");
+  expect(wireguard.compare({ ...config, listenPort: 0 }, view([])).is).toBe("same");
+  const other = { ...config, privateKey: PrivateKey.random(), listenPort: 1 };
+  expect(text(wireguard.compare(other, view([])))).toBe("wg set cw0 listen-port 1 private-key (hidden)");
+  expect(wireguard.compare({ ...config, link: "cw1" }, view([]))).toEqual({
+    is: "waits",
+    reason: "waits for the WireGuard device cw1",
+  });
+});
+
+test("a peer is made, changed and removed by itself", () => {
+  const endpoint = parseEndpoint("192.0.2.1:51820");
+  const full = wish(a, { endpoint, keepaliveSeconds: 25, presharedKey: Secret.random() });
+  expect(text(peer.compare(full, view([])))).toBe(
+    `wg set cw0 peer ${a} preshared-key (hidden) endpoint 192.0.2.1:51820 persistent-keepalive 25 allowed-ips 10.1.0.0/24`,
+  );
+  expect(peer.compare(wish(a), view([state(a)])).is).toBe("same");
+  const more = wish(a, { allowedIps: [parsePrefix("10.1.0.0/24"), parsePrefix("fd00::/64")] });
+  expect(text(peer.compare(more, view([state(a)])))).toBe(`wg set cw0 peer ${a} allowed-ips 10.1.0.0/24,fd00::/64`);
+  expect(peer.remove(wish(a), view([state(a)]))?.text).toBe(`wg set cw0 peer ${a} remove`);
+  expect(peer.remove(wish(a), view([]))).toBeUndefined();
+});
+
+test("what is no longer wanted of a peer is turned off", () => {
+  expect(text(peer.compare(wish(a), view([state(a, { keepaliveSeconds: 25, presharedKey: true })])))).toBe(
+    `wg set cw0 peer ${a} preshared-key /dev/null persistent-keepalive off`,
+  );
+});
+
+test("a peer that roamed keeps its endpoint, unless the wish changed or it is silent", () => {
+  const wanted = wish(a, { endpoint: parseEndpoint("192.0.2.1:51820") });
+  const roamed = { endpoint: parseEndpoint("198.51.100.9:4000") };
+  const heard = view([state(a, { ...roamed, lastHandshakeMs: NOW - 60_000 })]);
+  expect(peer.compare(wanted, heard).is).toBe("same");
+  peer.settled?.(wanted, heard);
+  expect(peer.compare(wanted, heard).is).toBe("same");
+  const moved = wish(a, { endpoint: parseEndpoint("192.0.2.2:51820") });
+  expect(text(peer.compare(moved, heard))).toBe(`wg set cw0 peer ${a} endpoint 192.0.2.2:51820`);
+  const silent = view([state(a, { ...roamed, lastHandshakeMs: NOW - SILENT_MS - 1 })]);
+  expect(text(peer.compare(wanted, silent))).toBe(`wg set cw0 peer ${a} endpoint 192.0.2.1:51820`);
+});
+
+test("a pre-shared key is set again only when the wish changed", () => {
+  const first = wish(a, { presharedKey: Secret.random() });
+  const has = view([state(a, { presharedKey: true })]);
+  expect(peer.compare(first, has).is).toBe("same");
+  peer.settled?.(first, has);
+  expect(peer.compare(first, has).is).toBe("same");
+  expect(text(peer.compare(wish(a, { presharedKey: Secret.random() }), has))).toBe(
+    `wg set cw0 peer ${a} preshared-key (hidden)`,
+  );
+});
+
+test("allowed prefixes move in any order, also within one view", () => {
+  const device = viewDevice({ listenPort: 1, peers: [state(a), state(b, { allowedIps: [] })] });
+  noteChange(device, { peers: [{ publicKey: b, allowedIps: [parsePrefix("10.1.0.0/24")] }] });
+  expect(device.peers.get(a)?.allowedIps).toEqual([]);
+  noteChange(device, { peers: [{ publicKey: a, allowedIps: [] }] });
+  expect(device.owners.get("10.1.0.0/24")).toBe(b);
+  noteChange(device, { peers: [{ publicKey: b, remove: true }] });
+  expect(device.owners.size).toBe(0);
+});
+
+test("of two peers that claim a prefix, the later has it and the earlier waits", () => {
+  const [first, second] = [wish(a), wish(b)];
+  const both = { [peer.key(first)]: { object: first, serial: 1 }, [peer.key(second)]: { object: second, serial: 2 } };
+  const held = view([state(a, { allowedIps: [] }), state(b)], both);
+  expect(peer.compare(second, held).is).toBe("same");
+  expect(peer.compare(first, held)).toEqual({
+    is: "waits",
+    reason: `10.1.0.0/24 belongs to peer ${b}, which claimed it later`,
+  });
+});

@@ -1,0 +1,131 @@
+/**
+ * Pair arbitration: whether two nodes talk directly or through the hub is decided in one place, because WireGuard's allowed IPs
+ * are exclusive: a packet is accepted only from the peer that owns its source, so both ends must move at nearly the same time.
+ *
+ * ```
+ *   A ── report B up ──▶ hub ◀── report A up ── B        both hear each other: direct
+ *   A ── report B down ▶ hub                             one does not: through the hub
+ *   hub ── pair A,B: path, generation ──▶ A and B        each moves the allowed IPs on receipt
+ * ```
+ * Reports are levels, not edges: a lost one is made good by the full list that a node sends when it connects. A node numbers its
+ * reports within a session (one life of its agent), so that late and reordered ones are passed over. What is not known changes
+ * nothing: after a restart of the hub or of an agent the published path stays until somebody says up or down.
+ */
+
+/** PairPath is how two nodes reach each other. */
+export type PairPath = "direct" | "hub";
+
+/** PublishedPair is what the register keeps; `a` sorts before `b`. The generation grows with each change of the path. */
+export interface PublishedPair {
+  readonly a: string;
+  readonly b: string;
+  readonly path: PairPath;
+  readonly generation: number;
+}
+
+/** PairReport says whether `peer` is heard directly. */
+export interface PairReport {
+  readonly peer: string;
+  readonly up: boolean;
+  /** Grows with each report of the session. */
+  readonly sequence: number;
+}
+
+/** ArbiterEvent is what nodes say, and what happens to nodes. */
+export type ArbiterEvent =
+  /** A node connected and lists what it hears now. */
+  | { readonly kind: "hello"; readonly node: string; readonly session: string; readonly reports: readonly PairReport[] }
+  | { readonly kind: "report"; readonly node: string; readonly session: string; readonly report: PairReport }
+  /** The node was removed, or has a new key: nothing that was said by it or of it holds. */
+  | { readonly kind: "reset"; readonly node: string };
+
+/** ArbiterEffect is a change to publish; `remove` when one end is gone. */
+export type ArbiterEffect =
+  | { readonly kind: "publish"; readonly pair: PublishedPair }
+  | { readonly kind: "remove"; readonly a: string; readonly b: string };
+
+interface Heard {
+  readonly up: boolean;
+  readonly sequence: number;
+}
+
+/** ArbiterState is immutable towards its readers; `step` copies what it changes. */
+export interface ArbiterState {
+  /** By `A/B`, a before b. */
+  readonly pairs: ReadonlyMap<string, PublishedPair>;
+  /** By `FROM/ABOUT`. */
+  readonly reports: ReadonlyMap<string, Heard>;
+  /** By node: its agent's present life. */
+  readonly sessions: ReadonlyMap<string, string>;
+}
+
+/** arbiterFrom makes the state from what was published before. */
+export function arbiterFrom(pairs: readonly PublishedPair[]): ArbiterState {
+  return {
+    pairs: new Map(pairs.map((pair) => [`${pair.a}/${pair.b}`, pair])),
+    reports: new Map(),
+    sessions: new Map(),
+  };
+}
+
+/** stepArbiter takes one event. Nodes that do not exist are the caller's to keep out. */
+export function stepArbiter(state: ArbiterState, event: ArbiterEvent): readonly [ArbiterState, readonly ArbiterEffect[]] {
+  switch (event.kind) {
+    case "hello":
+      return onHello(state, event);
+    case "report":
+      // Of an earlier life: what it says is past.
+      if (state.sessions.get(event.node) !== event.session) return [state, []];
+      return onReports(state, event.node, [event.report]);
+    case "reset":
+      return onReset(state, event.node);
+  }
+}
+
+function onHello(state: ArbiterState, event: ArbiterEvent & { kind: "hello" }) {
+  if (state.sessions.get(event.node) === event.session) return onReports(state, event.node, event.reports);
+  const reports = new Map([...state.reports].filter(([key]) => !key.startsWith(`${event.node}/`)));
+  const sessions = new Map(state.sessions).set(event.node, event.session);
+  return onReports({ ...state, reports, sessions }, event.node, event.reports);
+}
+
+function onReports(
+  state: ArbiterState,
+  node: string,
+  list: readonly PairReport[],
+): readonly [ArbiterState, readonly ArbiterEffect[]] {
+  const reports = new Map(state.reports);
+  const pairs = new Map(state.pairs);
+  const effects: ArbiterEffect[] = [];
+  for (const { peer, up, sequence } of list) {
+    if (peer === node) continue;
+    const key = `${node}/${peer}`;
+    if ((reports.get(key)?.sequence ?? -1) >= sequence) continue;
+    reports.set(key, { up, sequence });
+    const there = reports.get(`${peer}/${node}`)?.up;
+    // One `down` is enough for the hub, only two `up` make a pair direct.
+    const path: PairPath | undefined = !up || there === false ? "hub" : there === true ? "direct" : undefined;
+    const [a, b] = node < peer ? [node, peer] : [peer, node];
+    const before = pairs.get(`${a}/${b}`) ?? { a, b, path: "hub", generation: 0 };
+    if (path === undefined || path === before.path) continue;
+    const pair: PublishedPair = { a, b, path, generation: before.generation + 1 };
+    pairs.set(`${a}/${b}`, pair);
+    effects.push({ kind: "publish", pair });
+  }
+  return [{ ...state, reports, pairs }, effects];
+}
+
+function onReset(state: ArbiterState, node: string): readonly [ArbiterState, readonly ArbiterEffect[]] {
+  const touches = (key: string) => key.startsWith(`${node}/`) || key.endsWith(`/${node}`);
+  const sessions = new Map(state.sessions);
+  sessions.delete(node);
+  const gone = [...state.pairs.values()].filter((pair) => pair.a === node || pair.b === node);
+  return [
+    {
+      pairs: new Map([...state.pairs].filter(([key]) => !touches(key))),
+      reports: new Map([...state.reports].filter(([key]) => !touches(key))),
+      sessions,
+    },
+    gone.map(({ a, b }) => ({ kind: "remove", a, b })),
+  ];
+}

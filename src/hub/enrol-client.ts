@@ -1,0 +1,168 @@
+/** The newcomer's side: through which use to ask, and one exchange with the hub. */
+import { ENROL_PORT, enrolServiceAddress } from "../mesh/mod.ts";
+import { type Endpoint, formatEndpoint, formatIp, type PrivateKey } from "../net/mod.ts";
+import { type Json, present } from "../resources/mod.ts";
+import { after, connectTcp, randomBytes, sleep } from "../sys/mod.ts";
+import { ENROL_VERSION, hubMessage } from "./enrol-protocol.ts";
+import { proofOf } from "./proof.ts";
+import { Refusal, type RefusalCode } from "./refusal.ts";
+import { applyState, type SignedState } from "./signed-state.ts";
+import { type Token, tokenUse, type TokenUse, useOrder } from "./token.ts";
+
+/** How long one use is tried: the tunnel's handshake, which repeats after 5 s, and the exchange. */
+const TRY_MS = 7_000;
+/** More tries than this do not help: the hub is not reached at all. */
+const MAX_TRIES = 12;
+/** The hub's answer holds the whole register. */
+const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+
+/** Newcomer is what a node brings to its registration. The key must be stored before it is used here. */
+export interface Newcomer {
+  readonly key: PrivateKey;
+  readonly name: string;
+  readonly endpoints: readonly Endpoint[];
+  readonly site?: string;
+}
+
+/** Enrolled is the hub's yes. */
+export interface Enrolled {
+  /** The node's name: the token's, if it is for one node. */
+  readonly name: string;
+  readonly state: SignedState;
+}
+
+/** nextUses returns the uses still to try: those that the hub named as free, in the newcomer's own order. */
+export function nextUses(order: readonly number[], tried: ReadonlySet<number>, free?: readonly number[]): readonly number[] {
+  return order.filter((number) => (free === undefined ? !tried.has(number) : free.includes(number)));
+}
+
+/**
+ * enrol registers a newcomer through a token: for each use that it tries it asks the caller to set the tunnel up for that use, and
+ * then speaks to the hub. Throws Refusal when the hub says no, and Error when it does not answer.
+ */
+export async function enrol(options: {
+  readonly token: Token;
+  readonly newcomer: Newcomer;
+  /** Makes the tunnel to the hub that of this use (newcomerObjects of mesh). `attempt` counts from 0, to go round the hub's endpoints. */
+  readonly setUse: (use: TokenUse, attempt: number) => void | Promise<void>;
+  readonly progress?: (text: string) => void;
+  /** For tests: another way to the service. */
+  readonly service?: { readonly address: string; readonly port: number };
+  readonly tryMs?: number;
+}): Promise<Enrolled> {
+  const { token, newcomer, progress } = options;
+  const order = useOrder(token, newcomer.key.publicKey);
+  const tries = Math.min(MAX_TRIES, Math.max(4, token.uses * 2));
+  const tried = new Set<number>();
+  let queue = order;
+  let failure: Error | undefined;
+  for (let attempt = 0; attempt < tries; attempt++) {
+    if (queue.length === 0) {
+      tried.clear();
+      queue = order;
+    }
+    const number = queue[0] as number;
+    tried.add(number);
+    queue = queue.slice(1);
+    const use = tokenUse(token, number);
+    progress?.(`asking the hub through use ${number + 1} of ${token.uses}`);
+    await options.setUse(use, attempt);
+    try {
+      return await exchange({ ...options, use, timeoutMs: options.tryMs ?? TRY_MS });
+    } catch (error) {
+      failure = error as Error;
+      if (error instanceof Refusal) {
+        if (error.code !== "use-taken" || error.freeUses?.length === 0) throw error;
+        queue = nextUses(order, tried, error.freeUses);
+      } else progress?.(`no answer: ${failure.message}`);
+    }
+    // Newcomers who meet at one use must not stay in step.
+    await sleep(((randomBytes(1)[0] as number) / 255) * 500);
+  }
+  if (failure instanceof Refusal) throw failure;
+  throw new Error(
+    `Cannot join mesh ${token.mesh}: the hub does not answer at ${token.endpoints.join(", ")} (${failure?.message}); ` +
+      "check that UDP gets through, that the hub runs, and that the token is not revoked or expired",
+  );
+}
+
+/** exchange speaks to the hub once, through a use that the tunnel is set up for. */
+function exchange(options: {
+  readonly token: Token;
+  readonly newcomer: Newcomer;
+  readonly use: TokenUse;
+  readonly timeoutMs: number;
+  readonly service?: { readonly address: string; readonly port: number };
+}): Promise<Enrolled> {
+  const { token, newcomer, use, timeoutMs } = options;
+  const service = options.service ?? { address: formatIp(enrolServiceAddress(token)), port: ENROL_PORT };
+  const { promise, resolve, reject } = Promise.withResolvers<Enrolled>();
+  let connection: { send(text: string): void; close(): void } | undefined;
+  let early: string[] | undefined = [];
+  const onLine = (text: string) => {
+    try {
+      const answer = answerTo(text, { token, newcomer, use });
+      if (answer.kind === "send") connection?.send(JSON.stringify(answer.message));
+      else resolve(answer.enrolled);
+    } catch (error) {
+      reject(error as Error);
+    }
+  };
+  const deadline = after(timeoutMs, () => reject(new Error("the hub was silent")));
+  connectTcp({
+    ...service,
+    maxLineBytes: MAX_ANSWER_BYTES,
+    timeoutMs,
+    events: {
+      line: (text) => (early === undefined ? onLine(text) : void early.push(text)),
+      closed: (reason) => reject(new Error(reason ?? "the hub closed the connection")),
+    },
+  }).then((made) => {
+    connection = made;
+    const lines = early ?? [];
+    early = undefined;
+    for (const line of lines) onLine(line);
+  }, reject);
+  return promise.finally(() => {
+    deadline[Symbol.dispose]();
+    connection?.close();
+  });
+}
+
+type Answer = { readonly kind: "send"; readonly message: unknown } | { readonly kind: "done"; readonly enrolled: Enrolled };
+
+/** answerTo takes one line of the hub; throws Refusal for a no, and StateError for a state that is not the hub's. */
+export function answerTo(
+  text: string,
+  from: { readonly token: Token; readonly newcomer: Newcomer; readonly use: TokenUse },
+): Answer {
+  const { token, newcomer, use } = from;
+  let message: ReturnType<typeof hubMessage.parse>;
+  try {
+    message = hubMessage.parse(JSON.parse(text));
+  } catch {
+    throw new Error("the hub's answer cannot be understood; install the same version of causeway as the hub's");
+  }
+  switch (message.type) {
+    case "nonce": {
+      const request: Json = present({
+        version: ENROL_VERSION,
+        name: newcomer.name,
+        publicKey: newcomer.key.publicKey,
+        endpoints: newcomer.endpoints.map(formatEndpoint),
+        site: newcomer.site,
+      });
+      const keys = { own: newcomer.key, peer: token.hubKey };
+      const proof = proofOf(keys, { nonce: message.nonce, address: use.address, request });
+      return { kind: "send", message: { type: "register", request, proof: Buffer.from(proof).toString("base64") } };
+    }
+    case "welcome": {
+      const state = applyState(undefined, message.state, { signingKey: token.signingKey, node: message.name });
+      return { kind: "done", enrolled: { name: message.name, state } };
+    }
+    case "refused":
+      throw new Refusal(message.code as RefusalCode, message.message, {
+        ...(message.freeUses === undefined ? {} : { freeUses: message.freeUses }),
+      });
+  }
+}

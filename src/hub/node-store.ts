@@ -1,0 +1,188 @@
+/** Rows of the table `node`: who has which addresses, ranges and key. */
+import { nodeCount, nodeRange } from "../ipam/mod.ts";
+import {
+  bitsOf,
+  type Endpoint,
+  formatEndpoint,
+  formatIp,
+  formatPrefix,
+  ipPlus,
+  parseEndpoint,
+  parseIp,
+  parsePrefix,
+  parsePublicKey,
+  prefixAddress,
+  type PublicKey,
+} from "../net/mod.ts";
+import type { Mesh, Node } from "../resources/mod.ts";
+import type { Database, Statement } from "../sys/mod.ts";
+import { Refusal } from "./refusal.ts";
+
+interface Row {
+  readonly name: string;
+  readonly number: number;
+  readonly public_key: string;
+  readonly hub: number;
+  readonly overlay4: string;
+  readonly overlay6: string;
+  readonly pods4: string | null;
+  readonly pods6: string | null;
+  readonly endpoints: string;
+  readonly local: string;
+  readonly observed: string | null;
+  readonly mtu_bytes: number | null;
+  readonly site: string | null;
+}
+
+/** NewNode is what a node brings along. */
+export interface NewNode {
+  readonly name: string;
+  readonly publicKey: PublicKey;
+  readonly hub: boolean;
+  readonly endpoints: readonly Endpoint[];
+  readonly site?: string;
+}
+
+/** allotted returns the addresses and ranges that belong to a number, from 1. */
+export function allotted(mesh: Mesh, number: number): Pick<Node, "overlay4" | "overlay6" | "pods4" | "pods6"> {
+  const range = (pods: Mesh["pods4"]) => pods && nodeRange(pods, mesh.nodeBits, number - 1).network;
+  const pods4 = range(mesh.pods4);
+  const pods6 = range(mesh.pods6);
+  return {
+    overlay4: ipPlus(prefixAddress(mesh.overlay4), BigInt(number)),
+    overlay6: ipPlus(prefixAddress(mesh.overlay6), BigInt(number)),
+    ...(pods4 === undefined ? {} : { pods4 }),
+    ...(pods6 === undefined ? {} : { pods6 }),
+  };
+}
+
+/** fullMessage says what ran out when a number cannot be given, or undefined when it can. */
+export function fullMessage(mesh: Mesh, number: number): string | undefined {
+  const pods = mesh.pods4 ?? mesh.pods6;
+  if (pods !== undefined && number > nodeCount(mesh.nodeBits))
+    return `all ${nodeCount(mesh.nodeBits)} pod ranges of ${formatPrefix(pods)} (nodeBits ${mesh.nodeBits}) are given; remove a node that is gone: causeway node remove NAME`;
+  for (const overlay of [mesh.overlay4, mesh.overlay6])
+    if (BigInt(number) > 2n ** BigInt(bitsOf(overlay.family) - overlay.length) - 2n)
+      return `all addresses of ${formatPrefix(overlay)} are given; remove a node that is gone: causeway node remove NAME`;
+  return undefined;
+}
+
+/** NodeStore reads and writes nodes; call its writing methods inside a transaction. */
+export class NodeStore {
+  readonly #all: Statement<Row>;
+  readonly #byName: Statement<Row>;
+  readonly #byKey: Statement<Row>;
+  readonly #byAddress: Statement<Row>;
+  readonly #free: Statement<{ number: number }>;
+  readonly #insert: Statement;
+  readonly #setKey: Statement;
+  readonly #setConfigured: Statement;
+  readonly #setFacts: Statement;
+  readonly #setObserved: Statement;
+  readonly #delete: Statement;
+
+  constructor(database: Database) {
+    this.#all = database.prepare("SELECT * FROM node ORDER BY number");
+    this.#byName = database.prepare("SELECT * FROM node WHERE name = ?");
+    this.#byKey = database.prepare("SELECT * FROM node WHERE public_key = ?");
+    this.#byAddress = database.prepare("SELECT * FROM node WHERE overlay4 = ?1 OR overlay6 = ?1");
+    this.#free = database.prepare(
+      "SELECT min(n) AS number FROM (SELECT 1 AS n UNION SELECT number + 1 FROM node) WHERE n NOT IN (SELECT number FROM node)",
+    );
+    this.#insert = database.prepare(
+      "INSERT INTO node (name, number, public_key, hub, overlay4, overlay6, pods4, pods6, endpoints, site) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    );
+    this.#setKey = database.prepare("UPDATE node SET public_key = ?, observed = NULL, local = '[]', mtu_bytes = NULL WHERE name = ?");
+    this.#setConfigured = database.prepare("UPDATE node SET endpoints = ?, site = ? WHERE name = ?");
+    this.#setFacts = database.prepare("UPDATE node SET local = ?, mtu_bytes = ? WHERE name = ?");
+    this.#setObserved = database.prepare("UPDATE node SET observed = ? WHERE name = ?");
+    this.#delete = database.prepare("DELETE FROM node WHERE name = ?");
+  }
+
+  all(): Node[] {
+    return this.#all.all().map(nodeOf);
+  }
+
+  byName(name: string): Node | undefined {
+    return some(this.#byName.get(name));
+  }
+
+  byKey(key: PublicKey): Node | undefined {
+    return some(this.#byKey.get(key));
+  }
+
+  /** byAddress finds a node by the text of one of its overlay addresses. */
+  byAddress(address: string): Node | undefined {
+    return some(this.#byAddress.get(address));
+  }
+
+  /** add gives the lowest free number and stores it; Refusal when none is left. */
+  add(mesh: Mesh, node: NewNode): void {
+    const number = this.#free.get()?.number ?? 1;
+    const full = fullMessage(mesh, number);
+    if (full !== undefined) throw new Refusal("mesh-full", `Cannot register node ${node.name}: ${full}`);
+    const given = allotted(mesh, number);
+    this.#insert.run(
+      node.name,
+      number,
+      node.publicKey,
+      node.hub,
+      formatIp(given.overlay4),
+      formatIp(given.overlay6),
+      given.pods4 === undefined ? null : formatPrefix(given.pods4),
+      given.pods6 === undefined ? null : formatPrefix(given.pods6),
+      endpointsText(node.endpoints),
+      node.site ?? null,
+    );
+  }
+
+  /** setKey gives a node a new key; what was found out about the old machine is forgotten. */
+  setKey(name: string, key: PublicKey): void {
+    this.#setKey.run(key, name);
+  }
+
+  setConfigured(name: string, node: { readonly endpoints: readonly Endpoint[]; readonly site?: string | undefined }): void {
+    this.#setConfigured.run(endpointsText(node.endpoints), node.site ?? null, name);
+  }
+
+  setFacts(name: string, facts: { readonly local: readonly Endpoint[]; readonly mtuBytes?: number | undefined }): void {
+    this.#setFacts.run(endpointsText(facts.local), facts.mtuBytes ?? null, name);
+  }
+
+  setObserved(name: string, endpoint: Endpoint): void {
+    this.#setObserved.run(formatEndpoint(endpoint), name);
+  }
+
+  remove(name: string): void {
+    this.#delete.run(name);
+  }
+}
+
+function endpointsText(endpoints: readonly Endpoint[]): string {
+  return JSON.stringify(endpoints.map(formatEndpoint));
+}
+
+function parseEndpoints(text: string): Endpoint[] {
+  return (JSON.parse(text) as string[]).map(parseEndpoint);
+}
+
+function some(row: Row | undefined): Node | undefined {
+  return row && nodeOf(row);
+}
+
+function nodeOf(row: Row): Node {
+  return {
+    name: row.name,
+    publicKey: parsePublicKey(row.public_key),
+    hub: row.hub === 1,
+    overlay4: parseIp(row.overlay4),
+    overlay6: parseIp(row.overlay6),
+    ...(row.pods4 === null ? {} : { pods4: parsePrefix(row.pods4) }),
+    ...(row.pods6 === null ? {} : { pods6: parsePrefix(row.pods6) }),
+    endpoints: parseEndpoints(row.endpoints),
+    ...(row.observed === null ? {} : { observed: parseEndpoint(row.observed) }),
+    local: parseEndpoints(row.local),
+    ...(row.mtu_bytes === null ? {} : { mtuBytes: row.mtu_bytes }),
+    ...(row.site === null ? {} : { site: row.site }),
+  };
+}

@@ -1,0 +1,325 @@
+/** The hub's two services: enrolment for newcomers, sync for nodes. Thin: what to do is decided by the state machines. */
+import { ENROL_PORT, SYNC_PORT } from "../mesh/mod.ts";
+import { formatIp, type Ip, parseIp, prefixContains, type PrivateKey, type PublicKey, type SigningSecret } from "../net/mod.ts";
+import {
+  after,
+  every,
+  listenTcp,
+  monotonicMs,
+  randomBytes,
+  type TcpConnection,
+  type TcpEvents,
+  type TcpListener,
+  wallMs,
+} from "../sys/mod.ts";
+import { type ArbiterEvent, arbiterFrom, stepArbiter } from "./arbiter.ts";
+import { ENROL_LINE_BYTES } from "./enrol-protocol.ts";
+import { type EnrolEvent, startEnrol, stepEnrol } from "./enrol-server.ts";
+import { NONCE_BYTES } from "./proof.ts";
+import { Refusal } from "./refusal.ts";
+import type { Register } from "./register.ts";
+import { Snapshots } from "./snapshot.ts";
+import { NODE_LINE_BYTES, SILENCE_MS } from "./sync-protocol.ts";
+import { startSync, type SyncEffect, type SyncEvent, type SyncSession, stepSync } from "./sync-server.ts";
+
+const MAX_NEWCOMERS = 64;
+const MAX_NEWCOMERS_PER_USE = 4;
+/** A newcomer that has not registered by then is cut off. */
+const ENROL_MS = 10_000;
+/** Connections that one use may open in a minute. */
+const USES_PER_MINUTE = 30;
+const MAX_NODES = 4096;
+/** A node that comes back before the old connection is known to be dead has two for a while. */
+const MAX_PER_NODE = 4;
+/** A pair is invited at most so often. */
+const INVITE_MS = 5_000;
+const MAX_INVITES = 65_536;
+
+/** HubOptions is what the hub's services need. */
+export interface HubOptions {
+  readonly register: Register;
+  /** First address of the enrolment prefix; it must be on this machine already. */
+  readonly enrolAddress: Ip;
+  /** The hub's overlay addresses; they must be on this machine already. */
+  readonly overlayAddresses: readonly Ip[];
+  readonly signing: SigningSecret;
+  readonly hubKey: PrivateKey;
+  readonly hooks?: {
+    /** A node connected or went. */
+    readonly onNode?: (name: string, connected: boolean) => void;
+    /** For the log: what newcomers and nodes were told. */
+    readonly onEvent?: (event: HubLogEvent) => void;
+  };
+  /** For tests; 0 lets the system choose. */
+  readonly enrolPort?: number;
+  readonly syncPort?: number;
+}
+
+/** HubLogEvent is worth a line in the log. */
+export type HubLogEvent =
+  | { readonly kind: "registered"; readonly node: string; readonly from: string }
+  | { readonly kind: "refused"; readonly code: string; readonly from: string; readonly message: string }
+  | { readonly kind: "left"; readonly node: string }
+  | { readonly kind: "failed"; readonly message: string };
+
+interface Live {
+  readonly id: number;
+  readonly connection: TcpConnection;
+  session: SyncSession;
+  heardMs: number;
+  helloed: boolean;
+}
+
+/** HubServer owns the listening sockets and all connections. */
+export class HubServer implements Disposable {
+  readonly #options: HubOptions;
+  readonly #snapshots: Snapshots;
+  readonly #resources = new DisposableStack();
+  readonly #live = new Map<number, Live>();
+  readonly #newcomers = new Map<string, number>();
+  readonly #invited = new Map<string, number>();
+  readonly #recent = new Map<string, number[]>();
+  #arbiter: ReturnType<typeof arbiterFrom>;
+  #keys: ReadonlyMap<string, PublicKey>;
+  #nextId = 0;
+  readonly #enrolListener: TcpListener;
+  readonly #syncListeners: TcpListener[];
+
+  private constructor(options: HubOptions) {
+    const { register, signing } = options;
+    this.#options = options;
+    this.#snapshots = new Snapshots(register, signing);
+    this.#arbiter = arbiterFrom(register.pairs());
+    this.#keys = new Map(register.nodes().map((node) => [node.name, node.publicKey]));
+    using undo = new DisposableStack();
+    this.#enrolListener = undo.use(
+      listenTcp({
+        address: formatIp(options.enrolAddress),
+        port: options.enrolPort ?? ENROL_PORT,
+        maxLineBytes: ENROL_LINE_BYTES,
+        maxConnections: MAX_NEWCOMERS,
+        accept: (connection) => this.#acceptNewcomer(connection),
+      }),
+    );
+    this.#syncListeners = options.overlayAddresses.map((address) =>
+      undo.use(
+        listenTcp({
+          address: formatIp(address),
+          port: options.syncPort ?? SYNC_PORT,
+          maxLineBytes: NODE_LINE_BYTES,
+          maxConnections: MAX_NODES,
+          accept: (connection) => this.#acceptNode(connection),
+        }),
+      ),
+    );
+    undo.use(register.subscribe(() => this.#changed()));
+    undo.use(every(5_000, () => this.#sweep()));
+    this.#resources.use(undo.move());
+  }
+
+  /** start listens; throws when an address is not there yet or a port is taken. */
+  static start(options: HubOptions): HubServer {
+    return new HubServer(options);
+  }
+
+  /** Ports, for tests that let the system choose. */
+  get ports(): { readonly enrol: number; readonly sync: readonly number[] } {
+    return { enrol: this.#enrolListener.port, sync: this.#syncListeners.map((listener) => listener.port) };
+  }
+
+  /** connected returns the names of nodes that follow the register now. */
+  connected(): string[] {
+    return [...new Set([...this.#live.values()].filter((live) => live.helloed).map((live) => live.session.node))].sort();
+  }
+
+  #arbitrate(event: ArbiterEvent): void {
+    const [state, effects] = stepArbiter(this.#arbiter, event);
+    this.#options.register.storePairs(effects);
+    this.#arbiter = state;
+  }
+
+  #acceptNewcomer(connection: TcpConnection): TcpEvents | string {
+    const { register, hubKey } = this.#options;
+    const from = connection.remoteAddress;
+    const address = parseIp(from);
+    const count = this.#newcomers.get(from) ?? 0;
+    if (!prefixContains(register.mesh().enrol6, address)) return "not from the enrolment network";
+    if (count >= MAX_NEWCOMERS_PER_USE || !this.#admit(from)) return "too many connections";
+    this.#newcomers.set(from, count + 1);
+    let [session, effects] = startEnrol(address, randomBytes(NONCE_BYTES));
+    const step = (event: EnrolEvent) => {
+      [session, effects] = stepEnrol(session, event, hubKey);
+      perform();
+    };
+    const perform = () => {
+      for (const effect of effects) {
+        if (effect.kind === "send") connection.send(JSON.stringify(effect.message));
+        else if (effect.kind === "close") connection.close();
+        else step(this.#registered(effect.registration, from));
+      }
+    };
+    const deadline = after(ENROL_MS, () => connection.close("too slow"));
+    perform();
+    return {
+      line: (text) => step({ kind: "line", text }),
+      closed: () => {
+        deadline[Symbol.dispose]();
+        const left = (this.#newcomers.get(from) ?? 1) - 1;
+        if (left > 0) this.#newcomers.set(from, left);
+        else this.#newcomers.delete(from);
+      },
+    };
+  }
+
+  #registered(registration: Parameters<Register["registerNode"]>[0], from: string): EnrolEvent {
+    try {
+      const node = this.#options.register.registerNode(registration, wallMs());
+      this.#resetChanged();
+      this.#log({ kind: "registered", node: node.name, from });
+      return { kind: "registered", name: node.name, state: this.#snapshots.message(node.name) };
+    } catch (error) {
+      const refusal =
+        error instanceof Refusal ? error : new Refusal("bad-request", "The hub cannot register nodes now; see its log");
+      if (!(error instanceof Refusal)) this.#log({ kind: "failed", message: `Cannot register ${registration.name}: ${(error as Error).message}` });
+      this.#log({ kind: "refused", code: refusal.code, from, message: refusal.message });
+      return { kind: "refused", refusal };
+    }
+  }
+
+  #admit(from: string): boolean {
+    const nowMs = monotonicMs();
+    const times = (this.#recent.get(from) ?? []).filter((time) => nowMs - time < 60_000);
+    if (times.length >= USES_PER_MINUTE) return false;
+    this.#recent.set(from, [...times, nowMs]);
+    return true;
+  }
+
+  #acceptNode(connection: TcpConnection): TcpEvents | string {
+    const node = this.#options.register.nodeByAddress(parseIp(connection.remoteAddress));
+    const open = [...this.#live.values()].filter((live) => live.session.node === node?.name);
+    if (node === undefined || open.length >= MAX_PER_NODE) {
+      const refusal =
+        node === undefined
+          ? new Refusal("unknown-source", `${connection.remoteAddress} is no node's address; it may have been removed`)
+          : new Refusal("too-many", "Too many connections; the node connects again later");
+      connection.send(JSON.stringify({ type: "refused", code: refusal.code, message: refusal.message }));
+      return refusal.message;
+    }
+    const nowMs = monotonicMs();
+    const live: Live = { id: this.#nextId++, connection, session: startSync(node.name, nowMs), heardMs: nowMs, helloed: false };
+    this.#live.set(live.id, live);
+    return {
+      line: (text) => {
+        live.heardMs = monotonicMs();
+        this.#step(live, { kind: "line", text, nowMs: live.heardMs });
+      },
+      closed: () => {
+        this.#live.delete(live.id);
+        const { node: name } = live.session;
+        if (live.helloed && !this.connected().includes(name)) this.#options.hooks?.onNode?.(name, false);
+      },
+    };
+  }
+
+  #step(live: Live, event: SyncEvent): void {
+    const context = { source: this.#snapshots.source(), signingKey: this.#options.signing.publicKey };
+    const [session, effects] = stepSync(live.session, event, context);
+    live.session = session;
+    for (const effect of effects) this.#perform(live, effect);
+  }
+
+  #perform(live: Live, effect: SyncEffect): void {
+    const { register, hooks } = this.#options;
+    const { node } = live.session;
+    switch (effect.kind) {
+      case "send":
+        return live.connection.send(JSON.stringify(effect.message));
+      case "close":
+        return live.connection.close(effect.reason);
+      case "hello": {
+        // A later connection of the same node is the living one.
+        const others = [...this.#live.values()].filter((other) => other.session.node === node && other !== live);
+        if (others.some((other) => other.id > live.id && other.helloed)) return live.connection.close("superseded");
+        for (const other of others) if (other.id < live.id) other.connection.close("superseded");
+        live.helloed = true;
+        this.#arbitrate({ kind: "hello", node, session: effect.session, reports: this.#known(effect.reports) });
+        hooks?.onNode?.(node, true);
+        return;
+      }
+      case "report": {
+        const { session } = effect;
+        for (const report of this.#known([effect.report])) this.#arbitrate({ kind: "report", node, session, report });
+        return;
+      }
+      case "facts":
+        return register.setFacts(node, effect.facts);
+      case "invite":
+        return this.#invite(node, effect.peer);
+      case "raise":
+        return register.raiseRevision(effect.revision);
+      case "leave":
+        return this.#leave(live);
+    }
+  }
+
+  /** Reports on nodes that do not exist, or on the hub, would only take memory. */
+  #known<R extends { readonly peer: string }>(reports: readonly R[]): R[] {
+    return reports.filter((report) => this.#options.register.node(report.peer)?.hub === false);
+  }
+
+  #invite(from: string, to: string): void {
+    const nowMs = monotonicMs();
+    const key = `${from}/${to}`;
+    const target = [...this.#live.values()].find((live) => live.session.node === to && live.helloed);
+    if (target === undefined || nowMs - (this.#invited.get(key) ?? -INVITE_MS) < INVITE_MS) return;
+    if (this.#invited.size >= MAX_INVITES) this.#invited.clear();
+    this.#invited.set(key, nowMs);
+    target.connection.send(JSON.stringify({ type: "probe", peer: from }));
+  }
+
+  #leave(live: Live): void {
+    const { node } = live.session;
+    try {
+      this.#options.register.removeNode(node);
+      this.#log({ kind: "left", node });
+    } catch (error) {
+      this.#log({ kind: "failed", message: (error as Error).message });
+      return live.connection.close("cannot leave");
+    }
+    // The register tells the others a moment later, so the answer still finds the tunnel.
+    this.#step(live, { kind: "left" });
+  }
+
+  /** What was said by and of a node does not hold any more when it was removed or its machine was replaced. */
+  #resetChanged(): void {
+    const keys = new Map(this.#options.register.nodes().map((node) => [node.name, node.publicKey]));
+    for (const [name, key] of this.#keys) if (keys.get(name) !== key) this.#arbitrate({ kind: "reset", node: name });
+    this.#keys = keys;
+  }
+
+  #changed(): void {
+    this.#resetChanged();
+    for (const live of [...this.#live.values()]) this.#step(live, { kind: "changed" });
+    for (const live of [...this.#live.values()])
+      if (this.#options.register.node(live.session.node) === undefined) live.connection.close("removed");
+  }
+
+  #sweep(): void {
+    const nowMs = monotonicMs();
+    for (const live of [...this.#live.values()])
+      if (nowMs - live.heardMs > SILENCE_MS) live.connection.close("silent");
+    for (const [from, times] of this.#recent) if (times.every((time) => nowMs - time >= 60_000)) this.#recent.delete(from);
+  }
+
+  #log(event: HubLogEvent): void {
+    this.#options.hooks?.onEvent?.(event);
+  }
+
+  close(): void {
+    this.#resources.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,0 +1,177 @@
+/** Rows of the tables `token` and `token_use`: hashes, public keys and addresses; nothing from which a token could be made again. */
+import { formatIp, type Ip, parseIp, parsePublicKey, type PublicKey } from "../net/mod.ts";
+import type { Database, Statement } from "../sys/mod.ts";
+import { sha256 } from "../sys/mod.ts";
+import { formatToken, type Token, tokenUse } from "./token.ts";
+
+/** Rows of tokens that ended so long ago are deleted. */
+const KEEP_ENDED_MS = 30 * 24 * 3600_000;
+
+/** TokenInfo is what may be shown of a token. */
+export interface TokenInfo {
+  readonly id: string;
+  readonly uses: number;
+  /** Uses through which a node has registered. */
+  readonly used: number;
+  /** Uses whose node was heard with its own key. */
+  readonly spent: number;
+  readonly expiresAtMs: number;
+  readonly revoked: boolean;
+  readonly node?: string;
+}
+
+/** StoredUse is one use with its token. */
+export interface StoredUse {
+  readonly token: string;
+  readonly number: number;
+  readonly boundKey?: PublicKey;
+  readonly revoked: boolean;
+  readonly expiresAtMs: number;
+  readonly node?: string;
+}
+
+interface InfoRow {
+  readonly id: string;
+  readonly uses: number;
+  readonly used: number;
+  readonly spent: number | null;
+  readonly expires_at_ms: number;
+  readonly revoked: number;
+  readonly node: string | null;
+}
+
+interface UseRow {
+  readonly token: string;
+  readonly number: number;
+  readonly bound_key: string | null;
+  readonly revoked: number;
+  readonly expires_at_ms: number;
+  readonly node: string | null;
+}
+
+interface PeerRow {
+  readonly token: string;
+  readonly public_key: string;
+  readonly address: string;
+}
+
+const LIVE = "revoked = 0 AND expires_at_ms > ?";
+
+/** TokenStore reads and writes tokens; call its writing methods inside a transaction. */
+export class TokenStore {
+  readonly #insert: Statement;
+  readonly #insertUse: Statement;
+  readonly #infos: Statement<InfoRow>;
+  readonly #use: Statement<UseRow>;
+  readonly #free: Statement<{ number: number }>;
+  readonly #bind: Statement;
+  readonly #spend: Statement;
+  readonly #revoke: Statement;
+  readonly #peers: Statement<PeerRow>;
+  readonly #isUseKey: Statement;
+  readonly #countLive: Statement<{ n: number }>;
+  readonly #purge: Statement;
+
+  constructor(database: Database) {
+    this.#insert = database.prepare("INSERT INTO token (id, hash, uses, expires_at_ms, node) VALUES (?, ?, ?, ?, ?)");
+    this.#insertUse = database.prepare("INSERT INTO token_use (token, number, public_key, address) VALUES (?, ?, ?, ?)");
+    this.#infos = database.prepare(
+      "SELECT t.*, count(u.bound_key) AS used, sum(u.spent) AS spent FROM token t JOIN token_use u ON u.token = t.id GROUP BY t.id ORDER BY expires_at_ms, id",
+    );
+    this.#use = database.prepare(
+      "SELECT u.token, u.number, u.bound_key, t.revoked, t.expires_at_ms, t.node FROM token_use u JOIN token t ON t.id = u.token WHERE u.address = ?",
+    );
+    this.#free = database.prepare("SELECT number FROM token_use WHERE token = ? AND bound_key IS NULL ORDER BY number");
+    this.#bind = database.prepare("UPDATE token_use SET bound_key = ? WHERE token = ? AND number = ? AND bound_key IS NULL");
+    this.#spend = database.prepare("UPDATE token_use SET spent = 1 WHERE bound_key = ? AND spent = 0");
+    this.#revoke = database.prepare("UPDATE token SET revoked = 1 WHERE id = ?");
+    this.#peers = database.prepare(
+      `SELECT u.token, u.public_key, u.address FROM token_use u JOIN token t ON t.id = u.token WHERE ${LIVE} ORDER BY u.token, u.number`,
+    );
+    this.#isUseKey = database.prepare("SELECT 1 FROM token_use WHERE public_key = ?");
+    this.#countLive = database.prepare(`SELECT coalesce(sum(uses), 0) AS n FROM token WHERE ${LIVE}`);
+    this.#purge = database.prepare("DELETE FROM token WHERE expires_at_ms < ?");
+  }
+
+  /** add stores hash, public keys and addresses of a new token. */
+  add(token: Token): void {
+    this.#insert.run(
+      token.id,
+      Buffer.from(sha256(formatToken(token))).toString("hex"),
+      token.uses,
+      token.expiresAtMs,
+      token.node ?? null,
+    );
+    for (let number = 0; number < token.uses; number++) {
+      const use = tokenUse(token, number);
+      this.#insertUse.run(token.id, number, use.privateKey.publicKey, formatIp(use.address));
+    }
+  }
+
+  infos(): TokenInfo[] {
+    return this.#infos.all().map((row) => ({
+      id: row.id,
+      uses: row.uses,
+      used: row.used,
+      spent: row.spent ?? 0,
+      expiresAtMs: row.expires_at_ms,
+      revoked: row.revoked === 1,
+      ...(row.node === null ? {} : { node: row.node }),
+    }));
+  }
+
+  /** useAt finds the use whose address this is. */
+  useAt(address: Ip): StoredUse | undefined {
+    const row = this.#use.get(formatIp(address));
+    if (row === undefined) return undefined;
+    return {
+      token: row.token,
+      number: row.number,
+      ...(row.bound_key === null ? {} : { boundKey: parsePublicKey(row.bound_key) }),
+      revoked: row.revoked === 1,
+      expiresAtMs: row.expires_at_ms,
+      ...(row.node === null ? {} : { node: row.node }),
+    };
+  }
+
+  freeUses(token: string): number[] {
+    return this.#free.all(token).map((row) => row.number);
+  }
+
+  bind(use: StoredUse, key: PublicKey): void {
+    if (this.#bind.run(key, use.token, use.number) !== 1) throw new Error(`use ${use.number} of token ${use.token} is bound already`);
+  }
+
+  /** spend marks the use of a key as spent; true the first time. */
+  spend(key: PublicKey): boolean {
+    return this.#spend.run(key) > 0;
+  }
+
+  /** revoke ends a token; false when there is no such token. */
+  revoke(id: string): boolean {
+    return this.#revoke.run(id) > 0;
+  }
+
+  /** live returns the WireGuard peers of tokens that are neither expired nor revoked, by token. */
+  live(nowMs: number): ReadonlyMap<string, { publicKey: PublicKey; address: Ip }[]> {
+    const tokens = new Map<string, { publicKey: PublicKey; address: Ip }[]>();
+    for (const row of this.#peers.all(nowMs)) {
+      const uses = tokens.get(row.token) ?? [];
+      uses.push({ publicKey: parsePublicKey(row.public_key), address: parseIp(row.address) });
+      tokens.set(row.token, uses);
+    }
+    return tokens;
+  }
+
+  isUseKey(key: PublicKey): boolean {
+    return this.#isUseKey.get(key) !== undefined;
+  }
+
+  countLive(nowMs: number): number {
+    return this.#countLive.get(nowMs)?.n ?? 0;
+  }
+
+  purge(nowMs: number): void {
+    this.#purge.run(nowMs - KEEP_ENDED_MS);
+  }
+}

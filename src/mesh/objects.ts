@@ -1,0 +1,99 @@
+/**
+ * The mesh as kernel objects, by scope: `mesh` for the node itself, `hub`, `peer/NAME` for each other node, `enrol/ID` for each token.
+ */
+import type { Address, KernelObject, Link, Route, Sysctl } from "../engine/object.ts";
+import { bitsOf, hostPrefix, type Ip, ipPlus, type Prefix, prefixAddress, type PrivateKey, type PublicKey } from "../net/mod.ts";
+import type { Endpoint } from "../net/mod.ts";
+import { LINK, type MeshFacts } from "./facts.ts";
+import { enrolmentPeers, hubObjects, ownAddress, peerObjects, spokeObjects } from "./peers.ts";
+import { meshRuleset } from "./ruleset.ts";
+
+/** Only where nothing better exists; any route with a metric up to this one comes first. */
+const BACKSTOP_METRIC = 0x7fff_ffff;
+
+/** enrolServiceAddress returns where the hub's enrolment service listens: the first address of the enrolment prefix. */
+export function enrolServiceAddress(mesh: { readonly enrol6: Prefix }): Ip {
+  return ipPlus(prefixAddress(mesh.enrol6), 1n);
+}
+
+function tunnelLink(tunnel: "kernel" | "user", mtuBytes: number): Link {
+  const type = tunnel === "kernel" ? "wireguard" : "external";
+  return { kind: "link", name: LINK, type, mtuBytes, addrGen: "none", up: true };
+}
+
+/** A host address only: the overlay's route is a route of its own, so that it has source and MTU, and no address is ever on-link by accident. */
+function hostAddress(address: Ip): Address {
+  return { kind: "address", link: LINK, address: { ip: address, length: bitsOf(address.family) }, nodad: true };
+}
+
+/** Overlay and pod traffic never leaves in plain text: without the tunnel's route, there is none. */
+function backstop(destination: Prefix): Route {
+  return { kind: "route", destination, type: "unreachable", metric: BACKSTOP_METRIC };
+}
+
+function sysctls(facts: MeshFacts): Sysctl[] {
+  const settings: [path: string, value: string][] = [
+    ["net/ipv4/ip_forward", "1"],
+    // Turning forwarding on makes interfaces deaf for router advertisements, unless they are at 2 before.
+    ...(facts.advertisedLinks ?? []).map((link): [string, string] => [`net/ipv6/conf/${link}/accept_ra`, "2"]),
+    ["net/ipv6/conf/all/forwarding", "1"],
+    // WireGuard has judged the source already; strict reverse path would drop what moves between direct and relayed.
+    [`net/ipv4/conf/${LINK}/rp_filter`, "2"],
+  ];
+  return settings.map(([path, value]) => ({ kind: "sysctl", path, value }));
+}
+
+function nodeObjects(facts: MeshFacts): KernelObject[] {
+  const { mesh, self } = facts;
+  const inTunnel = [mesh.overlay4, mesh.overlay6, ...(self.hub ? [mesh.enrol6] : [])];
+  const pods = [mesh.pods4, mesh.pods6].filter((prefix) => prefix !== undefined);
+  const source = (p: Prefix) => (p === mesh.enrol6 ? enrolServiceAddress(mesh) : ownAddress(self, p.family));
+  return [
+    tunnelLink(facts.tunnel, facts.mtuBytes),
+    { kind: "wireguard", link: LINK, privateKey: facts.privateKey, listenPort: facts.listenPort },
+    hostAddress(self.overlay4),
+    hostAddress(self.overlay6),
+    ...(self.hub ? [hostAddress(enrolServiceAddress(mesh))] : []),
+    ...inTunnel.map(
+      (p): Route => ({ kind: "route", destination: p, hops: [{ dev: LINK }], source: source(p) }),
+    ),
+    ...[...inTunnel, ...pods].map(backstop),
+    ...sysctls(facts),
+    meshRuleset({ mesh, self, listenPort: facts.listenPort }),
+  ];
+}
+
+/** meshObjects returns the desired state of every scope; a scope that is no longer in the map is to be removed. */
+export function meshObjects(facts: MeshFacts): ReadonlyMap<string, KernelObject[]> {
+  const scopes = new Map<string, KernelObject[]>([["mesh", nodeObjects(facts)]]);
+  for (const node of facts.nodes) {
+    if (node.name === facts.self.name) continue;
+    if (facts.self.hub) scopes.set(`peer/${node.name}`, spokeObjects(node, facts));
+    else if (node.hub) scopes.set("hub", hubObjects(node, facts));
+    else scopes.set(`peer/${node.name}`, peerObjects(node, facts));
+  }
+  if (facts.self.hub)
+    for (const enrolment of facts.enrolments ?? []) scopes.set(`enrol/${enrolment.id}`, enrolmentPeers(enrolment));
+  return scopes;
+}
+
+/** newcomerObjects is the desired state of a node that registers through one use of a token: the tunnel to the enrolment service and nothing else. */
+export function newcomerObjects(options: {
+  readonly enrol6: Prefix;
+  readonly use: { readonly privateKey: PrivateKey; readonly address: Ip };
+  readonly hubKey: PublicKey;
+  readonly hubEndpoint: Endpoint;
+  readonly tunnel: "kernel" | "user";
+  /** 0 lets the system choose. */
+  readonly listenPort: number;
+  readonly mtuBytes: number;
+}): KernelObject[] {
+  const service = hostPrefix(enrolServiceAddress(options));
+  return [
+    tunnelLink(options.tunnel, options.mtuBytes),
+    { kind: "wireguard", link: LINK, privateKey: options.use.privateKey, listenPort: options.listenPort },
+    hostAddress(options.use.address),
+    { kind: "route", destination: service, hops: [{ dev: LINK }], source: options.use.address },
+    { kind: "peer", link: LINK, publicKey: options.hubKey, endpoint: options.hubEndpoint, allowedIps: [service] },
+  ];
+}

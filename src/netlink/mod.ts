@@ -1,0 +1,65 @@
+/**
+ * netlink: the kernel's networking, as questions, requests and events. Synchronous, in any namespace.
+ *
+ * What is read (`…Info`, `ConntrackEntry`, `DeviceState`) has types apart from what is asked for (`…Change`, `NewLink`).
+ * It has no opinion on what should exist: that is the engine's. It leaves files under /proc/sys to `sys`.
+ *
+ * @example
+ * ```ts
+ * using route = Rtnetlink.open();
+ * route.request(addLink({ name: "br0", type: "bridge", up: true }));
+ * route.link("br0")?.operState;
+ * ```
+ */
+export {
+  type AddressChange,
+  type AddressInfo,
+  addAddress,
+  deleteAddress,
+} from "./address.ts";
+export { Conntrack, type ConntrackEntry, type ConntrackFilter, type ConntrackTuple } from "./conntrack.ts";
+export { NetlinkError } from "./error.ts";
+export type { RouteEvent } from "./event.ts";
+export { addFdb, deleteFdb, type FdbChange, type FdbInfo } from "./fdb.ts";
+export type {
+  AddrGen,
+  BridgePort,
+  LinkChange,
+  LinkInfo,
+  LinkKind,
+  LinkSettings,
+  MacvlanMode,
+  NewLink,
+  OperState,
+  PortInfo,
+  TunInfo,
+  VethKind,
+  VxlanInfo,
+} from "./link.ts";
+export { addLink, deleteLink, setLink } from "./link-write.ts";
+export { Monitor, type MonitorGroup, type MonitorOptions } from "./monitor.ts";
+export {
+  addNeighbour,
+  deleteNeighbour,
+  type NeighbourChange,
+  type NeighbourInfo,
+  type NeighbourState,
+} from "./neighbour.ts";
+export { addNexthop, deleteNexthop, type NexthopChange, type NexthopInfo } from "./nexthop.ts";
+export { Nftables, NftablesError } from "./nftables.ts";
+export type { RouteRequest } from "./request.ts";
+export {
+  addRoute,
+  deleteRoute,
+  type RouteChange,
+  type RouteHopChange,
+  type RouteHopInfo,
+  type RouteInfo,
+  type RouteScope,
+  type RouteType,
+} from "./route.ts";
+export { Rtnetlink } from "./rtnetlink.ts";
+export { addRule, deleteRule, type RuleAction, type RuleChange, type RuleInfo } from "./rule.ts";
+export { KernelWireguard, kernelHasWireguard } from "./wireguard.ts";
+// TUN devices are made by ioctl; they are offered here because they are links like the others.
+export { attachTun, createTun, deleteTun, type TunOptions } from "../sys/mod.ts";

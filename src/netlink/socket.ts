@@ -1,0 +1,188 @@
+/**
+ * NetlinkSocket: request, dump, execute. Synchronous: the kernel handles a request while it is sent, so an answer is there
+ * when `send` returns.
+ */
+import { type Fd, libc, MSG, type NetlinkSocketOptions, openNetlinkSocket, stable, SystemError } from "../sys/mod.ts";
+import { type Reader, Writer } from "../wire/mod.ts";
+import { NetlinkError } from "./error.ts";
+import { type Answer, eachAnswer, writeMessage } from "./message.ts";
+import { FLAG, type Message } from "./request.ts";
+
+/** A dump that changes while it is read is read again, at most this often. */
+const DUMP_TRIES = 16;
+/** Acknowledgements of one batch must fit the smallest receive buffer (208 KiB, about 270 of them). */
+const BATCH_MESSAGES = 128;
+const BATCH_BYTES = 64 * 1024;
+/** Kernel datagrams are at most 32 KiB but for links with many virtual functions. Untouched memory costs nothing. */
+const RECEIVE_BYTES = 256 * 1024;
+
+const ETIMEDOUT = 110;
+const EINTR = 4;
+const ENOBUFS = 105;
+const EMSGSIZE = 90;
+
+/** Data is a message of an answer: its type and a reader on its body, valid until the handler returns. */
+export type OnData = (type: number, body: Reader) => void;
+
+/** NetlinkSocket is one socket of a netlink protocol. */
+export class NetlinkSocket implements Disposable {
+  readonly #fd: Fd;
+  readonly #buffer = stable(RECEIVE_BYTES);
+  #sequence = 0;
+
+  private constructor(fd: Fd) {
+    this.#fd = fd;
+  }
+
+  static open(protocol: number, options: NetlinkSocketOptions = {}): NetlinkSocket {
+    return new NetlinkSocket(openNetlinkSocket(protocol, options));
+  }
+
+  /** request sends one message and waits for its acknowledgement; `onData` gets what comes before it. Throws NetlinkError. */
+  request(action: string | (() => string), message: Message, onData?: OnData): void {
+    const sequence = this.#send([message], FLAG.request | FLAG.ack);
+    throwFor(action, this.#untilEnd(action, sequence, onData));
+  }
+
+  /**
+   * dump reads a whole table. When the kernel says that the table changed in between (NLM_F_DUMP_INTR) it is read again
+   * from the start: `start` is called before each try, to forget what came.
+   */
+  dump(action: string | (() => string), message: Message, start: () => void, onData: OnData): void {
+    for (let tries = 0; tries < DUMP_TRIES; tries++) {
+      start();
+      const sequence = this.#send([message], FLAG.request | FLAG.dump);
+      let interrupted = false;
+      const end = this.#untilEnd(action, sequence, onData, () => (interrupted = true));
+      throwFor(action, end);
+      if (!interrupted && !end.interrupted) return;
+    }
+    throw new NetlinkError(text(action), EINTR, `it changed ${DUMP_TRIES} times while it was read`);
+  }
+
+  /** execute sends many messages in few system calls; one result per message, in order. Never throws for a kernel answer. */
+  execute(items: readonly { readonly action: () => string; readonly message: Message }[]): (NetlinkError | undefined)[] {
+    const results: (NetlinkError | undefined)[] = new Array(items.length).fill(undefined);
+    for (let start = 0; start < items.length; ) {
+      let end = start;
+      for (let bytes = 0; end < items.length && end - start < BATCH_MESSAGES; end++) {
+        bytes += 16 + (items[end] as { message: Message }).message.body.length;
+        if (bytes > BATCH_BYTES && end > start) break;
+      }
+      this.#batch(items.slice(start, end), (index, error) => {
+        results[start + index] = error;
+      });
+      start = end;
+    }
+    return results;
+  }
+
+  #batch(
+    items: readonly { readonly action: () => string; readonly message: Message }[],
+    onResult: (index: number, error: NetlinkError) => void,
+  ): void {
+    const last = this.#send(
+      items.map((item) => item.message),
+      FLAG.request | FLAG.ack,
+    );
+    const first = last - items.length + 1;
+    const waiting = new Set(items.map((_, index) => index));
+    const fail = (errno: number, reason?: string) => {
+      for (const index of waiting)
+        onResult(index, new NetlinkError((items[index] as { action: () => string }).action(), errno, reason));
+      waiting.clear();
+    };
+    while (waiting.size > 0) {
+      try {
+        const datagram = this.#receive();
+        if (datagram === undefined) return fail(ETIMEDOUT, "the kernel did not answer");
+        eachAnswer(datagram, (answer) => {
+          const index = answer.sequence - first;
+          if (answer.kind !== "ack" || !waiting.delete(index)) return;
+          if (answer.errno !== 0) {
+            const { action } = items[index] as { action: () => string };
+            onResult(index, new NetlinkError(action(), answer.errno, answer.extendedAck));
+          }
+        });
+      } catch (error) {
+        if (!(error instanceof SystemError)) throw error;
+        return fail(error.errno, "the kernel's answer was lost");
+      }
+    }
+  }
+
+  /** Sends messages as one datagram; returns the sequence number of the last, those before count up to it. */
+  #send(messages: readonly Message[], flags: number): number {
+    const writer = new Writer();
+    if (this.#sequence + messages.length > 0xffffffff) this.#sequence = 0;
+    for (const message of messages) {
+      this.#sequence++;
+      writeMessage(writer, { ...message, flags: message.flags | flags }, this.#sequence);
+    }
+    const bytes = writer.finish();
+    try {
+      libc.send(this.#fd.number, bytes);
+    } finally {
+      // Requests may carry keys.
+      writer.wipe();
+      bytes.fill(0);
+    }
+    return this.#sequence;
+  }
+
+  /** Hands the data of one request to `onData` until the acknowledgement or the end of the dump. */
+  #untilEnd(
+    action: string | (() => string),
+    sequence: number,
+    onData?: OnData,
+    onInterrupted?: () => void,
+  ): Answer & { kind: "ack" | "done" } {
+    let end: (Answer & { kind: "ack" | "done" }) | undefined;
+    // A handler that throws must not leave the rest of a dump in the socket: the kernel would refuse the next one.
+    let failure: { readonly error: unknown } | undefined;
+    while (end === undefined) {
+      const datagram = this.#receive();
+      if (datagram === undefined) throw new NetlinkError(text(action), ETIMEDOUT, "the kernel did not answer");
+      eachAnswer(datagram, (answer) => {
+        if (answer.sequence !== sequence) return true;
+        if (answer.interrupted) onInterrupted?.();
+        if (answer.kind === "overrun") throw new NetlinkError(text(action), ENOBUFS);
+        if (answer.kind !== "data") end = answer;
+        else if (failure === undefined) {
+          try {
+            onData?.(answer.type, answer.body);
+          } catch (error) {
+            failure = { error };
+          }
+        }
+        return end === undefined;
+      });
+    }
+    if (failure !== undefined) throw failure.error;
+    return end;
+  }
+
+  /** One datagram, valid until the next call; undefined when none came in time. */
+  #receive(): Uint8Array | undefined {
+    const count = libc.recv(this.#fd.number, this.#buffer, MSG.truncated);
+    if (count < 0) return undefined;
+    if (count > this.#buffer.length) throw new SystemError("recv", EMSGSIZE, `${count} bytes of netlink`);
+    return this.#buffer.subarray(0, count);
+  }
+
+  close(): void {
+    this.#fd.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function text(action: string | (() => string)): string {
+  return typeof action === "string" ? action : action();
+}
+
+function throwFor(action: string | (() => string), end: Answer & { kind: "ack" | "done" }): void {
+  if (end.errno !== 0) throw new NetlinkError(text(action), end.errno, end.extendedAck);
+}

@@ -1,0 +1,45 @@
+/** The node's part of the default pod network: a bridge that is the pods' gateway, and the table that keeps them honest. */
+import type { KernelObject } from "../engine/mod.ts";
+import { ipPlus, type InterfaceAddress, type Prefix, prefixAddress } from "../net/mod.ts";
+import { BRIDGE, bridgeMac } from "./identity.ts";
+import { antiSpoofing } from "./spoofing.ts";
+
+/** NodeFacts is what the pods of a node share. */
+export interface NodeFacts {
+  /** The node's ranges: at most one per family. */
+  readonly ranges: readonly Prefix[];
+  /** MTU of pods: the tunnel's. */
+  readonly mtuBytes: number;
+}
+
+/** gatewaysOf returns the node's addresses on its bridge: the first after each range's network, with the node's own mask. */
+export function gatewaysOf(ranges: readonly Prefix[]): InterfaceAddress[] {
+  return ranges.map((range) => ({ ip: ipPlus(prefixAddress(range), 1n), length: range.length }));
+}
+
+/** nodeObjects is scope `pods`: empty when the node has no range. */
+export function nodeObjects({ ranges, mtuBytes }: NodeFacts): KernelObject[] {
+  if (ranges.length === 0) return [];
+  const gateways = gatewaysOf(ranges);
+  const settings = ranges.some(({ family }) => family === 6)
+    ? [
+        // The pods' router hears nobody's advertisements, and its addresses are nobody else's: no detection to wait for.
+        { kind: "sysctl", path: `net/ipv6/conf/${BRIDGE}/accept_ra`, value: "0" } as const,
+        { kind: "sysctl", path: `net/ipv6/conf/${BRIDGE}/accept_dad`, value: "0" } as const,
+      ]
+    : [];
+  return [
+    {
+      kind: "link",
+      type: "bridge",
+      name: BRIDGE,
+      mtuBytes,
+      mac: bridgeMac(gateways.map(({ ip }) => ip)),
+      stp: false,
+      master: null,
+    },
+    ...settings,
+    ...gateways.map((address) => ({ kind: "address", link: BRIDGE, address, nodad: true }) as const),
+    antiSpoofing,
+  ];
+}

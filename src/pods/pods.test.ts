@@ -1,0 +1,74 @@
+import { expect, test } from "bun:test";
+import {
+  formatInterfaceAddress,
+  formatIp,
+  formatMac,
+  formatPrefix,
+  parseIp,
+  parsePrefix,
+} from "../net/mod.ts";
+import { bridgeMac, hostLinkOf, hostMac, podId, podMac } from "./identity.ts";
+import { gatewaysOf, nodeObjects } from "./node.ts";
+import { interiorAddresses, interiorRoutes, interiorSettings, type Pod, podObjects } from "./pod.ts";
+
+const node = { ranges: [parsePrefix("10.244.1.0/24"), parsePrefix("fd00:1::/64")], mtuBytes: 1420 };
+const attached = { network: "net", containerId: "c1", ifname: "eth0" };
+const addresses = [parseIp("10.244.1.2"), parseIp("fd00:1::2")];
+const pod: Pod = { id: podId(attached), ifname: "eth0", mac: podMac(addresses), addresses, mtuBytes: 1420 };
+const kinds = (objects: readonly { kind: string }[]) => objects.map(({ kind }) => kind);
+
+test("a link's name fits, and differs by network, container and interface", () => {
+  const ids = [
+    attached,
+    { ...attached, network: "net2" },
+    { ...attached, containerId: "c2" },
+    { ...attached, ifname: "net1" },
+    { network: "ne", containerId: "tc1", ifname: "eth0" },
+  ].map(podId);
+  expect(new Set(ids).size).toBe(5);
+  for (const id of ids) expect(hostLinkOf(id)).toMatch(/^cw[0-9a-z]{11}$/);
+  expect(podId({ ...attached })).toBe(podId(attached));
+});
+
+test("Ethernet addresses are of one station, locally administered, and a pod's follows its address", () => {
+  expect(formatMac(podMac(addresses))).toBe("0a:58:0a:f4:01:02");
+  expect(formatMac(podMac([parseIp("fd00::1:2:3")]))).toBe("0a:58:00:02:00:03");
+  for (const mac of [hostMac(pod.id), bridgeMac(addresses)]) expect(formatMac(mac)).toStartWith("02:");
+});
+
+test("the bridge is the gateway of both families, with the node's mask", () => {
+  expect(gatewaysOf(node.ranges).map(formatInterfaceAddress)).toEqual(["10.244.1.1/24", "fd00:1::1/64"]);
+  expect(kinds(nodeObjects(node))).toEqual(["link", "sysctl", "sysctl", "address", "address", "ruleset"]);
+  expect(nodeObjects({ ranges: [], mtuBytes: 1420 })).toEqual([]);
+  expect(kinds(nodeObjects({ ...node, ranges: node.ranges.slice(0, 1) }))).not.toContain("sysctl");
+});
+
+test("the node's side lets the pod's own addresses through, and nothing else", () => {
+  const elements = podObjects(pod).filter((object) => object.kind === "element");
+  const link = hostLinkOf(pod.id);
+  expect(elements.map(({ set, key }) => [set, ...key])).toEqual([
+    ["pod_mac", link, "0a:58:0a:f4:01:02"],
+    ["pod_ip4", link, "10.244.1.2"],
+    ["pod_ip6", link, "fd00:1::2"],
+    ["pod_target6", link, "0xfd000001000000000000000000000002"],
+  ]);
+  expect(podObjects(pod).find((object) => object.kind === "link")).toMatchObject({
+    type: "external",
+    master: "cw-pods",
+  });
+});
+
+test("inside: address with the node's mask and a default route per family of the pod", () => {
+  expect(interiorAddresses(pod, node).map(formatInterfaceAddress)).toEqual(["10.244.1.2/24", "fd00:1::2/64"]);
+  const routes = (of: Pod) =>
+    interiorRoutes(of, node).map(
+      ({ destination, gateway }) => `${formatPrefix(destination)} ${formatIp(gateway)}`,
+    );
+  expect(routes(pod)).toEqual(["0.0.0.0/0 10.244.1.1", "::/0 fd00:1::1"]);
+  expect(routes({ ...pod, addresses: addresses.slice(1) })).toEqual(["::/0 fd00:1::1"]);
+});
+
+test("inside: settings only where there is IPv6", () => {
+  expect(interiorSettings(pod).map(({ path }) => path)).toContain("net/ipv6/conf/eth0/disable_ipv6");
+  expect(interiorSettings({ ...pod, addresses: addresses.slice(0, 1) })).toEqual([]);
+});

@@ -1,0 +1,80 @@
+/**
+ * A pod sends with its own addresses only. Frames are judged where they enter the bridge, before it learns from them; every port
+ * named `cw…` must have said, by elements of these sets, what may come out of it, and whatever else comes is dropped.
+ *
+ * | frame | may pass |
+ * |---|---|
+ * | any | with the pod's own Ethernet source |
+ * | IPv4 | with its own source |
+ * | ARP | with its own sender hardware and protocol address (RFC 826, so probes of RFC 5227 are dropped: there is nothing to probe) |
+ * | IPv6 | with its own or a link-local source; `::` only for duplicate address detection (RFC 4862) and MLD (RFC 3590) |
+ * | neighbour advertisement | for its own or a link-local target, whatever its source |
+ * | router advertisement, redirect | never: pods are no routers |
+ * | all else (VLAN tags, BPDUs, …) | never |
+ *
+ * The bridge family has no connection tracking in every kernel, and none is needed.
+ */
+import { formatIp, formatMac, type Ip, type Mac } from "../net/mod.ts";
+import type { Ruleset, SetElement } from "../engine/mod.ts";
+
+const FAMILY = "bridge";
+
+/** antiSpoofing is the table; pods are elements of its sets. */
+export const antiSpoofing: Ruleset = {
+  kind: "ruleset",
+  family: FAMILY,
+  text: `
+set pod_mac { typeof iifname . ether saddr; }
+set pod_ip4 { typeof iifname . ip saddr; }
+set pod_ip6 { typeof iifname . ip6 saddr; }
+# @th,64,128 is the target address of a neighbour advertisement (RFC 4861, section 4.4).
+set pod_target6 { typeof iifname . @th,64,128; }
+chain prerouting {
+  type filter hook prerouting priority -300; policy accept;
+  iifname "cw*" jump from_pod
+}
+chain from_pod {
+  iifname . ether saddr != @pod_mac drop
+  ether type vmap { ip : goto from_pod_ip4, ip6 : goto from_pod_ip6, arp : goto from_pod_arp }
+  drop
+}
+chain from_pod_ip4 {
+  iifname . ip saddr @pod_ip4 accept
+  drop
+}
+chain from_pod_arp {
+  arp htype 1 arp ptype ip iifname . arp saddr ether @pod_mac iifname . arp saddr ip @pod_ip4 accept
+  drop
+}
+chain from_pod_ip6 {
+  icmpv6 type vmap { nd-neighbor-advert : jump advert, nd-router-advert : drop, nd-redirect : drop }
+  iifname . ip6 saddr @pod_ip6 accept
+  ip6 saddr fe80::/10 accept
+  ip6 saddr :: icmpv6 type { nd-neighbor-solicit, mld-listener-report, mld2-listener-report } accept
+  drop
+}
+chain advert {
+  iifname . @th,64,128 @pod_target6 return
+  @th,64,10 0x3fa return
+  drop
+}
+`,
+};
+
+/** ownAddresses returns the elements that let a pod's frames through. */
+export function ownAddresses(port: string, pod: { mac: Mac; addresses: readonly Ip[] }): SetElement[] {
+  const element = (set: string, value: string): SetElement => ({
+    kind: "element",
+    family: FAMILY,
+    set,
+    key: [port, value],
+  });
+  return [
+    element("pod_mac", formatMac(pod.mac)),
+    ...pod.addresses.flatMap((address) =>
+      address.family === 4
+        ? [element("pod_ip4", formatIp(address))]
+        : [element("pod_ip6", formatIp(address)), element("pod_target6", `0x${address.value.toString(16)}`)],
+    ),
+  ];
+}

@@ -1,0 +1,216 @@
+/**
+ * Manifests: resources as YAML or JSON. One bad resource is refused with object, field, value and fix; the others are kept.
+ */
+import { parseAllDocuments, stringify } from "yaml";
+import { z } from "zod";
+import { canonicalJson, type Json } from "./canonical.ts";
+import { type Mesh, meshFields, meshFromSpec, meshSpec } from "./mesh.ts";
+import { type Node, nodeFields, nodeFromSpec, nodeSpec, nodeStatus, nodeStatusFields } from "./node.ts";
+import { nameProblem } from "./scalars.ts";
+
+/** API_VERSION stands first in every manifest. */
+export const API_VERSION = "causeway.network/v1alpha1";
+
+/** The greatest manifest that is read. */
+const MAX_TEXT = 4 * 1024 * 1024;
+
+/** Resource is one parsed manifest. */
+export type Resource =
+  | { readonly kind: "Mesh"; readonly value: Mesh }
+  | { readonly kind: "Node"; readonly value: Node };
+
+/** ManifestProblem says what was refused and how to mend it. */
+export interface ManifestProblem {
+  /** `Mesh "home"`, or `document 2` when it has no name. */
+  readonly object: string;
+  /** `spec.pods4`; absent when the whole object is meant. */
+  readonly field?: string;
+  /** The value found, as text. */
+  readonly value?: string;
+  /** Cause and fix. */
+  readonly problem: string;
+}
+
+/** formatProblem returns one sentence: object, field, value, cause, fix. */
+export function formatProblem(problem: ManifestProblem): string {
+  const field = problem.field === undefined ? "" : ` ${problem.field}`;
+  const value = problem.value === undefined ? "" : ` ${problem.value}`;
+  return `${problem.object}:${field}${value} ${problem.problem}`.replaceAll(/ +/g, " ");
+}
+
+type Problems = ManifestProblem[];
+type Fields = { readonly [name: string]: z.ZodType };
+
+interface Envelope {
+  readonly object: string;
+  readonly name: string;
+  readonly spec: unknown;
+  readonly status: unknown;
+  /** Unknown fields are an error in what people write, and are passed over in what a newer hub sends. */
+  readonly strict: boolean;
+}
+
+function at(value: unknown, path: readonly PropertyKey[]): unknown {
+  let here = value;
+  for (const key of path) here = (here as { [k: PropertyKey]: unknown } | undefined | null)?.[key];
+  return here;
+}
+
+function shown(value: unknown): string | undefined {
+  if (value === undefined) return undefined;
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+/** readFields parses one part of a manifest and adds its problems; undefined when there are some. */
+function readFields<F extends Fields>(
+  fields: F,
+  part: "spec" | "status",
+  envelope: Envelope,
+  problems: Problems,
+): z.output<z.ZodObject<F>> | undefined {
+  const input = envelope[part] ?? {};
+  const schema = envelope.strict ? z.strictObject(fields) : z.object(fields);
+  const result = schema.safeParse(input);
+  if (result.success) return result.data as z.output<z.ZodObject<F>>;
+  for (const issue of result.error.issues) {
+    if (issue.code === "unrecognized_keys") {
+      for (const key of issue.keys)
+        problems.push({
+          object: envelope.object,
+          field: `${part}.${key}`,
+          problem: `is not a field; the fields are ${Object.keys(fields).join(", ")}`,
+        });
+      continue;
+    }
+    const value = at(input, issue.path);
+    const missing = value === undefined && issue.path.length > 0;
+    const names = issue.path.map((key) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`));
+    const text = shown(value);
+    // A value that the message quotes already is not shown a second time.
+    const quoted = text !== undefined && issue.message.startsWith(text);
+    problems.push({
+      object: envelope.object,
+      field: `${part}${names.join("")}`,
+      ...(text === undefined || quoted ? {} : { value: text }),
+      problem: missing ? "is missing; add it" : issue.message,
+    });
+  }
+  return undefined;
+}
+
+const readers: { readonly [K in Resource["kind"]]: (e: Envelope, problems: Problems) => unknown } = {
+  Mesh(envelope, problems) {
+    const spec = readFields(meshFields, "spec", envelope, problems);
+    if (spec === undefined) return undefined;
+    const before = problems.length;
+    const mesh = meshFromSpec(envelope.name, spec, (field, value, problem) =>
+      problems.push({ object: envelope.object, field, value, problem }),
+    );
+    return problems.length > before ? undefined : mesh;
+  },
+  Node(envelope, problems) {
+    const spec = readFields(nodeFields, "spec", envelope, problems);
+    const status = readFields(nodeStatusFields, "status", envelope, problems);
+    return spec && status && nodeFromSpec(envelope.name, spec, status);
+  },
+};
+
+const members: readonly string[] = ["apiVersion", "kind", "metadata", "spec", "status"];
+
+/** parseObject reads one manifest that was parsed to plain data; adds to `problems` and returns undefined if there are any. */
+export function parseObject(
+  data: unknown,
+  options: { readonly problems: ManifestProblem[]; readonly where?: string; readonly strict?: boolean },
+): Resource | undefined {
+  const { problems, where = "object", strict = true } = options;
+  const refuse = (object: string, problem: string, field?: string, value?: unknown) => {
+    const text = shown(value);
+    problems.push({ object, ...(field && { field }), ...(text === undefined ? {} : { value: text }), problem });
+    return undefined;
+  };
+  if (typeof data !== "object" || data === null || Array.isArray(data))
+    return refuse(where, "is not an object; start it with apiVersion, kind, metadata and spec");
+  const record = data as { readonly [key: string]: unknown };
+  const name = at(record, ["metadata", "name"]);
+  const object = typeof name === "string" && typeof record.kind === "string" ? `${record.kind} "${name}"` : where;
+  if (record.apiVersion !== API_VERSION)
+    return refuse(object, `is not known; write ${API_VERSION}`, "apiVersion", record.apiVersion);
+  const kind = record.kind;
+  if (typeof kind !== "string" || !Object.hasOwn(readers, kind))
+    return refuse(object, `is not a kind; the kinds are ${Object.keys(readers).join(", ")}`, "kind", kind);
+  if (typeof name !== "string") return refuse(object, "is missing; add it", "metadata.name", name);
+  const wrongName = nameProblem(name);
+  if (wrongName !== undefined) return refuse(object, wrongName, "metadata.name", name);
+  const stray = Object.keys(record).find((key) => !members.includes(key));
+  if (strict && stray !== undefined) return refuse(object, `is not a field; the fields are ${members.join(", ")}`, stray);
+  const envelope: Envelope = { object, name, spec: record.spec, status: record.status, strict };
+  const value = readers[kind as Resource["kind"]](envelope, problems);
+  return value === undefined ? undefined : ({ kind, value } as Resource);
+}
+
+/** parseManifest reads a YAML (or JSON) text of one or more documents. Resources that are valid are returned beside the problems of others. */
+export function parseManifest(yamlText: string): {
+  readonly resources: readonly Resource[];
+  readonly problems: readonly ManifestProblem[];
+} {
+  const resources: Resource[] = [];
+  const problems: ManifestProblem[] = [];
+  if (yamlText.length > MAX_TEXT)
+    return { resources, problems: [{ object: "manifest", problem: `is longer than ${MAX_TEXT} characters; split it` }] };
+  const documents = parseAllDocuments(yamlText, { prettyErrors: true, logLevel: "error" });
+  const seen = new Set<string>();
+  (Array.isArray(documents) ? documents : []).forEach((document, i) => {
+    const where = `document ${i + 1}`;
+    const error = document.errors[0];
+    if (error !== undefined) {
+      problems.push({ object: where, problem: `is not YAML: ${error.message.split("\n")[0]}; mend the text there` });
+      return;
+    }
+    let data: unknown;
+    try {
+      data = document.toJS({ maxAliasCount: 100 });
+    } catch (cause) {
+      problems.push({ object: where, problem: `cannot be read: ${(cause as Error).message}; write it without aliases` });
+      return;
+    }
+    if (data === null) return;
+    const resource = parseObject(data, { problems, where });
+    if (resource === undefined) return;
+    const key = `${resource.kind} "${resource.value.name}"`;
+    if (seen.has(key)) problems.push({ object: key, problem: "is there twice; keep one" });
+    else resources.push(resource);
+    seen.add(key);
+  });
+  return { resources, problems };
+}
+
+/** resourceJson returns a resource as plain data in the order in which people write it. */
+export function resourceJson(resource: Resource): { readonly [key: string]: Json } {
+  const head = { apiVersion: API_VERSION, kind: resource.kind, metadata: { name: resource.value.name } };
+  switch (resource.kind) {
+    case "Mesh":
+      return { ...head, spec: meshSpec(resource.value) };
+    case "Node":
+      return { ...head, spec: nodeSpec(resource.value), status: nodeStatus(resource.value) };
+  }
+}
+
+/** formatResource returns canonical JSON: the text that is stored, hashed and signed. */
+export function formatResource(resource: Resource): string {
+  return canonicalJson(resourceJson(resource));
+}
+
+/** formatManifest returns YAML of one or more documents. */
+export function formatManifest(resources: readonly Resource[]): string {
+  return resources.map((resource) => stringify(resourceJson(resource), { lineWidth: 0 })).join("---\n");
+}
+
+/** newMesh makes a Mesh from the fields of a spec, defaults filled in; throws one error that names all problems. */
+export function newMesh(name: string, spec: { readonly [field: string]: Json }): Mesh {
+  const problems: ManifestProblem[] = [];
+  const data = { apiVersion: API_VERSION, kind: "Mesh", metadata: { name }, spec };
+  const resource = parseObject(data, { problems });
+  if (resource?.kind !== "Mesh") throw new Error(problems.map(formatProblem).join("\n"));
+  return resource.value;
+}

@@ -1,0 +1,164 @@
+/**
+ * Mesh: the one network of a cluster's nodes and its default pod network. Made by `causeway init`, kept by the hub.
+ */
+import { z } from "zod";
+import {
+  bitsOf,
+  formatPrefix,
+  parsePrefix,
+  type Prefix,
+  prefixAddress,
+  prefixesOverlap,
+  prefixOf,
+  subnet,
+} from "../net/mod.ts";
+import { randomBytes } from "../sys/mod.ts";
+import { type Json, present } from "./canonical.ts";
+import { nodeBitsProblem } from "./node-bits.ts";
+import {
+  type ExposedPort,
+  exposedPortSchema,
+  formatExposedPort,
+  hostPortSchema,
+  prefixSchema,
+  wholeNumber,
+} from "./scalars.ts";
+
+/** Mesh is the network that all nodes share. */
+export interface Mesh {
+  readonly name: string;
+  /** Addresses of the nodes inside the tunnel. */
+  readonly overlay4: Prefix;
+  readonly overlay6: Prefix;
+  /** Addresses of newcomers while they register; never a node's. */
+  readonly enrol6: Prefix;
+  /** The default pod network; absent: no pods of that family. */
+  readonly pods4?: Prefix;
+  readonly pods6?: Prefix;
+  /** Bits after the pod network's prefix that number the nodes. */
+  readonly nodeBits: number;
+  /** Service networks of the cluster, which are not masqueraded. */
+  readonly services: readonly Prefix[];
+  /** The one UDP port, of the hub and by default of every node. */
+  readonly listenPort: number;
+  /** Where newcomers find the hub, best first: `host:port`, name or address; may differ from listenPort behind a port forward. */
+  readonly endpoints: readonly string[];
+  /** Ports of Causeway and the cluster that other interfaces than the tunnel may reach. */
+  readonly exposedPorts: readonly ExposedPort[];
+  /** MTU of the tunnel on every node; absent: from each node's underlay. */
+  readonly mtuBytes?: number;
+}
+
+const FORBIDDEN = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/16", "fe80::/10", "ff00::/8"].map(
+  parsePrefix,
+);
+
+/** randomUla returns a /48 with 40 random bits (RFC 4193, section 3.2). */
+export function randomUla(): Prefix {
+  let value = 0xfdn;
+  for (const byte of randomBytes(5)) value = (value << 8n) | BigInt(byte);
+  return { family: 6, value: value << 80n, length: 48 };
+}
+
+/** The fields of `spec`. Prefixes of IPv6 that are absent are taken from the /48 of one that is given, or of a random one. */
+export const meshFields = {
+  overlay4: prefixSchema(4).default(parsePrefix("10.90.0.0/16")),
+  overlay6: prefixSchema(6).optional(),
+  enrol6: prefixSchema(6).optional(),
+  pods4: prefixSchema(4).nullable().default(parsePrefix("10.244.0.0/16")),
+  pods6: prefixSchema(6).nullable().optional(),
+  nodeBits: wholeNumber(0, 30).default(8),
+  services: z.array(prefixSchema()).max(8).default([parsePrefix("10.96.0.0/12")]),
+  listenPort: wholeNumber(1, 65535).default(51820),
+  endpoints: z.array(hostPortSchema).min(1, "names no endpoint; add the hub's public host:port").max(8),
+  exposedPorts: z.array(exposedPortSchema).max(64).default([]),
+  mtuBytes: wholeNumber(1280, 65535).optional(),
+} as const;
+
+type MeshSpec = z.output<z.ZodObject<typeof meshFields>>;
+type Report = (field: string, value: string, problem: string) => void;
+
+/** meshFromSpec fills in what depends on other fields and reports what does not fit together. */
+export function meshFromSpec(name: string, spec: MeshSpec, report: Report): Mesh {
+  const given = spec.overlay6 ?? spec.enrol6 ?? spec.pods6;
+  const ula = given === undefined || given === null || given.length < 48 ? randomUla() : prefixOf(prefixAddress(given), 48);
+  const pods6 = spec.pods6 === undefined ? subnet(ula, 56, 1n) : spec.pods6;
+  const mesh: Mesh = {
+    name,
+    overlay4: spec.overlay4,
+    overlay6: spec.overlay6 ?? subnet(ula, 64, 0n),
+    enrol6: spec.enrol6 ?? subnet(ula, 64, 1n),
+    ...(spec.pods4 === null ? {} : { pods4: spec.pods4 }),
+    ...(pods6 === null ? {} : { pods6 }),
+    nodeBits: spec.nodeBits,
+    services: spec.services,
+    listenPort: spec.listenPort,
+    endpoints: spec.endpoints,
+    exposedPorts: spec.exposedPorts,
+    ...(spec.mtuBytes === undefined ? {} : { mtuBytes: spec.mtuBytes }),
+  };
+  checkMesh(mesh, report);
+  return mesh;
+}
+
+function checkMesh(mesh: Mesh, report: Report): void {
+  const networks: [field: string, prefix: Prefix][] = [
+    ["spec.overlay4", mesh.overlay4],
+    ["spec.overlay6", mesh.overlay6],
+    ["spec.enrol6", mesh.enrol6],
+    ...(mesh.pods4 === undefined ? [] : [["spec.pods4", mesh.pods4] as [string, Prefix]]),
+    ...(mesh.pods6 === undefined ? [] : [["spec.pods6", mesh.pods6] as [string, Prefix]]),
+    ...mesh.services.map((prefix, i): [string, Prefix] => [`spec.services[${i}]`, prefix]),
+  ];
+  networks.forEach(([field, prefix], i) => {
+    const forbidden = FORBIDDEN.find((other) => prefixesOverlap(other, prefix));
+    if (forbidden !== undefined)
+      report(field, formatPrefix(prefix), `overlaps ${formatPrefix(forbidden)}, which is reserved; choose another network`);
+    for (const [otherField, other] of networks.slice(0, i))
+      if (prefixesOverlap(other, prefix))
+        report(field, formatPrefix(prefix), `overlaps ${otherField} ${formatPrefix(other)}; choose networks that share no address`);
+  });
+  for (const field of ["overlay4", "overlay6"] as const) {
+    const longest = bitsOf(mesh[field].family) - 2;
+    if (mesh[field].length > longest)
+      report(`spec.${field}`, formatPrefix(mesh[field]), `is too small for nodes; use /${longest} or larger`);
+  }
+  if (mesh.enrol6.length > 64)
+    report("spec.enrol6", formatPrefix(mesh.enrol6), "is too small for newcomers; use a /64 or larger");
+  for (const pods of [mesh.pods4, mesh.pods6]) {
+    const problem = pods === undefined ? undefined : nodeBitsProblem(pods, mesh.nodeBits);
+    if (problem !== undefined) report("spec.nodeBits", String(mesh.nodeBits), problem);
+  }
+}
+
+/** meshSpec returns the fields of `spec` as JSON, all of them written out. */
+export function meshSpec(mesh: Mesh): { readonly [field: string]: Json } {
+  return present({
+    overlay4: formatPrefix(mesh.overlay4),
+    overlay6: formatPrefix(mesh.overlay6),
+    enrol6: formatPrefix(mesh.enrol6),
+    pods4: mesh.pods4 === undefined ? null : formatPrefix(mesh.pods4),
+    pods6: mesh.pods6 === undefined ? null : formatPrefix(mesh.pods6),
+    nodeBits: mesh.nodeBits,
+    services: mesh.services.map(formatPrefix),
+    listenPort: mesh.listenPort,
+    endpoints: [...mesh.endpoints],
+    exposedPorts: mesh.exposedPorts.map(formatExposedPort),
+    mtuBytes: mesh.mtuBytes,
+  });
+}
+
+/** meshExample is a manifest for the documentation, tested to be valid. */
+export const meshExample = `apiVersion: causeway.network/v1alpha1
+kind: Mesh
+metadata:
+  name: home
+spec:
+  overlay4: 10.90.0.0/16      # addresses of the nodes; default
+  pods4: 10.244.0.0/16        # addresses of the pods; default
+  nodeBits: 8                 # 2^8 nodes with a /24 each; default
+  services: [10.96.0.0/12]    # never masqueraded; default
+  listenPort: 51820           # the one UDP port; default
+  endpoints: ["hub.example.com:51820"]
+  exposedPorts: [tcp/443]     # default: none
+`;

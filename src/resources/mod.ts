@@ -1,0 +1,27 @@
+/**
+ * resources: everything that a user can ask for. One file per kind: schema, defaults, validation, example.
+ *
+ * The same manifest may lie in a directory, come from the hub or from Kubernetes; it is parsed here, once, with the same
+ * errors. What a resource makes the kernel do is the affair of the features.
+ *
+ * @example
+ * ```ts
+ * const { resources, problems } = parseManifest(meshExample);
+ * for (const problem of problems) throw new Error(formatProblem(problem));
+ * formatManifest(resources);
+ * ```
+ */
+export { canonicalJson, type Json, present } from "./canonical.ts";
+export * from "./manifest.ts";
+export { type Mesh, meshExample, meshSpec, randomUla } from "./mesh.ts";
+export { MAX_NODE_BITS, nodeBitsProblem } from "./node-bits.ts";
+export { type Node, nodeExample, nodeSpec, nodeStatus } from "./node.ts";
+export {
+  endpointSchema,
+  type ExposedPort,
+  formatExposedPort,
+  hostPortSchema,
+  nameProblem,
+  parseExposedPort,
+  publicKeySchema,
+} from "./scalars.ts";

@@ -1,0 +1,29 @@
+/** WireGuard in the kernel. The engine makes the link (type `wireguard`); here is only the door to its keys and peers. */
+import { KernelWireguard } from "../netlink/mod.ts";
+import { readText } from "../sys/mod.ts";
+import type { TunnelBackend, TunnelOptions, TunnelState } from "./backend.ts";
+
+/** kernelBackend returns the back-end of the running kernel; ask kernelHasWireguard before. */
+export function kernelBackend(): TunnelBackend {
+  const provider = `kernel ${readText("/proc/sys/kernel/osrelease")?.trim() ?? ""}`.trim();
+  return {
+    name: "kernel",
+    provider,
+    linkType: "wireguard",
+    open: async (link, options: TunnelOptions = {}) => {
+      const device = KernelWireguard.open(link, options.netns === undefined ? {} : { netns: options.netns });
+      const close = () => device.close();
+      const state: TunnelState = { kind: "running" };
+      return {
+        link,
+        linkType: "wireguard",
+        provider,
+        device,
+        state,
+        close,
+        destroy: async () => close(),
+        [Symbol.dispose]: close,
+      };
+    },
+  };
+}

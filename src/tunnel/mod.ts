@@ -1,0 +1,19 @@
+/**
+ * tunnel: ways of running WireGuard behind one interface: the kernel's, and any user-space program that speaks the UAPI socket.
+ *
+ * It leaves keys and peers to the engine, which drives every back-end through `WireguardDevice`, and links of type `wireguard`
+ * as well. User-space links are made here and are `external` to the engine.
+ *
+ * @example
+ * ```ts
+ * const { backend, reason } = chooseBackend("auto");
+ * using tunnel = await backend.open("cw0", { logPath: "/run/causeway/cw0.log" });
+ * tunnel.device.change({ listenPort: 51820 });
+ * console.log(`${tunnel.provider}, because ${reason}`);
+ * ```
+ */
+export * from "./backend.ts";
+export * from "./choice.ts";
+export * from "./kernel.ts";
+export { UapiDevice } from "./uapi-device.ts";
+export { userBackend, userTunnels } from "./user.ts";

@@ -1,0 +1,199 @@
+/**
+ * A throw-away node for CNI tests: a network and a mount namespace with its own /run and /var/lib, an agent in it, and pods. It lives as
+ * long as one keeper process; nothing of it is visible outside, so nothing stays when that process ends.
+ */
+import type { Subprocess } from "bun";
+
+const bun = process.execPath;
+const root = new URL("../..", import.meta.url).pathname;
+
+export interface Outcome {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface CallOptions {
+  readonly containerId?: string;
+  /** Default: the namespace of the pod named like the container; `undefined` sends none. */
+  readonly netns?: string | undefined;
+  readonly ifname?: string;
+  readonly args?: string;
+  /** Merged into the network configuration. */
+  readonly configuration?: Record<string, unknown>;
+  readonly environment?: Record<string, string>;
+}
+
+type Json = any;
+
+/** ready resolves with the first line of a stream. */
+async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
+  const reader = stream.getReader();
+  let text = "";
+  while (!text.includes("\n")) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error(`the process ended; it said: ${text}`);
+    text += Buffer.from(value).toString();
+  }
+  reader.releaseLock();
+  return text.slice(0, text.indexOf("\n"));
+}
+
+export class CniNode implements AsyncDisposable {
+  readonly #keeper: Subprocess;
+  /** The executable that acts as the plugin. */
+  plugin: readonly string[] = [bun, `${root}src/main.ts`];
+  #agent: Subprocess | undefined;
+  ranges = ["10.244.1.0/24", "fd00:244:1::/64"];
+  mtuBytes = 1420;
+  /** What the agent said when it was ready. */
+  started: Json;
+
+  private constructor(keeper: Subprocess) {
+    this.#keeper = keeper;
+  }
+
+  static async create(): Promise<CniNode> {
+    const script = `set -e
+      mount -t tmpfs tmpfs /run; mkdir -p /run/netns /run/causeway
+      mount -t tmpfs tmpfs /var/lib; mkdir -p /var/lib/causeway
+      ip link set lo up; echo ready; exec sleep infinity`;
+    const keeper = Bun.spawn(
+      ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", script],
+      {
+        stdout: "pipe",
+        stderr: "inherit",
+      },
+    );
+    await firstLine(keeper.stdout);
+    return new CniNode(keeper);
+  }
+
+  #inside(argv: readonly string[]): string[] {
+    return ["nsenter", "-t", String(this.#keeper.pid), "-n", "-m", "--", ...argv];
+  }
+
+  /** run runs a program in the node and returns what came out. */
+  async run(
+    argv: readonly string[],
+    options: { stdin?: string; env?: Record<string, string> } = {},
+  ): Promise<Outcome> {
+    const child = Bun.spawn(this.#inside(argv), {
+      stdin: Buffer.from(options.stdin ?? ""),
+      stdout: "pipe",
+      stderr: "pipe",
+      env: { ...process.env, ...options.env },
+    });
+    const [stdout, stderr, status] = await Promise.all([
+      child.stdout.text(),
+      child.stderr.text(),
+      child.exited,
+    ]);
+    return { status, stdout, stderr };
+  }
+
+  /** must runs a shell command that has to succeed. */
+  async must(command: string): Promise<string> {
+    const { status, stdout, stderr } = await this.run(["sh", "-c", command]);
+    if (status !== 0) throw new Error(`${command}: ${stderr}${stdout}`);
+    return stdout;
+  }
+
+  async startAgent(): Promise<void> {
+    const argument = JSON.stringify({ ranges: this.ranges, mtuBytes: this.mtuBytes });
+    this.#agent = Bun.spawn(this.#inside([bun, `${root}test/support/cni-agent.ts`, argument]), {
+      stdout: "pipe",
+      stderr: "inherit",
+    });
+    this.started = JSON.parse(await firstLine(this.#agent.stdout as ReadableStream<Uint8Array>));
+  }
+
+  async stopAgent(signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<void> {
+    this.#agent?.kill(signal);
+    await this.#agent?.exited;
+    this.#agent = undefined;
+  }
+
+  get agentPid(): number {
+    return this.#agent?.pid ?? 0;
+  }
+
+  async addPod(name: string): Promise<void> {
+    await this.must(`ip netns add ${name}`);
+  }
+
+  async removePod(name: string): Promise<void> {
+    await this.must(`ip netns del ${name}`);
+  }
+
+  /** call calls the plugin as libcni does. */
+  async call(command: string, options: CallOptions = {}): Promise<Outcome & { json: Json }> {
+    const { containerId = "c1", ifname = "eth0", args, configuration, environment } = options;
+    const netns = "netns" in options ? options.netns : `/run/netns/${containerId}`;
+    const outcome = await this.run(this.plugin, {
+      stdin: JSON.stringify({ cniVersion: "1.0.0", name: "net", type: "causeway", ...configuration }),
+      env: {
+        CNI_COMMAND: command,
+        CNI_CONTAINERID: containerId,
+        CNI_IFNAME: ifname,
+        CNI_PATH: "/opt/cni/bin",
+        ...(netns !== undefined && { CNI_NETNS: netns }),
+        ...(args !== undefined && { CNI_ARGS: args }),
+        ...environment,
+      },
+    });
+    let json: Json;
+    try {
+      json = outcome.stdout === "" ? undefined : JSON.parse(outcome.stdout);
+    } catch {
+      json = undefined;
+    }
+    return { ...outcome, json };
+  }
+
+  /** add attaches a pod, whose namespace is made, and returns the result. */
+  async add(containerId: string, options: CallOptions = {}): Promise<Json> {
+    if (!("netns" in options)) await this.addPod(containerId);
+    const { status, stdout, stderr, json } = await this.call("ADD", { containerId, ...options });
+    if (status !== 0) throw new Error(`ADD failed: ${stdout}${stderr}`);
+    return json;
+  }
+
+  /** ip runs ip(8) with JSON output in the node, or in a pod. */
+  async ip(command: string, pod?: string): Promise<Json> {
+    return JSON.parse((await this.must(`ip ${pod === undefined ? "" : `-n ${pod}`} -j ${command}`)) || "[]");
+  }
+
+  /** in runs a shell command in a pod and tells whether it succeeded. */
+  async in(pod: string, command: string): Promise<boolean> {
+    return (await this.run(["ip", "netns", "exec", pod, "sh", "-c", command])).status === 0;
+  }
+
+  /** remains lists what the node has of pods: host links, elements of the sets, neighbours, addresses on disk. */
+  async remains(): Promise<{ links: string[]; elements: string[]; neighbours: string[]; rows: string[] }> {
+    const links = ((await this.ip("link")) as Json[]).map((link) => link.ifname as string);
+    const sets = JSON.parse(await this.must("nft -j list table bridge causeway 2>/dev/null || echo '{}'"));
+    const elements = ((sets.nftables ?? []) as Json[]).flatMap((entry) => entry.set?.elem ?? []);
+    const neighbours = ((await this.ip("neigh show dev cw-pods nud permanent")) as Json[]).map(
+      (entry) => entry.dst,
+    );
+    const rows = await this.run([
+      bun,
+      "-e",
+      `const db = new (require("bun:sqlite").Database)("/var/lib/causeway/pods.db");
+       console.log(JSON.stringify([...db.query("SELECT address FROM pod_address").all(), ...db.query("SELECT container FROM attachment").all()]))`,
+    ]);
+    return {
+      links: links.filter((name) => name.startsWith("cw") && name !== "cw-pods"),
+      elements: elements.map((element) => JSON.stringify(element)),
+      neighbours,
+      rows: JSON.parse(rows.stdout).map((row: Json) => row.address ?? row.container),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stopAgent("SIGKILL");
+    this.#keeper.kill("SIGKILL");
+    await this.#keeper.exited;
+  }
+}

@@ -1,0 +1,153 @@
+/** What the demo shows at its end: the picture, the nodes, the matrix, the proof; for people, within 80 columns. */
+import { graphText, type MatrixCell, type Topology } from "../../src/lab/mod.ts";
+import { paint } from "./paint.ts";
+
+/** DemoReport is the demo's result as `--json` prints it. */
+export interface DemoReport {
+  readonly nodes: readonly {
+    readonly name: string;
+    readonly site: string;
+    /** `none`, or the kind of the NAT box in front. */
+    readonly nat: string;
+    readonly overlay4: string;
+    readonly overlay6: string;
+    readonly podRange4: string;
+    readonly podRange6: string;
+    readonly tunnel: string;
+  }[];
+  readonly pods: readonly {
+    readonly name: string;
+    readonly node: string;
+    readonly ip4: string;
+    readonly ip6: string;
+  }[];
+  readonly matrix: readonly MatrixCell[];
+  /** Ports of nodes that were seen on any wire, what NAT boxes make of them undone. */
+  readonly udpPorts: readonly number[];
+  readonly plaintextSeen: boolean;
+  readonly throughput?:
+    { readonly from: string; readonly to: string; readonly mbitPerSecond: number } | undefined;
+  readonly seconds: number;
+}
+
+/** Proof is what the recordings of all wires showed. */
+export interface Proof {
+  readonly wires: readonly string[];
+  readonly packets: number;
+  readonly protocols: readonly string[];
+  readonly udpPorts: readonly number[];
+  readonly plaintextSeen: boolean;
+  /** The text was seen where it must be: on the pods' bridge. */
+  readonly controlSeen: boolean;
+}
+
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd();
+  return rows.map((row, index) => `  ${index === 0 ? paint("dim", line(row)) : line(row)}\n`).join("");
+}
+
+const MARKS = { local: " ", direct: "d", hub: "h", down: "?" } as const;
+
+function cellText(cell: MatrixCell | undefined): string {
+  if (cell === undefined) return paint("dim", "    · ");
+  if (!cell.ok || cell.rttMs === undefined) return paint("red", "   ✗  ");
+  const text =
+    `${cell.rttMs < 10 ? cell.rttMs.toFixed(1) : Math.round(cell.rttMs)}${MARKS[cell.path]}`.padStart(6);
+  return cell.path === "direct" ? paint("green", text) : cell.path === "hub" ? paint("yellow", text) : text;
+}
+
+/** matrixText draws one family's matrix: a row for each pod that asks, a column for each that answers. */
+export function matrixText(matrix: readonly MatrixCell[], family: 4 | 6): string {
+  const cells = new Map(
+    matrix.filter((cell) => cell.family === family).map((cell) => [`${cell.from} ${cell.to}`, cell]),
+  );
+  const names = [...new Set(matrix.map((cell) => cell.from))].sort();
+  const width = Math.max(5, ...names.map((name) => name.length));
+  const header = `  ${`IPv${family}`.padEnd(width)} ${names.map((name) => name.padStart(6)).join(" ")}\n`;
+  const rows = names.map(
+    (from) =>
+      `  ${from.padEnd(width)} ${names.map((to) => cellText(cells.get(`${from} ${to}`))).join(" ")}\n`,
+  );
+  return paint("dim", header) + rows.join("");
+}
+
+function verdict(good: boolean, text: string): string {
+  return `  ${good ? paint("green", "✓") : paint("red", "✗")} ${text}\n`;
+}
+
+/** reportText is the whole text. */
+export function reportText(
+  topology: Topology,
+  report: DemoReport,
+  options: { readonly proof: Proof; readonly keep: boolean },
+): string {
+  const { proof, keep } = options;
+  const title = (text: string) => `\n${paint("bold", text)}\n`;
+  const failed = report.matrix.filter((cell) => !cell.ok).length;
+  const ways = (path: MatrixCell["path"]) =>
+    report.matrix.filter((cell) => cell.ok && cell.path === path).length;
+  const flow = report.throughput;
+  const wires = proof.wires.join(", ");
+  return [
+    title("The network"),
+    graphText(topology).replace(/^(?=.)/gm, "  "),
+    title("The nodes"),
+    table([
+      ["NODE", "SITE", "NAT", "OVERLAY", "PODS", "TUNNEL"],
+      ...report.nodes.map((n) => [n.name, n.site, n.nat, n.overlay4, n.podRange4, n.tunnel]),
+    ]),
+    title("Every pod to every pod, round trip in ms"),
+    matrixText(report.matrix, 4),
+    "\n",
+    matrixText(report.matrix, 6),
+    `  d: straight from node to node, h: through the hub, nothing: on the same node\n`,
+    title("What it proves"),
+    verdict(
+      failed === 0,
+      failed === 0
+        ? `all ${report.matrix.length} pairs answer: ${ways("direct")} direct, ${ways("hub")} via the hub, ${ways("local")} on one node`
+        : `${failed} of ${report.matrix.length} pairs do not answer`,
+    ),
+    verdict(
+      proof.udpPorts.length === 1,
+      `UDP ports of nodes on the wires: ${proof.udpPorts.join(", ") || "none"}; beside UDP: ${proof.protocols.filter((name) => name !== "udp").join(", ") || "nothing"}`,
+    ),
+    verdict(
+      !proof.plaintextSeen,
+      `the text in the pings was ${proof.plaintextSeen ? "SEEN" : "not seen"} in ${proof.packets} packets on the wires`,
+    ),
+    `      (${wires})\n`,
+    verdict(
+      proof.controlSeen,
+      `on the pods' side of the tunnel it was ${proof.controlSeen ? "seen" : "NOT seen"}, as it must be`,
+    ),
+    flow === undefined
+      ? verdict(false, "the TCP flow between two pods did not work")
+      : verdict(true, `one TCP flow from ${flow.from} to ${flow.to}: ${flow.mbitPerSecond} Mbit/s`),
+    `\n  ${report.seconds} s in all\n`,
+    keep
+      ? lookAround()
+      : `\nTo look around in it, keep it running: ${paint("cyan", "npm run demo -- --keep")}\n`,
+  ].join("");
+}
+
+function lookAround(): string {
+  const lines: [command: string, about: string][] = [
+    ["lab status", "nodes and pods"],
+    ["lab exec a1 -- causeway peers", "how a1 reaches the others, and why"],
+    ["lab exec a1 -- causeway status", "a1 itself"],
+    ["lab exec a1-p1 -- bash", "a shell in a pod (or a node, a NAT box)"],
+    ["lab exec nat-a -- conntrack -L", "what a NAT box remembers"],
+    ["lab down demo", "stop it and remove all of it"],
+  ];
+  const width = Math.max(...lines.map(([command]) => command.length));
+  const text = lines.map(
+    ([command, about]) => `  dist/causeway ${command.padEnd(width)}  ${paint("dim", about)}\n`,
+  );
+  return `\n${paint("bold", "It is still running. Look around:")}\n${text.join("")}`;
+}
