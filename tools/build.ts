@@ -26,7 +26,7 @@ const build = Bun.spawnSync(
     "--sourcemap",
     "--no-compile-autoload-dotenv",
     "--no-compile-autoload-bunfig",
-    "--compile-exec-argv=--disable-code-generation-from-strings=strict",
+    "--compile-exec-argv=--disallow-code-generation-from-strings=strict",
     `--define=CAUSEWAY_VERSION=${JSON.stringify(version)}`,
     "--outfile=dist/causeway.new",
     ...entries,

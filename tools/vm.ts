@@ -54,6 +54,7 @@ export async function runVm(
     return await watch(guest, { work, timeoutMs: options.timeoutMs ?? 900_000, write });
   } catch (error) {
     if (!(error instanceof Unavailable)) throw error;
+    write(`(skip) ${files.length} files of the vm rung: ${error.message}\n`);
     return { passed: 0, failed: 0, skipped: files.length, reason: error.message };
   } finally {
     rmSync(work, { recursive: true, force: true });

@@ -48,6 +48,9 @@ const MEMBERSHIP_FILES = /^(?:node\.key|register\.|member\.json|pods\.db)/;
 /** The MTU while a node registers: what every IPv6 path carries. */
 const NEWCOMER_MTU_BYTES = tunnelMtu({ underlayBytes: 1280, outerFamily: 6 });
 
+/** Where a node listens while it registers: the default of what it will listen on, so that its NAT sees one port from the start. */
+const NEWCOMER_PORT = 51820;
+
 /** How long the hub may take to be seen after a node joined. */
 const CONNECT_LIMIT_MS = 30_000;
 
@@ -200,7 +203,7 @@ export class Agent implements Disposable {
           hubKey: token.hubKey,
           hubEndpoint: await resolveEndpoint(text),
           tunnel: tunnel.linkType === "wireguard" ? "kernel" : "user",
-          listenPort: 0,
+          listenPort: NEWCOMER_PORT,
           mtuBytes: NEWCOMER_MTU_BYTES,
         }),
       );

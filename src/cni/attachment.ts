@@ -48,11 +48,18 @@ export function attach(
   return makeInterior(pod, netns, node);
 }
 
-/** detach removes everything of an attachment that is there; nothing being there is not an error. */
-export function detach(id: string, { engine, route }: AttachmentTools): void {
+/**
+ * detach removes everything of an attachment that is there; nothing being there is not an error. With what the store knows of it, rules
+ * that an earlier agent made go as well.
+ */
+export function detach(id: string, pod: Pod | undefined, { engine, route }: AttachmentTools): void {
+  const scope = podScope(id);
   deleteIfThere(hostLinkOf(id), route);
-  engine.remove(podScope(id));
-  engine.apply(podScope(id));
+  if (pod !== undefined) engine.set(scope, podObjects(pod));
+  engine.remove(scope);
+  const [failed] = engine.apply(scope).failed;
+  if (failed !== undefined)
+    throw new CniError("kernel", `Cannot remove ${scope}: ${failed.reason ?? failed.key}`);
 }
 
 /** The bridge and the table are there since the node has a range, unless somebody removed them. */

@@ -30,7 +30,7 @@ import {
   parseRequest,
 } from "./request.ts";
 import { formatResult, mergeResults, parseResult } from "./result.ts";
-import { PodStore } from "./store.ts";
+import { PodStore, type StoredPod } from "./store.ts";
 import { successOf } from "./success.ts";
 import { replayTombstones } from "./tombstone.ts";
 
@@ -167,25 +167,26 @@ export class CniService implements Disposable {
       this.#store.setReady(attachment);
       return output;
     } catch (error) {
-      this.#undo(attachment, pod.id);
+      this.#undo(pod);
       throw error;
     }
   }
 
   /** Undoing may fail as well; then the row stays `adding`, so that DEL or the next agent finishes it. */
-  #undo(attachment: Attachment, id: string): void {
+  #undo(pod: StoredPod): void {
     try {
-      detach(id, this.#tools);
-      this.#store.remove(attachment);
+      detach(pod.id, pod, this.#tools);
+      this.#store.remove(pod);
     } catch (error) {
       this.#options.onProblem?.(
-        new Error(`Cannot undo attachment ${id}; DEL will try again`, { cause: error }),
+        new Error(`Cannot undo attachment ${pod.id}; DEL will try again`, { cause: error }),
       );
     }
   }
 
+  /** The addresses are released last: until then nobody else can have them. */
   #delete(attachment: Attachment): string {
-    detach(podId(attachment), this.#tools);
+    detach(podId(attachment), this.#store.get(attachment), this.#tools);
     this.#store.remove(attachment);
     return "";
   }
@@ -272,7 +273,7 @@ export class CniService implements Disposable {
 
   #restore(): void {
     for (const pod of this.#store.all()) {
-      if (pod.state === "adding") this.#undo(pod, pod.id);
+      if (pod.state === "adding") this.#undo(pod);
       else if (this.#tools.route.link(hostLinkOf(pod.id)) !== undefined)
         this.#options.engine.set(podScope(pod.id), podObjects(pod));
     }

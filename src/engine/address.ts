@@ -1,7 +1,7 @@
 /** Addresses on links. Words of ip-address(8). */
 import { formatInterfaceAddress, type InterfaceAddress } from "../net/mod.ts";
 import { type AddressInfo, addAddress, deleteAddress } from "../netlink/mod.ts";
-import { type KindHandler, linkKey, requests, SAME, step, type View, words } from "./kind.ts";
+import { type KindHandler, linkKey, requests, SAME, step, type View, type Work, words } from "./kind.ts";
 import { isOurs } from "./link.ts";
 import type { Address } from "./object.ts";
 
@@ -19,7 +19,7 @@ export const address: KindHandler<Address> = {
   compare(object, view) {
     const info = view.mirror.tables.address.get(address.key(object));
     const change = requested(object, view);
-    if (info === undefined) return step("add", text("add", object, view), requests(() => addAddress(change)));
+    if (info === undefined) return step("add", text("add", object, view), addWork(change));
     if (info.dadFailed)
       return { is: "refused", reason: `${text("add", object, view)}: another host has this address` };
     if (object.noprefixroute === undefined || object.noprefixroute === info.noprefixroute) return SAME;
@@ -47,6 +47,13 @@ function carriesMark(info: AddressInfo, linkName: string, view: View): boolean {
   const info6LinkLocal = info.address.ip.family === 6 && info.address.ip.value >> 118n === 0xfe80n >> 6n;
   const link = view.mirror.link(linkName);
   return !view.mirror.addressProtocol && !info6LinkLocal && link !== undefined && isOurs(link, view);
+}
+
+/** The kernel tells of a new IPv6 address after the answer, from its work queue (net/ipv6/addrconf.c, addrconf_dad_work). */
+function addWork(change: ReturnType<typeof requested>): Work {
+  const request = () => addAddress(change);
+  if (change.address.ip.family === 4) return requests(request);
+  return { via: "rtnetlink", requests: [request], refresh: { addressesOn: change.linkIndex } };
 }
 
 function requested(object: Address, view: View) {

@@ -1,5 +1,5 @@
 /** Kernel: one namespace as the engine sees and changes it. Owns the sockets; keeps the mirror true. */
-import { createTun, deleteTun, KernelWireguard, Monitor, Rtnetlink } from "../netlink/mod.ts";
+import { createTun, deleteTun, KernelWireguard, Monitor, type RouteRequest, Rtnetlink } from "../netlink/mod.ts";
 import type { WireguardDevice } from "../net/mod.ts";
 import { type Netns, readText, writeKernelFile } from "../sys/mod.ts";
 import type { Mark, Work } from "./kind.ts";
@@ -130,24 +130,36 @@ export class Kernel implements Disposable {
     return results;
   }
 
-  /** Sends the requests of all works together; a work fails with its first refused request. */
+  /** Sends the requests of all works together; a work fails with its first refused request, or when it cannot be encoded. */
   #route(works: readonly Extract<Work, { via: "rtnetlink" }>[]): (Error | undefined)[] {
-    const answers = this.#rtnetlink.execute(works.flatMap((work) => work.requests.map((request) => request())));
+    const encoded = works.map((work) => attempt(() => work.requests.map((request) => request())));
+    const answers = this.#rtnetlink.execute(encoded.flatMap((list) => (list instanceof Error ? [] : list)));
     let at = 0;
-    return works.map((work) => {
-      const mine = answers.slice(at, at + work.requests.length);
-      at += work.requests.length;
+    const results = works.map((work, index) => {
+      const list = encoded[index] as RouteRequest[] | Error;
+      if (list instanceof Error) return list;
+      const mine = answers.slice(at, at + list.length);
+      at += list.length;
       const refused = mine.findIndex((answer) => answer !== undefined);
       if (work.undo !== undefined && refused > work.undo.after) this.#rtnetlink.execute([work.undo.request()]);
-      if (work.refresh !== undefined) this.#refresh(work.refresh);
       return mine[refused];
     });
+    this.#refresh(works);
+    return results;
   }
 
-  #refresh(name: string): void {
-    this.#monitor.drain();
-    const info = this.#rtnetlink.link(name);
-    if (info !== undefined) this.#touched(this.mirror.take({ kind: "link", deleted: false, info }));
+  /** Reads again what no event tells of, or only later: each link once. */
+  #refresh(works: readonly Extract<Work, { via: "rtnetlink" }>[]): void {
+    const links = new Set(works.flatMap(({ refresh }) => (refresh?.link === undefined ? [] : [refresh.link])));
+    const on = new Set(works.flatMap(({ refresh }) => (refresh?.addressesOn === undefined ? [] : [refresh.addressesOn])));
+    if (links.size + on.size > 0) this.#monitor.drain();
+    for (const name of links) {
+      const info = this.#rtnetlink.link(name);
+      if (info !== undefined) this.#touched(this.mirror.take({ kind: "link", deleted: false, info }));
+    }
+    for (const linkIndex of on)
+      for (const info of this.#rtnetlink.addresses({ linkIndex }))
+        this.#touched(this.mirror.take({ kind: "address", deleted: false, info }));
   }
 
   #tun(work: Extract<Work, { via: "tun" }>): Error | undefined {
@@ -183,5 +195,13 @@ export class Kernel implements Disposable {
     this.#rtnetlink.close();
     this.wireguard[Symbol.dispose]();
     this.nft[Symbol.dispose]();
+  }
+}
+
+function attempt<T>(work: () => T): T | Error {
+  try {
+    return work();
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
   }
 }

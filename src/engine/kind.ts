@@ -20,8 +20,8 @@ export type Work =
       readonly requests: readonly (() => RouteRequest)[];
       /** Sent when a request after the one at `after` is refused, so that nothing half-made stays. */
       readonly undo?: { readonly after: number; readonly request: () => RouteRequest };
-      /** A link of which no event tells what was done. */
-      readonly refresh?: string;
+      /** What no event tells of, or only later: a link by name, the addresses on a link by index. */
+      readonly refresh?: { readonly link?: string; readonly addressesOn?: number };
     }
   | {
       readonly via: "tun";

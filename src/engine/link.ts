@@ -53,7 +53,7 @@ export const link: KindHandler<Link> = {
       return { text: `ip link del ${object.name}`, work: requests(() => deleteLink({ index: info.index })) };
     if (info.alias === undefined || info.alias !== aliasOf(object, view)) return undefined;
     const request = () => setLink({ index: info.index, alias: "" });
-    const work = { via: "rtnetlink", requests: [request], refresh: object.name } as const;
+    const work = { via: "rtnetlink", requests: [request], refresh: { link: object.name } } as const;
     return { text: `ip link set ${object.name} alias ""`, work };
   },
 
@@ -205,8 +205,8 @@ function split(object: Link, view: View) {
 }
 
 /** The kernel tells nobody of an alias that is set on a link that is down (netdev_state_change): it has to be read again. */
-function silent(object: Link): { readonly refresh?: string } {
-  return object.up === false || object.type === "external" ? { refresh: object.name } : {};
+function silent(object: Link): { readonly refresh?: { readonly link: string } } {
+  return object.up === false || object.type === "external" ? { refresh: { link: object.name } } : {};
 }
 
 /** BARE is a link that has nothing set, to compare a new one with. */

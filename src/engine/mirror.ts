@@ -305,7 +305,12 @@ export class Mirror {
       case "fdb": {
         const entry = info as FdbInfo;
         const link = on(entry.linkIndex);
-        return link === undefined ? undefined : fdbKey(link, { ...entry, master: entry.master !== undefined });
+        // A bridge that knows VLANs shows an entry once for each of them as well; ours is the one without.
+        if (link === undefined || entry.vlanId !== undefined) return undefined;
+        // Older kernels (6.1) tell of a VXLAN entry twice, the second time by rtnl_fdb_notify, which knows no destination.
+        const vague = entry.master === undefined && entry.dst === undefined && entry.nexthopId === undefined;
+        if (vague && this.#links.get(link)?.kind === "vxlan") return undefined;
+        return fdbKey(link, { ...entry, master: entry.master !== undefined });
       }
     }
   }

@@ -12,16 +12,11 @@
  * engine.apply();
  * ```
  */
-export {
-  type ApplyOptions,
-  type ApplyResult,
-  Engine,
-  type EngineOptions,
-  ROUND_MS,
-} from "./engine.ts";
+export { type ApplyOptions, Engine, type EngineOptions, ROUND_MS } from "./engine.ts";
 export { sameValue } from "./equal.ts";
 export type { Action, Mark } from "./kind.ts";
 export * from "./object.ts";
 export { applyOnce } from "./once.ts";
 export { formatPlan, type Plan, type Step } from "./plan.ts";
+export type { ApplyResult } from "./reconcile.ts";
 export type { ObjectStatus } from "./status.ts";

@@ -62,3 +62,19 @@ export function failed(previous: Condition, reason: string, nowMs: number): Cond
     nextTryMs: nowMs + retryDelayMs(failures),
   };
 }
+
+/** statusOf shows the condition of an object to people and programs. */
+export function statusOf(
+  entry: { readonly key: string; readonly condition: Condition },
+  scope: string,
+): ObjectStatus {
+  const { state, reason, sinceMs, nextTryMs } = entry.condition;
+  return {
+    scope,
+    key: entry.key,
+    state,
+    sinceMs,
+    ...(reason !== undefined && { reason }),
+    ...(nextTryMs !== undefined && { nextTryMs }),
+  };
+}

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
+import { viewOf } from "../../test/support/engine-view.ts";
 import { parseEndpoint, parsePrefix, type PeerState, PrivateKey, type PublicKey, Secret } from "../net/mod.ts";
 import type { Verdict, View } from "./kind.ts";
-import { Mirror } from "./mirror.ts";
 import type { KernelObject, Peer } from "./object.ts";
 import { noteChange, viewDevice } from "./wireguard-view.ts";
 import { peer, SILENT_MS, wireguard } from "./wireguard.ts";
@@ -12,17 +12,11 @@ const [a, b] = [PrivateKey.random().publicKey, PrivateKey.random().publicKey];
 
 function view(peers: readonly PeerState[], wanted: Record<string, { object: KernelObject; serial: number }> = {}): View {
   const device = viewDevice({ publicKey: secret.publicKey, listenPort: 51820, peers });
-  return {
-    mirror: new Mirror(67),
-    mark: { alias: "causeway", protocol: 67 },
-    memory: { peers: new Map(), sysctls: new Map() },
+  return viewOf([], {
     nowMs: NOW,
     wireguard: (link) => (link === "cw0" ? device : undefined),
-    wireguardLinks: () => ["cw0"],
-    table: () => undefined,
-    sysctl: () => undefined,
     wanted: (key) => wanted[key],
-  };
+  });
 }
 
 const state = (publicKey: PublicKey, more: Partial<PeerState> = {}): PeerState => ({

@@ -42,7 +42,8 @@ export const wireguard: KindHandler<WireguardConfig> = {
     if (device === undefined) return missing(object.link);
     const { privateKey, listenPort, link } = object;
     const key = device.publicKey !== privateKey.publicKey;
-    const port = listenPort === 0 ? device.listenPort === 0 : device.listenPort !== listenPort;
+    // 0 takes whatever the system chose, also while it has chosen nothing.
+    const port = listenPort !== 0 && device.listenPort !== listenPort;
     if (!key && !port) return SAME;
     const text = words(
       `wg set ${link}`,

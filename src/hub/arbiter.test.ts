@@ -1,5 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { type ArbiterEffect, type ArbiterEvent, type ArbiterState, arbiterFrom, stepArbiter } from "./arbiter.ts";
+import {
+  type ArbiterEffect,
+  type ArbiterEvent,
+  type ArbiterState,
+  arbiterFrom,
+  stepArbiter,
+} from "./arbiter.ts";
 
 const empty = arbiterFrom([]);
 
@@ -19,7 +25,11 @@ function show(effect: ArbiterEffect): string {
   return `${a}-${b} ${path} ${generation}`;
 }
 
-const hello = (node: string, session = "s1", ...reports: [peer: string, up: boolean, sequence: number][]): ArbiterEvent => ({
+const hello = (
+  node: string,
+  session = "s1",
+  ...reports: [peer: string, up: boolean, sequence: number][]
+): ArbiterEvent => ({
   kind: "hello",
   node,
   session,
@@ -79,7 +89,9 @@ describe("pair arbitration", () => {
     // The new life has not heard b yet: its old `up` must not make the pair direct.
     const [, said] = run(state, hello("a", "s2"), report("b", "a", true, 0), report("a", "b", true, 8, "s1"));
     expect(said).toEqual([]);
-    expect(run(state, hello("a", "s2"), report("b", "a", true, 0), report("a", "b", true, 0, "s2"))[1]).toEqual(["a-b direct 1"]);
+    expect(
+      run(state, hello("a", "s2"), report("b", "a", true, 0), report("a", "b", true, 0, "s2"))[1],
+    ).toEqual(["a-b direct 1"]);
   });
 
   test("a node that was removed or replaced starts from nothing", () => {

@@ -34,7 +34,12 @@ export interface PairReport {
 /** ArbiterEvent is what nodes say, and what happens to nodes. */
 export type ArbiterEvent =
   /** A node connected and lists what it hears now. */
-  | { readonly kind: "hello"; readonly node: string; readonly session: string; readonly reports: readonly PairReport[] }
+  | {
+      readonly kind: "hello";
+      readonly node: string;
+      readonly session: string;
+      readonly reports: readonly PairReport[];
+    }
   | { readonly kind: "report"; readonly node: string; readonly session: string; readonly report: PairReport }
   /** The node was removed, or has a new key: nothing that was said by it or of it holds. */
   | { readonly kind: "reset"; readonly node: string };
@@ -69,7 +74,10 @@ export function arbiterFrom(pairs: readonly PublishedPair[]): ArbiterState {
 }
 
 /** stepArbiter takes one event. Nodes that do not exist are the caller's to keep out. */
-export function stepArbiter(state: ArbiterState, event: ArbiterEvent): readonly [ArbiterState, readonly ArbiterEffect[]] {
+export function stepArbiter(
+  state: ArbiterState,
+  event: ArbiterEvent,
+): readonly [ArbiterState, readonly ArbiterEffect[]] {
   switch (event.kind) {
     case "hello":
       return onHello(state, event);

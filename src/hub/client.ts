@@ -3,7 +3,13 @@ import { SYNC_PORT } from "../mesh/mod.ts";
 import { formatIp, type Ip, type SigningKey } from "../net/mod.ts";
 import { after, connectTcp, every, monotonicMs, randomBytes, type TcpConnection } from "../sys/mod.ts";
 import type { SignedState } from "./signed-state.ts";
-import { type ClientEffect, type ClientEvent, startClient, stepClient, type SyncClient } from "./sync-client.ts";
+import {
+  type ClientEffect,
+  type ClientEvent,
+  startClient,
+  stepClient,
+  type SyncClient,
+} from "./sync-client.ts";
 import { HUB_LINE_BYTES, type NodeFacts, PING_MS, SILENCE_MS } from "./sync-protocol.ts";
 import { type MeshView, meshView } from "./view.ts";
 
@@ -48,7 +54,12 @@ export class HubClient implements Disposable {
     const { node, signingKey, signed, facts } = options;
     this.#options = options;
     const session = Buffer.from(randomBytes(12)).toString("hex");
-    this.#state = startClient({ trust: { signingKey, node }, session, facts, ...(signed === undefined ? {} : { signed }) });
+    this.#state = startClient({
+      trust: { signingKey, node },
+      session,
+      facts,
+      ...(signed === undefined ? {} : { signed }),
+    });
     this.#pinging = every(PING_MS, () => this.#ping());
   }
 
@@ -90,7 +101,11 @@ export class HubClient implements Disposable {
     const left = Promise.withResolvers<void>();
     this.#left = left;
     const deadline = after(LEAVE_MS, () =>
-      left.reject(new Error("Cannot leave the mesh: the hub does not answer; try again, or leave with --force and remove the node at the hub")),
+      left.reject(
+        new Error(
+          "Cannot leave the mesh: the hub does not answer; try again, or leave with --force and remove the node at the hub",
+        ),
+      ),
     );
     const promise = left.promise.finally(() => {
       deadline[Symbol.dispose]();
@@ -109,7 +124,7 @@ export class HubClient implements Disposable {
   }
 
   #perform(effect: ClientEffect): void {
-    const { hooks, node } = this.#options;
+    const { hooks } = this.#options;
     switch (effect.kind) {
       case "connect":
         return this.#connect();
@@ -128,7 +143,7 @@ export class HubClient implements Disposable {
         return;
       }
       case "state":
-        return hooks.onState(meshView(effect.signed.entries, node), effect.signed);
+        return this.#use(effect.signed);
       case "probe":
         return hooks.onProbe?.(effect.peer);
       case "online":
@@ -138,6 +153,21 @@ export class HubClient implements Disposable {
       case "left":
         return this.#left?.resolve();
     }
+  }
+
+  #use(signed: SignedState): void {
+    const { hooks, node } = this.#options;
+    let view: MeshView;
+    try {
+      view = meshView(signed.entries, node);
+    } catch (error) {
+      // Signed by the hub, but of a version that this node does not know: the last view stays.
+      const connection = this.#connection;
+      this.#connection = undefined;
+      connection?.close();
+      return this.#step({ kind: "disconnected", reason: (error as Error).message });
+    }
+    hooks.onState(view, signed);
   }
 
   #connect(): void {
@@ -179,7 +209,8 @@ export class HubClient implements Disposable {
           this.#step({ kind: "disconnected", reason: "the hub closed the connection" });
         }
       },
-      (error: Error) => this.#step({ kind: "disconnected", reason: `cannot reach the hub: ${error.message}` }),
+      (error: Error) =>
+        this.#step({ kind: "disconnected", reason: `cannot reach the hub: ${error.message}` }),
     );
   }
 

@@ -13,6 +13,8 @@ import { type Token, tokenUse, type TokenUse, useOrder } from "./token.ts";
 const TRY_MS = 7_000;
 /** More tries than this do not help: the hub is not reached at all. */
 const MAX_TRIES = 12;
+/** The hub's device learns of the new key a moment after the answer; a handshake before that is lost, and repeated only after 5 s. */
+const ADMIT_MS = 250;
 /** The hub's answer holds the whole register. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
@@ -32,7 +34,11 @@ export interface Enrolled {
 }
 
 /** nextUses returns the uses still to try: those that the hub named as free, in the newcomer's own order. */
-export function nextUses(order: readonly number[], tried: ReadonlySet<number>, free?: readonly number[]): readonly number[] {
+export function nextUses(
+  order: readonly number[],
+  tried: ReadonlySet<number>,
+  free?: readonly number[],
+): readonly number[] {
   return order.filter((number) => (free === undefined ? !tried.has(number) : free.includes(number)));
 }
 
@@ -68,7 +74,9 @@ export async function enrol(options: {
     progress?.(`asking the hub through use ${number + 1} of ${token.uses}`);
     await options.setUse(use, attempt);
     try {
-      return await exchange({ ...options, use, timeoutMs: options.tryMs ?? TRY_MS });
+      const enrolled = await exchange({ ...options, use, timeoutMs: options.tryMs ?? TRY_MS });
+      await sleep(ADMIT_MS);
+      return enrolled;
     } catch (error) {
       failure = error as Error;
       if (error instanceof Refusal) {
@@ -129,7 +137,9 @@ function exchange(options: {
   });
 }
 
-type Answer = { readonly kind: "send"; readonly message: unknown } | { readonly kind: "done"; readonly enrolled: Enrolled };
+type Answer =
+  | { readonly kind: "send"; readonly message: unknown }
+  | { readonly kind: "done"; readonly enrolled: Enrolled };
 
 /** answerTo takes one line of the hub; throws Refusal for a no, and StateError for a state that is not the hub's. */
 export function answerTo(
@@ -141,7 +151,9 @@ export function answerTo(
   try {
     message = hubMessage.parse(JSON.parse(text));
   } catch {
-    throw new Error("the hub's answer cannot be understood; install the same version of causeway as the hub's");
+    throw new Error(
+      "the hub's answer cannot be understood; install the same version of causeway as the hub's",
+    );
   }
   switch (message.type) {
     case "nonce": {
@@ -154,10 +166,16 @@ export function answerTo(
       });
       const keys = { own: newcomer.key, peer: token.hubKey };
       const proof = proofOf(keys, { nonce: message.nonce, address: use.address, request });
-      return { kind: "send", message: { type: "register", request, proof: Buffer.from(proof).toString("base64") } };
+      return {
+        kind: "send",
+        message: { type: "register", request, proof: Buffer.from(proof).toString("base64") },
+      };
     }
     case "welcome": {
-      const state = applyState(undefined, message.state, { signingKey: token.signingKey, node: message.name });
+      const state = applyState(undefined, message.state, {
+        signingKey: token.signingKey,
+        node: message.name,
+      });
       return { kind: "done", enrolled: { name: message.name, state } };
     }
     case "refused":

@@ -22,7 +22,8 @@ export const ENROL_VERSION = 1;
 function base64(length: number) {
   return z.string().transform((text, context) => {
     const bytes = new Uint8Array(Buffer.from(text, "base64"));
-    if (bytes.length === length) return bytes;
+    // Only the one canonical text of these bytes.
+    if (bytes.length === length && Buffer.from(bytes).toString("base64") === text) return bytes;
     context.addIssue({ code: "custom", message: `is not ${length} bytes of base64` });
     return z.NEVER;
   });

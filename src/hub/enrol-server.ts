@@ -66,7 +66,12 @@ function onLine(session: EnrolSession & { kind: "waiting" }, text: string, hubKe
     };
     return [{ kind: "deciding" }, [{ kind: "register", registration }]];
   } catch {
-    return refuse(new Refusal("bad-request", "The request cannot be understood; install the same version of causeway as the hub's"));
+    return refuse(
+      new Refusal(
+        "bad-request",
+        "The request cannot be understood; install the same version of causeway as the hub's",
+      ),
+    );
   }
 }
 

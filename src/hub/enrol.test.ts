@@ -15,9 +15,23 @@ const signing = SigningSecret.random();
 
 function setUp(uses = 1) {
   const register = Register.open(":memory:");
-  register.init(newMesh("home", { endpoints: ["h:1"] }), { name: "hub", publicKey: hubKey.publicKey, endpoints: [] });
-  const { token } = register.createToken({ uses, nowMs: NOW, expiresAtMs: NOW + 1000, signingKey: signing.publicKey });
-  const newcomer: Newcomer = { key: PrivateKey.random(), name: "attic", endpoints: [parseEndpoint("192.0.2.1:5")], site: "home" };
+  register.init(newMesh("home", { endpoints: ["h:1"] }), {
+    name: "hub",
+    publicKey: hubKey.publicKey,
+    endpoints: [],
+  });
+  const { token } = register.createToken({
+    uses,
+    nowMs: NOW,
+    expiresAtMs: NOW + 1000,
+    signingKey: signing.publicKey,
+  });
+  const newcomer: Newcomer = {
+    key: PrivateKey.random(),
+    name: "attic",
+    endpoints: [parseEndpoint("192.0.2.1:5")],
+    site: "home",
+  };
   return { register, token, newcomer, use: tokenUse(token, 0), nonce: new Uint8Array(32).fill(9) };
 }
 
@@ -57,7 +71,11 @@ describe("enrolment", () => {
     expect(answer.map((one) => one.kind)).toEqual(["send", "close"]);
     const done = answerTo(JSON.stringify(sent(answer)[0]), s);
     expect(done.kind === "done" && done.enrolled.name).toBe("attic");
-    expect(done.kind === "done" && [...done.enrolled.state.entries.keys()]).toEqual(["mesh", "node/attic", "node/hub"]);
+    expect(done.kind === "done" && [...done.enrolled.state.entries.keys()]).toEqual([
+      "mesh",
+      "node/attic",
+      "node/hub",
+    ]);
   });
 
   test("a proof cannot be replayed on another connection, through another use, or with other content", () => {
@@ -88,7 +106,9 @@ describe("enrolment", () => {
     const [session] = ask(s, request(s));
     const refusal = new Refusal("use-taken", "taken", { freeUses: [3, 1] });
     const [, effects] = stepEnrol(session, { kind: "refused", refusal }, hubKey);
-    expect(sent(effects)).toEqual([{ type: "refused", code: "use-taken", message: "taken", freeUses: [3, 1] }]);
+    expect(sent(effects)).toEqual([
+      { type: "refused", code: "use-taken", message: "taken", freeUses: [3, 1] },
+    ]);
     expect(() => answerTo(JSON.stringify(sent(effects)[0]), s)).toThrow(Refusal);
     expect(nextUses([2, 3, 0, 1], new Set([2]), [3, 1])).toEqual([3, 1]);
     expect(nextUses([2, 3, 0, 1], new Set([2, 0]))).toEqual([3, 1]);
@@ -97,11 +117,18 @@ describe("enrolment", () => {
   test("a state that another key signed, or that is for another node, is not taken", () => {
     const s = setUp();
     using register = s.register;
-    register.registerNode({ ...s.newcomer, publicKey: s.newcomer.key.publicKey, address: s.use.address }, NOW);
+    register.registerNode(
+      { ...s.newcomer, publicKey: s.newcomer.key.publicKey, address: s.use.address },
+      NOW,
+    );
     const forged = new Snapshots(register, SigningSecret.random()).message("attic");
-    expect(() => answerTo(JSON.stringify({ type: "welcome", name: "attic", state: forged }), s)).toThrow(StateError);
+    expect(() => answerTo(JSON.stringify({ type: "welcome", name: "attic", state: forged }), s)).toThrow(
+      StateError,
+    );
     const others = new Snapshots(register, signing).message("hub");
-    expect(() => answerTo(JSON.stringify({ type: "welcome", name: "attic", state: others }), s)).toThrow(StateError);
+    expect(() => answerTo(JSON.stringify({ type: "welcome", name: "attic", state: others }), s)).toThrow(
+      StateError,
+    );
   });
 
   test("no line makes the hub throw or register", () => {
@@ -111,8 +138,19 @@ describe("enrolment", () => {
     let seed = 11;
     const random = () => (seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff);
     const deep = `${"[".repeat(2000)}${"]".repeat(2000)}`;
-    const lines = ["", "null", "[]", "{}", '{"type":"register"}', deep, line.replace('"version":1', '"version":2')];
-    for (let i = 0; i < 2000; i++) lines.push([...line].map((c) => (random() % 60 === 0 ? String.fromCharCode(random() % 256) : c)).join(""));
+    const lines = [
+      "",
+      "null",
+      "[]",
+      "{}",
+      '{"type":"register"}',
+      deep,
+      line.replace('"version":1', '"version":2'),
+    ];
+    for (let i = 0; i < 2000; i++)
+      lines.push(
+        [...line].map((c) => (random() % 60 === 0 ? String.fromCharCode(random() % 256) : c)).join(""),
+      );
     for (const text of lines.filter((text) => text !== line)) {
       const [session, effects] = ask(s, text);
       const kinds = effects.map((effect) => effect.kind);
@@ -124,7 +162,13 @@ describe("enrolment", () => {
   test("no answer makes the newcomer do anything but throw", () => {
     const s = setUp();
     using _ = s.register;
-    for (const text of ["", "{}", '{"type":"nonce","nonce":"AA=="}', '{"type":"welcome"}', '{"type":"refused"}'])
+    for (const text of [
+      "",
+      "{}",
+      '{"type":"nonce","nonce":"AA=="}',
+      '{"type":"welcome"}',
+      '{"type":"refused"}',
+    ])
       expect(() => answerTo(text, s)).toThrow();
   });
 

@@ -44,7 +44,10 @@ export interface NewNode {
 }
 
 /** allotted returns the addresses and ranges that belong to a number, from 1. */
-export function allotted(mesh: Mesh, number: number): Pick<Node, "overlay4" | "overlay6" | "pods4" | "pods6"> {
+export function allotted(
+  mesh: Mesh,
+  number: number,
+): Pick<Node, "overlay4" | "overlay6" | "pods4" | "pods6"> {
   const range = (pods: Mesh["pods4"]) => pods && nodeRange(pods, mesh.nodeBits, number - 1).network;
   const pods4 = range(mesh.pods4);
   const pods6 = range(mesh.pods6);
@@ -92,7 +95,9 @@ export class NodeStore {
     this.#insert = database.prepare(
       "INSERT INTO node (name, number, public_key, hub, overlay4, overlay6, pods4, pods6, endpoints, site) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     );
-    this.#setKey = database.prepare("UPDATE node SET public_key = ?, observed = NULL, local = '[]', mtu_bytes = NULL WHERE name = ?");
+    this.#setKey = database.prepare(
+      "UPDATE node SET public_key = ?, observed = NULL, local = '[]', mtu_bytes = NULL WHERE name = ?",
+    );
     this.#setConfigured = database.prepare("UPDATE node SET endpoints = ?, site = ? WHERE name = ?");
     this.#setFacts = database.prepare("UPDATE node SET local = ?, mtu_bytes = ? WHERE name = ?");
     this.#setObserved = database.prepare("UPDATE node SET observed = ? WHERE name = ?");
@@ -141,11 +146,17 @@ export class NodeStore {
     this.#setKey.run(key, name);
   }
 
-  setConfigured(name: string, node: { readonly endpoints: readonly Endpoint[]; readonly site?: string | undefined }): void {
+  setConfigured(
+    name: string,
+    node: { readonly endpoints: readonly Endpoint[]; readonly site?: string | undefined },
+  ): void {
     this.#setConfigured.run(endpointsText(node.endpoints), node.site ?? null, name);
   }
 
-  setFacts(name: string, facts: { readonly local: readonly Endpoint[]; readonly mtuBytes?: number | undefined }): void {
+  setFacts(
+    name: string,
+    facts: { readonly local: readonly Endpoint[]; readonly mtuBytes?: number | undefined },
+  ): void {
     this.#setFacts.run(endpointsText(facts.local), facts.mtuBytes ?? null, name);
   }
 

@@ -25,7 +25,10 @@ export interface ProofInput {
 }
 
 /** proofOf computes the proof; `own` and `peer` are the node's and the hub's keys, either way round. */
-export function proofOf(keys: { readonly own: PrivateKey; readonly peer: PublicKey }, input: ProofInput): Uint8Array {
+export function proofOf(
+  keys: { readonly own: PrivateKey; readonly peer: PublicKey },
+  input: ProofInput,
+): Uint8Array {
   const key = hkdf(keys.own.agree(keys.peer), "causeway enrol 1 proof", 32);
   const address = formatIp(input.address);
   return hmacSha256(key, "causeway enrol 1\n", input.nonce, `${address}\n`, canonicalJson(input.request));

@@ -1,5 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import { formatIp, formatPrefix, parseEndpoint, PrivateKey, type PublicKey, SigningSecret } from "../net/mod.ts";
+import {
+  formatIp,
+  formatPrefix,
+  parseEndpoint,
+  PrivateKey,
+  type PublicKey,
+  SigningSecret,
+} from "../net/mod.ts";
 import { newMesh, type Node } from "../resources/mod.ts";
 import { Refusal } from "./refusal.ts";
 import { Register, type Registration } from "./register.ts";
@@ -42,7 +49,12 @@ function refusal(work: () => unknown): Refusal {
 }
 
 const addresses = (node: Node) =>
-  [formatIp(node.overlay4), formatIp(node.overlay6), node.pods4 && formatPrefix(node.pods4), node.pods6 && formatPrefix(node.pods6)].join(" ");
+  [
+    formatIp(node.overlay4),
+    formatIp(node.overlay6),
+    node.pods4 && formatPrefix(node.pods4),
+    node.pods6 && formatPrefix(node.pods6),
+  ].join(" ");
 
 describe("allocation", () => {
   test("the hub is the first, nodes follow", () => {
@@ -62,17 +74,23 @@ describe("allocation", () => {
       expect(new Set(nodes.map((node) => node[field]?.value)).size).toBe(256);
     const full = refusal(() => register.registerNode(ask(token, 255, "late", key()), NOW));
     expect(full.code).toBe("mesh-full");
-    expect(full.message).toContain("all 256 pod ranges of 10.244.0.0/16 (nodeBits 8) are given; remove a node");
+    expect(full.message).toContain(
+      "all 256 pod ranges of 10.244.0.0/16 (nodeBits 8) are given; remove a node",
+    );
     // The use is not lost by it.
     register.removeNode("n17");
-    expect(addresses(register.registerNode(ask(token, 255, "late", key()), NOW))).toBe(addresses(nodes[18] as Node));
+    expect(addresses(register.registerNode(ask(token, 255, "late", key()), NOW))).toBe(
+      addresses(nodes[18] as Node),
+    );
   });
 
   test("a small overlay runs out of addresses before ranges", () => {
     using register = newRegister({ overlay4: "10.90.0.0/30" });
     const token = newToken(register, { uses: 2 });
     register.registerNode(ask(token, 0, "a", key()), NOW);
-    expect(refusal(() => register.registerNode(ask(token, 1, "b", key()), NOW)).message).toContain("all addresses of 10.90.0.0/30 are given");
+    expect(refusal(() => register.registerNode(ask(token, 1, "b", key()), NOW)).message).toContain(
+      "all addresses of 10.90.0.0/30 are given",
+    );
   });
 
   test("nothing is ever renumbered: any order of joins, removals, returns and reopenings", () => {
@@ -90,7 +108,10 @@ describe("allocation", () => {
         if (action < 2 && held.size < 14) {
           const name = `n${step}`;
           const publicKey = key();
-          held.set(name, { key: publicKey, addresses: addresses(register.registerNode(ask(newToken(register), 0, name, publicKey), NOW)) });
+          held.set(name, {
+            key: publicKey,
+            addresses: addresses(register.registerNode(ask(newToken(register), 0, name, publicKey), NOW)),
+          });
         } else if (action === 2 && names.length > 0) {
           const name = names[next(names.length)] as string;
           register.removeNode(name);
@@ -98,13 +119,21 @@ describe("allocation", () => {
         } else if (names.length > 0) {
           const name = names[next(names.length)] as string;
           const publicKey = key();
-          const node = register.registerNode(ask(newToken(register, { node: name }), 0, "other-name", publicKey), NOW);
+          const node = register.registerNode(
+            ask(newToken(register, { node: name }), 0, "other-name", publicKey),
+            NOW,
+          );
           expect(node.name).toBe(name);
           held.set(name, { key: publicKey, addresses: held.get(name)?.addresses as string });
         }
         for (const [name, was] of held) {
           const node = register.node(name) as Node;
-          expect({ seed, step, name, addresses: addresses(node), key: node.publicKey }).toEqual({ seed, step, name, ...was });
+          expect({ seed, step, name, addresses: addresses(node), key: node.publicKey }).toEqual({
+            seed,
+            step,
+            name,
+            ...was,
+          });
         }
         const all = register.nodes();
         expect(new Set(all.map(addresses)).size).toBe(all.length);
@@ -140,7 +169,9 @@ describe("tokens", () => {
     using register = newRegister();
     using other = newRegister();
     const token = newToken(register, { uses: 2 });
-    expect(refusal(() => register.registerNode(ask(token, 0, "a", key()), NOW + HOUR)).code).toBe("token-expired");
+    expect(refusal(() => register.registerNode(ask(token, 0, "a", key()), NOW + HOUR)).code).toBe(
+      "token-expired",
+    );
     expect(refusal(() => other.registerNode(ask(token, 0, "a", key()), NOW)).code).toBe("unknown-source");
     expect(register.enrolments(NOW)).toHaveLength(1);
     expect(register.enrolments(NOW + HOUR)).toEqual([]);
@@ -156,7 +187,9 @@ describe("tokens", () => {
     const publicKey = key();
     register.registerNode(ask(token, 0, "a", publicKey), NOW);
     expect(refusal(() => register.registerNode(ask(token, 1, "b", publicKey), NOW)).code).toBe("key-exists");
-    expect(refusal(() => register.registerNode(ask(token, 1, "b", register.hub().publicKey), NOW)).code).toBe("key-exists");
+    expect(refusal(() => register.registerNode(ask(token, 1, "b", register.hub().publicKey), NOW)).code).toBe(
+      "key-exists",
+    );
     const own = tokenUse(token, 2).privateKey.publicKey;
     expect(refusal(() => register.registerNode(ask(token, 1, "b", own), NOW)).code).toBe("key-exists");
     register.removeNode("a");
@@ -198,8 +231,17 @@ describe("tokens", () => {
 
   test("the file holds no secret of a token", () => {
     using register = newRegister();
-    const { token, text } = register.createToken({ uses: 2, nowMs: NOW, expiresAtMs: NOW + HOUR, signingKey: signing.publicKey });
-    const shown = JSON.stringify([register.tokens(), [...register.entries()], register.enrolments(NOW).map((e) => e.id)]);
+    const { token, text } = register.createToken({
+      uses: 2,
+      nowMs: NOW,
+      expiresAtMs: NOW + HOUR,
+      signingKey: signing.publicKey,
+    });
+    const shown = JSON.stringify([
+      register.tokens(),
+      [...register.entries()],
+      register.enrolments(NOW).map((e) => e.id),
+    ]);
     expect(shown).not.toContain(text);
     expect(shown).not.toContain(token.seed.toFile().trim());
   });
@@ -241,9 +283,11 @@ describe("revisions", () => {
     using register = newRegister();
     const mesh = register.mesh();
     expect(() => register.updateMesh({ ...mesh, nodeBits: 9 })).toThrow("its name and nodeBits are in use");
-    expect(() => register.updateMesh(newMesh("home", { endpoints: ["h:1"], overlay4: "10.91.0.0/16", overlay6: "fd01:2:3::/64" }))).toThrow(
-      "overlay4 is 10.90.0.0/16 and in use",
-    );
+    expect(() =>
+      register.updateMesh(
+        newMesh("home", { endpoints: ["h:1"], overlay4: "10.91.0.0/16", overlay6: "fd01:2:3::/64" }),
+      ),
+    ).toThrow("overlay4 is 10.90.0.0/16 and in use");
     register.updateMesh({ ...mesh, exposedPorts: [{ protocol: "tcp", first: 443, last: 443 }] });
     expect(register.view("hub").mesh.exposedPorts).toHaveLength(1);
   });
@@ -254,7 +298,9 @@ describe("revisions", () => {
     for (const [i, name] of ["a", "b"].entries()) register.registerNode(ask(token, i, name, key()), NOW);
     const since = register.revision;
     for (let i = 0; i < 50; i++)
-      register.storePairs([{ kind: "publish", pair: { a: "a", b: "b", path: i % 2 === 0 ? "direct" : "hub", generation: i } }]);
+      register.storePairs([
+        { kind: "publish", pair: { a: "a", b: "b", path: i % 2 === 0 ? "direct" : "hub", generation: i } },
+      ]);
     expect(register.changesSince("a", since)).toEqual([{ key: "pair/a/b", value: undefined }]);
   });
 
@@ -274,15 +320,19 @@ test("a register survives being closed, and a second mesh is refused", () => {
       using register = Register.open(path);
       expect(register.initialised).toBe(false);
       expect(() => register.mesh()).toThrow("run causeway init");
-      register.init(newMesh("home", { endpoints: ["h:1"] }), { name: "hub", publicKey: key(), endpoints: [] });
+      register.init(newMesh("home", { endpoints: ["h:1"] }), {
+        name: "hub",
+        publicKey: key(),
+        endpoints: [],
+      });
       before = register.registerNode(ask(newToken(register), 0, "a", key()), NOW);
     }
     using register = Register.open(path);
     expect(register.node("a")).toEqual(before);
     expect(register.epoch).toMatch(/^[0-9a-f]{16}$/);
-    expect(() => register.init(newMesh("x", { endpoints: ["h:1"] }), { name: "hub", publicKey: key(), endpoints: [] })).toThrow(
-      "holds mesh home already",
-    );
+    expect(() =>
+      register.init(newMesh("x", { endpoints: ["h:1"] }), { name: "hub", publicKey: key(), endpoints: [] }),
+    ).toThrow("holds mesh home already");
   } finally {
     for (const suffix of ["", "-wal", "-shm"]) require("node:fs").rmSync(path + suffix, { force: true });
   }

@@ -5,7 +5,18 @@
  * It holds no private key and no token: only public keys and hashes.
  */
 import { type Enrolment } from "../mesh/mod.ts";
-import { type Endpoint, endpointEqual, formatIp, formatPrefix, type Ip, prefixEqual, type Prefix, type PublicKey, Secret, type SigningKey } from "../net/mod.ts";
+import {
+  type Endpoint,
+  endpointEqual,
+  formatIp,
+  formatPrefix,
+  type Ip,
+  prefixEqual,
+  type Prefix,
+  type PublicKey,
+  Secret,
+  type SigningKey,
+} from "../net/mod.ts";
 import { type Mesh, type Node, nameProblem, parseObject, resourceJson } from "../resources/mod.ts";
 import { after, Database, randomBytes, type Statement } from "../sys/mod.ts";
 import type { ArbiterEffect, PublishedPair } from "./arbiter.ts";
@@ -55,10 +66,14 @@ export class Register implements Disposable {
     this.#ledger = new Ledger(database);
     this.#nodes = new NodeStore(database);
     this.#tokens = new TokenStore(database);
-    this.#insertRegister = database.prepare("INSERT INTO register (id, epoch, revision, mesh) VALUES (1, ?, 0, ?)");
+    this.#insertRegister = database.prepare(
+      "INSERT INTO register (id, epoch, revision, mesh) VALUES (1, ?, 0, ?)",
+    );
     this.#setMesh = database.prepare("UPDATE register SET mesh = ?");
     this.#getMesh = database.prepare("SELECT mesh FROM register");
-    this.#revokeKey = database.prepare("INSERT INTO revoked_key (public_key, node) VALUES (?, ?) ON CONFLICT DO NOTHING");
+    this.#revokeKey = database.prepare(
+      "INSERT INTO revoked_key (public_key, node) VALUES (?, ?) ON CONFLICT DO NOTHING",
+    );
     this.#isRevoked = database.prepare("SELECT 1 FROM revoked_key WHERE public_key = ?");
     this.#pairs = database.prepare("SELECT a, b, path, generation FROM pair");
     this.#setPair = database.prepare(
@@ -89,14 +104,17 @@ export class Register implements Disposable {
 
   #head() {
     const head = this.#ledger.head();
-    if (head === undefined) throw new Error("Cannot use the register: it holds no mesh yet; run causeway init");
+    if (head === undefined)
+      throw new Error("Cannot use the register: it holds no mesh yet; run causeway init");
     return head;
   }
 
   /** init stores a new mesh and its hub, which gets the first number. */
   init(mesh: Mesh, hub: Omit<NewNode, "hub">): Node {
     if (this.initialised)
-      throw new Error(`Cannot make mesh ${mesh.name}: this node holds mesh ${this.mesh().name} already; leave it first`);
+      throw new Error(
+        `Cannot make mesh ${mesh.name}: this node holds mesh ${this.mesh().name} already; leave it first`,
+      );
     checkName(hub.name);
     return this.#write(() => {
       this.#insertRegister.run(Buffer.from(randomBytes(8)).toString("hex"), "");
@@ -111,8 +129,12 @@ export class Register implements Disposable {
     if (this.#mesh !== undefined) return this.#mesh;
     this.#head();
     const problems: never[] = [];
-    const resource = parseObject(JSON.parse(this.#getMesh.get()?.mesh ?? "null"), { problems, strict: false });
-    if (resource?.kind !== "Mesh") throw new Error("Cannot read the register: its mesh is damaged; restore the file from a backup");
+    const resource = parseObject(JSON.parse(this.#getMesh.get()?.mesh ?? "null"), {
+      problems,
+      strict: false,
+    });
+    if (resource?.kind !== "Mesh")
+      throw new Error("Cannot read the register: its mesh is damaged; restore the file from a backup");
     this.#mesh = resource.value;
     return this.#mesh;
   }
@@ -120,14 +142,17 @@ export class Register implements Disposable {
   /** updateMesh stores changed settings; networks and nodeBits cannot change, since nothing is ever renumbered. */
   updateMesh(mesh: Mesh): void {
     const old = this.mesh();
-    const same = (a: Prefix | undefined, b: Prefix | undefined) => (a === undefined || b === undefined ? a === b : prefixEqual(a, b));
+    const same = (a: Prefix | undefined, b: Prefix | undefined) =>
+      a === undefined || b === undefined ? a === b : prefixEqual(a, b);
     for (const field of ["overlay4", "overlay6", "enrol6", "pods4", "pods6"] as const)
       if (!same(old[field], mesh[field]))
         throw new Error(
           `Cannot change mesh ${old.name}: ${field} is ${old[field] === undefined ? "absent" : formatPrefix(old[field])} and in use; make a new mesh instead`,
         );
     if (old.nodeBits !== mesh.nodeBits || old.name !== mesh.name)
-      throw new Error(`Cannot change mesh ${old.name}: its name and nodeBits are in use; make a new mesh instead`);
+      throw new Error(
+        `Cannot change mesh ${old.name}: its name and nodeBits are in use; make a new mesh instead`,
+      );
     this.#write(() => this.#storeMesh(mesh));
   }
 
@@ -158,7 +183,8 @@ export class Register implements Disposable {
 
   hub(): Node {
     const hub = this.#nodes.all().find((node) => node.hub);
-    if (hub === undefined) throw new Error("Cannot use the register: it holds no hub; restore the file from a backup");
+    if (hub === undefined)
+      throw new Error("Cannot use the register: it holds no hub; restore the file from a backup");
     return hub;
   }
 
@@ -175,12 +201,15 @@ export class Register implements Disposable {
     const { uses, nowMs, expiresAtMs, node } = options;
     const mesh = this.mesh();
     const refuse = (cause: string) => new Error(`Cannot create a token: ${cause}`);
-    if (!Number.isInteger(uses) || uses < 1 || uses > MAX_USES) throw refuse(`${uses} uses; give 1 to ${MAX_USES}`);
+    if (!Number.isInteger(uses) || uses < 1 || uses > MAX_USES)
+      throw refuse(`${uses} uses; give 1 to ${MAX_USES}`);
     if (node !== undefined && uses !== 1) throw refuse(`${uses} uses for the one node ${node}; give 1`);
     if (node !== undefined && this.node(node) === undefined)
       throw refuse(`no node is named ${node}; see causeway node list, or leave the name out for a new node`);
     if (node !== undefined && this.node(node)?.hub)
-      throw refuse(`${node} is the hub, which is restored from its files and not by a token; copy /var/lib/causeway`);
+      throw refuse(
+        `${node} is the hub, which is restored from its files and not by a token; copy /var/lib/causeway`,
+      );
     if (!(expiresAtMs > nowMs)) throw refuse("it would have expired already; give a time in the future");
     if (this.#tokens.countLive(nowMs) + uses > MAX_LIVE_USES)
       throw refuse(`more than ${MAX_LIVE_USES} uses would be open; revoke tokens that are not needed`);
@@ -230,17 +259,24 @@ export class Register implements Disposable {
     const { publicKey } = wanted;
     const use = this.#tokens.useAt(wanted.address);
     if (use === undefined)
-      throw new Refusal("unknown-source", `${formatIp(wanted.address)} is no address of a token; use a token of this mesh`);
+      throw new Refusal(
+        "unknown-source",
+        `${formatIp(wanted.address)} is no address of a token; use a token of this mesh`,
+      );
     if (use.revoked) throw new Refusal("token-revoked", "The token was revoked; ask for a new one");
     if (use.boundKey === publicKey) {
       const node = this.#nodes.byKey(publicKey);
       if (node === undefined) throw keyRevoked();
       return node;
     }
-    if (use.expiresAtMs <= nowMs) throw new Refusal("token-expired", "The token has expired; ask for a new one");
+    if (use.expiresAtMs <= nowMs)
+      throw new Refusal("token-expired", "The token has expired; ask for a new one");
     if (use.boundKey !== undefined) {
       const freeUses = this.#tokens.freeUses(use.token);
-      const fix = freeUses.length === 0 ? "all uses of the token are taken; ask for a new one" : "another use of the token is free";
+      const fix =
+        freeUses.length === 0
+          ? "all uses of the token are taken; ask for a new one"
+          : "another use of the token is free";
       throw new Refusal("use-taken", `This use of the token belongs to another node; ${fix}`, { freeUses });
     }
     if (this.isRevoked(publicKey)) throw keyRevoked();
@@ -269,7 +305,10 @@ export class Register implements Disposable {
   #replaceKey(name: string, wanted: Registration): void {
     const old = this.#nodes.byName(name);
     if (old === undefined)
-      throw new Refusal("no-such-node", `The token is for node ${name}, which was removed; ask for a token without --node`);
+      throw new Refusal(
+        "no-such-node",
+        `The token is for node ${name}, which was removed; ask for a token without --node`,
+      );
     this.#revokeKey.run(old.publicKey, name);
     this.#nodes.setKey(name, wanted.publicKey);
     this.#nodes.setConfigured(name, wanted);
@@ -288,7 +327,8 @@ export class Register implements Disposable {
   /** removeNode releases a node's addresses and ranges and revokes its key. */
   removeNode(name: string): void {
     const node = this.#nodes.byName(name);
-    if (node === undefined) throw new Error(`Cannot remove node ${name}: there is none with this name; see causeway node list`);
+    if (node === undefined)
+      throw new Error(`Cannot remove node ${name}: there is none with this name; see causeway node list`);
     if (node.hub) throw new Error(`Cannot remove node ${name}: it is the hub; without it there is no mesh`);
     this.#write(() => {
       this.#revokeKey.run(node.publicKey, name);
@@ -318,7 +358,10 @@ export class Register implements Disposable {
   }
 
   /** setFacts stores what a node says of itself. */
-  setFacts(name: string, facts: { readonly local: readonly Endpoint[]; readonly mtuBytes?: number | undefined }): void {
+  setFacts(
+    name: string,
+    facts: { readonly local: readonly Endpoint[]; readonly mtuBytes?: number | undefined },
+  ): void {
     if (this.#nodes.byName(name) === undefined) return;
     this.#write(() => {
       this.#nodes.setFacts(name, facts);
@@ -327,7 +370,10 @@ export class Register implements Disposable {
   }
 
   /** setConfigured stores a node's reachable endpoints and site. */
-  setConfigured(name: string, values: { readonly endpoints: readonly Endpoint[]; readonly site?: string }): void {
+  setConfigured(
+    name: string,
+    values: { readonly endpoints: readonly Endpoint[]; readonly site?: string },
+  ): void {
     if (this.#nodes.byName(name) === undefined) return;
     this.#write(() => {
       this.#nodes.setConfigured(name, values);
@@ -417,7 +463,10 @@ export class Register implements Disposable {
 }
 
 function keyRevoked(): Refusal {
-  return new Refusal("key-revoked", "This key was revoked, because its node left or was removed or replaced; delete the key and join again");
+  return new Refusal(
+    "key-revoked",
+    "This key was revoked, because its node left or was removed or replaced; delete the key and join again",
+  );
 }
 
 function checkName(name: string): void {

@@ -1,6 +1,14 @@
 /** The hub's two services: enrolment for newcomers, sync for nodes. Thin: what to do is decided by the state machines. */
 import { ENROL_PORT, SYNC_PORT } from "../mesh/mod.ts";
-import { formatIp, type Ip, parseIp, prefixContains, type PrivateKey, type PublicKey, type SigningSecret } from "../net/mod.ts";
+import {
+  formatIp,
+  type Ip,
+  parseIp,
+  prefixContains,
+  type PrivateKey,
+  type PublicKey,
+  type SigningSecret,
+} from "../net/mod.ts";
 import {
   after,
   every,
@@ -129,7 +137,9 @@ export class HubServer implements Disposable {
 
   /** connected returns the names of nodes that follow the register now. */
   connected(): string[] {
-    return [...new Set([...this.#live.values()].filter((live) => live.helloed).map((live) => live.session.node))].sort();
+    return [
+      ...new Set([...this.#live.values()].filter((live) => live.helloed).map((live) => live.session.node)),
+    ].sort();
   }
 
   #arbitrate(event: ArbiterEvent): void {
@@ -179,8 +189,14 @@ export class HubServer implements Disposable {
       return { kind: "registered", name: node.name, state: this.#snapshots.message(node.name) };
     } catch (error) {
       const refusal =
-        error instanceof Refusal ? error : new Refusal("bad-request", "The hub cannot register nodes now; see its log");
-      if (!(error instanceof Refusal)) this.#log({ kind: "failed", message: `Cannot register ${registration.name}: ${(error as Error).message}` });
+        error instanceof Refusal
+          ? error
+          : new Refusal("bad-request", "The hub cannot register nodes now; see its log");
+      if (!(error instanceof Refusal))
+        this.#log({
+          kind: "failed",
+          message: `Cannot register ${registration.name}: ${(error as Error).message}`,
+        });
       this.#log({ kind: "refused", code: refusal.code, from, message: refusal.message });
       return { kind: "refused", refusal };
     }
@@ -200,13 +216,22 @@ export class HubServer implements Disposable {
     if (node === undefined || open.length >= MAX_PER_NODE) {
       const refusal =
         node === undefined
-          ? new Refusal("unknown-source", `${connection.remoteAddress} is no node's address; it may have been removed`)
+          ? new Refusal(
+              "unknown-source",
+              `${connection.remoteAddress} is no node's address; it may have been removed`,
+            )
           : new Refusal("too-many", "Too many connections; the node connects again later");
       connection.send(JSON.stringify({ type: "refused", code: refusal.code, message: refusal.message }));
       return refusal.message;
     }
     const nowMs = monotonicMs();
-    const live: Live = { id: this.#nextId++, connection, session: startSync(node.name, nowMs), heardMs: nowMs, helloed: false };
+    const live: Live = {
+      id: this.#nextId++,
+      connection,
+      session: startSync(node.name, nowMs),
+      heardMs: nowMs,
+      helloed: false,
+    };
     this.#live.set(live.id, live);
     return {
       line: (text) => {
@@ -238,17 +263,26 @@ export class HubServer implements Disposable {
         return live.connection.close(effect.reason);
       case "hello": {
         // A later connection of the same node is the living one.
-        const others = [...this.#live.values()].filter((other) => other.session.node === node && other !== live);
-        if (others.some((other) => other.id > live.id && other.helloed)) return live.connection.close("superseded");
+        const others = [...this.#live.values()].filter(
+          (other) => other.session.node === node && other !== live,
+        );
+        if (others.some((other) => other.id > live.id && other.helloed))
+          return live.connection.close("superseded");
         for (const other of others) if (other.id < live.id) other.connection.close("superseded");
         live.helloed = true;
-        this.#arbitrate({ kind: "hello", node, session: effect.session, reports: this.#known(effect.reports) });
+        this.#arbitrate({
+          kind: "hello",
+          node,
+          session: effect.session,
+          reports: this.#known(effect.reports),
+        });
         hooks?.onNode?.(node, true);
         return;
       }
       case "report": {
         const { session } = effect;
-        for (const report of this.#known([effect.report])) this.#arbitrate({ kind: "report", node, session, report });
+        for (const report of this.#known([effect.report]))
+          this.#arbitrate({ kind: "report", node, session, report });
         return;
       }
       case "facts":
@@ -293,7 +327,8 @@ export class HubServer implements Disposable {
   /** What was said by and of a node does not hold any more when it was removed or its machine was replaced. */
   #resetChanged(): void {
     const keys = new Map(this.#options.register.nodes().map((node) => [node.name, node.publicKey]));
-    for (const [name, key] of this.#keys) if (keys.get(name) !== key) this.#arbitrate({ kind: "reset", node: name });
+    for (const [name, key] of this.#keys)
+      if (keys.get(name) !== key) this.#arbitrate({ kind: "reset", node: name });
     this.#keys = keys;
   }
 
@@ -308,7 +343,8 @@ export class HubServer implements Disposable {
     const nowMs = monotonicMs();
     for (const live of [...this.#live.values()])
       if (nowMs - live.heardMs > SILENCE_MS) live.connection.close("silent");
-    for (const [from, times] of this.#recent) if (times.every((time) => nowMs - time >= 60_000)) this.#recent.delete(from);
+    for (const [from, times] of this.#recent)
+      if (times.every((time) => nowMs - time >= 60_000)) this.#recent.delete(from);
   }
 
   #log(event: HubLogEvent): void {

@@ -2,7 +2,14 @@ import { describe, expect, test } from "bun:test";
 import { PrivateKey, SigningSecret } from "../net/mod.ts";
 import { newMesh } from "../resources/mod.ts";
 import { Register } from "./register.ts";
-import { applyState, formatCache, parseCache, type SignedState, StateError, type StateMessage } from "./signed-state.ts";
+import {
+  applyState,
+  formatCache,
+  parseCache,
+  type SignedState,
+  StateError,
+  type StateMessage,
+} from "./signed-state.ts";
 import { Snapshots } from "./snapshot.ts";
 import { tokenUse } from "./token.ts";
 
@@ -11,10 +18,27 @@ const NOW = 1_800_000_000_000;
 
 function setUp() {
   const register = Register.open(":memory:");
-  register.init(newMesh("home", { endpoints: ["h:1"] }), { name: "hub", publicKey: PrivateKey.random().publicKey, endpoints: [] });
-  const { token } = register.createToken({ uses: 8, nowMs: NOW, expiresAtMs: NOW + 1, signingKey: signing.publicKey });
+  register.init(newMesh("home", { endpoints: ["h:1"] }), {
+    name: "hub",
+    publicKey: PrivateKey.random().publicKey,
+    endpoints: [],
+  });
+  const { token } = register.createToken({
+    uses: 8,
+    nowMs: NOW,
+    expiresAtMs: NOW + 1,
+    signingKey: signing.publicKey,
+  });
   const add = (use: number, name: string) =>
-    register.registerNode({ address: tokenUse(token, use).address, publicKey: PrivateKey.random().publicKey, name, endpoints: [] }, NOW);
+    register.registerNode(
+      {
+        address: tokenUse(token, use).address,
+        publicKey: PrivateKey.random().publicKey,
+        name,
+        endpoints: [],
+      },
+      NOW,
+    );
   add(0, "a");
   add(1, "b");
   return { register, add, snapshots: new Snapshots(register, signing) };
@@ -40,8 +64,10 @@ describe("deltas", () => {
     let state: SignedState = applyState(undefined, wire(snapshots.message("a")), trust);
     const changes = [
       () => add(2, "c"),
-      () => register.storePairs([{ kind: "publish", pair: { a: "a", b: "c", path: "direct", generation: 1 } }]),
-      () => register.storePairs([{ kind: "publish", pair: { a: "b", b: "c", path: "direct", generation: 1 } }]),
+      () =>
+        register.storePairs([{ kind: "publish", pair: { a: "a", b: "c", path: "direct", generation: 1 } }]),
+      () =>
+        register.storePairs([{ kind: "publish", pair: { a: "b", b: "c", path: "direct", generation: 1 } }]),
       () => register.removeNode("b"),
       () => register.removeNode("c"),
       () => add(3, "d"),
@@ -66,7 +92,9 @@ describe("deltas", () => {
     const next = snapshots.message("a", lost.header);
     expect(refused(() => applyState(state, next, trust)).resync).toBe(true);
     // Claiming to continue our revision does not help: the content does not fit.
-    expect(refused(() => applyState(state, { ...next, from: state.header.revision }, trust)).resync).toBe(true);
+    expect(refused(() => applyState(state, { ...next, from: state.header.revision }, trust)).resync).toBe(
+      true,
+    );
   });
 
   test("tampering with anything is noticed", () => {

@@ -119,12 +119,19 @@ export function applyState(
   trust: { readonly signingKey: SigningKey; readonly node: string },
 ): SignedState {
   const { header } = message;
-  if (header.node !== trust.node) throw new StateError(`it is for node ${header.node}; ask the hub's operator`, false);
+  if (header.node !== trust.node)
+    throw new StateError(`it is for node ${header.node}; ask the hub's operator`, false);
   if (!headerHolds(header, trust.signingKey))
-    throw new StateError("its signature is not of this mesh's register; leave and join again if the hub was made anew", false);
+    throw new StateError(
+      "its signature is not of this mesh's register; leave and join again if the hub was made anew",
+      false,
+    );
   const sameEpoch = current !== undefined && current.header.epoch === header.epoch;
   if (sameEpoch && header.revision < current.header.revision)
-    throw new StateError(`its revision ${header.revision} is older than ours, ${current.header.revision}`, false);
+    throw new StateError(
+      `its revision ${header.revision} is older than ours, ${current.header.revision}`,
+      false,
+    );
   if (message.from !== undefined && (!sameEpoch || message.from !== current.header.revision))
     throw new StateError(`it continues revision ${message.from}, which is not ours`, true);
   const entries = new Map(message.from === undefined ? [] : current?.entries);
@@ -143,7 +150,10 @@ export function formatCache(state: SignedState): string {
 }
 
 /** parseCache reads what formatCache wrote, and checks it as if it had come from the network; throws when any of it is wrong. */
-export function parseCache(text: string, trust: { readonly signingKey: SigningKey; readonly node: string }): SignedState {
+export function parseCache(
+  text: string,
+  trust: { readonly signingKey: SigningKey; readonly node: string },
+): SignedState {
   let message: StateMessage;
   try {
     message = stateMessageSchema.parse(JSON.parse(text));

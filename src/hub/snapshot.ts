@@ -2,7 +2,14 @@
 import type { SigningSecret } from "../net/mod.ts";
 import type { Json } from "../resources/mod.ts";
 import type { Register } from "./register.ts";
-import { isPair, sharedDigest, signHeader, stateDigest, type StateHeader, type StateMessage } from "./signed-state.ts";
+import {
+  isPair,
+  sharedDigest,
+  signHeader,
+  stateDigest,
+  type StateHeader,
+  type StateMessage,
+} from "./signed-state.ts";
 
 /** Source is what a connection needs of the register; pure for as long as the revision stays. */
 export interface StateSource {
@@ -15,7 +22,14 @@ export interface StateSource {
 export class Snapshots {
   readonly #register: Register;
   readonly #signing: SigningSecret;
-  #cached: { readonly revision: number; readonly shared: Map<string, string>; readonly digest: string; readonly pairs: Map<string, Map<string, string>> } | undefined;
+  #cached:
+    | {
+        readonly revision: number;
+        readonly shared: Map<string, string>;
+        readonly digest: string;
+        readonly pairs: Map<string, Map<string, string>>;
+      }
+    | undefined;
 
   constructor(register: Register, signing: SigningSecret) {
     this.#register = register;
@@ -36,7 +50,12 @@ export class Snapshots {
     const known = since !== undefined && since.epoch === epoch && since.node === node;
     const changes = known ? this.#register.changesSince(node, since.revision) : undefined;
     if (changes === undefined)
-      return { type: "state", set: [...shared, ...own].map(([key, value]) => [key, parse(value)]), remove: [], header };
+      return {
+        type: "state",
+        set: [...shared, ...own].map(([key, value]) => [key, parse(value)]),
+        remove: [],
+        header,
+      };
     return {
       type: "state",
       from: (since as StateHeader).revision,

@@ -76,7 +76,9 @@ export function stepClient(client: SyncClient, event: ClientEvent): Step {
   switch (event.kind) {
     case "start":
     case "retry":
-      return client.phase === "waiting" ? [{ ...client, phase: "connecting" }, [{ kind: "connect" }]] : [client, []];
+      return client.phase === "waiting"
+        ? [{ ...client, phase: "connecting" }, [{ kind: "connect" }]]
+        : [client, []];
     case "connected":
       return onConnected(client);
     case "disconnected":
@@ -85,7 +87,10 @@ export function stepClient(client: SyncClient, event: ClientEvent): Step {
       return online ? onLine(client, event.text) : [client, []];
     case "facts": {
       const next = { ...client, facts: event.facts };
-      return [next, online ? [{ kind: "send", message: { type: "facts", facts: factsJson(event.facts) } }] : []];
+      return [
+        next,
+        online ? [{ kind: "send", message: { type: "facts", facts: factsJson(event.facts) } }] : [],
+      ];
     }
     case "report": {
       const report: PairReport = { peer: event.peer, up: event.up, sequence: client.sequence };
@@ -122,7 +127,10 @@ function onDisconnected(client: SyncClient, reason: string): Step {
   const afterMs = client.retryMs;
   return [
     { ...client, phase: "waiting", retryMs: Math.min(afterMs * 2, MAX_RETRY_MS) },
-    [{ kind: "offline", reason }, { kind: "retry", afterMs }],
+    [
+      { kind: "offline", reason },
+      { kind: "retry", afterMs },
+    ],
   ];
 }
 
@@ -131,7 +139,10 @@ function onLine(client: SyncClient, text: string): Step {
   try {
     message = registerEvent.parse(JSON.parse(text));
   } catch {
-    return hangUp(client, "the hub's message cannot be understood; install the same version of causeway as the hub's");
+    return hangUp(
+      client,
+      "the hub's message cannot be understood; install the same version of causeway as the hub's",
+    );
   }
   switch (message.type) {
     case "state":

@@ -32,7 +32,12 @@ export type SyncEffect =
   | { readonly kind: "send"; readonly message: unknown }
   | { readonly kind: "close"; readonly reason: string }
   /** The node is there: earlier connections of it are to be closed. */
-  | { readonly kind: "hello"; readonly session: string; readonly reports: readonly PairReport[]; readonly version: string }
+  | {
+      readonly kind: "hello";
+      readonly session: string;
+      readonly reports: readonly PairReport[];
+      readonly version: string;
+    }
   | { readonly kind: "report"; readonly session: string; readonly report: PairReport }
   | { readonly kind: "facts"; readonly facts: NodeFacts }
   | { readonly kind: "invite"; readonly peer: string }
@@ -64,9 +69,14 @@ export function stepSync(
     case "left":
       return end(session, "left", [{ kind: "send", message: { type: "left" } }]);
     case "line": {
-      const lines = Math.min(BURST, session.budget.lines + ((event.nowMs - session.budget.atMs) / 1000) * LINES_PER_SECOND) - 1;
+      const lines =
+        Math.min(
+          BURST,
+          session.budget.lines + ((event.nowMs - session.budget.atMs) / 1000) * LINES_PER_SECOND,
+        ) - 1;
       const next = { ...session, budget: { lines, atMs: event.nowMs } };
-      if (lines < 0) return refuse(next, new Refusal("too-many", "Too many messages; the node connects again later"));
+      if (lines < 0)
+        return refuse(next, new Refusal("too-many", "Too many messages; the node connects again later"));
       return onLine(next, event.text, context);
     }
   }
@@ -81,16 +91,24 @@ function onLine(
   try {
     message = nodeMessage.parse(JSON.parse(text));
   } catch {
-    return refuse(session, new Refusal("bad-request", "A message cannot be understood; install the same version of causeway as the hub's"));
+    return refuse(
+      session,
+      new Refusal(
+        "bad-request",
+        "A message cannot be understood; install the same version of causeway as the hub's",
+      ),
+    );
   }
   const { phase } = session;
   if (message.type === "hello") {
-    if (phase.kind === "live") return refuse(session, new Refusal("bad-request", "A second hello; connect anew"));
+    if (phase.kind === "live")
+      return refuse(session, new Refusal("bad-request", "A second hello; connect anew"));
     if (message.version > SYNC_VERSION)
       return refuse(session, new Refusal("bad-request", "This hub is older than the node; update the hub"));
     return onHello(session, message, context);
   }
-  if (phase.kind !== "live") return refuse(session, new Refusal("bad-request", "The first message is not a hello"));
+  if (phase.kind !== "live")
+    return refuse(session, new Refusal("bad-request", "The first message is not a hello"));
   switch (message.type) {
     case "facts":
       return [session, [{ kind: "facts", facts: message.facts }]];
@@ -117,8 +135,13 @@ function onHello(
   const { header, facts, reports } = hello;
   // A header that we signed proves what the node has; any other is as good as none.
   const proven =
-    header !== undefined && header.node === session.node && headerHolds(header, context.signingKey) ? header : undefined;
-  const before: SyncEffect[] = [{ kind: "hello", session: hello.session, reports, version: facts.version }, { kind: "facts", facts }];
+    header !== undefined && header.node === session.node && headerHolds(header, context.signingKey)
+      ? header
+      : undefined;
+  const before: SyncEffect[] = [
+    { kind: "hello", session: hello.session, reports, version: facts.version },
+    { kind: "facts", facts },
+  ];
   if (proven !== undefined && proven.revision > context.source.revision) {
     // The register moves on first; `changed` then sends everything.
     const phase = { kind: "live", session: hello.session, sent: { ...proven, epoch: "" } } as const;

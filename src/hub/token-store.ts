@@ -73,16 +73,24 @@ export class TokenStore {
   readonly #purge: Statement;
 
   constructor(database: Database) {
-    this.#insert = database.prepare("INSERT INTO token (id, hash, uses, expires_at_ms, node) VALUES (?, ?, ?, ?, ?)");
-    this.#insertUse = database.prepare("INSERT INTO token_use (token, number, public_key, address) VALUES (?, ?, ?, ?)");
+    this.#insert = database.prepare(
+      "INSERT INTO token (id, hash, uses, expires_at_ms, node) VALUES (?, ?, ?, ?, ?)",
+    );
+    this.#insertUse = database.prepare(
+      "INSERT INTO token_use (token, number, public_key, address) VALUES (?, ?, ?, ?)",
+    );
     this.#infos = database.prepare(
       "SELECT t.*, count(u.bound_key) AS used, sum(u.spent) AS spent FROM token t JOIN token_use u ON u.token = t.id GROUP BY t.id ORDER BY expires_at_ms, id",
     );
     this.#use = database.prepare(
       "SELECT u.token, u.number, u.bound_key, t.revoked, t.expires_at_ms, t.node FROM token_use u JOIN token t ON t.id = u.token WHERE u.address = ?",
     );
-    this.#free = database.prepare("SELECT number FROM token_use WHERE token = ? AND bound_key IS NULL ORDER BY number");
-    this.#bind = database.prepare("UPDATE token_use SET bound_key = ? WHERE token = ? AND number = ? AND bound_key IS NULL");
+    this.#free = database.prepare(
+      "SELECT number FROM token_use WHERE token = ? AND bound_key IS NULL ORDER BY number",
+    );
+    this.#bind = database.prepare(
+      "UPDATE token_use SET bound_key = ? WHERE token = ? AND number = ? AND bound_key IS NULL",
+    );
     this.#spend = database.prepare("UPDATE token_use SET spent = 1 WHERE bound_key = ? AND spent = 0");
     this.#revoke = database.prepare("UPDATE token SET revoked = 1 WHERE id = ?");
     this.#peers = database.prepare(
@@ -139,7 +147,8 @@ export class TokenStore {
   }
 
   bind(use: StoredUse, key: PublicKey): void {
-    if (this.#bind.run(key, use.token, use.number) !== 1) throw new Error(`use ${use.number} of token ${use.token} is bound already`);
+    if (this.#bind.run(key, use.token, use.number) !== 1)
+      throw new Error(`use ${use.number} of token ${use.token} is bound already`);
   }
 
   /** spend marks the use of a key as spent; true the first time. */

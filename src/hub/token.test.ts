@@ -27,7 +27,10 @@ describe("token text", () => {
     const text = formatToken(token);
     for (let i = 0; i < text.length; i += 3) {
       const other = text[i] === "A" ? "B" : "A";
-      for (const bad of [text.slice(0, i) + other + text.slice(i + 1), text.slice(0, i) + text.slice(i + 1)]) {
+      for (const bad of [
+        text.slice(0, i) + other + text.slice(i + 1),
+        text.slice(0, i) + text.slice(i + 1),
+      ]) {
         let message = "";
         try {
           parseToken(bad);
@@ -57,7 +60,9 @@ describe("uses", () => {
 
   test("known answer: a token made by an older version must keep working", () => {
     const use = tokenUse({ seed: token.seed, enrol6: token.enrol6 }, 0);
-    expect(use.privateKey.publicKey as string).toMatchInlineSnapshot(`"mzzQauJeJ3f35VcBKasfox/hUBAYDWuKxEMB5Rmq2gU="`);
+    expect(use.privateKey.publicKey as string).toMatchInlineSnapshot(
+      `"mzzQauJeJ3f35VcBKasfox/hUBAYDWuKxEMB5Rmq2gU="`,
+    );
   });
 
   test("every newcomer tries all uses, starting at different ones and parting where they meet", () => {

@@ -94,9 +94,13 @@ export function formatToken(token: Token): string {
 export function parseToken(text: string): Token {
   const trimmed = text.trim();
   if (!trimmed.startsWith(START))
-    throw new Error('Cannot read the token: it does not start with "cw1."; copy all of what `causeway token create` printed');
+    throw new Error(
+      'Cannot read the token: it does not start with "cw1."; copy all of what `causeway token create` printed',
+    );
   if (trimmed.length > MAX_TEXT || !/^[A-Za-z0-9_-]+$/.test(trimmed.slice(START.length)))
-    throw new Error("Cannot read the token: it holds characters that no token has; copy it again without line breaks");
+    throw new Error(
+      "Cannot read the token: it holds characters that no token has; copy it again without line breaks",
+    );
   const bytes = Buffer.from(trimmed.slice(START.length), "base64url");
   const body = bytes.subarray(0, -CHECK_BYTES);
   if (!equalBytes(sha256(body).subarray(0, CHECK_BYTES), bytes.subarray(-CHECK_BYTES)))
@@ -105,7 +109,9 @@ export function parseToken(text: string): Token {
   try {
     data = schema.parse(JSON.parse(body.toString("utf8")));
   } catch {
-    throw new Error("Cannot read the token: its content is not known; install the version of causeway that made it");
+    throw new Error(
+      "Cannot read the token: its content is not known; install the version of causeway that made it",
+    );
   }
   if (data.enrol.family !== 6 || data.enrol.length > 64)
     throw new Error("Cannot read the token: its enrolment network is not an IPv6 /64; make a new token");
@@ -133,7 +139,10 @@ export interface TokenUse {
 /** tokenUse derives use `number`, from 0. */
 export function tokenUse(token: Pick<Token, "seed" | "enrol6">, number: number): TokenUse {
   const seed = token.seed.reveal();
-  const host = hkdf(seed, `causeway enrol 1 use ${number} address`, 8).reduce((value, byte) => (value << 8n) | BigInt(byte), 0n);
+  const host = hkdf(seed, `causeway enrol 1 use ${number} address`, 8).reduce(
+    (value, byte) => (value << 8n) | BigInt(byte),
+    0n,
+  );
   // The lowest 2^16 addresses are kept for services.
   const suffix = host < 0x10000n ? host + 0x10000n : host;
   return {

@@ -27,7 +27,8 @@ export function concerns(key: string, name: string): boolean {
 /** meshView parses entries (key to canonical JSON); throws when there is no valid mesh. A node that is not valid is left out. */
 export function meshView(entries: ReadonlyMap<string, string>, selfName: string): MeshView {
   const mesh = read(entries.get("mesh"));
-  if (mesh?.kind !== "Mesh") throw new Error("Cannot read the register's content: it holds no mesh; update this node");
+  if (mesh?.kind !== "Mesh")
+    throw new Error("Cannot read the register's content: it holds no mesh; update this node");
   const nodes: Node[] = [];
   const direct = new Set<string>();
   let self: Node | undefined;

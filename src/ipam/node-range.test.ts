@@ -12,9 +12,27 @@ const table: [string, number, number, string, string, string, string, bigint][] 
   ["192.0.2.0/24", 4, 2, "192.0.2.32/28", "192.0.2.33/28", "192.0.2.34", "192.0.2.46", 13n],
   ["192.0.2.16/28", 2, 3, "192.0.2.28/30", "192.0.2.29/30", "192.0.2.30", "192.0.2.30", 1n],
   ["10.244.0.0/16", 0, 0, "10.244.0.0/16", "10.244.0.1/16", "10.244.0.2", "10.244.255.254", 65533n],
-  ["fd00:1:2::/56", 8, 9, "fd00:1:2:9::/64", "fd00:1:2:9::1/64", "fd00:1:2:9::2", "fd00:1:2:9:ffff:ffff:ffff:fffe", 2n ** 64n - 3n],
+  [
+    "fd00:1:2::/56",
+    8,
+    9,
+    "fd00:1:2:9::/64",
+    "fd00:1:2:9::1/64",
+    "fd00:1:2:9::2",
+    "fd00:1:2:9:ffff:ffff:ffff:fffe",
+    2n ** 64n - 3n,
+  ],
   ["fd00:1:2::/120", 6, 63, "fd00:1:2::fc/126", "fd00:1:2::fd/126", "fd00:1:2::fe", "fd00:1:2::fe", 1n],
-  ["fd00:1:2::/48", 16, 65535, "fd00:1:2:ffff::/64", "fd00:1:2:ffff::1/64", "fd00:1:2:ffff::2", "fd00:1:2:ffff:ffff:ffff:ffff:fffe", 2n ** 64n - 3n],
+  [
+    "fd00:1:2::/48",
+    16,
+    65535,
+    "fd00:1:2:ffff::/64",
+    "fd00:1:2:ffff::1/64",
+    "fd00:1:2:ffff::2",
+    "fd00:1:2:ffff:ffff:ffff:ffff:fffe",
+    2n ** 64n - 3n,
+  ],
 ];
 
 describe("PodCIDR and nodeBits", () => {
@@ -47,7 +65,9 @@ describe("PodCIDR and nodeBits", () => {
   });
 
   test("refuses the range after the last", () => {
-    expect(() => nodeRange(parsePrefix("10.244.0.0/16"), 8, 256)).toThrow("has 256 ranges, none with number 256");
+    expect(() => nodeRange(parsePrefix("10.244.0.0/16"), 8, 256)).toThrow(
+      "has 256 ranges, none with number 256",
+    );
   });
 
   test("all ranges of a network are apart and inside", () => {

@@ -1,5 +1,6 @@
 /** Lab: a laboratory that is up, and everything that can be done with it. */
 import { formatIp } from "../net/mod.ts";
+import { Conntrack } from "../netlink/mod.ts";
 import {
   ensureDirectory,
   listDirectory,
@@ -7,7 +8,6 @@ import {
   type ProcessResult,
   removeTree,
   run,
-  runSync,
 } from "../sys/mod.ts";
 import { type Capture, startCapture } from "./capture.ts";
 import { findExecutable } from "./executable.ts";
@@ -287,7 +287,8 @@ export class Lab {
     using netns = this.netns(name);
     // First the memory, then the connections, which are what it is learned from.
     applyRules(flushedMappings(), netns);
-    runSync(["conntrack", "-F"], { netns });
+    using conntrack = Conntrack.open({ netns });
+    conntrack.flush();
     applyRules(flushedMappings(), netns);
   }
 

@@ -1,5 +1,5 @@
 /** The mesh of a laboratory, made with the commands that a user types: agent, init, token, join, cni install. */
-import type { ShownPeer, Status } from "../agent/api.ts";
+import type { ShownPeer, Status } from "../agent/mod.ts";
 import { type ProcessResult, readText, run } from "../sys/mod.ts";
 import { inNode } from "./mounts.ts";
 import type { Place } from "./place.ts";

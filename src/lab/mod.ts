@@ -24,6 +24,7 @@ export { LAB_ROOT, labNames } from "./place.ts";
 export { parseLab } from "./plan.ts";
 export type { Pod } from "./pod.ts";
 export { natMappings, servicePorts } from "./ports.ts";
+export { natOf } from "./realm.ts";
 export type { PortAnswers } from "./scan.ts";
 export { graphSvg } from "./svg.ts";
 export {
@@ -32,7 +33,6 @@ export {
   isNat,
   isNode,
   type NatBox,
-  natOf,
   type Network,
   type NodeBox,
   podNames,

@@ -91,10 +91,16 @@ export class Place {
 
   /** make makes the folder. */
   make(record: LabRecord): void {
-    ensureDirectory(this.folder, 0o700);
-    libc.mount("causeway-lab", this.folder, "tmpfs", 0, "mode=0700");
-    // A mount namespace can only be bound to a file where mounts do not propagate (unshare(1)).
-    libc.mount("none", this.folder, "none", MS_PRIVATE);
+    try {
+      ensureDirectory(this.folder, 0o700);
+      libc.mount("causeway-lab", this.folder, "tmpfs", 0, "mode=0700");
+      // A mount namespace can only be bound to a file where mounts do not propagate (unshare(1)).
+      libc.mount("none", this.folder, "none", MS_PRIVATE);
+    } catch (error) {
+      throw new Error(`Cannot make lab ${this.name}: ${(error as Error).message}; a lab needs root`, {
+        cause: error,
+      });
+    }
     for (const folder of ["net", "mnt", "node", "pods", "lost", "processes", "captures"])
       ensureDirectory(`${this.folder}/${folder}`, 0o700);
     writeAtomic(`${this.folder}/lab.json`, JSON.stringify(record));

@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { formatInterfaceAddress, formatIp, formatPrefix } from "../net/mod.ts";
 import { LabError } from "./manifest.ts";
 import { parseLab } from "./plan.ts";
-import { routesOf } from "./realm.ts";
-import { natOf, podNames, type Topology } from "./topology.ts";
+import { natOf, routesOf } from "./realm.ts";
+import { podNames, type Topology } from "./topology.ts";
 
 const head = "apiVersion: causeway.network/v1alpha1\nkind: Lab\nmetadata: { name: t }\n";
 

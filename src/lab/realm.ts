@@ -3,7 +3,7 @@
  * one realm are unknown in the other, as private prefixes are in the internet.
  */
 import { type Ip, ipEqual, type Prefix, prefixEqual } from "../net/mod.ts";
-import { type Box, isNat, type Network, type RouterBox, type Topology } from "./topology.ts";
+import { type Box, isNat, type NatBox, type Network, type RouterBox, type Topology } from "./topology.ts";
 
 /** LabRoute is a route of a box; without destination it is the default route of the gateway's family. */
 export interface LabRoute {
@@ -32,6 +32,15 @@ export function realmsOf(topology: Topology): ReadonlyMap<string, string> {
     topology.networks.map((network) => network.name),
     topology.boxes.flatMap((box) => (box.kind === "router" ? [networksOf(box)] : [])),
   );
+}
+
+/** natOf returns the NAT box between a machine and the rest of the world; undefined for one in the outermost realm. */
+export function natOf(topology: Topology, box: Box): NatBox | undefined {
+  const realm = realmsOf(topology);
+  const own = new Set(box.attachments.map((attachment) => realm.get(attachment.network)));
+  return topology.boxes
+    .filter(isNat)
+    .find((nat) => nat !== box && own.has(realm.get(nat.attachments[0].network)));
 }
 
 function networksOf(box: Box): string[] {

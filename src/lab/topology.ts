@@ -109,9 +109,3 @@ export function attachedTo(topology: Topology, network: string): { box: Box; att
     box.attachments.flatMap((attachment) => (attachment.network === network ? [{ box, attachment }] : [])),
   );
 }
-
-/** natOf returns the NAT boxes between a box's first network and the rest of the world, nearest first. */
-export function natOf(topology: Topology, box: Box): NatBox | undefined {
-  const networks = new Set(box.attachments.map((attachment) => attachment.network));
-  return topology.boxes.filter(isNat).find((nat) => nat !== box && networks.has(nat.attachments[0].network));
-}

@@ -1,12 +1,30 @@
 /** Where a node may be reached directly, best first. */
-import { type Endpoint, endpointEqual, type Ip, ipEqual, parsePrefix, prefixContains, prefixOf } from "../net/mod.ts";
+import {
+  type Endpoint,
+  endpointEqual,
+  type Ip,
+  ipEqual,
+  parsePrefix,
+  prefixContains,
+  prefixOf,
+} from "../net/mod.ts";
 import type { Node } from "../resources/mod.ts";
 
 /** The most endpoints that are tried for one node. */
 const MAX_CANDIDATES = 8;
 
-const PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"].map(parsePrefix);
-const NEVER = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/16", "fe80::/10", "ff00::/8"].map(parsePrefix);
+const PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"].map(
+  parsePrefix,
+);
+const NEVER = [
+  "0.0.0.0/8",
+  "127.0.0.0/8",
+  "169.254.0.0/16",
+  "224.0.0.0/3",
+  "::/16",
+  "fe80::/10",
+  "ff00::/8",
+].map(parsePrefix);
 
 function isPrivate(address: Ip): boolean {
   return PRIVATE.some((prefix) => prefixContains(prefix, address));
@@ -29,10 +47,14 @@ export function candidatesFor(self: Node, peer: Node): readonly Endpoint[] {
       isPrivate(ip) &&
       // Both have an address like 172.17.0.1: each would reach itself.
       !self.local.some((own) => ipEqual(own.ip, ip)) &&
-      self.local.some((own) => sameLan(own.ip, ip) || (behindSameNat && own.ip.family === ip.family && isPrivate(own.ip))),
+      self.local.some(
+        (own) => sameLan(own.ip, ip) || (behindSameNat && own.ip.family === ip.family && isPrivate(own.ip)),
+      ),
   );
   const open = peer.local.filter(
-    ({ ip }) => !isPrivate(ip) && (ip.family === 4 || self.local.some((own) => own.ip.family === 6 && !isPrivate(own.ip))),
+    ({ ip }) =>
+      !isPrivate(ip) &&
+      (ip.family === 4 || self.local.some((own) => own.ip.family === 6 && !isPrivate(own.ip))),
   );
   const seen = peer.observed === undefined ? [] : [peer.observed];
   const all = [...lan, ...peer.endpoints, ...open, ...seen].filter(

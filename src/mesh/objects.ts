@@ -1,8 +1,17 @@
 /**
  * The mesh as kernel objects, by scope: `mesh` for the node itself, `hub`, `peer/NAME` for each other node, `enrol/ID` for each token.
  */
-import type { Address, KernelObject, Link, Route, Sysctl } from "../engine/object.ts";
-import { bitsOf, hostPrefix, type Ip, ipPlus, type Prefix, prefixAddress, type PrivateKey, type PublicKey } from "../net/mod.ts";
+import type { Address, KernelObject, Link, Route, Sysctl } from "../engine/mod.ts";
+import {
+  bitsOf,
+  hostPrefix,
+  type Ip,
+  ipPlus,
+  type Prefix,
+  prefixAddress,
+  type PrivateKey,
+  type PublicKey,
+} from "../net/mod.ts";
 import type { Endpoint } from "../net/mod.ts";
 import { LINK, type MeshFacts } from "./facts.ts";
 import { enrolmentPeers, hubObjects, ownAddress, peerObjects, spokeObjects } from "./peers.ts";
@@ -23,7 +32,12 @@ function tunnelLink(tunnel: "kernel" | "user", mtuBytes: number): Link {
 
 /** A host address only: the overlay's route is a route of its own, so that it has source and MTU, and no address is ever on-link by accident. */
 function hostAddress(address: Ip): Address {
-  return { kind: "address", link: LINK, address: { ip: address, length: bitsOf(address.family) }, nodad: true };
+  return {
+    kind: "address",
+    link: LINK,
+    address: { ip: address, length: bitsOf(address.family) },
+    nodad: true,
+  };
 }
 
 /** Overlay and pod traffic never leaves in plain text: without the tunnel's route, there is none. */
@@ -35,10 +49,17 @@ function sysctls(facts: MeshFacts): Sysctl[] {
   const settings: [path: string, value: string][] = [
     ["net/ipv4/ip_forward", "1"],
     // Turning forwarding on makes interfaces deaf for router advertisements, unless they are at 2 before.
-    ...(facts.advertisedLinks ?? []).map((link): [string, string] => [`net/ipv6/conf/${link}/accept_ra`, "2"]),
+    ...(facts.advertisedLinks ?? []).map((link): [string, string] => [
+      `net/ipv6/conf/${link}/accept_ra`,
+      "2",
+    ]),
     ["net/ipv6/conf/all/forwarding", "1"],
     // WireGuard has judged the source already; strict reverse path would drop what moves between direct and relayed.
     [`net/ipv4/conf/${LINK}/rp_filter`, "2"],
+    // A hub sends relayed packets out where they came in, which would make it tell nodes of a shorter way that there is not.
+    ...(facts.self.hub
+      ? ["all", LINK].map((link): [string, string] => [`net/ipv4/conf/${link}/send_redirects`, "0"])
+      : []),
   ];
   return settings.map(([path, value]) => ({ kind: "sysctl", path, value }));
 }
@@ -54,9 +75,12 @@ function nodeObjects(facts: MeshFacts): KernelObject[] {
     hostAddress(self.overlay4),
     hostAddress(self.overlay6),
     ...(self.hub ? [hostAddress(enrolServiceAddress(mesh))] : []),
-    ...inTunnel.map(
-      (p): Route => ({ kind: "route", destination: p, hops: [{ dev: LINK }], source: source(p) }),
-    ),
+    ...inTunnel.map((p): Route => ({
+      kind: "route",
+      destination: p,
+      hops: [{ dev: LINK }],
+      source: source(p),
+    })),
     ...[...inTunnel, ...pods].map(backstop),
     ...sysctls(facts),
     meshRuleset({ mesh, self, listenPort: facts.listenPort }),
@@ -73,7 +97,8 @@ export function meshObjects(facts: MeshFacts): ReadonlyMap<string, KernelObject[
     else scopes.set(`peer/${node.name}`, peerObjects(node, facts));
   }
   if (facts.self.hub)
-    for (const enrolment of facts.enrolments ?? []) scopes.set(`enrol/${enrolment.id}`, enrolmentPeers(enrolment));
+    for (const enrolment of facts.enrolments ?? [])
+      scopes.set(`enrol/${enrolment.id}`, enrolmentPeers(enrolment));
   return scopes;
 }
 
@@ -94,6 +119,12 @@ export function newcomerObjects(options: {
     { kind: "wireguard", link: LINK, privateKey: options.use.privateKey, listenPort: options.listenPort },
     hostAddress(options.use.address),
     { kind: "route", destination: service, hops: [{ dev: LINK }], source: options.use.address },
-    { kind: "peer", link: LINK, publicKey: options.hubKey, endpoint: options.hubEndpoint, allowedIps: [service] },
+    {
+      kind: "peer",
+      link: LINK,
+      publicKey: options.hubKey,
+      endpoint: options.hubEndpoint,
+      allowedIps: [service],
+    },
   ];
 }

@@ -60,7 +60,12 @@ export interface PathState {
 export type PathEvent =
   | { readonly kind: "candidates"; readonly nowMs: number; readonly candidates: readonly Endpoint[] }
   /** The device was read. `handshakeAgeMs` is absent before the first handshake. */
-  | { readonly kind: "observed"; readonly nowMs: number; readonly rxBytes: number; readonly handshakeAgeMs?: number }
+  | {
+      readonly kind: "observed";
+      readonly nowMs: number;
+      readonly rxBytes: number;
+      readonly handshakeAgeMs?: number;
+    }
   /** The other side begins a round now; trying at the same time opens NATs on both sides. */
   | { readonly kind: "invited"; readonly nowMs: number };
 
@@ -86,11 +91,16 @@ export function startPath(options: {
   const state: PathState = { phase: { kind: "waiting" }, candidates, startedMs: nowMs, losses: 0 };
   const first = endpoint === undefined ? state : { ...state, endpoint };
   // The known endpoint gets the first try.
-  return endpoint === undefined ? beginRound(first, nowMs, 0) : [trying(first, nowMs, -1, 0), [{ kind: "use" }]];
+  return endpoint === undefined
+    ? beginRound(first, nowMs, 0)
+    : [trying(first, nowMs, -1, 0), [{ kind: "use" }]];
 }
 
 /** pathUse returns what to set on the peer. Without keepalive WireGuard is silent, but answers. */
-export function pathUse(state: PathState): { readonly endpoint?: Endpoint; readonly keepaliveSeconds?: number } {
+export function pathUse(state: PathState): {
+  readonly endpoint?: Endpoint;
+  readonly keepaliveSeconds?: number;
+} {
   const silent = state.phase.kind === "resting" || state.phase.kind === "waiting";
   return {
     ...(state.endpoint === undefined ? {} : { endpoint: state.endpoint }),
@@ -104,7 +114,9 @@ export function stepPath(state: PathState, event: PathEvent): PathStep {
     case "candidates":
       return onCandidates(state, event.candidates, event.nowMs);
     case "invited":
-      return state.phase.kind === "resting" ? quietly(beginRound(state, event.nowMs, state.phase.round)) : [state, []];
+      return state.phase.kind === "resting"
+        ? quietly(beginRound(state, event.nowMs, state.phase.round))
+        : [state, []];
     case "observed":
       return onObserved(state, event);
   }
@@ -138,7 +150,9 @@ function onHeard(state: PathState, nowMs: number): PathStep {
       if (state.losses > 0 && nowMs - phase.sinceMs >= FORGIVE_MS) return [{ ...state, losses: 0 }, []];
       return [state, []];
     case "settling":
-      return nowMs - phase.sinceMs >= settleMs(state) ? [{ ...state, phase: { kind: "up", sinceMs: nowMs } }, []] : [state, []];
+      return nowMs - phase.sinceMs >= settleMs(state)
+        ? [{ ...state, phase: { kind: "up", sinceMs: nowMs } }, []]
+        : [state, []];
     default: {
       const kind = settleMs(state) === 0 ? "up" : "settling";
       return changed(state, { ...state, phase: { kind, sinceMs: nowMs } });
@@ -161,7 +175,10 @@ function onSilence(state: PathState, nowMs: number): PathStep {
         return changed(state, trying(state, nowMs, phase.index + 1, phase.round));
       if (state.candidates.length === 0) return changed(state, { ...state, phase: { kind: "waiting" } });
       const rest = REST_MS[Math.min(phase.round, REST_MS.length - 1)] as number;
-      return changed(state, { ...state, phase: { kind: "resting", untilMs: nowMs + rest, round: phase.round + 1 } });
+      return changed(state, {
+        ...state,
+        phase: { kind: "resting", untilMs: nowMs + rest, round: phase.round + 1 },
+      });
     }
     case "resting":
       return nowMs >= phase.untilMs ? beginRound(state, nowMs, phase.round) : [state, []];
@@ -203,7 +220,9 @@ function changed(before: PathState, after: PathState): PathStep {
   const a = pathUse(before);
   const b = pathUse(after);
   const sameEndpoint =
-    a.endpoint === undefined || b.endpoint === undefined ? a.endpoint === b.endpoint : endpointEqual(a.endpoint, b.endpoint);
+    a.endpoint === undefined || b.endpoint === undefined
+      ? a.endpoint === b.endpoint
+      : endpointEqual(a.endpoint, b.endpoint);
   const same = sameEndpoint && a.keepaliveSeconds === b.keepaliveSeconds;
   return [after, same ? [] : [{ kind: "use" }]];
 }
@@ -217,7 +236,9 @@ export function pathReason(state: PathState, direct: boolean): string {
   const { phase, candidates } = state;
   switch (phase.kind) {
     case "up":
-      return direct ? "heard directly by both" : "heard directly; the other side does not hear us, or the hub has not answered yet";
+      return direct
+        ? "heard directly by both"
+        : "heard directly; the other side does not hear us, or the hub has not answered yet";
     case "settling":
       return `heard directly, but was lost ${state.losses} time${state.losses === 1 ? "" : "s"}; waits until it is steady`;
     case "trying": {

@@ -10,7 +10,7 @@
  * WireGuard picks the longest prefix, for sending and for judging where a packet may come from. So moving one node between
  * direct and relayed changes its own peer alone; the hub's peer stays as it is, and nobody's session is disturbed.
  */
-import type { KernelObject, Peer, Route } from "../engine/object.ts";
+import type { KernelObject, Peer, Route } from "../engine/mod.ts";
 import { hostPrefix, type Ip, type Prefix } from "../net/mod.ts";
 import type { Node } from "../resources/mod.ts";
 import { type Enrolment, LINK, type MeshFacts, type PeerPath } from "./facts.ts";
@@ -58,7 +58,9 @@ export function hubObjects(hub: Node, facts: MeshFacts): KernelObject[] {
     link: LINK,
     publicKey: hub.publicKey,
     ...(facts.hubEndpoint === undefined ? {} : { endpoint: facts.hubEndpoint }),
-    allowedIps: [mesh.overlay4, mesh.overlay6, mesh.pods4, mesh.pods6].filter((prefix) => prefix !== undefined),
+    allowedIps: [mesh.overlay4, mesh.overlay6, mesh.pods4, mesh.pods6].filter(
+      (prefix) => prefix !== undefined,
+    ),
     keepaliveSeconds: HUB_KEEPALIVE_SECONDS,
   };
   return [peer, ...routesTo(hub, facts, pathMtu(facts.mtuBytes, hub.mtuBytes))];

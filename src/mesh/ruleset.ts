@@ -8,7 +8,7 @@
  * ```
  * All rules only drop or let go on; nothing is accepted on behalf of the user's own firewall.
  */
-import type { Ruleset } from "../engine/object.ts";
+import type { Ruleset } from "../engine/mod.ts";
 import { formatIp, formatPrefix, ipPlus, type Prefix, prefixAddress } from "../net/mod.ts";
 import type { ExposedPort, Mesh, Node } from "../resources/mod.ts";
 import { LINK, PODS_LINK } from "./facts.ts";
@@ -42,12 +42,15 @@ function sourceRules(mesh: Mesh, self: Node): Line[] {
   return [
     [
       "An overlay source proves the node, so it must have come by the tunnel (lo: this node itself).",
-      ...overlays.map((p) => `iifname != { "lo", "${LINK}" } ${words(p)} saddr ${formatPrefix(p)} counter drop`),
+      ...overlays.map(
+        (p) => `iifname != { "lo", "${LINK}" } ${words(p)} saddr ${formatPrefix(p)} counter drop`,
+      ),
     ],
     [
       "So must a pod's, unless it is a pod of this node.",
       ...pods.map(
-        (p) => `iifname != { "lo", "${LINK}", "${PODS_LINK}" } ${words(p)} saddr ${formatPrefix(p)} counter drop`,
+        (p) =>
+          `iifname != { "lo", "${LINK}", "${PODS_LINK}" } ${words(p)} saddr ${formatPrefix(p)} counter drop`,
       ),
       ...pods.map((p) => {
         const mine = own.find((range) => range.family === p.family);
@@ -107,12 +110,25 @@ function portRules(mesh: Mesh): Line[] {
 
 function clusterPorts(mesh: Mesh, listenPort: number): Line[] {
   return [
-    ["Answers to what this node or its pods asked for come back to ports out of these ranges too.", "ct direction reply return"],
+    [
+      "Answers to what this node or its pods asked for come back to ports out of these ranges too.",
+      "ct direction reply return",
+    ],
     ["The tunnel itself.", `udp dport ${listenPort} return`],
     ...(mesh.exposedPorts.length === 0
       ? []
-      : [["Mesh.spec.exposedPorts.", ...exposed(mesh.exposedPorts, "tcp"), ...exposed(mesh.exposedPorts, "udp")] as Line]),
-    ["Everything else of the cluster.", `tcp dport { ${CLUSTER_TCP} } counter drop`, `udp dport { ${CLUSTER_UDP} } counter drop`],
+      : [
+          [
+            "Mesh.spec.exposedPorts.",
+            ...exposed(mesh.exposedPorts, "tcp"),
+            ...exposed(mesh.exposedPorts, "udp"),
+          ] as Line,
+        ]),
+    [
+      "Everything else of the cluster.",
+      `tcp dport { ${CLUSTER_TCP} } counter drop`,
+      `udp dport { ${CLUSTER_UDP} } counter drop`,
+    ],
   ];
 }
 
@@ -134,11 +150,19 @@ function masqueradeRules(mesh: Mesh, self: Node): Line[] {
 
 function chain(name: string, hook: string | undefined, lines: readonly Line[]): string {
   const body = lines.flatMap(([reason, ...rules]) => (rules.length === 0 ? [] : [`# ${reason}`, ...rules]));
-  return [`chain ${name} {`, ...[...(hook === undefined ? [] : [hook]), ...body].map((line) => `\t${line}`), "}"].join("\n");
+  return [
+    `chain ${name} {`,
+    ...[...(hook === undefined ? [] : [hook]), ...body].map((line) => `\t${line}`),
+    "}",
+  ].join("\n");
 }
 
 /** meshRuleset returns the table of family inet for one node. */
-export function meshRuleset(options: { readonly mesh: Mesh; readonly self: Node; readonly listenPort: number }): Ruleset {
+export function meshRuleset(options: {
+  readonly mesh: Mesh;
+  readonly self: Node;
+  readonly listenPort: number;
+}): Ruleset {
   const { mesh, self, listenPort } = options;
   const text = [
     chain("cluster_ports", undefined, clusterPorts(mesh, listenPort)),
@@ -155,7 +179,11 @@ export function meshRuleset(options: { readonly mesh: Mesh; readonly self: Node;
         `iifname "${LINK}" tcp flags syn / syn,rst tcp option maxseg size set rt mtu`,
       ],
     ]),
-    chain("postrouting", "type nat hook postrouting priority srcnat; policy accept;", masqueradeRules(mesh, self)),
+    chain(
+      "postrouting",
+      "type nat hook postrouting priority srcnat; policy accept;",
+      masqueradeRules(mesh, self),
+    ),
   ].join("\n");
   return { kind: "ruleset", family: "inet", text: `${text}\n` };
 }

@@ -7,7 +7,13 @@ import { FLAG, message, request, type RouteRequest } from "./request.ts";
 /** RTM_… of addresses. */
 export const ADDRESS = { new: 20, delete: 21, get: 22 } as const;
 
-const IFA_F = { nodad: 0x02, dadFailed: 0x08, tentative: 0x40, permanent: 0x80, noprefixroute: 0x200 } as const;
+const IFA_F = {
+  nodad: 0x02,
+  dadFailed: 0x08,
+  tentative: 0x40,
+  permanent: 0x80,
+  noprefixroute: 0x200,
+} as const;
 
 /** struct ifaddrmsg and enum IFA_… (include/uapi/linux/if_addr.h). */
 export const addressMessage = headed(

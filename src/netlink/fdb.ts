@@ -46,8 +46,7 @@ export interface FdbChange {
 export function addFdb(
   change: FdbChange & { readonly append?: boolean; readonly replace?: boolean },
 ): RouteRequest {
-  const mode =
-    change.append === true ? FLAG.append : change.replace === true ? FLAG.replace : FLAG.exclusive;
+  const mode = change.append === true ? FLAG.append : change.replace === true ? FLAG.replace : FLAG.exclusive;
   return request(
     () => `add fdb entry ${describe(change)}`,
     message(NEIGH.new, FLAG.create | mode, neighbourMessage, encodeFdb(change)),

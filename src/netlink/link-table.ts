@@ -1,5 +1,22 @@
 /** Layout of link messages (include/uapi/linux/if_link.h, if_tun.h). */
-import { attributes, be16, bool, choice, headed, i32, ignored, ip, list, mac, raw, struct, text, u16, u32, u8 } from "../wire/mod.ts";
+import {
+  attributes,
+  be16,
+  bool,
+  choice,
+  headed,
+  i32,
+  ignored,
+  ip,
+  list,
+  mac,
+  raw,
+  struct,
+  text,
+  u16,
+  u32,
+  u8,
+} from "../wire/mod.ts";
 
 /** RTM_… of links. */
 export const LINK = { new: 16, delete: 17, get: 18 } as const;
@@ -57,7 +74,10 @@ const tun = attributes({
 const veth = attributes({
   peer: [
     1,
-    headed(linkHeader, attributes({ mac: [1, mac], name: [3, text], mtuBytes: [4, u32], netnsFd: [28, u32] })),
+    headed(
+      linkHeader,
+      attributes({ mac: [1, mac], name: [3, text], mtuBytes: [4, u32], netnsFd: [28, u32] }),
+    ),
   ],
 });
 
@@ -87,7 +107,10 @@ export const linkTable = attributes({
   linkInfo: [18, linkInfo],
   alias: [20, text],
   stats64: [23, ignored],
-  afSpec: [26, attributes({ inet: [2, ignored], inet6: [10, attributes({ conf: [2, ignored], addrGen: [8, u8] })] })],
+  afSpec: [
+    26,
+    attributes({ inet: [2, ignored], inet6: [10, attributes({ conf: [2, ignored], addrGen: [8, u8] })] }),
+  ],
   netnsFd: [28, u32],
   extMask: [29, u32],
   linkNetnsId: [37, i32],

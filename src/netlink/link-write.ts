@@ -78,7 +78,9 @@ function addressed(target: Target, flags: { flags?: number; change?: number }, b
 function linkUpdate(flags: number, target: Target, settings: LinkSettings, more: Body = {}): Message {
   const { up, port, addrGen } = settings;
   const linkInfo =
-    port === undefined ? more.linkInfo : { ...more.linkInfo, slaveKind: "bridge", slaveData: { bridge: port } };
+    port === undefined
+      ? more.linkInfo
+      : { ...more.linkInfo, slaveKind: "bridge", slaveData: { bridge: port } };
   const body: Body = {
     ...more,
     linkInfo,

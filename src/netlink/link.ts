@@ -3,14 +3,7 @@ import type { Ip, Mac } from "../net/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 
 /** OperState is the operational state of RFC 2863. */
-export type OperState =
-  | "unknown"
-  | "notpresent"
-  | "down"
-  | "lowerlayerdown"
-  | "testing"
-  | "dormant"
-  | "up";
+export type OperState = "unknown" | "notpresent" | "down" | "lowerlayerdown" | "testing" | "dormant" | "up";
 
 /** AddrGen is how a link makes its IPv6 link-local address. */
 export type AddrGen = "eui64" | "none" | "stable_secret" | "random";

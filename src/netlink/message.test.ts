@@ -13,7 +13,8 @@ function answers(hex: string): Answer[] {
 }
 
 /** Header of a message: length, type, flags, sequence 7, port 0. */
-const header = (length: string, type: string, flags: string) => `${length} ${type} ${flags} 07000000 00000000`;
+const header = (length: string, type: string, flags: string) =>
+  `${length} ${type} ${flags} 07000000 00000000`;
 
 describe("messages", () => {
   test("a request has a header of 16 bytes and is padded to 4", () => {
@@ -36,7 +37,13 @@ describe("messages", () => {
     const [error] = answers(
       `${header("30000000", "0200", "0003")} | edffffff | ${header("20000000", "1400", "0506")} | 0c000100 ${text}`,
     );
-    expect(error).toEqual({ kind: "ack", sequence: 7, interrupted: false, errno: 19, extendedAck: "No such" });
+    expect(error).toEqual({
+      kind: "ack",
+      sequence: 7,
+      interrupted: false,
+      errno: 19,
+      extendedAck: "No such",
+    });
   });
 
   test("or after the whole request, when the kernel sends that back", () => {

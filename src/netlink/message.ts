@@ -19,7 +19,12 @@ const CAPPED = 0x100;
 const ACK_ATTRIBUTES = 0x200;
 
 /** Attributes of an acknowledgement (enum nlmsgerr_attrs). */
-const ackTable = attributes({ message: [1, text], offset: [2, u32], missingType: [5, u32], missingNest: [6, u32] });
+const ackTable = attributes({
+  message: [1, text],
+  offset: [2, u32],
+  missingType: [5, u32],
+  missingNest: [6, u32],
+});
 
 /** Answer is one message from the kernel. */
 export type Answer = { readonly sequence: number; readonly interrupted: boolean } & (

@@ -11,12 +11,7 @@
  * route.link("br0")?.operState;
  * ```
  */
-export {
-  type AddressChange,
-  type AddressInfo,
-  addAddress,
-  deleteAddress,
-} from "./address.ts";
+export { type AddressChange, type AddressInfo, addAddress, deleteAddress } from "./address.ts";
 export { Conntrack, type ConntrackEntry, type ConntrackFilter, type ConntrackTuple } from "./conntrack.ts";
 export { NetlinkError } from "./error.ts";
 export type { RouteEvent } from "./event.ts";

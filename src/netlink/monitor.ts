@@ -59,8 +59,7 @@ export class Monitor implements Disposable {
   private constructor(options: MonitorOptions) {
     this.#options = options;
     const { netns } = options;
-    if (netns !== undefined)
-      this.#netns = Netns.adopt(duplicate(netns.fd, "netns").release(), netns.path);
+    if (netns !== undefined) this.#netns = Netns.adopt(duplicate(netns.fd, "netns").release(), netns.path);
     try {
       this.#listen();
     } catch (error) {

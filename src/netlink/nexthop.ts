@@ -26,7 +26,11 @@ const group: Codec<readonly GroupEntry[]> = {
     return entries;
   },
   encode(writer, entries) {
-    for (const { id, weight } of entries) writer.u32(id).u16(weight - 1).u16(0);
+    for (const { id, weight } of entries)
+      writer
+        .u32(id)
+        .u16(weight - 1)
+        .u16(0);
   },
 };
 

@@ -60,7 +60,9 @@ export const multipath: Codec<readonly RouteHopEntry[]> = {
     while (reader.remaining > 0) {
       const length = reader.u16();
       if (length < 8 || length - 2 > reader.remaining)
-        throw new DecodeError(`hop ${entries.length} has length ${length}, ${reader.remaining + 2} bytes left`);
+        throw new DecodeError(
+          `hop ${entries.length} has length ${length}, ${reader.remaining + 2} bytes left`,
+        );
       const body = reader.sub(length - 2);
       const [flags, hops, index] = [body.u8(), body.u8(), body.i32()];
       const values = within(String(entries.length), () => hopAttributes.decode(body));

@@ -1,5 +1,13 @@
 /** Routes. Words of ip-route(8). */
-import { formatIp, formatPrefix, type Family, type Ip, type Prefix, prefixAddress, prefixOf } from "../net/mod.ts";
+import {
+  formatIp,
+  formatPrefix,
+  type Family,
+  type Ip,
+  type Prefix,
+  prefixAddress,
+  prefixOf,
+} from "../net/mod.ts";
 import type { Reader } from "../wire/mod.ts";
 import { afOf, familyOf } from "./family.ts";
 import { FLAG, message, request, type RouteRequest } from "./request.ts";

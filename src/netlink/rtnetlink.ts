@@ -3,7 +3,7 @@ import { NETLINK, type Netns } from "../sys/mod.ts";
 import type { Reader } from "../wire/mod.ts";
 import { ADDRESS, type AddressInfo, addressMessage, decodeAddress } from "./address.ts";
 import { NetlinkError } from "./error.ts";
-import { AF } from "./family.ts";
+import { AF, familyOf } from "./family.ts";
 import { type FdbInfo, fdbInfo } from "./fdb.ts";
 import type { LinkInfo } from "./link.ts";
 import { decodeLink } from "./link-read.ts";
@@ -49,7 +49,8 @@ export class Rtnetlink implements Disposable {
         (_type, reader) => (found = linkOnly(reader)),
       );
     } catch (error) {
-      if (error instanceof NetlinkError && error.code === "ENODEV") return undefined;
+      // ERANGE: no link can have a name of that length.
+      if (error instanceof NetlinkError && ["ENODEV", "ERANGE"].includes(error.code)) return undefined;
       throw error;
     }
     return found;
@@ -58,11 +59,9 @@ export class Rtnetlink implements Disposable {
   /** addresses reads the addresses of all links, or of one. */
   addresses(filter: { readonly linkIndex?: number } = {}): AddressInfo[] {
     const header = { index: filter.linkIndex ?? 0 };
-    return this.#dump(
-      "read addresses",
-      message(ADDRESS.get, 0, addressMessage, { header, body: {} }),
-      decodeAddress,
-    );
+    const request = message(ADDRESS.get, 0, addressMessage, { header, body: {} });
+    // Other dumps answer nothing for a link that is gone; this one refuses.
+    return noneFor("ENODEV", () => this.#dump("read addresses", request, decodeAddress));
   }
 
   /** routes reads the routes of all tables, or of one; of all makers, or of one. */
@@ -71,13 +70,14 @@ export class Rtnetlink implements Disposable {
     return [AF.inet, AF.inet6].flatMap((family) => {
       const header = { family, protocol: filter.protocol ?? 0 };
       const request = message(ROUTE.get, 0, routeMessage, { header, body: { table: filter.table } });
-      try {
-        return this.#dump("read routes", request, decodeRoute);
-      } catch (error) {
-        // A table that nothing was ever put into does not exist.
-        if (error instanceof NetlinkError && error.code === "ENOENT" && filter.table !== undefined) return [];
-        throw error;
-      }
+      // A table that nothing was ever put into does not exist.
+      return noneFor("ENOENT", () =>
+        this.#dump("read routes", request, (reader) => {
+          const route = decodeRoute(reader);
+          // A kernel without IPv6 answers a question about it with the routes of IPv4.
+          return route?.destination.family === familyOf(family) ? route : undefined;
+        }),
+      );
     });
   }
 
@@ -111,11 +111,7 @@ export class Rtnetlink implements Disposable {
 
   /** rules reads the policy rules of both families. */
   rules(): RuleInfo[] {
-    return this.#dump(
-      "read rules",
-      message(RULE.get, 0, ruleMessage, { header: {}, body: {} }),
-      decodeRule,
-    );
+    return this.#dump("read rules", message(RULE.get, 0, ruleMessage, { header: {}, body: {} }), decodeRule);
   }
 
   /**
@@ -126,7 +122,7 @@ export class Rtnetlink implements Disposable {
     const results: (NetlinkError | undefined)[] = [];
     let batch: { readonly action: () => string; readonly message: Message }[] = [];
     const flush = () => {
-      if (batch.length > 0) results.push(...this.#socket.execute(batch));
+      for (const result of this.#socket.execute(batch)) results.push(result);
       batch = [];
     };
     for (const request of requests) {
@@ -183,4 +179,13 @@ export class Rtnetlink implements Disposable {
 function linkOnly(reader: Reader): LinkInfo | undefined {
   const link = decodeLink(reader);
   return link?.kind === "link" ? link.info : undefined;
+}
+
+function noneFor<T>(code: string, read: () => T[]): T[] {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof NetlinkError && error.code === code) return [];
+    throw error;
+  }
 }

@@ -2,7 +2,15 @@
  * NetlinkSocket: request, dump, execute. Synchronous: the kernel handles a request while it is sent, so an answer is there
  * when `send` returns.
  */
-import { type Fd, libc, MSG, type NetlinkSocketOptions, openNetlinkSocket, stable, SystemError } from "../sys/mod.ts";
+import {
+  type Fd,
+  libc,
+  MSG,
+  type NetlinkSocketOptions,
+  openNetlinkSocket,
+  stable,
+  SystemError,
+} from "../sys/mod.ts";
 import { type Reader, Writer } from "../wire/mod.ts";
 import { NetlinkError } from "./error.ts";
 import { type Answer, eachAnswer, writeMessage } from "./message.ts";
@@ -61,9 +69,11 @@ export class NetlinkSocket implements Disposable {
   }
 
   /** execute sends many messages in few system calls; one result per message, in order. Never throws for a kernel answer. */
-  execute(items: readonly { readonly action: () => string; readonly message: Message }[]): (NetlinkError | undefined)[] {
+  execute(
+    items: readonly { readonly action: () => string; readonly message: Message }[],
+  ): (NetlinkError | undefined)[] {
     const results: (NetlinkError | undefined)[] = new Array(items.length).fill(undefined);
-    for (let start = 0; start < items.length; ) {
+    for (let start = 0; start < items.length;) {
       let end = start;
       for (let bytes = 0; end < items.length && end - start < BATCH_MESSAGES; end++) {
         bytes += 16 + (items[end] as { message: Message }).message.body.length;
@@ -142,7 +152,8 @@ export class NetlinkSocket implements Disposable {
     let failure: { readonly error: unknown } | undefined;
     while (end === undefined) {
       const datagram = this.#receive();
-      if (datagram === undefined) throw new NetlinkError(text(action), ETIMEDOUT, "the kernel did not answer");
+      if (datagram === undefined)
+        throw new NetlinkError(text(action), ETIMEDOUT, "the kernel did not answer");
       eachAnswer(datagram, (answer) => {
         if (answer.sequence !== sequence) return true;
         if (answer.interrupted) onInterrupted?.();

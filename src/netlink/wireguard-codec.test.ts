@@ -3,13 +3,14 @@ import { describe, expect, test } from "bun:test";
 import { newSeed, Random } from "../../test/support/random.ts";
 import {
   type DeviceChange,
+  formatPrefix,
   ip,
+  type PeerChange,
   parseEndpoint,
   parsePrefix,
-  type PeerState,
   PrivateKey,
+  type Prefix,
   prefixOf,
-  publicKeyBytes,
   publicKeyFromBytes,
   Secret,
 } from "../net/mod.ts";
@@ -17,47 +18,76 @@ import { Reader, Writer } from "../wire/mod.ts";
 import { type DevicePart, mergeDevice, splitChange } from "./wireguard-codec.ts";
 import { PEER_FLAG, wireguardMessage } from "./wireguard-table.ts";
 
-const hex = (text: string) => new Uint8Array(Buffer.from(text.replaceAll(/[\s|]/g, ""), "hex"));
 const keyA = "aa".repeat(32);
 const keyB = "bb".repeat(32);
-const publicA = publicKeyFromBytes(hex(keyA));
-const publicB = publicKeyFromBytes(hex(keyB));
+const publicA = publicKeyFromBytes(Buffer.from(keyA, "hex"));
+const publicB = publicKeyFromBytes(Buffer.from(keyB, "hex"));
+
+/** One attribute as hexadecimal text: length and type in host order, value, padding. Written apart from the codec. */
+function attribute(type: number, ...value: string[]): string {
+  const body = value.join("").replaceAll(" ", "");
+  const header = Buffer.alloc(4);
+  header.writeUInt16LE(4 + body.length / 2, 0);
+  header.writeUInt16LE(type, 2);
+  return header.toString("hex") + body + "00".repeat((4 - ((body.length / 2) % 4)) % 4);
+}
+const NESTED = 0x8000;
+const nest = (type: number, ...value: string[]) => attribute(NESTED | type, ...value);
+
+const getHeader = "00 01 0000".replaceAll(" ", "");
+const setHeader = "01 01 0000".replaceAll(" ", "");
+const allowed4 = nest(0, attribute(1, "0200"), attribute(2, "0a010000"), attribute(3, "10"));
+const allowed6 = nest(0, attribute(1, "0a00"), attribute(2, "fd00", "00".repeat(14)), attribute(3, "40"));
 
 function decode(text: string): DevicePart {
-  return wireguardMessage.decode(new Reader(hex(text))).body;
+  return wireguardMessage.decode(new Reader(Buffer.from(text, "hex"))).body;
 }
 
-function encode(body: DevicePart, command: number): string {
+function encode(body: DevicePart): Uint8Array<ArrayBuffer> {
   const writer = new Writer();
-  wireguardMessage.encode(writer, { header: { command, version: 1 }, body });
-  return Buffer.from(writer.finish()).toString("hex");
+  wireguardMessage.encode(writer, { header: { command: 1, version: 1 }, body });
+  return writer.finish();
 }
 
-/** genlmsghdr of WG_CMD_GET_DEVICE, then WGDEVICE_A_IFINDEX 5 and WGDEVICE_A_IFNAME "wg0". */
-const head = "00 01 0000 | 0800 0100 05000000 | 0800 0200 77673000";
+const hexOf = (body: DevicePart | undefined) => Buffer.from(encode(body as DevicePart)).toString("hex");
 
 describe("reading a device", () => {
-  test("one message: keys, port, endpoints, allowed IPs, counters, handshake", () => {
-    const first =
-      `${head} | 2400 0300 ${"11".repeat(32)} | 2400 0400 ${keyB} | 0600 0600 6ccaffff`.replace("ffff", "0000") +
-      " | 0800 0700 00000000" +
-      // WGDEVICE_A_PEERS, one peer of 0xdc bytes.
-      " | e000 0880 | dc00 0080" +
-      ` | 2400 0100 ${keyA}` +
-      ` | 2400 0200 ${"00".repeat(32)}` +
-      " | 1400 0400 0200 ca6c c0000201 0000000000000000" +
-      " | 0600 0500 1900 0000" +
-      " | 1400 0600 0100000000000000 0065cd1d00000000" +
-      " | 0c00 0700 0500000000000000" +
-      " | 0c00 0800 0000000001000000" +
-      " | 4400 0980" +
-      " | 1c00 0080 0600 0100 0200 0000 0800 0200 0a010000 0500 0300 10 000000".replace("10 000000", "10000000") +
-      " | 2400 0080 0600 0100 0a00 0000 1400 0200 fd000000000000000000000000000000 0500 0300 40000000".replace(
-        "2400 0080",
-        "2800 0080",
-      );
-    const device = mergeDevice([decode(first.replace("4400 0980", "4800 0980").replace("dc00", "e000").replace("e000 0880", "e400 0880"))]);
-    expect(device).toEqual({
+  const device = [
+    attribute(1, "05000000"),
+    attribute(2, "776730 00"),
+    attribute(3, "11".repeat(32)),
+    attribute(4, keyB),
+    attribute(6, "6cca"),
+    attribute(7, "00000000"),
+  ].join("");
+
+  test("keys, port, endpoints, allowed IPs, counters, handshake", () => {
+    const peer4 = nest(
+      0,
+      attribute(1, keyA),
+      attribute(2, "00".repeat(32)),
+      // sockaddr_in: family in host order, port in network order, address, 8 zero bytes.
+      attribute(4, "0200 ca6c c0000201 0000000000000000"),
+      attribute(5, "1900"),
+      // 1 s and 500,000,000 ns.
+      attribute(6, "0100000000000000 0065cd1d00000000"),
+      attribute(7, "0500000000000000"),
+      attribute(8, "0000000001000000"),
+      nest(9, allowed4, allowed6),
+      attribute(10, "01000000"),
+    );
+    const peer6 = nest(
+      0,
+      attribute(1, keyB),
+      attribute(2, "01", "00".repeat(31)),
+      // sockaddr_in6: family, port, flow, address, scope.
+      attribute(4, "0a00 ca6c 00000000 20010db8000000000000000000000001 00000000"),
+      attribute(5, "0000"),
+      attribute(6, "00".repeat(16)),
+      attribute(7, "00".repeat(8)),
+      attribute(8, "00".repeat(8)),
+    );
+    expect(mergeDevice([decode(getHeader + device + nest(8, peer4, peer6))])).toEqual({
       publicKey: publicB,
       listenPort: 51820,
       peers: [
@@ -71,9 +101,184 @@ describe("reading a device", () => {
           rxBytes: 5,
           txBytes: 2 ** 32,
         },
+        {
+          publicKey: publicB,
+          endpoint: parseEndpoint("[2001:db8::1]:51820"),
+          allowedIps: [],
+          presharedKey: true,
+          rxBytes: 0,
+          txBytes: 0,
+        },
       ],
     });
   });
+
+  test("a fresh device has neither key nor peers", () => {
+    const fresh = getHeader + attribute(1, "05000000") + attribute(2, "77673000") + attribute(6, "0000");
+    expect(mergeDevice([decode(fresh)])).toEqual({ listenPort: 0, peers: [] });
+  });
+
+  test("allowed IPs of one peer over three messages are joined, in order", () => {
+    const parts = [
+      getHeader +
+        device +
+        nest(8, nest(0, attribute(1, keyA), attribute(7, "0900000000000000"), nest(9, allowed4))),
+      getHeader + attribute(1, "05000000") + nest(8, nest(0, attribute(1, keyA), nest(9, allowed6))),
+      getHeader +
+        nest(
+          8,
+          nest(
+            0,
+            attribute(1, keyA),
+            nest(9, nest(0, attribute(1, "0200"), attribute(2, "0b000000"), attribute(3, "08"))),
+          ),
+          nest(0, attribute(1, keyB), attribute(7, "0100000000000000")),
+        ),
+    ];
+    const state = mergeDevice(parts.map(decode));
+    expect(state.listenPort).toBe(51820);
+    expect(
+      state.peers.map((peer) => [peer.publicKey, peer.allowedIps.map(formatPrefix), peer.rxBytes]),
+    ).toEqual([
+      [publicA, ["10.1.0.0/16", "fd00::/64", "11.0.0.0/8"], 9],
+      [publicB, [], 1],
+    ]);
+  });
+
+  test("nonsense is a decode error", () => {
+    const peer = (...value: string[]) => getHeader + nest(8, nest(0, ...value));
+    const bad = [
+      peer(attribute(1, keyA.slice(2))),
+      peer(attribute(1, keyA), attribute(4, "0300", "00".repeat(14))),
+      peer(attribute(1, keyA), nest(9, nest(0, attribute(2, "0a000000"), attribute(3, "21")))),
+      peer(attribute(1, keyA), nest(9, nest(0, attribute(2, "0a0000"), attribute(3, "08")))),
+      peer(attribute(7, "0100000000000000")),
+    ];
+    for (const text of bad)
+      expect(() => mergeDevice([decode(text)])).toThrow(/bytes|family|allowed IP|public key/);
+  });
 });
 
-void [PrivateKey, Random, newSeed, ip, prefixOf, publicKeyBytes, Secret, PEER_FLAG, encode];
+describe("changing a device", () => {
+  test("key, port and peers in one message", () => {
+    const privateKey = new PrivateKey(Buffer.from("40".repeat(32), "hex"));
+    const [part, ...more] = splitChange("wg0", {
+      privateKey,
+      listenPort: 51820,
+      peers: [
+        {
+          publicKey: publicA,
+          endpoint: parseEndpoint("192.0.2.1:51820"),
+          allowedIps: [parsePrefix("10.1.0.0/16"), parsePrefix("fd00::/64")],
+          keepaliveSeconds: 25,
+          presharedKey: new Secret(Buffer.from("22".repeat(32), "hex")),
+        },
+        { publicKey: publicB, remove: true },
+      ],
+    });
+    expect(more).toEqual([]);
+    expect(hexOf(part)).toBe(
+      setHeader +
+        attribute(2, "77673000") +
+        attribute(3, "40".repeat(32)) +
+        attribute(6, "6cca") +
+        nest(
+          8,
+          nest(
+            0,
+            attribute(1, keyA),
+            attribute(2, "22".repeat(32)),
+            attribute(3, "02000000"),
+            attribute(4, "0200 ca6c c0000201 0000000000000000"),
+            attribute(5, "1900"),
+            nest(9, allowed4, allowed6),
+          ),
+          nest(0, attribute(1, keyB), attribute(3, "01000000")),
+        ),
+    );
+  });
+
+  test("what is absent is not sent; nothing to change is a message with the name only", () => {
+    expect(splitChange("wg0", {}).map(hexOf)).toEqual([setHeader + attribute(2, "77673000")]);
+    const [part] = splitChange("wg0", {
+      peers: [
+        { publicKey: publicA, keepaliveSeconds: 0, updateOnly: true },
+        { publicKey: publicB, allowedIps: [] },
+      ],
+    });
+    expect(hexOf(part)).toBe(
+      setHeader +
+        attribute(2, "77673000") +
+        nest(
+          8,
+          nest(0, attribute(1, keyA), attribute(3, "04000000"), attribute(5, "0000")),
+          nest(0, attribute(1, keyB), attribute(3, "02000000"), nest(9)),
+        ),
+    );
+  });
+
+  test("a peer with 5,000 allowed IPs: further messages add to it and replace nothing", () => {
+    const allowedIps = Array.from({ length: 5000 }, (_, i) =>
+      prefixOf(i % 2 === 0 ? ip(4, BigInt(i) << 8n) : ip(6, BigInt(i) << 64n), i % 2 === 0 ? 24 : 64),
+    );
+    const parts = splitChange("wg0", {
+      listenPort: 1,
+      peers: [
+        { publicKey: publicA, allowedIps },
+        { publicKey: publicB, allowedIps: [] },
+      ],
+    });
+    expect(parts.length).toBeGreaterThan(3);
+    const ofA = parts.map((part) => part.peers?.[0]);
+    expect(ofA.map((peer) => peer?.flags)).toEqual([
+      PEER_FLAG.replaceAllowedIps,
+      ...parts.slice(1).map(() => PEER_FLAG.updateOnly),
+    ]);
+    expect(parts.map((part) => part.listenPort)).toEqual([1, ...parts.slice(1).map(() => undefined)]);
+    expect(parts.every((part) => part.flags === undefined)).toBe(true);
+    expect(mergeDevice(parts).peers[0]?.allowedIps).toEqual(allowedIps);
+  });
+
+  const seed = newSeed();
+  test(`any change: messages stay small, and together say what was asked for (SEED=${seed})`, () => {
+    const random = new Random(seed);
+    for (let round = 0; round < 20; round++) {
+      const change = randomChange(random);
+      const parts = splitChange("cw0", change);
+      for (const part of parts) expect(encode(part).length).toBeLessThanOrEqual(32_768);
+      const { peers } = mergeDevice(
+        parts.map((part) => wireguardMessage.decode(new Reader(encode(part))).body),
+      );
+      expect(peers.map((peer) => [peer.publicKey, peer.allowedIps, peer.endpoint])).toEqual(
+        (change.peers ?? []).map((peer) => [peer.publicKey, peer.allowedIps ?? [], peer.endpoint]),
+      );
+    }
+  });
+});
+
+function randomChange(random: Random): DeviceChange {
+  const prefix = (): Prefix => {
+    const address = random.chance(0.5)
+      ? ip(4, BigInt(random.u32()))
+      : ip(6, (random.u64() << 64n) | random.u64());
+    return prefixOf(address, random.below(address.family === 4 ? 33 : 129));
+  };
+  const peer = (): PeerChange => ({
+    publicKey: publicKeyFromBytes(random.bytes(32)),
+    ...(random.chance(0.9) && {
+      allowedIps: Array.from({ length: random.below(random.chance(0.05) ? 3000 : 6) }, prefix),
+    }),
+    ...(random.chance(0.5) && {
+      endpoint: parseEndpoint(random.chance(0.5) ? "192.0.2.1:51820" : "[2001:db8::1]:51820"),
+    }),
+    ...(random.chance(0.3) && { presharedKey: new Secret(random.bytes(32)) }),
+    ...(random.chance(0.3) && { keepaliveSeconds: random.below(65536) }),
+  });
+  return {
+    ...(random.chance(0.5) && {
+      privateKey: new PrivateKey(random.bytes(32)),
+      listenPort: random.below(65536),
+    }),
+    peers: Array.from({ length: random.below(400) }, peer),
+  };
+}

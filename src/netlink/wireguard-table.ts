@@ -1,6 +1,18 @@
 /** Layout of WireGuard's messages (include/uapi/linux/wireguard.h). */
 import { type Endpoint, ipBytes, ipFromBytes, type Ip } from "../net/mod.ts";
-import { attributes, type Codec, DecodeError, fixed, ip, list, text, u16, u32, u64, u8 } from "../wire/mod.ts";
+import {
+  attributes,
+  type Codec,
+  DecodeError,
+  fixed,
+  ip,
+  list,
+  text,
+  u16,
+  u32,
+  u64,
+  u8,
+} from "../wire/mod.ts";
 import { AF } from "./family.ts";
 import { genericMessage } from "./generic.ts";
 
@@ -65,4 +77,3 @@ export const device = attributes({
 
 /** wireguardMessage is the generic header and a device. */
 export const wireguardMessage = genericMessage(device);
-

@@ -1,6 +1,7 @@
 /** The node's part of the default pod network: a bridge that is the pods' gateway, and the table that keeps them honest. */
 import type { KernelObject } from "../engine/mod.ts";
-import { ipPlus, type InterfaceAddress, type Prefix, prefixAddress } from "../net/mod.ts";
+import { gatewayOf } from "../ipam/mod.ts";
+import type { InterfaceAddress, Prefix } from "../net/mod.ts";
 import { BRIDGE, bridgeMac } from "./identity.ts";
 import { antiSpoofing } from "./spoofing.ts";
 
@@ -14,7 +15,7 @@ export interface NodeFacts {
 
 /** gatewaysOf returns the node's addresses on its bridge: the first after each range's network, with the node's own mask. */
 export function gatewaysOf(ranges: readonly Prefix[]): InterfaceAddress[] {
-  return ranges.map((range) => ({ ip: ipPlus(prefixAddress(range), 1n), length: range.length }));
+  return ranges.map((range) => ({ ip: gatewayOf(range), length: range.length }));
 }
 
 /** nodeObjects is scope `pods`: empty when the node has no range. */

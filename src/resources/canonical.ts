@@ -15,7 +15,9 @@ export function canonicalJson(value: Json): string {
 }
 
 /** present drops undefined members, so that absent fields stay absent in text. */
-export function present(fields: { readonly [key: string]: Json | undefined }): { readonly [key: string]: Json } {
+export function present(fields: { readonly [key: string]: Json | undefined }): {
+  readonly [key: string]: Json;
+} {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
     [key: string]: Json;
   };

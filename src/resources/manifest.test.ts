@@ -1,7 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import { formatPrefix } from "../net/mod.ts";
 import { canonicalJson } from "./canonical.ts";
-import { formatManifest, formatProblem, formatResource, newMesh, parseManifest, parseObject } from "./manifest.ts";
+import {
+  formatManifest,
+  formatProblem,
+  formatResource,
+  newMesh,
+  parseManifest,
+  parseObject,
+} from "./manifest.ts";
 import { type Mesh, meshExample } from "./mesh.ts";
 import { type Node, nodeExample } from "./node.ts";
 
@@ -29,7 +36,12 @@ describe("defaults of a Mesh", () => {
     expect(formatPrefix(value.overlay4)).toBe("10.90.0.0/16");
     expect(value.pods4 && formatPrefix(value.pods4)).toBe("10.244.0.0/16");
     expect(value.services.map(formatPrefix)).toEqual(["10.96.0.0/12"]);
-    expect([value.nodeBits, value.listenPort, value.exposedPorts, value.mtuBytes]).toEqual([8, 51820, [], undefined]);
+    expect([value.nodeBits, value.listenPort, value.exposedPorts, value.mtuBytes]).toEqual([
+      8,
+      51820,
+      [],
+      undefined,
+    ]);
     const six = [value.overlay6, value.enrol6, value.pods6 as never].map(formatPrefix);
     expect(new Set(six.map((text) => text.split(":").slice(0, 3).join(":"))).size).toBe(1);
     expect(six[0]).toMatch(/^fd[0-9a-f]{2}:/);
@@ -57,17 +69,41 @@ describe("a bad Mesh is refused with field, value and fix", () => {
     ["{endpoints: []}", 'Mesh "home": spec.endpoints [] names no endpoint; add the hub\'s public host:port'],
     ['{endpoints: ["hub"]}', 'Mesh "home": spec.endpoints[0] "hub" is not host:port; write it like'],
     ['{endpoints: ["1.2.3.400:5"]}', 'Mesh "home": spec.endpoints[0] "1.2.3.400:5" is not host:port'],
-    [`{${ENDPOINTS}, pods4: 10.244.0.16/16}`, 'Mesh "home": spec.pods4 "10.244.0.16/16" has bits set after its length; write 10.244.0.0/16'],
+    [
+      `{${ENDPOINTS}, pods4: 10.244.0.16/16}`,
+      'Mesh "home": spec.pods4 "10.244.0.16/16" has bits set after its length; write 10.244.0.0/16',
+    ],
     [`{${ENDPOINTS}, pods4: "fd00::/64"}`, 'Mesh "home": spec.pods4 "fd00::/64" is not an IPv4 network'],
-    [`{${ENDPOINTS}, overlay4: 10.250.0.0/15, pods4: 10.251.0.0/16}`, 'Mesh "home": spec.pods4 10.251.0.0/16 overlaps spec.overlay4 10.250.0.0/15'],
-    [`{${ENDPOINTS}, services: [10.244.128.0/17]}`, 'Mesh "home": spec.services[0] 10.244.128.0/17 overlaps spec.pods4 10.244.0.0/16'],
-    [`{${ENDPOINTS}, overlay4: 127.0.0.0/16}`, 'Mesh "home": spec.overlay4 127.0.0.0/16 overlaps 127.0.0.0/8, which is reserved'],
-    [`{${ENDPOINTS}, nodeBits: "8"}`, 'Mesh "home": spec.nodeBits "8" is not a whole number from 0 to 30; write one without quotes'],
-    [`{${ENDPOINTS}, nodeBits: 15}`, 'Mesh "home": spec.nodeBits 15 leaves less than 2 host bits in ranges of 10.244.0.0/16; use at most 14'],
+    [
+      `{${ENDPOINTS}, overlay4: 10.250.0.0/15, pods4: 10.251.0.0/16}`,
+      'Mesh "home": spec.pods4 10.251.0.0/16 overlaps spec.overlay4 10.250.0.0/15',
+    ],
+    [
+      `{${ENDPOINTS}, services: [10.244.128.0/17]}`,
+      'Mesh "home": spec.services[0] 10.244.128.0/17 overlaps spec.pods4 10.244.0.0/16',
+    ],
+    [
+      `{${ENDPOINTS}, overlay4: 127.0.0.0/16}`,
+      'Mesh "home": spec.overlay4 127.0.0.0/16 overlaps 127.0.0.0/8, which is reserved',
+    ],
+    [
+      `{${ENDPOINTS}, nodeBits: "8"}`,
+      'Mesh "home": spec.nodeBits "8" is not a whole number from 0 to 30; write one without quotes',
+    ],
+    [
+      `{${ENDPOINTS}, nodeBits: 15}`,
+      'Mesh "home": spec.nodeBits 15 leaves less than 2 host bits in ranges of 10.244.0.0/16; use at most 14',
+    ],
     [`{${ENDPOINTS}, pods4: 192.168.7.0/24, nodeBits: 7}`, "use at most 6"],
     [`{${ENDPOINTS}, exposedPorts: [80]}`, "spec.exposedPorts[0] 80 expected a port such as tcp/443 as text"],
-    [`{${ENDPOINTS}, exposedPorts: [tcp/9-3]}`, 'spec.exposedPorts[0] "tcp/9-3" is not a port; write it like tcp/443'],
-    [`{${ENDPOINTS}, podCidr: 10.0.0.0/8}`, 'Mesh "home": spec.podCidr is not a field; the fields are overlay4, overlay6,'],
+    [
+      `{${ENDPOINTS}, exposedPorts: [tcp/9-3]}`,
+      'spec.exposedPorts[0] "tcp/9-3" is not a port; write it like tcp/443',
+    ],
+    [
+      `{${ENDPOINTS}, podCidr: 10.0.0.0/8}`,
+      'Mesh "home": spec.podCidr is not a field; the fields are overlay4, overlay6,',
+    ],
     [`{${ENDPOINTS}, listenPort: 0}`, "spec.listenPort 0 is not a whole number from 1 to 65535"],
     [`{${ENDPOINTS}, mtuBytes: 1000}`, "spec.mtuBytes 1000 is not a whole number from 1280"],
     [`{${ENDPOINTS}, enrol6: "fd00:1::/96"}`, "is too small for newcomers"],
@@ -75,7 +111,9 @@ describe("a bad Mesh is refused with field, value and fix", () => {
   for (const [spec, expected] of cases)
     test(spec, () => {
       const problems = problemsOf(spec);
-      expect(problems.some((problem) => problem.includes(expected)) ? expected : problems.join("\n")).toBe(expected);
+      expect(problems.some((problem) => problem.includes(expected)) ? expected : problems.join("\n")).toBe(
+        expected,
+      );
       expect(mesh(spec).resources).toEqual([]);
     });
 });
@@ -84,11 +122,15 @@ describe("manifests", () => {
   test("one bad document does not take the others with it", () => {
     const { resources, problems } = parseManifest(`${meshExample}---\nkind: Foo\n---\n${nodeExample}`);
     expect(resources.map((resource) => resource.kind)).toEqual(["Mesh", "Node"]);
-    expect(problems.map(formatProblem)).toEqual(["document 2: apiVersion is not known; write causeway.network/v1alpha1"]);
+    expect(problems.map(formatProblem)).toEqual([
+      "document 2: apiVersion is not known; write causeway.network/v1alpha1",
+    ]);
   });
 
   test("text that is not YAML is named with its place", () => {
-    expect(parseManifest("a: [1\n").problems.map(formatProblem)[0]).toMatch(/^document 1: is not YAML: .*line/);
+    expect(parseManifest("a: [1\n").problems.map(formatProblem)[0]).toMatch(
+      /^document 1: is not YAML: .*line/,
+    );
   });
 
   test("the same object twice is refused", () => {
@@ -123,7 +165,9 @@ describe("manifests", () => {
     let seed = 7;
     const random = () => (seed = (seed * 1103515245 + 12345) & 0x7fffffff);
     for (let i = 0; i < 500; i++) {
-      const text = [...meshExample].map((c) => (random() % 23 === 0 ? String.fromCharCode(random() % 127) : c)).join("");
+      const text = [...meshExample]
+        .map((c) => (random() % 23 === 0 ? String.fromCharCode(random() % 127) : c))
+        .join("");
       expect(() => parseManifest(text)).not.toThrow();
     }
   });

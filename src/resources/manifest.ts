@@ -16,8 +16,7 @@ const MAX_TEXT = 4 * 1024 * 1024;
 
 /** Resource is one parsed manifest. */
 export type Resource =
-  | { readonly kind: "Mesh"; readonly value: Mesh }
-  | { readonly kind: "Node"; readonly value: Node };
+  { readonly kind: "Mesh"; readonly value: Mesh } | { readonly kind: "Node"; readonly value: Node };
 
 /** ManifestProblem says what was refused and how to mend it. */
 export interface ManifestProblem {
@@ -126,14 +125,20 @@ export function parseObject(
   const { problems, where = "object", strict = true } = options;
   const refuse = (object: string, problem: string, field?: string, value?: unknown) => {
     const text = shown(value);
-    problems.push({ object, ...(field && { field }), ...(text === undefined ? {} : { value: text }), problem });
+    problems.push({
+      object,
+      ...(field && { field }),
+      ...(text === undefined ? {} : { value: text }),
+      problem,
+    });
     return undefined;
   };
   if (typeof data !== "object" || data === null || Array.isArray(data))
     return refuse(where, "is not an object; start it with apiVersion, kind, metadata and spec");
   const record = data as { readonly [key: string]: unknown };
   const name = at(record, ["metadata", "name"]);
-  const object = typeof name === "string" && typeof record.kind === "string" ? `${record.kind} "${name}"` : where;
+  const object =
+    typeof name === "string" && typeof record.kind === "string" ? `${record.kind} "${name}"` : where;
   if (record.apiVersion !== API_VERSION)
     return refuse(object, `is not known; write ${API_VERSION}`, "apiVersion", record.apiVersion);
   const kind = record.kind;
@@ -143,7 +148,8 @@ export function parseObject(
   const wrongName = nameProblem(name);
   if (wrongName !== undefined) return refuse(object, wrongName, "metadata.name", name);
   const stray = Object.keys(record).find((key) => !members.includes(key));
-  if (strict && stray !== undefined) return refuse(object, `is not a field; the fields are ${members.join(", ")}`, stray);
+  if (strict && stray !== undefined)
+    return refuse(object, `is not a field; the fields are ${members.join(", ")}`, stray);
   const envelope: Envelope = { object, name, spec: record.spec, status: record.status, strict };
   const value = readers[kind as Resource["kind"]](envelope, problems);
   return value === undefined ? undefined : ({ kind, value } as Resource);
@@ -157,21 +163,30 @@ export function parseManifest(yamlText: string): {
   const resources: Resource[] = [];
   const problems: ManifestProblem[] = [];
   if (yamlText.length > MAX_TEXT)
-    return { resources, problems: [{ object: "manifest", problem: `is longer than ${MAX_TEXT} characters; split it` }] };
+    return {
+      resources,
+      problems: [{ object: "manifest", problem: `is longer than ${MAX_TEXT} characters; split it` }],
+    };
   const documents = parseAllDocuments(yamlText, { prettyErrors: true, logLevel: "error" });
   const seen = new Set<string>();
   (Array.isArray(documents) ? documents : []).forEach((document, i) => {
     const where = `document ${i + 1}`;
     const error = document.errors[0];
     if (error !== undefined) {
-      problems.push({ object: where, problem: `is not YAML: ${error.message.split("\n")[0]}; mend the text there` });
+      problems.push({
+        object: where,
+        problem: `is not YAML: ${error.message.split("\n")[0]}; mend the text there`,
+      });
       return;
     }
     let data: unknown;
     try {
       data = document.toJS({ maxAliasCount: 100 });
     } catch (cause) {
-      problems.push({ object: where, problem: `cannot be read: ${(cause as Error).message}; write it without aliases` });
+      problems.push({
+        object: where,
+        problem: `cannot be read: ${(cause as Error).message}; write it without aliases`,
+      });
       return;
     }
     if (data === null) return;

@@ -49,9 +49,15 @@ export interface Mesh {
   readonly mtuBytes?: number;
 }
 
-const FORBIDDEN = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/16", "fe80::/10", "ff00::/8"].map(
-  parsePrefix,
-);
+const FORBIDDEN = [
+  "0.0.0.0/8",
+  "127.0.0.0/8",
+  "169.254.0.0/16",
+  "224.0.0.0/3",
+  "::/16",
+  "fe80::/10",
+  "ff00::/8",
+].map(parsePrefix);
 
 /** randomUla returns a /48 with 40 random bits (RFC 4193, section 3.2). */
 export function randomUla(): Prefix {
@@ -68,7 +74,10 @@ export const meshFields = {
   pods4: prefixSchema(4).nullable().default(parsePrefix("10.244.0.0/16")),
   pods6: prefixSchema(6).nullable().optional(),
   nodeBits: wholeNumber(0, 30).default(8),
-  services: z.array(prefixSchema()).max(8).default([parsePrefix("10.96.0.0/12")]),
+  services: z
+    .array(prefixSchema())
+    .max(8)
+    .default([parsePrefix("10.96.0.0/12")]),
   listenPort: wholeNumber(1, 65535).default(51820),
   endpoints: z.array(hostPortSchema).min(1, "names no endpoint; add the hub's public host:port").max(8),
   exposedPorts: z.array(exposedPortSchema).max(64).default([]),
@@ -81,7 +90,10 @@ type Report = (field: string, value: string, problem: string) => void;
 /** meshFromSpec fills in what depends on other fields and reports what does not fit together. */
 export function meshFromSpec(name: string, spec: MeshSpec, report: Report): Mesh {
   const given = spec.overlay6 ?? spec.enrol6 ?? spec.pods6;
-  const ula = given === undefined || given === null || given.length < 48 ? randomUla() : prefixOf(prefixAddress(given), 48);
+  const ula =
+    given === undefined || given === null || given.length < 48
+      ? randomUla()
+      : prefixOf(prefixAddress(given), 48);
   const pods6 = spec.pods6 === undefined ? subnet(ula, 56, 1n) : spec.pods6;
   const mesh: Mesh = {
     name,
@@ -113,10 +125,18 @@ function checkMesh(mesh: Mesh, report: Report): void {
   networks.forEach(([field, prefix], i) => {
     const forbidden = FORBIDDEN.find((other) => prefixesOverlap(other, prefix));
     if (forbidden !== undefined)
-      report(field, formatPrefix(prefix), `overlaps ${formatPrefix(forbidden)}, which is reserved; choose another network`);
+      report(
+        field,
+        formatPrefix(prefix),
+        `overlaps ${formatPrefix(forbidden)}, which is reserved; choose another network`,
+      );
     for (const [otherField, other] of networks.slice(0, i))
       if (prefixesOverlap(other, prefix))
-        report(field, formatPrefix(prefix), `overlaps ${otherField} ${formatPrefix(other)}; choose networks that share no address`);
+        report(
+          field,
+          formatPrefix(prefix),
+          `overlaps ${otherField} ${formatPrefix(other)}; choose networks that share no address`,
+        );
   });
   for (const field of ["overlay4", "overlay6"] as const) {
     const longest = bitsOf(mesh[field].family) - 2;

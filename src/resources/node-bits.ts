@@ -12,7 +12,8 @@ export function nodeBitsProblem(pods: Prefix, nodeBits: number): string | undefi
   if (!Number.isInteger(nodeBits) || nodeBits < 0 || nodeBits > MAX_NODE_BITS)
     return `is not a whole number from 0 to ${MAX_NODE_BITS}; write one without quotes`;
   const most = Math.min(bitsOf(pods.family) - 2 - pods.length, MAX_NODE_BITS);
-  if (most < 0) return `${formatPrefix(pods)} is too small for a pod network; use /${bitsOf(pods.family) - 2} or larger`;
+  if (most < 0)
+    return `${formatPrefix(pods)} is too small for a pod network; use /${bitsOf(pods.family) - 2} or larger`;
   if (nodeBits > most)
     return `leaves less than 2 host bits in ranges of ${formatPrefix(pods)}; use at most ${most}, or a larger pod network`;
   return undefined;

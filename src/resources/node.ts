@@ -62,7 +62,9 @@ type NodeStatus = z.output<z.ZodObject<typeof nodeStatusFields>>;
 /** nodeFromSpec joins name, spec and status. */
 export function nodeFromSpec(name: string, spec: NodeSpec, status: NodeStatus): Node {
   const fields = { name, ...spec, ...status };
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never as Node;
+  return Object.fromEntries(
+    Object.entries(fields).filter(([, value]) => value !== undefined),
+  ) as never as Node;
 }
 
 /** nodeSpec returns the fields of `spec` as JSON. */

@@ -45,7 +45,8 @@ export function prefixSchema(family?: Family) {
 export function ipSchema(family: Family) {
   return textValue<Ip>(`an IPv${family} address`, (text) => {
     const address = tryParseIp(text);
-    if (address?.family !== family) throw new Error(`is not an IPv${family} address; write one of IPv${family}`);
+    if (address?.family !== family)
+      throw new Error(`is not an IPv${family} address; write one of IPv${family}`);
     return address;
   });
 }
@@ -61,7 +62,8 @@ export const endpointSchema = textValue<Endpoint>("an endpoint such as 192.0.2.1
 /** publicKeySchema reads a Curve25519 public key. */
 export const publicKeySchema = textValue<PublicKey>("a public key", parsePublicKey);
 
-const HOST = /^(?=.{1,253}$)[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*\.?$/;
+const HOST =
+  /^(?=.{1,253}$)[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*\.?$/;
 
 /** hostPortSchema checks `host:port` where the host is a name or an address; it stays text until somebody resolves it. */
 export const hostPortSchema = textValue<string>("host:port", (text) => {
@@ -70,7 +72,9 @@ export const hostPortSchema = textValue<string>("host:port", (text) => {
   const host = match?.[1] ?? "";
   // All digits and dots, yet no address: a mistyped address, not a name.
   if (match === null || Number(match[2]) > 65535 || !HOST.test(host) || /^[\d.]+$/.test(host))
-    throw new Error("is not host:port; write it like hub.example.com:51820, 192.0.2.1:51820 or [2001:db8::1]:51820");
+    throw new Error(
+      "is not host:port; write it like hub.example.com:51820, 192.0.2.1:51820 or [2001:db8::1]:51820",
+    );
   return text;
 });
 

@@ -43,7 +43,8 @@ export class NftContext implements Disposable {
   constructor() {
     loaded ??= load();
     const context = loaded.nft_ctx_new(0) as Pointer | null;
-    if (context === null) throw new Error("Cannot make an nftables context: out of memory, or no nf_tables in this kernel");
+    if (context === null)
+      throw new Error("Cannot make an nftables context: out of memory, or no nf_tables in this kernel");
     this.#context = context;
     // Both return 0, or -1 without memory.
     if (loaded.nft_ctx_buffer_output(context) !== 0 || loaded.nft_ctx_buffer_error(context) !== 0) {

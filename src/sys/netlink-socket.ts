@@ -42,7 +42,8 @@ export interface NetlinkSocketOptions {
 
 /** openNetlinkSocket opens and binds a socket of a netlink protocol. */
 export function openNetlinkSocket(protocol: number, options: NetlinkSocketOptions = {}): Fd {
-  const open = () => new Fd(libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol), `netlink ${protocol}`);
+  const open = () =>
+    new Fd(libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol), `netlink ${protocol}`);
   const fd = options.netns === undefined ? open() : options.netns.run(open);
   try {
     const number = fd.number;

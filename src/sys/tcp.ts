@@ -79,7 +79,8 @@ class Wire {
       const end = data.indexOf(10, from);
       const piece = data.subarray(from, end < 0 ? data.length : end);
       this.#partBytes += piece.length;
-      if (this.#partBytes > this.#maxLineBytes) return this.end(`line longer than ${this.#maxLineBytes} bytes`);
+      if (this.#partBytes > this.#maxLineBytes)
+        return this.end(`line longer than ${this.#maxLineBytes} bytes`);
       // The runtime uses the memory of `data` again.
       if (end < 0) {
         if (piece.length > 0) this.#parts.push(Buffer.from(piece));
@@ -164,7 +165,8 @@ export function listenTcp(options: {
         const wire = new Wire(options.maxLineBytes);
         socket.data = wire;
         const connection = new TcpConnection(socket);
-        const events = open.size >= options.maxConnections ? "too many connections" : options.accept(connection);
+        const events =
+          open.size >= options.maxConnections ? "too many connections" : options.accept(connection);
         if (typeof events === "string") {
           wire.ended = true;
           socket.end();

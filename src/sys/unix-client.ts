@@ -1,5 +1,5 @@
 /**
- * A synchronous client of unix stream sockets: one question, one answer, in a few system calls.
+ * One question on a unix stream socket, and its answer, synchronously.
  *
  * For services that answer at once (a tunnel's configuration socket); whatever may take long belongs on a runtime socket.
  */
@@ -7,6 +7,9 @@ import { SystemError } from "./errno.ts";
 import * as libc from "./libc.ts";
 import { stable } from "./memory.ts";
 import { connectUnix, type PeerCredentials, peerCredentials, sendAll } from "./unix.ts";
+
+const SILENCE_MS = 5000;
+const ETIMEDOUT = 110;
 
 /** UnixRequest is a question, and how to tell that the answer is whole. */
 export interface UnixRequest {
@@ -19,15 +22,15 @@ export interface UnixRequest {
 
 /** unixRequest connects, sends the question and returns the answer; throws SystemError for a refusal or a silence. */
 export function unixRequest(path: string, request: UnixRequest): string {
-  using fd = connectUnix(path, { timeoutMs: request.timeoutMs ?? 5000 });
-  sendAll(fd, new TextEncoder().encode(request.text));
+  using socket = connectUnix(path, { timeoutMs: request.timeoutMs ?? SILENCE_MS });
+  sendAll(socket, new TextEncoder().encode(request.text));
   const buffer = stable(65536);
   const decoder = new TextDecoder();
   let answer = "";
   while (!request.complete(answer)) {
-    const count = libc.recv(fd.number, buffer);
+    const count = libc.recv(socket.number, buffer);
     // A receive time-out is reported as "nothing there".
-    if (count < 0) throw new SystemError("recv", 110, path);
+    if (count < 0) throw new SystemError("recv", ETIMEDOUT, path);
     if (count === 0) break;
     answer += decoder.decode(buffer.subarray(0, count), { stream: true });
   }
@@ -36,6 +39,6 @@ export function unixRequest(path: string, request: UnixRequest): string {
 
 /** unixPeer returns who listens on a socket; throws SystemError (ENOENT, ECONNREFUSED) when nobody does. */
 export function unixPeer(path: string): PeerCredentials {
-  using fd = connectUnix(path, { timeoutMs: 5000 });
-  return peerCredentials(fd.number);
+  using socket = connectUnix(path, { timeoutMs: SILENCE_MS });
+  return peerCredentials(socket.number);
 }

@@ -30,7 +30,9 @@ export interface PeerCredentials {
 export function unixAddress(path: string): Uint8Array<ArrayBuffer> {
   const bytes = new TextEncoder().encode(path);
   if (bytes.length > LONGEST_PATH)
-    throw new RangeError(`Cannot use socket ${path}: its path is too long, ${LONGEST_PATH} bytes is the limit`);
+    throw new RangeError(
+      `Cannot use socket ${path}: its path is too long, ${LONGEST_PATH} bytes is the limit`,
+    );
   const address = stable(2 + bytes.length + 1);
   address[0] = AF_UNIX;
   address.set(bytes, 2);

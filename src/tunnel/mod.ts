@@ -16,4 +16,4 @@ export * from "./backend.ts";
 export * from "./choice.ts";
 export * from "./kernel.ts";
 export { UapiDevice } from "./uapi-device.ts";
-export { userBackend, userTunnels } from "./user.ts";
+export { userBackend } from "./user.ts";

@@ -27,8 +27,8 @@ import type { Tunnel, TunnelOptions, TunnelState } from "./backend.ts";
 import { followAddresses } from "./sources.ts";
 import { UapiDevice } from "./uapi-device.ts";
 
-/** SOCKETS is where wireguard-go makes its sockets; built into it (ipc/uapi_unix.go). */
-export const SOCKETS = "/var/run/wireguard";
+/** Where wireguard-go makes its sockets; built into it (ipc/uapi_unix.go). */
+const SOCKETS = "/var/run/wireguard";
 const START_LIMIT_MS = 10_000;
 const CHECK_MS = 1000;
 const FIRST_PAUSE_MS = 250;
@@ -184,8 +184,8 @@ export class UserTunnel implements Tunnel {
   }
 }
 
-/** listener returns the process that listens on a socket; undefined when none does. */
-export function listener(socket: string): number | undefined {
+/** The process that listens on a socket; undefined when none does. */
+function listener(socket: string): number | undefined {
   try {
     const { pid } = unixPeer(socket);
     if (pid === 0)

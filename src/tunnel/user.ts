@@ -5,9 +5,9 @@
  * agent ── /run/wireguard/cw0.sock ──▶ wireguard-go -f cw0 ── /dev/net/tun ──▶ link cw0
  * ```
  */
-import { listDirectory, runSync, which } from "../sys/mod.ts";
+import { runSync, which } from "../sys/mod.ts";
 import type { TunnelBackend } from "./backend.ts";
-import { listener, SOCKETS, UserTunnel } from "./user-tunnel.ts";
+import { UserTunnel } from "./user-tunnel.ts";
 
 /** userBackend returns the back-end that runs a program speaking the UAPI protocol; undefined if it is not installed. */
 export function userBackend(program = "wireguard-go"): TunnelBackend | undefined {
@@ -22,11 +22,4 @@ export function userBackend(program = "wireguard-go"): TunnelBackend | undefined
     linkType: "external",
     open: (link, options) => UserTunnel.open(link, { ...options, path, provider }),
   };
-}
-
-/** userTunnels names the links that a user-space WireGuard serves in this mount namespace. */
-export function userTunnels(): string[] {
-  return listDirectory(SOCKETS)
-    .filter((name) => name.endsWith(".sock") && listener(`${SOCKETS}/${name}`) !== undefined)
-    .map((name) => name.slice(0, -".sock".length));
 }

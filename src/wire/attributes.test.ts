@@ -83,9 +83,7 @@ function randomValue(random: Random): Everything {
     flag: maybe(() => true as const),
     text: maybe(() => random.text(20)),
     ip: maybe(() =>
-      random.chance(0.5)
-        ? ipOf(4, BigInt(random.u32()))
-        : ipOf(6, (random.u64() << 64n) | random.u64()),
+      random.chance(0.5) ? ipOf(4, BigInt(random.u32())) : ipOf(6, (random.u64() << 64n) | random.u64()),
     ),
     mac: maybe(() => macOf(random.below(2 ** 48))),
     key: maybe(() => random.bytes(8)),
@@ -102,7 +100,10 @@ function randomValue(random: Random): Everything {
           : { raw: random.bytes(random.below(9)) },
     ),
     unknown: maybe(() =>
-      Array.from({ length: 1 + random.below(3) }, (_, i) => [100 + i, random.bytes(random.below(9))] as const),
+      Array.from(
+        { length: 1 + random.below(3) },
+        (_, i) => [100 + i, random.bytes(random.below(9))] as const,
+      ),
     ),
   };
   return Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined));
@@ -146,7 +147,12 @@ describe("attributes", () => {
   });
 
   test("layout: length, type, value, padding", () => {
-    const bytes = encode(everything, { u8: 7, text: "ab", inner: { a: 1 }, unknown: [[200, new Uint8Array([9])]] });
+    const bytes = encode(everything, {
+      u8: 7,
+      text: "ab",
+      inner: { a: 1 },
+      unknown: [[200, new Uint8Array([9])]],
+    });
     expect(Buffer.from(bytes).toString("hex")).toBe(
       "0500010007000000" + "07000b0061620000" + "0c0010800500010001000000" + "0500c80009000000",
     );
@@ -165,17 +171,25 @@ describe("attributes", () => {
   });
 
   test("errors name the field from the outside in", () => {
-    expect(() => encode(everything, { inner: { a: 256 } })).toThrow("inner.a: 256 is not an integer from 0 to 255");
-    expect(() => encode(everything, { list: [{}, { b: "\0" }] })).toThrow("list.1.b: text has a zero byte in it");
+    expect(() => encode(everything, { inner: { a: 256 } })).toThrow(
+      "inner.a: 256 is not an integer from 0 to 255",
+    );
+    expect(() => encode(everything, { list: [{}, { b: "\0" }] })).toThrow(
+      "list.1.b: text has a zero byte in it",
+    );
     expect(() => encode(everything, { data: { one: {} } })).toThrow(EncodeError);
-    const short = encode(attributes({ x: [16, attributes({ a: [1, raw] })] }), { x: { a: new Uint8Array(0) } });
+    const short = encode(attributes({ x: [16, attributes({ a: [1, raw] })] }), {
+      x: { a: new Uint8Array(0) },
+    });
     expect(() => everything.decode(new Reader(short))).toThrow("inner.a: 1 bytes needed, 0 left");
     expect(() => everything.decode(new Reader(new Uint8Array([3, 0, 1, 0])))).toThrow(
       "attribute 1 has length 3, 0 bytes left",
     );
     expect(() => everything.decode(new Reader(new Uint8Array([8, 0, 1, 0, 0])))).toThrow(DecodeError);
     const wrongLength = encode(attributes({ x: [13, raw] }), { x: new Uint8Array(5) });
-    expect(() => everything.decode(new Reader(wrongLength))).toThrow("mac: an Ethernet address has 6 bytes, not 5");
+    expect(() => everything.decode(new Reader(wrongLength))).toThrow(
+      "mac: an Ethernet address has 6 bytes, not 5",
+    );
   });
 
   test("types are inferred from the table", () => {
@@ -189,7 +203,10 @@ describe("attributes", () => {
 });
 
 describe("struct", () => {
-  const codec = headed(struct({ family: u8, length: u8, port: be16, index: i32 }), attributes({ x: [1, u32] }));
+  const codec = headed(
+    struct({ family: u8, length: u8, port: be16, index: i32 }),
+    attributes({ x: [1, u32] }),
+  );
 
   test("fields in order, absent ones are zero, attributes after", () => {
     const bytes = encode(codec, { header: { family: 2, port: 0x1234, index: -1 }, body: { x: 5 } });

@@ -22,8 +22,7 @@ const TYPE_MASK = 0x3fff;
 const HEADER = 4;
 
 /** Table names the attributes of a family. Encoding follows the order of the table. */
-// a table holds codecs of any type; `never` would lose the inference
-export type Table = Readonly<Record<string, readonly [type: number, codec: Codec<any>]>>;
+export type Table = Readonly<Record<string, readonly [type: number, codec: Codec<unknown>]>>;
 
 /** RawAttribute is an attribute that no table knows: its type (with flag bits) and its bytes. */
 export type RawAttribute = readonly [type: number, bytes: Uint8Array<ArrayBuffer>];
@@ -99,8 +98,7 @@ export function list<T>(element: Codec<T>): Codec<readonly T[]> {
 }
 
 /** Choice is the value of a `choice`: one member, named by the sibling; `raw` when no table has that name. */
-// as for Table
-export type Choice<C extends Readonly<Record<string, Codec<any>>>> = {
+export type Choice<C extends Readonly<Record<string, Codec<unknown>>>> = {
   readonly [K in keyof C]?: ValueOf<C[K]> | undefined;
 } & { readonly raw?: Uint8Array<ArrayBuffer> | undefined };
 
@@ -108,7 +106,7 @@ export type Choice<C extends Readonly<Record<string, Codec<any>>>> = {
  * choice is an attribute whose layout is named by another attribute of the same table, which comes before it: the data of a
  * link is laid out by its kind.
  */
-export function choice<const C extends Readonly<Record<string, Codec<any>>>>(
+export function choice<const C extends Readonly<Record<string, Codec<unknown>>>>(
   sibling: string,
   codecs: C,
 ): Codec<Choice<C>> {
@@ -142,7 +140,9 @@ export function eachAttribute(reader: Reader, visit: (type: number, body: Reader
     const length = reader.u16();
     const type = reader.u16();
     if (length < HEADER || length - HEADER > reader.remaining)
-      throw new DecodeError(`attribute ${type & TYPE_MASK} has length ${length}, ${reader.remaining} bytes left`);
+      throw new DecodeError(
+        `attribute ${type & TYPE_MASK} has length ${length}, ${reader.remaining} bytes left`,
+      );
     visit(type, reader.sub(length - HEADER));
     reader.skipPadding((4 - (length % 4)) % 4);
   }
@@ -155,7 +155,8 @@ export function writeAttribute(writer: Writer, type: number, body: () => unknown
   writer.u16(0).u16(type);
   body();
   const length = writer.length - start;
-  if (length > 0xffff) throw new EncodeError(`attribute ${type & TYPE_MASK} has ${length} bytes, at most 65535`);
+  if (length > 0xffff)
+    throw new EncodeError(`attribute ${type & TYPE_MASK} has ${length} bytes, at most 65535`);
   writer.setU16(start, length);
   writer.align(4);
 }

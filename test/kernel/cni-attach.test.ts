@@ -1,5 +1,6 @@
 /** The plugin as runtimes call it, against a real agent in a node of namespaces: ADD, DEL, CHECK, and what the pods can do. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
 import { CniNode } from "../support/cni-node.ts";
 import { notRoot } from "../support/scratch.ts";
 
@@ -245,6 +246,8 @@ describe.skipIf(notRoot !== undefined)(`CNI: attach${suffix}`, () => {
 
   test("P8: 50 ADDs at once get 50 addresses, and 50 DELs leave nothing", async () => {
     const names = Array.from({ length: 50 }, (_, index) => `p${index}`);
+    const descriptors = () => readdirSync(`/proc/${node.agentPid}/fd`).length;
+    const before = descriptors();
     for (const name of names) await node.addPod(name);
     const results = await Promise.all(names.map((containerId) => node.call("ADD", { containerId })));
     expect(results.filter(({ status }) => status !== 0)).toEqual([]);
@@ -254,5 +257,23 @@ describe.skipIf(notRoot !== undefined)(`CNI: attach${suffix}`, () => {
     const gone = await Promise.all(names.map((containerId) => node.call("DEL", { containerId })));
     expect(gone.filter(({ status }) => status !== 0)).toEqual([]);
     expect(await node.remains()).toEqual(nothing);
+    expect(descriptors()).toBeLessThanOrEqual(before);
   }, 120_000);
 });
+
+for (const [family, range, gateway] of [
+  [4, "10.244.7.0/26", "10.244.7.1"],
+  [6, "fd00:244:7::/120", "fd00:244:7::1"],
+] as const)
+  test.skipIf(notRoot !== undefined)(`a node with IPv${family} only${suffix}`, async () => {
+    await using node = await CniNode.create();
+    node.ranges = [range];
+    await node.startAgent();
+    expect(node.started.failed).toEqual([]);
+    const prevResult = await node.add("one");
+    const other = await node.add("two");
+    expect([prevResult.ips.length, prevResult.routes.length]).toEqual([1, 1]);
+    expect(await node.in("one", `ping -c1 -W5 ${gateway}`)).toBe(true);
+    expect(await node.in("one", `ping -c1 -W5 ${other.ips[0].address.split("/")[0]}`)).toBe(true);
+    expect((await node.call("CHECK", { containerId: "one", configuration: { prevResult } })).status).toBe(0);
+  });

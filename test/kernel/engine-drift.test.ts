@@ -69,7 +69,9 @@ describe.skipIf(cannot !== undefined)(`engine${cannot === undefined ? "" : ` (sk
     await until(() => sh("ip -br link").includes("vx5"));
     sh("ip route replace 10.50.0.0/16 dev br5 proto static");
     await until(() => engine.status().some((status) => status.state === "failed"));
-    expect(changes.find((status) => status.state === "failed")?.reason).toContain("File exists");
+    expect(changes.find((status) => status.state === "failed")?.reason).toBe(
+      "Cannot add route 10.50.0.0/16 via 10.9.0.2 dev br5: already exists (EEXIST); what is there is not ours: remove it, or choose another name, priority or metric",
+    );
   });
 
   test("what goes without an event when a link goes down is found", async () => {
@@ -177,7 +179,7 @@ bridge link set dev vx5 neigh_suppress on
         reason: expect.stringContaining("Nexthop has invalid gateway") as unknown as string,
       },
     ]);
-    expect(failed[0]?.nextTryMs).toBe((failed[0]?.sinceMs ?? 0) + 1000);
+    expect(failed[0]?.nextTryMs).toBeGreaterThanOrEqual((failed[0]?.sinceMs ?? 0) + 1000);
     expect(states()["address nowhere 10.61.0.1/24"]).toBe("pending");
     expect(states()["route 10.50.0.0/16"]).toBe("ready");
     engine.start();

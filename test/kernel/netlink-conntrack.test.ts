@@ -22,8 +22,9 @@ function lacksConntrack(): string | undefined {
 const lacking = lacksConntrack() ?? lacksTool("conntrack") ?? lacksTool("ping");
 
 /** A namespace in which some flows were seen: UDP to three ports (one translated), ping by IPv4 and IPv6. */
-function scratchWithFlows(): Scratch {
-  const scratch = new Scratch();
+const scratchWithFlows = () => Scratch.prepared(makeFlows);
+
+function makeFlows(scratch: Scratch): object {
   scratch.route.request(setLink({ name: "lo", up: true }));
   using nft = Nftables.open({ netns: scratch.netns });
   nft.run(`table inet t {
@@ -47,7 +48,7 @@ function scratchWithFlows(): Scratch {
     ]);
     expect(done.exitCode).toBe(0);
   }
-  return scratch;
+  return {};
 }
 
 /** As conntrack(8) prints a flow, without what changes by itself. */
@@ -55,7 +56,8 @@ function text(entry: ConntrackEntry): string {
   const words: string[] = [];
   for (const tuple of [entry.original, entry.reply]) {
     words.push(`src=${formatIp(tuple.source)}`, `dst=${formatIp(tuple.destination)}`);
-    if (tuple.sourcePort !== undefined) words.push(`sport=${tuple.sourcePort}`, `dport=${tuple.destinationPort}`);
+    if (tuple.sourcePort !== undefined)
+      words.push(`sport=${tuple.sourcePort}`, `dport=${tuple.destinationPort}`);
     if (tuple.icmp !== undefined)
       words.push(`type=${tuple.icmp.type}`, `code=${tuple.icmp.code}`, `id=${tuple.icmp.id}`);
   }

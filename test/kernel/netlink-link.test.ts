@@ -13,7 +13,7 @@ import {
   setLink,
 } from "../../src/netlink/mod.ts";
 import { openDescriptions } from "../../src/sys/mod.ts";
-import { type Json, lacksKind, notRoot, refusal, Scratch } from "../support/scratch.ts";
+import { expectAgreement, type Json, lacksKind, notRoot, refusal, Scratch } from "../support/scratch.ts";
 
 /** What ip(8) and we both know of a link. */
 function ours(link: LinkInfo, names: Map<number, string>): Json {
@@ -101,15 +101,12 @@ function theirs(link: Json): Json {
   };
 }
 
-function expectAgreement(scratch: Scratch): void {
+function expectLinksAgree(scratch: Scratch): void {
   const names = scratch.names();
-  const byIndex = (a: Json, b: Json) => a.index - b.index;
-  expect(
-    scratch.route
-      .links()
-      .map((link) => ours(link, names))
-      .sort(byIndex),
-  ).toEqual(scratch.json("ip -j -d link show").map(theirs).sort(byIndex));
+  expectAgreement(
+    () => scratch.route.links().map((link) => ours(link, names)),
+    () => scratch.json("ip -j -d link show").map(theirs),
+  );
 }
 
 function kindTest(title: string, need: NewLink, work: () => void): void {
@@ -120,10 +117,14 @@ function kindTest(title: string, need: NewLink, work: () => void): void {
 describe.skipIf(notRoot !== undefined)(`links${notRoot === undefined ? "" : ` (${notRoot})`}`, () => {
   test("an empty namespace has its loopback, and questions by name and index agree", () => {
     using scratch = new Scratch();
-    expectAgreement(scratch);
+    expectLinksAgree(scratch);
     expect(scratch.route.link("lo")).toEqual(scratch.route.link(1) as LinkInfo);
     expect(scratch.route.link("nothing")).toBeUndefined();
     expect(scratch.route.link(4711)).toBeUndefined();
+    expect(scratch.route.link("a-name-of-17-bytes")).toBeUndefined();
+    expect(scratch.route.addresses({ linkIndex: 4711 })).toEqual([]);
+    expect(scratch.route.neighbours({ linkIndex: 4711 })).toEqual([]);
+    expect(scratch.route.fdb({ linkIndex: 4711 })).toEqual([]);
   });
 
   test("bridge with ports: settings at creation and later", () => {
@@ -155,7 +156,7 @@ describe.skipIf(notRoot !== undefined)(`links${notRoot === undefined ? "" : ` ($
         up: true,
       }),
     );
-    expectAgreement(scratch);
+    expectLinksAgree(scratch);
     expect(route.link("v0")).toMatchObject({
       master: bridge,
       alias: "causeway",
@@ -166,25 +167,41 @@ describe.skipIf(notRoot !== undefined)(`links${notRoot === undefined ? "" : ` ($
     expect(scratch.json("ip -j addr show dev br0")[0].addr_info).toEqual([]);
 
     route.request(setLink({ name: "v0", port: { isolated: false, hairpin: true } }));
-    expectAgreement(scratch);
-    expect(scratch.json("bridge -j -d link show dev v0")[0]).toMatchObject({ isolated: false, hairpin: true });
+    expectLinksAgree(scratch);
+    expect(scratch.json("bridge -j -d link show dev v0")[0]).toMatchObject({
+      isolated: false,
+      hairpin: true,
+    });
 
     route.request(setLink({ name: "v0", master: 0 }));
     expect(route.link("v0")?.master).toBeUndefined();
     expect(route.link("v0")?.port).toBeUndefined();
 
     // A new master and port settings in one request.
-    route.request(setLink({ name: "v1", master: bridge, port: { learning: false }, up: true, mtuBytes: 1300 }));
+    route.request(
+      setLink({ name: "v1", master: bridge, port: { learning: false }, up: true, mtuBytes: 1300 }),
+    );
     expect(route.link("v1")).toMatchObject({ master: bridge, mtuBytes: 1300, port: { learning: false } });
     // Linux before 6.2 renames only what is down.
     route.request(setLink({ name: "v1", up: false }));
     route.request(setLink({ index: scratch.index("v1"), newName: "renamed", alias: "" }));
     expect(route.link("renamed")?.alias).toBeUndefined();
-    expectAgreement(scratch);
+    expectLinksAgree(scratch);
 
     route.request(deleteLink({ name: "v0" }));
     route.request(deleteLink({ index: bridge }));
     expect(route.links().map((link) => link.name)).toEqual(["lo"]);
+  });
+
+  kindTest("bridge that filters by VLAN", { name: "x", type: "bridge", vlanFiltering: true }, () => {
+    using scratch = new Scratch();
+    scratch.route.request(addLink({ name: "br0", type: "bridge", vlanFiltering: true }));
+    expectLinksAgree(scratch);
+    scratch.route.request(
+      setLink({ name: "br0", kind: { type: "bridge", vlanFiltering: false, stp: true } }),
+    );
+    expect(scratch.route.link("br0")?.bridge).toEqual({ vlanFiltering: false, stp: true });
+    expectLinksAgree(scratch);
   });
 
   test("address generation is set before the link comes up", () => {
@@ -200,7 +217,7 @@ describe.skipIf(notRoot !== undefined)(`links${notRoot === undefined ? "" : ` ($
     using scratch = new Scratch();
     const far = scratch.another();
     scratch.route.request(addLink({ name: "near", type: "veth", peer: { name: "far", netns: far } }));
-    expectAgreement(scratch);
+    expectLinksAgree(scratch);
     expect(scratch.route.link("near")?.peerNetnsId).toBeNumber();
     using there = Rtnetlink.open({ netns: far });
     expect(there.link("far")?.parent).toBe(scratch.index("near"));
@@ -227,7 +244,7 @@ describe.skipIf(notRoot !== undefined)(`links${notRoot === undefined ? "" : ` ($
         ttl: 9,
       }),
     );
-    expectAgreement(scratch);
+    expectLinksAgree(scratch);
     route.request(
       setLink({ name: "vx4", kind: { type: "vxlan", local: parseIp("10.0.0.2"), learning: true } }),
     );
@@ -237,7 +254,7 @@ describe.skipIf(notRoot !== undefined)(`links${notRoot === undefined ? "" : ` ($
       learning: true,
       dstPort: 4789,
     });
-    expectAgreement(scratch);
+    expectLinksAgree(scratch);
   });
 
   const veth: NewLink = { name: "up0", type: "veth", peer: { name: "up1" }, up: true };
@@ -249,7 +266,7 @@ describe.skipIf(notRoot !== undefined)(`links${notRoot === undefined ? "" : ` ($
       const parent = scratch.index("up0");
       scratch.route.request(addLink({ name: "mv0", type: "macvlan", parent, mode }));
       expect(scratch.route.link("mv0")).toMatchObject({ parent, macvlan: { mode } });
-      expectAgreement(scratch);
+      expectLinksAgree(scratch);
       scratch.route.request(deleteLink({ name: "mv0" }));
     }
   });
@@ -258,7 +275,7 @@ describe.skipIf(notRoot !== undefined)(`links${notRoot === undefined ? "" : ` ($
     using scratch = new Scratch();
     scratch.route.request(addLink(veth));
     scratch.route.request(addLink({ name: "v5", type: "vlan", parent: scratch.index("up0"), vlanId: 4094 }));
-    expectAgreement(scratch);
+    expectLinksAgree(scratch);
   });
 
   kindTest("vrf, with a member", { name: "x", type: "vrf", table: 10 }, () => {
@@ -266,20 +283,20 @@ describe.skipIf(notRoot !== undefined)(`links${notRoot === undefined ? "" : ` ($
     scratch.route.request(addLink(veth));
     scratch.route.request(addLink({ name: "red", type: "vrf", table: 70000, up: true }));
     scratch.route.request(setLink({ name: "up0", master: scratch.index("red") }));
-    expectAgreement(scratch);
+    expectLinksAgree(scratch);
   });
 
   kindTest("dummy", { name: "x", type: "dummy" }, () => {
     using scratch = new Scratch();
     scratch.route.request(addLink({ name: "d0", type: "dummy", up: true, alias: "causeway" }));
-    expectAgreement(scratch);
+    expectLinksAgree(scratch);
   });
 
   kindTest("wireguard", { name: "x", type: "wireguard" }, () => {
     using scratch = new Scratch();
     scratch.route.request(addLink({ name: "wg0", type: "wireguard", mtuBytes: 1380, alias: "causeway" }));
     expect(scratch.route.link("wg0")).toMatchObject({ kind: "wireguard", mtuBytes: 1380 });
-    expectAgreement(scratch);
+    expectLinksAgree(scratch);
   });
 
   test("tun: persistent, in another namespace, with its flags", () => {
@@ -287,7 +304,7 @@ describe.skipIf(notRoot !== undefined)(`links${notRoot === undefined ? "" : ` ($
     const options = { netns: scratch.netns, vnetHeader: true, multiQueue: true };
     createTun("t0", options);
     createTun("t1", { netns: scratch.netns });
-    expectAgreement(scratch);
+    expectLinksAgree(scratch);
     expect(() => createTun("t0", options)).toThrow(/t0: device or resource busy \(EBUSY\)/);
     {
       using queue = attachTun("t0", options);

@@ -129,7 +129,9 @@ describe.skipIf(notRoot !== undefined)(`monitor${notRoot === undefined ? "" : ` 
     }
     heard.monitor.drain();
     expect(
-      heard.events.map((event) => (event.kind === "route" ? formatPrefix(event.info.destination) : event.kind)),
+      heard.events.map((event) =>
+        event.kind === "route" ? formatPrefix(event.info.destination) : event.kind,
+      ),
     ).toEqual(expected);
   });
 

@@ -11,17 +11,16 @@ import {
   type FdbInfo,
   type NeighbourInfo,
 } from "../../src/netlink/mod.ts";
-import { type Json, lacksKind, notRoot, refusal, Scratch } from "../support/scratch.ts";
+import { expectAgreement, type Json, lacksKind, notRoot, refusal, Scratch } from "../support/scratch.ts";
 
-const byText = (a: Json, b: Json) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1);
+const bridged = () => Scratch.prepared(setUpBridge);
 
-function bridged(): Scratch & { readonly br: number; readonly port: number } {
-  const scratch = new Scratch();
+function setUpBridge(scratch: Scratch): { readonly br: number; readonly port: number } {
   const { route } = scratch;
   route.request(addLink({ name: "br0", type: "bridge", up: true, addrGen: "none" }));
   const br = scratch.index("br0");
   route.request(addLink({ name: "v0", type: "veth", peer: { name: "v1" }, master: br, up: true }));
-  return Object.assign(scratch, { br, port: scratch.index("v0") });
+  return { br, port: scratch.index("v0") };
 }
 
 function expectNeighboursAgree(scratch: Scratch): void {
@@ -42,8 +41,9 @@ function expectNeighboursAgree(scratch: Scratch): void {
     externLearn: "extern_learn" in entry,
     protocol: entry.protocol,
   });
-  expect(scratch.route.neighbours().map(ours).sort(byText)).toEqual(
-    scratch.json("ip -N -j neigh show nud all").map(theirs).sort(byText),
+  expectAgreement(
+    () => scratch.route.neighbours().map(ours),
+    () => scratch.json("ip -N -j neigh show nud all").map(theirs),
   );
 }
 
@@ -73,8 +73,9 @@ function expectFdbAgrees(scratch: Scratch): void {
     permanent: entry.state === "permanent",
     static: entry.state === "static",
   });
-  expect(scratch.route.fdb().map(ours).sort(byText)).toEqual(
-    scratch.json("bridge -j fdb show").map(theirs).sort(byText),
+  expectAgreement(
+    () => scratch.route.fdb().map(ours),
+    () => scratch.json("bridge -j fdb show").map(theirs),
   );
 }
 
@@ -125,43 +126,64 @@ describe.skipIf(notRoot !== undefined)(`fdb${notRoot === undefined ? "" : ` (${n
   });
 
   const lacking = lacksKind({ name: "x", type: "vxlan", vni: 1, local: parseIp("10.0.0.1") });
-  test.skipIf(lacking !== undefined)(`entries of a VXLAN device${lacking === undefined ? "" : ` (${lacking})`}`, () => {
-    using scratch = bridged();
-    const { route } = scratch;
-    route.request(
-      addLink({ name: "vx0", type: "vxlan", vni: 77, local: parseIp("10.0.0.1"), master: scratch.br, up: true }),
-    );
-    const linkIndex = scratch.index("vx0");
-    const flood = (last: number) => ({ linkIndex, mac: mac(0), dst: parseIp(`10.0.0.${last}`) });
-    const known = { linkIndex, mac: parseMac("02:00:00:00:00:44"), dst: parseIp("10.0.0.5"), externLearn: true };
-    const far = { linkIndex, mac: parseMac("02:00:00:00:00:45"), dst: parseIp("10.0.0.6"), port: 8472, vni: 99 };
-    const ofBridge = { linkIndex, mac: known.mac, master: true, externLearn: true };
-    expect(
-      route.execute([
-        addFdb({ ...flood(5), append: true }),
-        addFdb({ ...flood(6), append: true }),
-        addFdb(known),
-        addFdb(far),
-        addFdb(ofBridge),
-      ]),
-    ).toEqual([undefined, undefined, undefined, undefined, undefined]);
-    expectFdbAgrees(scratch);
-    const dsts = (address: number) =>
-      route
-        .fdb({ linkIndex })
-        .filter((entry) => entry.mac === address && entry.master === undefined)
-        .map((entry) => entry.dst && formatIp(entry.dst));
-    expect(dsts(0)).toEqual(["10.0.0.5", "10.0.0.6"]);
-    route.request(deleteFdb(flood(5)));
-    expect(dsts(0)).toEqual(["10.0.0.6"]);
-    route.request(addFdb({ ...known, dst: parseIp("10.0.0.7"), replace: true }));
-    expect(dsts(known.mac)).toEqual(["10.0.0.7"]);
-    expectFdbAgrees(scratch);
+  test.skipIf(lacking !== undefined)(
+    `entries of a VXLAN device${lacking === undefined ? "" : ` (${lacking})`}`,
+    () => {
+      using scratch = bridged();
+      const { route } = scratch;
+      route.request(
+        addLink({
+          name: "vx0",
+          type: "vxlan",
+          vni: 77,
+          local: parseIp("10.0.0.1"),
+          master: scratch.br,
+          up: true,
+        }),
+      );
+      const linkIndex = scratch.index("vx0");
+      const flood = (last: number) => ({ linkIndex, mac: mac(0), dst: parseIp(`10.0.0.${last}`) });
+      const known = {
+        linkIndex,
+        mac: parseMac("02:00:00:00:00:44"),
+        dst: parseIp("10.0.0.5"),
+        externLearn: true,
+      };
+      const far = {
+        linkIndex,
+        mac: parseMac("02:00:00:00:00:45"),
+        dst: parseIp("10.0.0.6"),
+        port: 8472,
+        vni: 99,
+      };
+      const ofBridge = { linkIndex, mac: known.mac, master: true, externLearn: true };
+      expect(
+        route.execute([
+          addFdb({ ...flood(5), append: true }),
+          addFdb({ ...flood(6), append: true }),
+          addFdb(known),
+          addFdb(far),
+          addFdb(ofBridge),
+        ]),
+      ).toEqual([undefined, undefined, undefined, undefined, undefined]);
+      expectFdbAgrees(scratch);
+      const dsts = (address: number) =>
+        route
+          .fdb({ linkIndex })
+          .filter((entry) => entry.mac === address && entry.master === undefined)
+          .map((entry) => entry.dst && formatIp(entry.dst));
+      expect(dsts(0)).toEqual(["10.0.0.5", "10.0.0.6"]);
+      route.request(deleteFdb(flood(5)));
+      expect(dsts(0)).toEqual(["10.0.0.6"]);
+      route.request(addFdb({ ...known, dst: parseIp("10.0.0.7"), replace: true }));
+      expect(dsts(known.mac)).toEqual(["10.0.0.7"]);
+      expectFdbAgrees(scratch);
 
-    // A group of next hops instead of one destination.
-    route.request(addNexthop({ id: 6, via: parseIp("10.0.0.8"), fdb: true }));
-    route.request(addNexthop({ id: 7, group: [{ id: 6 }], fdb: true }));
-    route.request(addFdb({ linkIndex, mac: parseMac("02:00:00:00:00:46"), nexthopId: 7 }));
-    expectFdbAgrees(scratch);
-  });
+      // A group of next hops instead of one destination.
+      route.request(addNexthop({ id: 6, via: parseIp("10.0.0.8"), fdb: true }));
+      route.request(addNexthop({ id: 7, group: [{ id: 6 }], fdb: true }));
+      route.request(addFdb({ linkIndex, mac: parseMac("02:00:00:00:00:46"), nexthopId: 7 }));
+      expectFdbAgrees(scratch);
+    },
+  );
 });

@@ -41,8 +41,10 @@ async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
 
 export class CniNode implements AsyncDisposable {
   readonly #keeper: Subprocess;
-  /** The executable that acts as the plugin. */
-  plugin: readonly string[] = [bun, `${root}src/main.ts`];
+  /** What acts as the plugin: the executable that CAUSEWAY_EXECUTABLE names, or the source. */
+  plugin: readonly string[] = process.env.CAUSEWAY_EXECUTABLE
+    ? [process.env.CAUSEWAY_EXECUTABLE]
+    : [bun, `${root}src/main.ts`];
   #agent: Subprocess | undefined;
   ranges = ["10.244.1.0/24", "fd00:244:1::/64"];
   mtuBytes = 1420;
@@ -162,6 +164,11 @@ export class CniNode implements AsyncDisposable {
   /** ip runs ip(8) with JSON output in the node, or in a pod. */
   async ip(command: string, pod?: string): Promise<Json> {
     return JSON.parse((await this.must(`ip ${pod === undefined ? "" : `-n ${pod}`} -j ${command}`)) || "[]");
+  }
+
+  /** netnsPath returns the path of a pod's namespace as seen from outside the node. */
+  netnsPath(pod: string): string {
+    return `/proc/${this.#keeper.pid}/root/run/netns/${pod}`;
   }
 
   /** in runs a shell command in a pod and tells whether it succeeded. */

@@ -64,7 +64,11 @@ export class Random {
           copy = copy.slice(0, at);
           break;
         case 3:
-          copy = new Uint8Array([...copy.subarray(0, at), ...this.bytes(this.below(9)), ...copy.subarray(at)]);
+          copy = new Uint8Array([
+            ...copy.subarray(0, at),
+            ...this.bytes(this.below(9)),
+            ...copy.subarray(at),
+          ]);
           break;
         default:
           // Lengths are what parsers trust: put an extreme one somewhere.

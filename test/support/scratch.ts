@@ -1,25 +1,49 @@
 /** Scratch: throw-away namespaces for one test, with iproute2 as the witness of what is in them. */
+import { expect } from "bun:test";
 import { existsSync } from "node:fs";
 import { addLink, NetlinkError, type NewLink, Rtnetlink } from "../../src/netlink/mod.ts";
-import { createNetns, Netns, removeNetns, removeTree, runSync } from "../../src/sys/mod.ts";
+import { createNetns, listDirectory, Netns, removeNetns, removeTree, runSync } from "../../src/sys/mod.ts";
 
 /** Json is what the tools print with -j; tests look into it by name. */
-// biome-ignore lint: the witnesses' output has no type
 export type Json = any;
 
 let serial = 0;
 
+const FOLDER = "/run/causeway-test";
+
+/** Removes what test processes left that were killed before they could: those whose number no process has. */
+function sweep(): void {
+  for (const name of listDirectory(FOLDER)) {
+    const pid = /^(\d+)-scratch-\d+$/.exec(name)?.[1];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    for (const file of listDirectory(`${FOLDER}/${name}`)) removeNetns(`${FOLDER}/${name}/${file}`);
+    removeTree(`${FOLDER}/${name}`);
+  }
+}
+
 /** Scratch is one namespace, with its socket. Disposing it removes the namespace and all that is in it. */
 export class Scratch implements Disposable {
-  readonly folder = `/run/causeway-test/${process.pid}-scratch-${serial++}`;
+  readonly folder = `${FOLDER}/${process.pid}-scratch-${serial++}`;
   readonly netns: Netns;
   readonly route: Rtnetlink;
   readonly #paths: string[] = [];
   readonly #opened: Disposable[] = [];
 
   constructor() {
+    if (serial === 1) sweep();
     this.netns = this.another();
     this.route = this.#keep(Rtnetlink.open({ netns: this.netns }));
+  }
+
+  /** prepared makes a scratch and sets it up; nothing stays when that fails. */
+  static prepared<T extends object>(setUp: (scratch: Scratch) => T): Scratch & T {
+    const scratch = new Scratch();
+    try {
+      return Object.assign(scratch, setUp(scratch));
+    } catch (error) {
+      scratch[Symbol.dispose]();
+      throw error;
+    }
   }
 
   #keep<T extends Disposable>(value: T): T {
@@ -67,10 +91,26 @@ export class Scratch implements Disposable {
   }
 }
 
-/** root tells why kernel tests cannot run, if they cannot. */
+/**
+ * expectAgreement compares what we read with what a tool prints. The kernel goes on by itself (carriers, multicast groups), so
+ * what we read before and after the tool ran must be the same first.
+ */
+export function expectAgreement(ours: () => Json[], theirs: () => Json[]): void {
+  const sorted = (values: Json[]) => values.map((value) => JSON.stringify(value)).sort();
+  for (let tries = 0; tries < 50; tries++) {
+    const before = sorted(ours());
+    const witness = sorted(theirs());
+    if (!Bun.deepEquals(before, sorted(ours()))) continue;
+    expect(before.map((text) => JSON.parse(text))).toEqual(witness.map((text) => JSON.parse(text)));
+    return;
+  }
+  throw new Error("the kernel does not come to rest");
+}
+
+/** notRoot tells why kernel tests cannot run, if they cannot. */
 export const notRoot = process.getuid?.() === 0 ? undefined : "needs root";
 
-/** lacksKind tells why links of a kind cannot be made here; undefined when they can. */
+/** lacksKind tells in the kernel's words why a link cannot be made here; undefined when it can. */
 export function lacksKind(link: NewLink): string | undefined {
   if (notRoot !== undefined) return notRoot;
   using scratch = new Scratch();
@@ -78,7 +118,7 @@ export function lacksKind(link: NewLink): string | undefined {
   scratch.route.request(addLink({ name: "base", type: "bridge" }));
   const probe = "parent" in link ? { ...link, parent: scratch.index("base") } : link;
   const [error] = scratch.route.execute([addLink(probe)]);
-  return error?.code === "EOPNOTSUPP" ? `this kernel has no ${link.type} links` : undefined;
+  return error?.code === "EOPNOTSUPP" ? error.message : undefined;
 }
 
 /** lacksTool tells why a program cannot be used. */

@@ -113,9 +113,6 @@ export class TunnelPair implements AsyncDisposable {
 
   #cable(): void {
     const { near, far } = this;
-    near.netns.run(() => {
-      far.netns.run(() => {});
-    });
     ip(
       near.netns,
       `link add eth0 type veth peer name eth0 netns /proc/${process.pid}/fd/${far.netns.fd.number}`,

@@ -1,0 +1,62 @@
+/**
+ * Benchmarks: `bun bench/bench.ts NAME [--json]` runs one and prints a table, or one JSON document; without a name it lists them.
+ */
+import { type Bench, machine, type Row, type Spread } from "./measure.ts";
+
+const benches: Record<string, () => Promise<{ readonly bench: Bench }>> = {
+  engine: () => import("./engine.ts"),
+};
+
+/** Four digits say all that a measurement can. */
+function short(value: number): string {
+  return Number(value.toPrecision(4)).toString();
+}
+
+function range({ median, min, max }: Spread): string {
+  return `${short(median)} (${short(min)}–${short(max)})`;
+}
+
+function table(rows: readonly Row[]): string {
+  const cells = [
+    ["case", "unit", "ours (min–max)", "theirs (min–max)", "times better", "runs", "theirs is"],
+    ...rows.map((row) => [
+      row.case,
+      row.unit,
+      range(row.oursSpread),
+      range(row.theirsSpread),
+      short(row.ratio),
+      String(row.runs),
+      row.peer,
+    ]),
+  ];
+  const widths = cells[0]?.map((_cell, column) => Math.max(...cells.map((line) => line[column]?.length ?? 0)));
+  return cells.map((line) => line.map((cell, i) => cell.padEnd(widths?.[i] ?? 0)).join("  ").trimEnd()).join("\n");
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const names = args.filter((word) => !word.startsWith("--"));
+  const unknown = args.find((word) => word.startsWith("--") && word !== "--json");
+  if (unknown !== undefined || names.length > 1) {
+    console.error(`Cannot run "${args.join(" ")}": write NAME [--json]`);
+    return 2;
+  }
+  const [name] = names;
+  if (name === undefined) {
+    for (const [each, load] of Object.entries(benches)) console.log(`${each}  ${(await load()).bench.about}`);
+    return 0;
+  }
+  const load = Object.hasOwn(benches, name) ? benches[name] : undefined;
+  if (load === undefined) {
+    console.error(`There is no benchmark "${name}"; there are: ${Object.keys(benches).join(", ")}`);
+    return 2;
+  }
+  const rows = await (await load()).bench.run();
+  if (args.includes("--json")) console.log(JSON.stringify({ bench: name, machine: machine(), rows }));
+  else {
+    const where = Object.entries(machine()).map(([key, value]) => `${key} ${value}`);
+    console.log(`${name} on ${where.join(", ")}\n\n${table(rows)}`);
+  }
+  return 0;
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,95 @@
+/** Measuring: ours and theirs in turn, so that what else the machine does hits both; warm-up first; medians with min and max. */
+import { cpus, release, totalmem } from "node:os";
+
+/** Spread is what several runs gave, in the row's unit. */
+export interface Spread {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+/** Row is one case. `ratio` is how many times better ours is: theirs / ours for times, ours / theirs for rates. */
+export interface Row {
+  readonly case: string;
+  readonly unit: string;
+  readonly ours: number;
+  /** What ours is compared with. */
+  readonly peer: string;
+  readonly theirs: number;
+  readonly ratio: number;
+  readonly runs: number;
+  readonly oursSpread: Spread;
+  readonly theirsSpread: Spread;
+}
+
+/** Bench is one benchmark: a name to call it by, a sentence, and a function that measures its cases. */
+export interface Bench {
+  readonly about: string;
+  run(): Row[] | Promise<Row[]>;
+}
+
+/** Comparison is one case to measure; `ours` and `theirs` do the work once and return the value in `unit`. */
+export interface Comparison {
+  readonly case: string;
+  readonly unit: string;
+  readonly peer: string;
+  readonly runs: number;
+  /** Runs before the first that counts; default 2. */
+  readonly warmUp?: number;
+  /** Whether more is better (rates) rather than less (times). */
+  readonly moreIsBetter?: boolean;
+  ours(): number;
+  theirs(): number;
+}
+
+/** compare measures a case. */
+export function compare(comparison: Comparison): Row {
+  const { runs, warmUp = 2 } = comparison;
+  const ours: number[] = [];
+  const theirs: number[] = [];
+  for (let run = -warmUp; run < runs; run++) {
+    const [one, other] = [comparison.ours(), comparison.theirs()];
+    if (run < 0) continue;
+    ours.push(one);
+    theirs.push(other);
+  }
+  const [oursSpread, theirsSpread] = [spread(ours), spread(theirs)];
+  const quotient = theirsSpread.median / oursSpread.median;
+  return {
+    case: comparison.case,
+    unit: comparison.unit,
+    ours: oursSpread.median,
+    peer: comparison.peer,
+    theirs: theirsSpread.median,
+    ratio: comparison.moreIsBetter ? 1 / quotient : quotient,
+    runs,
+    oursSpread,
+    theirsSpread,
+  };
+}
+
+/** timeMs returns how long a piece of work takes. */
+export function timeMs(work: () => void): number {
+  const start = performance.now();
+  work();
+  return performance.now() - start;
+}
+
+function spread(values: readonly number[]): Spread {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (index: number) => sorted[Math.min(Math.max(index, 0), sorted.length - 1)] ?? Number.NaN;
+  const median = (at(Math.floor((sorted.length - 1) / 2)) + at(Math.ceil((sorted.length - 1) / 2))) / 2;
+  return { median, min: at(0), max: at(sorted.length - 1) };
+}
+
+/** machine describes where this was measured. */
+export function machine(): Record<string, string | number> {
+  const processors = cpus();
+  return {
+    cpu: processors[0]?.model.trim() ?? "unknown",
+    cores: processors.length,
+    memoryGb: Math.round(totalmem() / 1e8) / 10,
+    kernel: release(),
+    bun: Bun.version,
+  };
+}

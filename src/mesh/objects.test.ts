@@ -1,0 +1,255 @@
+import { describe, expect, test } from "bun:test";
+import type { KernelObject } from "../engine/mod.ts";
+import {
+  formatEndpoint,
+  formatIp,
+  formatPrefix,
+  parseEndpoint,
+  parseIp,
+  parsePrefix,
+  PrivateKey,
+  type PublicKey,
+} from "../net/mod.ts";
+import { newMesh, type Node } from "../resources/mod.ts";
+import { candidatesFor } from "./candidates.ts";
+import type { MeshFacts } from "./facts.ts";
+import { tunnelMtu } from "./mtu.ts";
+import { meshObjects, newcomerObjects } from "./objects.ts";
+
+const mesh = newMesh("home", { endpoints: ["203.0.113.1:51820"], overlay6: "fd01:2:3::/64" });
+const privateKey = PrivateKey.random();
+const HUB_ENDPOINT = parseEndpoint("203.0.113.1:51820");
+
+function node(name: string, number: number, more: Partial<Node> = {}): Node {
+  return {
+    name,
+    publicKey: `key-${name}` as PublicKey,
+    hub: number === 1,
+    overlay4: parseIp(`10.90.0.${number}`),
+    overlay6: parseIp(`fd01:2:3::${number}`),
+    pods4: parsePrefix(`10.244.${number - 1}.0/24`),
+    pods6: parsePrefix(`fd01:2:3:10${number - 1}::/64`),
+    endpoints: [],
+    local: [],
+    ...more,
+  };
+}
+
+const hub = node("hub", 1, { mtuBytes: 1420 });
+const a = node("a", 2, { mtuBytes: 1420 });
+const b = node("b", 3, { mtuBytes: 1380 });
+
+function factsOf(self: Node, nodes: Node[], more: Partial<MeshFacts> = {}): MeshFacts {
+  return {
+    mesh,
+    self,
+    nodes,
+    privateKey,
+    tunnel: "kernel",
+    listenPort: 51820,
+    mtuBytes: 1420,
+    hubEndpoint: HUB_ENDPOINT,
+    ...more,
+  };
+}
+
+/** Objects as text, in the idiom of ip(8) and wg(8). */
+function show(object: KernelObject): string {
+  switch (object.kind) {
+    case "link":
+      return `link ${object.name} ${object.type} mtu ${object.mtuBytes}`;
+    case "address":
+      return `addr ${formatIp(object.address.ip)}/${object.address.length}`;
+    case "wireguard":
+      return `wg port ${object.listenPort}`;
+    case "peer": {
+      const endpoint = object.endpoint === undefined ? "" : ` endpoint ${formatEndpoint(object.endpoint)}`;
+      const keepalive = object.keepaliveSeconds === undefined ? "" : ` keepalive ${object.keepaliveSeconds}`;
+      return `peer ${object.publicKey}${endpoint}${keepalive} allowed [${object.allowedIps.map(formatPrefix).join(" ")}]`;
+    }
+    case "route": {
+      const source = object.source === undefined ? "" : ` src ${formatIp(object.source)}`;
+      const mtu = object.mtuBytes === undefined ? "" : ` mtu ${object.mtuBytes}`;
+      return `route ${object.type ?? ""} ${formatPrefix(object.destination)}${source}${mtu}`.replace(
+        "  ",
+        " ",
+      );
+    }
+    case "sysctl":
+      return `sysctl ${object.path}=${object.value}`;
+    default:
+      return object.kind;
+  }
+}
+
+const scope = (facts: MeshFacts, name: string) => meshObjects(facts).get(name)?.map(show);
+
+describe("a node", () => {
+  const facts = factsOf(a, [hub, b], { advertisedLinks: ["eth0"] });
+
+  test("has its tunnel, host addresses, routes with source, backstops, settings and one table", () => {
+    expect(scope(facts, "mesh")).toEqual([
+      "link cw0 wireguard mtu 1420",
+      "wg port 51820",
+      "addr 10.90.0.2/32",
+      "addr fd01:2:3::2/128",
+      "route 10.90.0.0/16 src 10.90.0.2",
+      "route fd01:2:3::/64 src fd01:2:3::2",
+      "route unreachable 10.90.0.0/16",
+      "route unreachable fd01:2:3::/64",
+      "route unreachable 10.244.0.0/16",
+      "route unreachable fd01:2:3:100::/56",
+      "sysctl net/ipv4/ip_forward=1",
+      "sysctl net/ipv6/conf/eth0/accept_ra=2",
+      "sysctl net/ipv6/conf/all/forwarding=1",
+      "sysctl net/ipv4/conf/cw0/rp_filter=2",
+      "ruleset",
+    ]);
+    expect(meshObjects({ ...facts, tunnel: "user" }).get("mesh")?.[0]).toMatchObject({ type: "external" });
+  });
+
+  test("gives the hub everything that no direct peer has more precisely", () => {
+    expect(scope(facts, "hub")).toEqual([
+      "peer key-hub endpoint 203.0.113.1:51820 keepalive 25 allowed [10.90.0.0/16 fd01:2:3::/64 10.244.0.0/16 fd01:2:3:100::/56]",
+      "route 10.244.0.0/24 src 10.90.0.2",
+      "route fd01:2:3:100::/64 src fd01:2:3::2",
+    ]);
+  });
+
+  test("has another node as a peer without allowed IPs while it is relayed, and with them when direct", () => {
+    const endpoint = parseEndpoint("198.51.100.3:4");
+    const routes = [
+      "route 10.90.0.3/32 src 10.90.0.2 mtu 1380",
+      "route fd01:2:3::3/128 src fd01:2:3::2 mtu 1380",
+      "route 10.244.2.0/24 src 10.90.0.2 mtu 1380",
+      "route fd01:2:3:102::/64 src fd01:2:3::2 mtu 1380",
+    ];
+    expect(scope(facts, "peer/b")).toEqual(["peer key-b allowed []", ...routes]);
+    const trying = { ...facts, paths: new Map([["b", { direct: false, endpoint, keepaliveSeconds: 5 }]]) };
+    expect(scope(trying, "peer/b")?.[0]).toBe("peer key-b endpoint 198.51.100.3:4 keepalive 5 allowed []");
+    const direct = { ...facts, paths: new Map([["b", { direct: true, endpoint, keepaliveSeconds: 5 }]]) };
+    expect(scope(direct, "peer/b")?.[0]).toBe(
+      "peer key-b endpoint 198.51.100.3:4 keepalive 5 allowed [10.90.0.3/32 fd01:2:3::3/128 10.244.2.0/24 fd01:2:3:102::/64]",
+    );
+  });
+
+  test("moving one pair, or adding a node, changes that node's scope and no other", () => {
+    const before = meshObjects(facts);
+    const moved = meshObjects({ ...facts, paths: new Map([["b", { direct: true }]]) });
+    const added = meshObjects({ ...facts, nodes: [hub, b, node("c", 4)] });
+    expect(
+      [...moved]
+        .filter(([name, objects]) => !Bun.deepEquals(objects, before.get(name)))
+        .map(([name]) => name),
+    ).toEqual(["peer/b"]);
+    expect(
+      [...added]
+        .filter(([name, objects]) => !Bun.deepEquals(objects, before.get(name)))
+        .map(([name]) => name),
+    ).toEqual(["peer/c"]);
+  });
+
+  test("a relayed route is no wider than the hub's tunnel", () => {
+    const narrow = factsOf(a, [{ ...hub, mtuBytes: 1300 }, b]);
+    expect(scope(narrow, "peer/b")).toContain("route 10.244.2.0/24 src 10.90.0.2 mtu 1300");
+    const direct = { ...narrow, paths: new Map([["b", { direct: true }]]) };
+    expect(scope(direct, "peer/b")).toContain("route 10.244.2.0/24 src 10.90.0.2 mtu 1380");
+  });
+});
+
+describe("the hub", () => {
+  const use = { publicKey: "key-use" as PublicKey, address: parseIp("fd01:2:3:1::abcd") };
+  const facts = factsOf(hub, [a, { ...b, observed: parseEndpoint("192.0.2.9:1024") }], {
+    enrolments: [{ id: "t1", uses: [use] }],
+  });
+
+  test("gives each node its own prefixes, and calls those that it has seen", () => {
+    expect(scope(facts, "peer/a")?.[0]).toBe(
+      "peer key-a allowed [10.90.0.2/32 fd01:2:3::2/128 10.244.1.0/24 fd01:2:3:101::/64]",
+    );
+    expect(scope(facts, "peer/b")?.[0]).toContain("peer key-b endpoint 192.0.2.9:1024 allowed [10.90.0.3/32");
+  });
+
+  test("confines each use of a token to its address", () => {
+    expect(scope(facts, "enrol/t1")).toEqual(["peer key-use allowed [fd01:2:3:1::abcd/128]"]);
+    expect(scope(facts, "mesh")).toContain("addr fd01:2:3:1::1/128");
+    expect(scope(facts, "mesh")).toContain("route fd01:2:3:1::/64 src fd01:2:3:1::1");
+    expect([...meshObjects(factsOf(a, [hub], { enrolments: [{ id: "t1", uses: [use] }] })).keys()]).toEqual([
+      "mesh",
+      "hub",
+    ]);
+  });
+});
+
+test("a newcomer reaches the enrolment service and nothing else", () => {
+  const use = { privateKey: PrivateKey.random(), address: parseIp("fd01:2:3:1::abcd") };
+  const objects = newcomerObjects({
+    enrol6: mesh.enrol6,
+    use,
+    hubKey: "key-hub" as PublicKey,
+    hubEndpoint: HUB_ENDPOINT,
+    tunnel: "user",
+    listenPort: 0,
+    mtuBytes: 1280,
+  });
+  expect(objects.map(show)).toEqual([
+    "link cw0 external mtu 1280",
+    "wg port 0",
+    "addr fd01:2:3:1::abcd/128",
+    "route fd01:2:3:1::1/128 src fd01:2:3:1::abcd",
+    "peer key-hub endpoint 203.0.113.1:51820 allowed [fd01:2:3:1::1/128]",
+  ]);
+});
+
+describe("candidates", () => {
+  const at = (text: string) => parseEndpoint(text);
+  const show = (self: Node, peer: Node) => candidatesFor(self, peer).map(formatEndpoint);
+
+  test("LAN first behind one NAT, then configured, then what the hub sees", () => {
+    const self = node("s", 2, { local: [at("192.168.1.2:51820")], observed: at("198.51.100.1:1000") });
+    const peer = node("p", 3, {
+      local: [at("192.168.1.3:51820"), at("172.17.0.1:51820")],
+      observed: at("198.51.100.1:1001"),
+      endpoints: [at("203.0.113.8:51820")],
+    });
+    expect(show(self, peer)).toEqual([
+      "192.168.1.3:51820",
+      "172.17.0.1:51820",
+      "203.0.113.8:51820",
+      "198.51.100.1:1001",
+    ]);
+    // Elsewhere, private addresses lead to strangers.
+    const away = { ...self, local: [at("10.9.9.9:51820")], observed: at("198.51.100.77:1000") };
+    expect(show(away, peer)).toEqual(["203.0.113.8:51820", "198.51.100.1:1001"]);
+    // One LAN prefix is enough where the hub sees two different public addresses.
+    expect(show({ ...self, observed: at("198.51.100.2:5") }, peer)[0]).toBe("192.168.1.3:51820");
+  });
+
+  test("never itself, never loopback or link-local, each once", () => {
+    const self = node("s", 2, { local: [at("172.17.0.1:51820"), at("[2001:db8::2]:51820")] });
+    const peer = node("p", 3, {
+      local: [
+        at("172.17.0.1:51820"),
+        at("127.0.0.1:5"),
+        at("[fe80::1]:5"),
+        at("[2001:db8::3]:51820"),
+        at("203.0.113.9:51820"),
+      ],
+      observed: at("203.0.113.9:51820"),
+    });
+    expect(show(self, peer)).toEqual(["[2001:db8::3]:51820", "203.0.113.9:51820"]);
+    expect(show({ ...self, local: [] }, peer)).toEqual(["203.0.113.9:51820"]);
+  });
+});
+
+test("the tunnel's MTU leaves room for the outer headers", () => {
+  const cases = [
+    [1500, 4, 1440],
+    [1500, 6, 1420],
+    [9000, 4, 8940],
+    [1280, 6, 1280],
+    [65536, 4, 65475],
+  ] as const;
+  for (const [underlayBytes, outerFamily, mtu] of cases)
+    expect(tunnelMtu({ underlayBytes, outerFamily })).toBe(mtu);
+});

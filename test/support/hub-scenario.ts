@@ -1,0 +1,170 @@
+/**
+ * A hub and its nodes in one process and one throw-away namespace: all addresses are on the loopback, and the source of what goes to
+ * the hub is chosen by the preferred source of the hub's local route. Prints one JSON object; run it inside a new namespace.
+ */
+import {
+  enrol,
+  HubClient,
+  HubServer,
+  type MeshView,
+  parseToken,
+  Refusal,
+  Register,
+  type TokenUse,
+} from "../../src/hub/mod.ts";
+import { enrolServiceAddress } from "../../src/mesh/mod.ts";
+import { formatIp, type Ip, parseIp, PrivateKey, SigningSecret } from "../../src/net/mod.ts";
+import { newMesh, type Node } from "../../src/resources/mod.ts";
+import { runSync, sleep } from "../../src/sys/mod.ts";
+
+const result: Record<string, unknown> = {};
+const hubKey = PrivateKey.random();
+const signing = SigningSecret.random();
+const mesh = newMesh("home", { endpoints: ["hub.example.com:51820"], overlay6: "fd01:2:3::/64" });
+using register = Register.open(":memory:");
+const hub = register.init(mesh, { name: "hub", publicKey: hubKey.publicKey, endpoints: [] });
+const enrolAddress = enrolServiceAddress(mesh);
+
+function ip(...words: string[]): void {
+  const done = runSync(["ip", ...words]);
+  if (done.status !== 0 && !done.stderr.includes("exists") && !done.stderr.includes("already assigned"))
+    throw new Error(`ip ${words.join(" ")}: ${done.stderr}`);
+}
+
+function own(address: Ip): void {
+  ip("addr", "add", formatIp(address), "dev", "lo", ...(address.family === 6 ? ["nodad"] : []));
+}
+
+/** From now on connections to `to` come from `from`. */
+function comeFrom(from: Ip, to: Ip): void {
+  own(from);
+  const route = [formatIp(to), "dev", "lo", "table", "local"];
+  const family = to.family === 6 ? "-6" : "-4";
+  // IPv6 would keep the kernel's own route, with a better metric, beside ours.
+  while (to.family === 6 && runSync(["ip", family, "route", "del", "local", ...route]).status === 0);
+  ip(family, "route", "replace", "local", ...route, "src", formatIp(from));
+}
+
+async function until<T>(what: string, look: () => T | undefined | false): Promise<T> {
+  for (let i = 0; i < 500; i++) {
+    const found = look();
+    if (found !== undefined && found !== false) return found;
+    await sleep(20);
+  }
+  throw new Error(`it never came: ${what}`);
+}
+
+ip("link", "set", "lo", "up");
+for (const address of [hub.overlay4, hub.overlay6, enrolAddress]) own(address);
+const events: unknown[] = [];
+const start = () =>
+  HubServer.start({
+    register,
+    enrolAddress,
+    overlayAddresses: [hub.overlay4, hub.overlay6],
+    signing,
+    hubKey,
+    hooks: { onEvent: (event) => events.push(event) },
+  });
+let server = start();
+
+// Enrolment.
+const nowMs = Date.now();
+const { text } = register.createToken({
+  uses: 3,
+  nowMs,
+  expiresAtMs: nowMs + 60_000,
+  signingKey: signing.publicKey,
+});
+const token = parseToken(text);
+const setUse = (use: TokenUse) => comeFrom(use.address, enrolAddress);
+const join = (name: string, key: PrivateKey) =>
+  enrol({ token, newcomer: { name, key, endpoints: [] }, setUse, tryMs: 3000 });
+const keys = { a: PrivateKey.random(), b: PrivateKey.random(), c: PrivateKey.random() };
+const a = await join("a", keys.a);
+const again = await join("a", keys.a);
+result.sameAnswer = a.state.entries.get("node/a") === again.state.entries.get("node/a");
+const refused = await join("a", keys.b).then(
+  () => "accepted",
+  (error) => (error instanceof Refusal ? error.code : String(error)),
+);
+result.sameName = refused;
+const b = await join("b", keys.b);
+const c = await join("c", keys.c);
+result.joined = [a.name, b.name, c.name];
+result.full = await join("d", PrivateKey.random()).then(
+  () => "accepted",
+  (error) => (error instanceof Refusal ? error.code : String(error)),
+);
+
+// Sync.
+class Follower {
+  view: MeshView | undefined;
+  readonly probes: string[] = [];
+  readonly connections: boolean[] = [];
+  readonly client: HubClient;
+
+  constructor(name: string, family: 4 | 6) {
+    const node = register.node(name) as Node;
+    const to = family === 4 ? hub.overlay4 : hub.overlay6;
+    comeFrom(family === 4 ? node.overlay4 : node.overlay6, to);
+    this.client = HubClient.start({
+      node: name,
+      hubAddresses: [to],
+      signingKey: signing.publicKey,
+      facts: { local: [], mtuBytes: 1420, version: "test" },
+      hooks: {
+        onState: (view) => (this.view = view),
+        onProbe: (peer) => this.probes.push(peer),
+        onConnection: (connected) => this.connections.push(connected),
+      },
+    });
+  }
+}
+
+const fa = new Follower("a", 4);
+await until("the state of a", () => fa.view);
+const fb = new Follower("b", 4);
+await until("the state of b", () => fb.view);
+const fc = new Follower("c", 6);
+await until("the state of c", () => fc.view);
+result.seen = fa.view?.nodes.map((node) => node.name);
+await until("facts", () => register.node("c")?.mtuBytes === 1420);
+fa.client.report("b", true);
+fb.client.report("a", true);
+await until("direct at a", () => fa.view?.direct.has("b"));
+await until("direct at b", () => fb.view?.direct.has("a"));
+result.othersDirect = [...(fc.view?.direct ?? [])];
+fa.client.invite("b");
+await until("the invitation", () => fb.probes.includes("a"));
+
+// The hub restarts: pairs stay, nodes come back by themselves.
+server.close();
+await until("a is alone", () => !fa.client.connected);
+comeFrom((register.node("a") as Node).overlay4, hub.overlay4);
+fb.client.close();
+server = start();
+await until("a is back", () => fa.client.connected && server.connected().includes("a"));
+result.stillDirect = register.pairs();
+fa.client.report("b", false);
+await until("relayed", () => fa.view?.direct.has("b") === false);
+
+// A node leaves; an unknown source gets nothing.
+await fc.client.leave();
+await until("c is gone", () => fa.view?.nodes.every((node) => node.name !== "c"));
+result.left = register.node("c") === undefined;
+result.revoked = register.isRevoked(keys.c.publicKey);
+comeFrom(parseIp("fd01:2:3::99"), hub.overlay6);
+const stranger = Bun.connect({
+  hostname: formatIp(hub.overlay6),
+  port: 7473,
+  socket: {
+    data: (socket, data) => ((result.stranger = JSON.parse(data.toString()).code), void socket.end()),
+  },
+});
+(await stranger).write('{"type":"hello"}\n');
+await until("the refusal", () => result.stranger);
+result.events = events;
+for (const follower of [fa, fb, fc]) follower.client.close();
+server.close();
+console.log(JSON.stringify(result));
