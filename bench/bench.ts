@@ -29,8 +29,17 @@ function table(rows: readonly Row[]): string {
       row.peer,
     ]),
   ];
-  const widths = cells[0]?.map((_cell, column) => Math.max(...cells.map((line) => line[column]?.length ?? 0)));
-  return cells.map((line) => line.map((cell, i) => cell.padEnd(widths?.[i] ?? 0)).join("  ").trimEnd()).join("\n");
+  const widths = cells[0]?.map((_cell, column) =>
+    Math.max(...cells.map((line) => line[column]?.length ?? 0)),
+  );
+  return cells
+    .map((line) =>
+      line
+        .map((cell, i) => cell.padEnd(widths?.[i] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
 }
 
 async function main(args: readonly string[]): Promise<number> {

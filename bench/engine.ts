@@ -60,11 +60,21 @@ function podMac(index: number): Mac {
 }
 
 function route(index: number, mtuBytes: number): KernelObject {
-  return { kind: "route", destination: hostPrefix(podIp(index)), hops: [{ via: GATEWAY, dev: "br0" }], mtuBytes };
+  return {
+    kind: "route",
+    destination: hostPrefix(podIp(index)),
+    hops: [{ via: GATEWAY, dev: "br0" }],
+    mtuBytes,
+  };
 }
 
 function neighbour(index: number): KernelObject {
-  return { kind: "neighbour", link: "br0", ip: ipPlus(parseIp("10.0.1.0"), BigInt(index)), mac: podMac(index) };
+  return {
+    kind: "neighbour",
+    link: "br0",
+    ip: ipPlus(parseIp("10.0.1.0"), BigInt(index)),
+    mac: podMac(index),
+  };
 }
 
 function element(index: number): KernelObject {
@@ -184,7 +194,8 @@ function applyPods(): Row {
         timeMs(() => {
           for (const [i, objects] of scopes.entries()) engine.set(`pod/${i}`, objects);
           const { applied, failed } = engine.apply();
-          if (applied < 3000 || failed.length > 0) throw new Error(`applied ${applied}: ${failed[0]?.reason}`);
+          if (applied < 3000 || failed.length > 0)
+            throw new Error(`applied ${applied}: ${failed[0]?.reason}`);
         }),
       ),
     theirs: () =>

@@ -15,7 +15,7 @@ import {
   stepPath,
 } from "../mesh/mod.ts";
 import type { MeshView } from "../hub/mod.ts";
-import type { Endpoint, PeerState } from "../net/mod.ts";
+import type { Endpoint, PeerState, PublicKey } from "../net/mod.ts";
 import type { Node } from "../resources/mod.ts";
 
 /** Tick is one reading of the device; both clocks, since handshakes are told in the wall's. */
@@ -28,6 +28,8 @@ export interface Tick {
 /** PeerPaths holds the machines. A hub has none: it is reached, and does not try. */
 export class PeerPaths {
   readonly #states = new Map<string, PathState>();
+  /** A node that comes back with another key is another one to WireGuard, and to what was said of it. */
+  readonly #keys = new Map<string, PublicKey>();
   /** Names whose allowed IPs, endpoint or keepalive are to be computed anew. */
   readonly #effects: { readonly peer: string; readonly effect: PathEffect }[] = [];
 
@@ -36,14 +38,17 @@ export class PeerPaths {
     const { self } = view;
     if (self === undefined || self.hub) return;
     const others = view.nodes.filter((node) => !node.hub);
-    const names = new Set(others.map((node) => node.name));
-    for (const name of [...this.#states.keys()]) if (!names.has(name)) this.#states.delete(name);
+    const keys = new Map(others.map((node) => [node.name, node.publicKey]));
+    for (const [name, key] of [...this.#keys]) if (keys.get(name) !== key) this.#forget(name);
     for (const node of others) {
       const candidates = candidatesFor(self, node);
       const state = this.#states.get(node.name);
       if (state !== undefined)
         this.#step(node.name, state, { kind: "candidates", nowMs: tick.nowMs, candidates });
-      else this.#take(node.name, startPath({ nowMs: tick.nowMs, candidates, ...known(node, tick) }));
+      else {
+        this.#keys.set(node.name, node.publicKey);
+        this.#take(node.name, startPath({ nowMs: tick.nowMs, candidates, ...known(node, tick) }));
+      }
     }
   }
 
@@ -94,6 +99,11 @@ export class PeerPaths {
       : { candidates: state.candidates, reason: pathReason(state, direct) };
   }
 
+  #forget(name: string): void {
+    this.#states.delete(name);
+    this.#keys.delete(name);
+  }
+
   #step(name: string, state: PathState, event: PathEvent): void {
     this.#take(name, stepPath(state, event));
   }
@@ -104,10 +114,11 @@ export class PeerPaths {
   }
 }
 
-/** An agent that restarts finds the endpoint that the running tunnel uses. */
-function known(node: Node, tick: Tick): { readonly endpoint?: Endpoint } {
+/** An agent that restarts finds the endpoint that the running tunnel uses; for a new peer every byte counts. */
+function known(node: Node, tick: Tick): { readonly endpoint?: Endpoint; readonly rxBytes: number } {
   const peer = tick.peers.find((candidate) => candidate.publicKey === node.publicKey);
+  const rxBytes = peer?.rxBytes ?? 0;
   return peer?.endpoint === undefined || peer.lastHandshakeMs === undefined
-    ? {}
-    : { endpoint: peer.endpoint };
+    ? { rxBytes }
+    : { rxBytes, endpoint: peer.endpoint };
 }

@@ -23,7 +23,11 @@ export const address: KindHandler<Address> = {
     if (info.dadFailed)
       return { is: "refused", reason: `${text("add", object, view)}: another host has this address` };
     if (object.noprefixroute === undefined || object.noprefixroute === info.noprefixroute) return SAME;
-    return step("change", text("change", object, view), requests(() => addAddress({ ...change, replace: true })));
+    return step(
+      "change",
+      text("change", object, view),
+      requests(() => addAddress({ ...change, replace: true })),
+    );
   },
 
   remove(object, view) {

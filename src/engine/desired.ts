@@ -86,7 +86,7 @@ export class Desired {
       object,
       scopes: new Set([scope]),
       serial: ++this.#serial,
-      condition: before === undefined ? untried(nowMs) : { ...before.condition, failures: 0 },
+      condition: untried(nowMs),
       drifts: 0,
       repairedMs: 0,
     };

@@ -188,7 +188,8 @@ export class Engine implements Disposable {
 
   /** Repairs soon, once start asked for it. */
   #wake(): void {
-    if (this.#round !== undefined) this.#repair ??= after(REPAIR_DELAY_MS, () => this.#bearing(() => this.#due()));
+    if (this.#round !== undefined)
+      this.#repair ??= after(REPAIR_DELAY_MS, () => this.#bearing(() => this.#due()));
   }
 
   /** Sets the timers for what is dirty and for the next retry. */

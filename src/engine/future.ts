@@ -25,7 +25,8 @@ export class Future {
       if (action === "replace") this.#replaced(object.name);
       this.#expectLink(object.name, object.type);
       // The other end of a pair comes with it, unless it is made in another namespace.
-      if (object.type === "veth" && object.peer.netns === undefined) this.#expectLink(object.peer.name, "veth");
+      if (object.type === "veth" && object.peer.netns === undefined)
+        this.#expectLink(object.peer.name, "veth");
     } else if (object.kind === "nexthop") this.#nexthops.add(`nexthop ${object.id}`);
     else if (object.kind === "ruleset") this.#rulesets.add(object.family);
     else return;

@@ -1,5 +1,12 @@
 /** Kernel: one namespace as the engine sees and changes it. Owns the sockets; keeps the mirror true. */
-import { createTun, deleteTun, KernelWireguard, Monitor, type RouteRequest, Rtnetlink } from "../netlink/mod.ts";
+import {
+  createTun,
+  deleteTun,
+  KernelWireguard,
+  Monitor,
+  type RouteRequest,
+  Rtnetlink,
+} from "../netlink/mod.ts";
 import type { WireguardDevice } from "../net/mod.ts";
 import { type Netns, readText, writeKernelFile } from "../sys/mod.ts";
 import type { Mark, Work } from "./kind.ts";
@@ -110,7 +117,10 @@ export class Kernel implements Disposable {
    * execute does a list of works, in order and in as few requests as there are doors; one result per work. `elements` returns the
    * desired elements of a family, which are loaded together with its ruleset.
    */
-  execute(works: readonly Work[], elements: (family: SetElement["family"]) => SetElement[]): (Error | undefined)[] {
+  execute(
+    works: readonly Work[],
+    elements: (family: SetElement["family"]) => SetElement[],
+  ): (Error | undefined)[] {
     const results = new Array<Error | undefined>(works.length).fill(undefined);
     const each = <V extends Work["via"]>(
       via: V,
@@ -141,7 +151,8 @@ export class Kernel implements Disposable {
       const mine = answers.slice(at, at + list.length);
       at += list.length;
       const refused = mine.findIndex((answer) => answer !== undefined);
-      if (work.undo !== undefined && refused > work.undo.after) this.#rtnetlink.execute([work.undo.request()]);
+      if (work.undo !== undefined && refused > work.undo.after)
+        this.#rtnetlink.execute([work.undo.request()]);
       return mine[refused];
     });
     this.#refresh(works);
@@ -150,8 +161,12 @@ export class Kernel implements Disposable {
 
   /** Reads again what no event tells of, or only later: each link once. */
   #refresh(works: readonly Extract<Work, { via: "rtnetlink" }>[]): void {
-    const links = new Set(works.flatMap(({ refresh }) => (refresh?.link === undefined ? [] : [refresh.link])));
-    const on = new Set(works.flatMap(({ refresh }) => (refresh?.addressesOn === undefined ? [] : [refresh.addressesOn])));
+    const links = new Set(
+      works.flatMap(({ refresh }) => (refresh?.link === undefined ? [] : [refresh.link])),
+    );
+    const on = new Set(
+      works.flatMap(({ refresh }) => (refresh?.addressesOn === undefined ? [] : [refresh.addressesOn])),
+    );
     if (links.size + on.size > 0) this.#monitor.drain();
     for (const name of links) {
       const info = this.#rtnetlink.link(name);
@@ -172,7 +187,9 @@ export class Kernel implements Disposable {
     } catch (error) {
       return new Error(`Cannot add TUN device ${name}: ${(error as Error).message}`, { cause: error });
     }
-    const refused = this.#rtnetlink.execute(work.after.map((request) => request())).find((answer) => answer !== undefined);
+    const refused = this.#rtnetlink
+      .execute(work.after.map((request) => request()))
+      .find((answer) => answer !== undefined);
     if (refused !== undefined) deleteTun(name, options);
     return refused;
   }

@@ -6,7 +6,11 @@ import { link } from "./link.ts";
 import type { Link } from "./object.ts";
 
 const shown = (verdict: Verdict) =>
-  verdict.is === "step" ? `${verdict.action}: ${verdict.text}` : verdict.is === "same" ? "same" : verdict.reason;
+  verdict.is === "step"
+    ? `${verdict.action}: ${verdict.text}`
+    : verdict.is === "same"
+      ? "same"
+      : verdict.reason;
 
 const bridge: Link = { kind: "link", name: "br0", type: "bridge" };
 const vxlan: Link = { kind: "link", name: "vx0", type: "vxlan", vni: 5, local: parseIp("10.0.0.1") };
@@ -17,7 +21,9 @@ const vxlanInfo = linkInfo("vx0", 3, {
 
 test("every type is made by commands that ip(8) accepts", () => {
   const text = (object: Link) => shown(link.compare(object, viewOf())).split("\n")[0];
-  expect(text({ ...bridge, vlanFiltering: true, stp: false })).toBe("add: ip link add br0 type bridge vlan_filtering 1 stp_state 0");
+  expect(text({ ...bridge, vlanFiltering: true, stp: false })).toBe(
+    "add: ip link add br0 type bridge vlan_filtering 1 stp_state 0",
+  );
   expect(text({ ...vxlan, dstPort: 8472, learning: false, ttl: 64 } as Link)).toBe(
     "add: ip link add vx0 type vxlan id 5 local 10.0.0.1 dstport 8472 nolearning ttl 64",
   );
@@ -27,13 +33,17 @@ test("every type is made by commands that ip(8) accepts", () => {
   expect(text({ kind: "link", name: "m0", type: "macvlan", parent: "eth0", mode: "bridge" })).toBe(
     "add: ip link add link eth0 name m0 type macvlan mode bridge",
   );
-  expect(text({ kind: "link", name: "vrf9", type: "vrf", table: 9 })).toBe("add: ip link add vrf9 type vrf table 9");
+  expect(text({ kind: "link", name: "vrf9", type: "vrf", table: 9 })).toBe(
+    "add: ip link add vrf9 type vrf table 9",
+  );
   expect(text({ kind: "link", name: "cw0", type: "wireguard" })).toBe("add: ip link add cw0 type wireguard");
   expect(text({ kind: "link", name: "d0", type: "dummy" })).toBe("add: ip link add d0 type dummy");
-  expect(text({ kind: "link", name: "t0", type: "tun", vnetHeader: true })).toBe("add: ip tuntap add dev t0 mode tun vnet_hdr");
-  expect(text({ kind: "link", name: "a", type: "veth", master: "br0", peer: { name: "b", mtuBytes: 1400 } })).toBe(
-    "add: ip link add a master br0 type veth peer name b mtu 1400",
+  expect(text({ kind: "link", name: "t0", type: "tun", vnetHeader: true })).toBe(
+    "add: ip tuntap add dev t0 mode tun vnet_hdr",
   );
+  expect(
+    text({ kind: "link", name: "a", type: "veth", master: "br0", peer: { name: "b", mtuBytes: 1400 } }),
+  ).toBe("add: ip link add a master br0 type veth peer name b mtu 1400");
 });
 
 test("marking, address generation and coming up are set in this order", () => {
@@ -48,18 +58,24 @@ test("only what is asked for is compared", () => {
   const view = viewOf([linkInfo("br0", 2, { mtuBytes: 1300, master: 9 })]);
   expect(shown(link.compare(bridge, view))).toBe("same");
   expect(shown(link.compare({ ...bridge, master: null }, view))).toBe("change: ip link set br0 nomaster");
-  expect(shown(link.compare({ ...bridge, up: false, mac: parseMac("02:00:00:00:00:01"), mtuBytes: 1400 }, view))).toBe(
-    "change: ip link set br0 mtu 1400 address 02:00:00:00:00:01 down",
-  );
+  expect(
+    shown(link.compare({ ...bridge, up: false, mac: parseMac("02:00:00:00:00:01"), mtuBytes: 1400 }, view)),
+  ).toBe("change: ip link set br0 mtu 1400 address 02:00:00:00:00:01 down");
 });
 
 test("what cannot change in place is replaced", () => {
   const view = viewOf([vxlanInfo, linkInfo("br0", 2, { kind: "dummy" })]);
   expect(shown(link.compare(vxlan, view))).toBe("same");
-  expect(shown(link.compare({ ...vxlan, learning: false } as Link, view))).toBe("change: ip link set vx0 type vxlan nolearning");
+  expect(shown(link.compare({ ...vxlan, learning: false } as Link, view))).toBe(
+    "change: ip link set vx0 type vxlan nolearning",
+  );
   for (const change of [{ vni: 6 }, { dstPort: 8472 }, { local: parseIp("fd00::1") }])
-    expect(shown(link.compare({ ...vxlan, ...change } as Link, view))).toStartWith("replace: ip link del vx0\nip link add vx0");
-  expect(shown(link.compare(bridge, view))).toStartWith("replace: ip link del br0\nip link add br0 type bridge");
+    expect(shown(link.compare({ ...vxlan, ...change } as Link, view))).toStartWith(
+      "replace: ip link del vx0\nip link add vx0",
+    );
+  expect(shown(link.compare(bridge, view))).toStartWith(
+    "replace: ip link del br0\nip link add br0 type bridge",
+  );
 });
 
 test("a link without our mark is not ours, and is neither changed nor removed", () => {

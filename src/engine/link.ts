@@ -259,7 +259,8 @@ function settingsText(object: Link, settings: LinkSettings): string {
     settings.mtuBytes !== undefined && `mtu ${settings.mtuBytes}`,
     settings.mac !== undefined && `address ${formatMac(settings.mac)}`,
     settings.master !== undefined && (settings.master === 0 ? "nomaster" : `master ${object.master}`),
-    settings.alias !== undefined && `alias ${/\s|^$/.test(settings.alias) ? `"${settings.alias}"` : settings.alias}`,
+    settings.alias !== undefined &&
+      `alias ${/\s|^$/.test(settings.alias) ? `"${settings.alias}"` : settings.alias}`,
     settings.up !== undefined && (settings.up ? "up" : "down"),
   );
 }

@@ -122,7 +122,9 @@ export class Mirror {
   take(event: RouteEvent): Touched {
     if (event.kind === "link") return event.deleted ? this.#unlink(event.info.index) : this.#link(event.info);
     if (event.kind === "port") return this.#port(event.info, event.deleted);
-    return event.deleted ? this.#gone(event.kind, event.info as never) : this.#came(event.kind, event.info as never);
+    return event.deleted
+      ? this.#gone(event.kind, event.info as never)
+      : this.#came(event.kind, event.info as never);
   }
 
   #loadLinks(dump: readonly LinkInfo[]): string[] {
@@ -146,7 +148,8 @@ export class Mirror {
     this.#names.set(info.index, info.name);
     const keys = [...lost, linkKey(info.name)];
     if (before === undefined) return { keys, turned: info.name };
-    if (renamed) return { keys, turned: info.name, stale: ["address", "route", "nexthop", "neighbour", "fdb"] };
+    if (renamed)
+      return { keys, turned: info.name, stale: ["address", "route", "nexthop", "neighbour", "fdb"] };
     const fell = (before.up && !info.up) || (before.lowerUp && !info.lowerUp);
     const stale = fell ? this.#staleOn(info.index) : [];
     if (before.up === info.up && before.lowerUp === info.lowerUp) return { keys };

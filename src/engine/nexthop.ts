@@ -22,7 +22,12 @@ export const nexthop: KindHandler<Nexthop> = {
   compare(object, view) {
     const info = view.mirror.tables.nexthop.get(nexthopKey(object.id));
     const change = requested(object, view);
-    if (info === undefined) return step("add", text("add", object, view), requests(() => addNexthop(change)));
+    if (info === undefined)
+      return step(
+        "add",
+        text("add", object, view),
+        requests(() => addNexthop(change)),
+      );
     if (same(object, info, view)) return SAME;
     return step(
       "change",

@@ -5,7 +5,9 @@ const listing = (packets: number, handle: number, extra: object[] = []) => ({
   nftables: [
     { metainfo: { version: "1.0.6" } },
     { table: { family: "inet", name: "causeway", handle } },
-    { set: { name: "s", type: "ipv4_addr", elem: [{ prefix: { addr: "10.0.0.0", len: 8 } }, "192.168.1.1"] } },
+    {
+      set: { name: "s", type: "ipv4_addr", elem: [{ prefix: { addr: "10.0.0.0", len: 8 } }, "192.168.1.1"] },
+    },
     {
       map: {
         name: "m",
@@ -47,9 +49,11 @@ test("the digest of a listing ignores counters, handles, elements and the mark, 
 });
 
 test("keys and values have one spelling", () => {
-  expect(elementText(['"cw1"', "10.0.0.1/32", "02:00:00:00:00:0A"])).toBe("cw1 . 10.0.0.1 . 02:00:00:00:00:0a");
+  expect(elementText(['"cw1"', "10.0.0.1/32", "02:00:00:00:00:0A"])).toBe(
+    "cw1 . 10.0.0.1 . 02:00:00:00:00:0a",
+  );
   expect(elementText(["fd00:0::1/128"])).toBe("fd00::1");
-  expect(valueText('10.0.0.1 . 0x50')).toBe("10.0.0.1 . 80");
+  expect(valueText("10.0.0.1 . 0x50")).toBe("10.0.0.1 . 80");
 });
 
 test("sets that the ruleset fills itself are not ours to prune", () => {

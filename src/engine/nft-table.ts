@@ -4,8 +4,15 @@
  * The mark is an empty chain whose name holds two digests: of the text that was loaded and of the listing that came of it. Names are
  * kept by every version of nft (1.0.6 leaves table comments out of its JSON), so an agent that restarts recognises its ruleset.
  */
-import { formatMac, formatPrefix, parseMac, tryParseInterfaceAddress, tryParseIp, formatIp } from "../net/mod.ts";
-import { prefixOf } from "../net/mod.ts";
+import {
+  formatIp,
+  formatMac,
+  formatPrefix,
+  parseMac,
+  prefixOf,
+  tryParseInterfaceAddress,
+  tryParseIp,
+} from "../net/mod.ts";
 import { sha256 } from "../sys/mod.ts";
 
 /** TableView is our table of one family. */
@@ -119,7 +126,9 @@ function normal(part: string): string {
   const network = text.includes("/") ? tryParseInterfaceAddress(text) : undefined;
   if (network !== undefined) {
     const bits = network.ip.family === 4 ? 32 : 128;
-    return network.length === bits ? formatIp(network.ip) : formatPrefix(prefixOf(network.ip, network.length));
+    return network.length === bits
+      ? formatIp(network.ip)
+      : formatPrefix(prefixOf(network.ip, network.length));
   }
   if (/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) return formatMac(parseMac(text));
   // Numbers of more than 53 bits (an address taken from a payload) stay in the form that nft prints and reads.

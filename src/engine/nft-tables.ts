@@ -3,7 +3,7 @@ import { Nftables } from "../netlink/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import type { Work } from "./kind.ts";
 import { digest, elementText, markChain, type TableView, valueText, viewTable } from "./nft-table.ts";
-import { elementBody, FAMILIES } from "./nftables.ts";
+import { elementBody } from "./nftables.ts";
 import { type Ruleset, type SetElement, TABLE } from "./object.ts";
 
 type Family = Ruleset["family"];
@@ -31,11 +31,6 @@ export class NftTables implements Disposable {
   forget(): void {
     this.#views.clear();
     this.#present = undefined;
-  }
-
-  /** loaded tells whether anything was asked or loaded, and so has to be looked at in a full round. */
-  get loaded(): boolean {
-    return this.#nft !== undefined;
   }
 
   /** load replaces, or removes, the table of a family, in one transaction with the elements that belong to it. */
@@ -125,9 +120,6 @@ export class NftTables implements Disposable {
     this.#nft ??= Nftables.open(this.#netns === undefined ? {} : { netns: this.#netns });
     return this.#nft;
   }
-
-  /** families lists those that may have a table of ours. */
-  static readonly families = FAMILIES;
 
   [Symbol.dispose](): void {
     this.#nft?.close();

@@ -79,7 +79,8 @@ export const element: KindHandler<SetElement> = {
       if (table === undefined || wanted?.kind !== "ruleset") continue;
       const fixed = fixedSets(wanted.text);
       for (const [set, items] of table.sets)
-        if (!fixed.has(set)) for (const { key } of items.values()) yield { kind: "element", family, set, key };
+        if (!fixed.has(set))
+          for (const { key } of items.values()) yield { kind: "element", family, set, key };
     }
   },
 };

@@ -1,7 +1,8 @@
 /**
  * Kernel objects as desired state: readonly values with a literal `kind`. Features make them, the engine makes them true.
  *
- * Names of fields are those of ip(8), bridge(8), wg(8) and nft(8). What is absent is left to the kernel and not compared.
+ * Names of fields are those of ip(8), bridge(8), wg(8) and nft(8). What is absent of a link or an address is left to the kernel and not
+ * compared; routes, next hops and peers are wholly ours, so that what is absent there is off.
  * An object's identity (its key) is made of the fields named in its comment; the other fields can change in place or by replacement.
  */
 import type {

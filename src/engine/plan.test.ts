@@ -1,6 +1,13 @@
 import { expect, test } from "bun:test";
 import { linkInfo, viewOf } from "../../test/support/engine-view.ts";
-import { parseEndpoint, parseInterfaceAddress, parseIp, parseMac, parsePrefix, PrivateKey } from "../net/mod.ts";
+import {
+  parseEndpoint,
+  parseInterfaceAddress,
+  parseIp,
+  parseMac,
+  parsePrefix,
+  PrivateKey,
+} from "../net/mod.ts";
 import { Desired } from "./desired.ts";
 import type { KernelObject } from "./object.ts";
 import { formatPlan, makePlan } from "./plan.ts";
@@ -19,7 +26,13 @@ test("an empty kernel is filled in the order in which things need each other", (
     { kind: "route", destination: parsePrefix("10.244.1.0/24"), nexthopId: 7, mtuBytes: 1420 },
     { kind: "nexthop", id: 9, group: [{ id: 7 }] },
     { kind: "nexthop", id: 7, dev: "cw0" },
-    { kind: "peer", link: "cw0", publicKey: remote, allowedIps: [parsePrefix("10.244.1.0/24")], endpoint: parseEndpoint("192.0.2.1:51820") },
+    {
+      kind: "peer",
+      link: "cw0",
+      publicKey: remote,
+      allowedIps: [parsePrefix("10.244.1.0/24")],
+      endpoint: parseEndpoint("192.0.2.1:51820"),
+    },
     { kind: "wireguard", link: "cw0", privateKey: secret, listenPort: 51820 },
     { kind: "sysctl", path: "net/ipv6/conf/cw0/accept_ra", value: "0" },
     { kind: "neighbour", link: "cw0", ip: parseIp("10.9.0.2"), mac: parseMac("02:00:00:00:00:02") },
@@ -79,7 +92,11 @@ test("what is on a link that is replaced is planned again", () => {
       dadFailed: false,
     },
   ]);
-  const address: KernelObject = { kind: "address", link: "d0", address: parseInterfaceAddress("10.9.0.1/24") };
+  const address: KernelObject = {
+    kind: "address",
+    link: "d0",
+    address: parseInterfaceAddress("10.9.0.1/24"),
+  };
   expect(plan([{ kind: "link", name: "d0", type: "bridge" }, address], view)).toBe("");
   expect(plan([{ kind: "link", name: "d0", type: "dummy" }, address], view)).toBe(`ip link del d0
 ip link add d0 type dummy

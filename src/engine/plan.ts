@@ -91,7 +91,9 @@ export function inOrder(entries: Iterable<Entry>): Entry[] {
   };
   const buckets = new Map<number, Entry[]>();
   for (const entry of list) {
-    const place = entry.order * 1000 + (entry.object.kind === "link" || entry.object.kind === "nexthop" ? depthOf(entry) : 0);
+    const place =
+      entry.order * 1000 +
+      (entry.object.kind === "link" || entry.object.kind === "nexthop" ? depthOf(entry) : 0);
     const bucket = buckets.get(place);
     if (bucket === undefined) buckets.set(place, [entry]);
     else bucket.push(entry);

@@ -3,7 +3,15 @@ import type { WireguardDevice } from "../net/mod.ts";
 import { type Netns, wallMs } from "../sys/mod.ts";
 import { Desired, type Entry } from "./desired.ts";
 import { Kernel } from "./kernel.ts";
-import { type KindHandler, linkKey, type Mark, type Memory, type Verdict, type View, type Work } from "./kind.ts";
+import {
+  type KindHandler,
+  linkKey,
+  type Mark,
+  type Memory,
+  type Verdict,
+  type View,
+  type Work,
+} from "./kind.ts";
 import { allHandlers, handlerOf } from "./kinds.ts";
 import type { Touched } from "./mirror.ts";
 import type { KernelObject, SetElement } from "./object.ts";
@@ -224,8 +232,7 @@ export class Reconciler implements Disposable {
     }
     if (works.length === 0) return;
     const errors = this.#execute(works.map(({ verdict }) => verdict.work));
-    for (const [index, { entry, verdict }] of works.entries())
-      this.#done(entry, verdict, errors[index], run);
+    for (const [index, { entry, verdict }] of works.entries()) this.#done(entry, verdict, errors[index], run);
     this.kernel.drain();
   }
 
@@ -347,7 +354,8 @@ export class Reconciler implements Disposable {
   #touched({ keys, turned, stale = [] }: Touched): void {
     for (const key of keys) {
       this.#dirty(key);
-      if (key.startsWith("nexthop ")) for (const dependant of this.desired.dependants(key)) this.#dirty(dependant);
+      if (key.startsWith("nexthop "))
+        for (const dependant of this.desired.dependants(key)) this.#dirty(dependant);
     }
     if (turned !== undefined) for (const key of this.desired.dependants(linkKey(turned))) this.#dirty(key);
     // A gateway may be reachable now that was not.

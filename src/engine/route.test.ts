@@ -35,10 +35,14 @@ function verdict(object: Route, ...routes: RouteInfo[]): string {
 
 test("identity is destination, table and metric, with the kernel's defaults", () => {
   expect(routeKey({ destination: parsePrefix("10.1.0.0/16") })).toBe("route 10.1.0.0/16");
-  expect(routeKey({ destination: parsePrefix("10.1.0.0/16"), table: 254, metric: 0 })).toBe("route 10.1.0.0/16");
+  expect(routeKey({ destination: parsePrefix("10.1.0.0/16"), table: 254, metric: 0 })).toBe(
+    "route 10.1.0.0/16",
+  );
   expect(routeKey({ destination: parsePrefix("fd00::/8"), metric: 1024 })).toBe("route fd00::/8");
   expect(routeKey({ destination: parsePrefix("fd00::/8"), metric: 0 })).toBe("route fd00::/8");
-  expect(routeKey({ destination: parsePrefix("::/0"), table: 7, metric: 5 })).toBe("route ::/0 table 7 metric 5");
+  expect(routeKey({ destination: parsePrefix("::/0"), table: 7, metric: 5 })).toBe(
+    "route ::/0 table 7 metric 5",
+  );
 });
 
 test("every difference is one replacement without a gap", () => {
@@ -50,11 +54,17 @@ test("every difference is one replacement without a gap", () => {
   expect(verdict({ ...wish, source: parseIp("10.0.0.1") }, info)).toBe(
     "change: ip route replace 10.1.0.0/16 via 10.0.0.2 dev cw0 proto 67 src 10.0.0.1",
   );
-  expect(verdict({ ...wish, hops: [{ dev: "cw1" }] }, info)).toBe("change: ip route replace 10.1.0.0/16 dev cw1 proto 67");
+  expect(verdict({ ...wish, hops: [{ dev: "cw1" }] }, info)).toBe(
+    "change: ip route replace 10.1.0.0/16 dev cw1 proto 67",
+  );
   expect(verdict(wish, { ...info, mtuBytes: 1400 })).toStartWith("change:");
   const { hops: _hops, ...bare } = wish;
-  expect(verdict({ ...bare, type: "blackhole" }, info)).toBe("change: ip route replace blackhole 10.1.0.0/16 proto 67");
-  expect(verdict({ ...bare, nexthopId: 7 }, info)).toBe("change: ip route replace 10.1.0.0/16 nhid 7 proto 67");
+  expect(verdict({ ...bare, type: "blackhole" }, info)).toBe(
+    "change: ip route replace blackhole 10.1.0.0/16 proto 67",
+  );
+  expect(verdict({ ...bare, nexthopId: 7 }, info)).toBe(
+    "change: ip route replace 10.1.0.0/16 nhid 7 proto 67",
+  );
 });
 
 test("several ways are compared as a set with weights", () => {

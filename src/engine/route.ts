@@ -40,7 +40,11 @@ export const route: KindHandler<Route> = {
   compare(object, view) {
     const info = view.mirror.tables.route.get(routeKey(object));
     if (info === undefined)
-      return step("add", text("add", object, view), requests(() => addRoute(requested(object, view))));
+      return step(
+        "add",
+        text("add", object, view),
+        requests(() => addRoute(requested(object, view))),
+      );
     if (same(object, info, view)) return SAME;
     const work = requests(() => addRoute({ ...requested(object, view), replace: true }));
     return step("change", text("replace", object, view), work);
@@ -49,9 +53,17 @@ export const route: KindHandler<Route> = {
   remove(object, view) {
     if (!view.mirror.tables.route.has(routeKey(object))) return undefined;
     const { destination, table = MAIN, metric } = object;
-    const change = { destination, table, protocol: view.mark.protocol, ...(metric !== undefined && { metric }) };
+    const change = {
+      destination,
+      table,
+      protocol: view.mark.protocol,
+      ...(metric !== undefined && { metric }),
+    };
     const words = routeKey(object).slice("route ".length);
-    return { text: `ip route del ${words} proto ${view.mark.protocol}`, work: requests(() => deleteRoute(change)) };
+    return {
+      text: `ip route del ${words} proto ${view.mark.protocol}`,
+      work: requests(() => deleteRoute(change)),
+    };
   },
 
   *ours(view) {

@@ -24,7 +24,11 @@ export const rule: KindHandler<Rule> = {
     if (info.table === object.table) return SAME;
     const old = { ...object, table: info.table };
     const lines = `${text("add", object, view)}\n${text("del", old, view)}`;
-    return step("change", lines, requests(add, () => deleteRule(requested(old, view))));
+    return step(
+      "change",
+      lines,
+      requests(add, () => deleteRule(requested(old, view))),
+    );
   },
 
   remove(object, view) {

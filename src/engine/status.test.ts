@@ -2,7 +2,14 @@ import { expect, test } from "bun:test";
 import { failed, LAST_RETRY_MS, ready, retryDelayMs, untried, waiting } from "./status.ts";
 
 test("retries double from one second to one minute", () => {
-  expect([1, 2, 3, 6, 7, 100].map(retryDelayMs)).toEqual([1000, 2000, 4000, 32000, LAST_RETRY_MS, LAST_RETRY_MS]);
+  expect([1, 2, 3, 6, 7, 100].map(retryDelayMs)).toEqual([
+    1000,
+    2000,
+    4000,
+    32000,
+    LAST_RETRY_MS,
+    LAST_RETRY_MS,
+  ]);
 });
 
 test("a state keeps its beginning while it lasts", () => {

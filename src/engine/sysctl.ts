@@ -34,7 +34,8 @@ export const sysctl: KindHandler<Sysctl> = {
   remove(object, view) {
     const earlier = view.memory.sysctls.get(object.path);
     const value = view.sysctl(object.path);
-    if (earlier === undefined || value === undefined || plain(value) !== plain(object.value)) return undefined;
+    if (earlier === undefined || value === undefined || plain(value) !== plain(object.value))
+      return undefined;
     const work = { via: "sysctl", path: object.path, value: earlier, earlier: undefined } as const;
     return { text: text(object.path, earlier), work };
   },

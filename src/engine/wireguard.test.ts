@@ -1,6 +1,13 @@
 import { expect, test } from "bun:test";
 import { viewOf } from "../../test/support/engine-view.ts";
-import { parseEndpoint, parsePrefix, type PeerState, PrivateKey, type PublicKey, Secret } from "../net/mod.ts";
+import {
+  parseEndpoint,
+  parsePrefix,
+  type PeerState,
+  PrivateKey,
+  type PublicKey,
+  Secret,
+} from "../net/mod.ts";
 import type { Verdict, View } from "./kind.ts";
 import type { KernelObject, Peer } from "./object.ts";
 import { noteChange, viewDevice } from "./wireguard-view.ts";
@@ -10,7 +17,10 @@ const NOW = 1_000_000_000;
 const secret = PrivateKey.random();
 const [a, b] = [PrivateKey.random().publicKey, PrivateKey.random().publicKey];
 
-function view(peers: readonly PeerState[], wanted: Record<string, { object: KernelObject; serial: number }> = {}): View {
+function view(
+  peers: readonly PeerState[],
+  wanted: Record<string, { object: KernelObject; serial: number }> = {},
+): View {
   const device = viewDevice({ publicKey: secret.publicKey, listenPort: 51820, peers });
   return viewOf([], {
     nowMs: NOW,
@@ -58,7 +68,9 @@ test("a peer is made, changed and removed by itself", () => {
   );
   expect(peer.compare(wish(a), view([state(a)])).is).toBe("same");
   const more = wish(a, { allowedIps: [parsePrefix("10.1.0.0/24"), parsePrefix("fd00::/64")] });
-  expect(text(peer.compare(more, view([state(a)])))).toBe(`wg set cw0 peer ${a} allowed-ips 10.1.0.0/24,fd00::/64`);
+  expect(text(peer.compare(more, view([state(a)])))).toBe(
+    `wg set cw0 peer ${a} allowed-ips 10.1.0.0/24,fd00::/64`,
+  );
   expect(peer.remove(wish(a), view([state(a)]))?.text).toBe(`wg set cw0 peer ${a} remove`);
   expect(peer.remove(wish(a), view([]))).toBeUndefined();
 });
@@ -105,7 +117,10 @@ test("allowed prefixes move in any order, also within one view", () => {
 
 test("of two peers that claim a prefix, the later has it and the earlier waits", () => {
   const [first, second] = [wish(a), wish(b)];
-  const both = { [peer.key(first)]: { object: first, serial: 1 }, [peer.key(second)]: { object: second, serial: 2 } };
+  const both = {
+    [peer.key(first)]: { object: first, serial: 1 },
+    [peer.key(second)]: { object: second, serial: 2 },
+  };
   const held = view([state(a, { allowedIps: [] }), state(b)], both);
   expect(peer.compare(second, held).is).toBe("same");
   expect(peer.compare(first, held)).toEqual({

@@ -45,11 +45,7 @@ export const wireguard: KindHandler<WireguardConfig> = {
     // 0 takes whatever the system chose, also while it has chosen nothing.
     const port = listenPort !== 0 && device.listenPort !== listenPort;
     if (!key && !port) return SAME;
-    const text = words(
-      `wg set ${link}`,
-      port && `listen-port ${listenPort}`,
-      key && "private-key (hidden)",
-    );
+    const text = words(`wg set ${link}`, port && `listen-port ${listenPort}`, key && "private-key (hidden)");
     const change = { ...(key && { privateKey }), ...(port && { listenPort }) };
     return step("change", text, { via: "wireguard", link, device: change });
   },
@@ -125,7 +121,10 @@ function difference(
   const applied = view.memory.peers.get(peer.key(object));
   const wanted = object.allowedIps.filter((prefix) => !lost.has(formatPrefix(prefix)));
   const has = new Set(found.allowedIps.map(formatPrefix));
-  if (new Set(wanted.map(formatPrefix)).size !== has.size || wanted.some((prefix) => !has.has(formatPrefix(prefix))))
+  if (
+    new Set(wanted.map(formatPrefix)).size !== has.size ||
+    wanted.some((prefix) => !has.has(formatPrefix(prefix)))
+  )
     change.allowedIps = wanted;
   if ((object.keepaliveSeconds ?? 0) !== (found.keepaliveSeconds ?? 0))
     change.keepaliveSeconds = object.keepaliveSeconds ?? 0;
@@ -175,7 +174,8 @@ function text(link: string, change: PeerChange): string {
     change.remove && "remove",
     presharedKey !== undefined && `preshared-key ${cleared ? "/dev/null" : "(hidden)"}`,
     endpoint !== undefined && `endpoint ${formatEndpoint(endpoint)}`,
-    keepaliveSeconds !== undefined && `persistent-keepalive ${keepaliveSeconds === 0 ? "off" : keepaliveSeconds}`,
+    keepaliveSeconds !== undefined &&
+      `persistent-keepalive ${keepaliveSeconds === 0 ? "off" : keepaliveSeconds}`,
     allowedIps !== undefined && `allowed-ips ${allowedIps.map(formatPrefix).join(",") || '""'}`,
   );
 }

@@ -11,6 +11,8 @@ import { type Token, tokenUse, type TokenUse, useOrder } from "./token.ts";
 
 /** How long one use is tried: the tunnel's handshake, which repeats after 5 s, and the exchange. */
 const TRY_MS = 7_000;
+/** The first use is given up sooner while there are others: newcomers who meet at it block each other's handshakes. */
+const FIRST_TRY_MS = 2_500;
 /** More tries than this do not help: the hub is not reached at all. */
 const MAX_TRIES = 12;
 /** The hub's device learns of the new key a moment after the answer; a handshake before that is lost, and repeated only after 5 s. */
@@ -74,7 +76,8 @@ export async function enrol(options: {
     progress?.(`asking the hub through use ${number + 1} of ${token.uses}`);
     await options.setUse(use, attempt);
     try {
-      const enrolled = await exchange({ ...options, use, timeoutMs: options.tryMs ?? TRY_MS });
+      const patience = attempt === 0 && token.uses > 1 ? FIRST_TRY_MS : TRY_MS;
+      const enrolled = await exchange({ ...options, use, timeoutMs: options.tryMs ?? patience });
       await sleep(ADMIT_MS);
       return enrolled;
     } catch (error) {

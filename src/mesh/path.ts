@@ -81,14 +81,22 @@ export type PathEffect =
 /** PathStep is the new state and what to do. */
 export type PathStep = readonly [PathState, readonly PathEffect[]];
 
-/** startPath begins; `endpoint` is what the device has for a peer that it knows already. */
+/** startPath begins; `endpoint` and `rxBytes` are what the device has for a peer that it knows already. */
 export function startPath(options: {
   readonly nowMs: number;
   readonly candidates: readonly Endpoint[];
   readonly endpoint?: Endpoint;
+  /** Absent when unknown: then the first reading is the base, and what came in before it does not count. */
+  readonly rxBytes?: number;
 }): PathStep {
-  const { nowMs, candidates, endpoint } = options;
-  const state: PathState = { phase: { kind: "waiting" }, candidates, startedMs: nowMs, losses: 0 };
+  const { nowMs, candidates, endpoint, rxBytes } = options;
+  const state: PathState = {
+    phase: { kind: "waiting" },
+    candidates,
+    startedMs: nowMs,
+    losses: 0,
+    ...(rxBytes === undefined ? {} : { rxBytes }),
+  };
   const first = endpoint === undefined ? state : { ...state, endpoint };
   // The known endpoint gets the first try.
   return endpoint === undefined

@@ -39,8 +39,17 @@ const everything: readonly KernelObject[] = [
   { kind: "link", name: "mv0", type: "macvlan", parent: "cwb", mode: "bridge", up: false },
   { kind: "address", link: "cw-pods", address: pods },
   { kind: "address", link: "cw-pods", address: parseInterfaceAddress("fd00:244:1::1/64") },
-  { kind: "route", destination: parsePrefix("10.5.0.0/16"), hops: [{ via: remote, dev: "cw-pods" }], mtuBytes: 1300 },
-  { kind: "route", destination: parsePrefix("10.6.0.0/16"), hops: [{ via: remote }, { dev: "cw-pods", weight: 3 }] },
+  {
+    kind: "route",
+    destination: parsePrefix("10.5.0.0/16"),
+    hops: [{ via: remote, dev: "cw-pods" }],
+    mtuBytes: 1300,
+  },
+  {
+    kind: "route",
+    destination: parsePrefix("10.6.0.0/16"),
+    hops: [{ via: remote }, { dev: "cw-pods", weight: 3 }],
+  },
   { kind: "route", destination: parsePrefix("10.7.0.0/16"), type: "blackhole", table: 100, metric: 7 },
   { kind: "route", destination: parsePrefix("10.8.0.0/16"), nexthopId: 9 },
   { kind: "route", destination: parsePrefix("fd05::/48"), hops: [{ via: parseIp("fd00:244:1::2") }] },
@@ -54,10 +63,22 @@ const everything: readonly KernelObject[] = [
   { kind: "nexthop", id: 8, via: parseIp("10.244.1.8"), dev: "cw-pods" },
   { kind: "nexthop", id: 9, group: [{ id: 7 }, { id: 8, weight: 2 }] },
   { kind: "neighbour", link: "cw-pods", ip: remote, mac: parseMac("02:00:00:00:00:02") },
-  { kind: "neighbour", link: "cw-pods", ip: parseIp("fd00:244:1::2"), mac: parseMac("02:00:00:00:00:02"), externLearn: true },
+  {
+    kind: "neighbour",
+    link: "cw-pods",
+    ip: parseIp("fd00:244:1::2"),
+    mac: parseMac("02:00:00:00:00:02"),
+    externLearn: true,
+  },
   { kind: "fdb", link: "vx5", mac: parseMac("00:00:00:00:00:00"), dst: parseIp("10.0.0.5") },
   { kind: "fdb", link: "vx5", mac: parseMac("00:00:00:00:00:00"), dst: parseIp("10.0.0.6") },
-  { kind: "fdb", link: "vx5", mac: parseMac("02:00:00:00:00:05"), dst: parseIp("10.0.0.5"), externLearn: true },
+  {
+    kind: "fdb",
+    link: "vx5",
+    mac: parseMac("02:00:00:00:00:05"),
+    dst: parseIp("10.0.0.5"),
+    externLearn: true,
+  },
   { kind: "fdb", link: "vx5", mac: parseMac("02:00:00:00:00:05"), master: true, externLearn: true },
   { kind: "fdb", link: "cwa", mac: parseMac("02:00:00:00:00:06"), master: true },
   { kind: "rule", family: 4, priority: 100, from: parsePrefix("10.0.0.0/8"), table: 100 },
@@ -81,7 +102,15 @@ let engine: Engine;
 
 /** What the tools print, without what changes by itself. */
 function world(): string {
-  const lines = ["ip -4 route show table all", "ip -6 route", "ip nexthop", "ip rule", "ip -6 rule", "ip -br link", "ip -br addr"]
+  const lines = [
+    "ip -4 route show table all",
+    "ip -6 route",
+    "ip nexthop",
+    "ip rule",
+    "ip -6 rule",
+    "ip -br link",
+    "ip -br addr",
+  ]
     .flatMap((command) => scratch.text(command).split("\n"))
     .map((line) => line.trim().replaceAll(/ +/g, " "))
     .filter((line) => line !== "" && !/fe80::|ff00::/.test(line));
@@ -132,7 +161,9 @@ describe.skipIf(cannot !== undefined)(`engine${cannot === undefined ? "" : ` (sk
       "00:00:00:00:00:00 dst 10.0.0.5 self permanent",
       "00:00:00:00:00:00 dst 10.0.0.6 self permanent",
     ]);
-    expect(scratch.text("nft list table bridge causeway")).toContain('elements = { "cwa" . 02:00:00:00:00:06 }');
+    expect(scratch.text("nft list table bridge causeway")).toContain(
+      'elements = { "cwa" . 02:00:00:00:00:06 }',
+    );
     expect(scratch.text("cat /proc/sys/net/ipv4/ip_forward").trim()).toBe("1");
   });
 
@@ -202,14 +233,18 @@ describe.skipIf(cannot !== undefined)(`engine${cannot === undefined ? "" : ` (sk
   test("the plan shows what apply does, and no secret", () => {
     engine.set("all", everything);
     const plan = formatPlan(engine.plan());
-    expect(plan).toContain("ip link add cw-pods type bridge\nip link set cw-pods mtu 1400 alias causeway up\n");
+    expect(plan).toContain(
+      "ip link add cw-pods type bridge\nip link set cw-pods mtu 1400 alias causeway up\n",
+    );
     expect(plan).toContain(`ip link add cwa master cw-pods type veth peer name cwb address 02:00:00:00:00:0b
 ip link set cwa addrgenmode none
 ip link set cwa alias causeway up
 bridge link set dev cwa isolated on
 `);
     expect(plan).toContain("ip route add 10.5.0.0/16 via 10.244.1.2 dev cw-pods proto 67 mtu 1300\n");
-    expect(plan).toContain("ip route add 10.6.0.0/16 proto 67 nexthop via 10.244.1.2 weight 1 nexthop dev cw-pods weight 3\n");
+    expect(plan).toContain(
+      "ip route add 10.6.0.0/16 proto 67 nexthop via 10.244.1.2 weight 1 nexthop dev cw-pods weight 3\n",
+    );
     expect(plan).toContain('nft add element bridge causeway pods { "cwa" . 02:00:00:00:00:06 }\n');
     expect(plan).toContain("sysctl -w net/ipv4/ip_forward=1\n");
     expect(engine.plan().blocked).toEqual([]);
@@ -217,7 +252,9 @@ bridge link set dev cwa isolated on
   });
 
   test("what is planned can be typed: the tools accept every line", () => {
-    const typed = everything.filter((object) => object.kind !== "address" && object.kind !== "ruleset" && object.kind !== "element");
+    const typed = everything.filter(
+      (object) => object.kind !== "address" && object.kind !== "ruleset" && object.kind !== "element",
+    );
     engine.set("all", [...typed, ...everything.filter((object) => object.kind === "address")]);
     for (const line of formatPlan(engine.plan()).trim().split("\n")) {
       // iproute2 before 6.3 knows no protocol of addresses.

@@ -11,15 +11,34 @@ let engine: Engine;
 let changes: ObjectStatus[];
 
 const bridge: Link = { kind: "link", name: "br5", type: "bridge", mtuBytes: 1400 };
-const vxlan: Link = { kind: "link", name: "vx5", type: "vxlan", vni: 5, local: parseIp("10.9.0.1"), master: "br5" };
-const onBridge: KernelObject = { kind: "address", link: "br5", address: parseInterfaceAddress("10.9.0.1/24") };
-const onBridge6: KernelObject = { kind: "address", link: "br5", address: parseInterfaceAddress("fd09::1/64") };
+const vxlan: Link = {
+  kind: "link",
+  name: "vx5",
+  type: "vxlan",
+  vni: 5,
+  local: parseIp("10.9.0.1"),
+  master: "br5",
+};
+const onBridge: KernelObject = {
+  kind: "address",
+  link: "br5",
+  address: parseInterfaceAddress("10.9.0.1/24"),
+};
+const onBridge6: KernelObject = {
+  kind: "address",
+  link: "br5",
+  address: parseInterfaceAddress("fd09::1/64"),
+};
 const viaBridge: KernelObject = {
   kind: "route",
   destination: parsePrefix("10.50.0.0/16"),
   hops: [{ via: parseIp("10.9.0.2"), dev: "br5" }],
 };
-const viaBridge6: KernelObject = { kind: "route", destination: parsePrefix("fd50::/48"), hops: [{ dev: "br5" }] };
+const viaBridge6: KernelObject = {
+  kind: "route",
+  destination: parsePrefix("fd50::/48"),
+  hops: [{ dev: "br5" }],
+};
 const objects: readonly KernelObject[] = [bridge, vxlan, onBridge, onBridge6, viaBridge, viaBridge6];
 
 function sh(command: string): string {
@@ -64,7 +83,9 @@ describe.skipIf(cannot !== undefined)(`engine${cannot === undefined ? "" : ` (sk
     sh("ip link set br5 mtu 1300");
     await until(() => sh("ip link show br5").includes("mtu 1400"));
     sh("ip addr del 10.9.0.1/24 dev br5");
-    await until(() => sh("ip -4 addr show br5").includes("10.9.0.1/24") && sh("ip route").includes("10.50.0.0/16"));
+    await until(
+      () => sh("ip -4 addr show br5").includes("10.9.0.1/24") && sh("ip route").includes("10.50.0.0/16"),
+    );
     sh("ip link del vx5");
     await until(() => sh("ip -br link").includes("vx5"));
     sh("ip route replace 10.50.0.0/16 dev br5 proto static");
@@ -95,9 +116,22 @@ describe.skipIf(cannot !== undefined)(`engine${cannot === undefined ? "" : ` (sk
   });
 
   test("a changed VNI means a new device, and its addresses and entries are made again", () => {
-    const flood = { kind: "fdb", link: "vx5", mac: parseMac("00:00:00:00:00:00"), dst: parseIp("10.9.0.7") } as const;
-    const onVxlan: KernelObject = { kind: "address", link: "vx5", address: parseInterfaceAddress("10.55.0.1/24") };
-    const behind: KernelObject = { kind: "route", destination: parsePrefix("10.56.0.0/16"), hops: [{ via: parseIp("10.55.0.2") }] };
+    const flood = {
+      kind: "fdb",
+      link: "vx5",
+      mac: parseMac("00:00:00:00:00:00"),
+      dst: parseIp("10.9.0.7"),
+    } as const;
+    const onVxlan: KernelObject = {
+      kind: "address",
+      link: "vx5",
+      address: parseInterfaceAddress("10.55.0.1/24"),
+    };
+    const behind: KernelObject = {
+      kind: "route",
+      destination: parsePrefix("10.56.0.0/16"),
+      hops: [{ via: parseIp("10.55.0.2") }],
+    };
     engine.set("all", [bridge, onBridge, { ...vxlan, master: null }, onVxlan, behind, flood]);
     expect(engine.apply().failed).toEqual([]);
     const index = scratch.index("vx5");
@@ -147,7 +181,14 @@ bridge link set dev vx5 neigh_suppress on
     sh("ip rule add priority 5 from 10.3.0.0/16 table 7");
     sh("ip neigh add 10.1.1.9 lladdr 02:00:00:00:00:09 dev theirs");
     sh("nft add table inet theirs");
-    const before = ["ip link", "ip -4 addr", "ip route", "ip rule", "ip neigh show nud permanent", "nft list ruleset"].map(sh);
+    const before = [
+      "ip link",
+      "ip -4 addr",
+      "ip route",
+      "ip rule",
+      "ip neigh show nud permanent",
+      "nft list ruleset",
+    ].map(sh);
     engine.set("all", [
       { kind: "link", name: "theirs", type: "bridge", mtuBytes: 1300 },
       { kind: "route", destination: parsePrefix("10.78.0.0/16"), hops: [{ via: parseIp("10.1.1.3") }] },
@@ -158,10 +199,16 @@ bridge link set dev vx5 neigh_suppress on
       "Cannot add link theirs: the name is taken by a link of kind bridge that is not ours; rename or remove that one",
     );
     expect(reasons[1]).toMatch(/^Cannot add route 10\.78\.0\.0\/16 .*EEXIST/);
-    expect(reasons[2]).toBe("Cannot add neighbour 10.1.1.9 on theirs: somebody else set it; remove that entry");
+    expect(reasons[2]).toBe(
+      "Cannot add neighbour 10.1.1.9 on theirs: somebody else set it; remove that entry",
+    );
     engine.remove("all");
     expect(engine.sweep().applied).toBe(0);
-    expect(["ip link", "ip -4 addr", "ip route", "ip rule", "ip neigh show nud permanent", "nft list ruleset"].map(sh)).toEqual(before);
+    expect(
+      ["ip link", "ip -4 addr", "ip route", "ip rule", "ip neigh show nud permanent", "nft list ruleset"].map(
+        sh,
+      ),
+    ).toEqual(before);
   });
 
   test("a bad object stops no other, says why, and gets ready once its reason is gone", async () => {
@@ -170,7 +217,11 @@ bridge link set dev vx5 neigh_suppress on
       destination: parsePrefix("10.60.0.0/16"),
       hops: [{ via: parseIp("192.0.2.1") }],
     };
-    const orphan: KernelObject = { kind: "address", link: "nowhere", address: parseInterfaceAddress("10.61.0.1/24") };
+    const orphan: KernelObject = {
+      kind: "address",
+      link: "nowhere",
+      address: parseInterfaceAddress("10.61.0.1/24"),
+    };
     engine.set("all", [...objects, unreachable, orphan]);
     const { failed } = engine.apply();
     expect(failed.map(({ key, reason }) => ({ key, reason }))).toEqual([
@@ -205,12 +256,27 @@ bridge link set dev vx5 neigh_suppress on
 
   test("an element that is bad stops no other; a value changes; a foreign flush is repaired by the full round", () => {
     const text = "map fate { type ipv4_addr : verdict; }\nchain c { ip saddr vmap @fate; }";
-    const at = (key: string, value: string): KernelObject => ({ kind: "element", family: "inet", set: "fate", key: [key], value });
-    engine.set("all", [{ kind: "ruleset", family: "inet", text }, at("10.0.0.1", "drop"), at("rubbish", "drop"), at("10.0.0.2", "accept")]);
+    const at = (key: string, value: string): KernelObject => ({
+      kind: "element",
+      family: "inet",
+      set: "fate",
+      key: [key],
+      value,
+    });
+    engine.set("all", [
+      { kind: "ruleset", family: "inet", text },
+      at("10.0.0.1", "drop"),
+      at("rubbish", "drop"),
+      at("10.0.0.2", "accept"),
+    ]);
     const { failed } = engine.apply();
     expect(failed.map((status) => status.key)).toEqual(["element inet fate rubbish"]);
     expect(sh("nft list map inet causeway fate")).toMatch(/10\.0\.0\.1 : drop,\s+10\.0\.0\.2 : accept/);
-    engine.set("all", [{ kind: "ruleset", family: "inet", text }, at("10.0.0.1", "accept"), at("10.0.0.3", "drop")]);
+    engine.set("all", [
+      { kind: "ruleset", family: "inet", text },
+      at("10.0.0.1", "accept"),
+      at("10.0.0.3", "drop"),
+    ]);
     expect(engine.apply().failed).toEqual([]);
     expect(sh("nft list map inet causeway fate")).toMatch(/10\.0\.0\.1 : accept,\s+10\.0\.0\.3 : drop/);
     const loaded = sh("nft list ruleset");
@@ -225,7 +291,11 @@ bridge link set dev vx5 neigh_suppress on
 
   test("a TUN device is made, kept and replaced", () => {
     const tun: Link = { kind: "link", name: "cwt0", type: "tun", mtuBytes: 1380, addrGen: "none" };
-    const address: KernelObject = { kind: "address", link: "cwt0", address: parseInterfaceAddress("10.99.0.1/32") };
+    const address: KernelObject = {
+      kind: "address",
+      link: "cwt0",
+      address: parseInterfaceAddress("10.99.0.1/32"),
+    };
     engine.set("all", [tun, address]);
     expect(engine.apply().failed).toEqual([]);
     expect(sh("ip -d link show cwt0")).toMatch(/mtu 1380[^]*tun type tun[^]*persist on/);
@@ -239,6 +309,20 @@ bridge link set dev vx5 neigh_suppress on
     engine.apply();
     expect(sh("ip -br link")).not.toContain("cwt0");
   });
+
+  test("when events are lost, everything is read anew", async () => {
+    engine.set("all", objects);
+    engine.apply();
+    engine.start();
+    const file = `${scratch.folder}/flood`;
+    const flood = [...Array(30_000).keys()].map(
+      (i) => `route add blackhole 11.${i >> 16}.${(i >> 8) & 255}.${i & 255}/32`,
+    );
+    await Bun.write(file, `${flood.join("\n")}\nroute del 10.50.0.0/16\n`);
+    sh(`ip -batch ${file}`);
+    await until(() => sh("ip route show proto 67").includes("10.50.0.0/16"));
+    expectAllReady();
+  }, 30_000);
 
   test("who insists on drift is answered with back-off, not for ever", async () => {
     engine.set("all", [bridge]);

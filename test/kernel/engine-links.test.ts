@@ -30,7 +30,16 @@ const cases: Record<string, Case> = {
   },
   vxlan: {
     probe: "x type vxlan id 1 dstport 4789",
-    link: { kind: "link", name: "x0", type: "vxlan", vni: 5, local: parseIp("fd00::1"), dstPort: 8472, learning: false, ttl: 9 },
+    link: {
+      kind: "link",
+      name: "x0",
+      type: "vxlan",
+      vni: 5,
+      local: parseIp("fd00::1"),
+      dstPort: 8472,
+      learning: false,
+      ttl: 9,
+    },
     other: { kind: "link", name: "x0", type: "vxlan", vni: 5, local: parseIp("10.0.0.1") },
     shown: /vxlan id 5 local fd00::1 .*dstport 8472 nolearning ttl 9/,
   },
@@ -81,45 +90,63 @@ function lacks(words: string): string | undefined {
 
 for (const [type, one] of Object.entries(cases)) {
   const cannot = lacks(one.probe);
-  describe.skipIf(cannot !== undefined)(`${type} links${cannot === undefined ? "" : ` (skipped: ${cannot})`}`, () => {
-    test("are made, kept by a second engine, replaced with what is on them, and removed", () => {
-      using scratch = new Scratch();
-      const show = () => scratch.text("ip -d link");
-      const before = show();
-      using engine = Engine.open({ netns: scratch.netns });
-      const address: KernelObject = { kind: "address", link: "x0", address: parseInterfaceAddress("10.99.0.1/24") };
-      const route: KernelObject = { kind: "route", destination: parsePrefix("10.98.0.0/16"), hops: [{ via: parseIp("10.99.0.2"), dev: "x0" }] };
-      const route6: KernelObject = { kind: "route", destination: parsePrefix("fd98::/48"), hops: [{ dev: "x0" }] };
-      const rest = [base, address, route, route6];
-      engine.set("all", [one.link, ...rest]);
-      expect(engine.apply().failed).toEqual([]);
-      expect(show()).toMatch(one.shown);
-      expect(engine.apply().applied).toBe(0);
-      using second = Engine.open({ netns: scratch.netns });
-      second.set("all", [one.link, ...rest]);
-      expect(formatPlan(second.plan({ prune: true }))).toBe("");
-      const index = scratch.index("x0");
-      engine.set("all", [one.other, ...rest]);
-      expect(engine.apply().failed).toEqual([]);
-      expect(scratch.index("x0")).not.toBe(index);
-      expect(engine.status().filter((status) => status.state !== "ready")).toEqual([]);
-      expect(scratch.text("ip route")).toContain("10.98.0.0/16 via 10.99.0.2 dev x0");
-      expect(scratch.text("ip -6 route")).toContain("fd98::/48 dev x0");
-      engine.remove("all");
-      expect(engine.apply().failed).toEqual([]);
-      expect(show()).toBe(before);
-    });
-  });
+  describe.skipIf(cannot !== undefined)(
+    `${type} links${cannot === undefined ? "" : ` (skipped: ${cannot})`}`,
+    () => {
+      test("are made, kept by a second engine, replaced with what is on them, and removed", () => {
+        using scratch = new Scratch();
+        const show = () => scratch.text("ip -d link");
+        const before = show();
+        using engine = Engine.open({ netns: scratch.netns });
+        const address: KernelObject = {
+          kind: "address",
+          link: "x0",
+          address: parseInterfaceAddress("10.99.0.1/24"),
+        };
+        const route: KernelObject = {
+          kind: "route",
+          destination: parsePrefix("10.98.0.0/16"),
+          hops: [{ via: parseIp("10.99.0.2"), dev: "x0" }],
+        };
+        const route6: KernelObject = {
+          kind: "route",
+          destination: parsePrefix("fd98::/48"),
+          hops: [{ dev: "x0" }],
+        };
+        const rest = [base, address, route, route6];
+        engine.set("all", [one.link, ...rest]);
+        expect(engine.apply().failed).toEqual([]);
+        expect(show()).toMatch(one.shown);
+        expect(engine.apply().applied).toBe(0);
+        using second = Engine.open({ netns: scratch.netns });
+        second.set("all", [one.link, ...rest]);
+        expect(formatPlan(second.plan({ prune: true }))).toBe("");
+        const index = scratch.index("x0");
+        engine.set("all", [one.other, ...rest]);
+        expect(engine.apply().failed).toEqual([]);
+        expect(scratch.index("x0")).not.toBe(index);
+        expect(engine.status().filter((status) => status.state !== "ready")).toEqual([]);
+        expect(scratch.text("ip route")).toContain("10.98.0.0/16 via 10.99.0.2 dev x0");
+        expect(scratch.text("ip -6 route")).toContain("fd98::/48 dev x0");
+        engine.remove("all");
+        expect(engine.apply().failed).toEqual([]);
+        expect(show()).toBe(before);
+      });
+    },
+  );
 }
 
 const noVrf = lacks("x type vrf table 9");
 
-test.skipIf(noVrf !== undefined)(`a port of a VRF${noVrf === undefined ? "" : ` (skipped: ${noVrf})`}`, () => {
-  using scratch = new Scratch();
-  using engine = Engine.open({ netns: scratch.netns });
-  const port: Link = { kind: "link", name: "x0", type: "bridge", master: "red" };
-  engine.set("all", [port, { kind: "link", name: "red", type: "vrf", table: 900 }]);
-  expect(engine.apply().failed).toEqual([]);
-  expect(scratch.text("ip link show x0")).toContain("master red");
-  expect(formatPlan(engine.plan({ prune: true }))).toBe("");
-});
+test.skipIf(noVrf !== undefined)(
+  `a port of a VRF${noVrf === undefined ? "" : ` (skipped: ${noVrf})`}`,
+  () => {
+    using scratch = new Scratch();
+    using engine = Engine.open({ netns: scratch.netns });
+    const port: Link = { kind: "link", name: "x0", type: "bridge", master: "red" };
+    engine.set("all", [port, { kind: "link", name: "red", type: "vrf", table: 900 }]);
+    expect(engine.apply().failed).toEqual([]);
+    expect(scratch.text("ip link show x0")).toContain("master red");
+    expect(formatPlan(engine.plan({ prune: true }))).toBe("");
+  },
+);

@@ -15,7 +15,11 @@ import { lacksTool, notRoot, Scratch } from "../support/scratch.ts";
 
 const LINK = `cwe${process.pid % 100_000}`;
 const secret = PrivateKey.random();
-const [a, b, c] = [PrivateKey.random().publicKey, PrivateKey.random().publicKey, PrivateKey.random().publicKey];
+const [a, b, c] = [
+  PrivateKey.random().publicKey,
+  PrivateKey.random().publicKey,
+  PrivateKey.random().publicKey,
+];
 const [p1, p2] = [parsePrefix("10.1.0.0/24"), parsePrefix("fd01::/64")];
 
 const config: KernelObject = { kind: "wireguard", link: LINK, privateKey: secret, listenPort: 51820 };
@@ -35,7 +39,12 @@ class Site implements AsyncDisposable {
   private constructor(tunnel: Tunnel | undefined, scratch: Scratch) {
     this.scratch = scratch;
     this.#tunnel = tunnel;
-    this.link = { kind: "link", name: LINK, type: tunnel === undefined ? "wireguard" : "external", mtuBytes: 1420 };
+    this.link = {
+      kind: "link",
+      name: LINK,
+      type: tunnel === undefined ? "wireguard" : "external",
+      mtuBytes: 1420,
+    };
     this.engine = this.open();
   }
 
@@ -67,7 +76,10 @@ class Site implements AsyncDisposable {
   }
 
   allowed(): Record<string, string[]> {
-    const lines = this.wg(`show ${LINK} allowed-ips`).trim().split("\n").filter((line) => line !== "");
+    const lines = this.wg(`show ${LINK} allowed-ips`)
+      .trim()
+      .split("\n")
+      .filter((line) => line !== "");
     return Object.fromEntries(
       lines.map((line) => line.split("\t")).map(([key = "", ips = ""]) => [key, ips.split(" ").sort()]),
     );
@@ -83,7 +95,8 @@ class Site implements AsyncDisposable {
 
 const backends = {
   kernel: notRoot ?? lacksTool("wg") ?? (kernelHasWireguard() ? undefined : "this kernel has no WireGuard"),
-  user: notRoot ?? lacksTool("wg") ?? (userBackend() === undefined ? "wireguard-go is not installed" : undefined),
+  user:
+    notRoot ?? lacksTool("wg") ?? (userBackend() === undefined ? "wireguard-go is not installed" : undefined),
 } as const;
 
 for (const [name, cannot] of Object.entries(backends)) {
@@ -95,7 +108,9 @@ for (const [name, cannot] of Object.entries(backends)) {
       const { engine, written } = site;
       const endpoint = parseEndpoint("192.0.2.7:51820");
       engine.set("mesh", [site.link, config]);
-      engine.set("peer/a", [peer(a, { allowedIps: [p1, p2], endpoint, keepaliveSeconds: 25, presharedKey: Secret.random() })]);
+      engine.set("peer/a", [
+        peer(a, { allowedIps: [p1, p2], endpoint, keepaliveSeconds: 25, presharedKey: Secret.random() }),
+      ]);
       engine.set("peer/b", [peer(b)]);
       expect(formatPlan(engine.plan())).not.toContain(secret.toFile().trim());
       expect(engine.apply().failed).toEqual([]);
@@ -111,7 +126,9 @@ for (const [name, cannot] of Object.entries(backends)) {
       engine[Symbol.dispose]();
       site.engine = site.open();
       site.engine.set("mesh", [site.link, config]);
-      site.engine.set("peer/a", [peer(a, { allowedIps: [p1, p2], endpoint, keepaliveSeconds: 25, presharedKey: Secret.random() })]);
+      site.engine.set("peer/a", [
+        peer(a, { allowedIps: [p1, p2], endpoint, keepaliveSeconds: 25, presharedKey: Secret.random() }),
+      ]);
       site.engine.set("peer/b", [peer(b)]);
       expect(site.engine.sweep().applied).toBe(0);
       expect(written.length).toBe(writes);
@@ -161,7 +178,9 @@ for (const [name, cannot] of Object.entries(backends)) {
       engine.round();
       engine.round();
       expect(written).toEqual([]);
-      expect(engine.status("old")[0]?.reason).toBe(`10.1.0.0/24 belongs to peer ${b}, which claimed it later`);
+      expect(engine.status("old")[0]?.reason).toBe(
+        `10.1.0.0/24 belongs to peer ${b}, which claimed it later`,
+      );
       engine.remove("new");
       engine.apply();
       expect(site.allowed()).toEqual({ [a]: ["10.1.0.0/24", "fd01::/64"] });

@@ -23,7 +23,10 @@ export function linkInfo(name: string, index: number, more: Partial<LinkInfo> = 
 }
 
 /** viewOf is a kernel with these links and nothing else. */
-export function viewOf(links: readonly LinkInfo[] = [], more: Partial<View> = {}): View & { readonly mirror: Mirror } {
+export function viewOf(
+  links: readonly LinkInfo[] = [],
+  more: Partial<View> = {},
+): View & { readonly mirror: Mirror } {
   const mirror = new Mirror(67);
   mirror.load("link", links);
   return {
