@@ -186,7 +186,10 @@ async function main(): Promise<number> {
       ? 0
       : 1;
   } catch (error) {
-    if (stop.signal.aborted) return 130;
+    if (stop.signal.aborted) {
+      progress("stopped; nothing is left");
+      return 130;
+    }
     writeStandardError(
       `${paint("red", "The demo failed:")} ${error instanceof Error ? error.message : error}\n`,
     );

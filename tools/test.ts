@@ -4,7 +4,7 @@
  * Rungs: `unit` (no rights needed), `kernel` (namespaces, root), `vm` (Debian's kernel in QEMU), `interop` (Debian's programs as peers).
  * `ok` is what every change must pass in under a minute: format, types, lint, layers, unit tests.
  */
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -96,7 +96,10 @@ function testFiles(folder: string): string[] {
     .sort();
 }
 
-/** What a test must not leave behind: namespaces, processes, tables, links of the machine's own namespace. */
+/** Every process that a test starts inherits this variable, by which the runner finds what is left. */
+const RUN = `CAUSEWAY_TEST_RUN=${process.pid}`;
+
+/** What a test must not leave behind: namespaces, processes, and tables and links of the machine's own namespace. */
 function machineState(): string[] {
   const lines: string[] = [];
   const links = Bun.spawnSync(["ip", "-br", "link"]).stdout.toString().trim().split("\n");
@@ -107,14 +110,14 @@ function machineState(): string[] {
   lines.push(
     ...readFileSync("/proc/self/mountinfo", "utf8")
       .split("\n")
-      .flatMap((line) =>
-        line.includes("causeway") || line.includes(" nsfs ") ? [`mount ${line.split(" ")[4]}`] : [],
-      ),
+      .flatMap((line) => (line.includes(" /run/causeway-test") ? [`mount ${line.split(" ")[4]}`] : [])),
   );
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+  for (const pid of readdirSync("/proc").filter(
+    (name) => /^\d+$/.test(name) && Number(name) !== process.pid,
+  )) {
     try {
-      const exe = readlinkSync(`/proc/${pid}/exe`);
-      if (/causeway|wireguard-go|qemu-system|tcpdump|iperf3/.test(exe)) lines.push(`process ${pid} ${exe}`);
+      if (readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").includes(RUN))
+        lines.push(`process ${pid} ${readFileSync(`/proc/${pid}/comm`, "utf8").trim()}`);
     } catch {
       // ended meanwhile, or a kernel thread
     }

@@ -144,9 +144,12 @@ export const token: Command = {
       name: "revoke",
       about: "Make a token useless; nodes that joined with it stay",
       positionals: ["ID"],
+      options: withJson(),
       examples: ["causeway token revoke 3f9a1c"],
       async run(given) {
-        await ask({ op: "token-revoke", id: given.positionals[0] as string }, progress);
+        const id = given.positionals[0] as string;
+        await ask({ op: "token-revoke", id }, progress);
+        if (given.flag("json")) return printJson({ id, revoked: true });
         progress("revoked");
         return 0;
       },
@@ -196,10 +199,11 @@ hub's UDP port is used. With - the token is read from standard input.`,
 export const leave: Command = {
   name: "leave",
   about: "Leave the mesh: tell the hub, remove everything made on this node",
-  options: { force: { about: "leave although the hub cannot be told" } },
+  options: withJson({ force: { about: "leave although the hub cannot be told" } }),
   examples: ["causeway leave"],
   async run(given) {
     await ask({ op: "leave", force: given.flag("force") }, progress);
+    if (given.flag("json")) return printJson({ left: true });
     progress("left");
     return 0;
   },
@@ -237,9 +241,12 @@ export const node: Command = {
       name: "remove",
       about: "Remove a node: its key is revoked, its addresses are released",
       positionals: ["NAME"],
+      options: withJson(),
       examples: ["causeway node remove worker-3"],
       async run(given) {
-        await ask({ op: "node-remove", name: given.positionals[0] as string }, progress);
+        const name = given.positionals[0] as string;
+        await ask({ op: "node-remove", name }, progress);
+        if (given.flag("json")) return printJson({ name, removed: true });
         progress("removed");
         return 0;
       },

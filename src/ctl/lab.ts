@@ -30,10 +30,10 @@ export const lab: Command = {
       name: "up",
       about: "Bring up a topology: wire it, start agents, make the mesh, attach pods",
       positionals: ["FILE"],
-      options: {
+      options: withJson({
         "network-only": { about: "wire it, and start nothing" },
         keep: { about: "when it fails, leave what was made" },
-      },
+      }),
       examples: ["causeway lab up examples/demo.yaml"],
       async run(given) {
         const stop = new AbortController();
@@ -44,6 +44,7 @@ export const lab: Command = {
           keep: given.flag("keep"),
           networkOnly: given.flag("network-only"),
         });
+        if (given.flag("json")) return printJson({ name: up.name, up: true });
         printText(
           `Lab ${up.name} is up.\n  causeway lab status\n  causeway lab exec NODE -- causeway peers\n  causeway lab down ${up.name}\n`,
         );
@@ -54,10 +55,13 @@ export const lab: Command = {
       name: "down",
       about: "Take a laboratory down, whole or half up, and remove all of it",
       positionals: ["FILE|NAME"],
+      options: withJson(),
       examples: ["causeway lab down demo"],
       async run(given) {
         const name = nameOf(given.positionals[0] as string);
-        progress((await Lab.remove(name)) ? `lab ${name} is down` : `there is no lab ${name}`);
+        const removed = await Lab.remove(name);
+        if (given.flag("json")) return printJson({ name, removed });
+        progress(removed ? `lab ${name} is down` : `there is no lab ${name}`);
         return 0;
       },
     },

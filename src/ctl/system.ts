@@ -23,10 +23,10 @@ has joined; init and join talk to it. Stopping it does not touch traffic.`,
   },
 };
 
-const folders = {
+const folders = withJson({
   "bin-dir": { about: "where the container runtime looks for plugins (default /opt/cni/bin)", value: "DIR" },
   "conf-dir": { about: "where it looks for network configurations (default /etc/cni/net.d)", value: "DIR" },
-} as const;
+});
 
 export const cni: Command = {
   name: "cni",
@@ -43,6 +43,7 @@ export const cni: Command = {
           binDir: given.value("bin-dir") ?? "/opt/cni/bin",
           confDir: given.value("conf-dir") ?? "/etc/cni/net.d",
         });
+        if (given.flag("json")) return printJson({ wrote: made });
         for (const path of made) progress(`wrote ${path}`);
         return 0;
       },
@@ -56,6 +57,8 @@ export const cni: Command = {
           binDir: given.value("bin-dir") ?? "/opt/cni/bin",
           confDir: given.value("conf-dir") ?? "/etc/cni/net.d",
         });
+        if (given.flag("json")) return printJson({ removed: true });
+        progress("removed");
         return 0;
       },
     },

@@ -5,7 +5,8 @@ import { environmentVariable, exists, runtimePath } from "../sys/mod.ts";
 export function findExecutable(given?: string): string {
   const built = new URL("../../dist/causeway", import.meta.url).pathname;
   const self = runtimePath();
-  const path = given ?? environmentVariable("CAUSEWAY_EXECUTABLE") ?? (/\/bun(?:\.exe)?$/.test(self) ? built : self);
+  const path =
+    given ?? environmentVariable("CAUSEWAY_EXECUTABLE") ?? (/\/bun(?:\.exe)?$/.test(self) ? built : self);
   if (!exists(path))
     throw new Error(`Cannot run the nodes: ${path} does not exist; make it with: npm run build`);
   return path;

@@ -1,14 +1,7 @@
 /** Lab: a laboratory that is up, and everything that can be done with it. */
 import { formatIp } from "../net/mod.ts";
 import { Conntrack } from "../netlink/mod.ts";
-import {
-  ensureDirectory,
-  listDirectory,
-  Netns,
-  type ProcessResult,
-  removeTree,
-  run,
-} from "../sys/mod.ts";
+import { ensureDirectory, listDirectory, Netns, type ProcessResult, removeTree, run } from "../sys/mod.ts";
 import { type Capture, startCapture } from "./capture.ts";
 import { findExecutable } from "./executable.ts";
 import {

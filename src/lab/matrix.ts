@@ -10,8 +10,8 @@ export interface MatrixCell {
   readonly to: string;
   readonly family: 4 | 6;
   readonly ok: boolean;
-  /** `local` for pods of one node. */
-  readonly path: "local" | "direct" | "hub" | "down";
+  /** `local` for pods of one node; `unknown` while the agent that could tell does not run. */
+  readonly path: "local" | "direct" | "hub" | "down" | "unknown";
   /** Mean round trip of the answers. */
   readonly rttMs?: number;
 }
@@ -41,7 +41,7 @@ export async function pingMatrix(lab: Lab, options: MatrixOptions = {}): Promise
   const pinged = await inParallel(pairs, options.width ?? 16, async ({ from, to, family }) => {
     const rttMs = await ping(lab, { from, to, family }, options);
     const cell = { from: from.name, to: to.name, family, ok: rttMs !== undefined };
-    options.onCell?.({ ...cell, path: "down" }, ++done, pairs.length);
+    options.onCell?.({ ...cell, path: "unknown" }, ++done, pairs.length);
     return { ...cell, fromNode: from.node, toNode: to.node, rttMs };
   });
   // Paths are read afterwards: they are what the pings went by, as tunnels come up with the first packet.
@@ -49,14 +49,15 @@ export async function pingMatrix(lab: Lab, options: MatrixOptions = {}): Promise
   const paths = new Map(
     await Promise.all(
       nodes.map(async (node) => {
-        const peers = await lab.peers(node);
+        const peers = await lab.peers(node).catch(() => []);
         return [node, new Map(peers.map((peer) => [peer.name, peer.path]))] as const;
       }),
     ),
   );
   return pinged.map(({ fromNode, toNode, rttMs, ...cell }) => ({
     ...cell,
-    path: fromNode === toNode ? ("local" as const) : (paths.get(fromNode)?.get(toNode) ?? ("down" as const)),
+    path:
+      fromNode === toNode ? ("local" as const) : (paths.get(fromNode)?.get(toNode) ?? ("unknown" as const)),
     ...(rttMs === undefined ? {} : { rttMs }),
   }));
 }

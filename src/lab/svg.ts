@@ -48,9 +48,10 @@ function place(branch: Branch, depth: number, cursor: { y: number }): Placed {
   const top = cursor.y;
   const children = branch.branches.map((child) => place(child, depth + 1, cursor));
   const [first, last] = [children[0], children.at(-1)];
-  const y = first === undefined || last === undefined ? top + height / 2 : (first.y + last.y) / 2;
+  const middle = first === undefined || last === undefined ? top : (first.y + last.y) / 2;
+  const y = Math.max(middle, top + height / 2);
   cursor.y = Math.max(cursor.y, y + height / 2 + ROW_GAP);
-  return { branch, x, y: Math.max(y, top + height / 2), height, children };
+  return { branch, x, y, height, children };
 }
 
 function flatten(item: Placed): Placed[] {

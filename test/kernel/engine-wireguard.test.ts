@@ -30,7 +30,7 @@ function peer(publicKey: Peer["publicKey"], more: Partial<Peer> = {}): Peer {
 
 /** Site is a namespace with an engine, a WireGuard link and a record of what is written to it. */
 class Site implements AsyncDisposable {
-  readonly scratch = new Scratch();
+  readonly scratch: Scratch;
   readonly written: DeviceChange[] = [];
   engine: Engine;
   readonly #tunnel: Tunnel | undefined;

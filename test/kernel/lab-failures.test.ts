@@ -108,9 +108,15 @@ describe.skipIf(skip !== undefined)(`a mesh in trouble${skip === undefined ? "" 
       ).toEqual([51820]);
       const protocols = new Set(reports.flatMap((report) => report.protocols));
       expect([...protocols].filter((name) => !["arp", "icmp6", "udp"].includes(name))).toEqual([]);
-      // Between a public node and any other there is no reason for a way round.
-      const direct = matrix.filter((cell) => cell.from.startsWith("c1") && !cell.to.startsWith("c1"));
-      expect(new Set(direct.map((cell) => cell.path))).toEqual(new Set(["direct"]));
+      // Between a public node and any other there is no reason for a way round; tunnels come up with the packets.
+      const roundabout = async () =>
+        (await lab.peers("c1"))
+          .filter((peer) => peer.path !== "direct")
+          .map((peer) => `${peer.name}: ${peer.reason}`);
+      await until(async () => (await roundabout()).join("; ") || undefined, {
+        what: "direct paths from c1 to all nodes",
+        deadlineMs: DEADLINE_MS,
+      });
     },
     DEADLINE_MS,
   );
@@ -190,7 +196,7 @@ describe.skipIf(skip !== undefined)(`a mesh in trouble${skip === undefined ? "" 
       });
       expect(lost).toEqual([]);
       for (const node of ["a1", "b1", "hub"])
-        expect(await lab.causewayJson<{ steps: unknown[] }>(node, ["plan"])).toEqual({ steps: [] });
+        expect(await lab.causewayJson<unknown>(node, ["plan"])).toMatchObject({ steps: [] });
     },
     DEADLINE_MS,
   );

@@ -51,7 +51,7 @@ function table(rows: readonly (readonly string[])[]): string {
   return rows.map((row, index) => `  ${index === 0 ? paint("dim", line(row)) : line(row)}\n`).join("");
 }
 
-const MARKS = { local: " ", direct: "d", hub: "h", down: "?" } as const;
+const MARKS = { local: " ", direct: "d", hub: "h", down: "?", unknown: "?" } as const;
 
 function cellText(cell: MatrixCell | undefined): string {
   if (cell === undefined) return paint("dim", "    · ");
