@@ -112,7 +112,13 @@ function world(): string {
     "ip -br addr",
   ]
     .flatMap((command) => scratch.text(command).split("\n"))
-    .map((line) => line.trim().replaceAll(/ +/g, " "))
+    // The operational state follows up to a second later (net/core/link_watch.c).
+    .map((line) =>
+      line
+        .trim()
+        .replaceAll(/ +/g, " ")
+        .replace(/^(\S+) (?:UP|DOWN|UNKNOWN|LOWERLAYERDOWN)\b/, "$1"),
+    )
     .filter((line) => line !== "" && !/fe80::|ff00::/.test(line));
   return `${lines.sort().join("\n")}\n${scratch.text("nft list ruleset")}`;
 }
