@@ -170,6 +170,19 @@ async function missingAt(
   if (status?.node === undefined) return `${name} has not joined`;
   if (!status.node.hub && status.hub?.connected !== true) return `${name} does not hear the hub`;
   const peers = new Map((await peersOf(context, name)).map((peer) => [peer.name, peer]));
-  const other = all.find((peer) => peer !== name && (peers.get(peer)?.path ?? "down") === "down");
-  return other === undefined ? undefined : `${name} has no path to ${other}`;
+  for (const other of all) {
+    if (other === name) continue;
+    const peer = peers.get(other);
+    if (peer === undefined || peer.path === "down") return `${name} has no path to ${other}`;
+  }
+  // What an agent says of a path is one thing, a packet that comes back another.
+  const answers = await Promise.all(
+    [...peers.values()].map(async (peer) => {
+      const ping = ["ping", "-n", "-q", "-c", "1", "-W", "1", peer.overlay4];
+      const { status } = await run(inNode(context.place, { netns: name }, ping));
+      return status === 0 || !all.includes(peer.name) ? undefined : peer.name;
+    }),
+  );
+  const silent = answers.find((peer) => peer !== undefined);
+  return silent === undefined ? undefined : `${name} gets no answer from ${silent}`;
 }

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import type { Results, ShownPeer, Status } from "../../src/agent/mod.ts";
 import { Lab, until } from "../../src/lab/mod.ts";
-import { formatIp } from "../../src/net/mod.ts";
+import { formatIp, parseIp } from "../../src/net/mod.ts";
 
 const root = `/run/causeway-test/${process.pid}-life`;
 const executable = process.env.CAUSEWAY_EXECUTABLE ?? `${import.meta.dir}/../../dist/causeway`;
@@ -308,3 +308,66 @@ describe.skipIf(skip !== undefined)(`an agent's life${skip === undefined ? "" : 
     DEADLINE_MS,
   );
 });
+
+const settings = `apiVersion: causeway.network/v1alpha1
+kind: Lab
+metadata: { name: settings }
+spec:
+  networks:
+    - { name: wire, prefix4: 192.0.2.0/24 }
+  mesh: { mtu: 1380, port: 4500, pods4: 10.8.0.0/14, nodeBits: 10, expose: [tcp/6443] }
+  nodes:
+    - { name: hub, role: hub, networks: [wire], pods: 1 }
+    - { name: far, networks: [wire], pods: 1 }
+  hosts:
+    - { name: stranger, networks: [wire] }
+`;
+
+describe.skipIf(skip !== undefined)(
+  `a mesh with its own settings${skip === undefined ? "" : ` (${skip})`}`,
+  () => {
+    let lab: Lab;
+    beforeAll(async () => {
+      mkdirSync(root, { recursive: true });
+      await Lab.remove("settings", { root });
+      lab = await Lab.up(settings, { root, executable });
+    }, DEADLINE_MS);
+    afterAll(async () => {
+      await Lab.remove("settings", { root });
+      rmSync(root, { recursive: true, force: true });
+    }, DEADLINE_MS);
+
+    test("MTU, port, pod prefix and nodeBits are as asked for, on every node and in pods", async () => {
+      for (const [node, index] of [
+        ["hub", 0],
+        ["far", 1],
+      ] as const) {
+        const { node: self, tunnel } = (await lab.status(node)) as Status;
+        expect(tunnel).toMatchObject({ mtuBytes: 1380, listenPort: 4500 });
+        expect(self?.pods4).toBe(`10.8.${index}.0/24`);
+        const inside = await lab.exec(`${node}-p1`, ["ip", "-o", "link", "show", "eth0"]);
+        expect(inside.stdout).toContain("mtu 1380 ");
+      }
+      const target = formatIp(lab.pod("far-p1").ip4 as NonNullable<ReturnType<Lab["pod"]>["ip4"]>);
+      expect(
+        (await lab.exec("hub-p1", ["ping", "-n", "-M", "do", "-s", "1352", "-c", "1", "-W", "5", target]))
+          .status,
+      ).toBe(0);
+    });
+
+    test("a port in exposedPorts answers from outside, its neighbours do not", async () => {
+      const servers: { stop(force?: boolean): void }[] = [];
+      using far = lab.netns("far");
+      far.run(() => {
+        for (const port of [6443, 10250])
+          servers.push(Bun.listen({ hostname: "0.0.0.0", port, socket: { data: () => {} } }));
+      });
+      try {
+        const answers = await lab.scan("stranger", parseIp(lab.address("far")), [6443, 10250]);
+        expect([6443, 10250].map((port) => answers.tcp.get(port))).toEqual(["open", "silent"]);
+      } finally {
+        for (const server of servers) server.stop(true);
+      }
+    });
+  },
+);
