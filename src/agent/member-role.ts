@@ -3,7 +3,7 @@ import { formatCache, HubClient, type MeshView, meshView, parseCache, type Signe
 import type { Enrolment } from "../mesh/mod.ts";
 import { type Endpoint, parseSigningKey, type SigningKey } from "../net/mod.ts";
 import { monotonicMs, readText, writeAtomic } from "../sys/mod.ts";
-import { resolveEndpoint } from "./endpoint.ts";
+import { resolveInTurn } from "./endpoint.ts";
 import { info, warn } from "./log.ts";
 import { STATE } from "./paths.ts";
 import type { Role, RoleHooks, SelfFacts } from "./role.ts";
@@ -14,6 +14,8 @@ const COPY = `${STATE}/register.json`;
 
 /** With the hub away for so long, its endpoints are resolved anew and the next one is tried. */
 const RESOLVE_AGAIN_MS = 20_000;
+/** The same while no endpoint could be resolved at all. */
+const RESOLVE_RETRY_MS = 5_000;
 
 /** Membership is what a node keeps of its token: nothing of it is secret. */
 export interface Membership {
@@ -98,6 +100,7 @@ export class MemberRole implements Role {
           hooks.onView();
         },
         onProbe: hooks.onInvited,
+        onLeft: hooks.onGone,
         onConnection: (connected, reason) => {
           if (connected) info("hub connected");
           else warn("hub away", { reason: reason ?? "" });
@@ -132,13 +135,13 @@ export class MemberRole implements Role {
 
   async hubEndpoint(): Promise<Endpoint | undefined> {
     const nowMs = monotonicMs();
-    const due = !this.connected && nowMs - this.#resolvedMs > RESOLVE_AGAIN_MS;
-    if (this.#endpoint !== undefined && !due) return this.#endpoint;
+    const pauseMs = this.#endpoint === undefined ? RESOLVE_RETRY_MS : RESOLVE_AGAIN_MS;
+    if (this.connected || nowMs - this.#resolvedMs <= pauseMs) return this.#endpoint;
     this.#resolvedMs = nowMs;
     const known = this.#view.mesh.endpoints;
     const endpoints = known.length > 0 ? known : this.#membership.endpoints;
     try {
-      this.#endpoint = await resolveEndpoint(endpoints[this.#turn++ % endpoints.length] as string);
+      this.#endpoint = await resolveInTurn(endpoints, this.#turn++);
     } catch (error) {
       warn("cannot resolve the hub's endpoint", { error });
     }

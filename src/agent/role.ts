@@ -17,6 +17,8 @@ export interface RoleHooks {
   readonly onInvited: (peer: string) => void;
   /** The hub was reached or lost. */
   readonly onConnection: (connected: boolean, reason?: string) => void;
+  /** The register no longer holds this node. */
+  readonly onGone: () => void;
 }
 
 /** Role is a hub or a member. */

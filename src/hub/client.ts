@@ -33,6 +33,8 @@ export interface HubClientOptions {
     /** Another node begins to try: event `invited` of its path. */
     readonly onProbe?: (peer: string) => void;
     readonly onConnection?: (connected: boolean, reason?: string) => void;
+    /** The hub confirmed that this node left, after `leave` had given up waiting. */
+    readonly onLeft?: () => void;
   };
   /** For tests. */
   readonly port?: number;
@@ -100,13 +102,15 @@ export class HubClient implements Disposable {
     if (this.#left !== undefined) return this.#left.promise;
     const left = Promise.withResolvers<void>();
     this.#left = left;
-    const deadline = after(LEAVE_MS, () =>
+    const deadline = after(LEAVE_MS, () => {
+      // Who was told that it failed may stay: the next connection must not leave behind their back.
+      this.#step({ kind: "stay" });
       left.reject(
         new Error(
           "Cannot leave the mesh: the hub does not answer; try again, or leave with --force and remove the node at the hub",
         ),
-      ),
-    );
+      );
+    });
     const promise = left.promise.finally(() => {
       deadline[Symbol.dispose]();
       if (this.#left === left) this.#left = undefined;
@@ -151,7 +155,8 @@ export class HubClient implements Disposable {
       case "offline":
         return hooks.onConnection?.(false, effect.reason);
       case "left":
-        return this.#left?.resolve();
+        if (this.#left === undefined) return hooks.onLeft?.();
+        return this.#left.resolve();
     }
   }
 

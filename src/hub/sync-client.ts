@@ -35,6 +35,8 @@ export interface SyncClient {
 /** ClientEvent is what happened. */
 export type ClientEvent =
   | { readonly kind: "start" | "retry" | "connected" | "leave" }
+  /** The wish to leave is given up: it is not said again at the next connection. */
+  | { readonly kind: "stay" }
   | { readonly kind: "disconnected"; readonly reason: string }
   | { readonly kind: "line"; readonly text: string }
   | { readonly kind: "facts"; readonly facts: NodeFacts }
@@ -102,6 +104,8 @@ export function stepClient(client: SyncClient, event: ClientEvent): Step {
       return [client, online ? [{ kind: "send", message: { type: "invite", peer: event.peer } }] : []];
     case "leave":
       return [{ ...client, leaving: true }, online ? [{ kind: "send", message: { type: "leave" } }] : []];
+    case "stay":
+      return [{ ...client, leaving: false }, []];
   }
 }
 
@@ -161,13 +165,31 @@ function onLine(client: SyncClient, text: string): Step {
 function onState(client: SyncClient, message: Parameters<typeof applyState>[1]): Step {
   try {
     const signed = applyState(client.signed, message, client.trust);
-    return [{ ...client, signed, retryMs: FIRST_RETRY_MS, resyncing: false }, [{ kind: "state", signed }]];
+    const reports = reportsThatHold(client, signed);
+    return [
+      { ...client, signed, reports, retryMs: FIRST_RETRY_MS, resyncing: false },
+      [{ kind: "state", signed }],
+    ];
   } catch (error) {
     if (!(error instanceof StateError)) throw error;
     if (error.resync && !client.resyncing)
       return [{ ...client, resyncing: true }, [{ kind: "send", message: { type: "resync" } }]];
     return hangUp(client, error.message);
   }
+}
+
+/** What was said of a node that was removed, or came back with another key, is forgotten; so the list stays as short as the register. */
+function reportsThatHold(client: SyncClient, signed: SignedState): SyncClient["reports"] {
+  const holds = (peer: string) => {
+    const before = client.signed?.entries.get(`node/${peer}`);
+    const now = signed.entries.get(`node/${peer}`);
+    return now !== undefined && (before === undefined || before === now || keyOf(before) === keyOf(now));
+  };
+  return new Map([...client.reports].filter(([peer]) => holds(peer)));
+}
+
+function keyOf(entry: string): unknown {
+  return (JSON.parse(entry) as { spec?: { publicKey?: unknown } } | null)?.spec?.publicKey;
 }
 
 /** The connection ends; the state that we have stays. */
