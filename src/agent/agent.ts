@@ -16,6 +16,7 @@ import { newcomerObjects, tunnelMtu } from "../mesh/mod.ts";
 import { type Endpoint, parseEndpoint, tryParseEndpoint } from "../net/mod.ts";
 import { newMesh, type Node, nameProblem } from "../resources/mod.ts";
 import {
+  connectUnix,
   ensureDirectory,
   exists,
   exit,
@@ -28,13 +29,13 @@ import {
 } from "../sys/mod.ts";
 import type { TunnelWish } from "../tunnel/mod.ts";
 import { serveControl } from "./control.ts";
-import { resolveEndpoint } from "./endpoint.ts";
+import { resolveInTurn } from "./endpoint.ts";
 import { HubRole } from "./hub-role.ts";
 import { nodeKey, signingKey } from "./identity.ts";
 import { Joined } from "./joined.ts";
 import { info, warn } from "./log.ts";
 import { loadMembership, MemberRole, storeMembership } from "./member-role.ts";
-import { RUN, STATE } from "./paths.ts";
+import { CNI_SOCKET, RUN, STATE } from "./paths.ts";
 import type { Role } from "./role.ts";
 import { TunnelHolder } from "./tunnel-holder.ts";
 import { VERSION } from "./version.ts";
@@ -64,6 +65,8 @@ export class Agent implements Disposable {
   #cniServer: LineServer;
   joined: Joined | undefined;
   role: Role | undefined;
+  /** Why the stored membership cannot be taken up. The kernel then stays as it is, until somebody repairs the files or gives up. */
+  #broken: Error | undefined;
   /** Writing operations come one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -80,11 +83,21 @@ export class Agent implements Disposable {
   /** start brings the node up as it was, or waits to be told. */
   static async start(wish: TunnelWish): Promise<Agent> {
     const agent = new Agent(wish);
-    const role = storedRole();
+    let role: Role | undefined;
+    try {
+      role = storedRole();
+    } catch (error) {
+      agent.#broken = error instanceof Error ? error : new Error(String(error));
+      warn("the stored membership cannot be taken up", { error });
+    }
     if (role !== undefined) await agent.#run(role);
-    else agent.engine.apply({ prune: true });
+    else if (agent.#broken === undefined) agent.engine.apply({ prune: true });
     agent.engine.start();
     return agent;
+  }
+
+  #brokenText(broken: Error): string {
+    return `what is stored of this node's mesh cannot be used (${broken.message}); restore ${STATE} and restart the agent, or give it up: causeway leave --force`;
   }
 
   #openCni(): CniService {
@@ -98,7 +111,7 @@ export class Agent implements Disposable {
 
   async #run(role: Role): Promise<void> {
     const { engine, cni, tunnel } = this;
-    const joined = new Joined({
+    const joined: Joined = new Joined({
       engine,
       cni,
       role,
@@ -106,7 +119,10 @@ export class Agent implements Disposable {
       tunnel,
       onRemoved: () => {
         warn("this node was removed from the mesh");
-        this.inTurn(() => this.#forget()).catch((error: unknown) => warn("cannot leave", { error }));
+        // By the time of its turn the node may have left already, and joined again.
+        this.inTurn(async () => {
+          if (this.joined === joined) await this.#forget();
+        }).catch((error: unknown) => warn("cannot leave", { error }));
       },
     });
     this.role = role;
@@ -126,6 +142,7 @@ export class Agent implements Disposable {
   }
 
   #mustBeFree(what: string): void {
+    if (this.#broken !== undefined) throw new Error(`Cannot ${what}: ${this.#brokenText(this.#broken)}`);
     if (this.role === undefined) return;
     throw new Error(
       `Cannot ${what}: this node belongs to a mesh already, as ${this.role.name}; leave it first: causeway leave`,
@@ -147,11 +164,21 @@ export class Agent implements Disposable {
     const given = Object.fromEntries(Object.entries(options.spec).filter(([, value]) => value !== undefined));
     const mesh = newMesh("mesh", { ...given, endpoints: [...options.endpoints] } as never);
     const endpoints = options.endpoints.map(tryParseEndpoint).filter((endpoint) => endpoint !== undefined);
-    const key = nodeKey();
-    const register = Register.open(REGISTER);
-    const node = register.init(mesh, { name, publicKey: key.publicKey, endpoints });
-    await this.#run(new HubRole(register, { node: key, signing: signingKey() }));
-    return node;
+    try {
+      // First what can be missing on a machine: a mesh is stored only where it can run.
+      await this.tunnel.open();
+      const key = nodeKey();
+      const role = new HubRole(Register.open(REGISTER), { node: key, signing: signingKey() });
+      using undo = new DisposableStack();
+      undo.use(role);
+      const node = role.register.init(mesh, { name, publicKey: key.publicKey, endpoints });
+      undo.move();
+      await this.#run(role);
+      return node;
+    } catch (error) {
+      await this.#clear();
+      throw error;
+    }
   }
 
   /** join registers this node through a token and brings it up. */
@@ -179,7 +206,12 @@ export class Agent implements Disposable {
     const role = new MemberRole(membership);
     await this.#run(role);
     await this.#seen(role, options.progress);
-    return role.view().self as Node;
+    const { self } = role.view();
+    if (self === undefined)
+      throw new Error(
+        `Cannot join: node ${role.name} was removed at the hub meanwhile; join with a new token`,
+      );
+    return self;
   }
 
   async #enrol(
@@ -194,14 +226,13 @@ export class Agent implements Disposable {
     const tunnel = await this.tunnel.open();
     const { progress, ...asked } = newcomer;
     const setUse = async (use: TokenUse, attempt: number) => {
-      const text = token.endpoints[attempt % token.endpoints.length] as string;
       this.engine.set(
         "newcomer",
         newcomerObjects({
           enrol6: token.enrol6,
           use,
           hubKey: token.hubKey,
-          hubEndpoint: await resolveEndpoint(text),
+          hubEndpoint: await resolveInTurn(token.endpoints, attempt),
           tunnel: tunnel.linkType === "wireguard" ? "kernel" : "user",
           listenPort: NEWCOMER_PORT,
           mtuBytes: NEWCOMER_MTU_BYTES,
@@ -234,6 +265,13 @@ export class Agent implements Disposable {
   /** leave ends the membership; without `force` only when the hub knows of it. */
   async leave(options: { readonly force: boolean; readonly progress: Progress }): Promise<void> {
     const { role } = this;
+    if (this.#broken !== undefined) {
+      if (!options.force) throw new Error(`Cannot leave: ${this.#brokenText(this.#broken)}`);
+      options.progress("the hub was not told; remove the node there: causeway node remove");
+      // A user-space tunnel that still runs is taken over, so that it can be ended.
+      await this.tunnel.open().catch((error: unknown) => warn("cannot take the tunnel over", { error }));
+      return this.#clear();
+    }
     if (role === undefined) throw new Error("Cannot leave: this node belongs to no mesh");
     if (role.hub && !options.force)
       throw new Error(
@@ -254,19 +292,28 @@ export class Agent implements Disposable {
   /** forget removes everything that was made, and every file of the membership. */
   async #forget(): Promise<void> {
     if (this.role === undefined) return;
+    await this.#clear();
+  }
+
+  /** The files go first: an agent that ends half-way finds no membership when it starts, and removes what is left in the kernel. */
+  async #clear(): Promise<void> {
     this.joined?.[Symbol.dispose]();
     this.joined = undefined;
     this.role = undefined;
+    this.#broken = undefined;
     this.#cniServer.close();
     this.cni.setNode(undefined);
     this.cni.close();
-    for (const scope of this.engine.scopes()) this.engine.remove(scope);
-    const { failed } = this.engine.apply({ prune: true });
-    for (const status of failed) warn("cannot remove", { object: status.key, reason: status.reason ?? "" });
-    await this.tunnel.destroy();
-    for (const name of listDirectory(STATE)) if (MEMBERSHIP_FILES.test(name)) removeTree(`${STATE}/${name}`);
-    this.cni = this.#openCni();
-    this.#cniServer = serveCni(this.cni);
+    try {
+      for (const name of membershipFiles()) removeTree(`${STATE}/${name}`);
+      for (const scope of this.engine.scopes()) this.engine.remove(scope);
+      const { failed } = this.engine.apply({ prune: true });
+      for (const status of failed) warn("cannot remove", { object: status.key, reason: status.reason ?? "" });
+      await this.tunnel.destroy();
+    } finally {
+      this.cni = this.#openCni();
+      this.#cniServer = serveCni(this.cni);
+    }
   }
 
   [Symbol.dispose](): void {
@@ -277,6 +324,14 @@ export class Agent implements Disposable {
     this.tunnel[Symbol.dispose]();
     this.engine[Symbol.dispose]();
   }
+}
+
+/** The files of the membership, what makes it one (member.json, register.db) before the keys. */
+function membershipFiles(): string[] {
+  const first = (name: string) => (/^(?:member\.json|register\.db)$/.test(name) ? 0 : 1);
+  return listDirectory(STATE)
+    .filter((name) => MEMBERSHIP_FILES.test(name))
+    .sort((a, b) => first(a) - first(b));
 }
 
 function nodeName(given: string | undefined): string {
@@ -303,10 +358,23 @@ function logStatus(status: ObjectStatus): void {
     warn("object failed", { scope: status.scope, object: status.key, reason: status.reason ?? "" });
 }
 
+/** A second agent would undo, as left behind by a dead one, what the first is just making. */
+function mustBeAlone(): void {
+  try {
+    connectUnix(CNI_SOCKET, { timeoutMs: 2000 }).close();
+  } catch {
+    return;
+  }
+  throw new Error(
+    "Cannot start the agent: another one answers on this node; stop it first: systemctl stop causeway",
+  );
+}
+
 /** runAgent serves until SIGTERM or SIGINT, and leaves the kernel as it is. */
 export async function runAgent(options: { readonly tunnel: TunnelWish }): Promise<never> {
   ensureDirectory(STATE, 0o700);
   ensureDirectory(RUN, 0o755);
+  mustBeAlone();
   info(`causeway ${VERSION} starts`);
   const agent = await Agent.start(options.tunnel);
   const control = serveControl(agent);

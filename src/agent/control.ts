@@ -117,8 +117,8 @@ const handlers: Handlers = {
   },
 
   "node-remove"(agent, { name }) {
+    // The register tells the node first; its peer goes with the refresh that follows, when the news is on its way.
     hub(agent, "remove a node").removeNode(name);
-    agent.joined?.changed();
     return {};
   },
 

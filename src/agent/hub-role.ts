@@ -42,6 +42,8 @@ export class HubRole implements Role {
 
   start(hooks: RoleHooks): void {
     if (this.#server !== undefined) return;
+    // Not only once the services run: a node that is removed must lose its peer in any case.
+    this.#subscription ??= this.register.subscribe(hooks.onView);
     const { overlay4, overlay6 } = this.register.hub();
     this.#server = HubServer.start({
       register: this.register,
@@ -59,7 +61,6 @@ export class HubRole implements Role {
         },
       },
     });
-    this.#subscription = this.register.subscribe(hooks.onView);
   }
 
   setFacts(facts: SelfFacts): void {

@@ -8,7 +8,7 @@ import type { MeshView } from "../hub/mod.ts";
 import { meshObjects, tunnelMtu } from "../mesh/mod.ts";
 import { type Endpoint, parseIp, type PeerState, type PrivateKey } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
-import { after, every, monotonicMs, wallMs } from "../sys/mod.ts";
+import { after, every, monotonicMs, sleep, wallMs } from "../sys/mod.ts";
 import { info, warn } from "./log.ts";
 import { PeerPaths, type Tick } from "./peer-paths.ts";
 import type { Role, SelfFacts } from "./role.ts";
@@ -20,6 +20,8 @@ const TICK_MS = 1000;
 const FACTS_MS = 10_000;
 /** Changes that come together are planned together. */
 const REFRESH_MS = 10;
+/** Resolving the hub's name may take so long before the node comes up without it; the answer is used when it comes. */
+const RESOLVE_PATIENCE_MS = 2_000;
 /** Routes that router advertisements made (linux/rtnetlink.h). */
 const RTPROT_RA = 9;
 
@@ -49,6 +51,7 @@ export class Joined implements Disposable {
   #factsMs = Number.NEGATIVE_INFINITY;
   #enrolments = "";
   #refreshing: Disposable | undefined;
+  #begun = false;
   #started = false;
   #closed = false;
 
@@ -56,19 +59,28 @@ export class Joined implements Disposable {
     this.#options = options;
   }
 
-  /** start brings the node up from what it knows; the hub may be away. Resolves when the first state is applied. */
+  /** start brings the node up from what it knows; the hub may be away. Resolves when the first state is applied, or will be tried again. */
   async start(): Promise<void> {
-    const { engine, role, tunnel } = this.#options;
+    const { role, tunnel } = this.#options;
     await tunnel.open();
-    this.#hubEndpoint = await role.hubEndpoint();
+    this.#hubEndpoint = await Promise.race([
+      role.hubEndpoint(),
+      sleep(RESOLVE_PATIENCE_MS).then(() => undefined),
+    ]);
     if (this.#closed) return;
+    this.#guarded("set up this node", () => this.#begin());
+    this.#startRole();
+    this.#resources.use(every(TICK_MS, () => this.#onTick()));
+  }
+
+  #begin(): void {
+    const { engine, role } = this.#options;
     this.#readFacts();
     this.#paths.update(role.view(), this.#tick());
     this.#refresh();
     // Now every scope is known; what is marked as ours and wanted by nobody can go.
     engine.apply({ prune: true });
-    this.#startRole();
-    this.#resources.use(every(TICK_MS, () => this.#onTick()));
+    this.#begun = true;
   }
 
   /** The services listen on overlay addresses, which are not there while the tunnel is not. */
@@ -77,18 +89,20 @@ export class Joined implements Disposable {
     if (this.#started) return;
     try {
       role.start({
-        onView: () => {
-          if (this.#closed) return;
-          const view = role.view();
-          if (view.self === undefined) return onRemoved();
-          this.#paths.update(view, this.#tick());
-          this.#schedule();
-        },
+        onView: () =>
+          this.#guarded("follow the register", () => {
+            if (this.#closed) return;
+            const view = role.view();
+            if (view.self === undefined) return onRemoved();
+            this.#paths.update(view, this.#tick());
+            this.#schedule();
+          }),
         onInvited: (peer) => {
           this.#paths.invited(peer, monotonicMs());
           this.#perform();
         },
         onConnection: () => {},
+        onGone: onRemoved,
       });
       this.#started = true;
     } catch (error) {
@@ -142,6 +156,7 @@ export class Joined implements Disposable {
   #onTick(): void {
     this.#guarded("tick", () => {
       const { role } = this.#options;
+      if (!this.#begun) this.#begin();
       this.#startRole();
       const tick = this.#tick();
       role.observe(tick.peers);

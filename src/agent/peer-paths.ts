@@ -38,10 +38,12 @@ export class PeerPaths {
     const { self } = view;
     if (self === undefined || self.hub) return;
     const others = view.nodes.filter((node) => !node.hub);
+    const { overlay4, overlay6, enrol6, pods4, pods6 } = view.mesh;
+    const inside = [overlay4, overlay6, enrol6, pods4, pods6].filter((prefix) => prefix !== undefined);
     const keys = new Map(others.map((node) => [node.name, node.publicKey]));
     for (const [name, key] of [...this.#keys]) if (keys.get(name) !== key) this.#forget(name);
     for (const node of others) {
-      const candidates = candidatesFor(self, node);
+      const candidates = candidatesFor(self, node, inside);
       const state = this.#states.get(node.name);
       if (state !== undefined)
         this.#step(node.name, state, { kind: "candidates", nowMs: tick.nowMs, candidates });

@@ -29,7 +29,12 @@ export class TunnelHolder implements Disposable {
         if (state.kind === "waiting")
           return warn("tunnel ended and is started again", { reason: state.reason });
         info("tunnel runs again");
-        this.#onRunning();
+        // What fails here is tried again by the engine's next round; the tunnel itself runs.
+        try {
+          this.#onRunning();
+        } catch (error) {
+          warn("cannot set up the tunnel that runs again yet", { error });
+        }
       },
     });
     info(`tunnel: ${backend.provider}`, { reason });

@@ -9,7 +9,7 @@
  * The use of the token is known by the source address. The state is signed for the node, so a newcomer need not trust the wire.
  */
 import { z } from "zod";
-import { endpointSchema, publicKeySchema } from "../resources/mod.ts";
+import { endpointSchema, publicKeySchema, siteSchema } from "../resources/mod.ts";
 import { NONCE_BYTES } from "./proof.ts";
 import { stateMessageSchema } from "./signed-state.ts";
 
@@ -35,7 +35,7 @@ export const registerRequest = z.object({
   name: z.string().max(253),
   publicKey: publicKeySchema,
   endpoints: z.array(endpointSchema).max(8),
-  site: z.string().min(1).max(63).optional(),
+  site: siteSchema.optional(),
 });
 
 /** registerMessage is the newcomer's only message. */

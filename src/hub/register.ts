@@ -362,7 +362,14 @@ export class Register implements Disposable {
     name: string,
     facts: { readonly local: readonly Endpoint[]; readonly mtuBytes?: number | undefined },
   ): void {
-    if (this.#nodes.byName(name) === undefined) return;
+    const node = this.#nodes.byName(name);
+    if (node === undefined) return;
+    const same =
+      node.mtuBytes === facts.mtuBytes &&
+      node.local.length === facts.local.length &&
+      node.local.every((endpoint, i) => endpointEqual(endpoint, facts.local[i] as Endpoint));
+    // A write costs a flush of the disk; nodes say the same again at each connection.
+    if (same) return;
     this.#write(() => {
       this.#nodes.setFacts(name, facts);
       this.#publishNode(name);

@@ -120,8 +120,8 @@ export class HubServer implements Disposable {
         }),
       ),
     );
-    undo.use(register.subscribe(() => this.#changed()));
-    undo.use(every(5_000, () => this.#sweep()));
+    undo.use(register.subscribe(() => this.#guarded("tell nodes of changes", () => this.#changed())));
+    undo.use(every(5_000, () => this.#guarded("look for silent nodes", () => this.#sweep())));
     this.#resources.use(undo.move());
   }
 
@@ -345,6 +345,15 @@ export class HubServer implements Disposable {
       if (nowMs - live.heardMs > SILENCE_MS) live.connection.close("silent");
     for (const [from, times] of this.#recent)
       if (times.every((time) => nowMs - time >= 60_000)) this.#recent.delete(from);
+  }
+
+  /** A disk that is full or broken must not end the hub; who was not told asks again when it connects. */
+  #guarded(what: string, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#log({ kind: "failed", message: `Cannot ${what}: ${(error as Error).message}` });
+    }
   }
 
   #log(event: HubLogEvent): void {

@@ -158,7 +158,7 @@ export function parseCache(
   try {
     message = stateMessageSchema.parse(JSON.parse(text));
   } catch {
-    throw new StateError("the stored copy is damaged; it is fetched again from the hub", false);
+    throw new StateError("the stored copy is damaged; restore it from a backup", false);
   }
   if (message.from !== undefined) throw new StateError("the stored copy is not complete", false);
   return applyState(undefined, message, trust);

@@ -27,7 +27,8 @@ const report = z.object({ peer: name, up: z.boolean(), sequence: z.number().int(
 /** factsSchema is what a node finds out about itself. */
 export const factsSchema = z.object({
   local: z.array(endpointSchema).max(16),
-  mtuBytes: z.number().int().min(576).max(65535).optional(),
+  // The range of Node.status.mtuBytes: another value would make the node's entry unreadable for all.
+  mtuBytes: z.number().int().min(1280).max(65535).optional(),
   version: z.string().max(64),
 });
 

@@ -13,6 +13,7 @@ import {
 } from "./sync-client.ts";
 import { startSync, stepSync, type SyncEffect, type SyncEvent, type SyncSession } from "./sync-server.ts";
 import { tokenUse } from "./token.ts";
+import { meshView } from "./view.ts";
 
 const NOW = 1_800_000_000_000;
 const signing = SigningSecret.random();
@@ -267,6 +268,49 @@ describe("a node follows the register", () => {
     leaving.do({ kind: "leave" });
     expect(leaving.take()).toEqual(["left", "closed: left"]);
     expect(other.register.node("a")).toBeUndefined();
+  });
+});
+
+describe("what a node remembers", () => {
+  test("a wish to leave that was given up is not said again at the next connection", () => {
+    const s = setUp();
+    using _ = s.register;
+    const wire = new Wire(s);
+    wire.do({ kind: "start" });
+    wire.do({ kind: "disconnected", reason: "reset" });
+    wire.do({ kind: "leave" });
+    wire.do({ kind: "stay" });
+    wire.do({ kind: "retry" });
+    expect(wire.take()).not.toContain("left");
+    expect(s.register.node("a")).toBeDefined();
+  });
+
+  test("what was said of a node that was removed or came back with another key is forgotten", () => {
+    const s = setUp();
+    using _ = s.register;
+    s.add(1, "b");
+    s.add(2, "c");
+    s.add(3, "d");
+    const wire = new Wire(s);
+    wire.do({ kind: "start" });
+    for (const peer of ["b", "c", "d"]) wire.do({ kind: "report", peer, up: true });
+    s.register.removeNode("b");
+    s.register.removeNode("c");
+    s.add(4, "c");
+    wire.at({ kind: "changed" });
+    expect([...wire.client.reports.keys()]).toEqual(["d"]);
+  });
+
+  test("an entry of its own that it cannot read does not count as removed", () => {
+    const s = setUp();
+    using _ = s.register;
+    const entries = new Map(s.register.entries());
+    const own = JSON.parse(entries.get("node/a") as string);
+    entries.set("node/a", JSON.stringify({ ...own, spec: { ...own.spec, overlay4: "later" } }));
+    expect(() => meshView(entries, "a")).toThrow("update this node");
+    expect(meshView(entries, "hub").nodes).toEqual([]);
+    entries.delete("node/a");
+    expect(meshView(entries, "a").self).toBeUndefined();
   });
 });
 

@@ -24,7 +24,10 @@ export function concerns(key: string, name: string): boolean {
   return a === name || b === name;
 }
 
-/** meshView parses entries (key to canonical JSON); throws when there is no valid mesh. A node that is not valid is left out. */
+/**
+ * meshView parses entries (key to canonical JSON); throws when there is no valid mesh, or when this node's own entry is not valid: that
+ * it cannot be read does not mean that the node was removed. Another node that is not valid is left out.
+ */
 export function meshView(entries: ReadonlyMap<string, string>, selfName: string): MeshView {
   const mesh = read(entries.get("mesh"));
   if (mesh?.kind !== "Mesh")
@@ -35,7 +38,10 @@ export function meshView(entries: ReadonlyMap<string, string>, selfName: string)
   for (const [key, value] of entries) {
     if (key.startsWith("node/")) {
       const resource = read(value);
-      if (resource?.kind !== "Node") continue;
+      if (resource?.kind !== "Node") {
+        if (key !== `node/${selfName}`) continue;
+        throw new Error(`Cannot read the register's entry of ${selfName}, this node; update this node`);
+      }
       if (resource.value.name === selfName) self = resource.value;
       else nodes.push(resource.value);
     } else if (key.startsWith("pair/")) {

@@ -5,6 +5,7 @@ import {
   type Ip,
   ipEqual,
   parsePrefix,
+  type Prefix,
   prefixContains,
   prefixOf,
 } from "../net/mod.ts";
@@ -37,9 +38,10 @@ function sameLan(a: Ip, b: Ip): boolean {
 
 /**
  * candidatesFor lists endpoints of `peer` that `self` should try: addresses of a common LAN, configured endpoints, addresses that
- * are public by themselves, and last what the hub sees, which works through most NATs when both sides call at once.
+ * are public by themselves, and last what the hub sees, which works through most NATs when both sides call at once. Never one in
+ * `inside`, the mesh's own networks: the tunnel would carry itself.
  */
-export function candidatesFor(self: Node, peer: Node): readonly Endpoint[] {
+export function candidatesFor(self: Node, peer: Node, inside: readonly Prefix[] = []): readonly Endpoint[] {
   const behindSameNat =
     self.observed !== undefined && peer.observed !== undefined && ipEqual(self.observed.ip, peer.observed.ip);
   const lan = peer.local.filter(
@@ -59,7 +61,8 @@ export function candidatesFor(self: Node, peer: Node): readonly Endpoint[] {
   const seen = peer.observed === undefined ? [] : [peer.observed];
   const all = [...lan, ...peer.endpoints, ...open, ...seen].filter(
     ({ ip }) =>
-      !NEVER.some((prefix) => prefixContains(prefix, ip)) && !self.local.some((own) => ipEqual(own.ip, ip)),
+      ![...NEVER, ...inside].some((prefix) => prefixContains(prefix, ip)) &&
+      !self.local.some((own) => ipEqual(own.ip, ip)),
   );
   return all.filter((a, i) => all.findIndex((b) => endpointEqual(a, b)) === i).slice(0, MAX_CANDIDATES);
 }

@@ -99,6 +99,7 @@ describe("a node", () => {
       "route unreachable fd01:2:3::/64",
       "route unreachable 10.244.0.0/16",
       "route unreachable fd01:2:3:100::/56",
+      "sysctl net/ipv6/conf/cw0/disable_ipv6=0",
       "sysctl net/ipv4/ip_forward=1",
       "sysctl net/ipv6/conf/eth0/accept_ra=2",
       "sysctl net/ipv6/conf/all/forwarding=1",
@@ -195,6 +196,7 @@ test("a newcomer reaches the enrolment service and nothing else", () => {
   expect(objects.map(show)).toEqual([
     "link cw0 external mtu 1280",
     "wg port 0",
+    "sysctl net/ipv6/conf/cw0/disable_ipv6=0",
     "addr fd01:2:3:1::abcd/128",
     "route fd01:2:3:1::1/128 src fd01:2:3:1::abcd",
     "peer key-hub endpoint 203.0.113.1:51820 allowed [fd01:2:3:1::1/128]",
@@ -239,6 +241,8 @@ describe("candidates", () => {
     });
     expect(show(self, peer)).toEqual(["[2001:db8::3]:51820", "203.0.113.9:51820"]);
     expect(show({ ...self, local: [] }, peer)).toEqual(["203.0.113.9:51820"]);
+    const inside = [parsePrefix("203.0.113.0/24")];
+    expect(candidatesFor(self, peer, inside).map(formatEndpoint)).toEqual(["[2001:db8::3]:51820"]);
   });
 });
 

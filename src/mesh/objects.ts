@@ -45,6 +45,9 @@ function backstop(destination: Prefix): Route {
   return { kind: "route", destination, type: "unreachable", metric: BACKSTOP_METRIC };
 }
 
+/** IPv6 is switched off on new links of many machines; the overlay has it all the same. */
+const withIpv6: Sysctl = { kind: "sysctl", path: `net/ipv6/conf/${LINK}/disable_ipv6`, value: "0" };
+
 function sysctls(facts: MeshFacts): Sysctl[] {
   const settings: [path: string, value: string][] = [
     ["net/ipv4/ip_forward", "1"],
@@ -61,7 +64,7 @@ function sysctls(facts: MeshFacts): Sysctl[] {
       ? ["all", LINK].map((link): [string, string] => [`net/ipv4/conf/${link}/send_redirects`, "0"])
       : []),
   ];
-  return settings.map(([path, value]) => ({ kind: "sysctl", path, value }));
+  return [withIpv6, ...settings.map(([path, value]): Sysctl => ({ kind: "sysctl", path, value }))];
 }
 
 function nodeObjects(facts: MeshFacts): KernelObject[] {
@@ -117,6 +120,7 @@ export function newcomerObjects(options: {
   return [
     tunnelLink(options.tunnel, options.mtuBytes),
     { kind: "wireguard", link: LINK, privateKey: options.use.privateKey, listenPort: options.listenPort },
+    withIpv6,
     hostAddress(options.use.address),
     { kind: "route", destination: service, hops: [{ dev: LINK }], source: options.use.address },
     {

@@ -3,8 +3,8 @@
  * IP layer are in it as well; what keeps a pod to its own address is in the table of family bridge.
  *
  * ```
- * packet in ─▶ prerouting, behind conntrack ─▶ (DNAT by others) ─▶ forward: MSS ─▶ postrouting: masquerade
- *              sources, enrolment, ports
+ * packet in ─▶ prerouting, behind conntrack ─▶ (DNAT by others) ─▶ forward: MSS ──▶ postrouting: masquerade
+ *              sources, enrolment, ports                                output ──────┘
  * ```
  * All rules only drop or let go on; nothing is accepted on behalf of the user's own firewall.
  */
@@ -83,6 +83,21 @@ function enrolmentRules(mesh: Mesh, self: Node): Line[] {
       `iifname "${LINK}" ip6 saddr ${enrol} ip6 daddr ${service} tcp dport ${ENROL_PORT} accept`,
       `iifname "${LINK}" ip6 saddr ${enrol} counter drop`,
       `iifname != "lo" ip6 daddr ${enrol} counter drop`,
+    ],
+  ];
+}
+
+/** What leaves by this node's own sockets. */
+function outputRules(mesh: Mesh, listenPort: number): Line[] {
+  return [
+    [
+      "Who speaks to the register can leave in this node's name: as at ctl.sock, only root may.",
+      `tcp dport ${SYNC_PORT} ip daddr ${formatPrefix(mesh.overlay4)} meta skuid != 0 counter drop`,
+      `tcp dport ${SYNC_PORT} ip6 daddr ${formatPrefix(mesh.overlay6)} meta skuid != 0 counter drop`,
+    ],
+    [
+      "The tunnel never carries itself: a node that claimed an overlay address as its endpoint would send packets round for ever.",
+      `oifname "${LINK}" udp sport ${listenPort} counter drop`,
     ],
   ];
 }
@@ -174,11 +189,17 @@ export function meshRuleset(options: {
     ]),
     chain("forward", "type filter hook forward priority mangle; policy accept;", [
       [
+        "Nothing is forwarded to the register's port, since a NAT of this node could make it look like the node's own.",
+        `tcp dport ${SYNC_PORT} ip daddr ${formatPrefix(mesh.overlay4)} counter drop`,
+        `tcp dport ${SYNC_PORT} ip6 daddr ${formatPrefix(mesh.overlay6)} counter drop`,
+      ],
+      [
         "A TCP segment must fit the way even where ICMP is lost; lowers only, never raises.",
         `oifname "${LINK}" tcp flags syn / syn,rst tcp option maxseg size set rt mtu`,
         `iifname "${LINK}" tcp flags syn / syn,rst tcp option maxseg size set rt mtu`,
       ],
     ]),
+    chain("output", "type filter hook output priority filter; policy accept;", outputRules(mesh, listenPort)),
     chain(
       "postrouting",
       "type nat hook postrouting priority srcnat; policy accept;",

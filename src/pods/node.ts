@@ -24,6 +24,8 @@ export function nodeObjects({ ranges, mtuBytes }: NodeFacts): KernelObject[] {
   const gateways = gatewaysOf(ranges);
   const settings = ranges.some(({ family }) => family === 6)
     ? [
+        // IPv6 may be off for new links of this machine.
+        { kind: "sysctl", path: `net/ipv6/conf/${BRIDGE}/disable_ipv6`, value: "0" } as const,
         // The pods' router hears nobody's advertisements, and its addresses are nobody else's: no detection to wait for.
         { kind: "sysctl", path: `net/ipv6/conf/${BRIDGE}/accept_ra`, value: "0" } as const,
         { kind: "sysctl", path: `net/ipv6/conf/${BRIDGE}/accept_dad`, value: "0" } as const,

@@ -38,7 +38,15 @@ test("Ethernet addresses are of one station, locally administered, and a pod's f
 
 test("the bridge is the gateway of both families, with the node's mask", () => {
   expect(gatewaysOf(node.ranges).map(formatInterfaceAddress)).toEqual(["10.244.1.1/24", "fd00:1::1/64"]);
-  expect(kinds(nodeObjects(node))).toEqual(["link", "sysctl", "sysctl", "address", "address", "ruleset"]);
+  expect(kinds(nodeObjects(node))).toEqual([
+    "link",
+    "sysctl",
+    "sysctl",
+    "sysctl",
+    "address",
+    "address",
+    "ruleset",
+  ]);
   expect(nodeObjects({ ranges: [], mtuBytes: 1420 })).toEqual([]);
   expect(kinds(nodeObjects({ ...node, ranges: node.ranges.slice(0, 1) }))).not.toContain("sysctl");
 });

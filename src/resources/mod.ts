@@ -24,4 +24,5 @@ export {
   nameProblem,
   parseExposedPort,
   publicKeySchema,
+  siteSchema,
 } from "./scalars.ts";

@@ -12,7 +12,14 @@ import {
   type PublicKey,
 } from "../net/mod.ts";
 import { type Json, present } from "./canonical.ts";
-import { endpointSchema, ipSchema, prefixSchema, publicKeySchema, wholeNumber } from "./scalars.ts";
+import {
+  endpointSchema,
+  ipSchema,
+  prefixSchema,
+  publicKeySchema,
+  siteSchema,
+  wholeNumber,
+} from "./scalars.ts";
 
 /** Node is one member of the mesh. */
 export interface Node {
@@ -46,7 +53,7 @@ export const nodeFields = {
   pods4: prefixSchema(4).optional(),
   pods6: prefixSchema(6).optional(),
   endpoints: z.array(endpointSchema).max(8).default([]),
-  site: z.string().min(1).max(63).optional(),
+  site: siteSchema.optional(),
 } as const;
 
 /** The fields of `status`: what was found, not what was asked for. */

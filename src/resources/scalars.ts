@@ -78,6 +78,13 @@ export const hostPortSchema = textValue<string>("host:port", (text) => {
   return text;
 });
 
+/** siteSchema reads the name of a place. It comes from other nodes and goes to terminals, so it holds nothing that a terminal obeys. */
+export const siteSchema = z
+  .string()
+  .min(1)
+  .max(63)
+  .regex(/^\P{C}+$/u, "holds control characters; write it with letters, digits and spaces");
+
 /** ExposedPort is a range of ports that other interfaces than the tunnel may reach. */
 export interface ExposedPort {
   readonly protocol: "tcp" | "udp";

@@ -52,6 +52,11 @@ export function sendWithDescriptor(
   return libc.sendmsg(socket, sent.header, MSG_NOSIGNAL);
 }
 
+/** DescriptorError says that descriptors were lost: too many in one message, or no room in this process (EMFILE, unix(7)). */
+export class DescriptorError extends Error {
+  override readonly name = "DescriptorError";
+}
+
 /** Received is what one read of a socket brought. */
 export interface Received {
   /** 0 is the end of the stream. */
@@ -74,7 +79,9 @@ export function receiveWithDescriptors(socket: number, into: Uint8Array<ArrayBuf
   const descriptors = parseControl(control.subarray(0, Number(received.view.getBigUint64(40, true))));
   if ((received.view.getInt32(48, true) & MSG_CTRUNC) !== 0) {
     for (const descriptor of descriptors) descriptor.close();
-    throw new Error(`Cannot receive descriptors: a message carries more than ${MOST}`);
+    throw new DescriptorError(
+      `Cannot receive descriptors: a message carries more than ${MOST}, or this process has no room for them`,
+    );
   }
   return { length, descriptors };
 }

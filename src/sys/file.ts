@@ -11,6 +11,8 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
+  truncateSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -39,12 +41,42 @@ export function writeAtomic(path: string, text: string, mode = 0o644): void {
   rmSync(temporary, { force: true });
   const fd = openSync(temporary, "wx", mode);
   try {
-    writeSync(fd, text);
+    try {
+      writeAll(fd, Buffer.from(text));
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+  syncDirectory(dirname(path));
+}
+
+/** A disk that is nearly full takes a part and says so; the call after that says why. */
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let written = 0; written < bytes.length;) written += writeSync(fd, bytes, written);
+}
+
+/** A rename survives a power loss only once its directory is on disk. */
+function syncDirectory(path: string): void {
+  const fd = openSync(path, "r");
+  try {
     fsyncSync(fd);
   } finally {
     closeSync(fd);
   }
-  renameSync(temporary, path);
+}
+
+/** shortenLog empties a file that grew above a size; for logs that another program appends to. Not being there is not an error. */
+export function shortenLog(path: string, mostBytes: number): void {
+  try {
+    if (statSync(path).size > mostBytes) truncateSync(path, 0);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) throw error;
+  }
 }
 
 /** writeKernelFile writes a value to a file of /proc or /sys. */

@@ -59,7 +59,17 @@ function descriptor(fd: number, call: string): number {
   return fd;
 }
 
-/** checked returns a result, or throws for a negative one; `EINTR` is left to the caller. */
+const EINTR = 4;
+
+/** repeated calls again for as long as a signal interrupts; `poll` is never resumed by itself, whatever the handler asks for (signal(7)). */
+function repeated(call: () => number): number {
+  for (;;) {
+    const result = call();
+    if (result >= 0 || read.i32(errnoAddress, 0) !== EINTR) return result;
+  }
+}
+
+/** checked returns a result, or throws for a negative one. */
 function checked(result: number, call: string, what?: string): number {
   if (result < 0) throw new SystemError(call, read.i32(errnoAddress, 0), what);
   return result;
@@ -79,7 +89,11 @@ export function connect(fd: number, address: Uint8Array<ArrayBuffer>, what?: str
 
 /** send sends the whole view as one message and returns the number of bytes taken. */
 export function send(fd: number, data: Uint8Array<ArrayBuffer>, flags = 0): number {
-  return checked(Number(libc.send(descriptor(fd, "send"), data, data.length, flags)), "send");
+  descriptor(fd, "send");
+  return checked(
+    repeated(() => Number(libc.send(fd, data, data.length, flags))),
+    "send",
+  );
 }
 
 /** recv returns the number of bytes received, or -1 when nothing is there (`EAGAIN`); 0 is the end of a stream. */
@@ -89,17 +103,25 @@ export function recv(fd: number, into: Uint8Array<ArrayBuffer>, flags = 0): numb
     if (count >= 0) return count;
     const errno = read.i32(errnoAddress, 0);
     if (errno === 11) return -1;
-    if (errno !== 4) throw new SystemError("recv", errno);
+    if (errno !== EINTR) throw new SystemError("recv", errno);
   }
 }
 
 /** The address of `msghdr` memory made by sys/fdpass.ts. */
 export function sendmsg(fd: number, header: Uint8Array<ArrayBuffer>, flags = 0): number {
-  return checked(Number(libc.sendmsg(descriptor(fd, "sendmsg"), header, flags)), "sendmsg");
+  descriptor(fd, "sendmsg");
+  return checked(
+    repeated(() => Number(libc.sendmsg(fd, header, flags))),
+    "sendmsg",
+  );
 }
 
 export function recvmsg(fd: number, header: Uint8Array<ArrayBuffer>, flags = 0): number {
-  return checked(Number(libc.recvmsg(descriptor(fd, "recvmsg"), header, flags)), "recvmsg");
+  descriptor(fd, "recvmsg");
+  return checked(
+    repeated(() => Number(libc.recvmsg(fd, header, flags))),
+    "recvmsg",
+  );
 }
 
 /** getsockname returns the bound address as raw `sockaddr` bytes. */
@@ -173,7 +195,12 @@ export function pollReadable(fd: number, timeoutMs: number): boolean {
   const view = new DataView(request.buffer);
   view.setInt32(0, descriptor(fd, "poll"), true);
   view.setInt16(4, 1, true);
-  return checked(libc.poll(request, 1, timeoutMs), "poll") > 0;
+  return (
+    checked(
+      repeated(() => libc.poll(request, 1, timeoutMs)),
+      "poll",
+    ) > 0
+  );
 }
 
 /** ioctl passes a buffer that the kernel reads or writes. */

@@ -13,9 +13,9 @@
  */
 import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
 import { after, monotonicMs } from "./clock.ts";
-import { isErrno } from "./errno.ts";
+import { isErrno, SystemError } from "./errno.ts";
 import type { Fd } from "./fd.ts";
-import { receiveWithDescriptors } from "./fdpass.ts";
+import { DescriptorError, receiveWithDescriptors } from "./fdpass.ts";
 import { pollReadable } from "./libc.ts";
 import { stable } from "./memory.ts";
 import { connectUnix, type PeerCredentials, peerCredentials, unixAddress } from "./unix.ts";
@@ -102,8 +102,13 @@ class Connection implements LineConnection {
     return this.#descriptors.shift();
   }
 
-  /** begin reads the first bytes with what is attached to them. */
-  begin(sinceMs: number, delayMs: number): void {
+  /** start reads the first bytes before the runtime does. */
+  start(): void {
+    this.#guarded(() => this.#begin(monotonicMs(), 0));
+  }
+
+  /** Reads the first bytes with what is attached to them. */
+  #begin(sinceMs: number, delayMs: number): void {
     if (this.#closed) return;
     const buffer = stable(65536);
     // Nearly always the client has sent by now or does within microseconds: a millisecond of patience saves a timer.
@@ -113,7 +118,7 @@ class Connection implements LineConnection {
       if (monotonicMs() - sinceMs > FIRST_BYTES_MS) return this.#cutOff();
       this.#socket.pause();
       const nextMs = Math.min(64, Math.max(1, delayMs * 2));
-      after(nextMs, () => this.#guarded(() => this.begin(sinceMs, nextMs)));
+      after(nextMs, () => this.#guarded(() => this.#begin(sinceMs, nextMs)));
       return;
     }
     this.#descriptors.push(...received.descriptors);
@@ -174,7 +179,8 @@ class Connection implements LineConnection {
       work();
     } catch (error) {
       this.#cutOff();
-      if (!isErrno(error, "ECONNRESET", "EPIPE", "ENOTCONN", "EBADF")) throw error;
+      const weather = error instanceof SystemError || error instanceof DescriptorError;
+      if (!weather && !isErrno(error, "ECONNRESET", "EPIPE", "ENOTCONN", "EBADF")) throw error;
     }
   }
 }
@@ -229,7 +235,7 @@ export class LineServer implements Disposable {
         }
         socket.data = connection;
         connections.add(connection);
-        if (options.descriptors === true) connection.begin(monotonicMs(), 0);
+        if (options.descriptors === true) connection.start();
       },
       data: (socket, chunk) => socket.data?.receive(chunk),
       drain: (socket) => socket.data?.flush(),

@@ -82,7 +82,7 @@ export function receiveLine(socket: Fd, timeoutMs: number): string | undefined {
     if (!libc.pollReadable(socket.number, timeoutMs)) return undefined;
     const chunk = stable(16384);
     const count = libc.recv(socket.number, chunk);
-    if (count === 0) return undefined;
+    if (count <= 0) return undefined;
     const end = chunk.subarray(0, count).indexOf(10);
     parts.push(chunk.subarray(0, end < 0 ? count : end));
     if (end >= 0) return Buffer.concat(parts).toString("utf8");

@@ -18,6 +18,7 @@ import {
   programOf,
   readText,
   removeTree,
+  shortenLog,
   sleep,
   spawnDetached,
   terminate,
@@ -33,6 +34,8 @@ const START_LIMIT_MS = 10_000;
 const CHECK_MS = 1000;
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 30_000;
+/** The program's log is emptied above this size: it has a line for every packet that the network refuses, and no end. */
+const MOST_LOG_BYTES = 1024 * 1024;
 /** A process that ran this long was well: its end begins a new series of pauses. */
 const WELL_MS = 60_000;
 
@@ -136,7 +139,9 @@ export class UserTunnel implements Tunnel {
 
   /** Starts the next attempt when the process is gone and none is under way. */
   #check(): void {
-    if (this.#closed || this.#pid === 0 || isAlive(this.#pid)) return;
+    if (this.#closed || this.#pid === 0) return;
+    if (this.#options.logPath !== undefined) shortenLog(this.#options.logPath, MOST_LOG_BYTES);
+    if (isAlive(this.#pid)) return;
     this.#pid = 0;
     if (monotonicMs() - this.#startedMs > WELL_MS) this.#failures = 0;
     this.#later("the process ended");
