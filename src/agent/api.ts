@@ -16,6 +16,8 @@ export const requestSchema = z.discriminatedUnion("op", [
   z.object({ op: z.literal("plan") }),
   z.object({ op: z.literal("node-list") }),
   z.object({ op: z.literal("token-list") }),
+  z.object({ op: z.literal("mesh-show") }),
+  z.object({ op: z.literal("mesh-apply"), manifest: text }),
   z.object({
     op: z.literal("init"),
     endpoints: texts,
@@ -54,6 +56,7 @@ export const writing: ReadonlySet<Operation> = new Set([
   "init",
   "join",
   "leave",
+  "mesh-apply",
   "node-remove",
   "token-create",
   "token-list",
@@ -132,6 +135,9 @@ export interface Results {
       readonly heardSeconds?: number;
     })[];
   };
+  /** The mesh as a manifest: YAML, and the same as JSON. */
+  "mesh-show": { readonly manifest: string; readonly resource: unknown };
+  "mesh-apply": { readonly revision: number };
   "node-remove": Record<string, never>;
   "token-create": {
     readonly id: string;

@@ -1,5 +1,6 @@
 /** The agent's side of ctl.sock: who asks may or may not, what is asked is checked, the answer is JSON lines. */
 import { formatEndpoint } from "../net/mod.ts";
+import { formatManifest, formatProblem, parseManifest, resourceJson } from "../resources/mod.ts";
 import { type LineConnection, LineServer, wallMs } from "../sys/mod.ts";
 import type { Agent } from "./agent.ts";
 import { type Answer, type Operation, type Request, requestSchema, type Results, writing } from "./api.ts";
@@ -114,6 +115,26 @@ const handlers: Handlers = {
         };
       }),
     };
+  },
+
+  "mesh-show"(agent) {
+    if (agent.role === undefined) throw new Error("Cannot show the mesh: this node has not joined one");
+    const resource = { kind: "Mesh", value: agent.role.view().mesh } as const;
+    return { manifest: formatManifest([resource]), resource: resourceJson(resource) };
+  },
+
+  "mesh-apply"(agent, { manifest }) {
+    const { register } = hub(agent, "change the mesh");
+    const { resources, problems } = parseManifest(manifest);
+    if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"));
+    const [resource] = resources;
+    if (resources.length !== 1 || resource?.kind !== "Mesh")
+      throw new Error(
+        "Cannot change the mesh: the manifest must hold one object, of kind Mesh; see causeway mesh show",
+      );
+    register.updateMesh(resource.value);
+    agent.joined?.changed();
+    return { revision: register.revision };
   },
 
   "node-remove"(agent, { name }) {

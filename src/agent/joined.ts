@@ -8,6 +8,7 @@ import type { MeshView } from "../hub/mod.ts";
 import { meshObjects, tunnelMtu } from "../mesh/mod.ts";
 import { type Endpoint, parseIp, type PeerState, type PrivateKey } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
+import type { Mesh } from "../resources/mod.ts";
 import { after, every, monotonicMs, sleep, wallMs } from "../sys/mod.ts";
 import { info, warn } from "./log.ts";
 import { PeerPaths, type Tick } from "./peer-paths.ts";
@@ -48,6 +49,7 @@ export class Joined implements Disposable {
     advertisedLinks: [],
   };
   #hubEndpoint: Endpoint | undefined;
+  #mesh: Mesh | undefined;
   #factsMs = Number.NEGATIVE_INFINITY;
   #enrolments = "";
   #refreshing: Disposable | undefined;
@@ -94,7 +96,13 @@ export class Joined implements Disposable {
             if (this.#closed) return;
             const view = role.view();
             if (view.self === undefined) return onRemoved();
-            this.#paths.update(view, this.#tick());
+            const tick = this.#tick();
+            // First what WireGuard has learned by itself: a path that works is not to be tried elsewhere.
+            this.#paths.observe(view, tick);
+            this.#paths.update(view, tick);
+            this.#perform();
+            // The mesh's settings decide the MTU and what counts as an address of this node.
+            if (!sameValue(view.mesh, this.#mesh)) this.#readFacts();
             this.#schedule();
           }),
         onInvited: (peer) => {
@@ -198,6 +206,7 @@ export class Joined implements Disposable {
     this.#factsMs = monotonicMs();
     const { role } = this.#options;
     const { mesh, self } = role.view();
+    this.#mesh = mesh;
     using route = Rtnetlink.open();
     const links = route.links();
     const routes = route.routes();

@@ -1,4 +1,5 @@
 /** Commands that make and change the mesh: init, token, join, leave, node. */
+import { readText } from "../sys/mod.ts";
 import { ask } from "./client.ts";
 import { type Command, withJson } from "./command.ts";
 import { parseDurationMs } from "./duration.ts";
@@ -78,6 +79,46 @@ Prefixes that are not given are chosen: IPv6 from a new random ULA /48.`,
     );
     return 0;
   },
+};
+
+export const mesh: Command = {
+  name: "mesh",
+  about: "Show and change the settings of the mesh, as a manifest",
+  more: `What may change while nodes are there: endpoints, exposedPorts, services, listenPort
+and mtuBytes. Networks and nodeBits are in use; nothing is ever renumbered.`,
+  commands: [
+    {
+      name: "show",
+      about: "Print the mesh as a manifest (YAML)",
+      options: withJson(),
+      examples: ["causeway mesh show > mesh.yaml"],
+      async run(given) {
+        const result = await ask({ op: "mesh-show" }, progress);
+        if (given.flag("json")) return printJson(result.resource);
+        printText(result.manifest);
+        return 0;
+      },
+    },
+    {
+      name: "apply",
+      about: "Change the mesh to what a manifest says (on the hub); - reads standard input",
+      positionals: ["FILE"],
+      options: withJson(),
+      examples: [
+        "causeway mesh apply mesh.yaml",
+        "causeway mesh show | sed 's/1420/1380/' | causeway mesh apply -",
+      ],
+      async run(given) {
+        const path = given.positionals[0] as string;
+        const manifest = path === "-" ? readStandardInput() : readText(path);
+        if (manifest === undefined) throw new Error(`There is no file ${path}`);
+        const result = await ask({ op: "mesh-apply", manifest }, progress);
+        if (given.flag("json")) return printJson(result);
+        progress(`the mesh is at revision ${result.revision}`);
+        return 0;
+      },
+    },
+  ],
 };
 
 export const token: Command = {

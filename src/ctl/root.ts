@@ -1,5 +1,5 @@
 /** The table of all commands. */
-import { init, join, leave, node, token } from "./cluster.ts";
+import { init, join, leave, mesh, node, token } from "./cluster.ts";
 import type { Command } from "./command.ts";
 import { scripts, words } from "./completion.ts";
 import { lab } from "./lab.ts";
@@ -35,5 +35,5 @@ export const root: Command = {
                    causeway token create --uses 10
   on every node:   causeway agent &    causeway join TOKEN
   then anywhere:   causeway status, causeway peers`,
-  commands: [agent, init, token, join, leave, node, status, peers, plan, cni, lab, completion, version],
+  commands: [agent, init, token, join, leave, node, mesh, status, peers, plan, cni, lab, completion, version],
 };

@@ -44,6 +44,11 @@ export function nextUses(
   return order.filter((number) => (free === undefined ? !tried.has(number) : free.includes(number)));
 }
 
+/** usesAfterRefusal puts the uses that did not answer first: one of them may be this key's own, with only the answer lost. */
+export function usesAfterRefusal(free: readonly number[], silent: ReadonlySet<number>): readonly number[] {
+  return [...silent, ...free.filter((number) => !silent.has(number))];
+}
+
 /**
  * enrol registers a newcomer through a token: for each use that it tries it asks the caller to set the tunnel up for that use, and
  * then speaks to the hub. Throws Refusal when the hub says no, and Error when it does not answer.
@@ -62,6 +67,8 @@ export async function enrol(options: {
   const order = useOrder(token, newcomer.key.publicKey);
   const tries = Math.min(MAX_TRIES, Math.max(4, token.uses * 2));
   const tried = new Set<number>();
+  // No answer may mean that only the answer was lost: the use may be this key's own by now.
+  const silent = new Set<number>();
   let queue = order;
   let failure: Error | undefined;
   for (let attempt = 0; attempt < tries; attempt++) {
@@ -83,9 +90,14 @@ export async function enrol(options: {
     } catch (error) {
       failure = error as Error;
       if (error instanceof Refusal) {
-        if (error.code !== "use-taken" || error.freeUses?.length === 0) throw error;
-        queue = nextUses(order, tried, error.freeUses);
-      } else progress?.(`no answer: ${failure.message}`);
+        if (error.code !== "use-taken") throw error;
+        silent.delete(number);
+        queue = usesAfterRefusal(nextUses(order, tried, error.freeUses), silent);
+        if (queue.length === 0) throw error;
+      } else {
+        silent.add(number);
+        progress?.(`no answer: ${failure.message}`);
+      }
     }
     // Newcomers who meet at one use must not stay in step.
     await sleep(((randomBytes(1)[0] as number) / 255) * 500);

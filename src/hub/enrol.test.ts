@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { formatIp, parseEndpoint, parseIp, PrivateKey, SigningSecret } from "../net/mod.ts";
 import { newMesh } from "../resources/mod.ts";
-import { answerTo, type Newcomer, nextUses } from "./enrol-client.ts";
+import { answerTo, type Newcomer, nextUses, usesAfterRefusal } from "./enrol-client.ts";
 import { type EnrolEffect, startEnrol, stepEnrol } from "./enrol-server.ts";
 import { Refusal } from "./refusal.ts";
 import { Register } from "./register.ts";
@@ -112,6 +112,10 @@ describe("enrolment", () => {
     expect(() => answerTo(JSON.stringify(sent(effects)[0]), s)).toThrow(Refusal);
     expect(nextUses([2, 3, 0, 1], new Set([2]), [3, 1])).toEqual([3, 1]);
     expect(nextUses([2, 3, 0, 1], new Set([2, 0]))).toEqual([3, 1]);
+    // The answer through use 2 was lost, and by now all uses are taken: one of them by this very key.
+    expect(usesAfterRefusal([], new Set([2]))).toEqual([2]);
+    expect(usesAfterRefusal([3, 2, 1], new Set([2]))).toEqual([2, 3, 1]);
+    expect(usesAfterRefusal([], new Set())).toEqual([]);
   });
 
   test("a state that another key signed, or that is for another node, is not taken", () => {

@@ -156,6 +156,10 @@ describe.skipIf(skip !== undefined)(`an agent's life${skip === undefined ? "" : 
           "2",
           target,
         ]);
+      await until(async () => ((await ping(100)).status === 0 ? undefined : "no answer"), {
+        what: "one to reach two again",
+        deadlineMs: DEADLINE_MS,
+      });
       expect((await ping(mtu)).status).toBe(0);
       const larger = await ping(mtu + 1);
       expect(larger.status).not.toBe(0);
@@ -353,6 +357,32 @@ describe.skipIf(skip !== undefined)(
         (await lab.exec("hub-p1", ["ping", "-n", "-M", "do", "-s", "1352", "-c", "1", "-W", "5", target]))
           .status,
       ).toBe(0);
+    });
+
+    test("the mesh is a manifest that can be changed where nothing would be renumbered", async () => {
+      const shown = (await lab.causeway("hub", ["mesh", "show"])).stdout;
+      expect(shown).toContain("nodeBits: 10");
+      const changed = shown.replace("mtuBytes: 1380", "mtuBytes: 1340");
+      expect((await lab.causeway("far", ["mesh", "apply", "-"], changed)).stderr).toContain("is not the hub");
+      expect((await lab.causeway("hub", ["mesh", "apply", "-"], changed)).status).toBe(0);
+      await until(
+        async () =>
+          ((await lab.status("far")) as Status).tunnel?.mtuBytes === 1340 ? undefined : "the old MTU",
+        { what: "far to follow", deadlineMs: DEADLINE_MS },
+      );
+      const refused = await lab.causeway(
+        "hub",
+        ["mesh", "apply", "-"],
+        shown.replace("nodeBits: 10", "nodeBits: 8"),
+      );
+      expect(refused.stderr).toContain("nodeBits are in use");
+      const bad = await lab.causeway(
+        "hub",
+        ["mesh", "apply", "-"],
+        shown.replace("listenPort: 4500", "listenPort: 450000"),
+      );
+      expect(bad.stderr).toMatch(/Mesh "mesh".*spec\.listenPort.*450000/);
+      expect((await lab.causeway("hub", ["mesh", "show"])).stdout).toBe(changed);
     });
 
     test("a port in exposedPorts answers from outside, its neighbours do not", async () => {
