@@ -15,30 +15,17 @@ import { enrol, parseToken, Register, type Token, type TokenUse } from "../hub/m
 import { newcomerObjects, tunnelMtu } from "../mesh/mod.ts";
 import { type Endpoint, parseEndpoint, tryParseEndpoint } from "../net/mod.ts";
 import { newMesh, type Node, nameProblem } from "../resources/mod.ts";
-import {
-  connectUnix,
-  ensureDirectory,
-  exists,
-  exit,
-  hostName,
-  type LineServer,
-  listDirectory,
-  onSignal,
-  removeTree,
-  sleep,
-} from "../sys/mod.ts";
+import { exists, hostName, type LineServer, listDirectory, removeTree, sleep } from "../sys/mod.ts";
 import type { TunnelWish } from "../tunnel/mod.ts";
-import { serveControl } from "./control.ts";
 import { resolveInTurn } from "./endpoint.ts";
 import { HubRole } from "./hub-role.ts";
 import { nodeKey, signingKey } from "./identity.ts";
 import { Joined } from "./joined.ts";
 import { info, warn } from "./log.ts";
 import { loadMembership, MemberRole, storeMembership } from "./member-role.ts";
-import { CNI_SOCKET, RUN, STATE } from "./paths.ts";
+import { STATE } from "./paths.ts";
 import type { Role } from "./role.ts";
 import { TunnelHolder } from "./tunnel-holder.ts";
-import { VERSION } from "./version.ts";
 
 const REGISTER = `${STATE}/register.db`;
 const PODS = `${STATE}/pods.db`;
@@ -356,34 +343,4 @@ function storedRole(): Role | undefined {
 function logStatus(status: ObjectStatus): void {
   if (status.state === "failed")
     warn("object failed", { scope: status.scope, object: status.key, reason: status.reason ?? "" });
-}
-
-/** A second agent would undo, as left behind by a dead one, what the first is just making. */
-function mustBeAlone(): void {
-  try {
-    connectUnix(CNI_SOCKET, { timeoutMs: 2000 }).close();
-  } catch {
-    return;
-  }
-  throw new Error(
-    "Cannot start the agent: another one answers on this node; stop it first: systemctl stop causeway",
-  );
-}
-
-/** runAgent serves until SIGTERM or SIGINT, and leaves the kernel as it is. */
-export async function runAgent(options: { readonly tunnel: TunnelWish }): Promise<never> {
-  ensureDirectory(STATE, 0o700);
-  ensureDirectory(RUN, 0o755);
-  mustBeAlone();
-  info(`causeway ${VERSION} starts`);
-  const agent = await Agent.start(options.tunnel);
-  const control = serveControl(agent);
-  const stop = Promise.withResolvers<void>();
-  using _ = onSignal(["SIGTERM", "SIGINT"], () => stop.resolve());
-  info("agent is ready", { path: control.path });
-  await stop.promise;
-  info("agent stops");
-  control.close();
-  agent[Symbol.dispose]();
-  return exit(0);
 }

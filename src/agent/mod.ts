@@ -7,7 +7,7 @@
  * await runAgent({ tunnel: "auto" }); // until SIGTERM
  * ```
  */
-export * from "./agent.ts";
 export * from "./api.ts";
 export { CTL_SOCKET } from "./paths.ts";
+export { runAgent } from "./run.ts";
 export { VERSION } from "./version.ts";

@@ -8,6 +8,3 @@ export const RUN = "/run/causeway";
 
 /** The command line's socket: 0660, group `causeway` where there is one; operations that change something are root's. */
 export const CTL_SOCKET = `${RUN}/ctl.sock`;
-
-/** The CNI plugin's socket: 0600, root only. */
-export const CNI_SOCKET = `${RUN}/cni.sock`;

@@ -1,14 +1,9 @@
 /** What the node's own interfaces say of the network below the tunnel: addresses that others on a LAN can use, and the MTU. Pure. */
-import { type Endpoint, type Ip, ipCompare, parsePrefix, type Prefix, prefixContains } from "../net/mod.ts";
+import { type Endpoint, type Ip, ipCompare, NOT_HOSTS, type Prefix, prefixContains } from "../net/mod.ts";
 import type { AddressInfo, LinkInfo, RouteInfo } from "../netlink/mod.ts";
 
 /** Interfaces of container systems: their addresses mean nothing to another machine. */
 const CONTAINER_LINKS = /^(?:docker|br-|cni|flannel|kube-|cali|cilium|lxc|virbr|veth|cw)/;
-
-/** Not an address that another node could send to: loopback, link-local, multicast. */
-const UNUSABLE = ["127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "::/127", "fe80::/10", "ff00::/8"].map(
-  parsePrefix,
-);
 
 /** MOST_LOCAL limits what a node reports of itself. */
 const MOST_LOCAL = 16;
@@ -27,7 +22,7 @@ export function localEndpoints(
       .filter((link) => link.up && !link.loopback && !CONTAINER_LINKS.test(link.name))
       .map((link) => link.index),
   );
-  const unwanted = [...UNUSABLE, ...options.without];
+  const unwanted = [...NOT_HOSTS, ...options.without];
   return addresses
     .filter((entry) => usable.has(entry.linkIndex) && !entry.tentative && !entry.dadFailed)
     .map((entry) => entry.address.ip)

@@ -4,6 +4,7 @@ import {
   endpointEqual,
   type Ip,
   ipEqual,
+  NOT_HOSTS,
   parsePrefix,
   type Prefix,
   prefixContains,
@@ -17,15 +18,6 @@ const MAX_CANDIDATES = 8;
 const PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"].map(
   parsePrefix,
 );
-const NEVER = [
-  "0.0.0.0/8",
-  "127.0.0.0/8",
-  "169.254.0.0/16",
-  "224.0.0.0/3",
-  "::/16",
-  "fe80::/10",
-  "ff00::/8",
-].map(parsePrefix);
 
 function isPrivate(address: Ip): boolean {
   return PRIVATE.some((prefix) => prefixContains(prefix, address));
@@ -61,7 +53,7 @@ export function candidatesFor(self: Node, peer: Node, inside: readonly Prefix[] 
   const seen = peer.observed === undefined ? [] : [peer.observed];
   const all = [...lan, ...peer.endpoints, ...open, ...seen].filter(
     ({ ip }) =>
-      ![...NEVER, ...inside].some((prefix) => prefixContains(prefix, ip)) &&
+      ![...NOT_HOSTS, ...inside].some((prefix) => prefixContains(prefix, ip)) &&
       !self.local.some((own) => ipEqual(own.ip, ip)),
   );
   return all.filter((a, i) => all.findIndex((b) => endpointEqual(a, b)) === i).slice(0, MAX_CANDIDATES);

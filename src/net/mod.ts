@@ -14,4 +14,5 @@ export * from "./ip.ts";
 export * from "./key.ts";
 export * from "./mac.ts";
 export * from "./prefix.ts";
+export * from "./special.ts";
 export * from "./wireguard.ts";

@@ -5,6 +5,7 @@ import { z } from "zod";
 import {
   bitsOf,
   formatPrefix,
+  NOT_HOSTS,
   parsePrefix,
   type Prefix,
   prefixAddress,
@@ -48,16 +49,6 @@ export interface Mesh {
   /** MTU of the tunnel on every node; absent: from each node's underlay. */
   readonly mtuBytes?: number;
 }
-
-const FORBIDDEN = [
-  "0.0.0.0/8",
-  "127.0.0.0/8",
-  "169.254.0.0/16",
-  "224.0.0.0/3",
-  "::/16",
-  "fe80::/10",
-  "ff00::/8",
-].map(parsePrefix);
 
 /** randomUla returns a /48 with 40 random bits (RFC 4193, section 3.2). */
 export function randomUla(): Prefix {
@@ -123,7 +114,7 @@ function checkMesh(mesh: Mesh, report: Report): void {
     ...mesh.services.map((prefix, i): [string, Prefix] => [`spec.services[${i}]`, prefix]),
   ];
   networks.forEach(([field, prefix], i) => {
-    const forbidden = FORBIDDEN.find((other) => prefixesOverlap(other, prefix));
+    const forbidden = NOT_HOSTS.find((other) => prefixesOverlap(other, prefix));
     if (forbidden !== undefined)
       report(
         field,

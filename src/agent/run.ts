@@ -1,0 +1,39 @@
+/** The agent as a process: alone on its node, ready when it says so, gone at SIGTERM without touching the kernel. */
+import { CNI_SOCKET } from "../cni/mod.ts";
+import { connectUnix, ensureDirectory, exit, onSignal } from "../sys/mod.ts";
+import type { TunnelWish } from "../tunnel/mod.ts";
+import { Agent } from "./agent.ts";
+import { serveControl } from "./control.ts";
+import { info } from "./log.ts";
+import { RUN, STATE } from "./paths.ts";
+import { VERSION } from "./version.ts";
+
+/** A second agent would undo, as left behind by a dead one, what the first is just making. */
+function mustBeAlone(): void {
+  try {
+    connectUnix(CNI_SOCKET, { timeoutMs: 2000 }).close();
+  } catch {
+    return;
+  }
+  throw new Error(
+    "Cannot start the agent: another one answers on this node; stop it first: systemctl stop causeway",
+  );
+}
+
+/** runAgent serves until SIGTERM or SIGINT, and leaves the kernel as it is. */
+export async function runAgent(options: { readonly tunnel: TunnelWish }): Promise<never> {
+  ensureDirectory(STATE, 0o700);
+  ensureDirectory(RUN, 0o755);
+  mustBeAlone();
+  info(`causeway ${VERSION} starts`);
+  const agent = await Agent.start(options.tunnel);
+  const control = serveControl(agent);
+  const stop = Promise.withResolvers<void>();
+  using _ = onSignal(["SIGTERM", "SIGINT"], () => stop.resolve());
+  info("agent is ready", { path: control.path });
+  await stop.promise;
+  info("agent stops");
+  control.close();
+  agent[Symbol.dispose]();
+  return exit(0);
+}
