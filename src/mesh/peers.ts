@@ -82,7 +82,10 @@ export function peerObjects(node: Node, facts: MeshFacts): KernelObject[] {
   return [peer, ...routesTo(node, facts, mtuBytes)];
 }
 
-/** spokeObjects is what the hub has for a node. The endpoint lets the hub call first after it was away. */
+/**
+ * spokeObjects is what the hub has for a node. Endpoint and keepalive let the hub call first after it was away: a keepalive that is
+ * set makes WireGuard begin a handshake at once, while the nodes would find out only at their next one.
+ */
 export function spokeObjects(node: Node, facts: MeshFacts): KernelObject[] {
   const endpoint = node.observed ?? node.endpoints[0];
   const peer: Peer = {
@@ -91,6 +94,7 @@ export function spokeObjects(node: Node, facts: MeshFacts): KernelObject[] {
     publicKey: node.publicKey,
     ...(endpoint === undefined ? {} : { endpoint }),
     allowedIps: prefixesOf(node),
+    ...(endpoint === undefined ? {} : { keepaliveSeconds: HUB_KEEPALIVE_SECONDS }),
   };
   return [peer, ...routesTo(node, facts, pathMtu(facts.mtuBytes, node.mtuBytes))];
 }
