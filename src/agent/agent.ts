@@ -13,8 +13,9 @@ import { CniService, serveCni, TOMBSTONES } from "../cni/mod.ts";
 import { Engine, type ObjectStatus } from "../engine/mod.ts";
 import { enrol, parseToken, Register, type Token, type TokenUse } from "../hub/mod.ts";
 import { newcomerObjects, tunnelMtu } from "../mesh/mod.ts";
-import { type Endpoint, parseEndpoint, tryParseEndpoint } from "../net/mod.ts";
-import { newMesh, type Node, nameProblem } from "../resources/mod.ts";
+import { type Endpoint, formatIp, formatPrefix, parseEndpoint, tryParseEndpoint } from "../net/mod.ts";
+import { Rtnetlink } from "../netlink/mod.ts";
+import { type Mesh, newMesh, type Node, nameProblem } from "../resources/mod.ts";
 import { exists, hostName, type LineServer, listDirectory, removeTree, sleep } from "../sys/mod.ts";
 import type { TunnelWish } from "../tunnel/mod.ts";
 import { resolveInTurn } from "./endpoint.ts";
@@ -26,6 +27,7 @@ import { loadMembership, MemberRole, storeMembership } from "./member-role.ts";
 import { STATE } from "./paths.ts";
 import type { Role } from "./role.ts";
 import { TunnelHolder } from "./tunnel-holder.ts";
+import { ownAddressIn } from "./underlay.ts";
 
 const REGISTER = `${STATE}/register.db`;
 const PODS = `${STATE}/pods.db`;
@@ -150,6 +152,7 @@ export class Agent implements Disposable {
       );
     const given = Object.fromEntries(Object.entries(options.spec).filter(([, value]) => value !== undefined));
     const mesh = newMesh("mesh", { ...given, endpoints: [...options.endpoints] } as never);
+    mustNotHoldUs(mesh);
     const endpoints = options.endpoints.map(tryParseEndpoint).filter((endpoint) => endpoint !== undefined);
     try {
       // First what can be missing on a machine: a mesh is stored only where it can run.
@@ -319,6 +322,21 @@ function membershipFiles(): string[] {
   return listDirectory(STATE)
     .filter((name) => MEMBERSHIP_FILES.test(name))
     .sort((a, b) => first(a) - first(b));
+}
+
+/** What comes from the mesh's networks by another way than the tunnel is dropped: with its own network among them, a machine would be cut off. */
+function mustNotHoldUs(mesh: Mesh): void {
+  const networks = [mesh.overlay4, mesh.overlay6, mesh.enrol6, mesh.pods4, mesh.pods6];
+  using route = Rtnetlink.open();
+  const found = ownAddressIn(
+    networks.filter((prefix) => prefix !== undefined),
+    route.links(),
+    route.addresses(),
+  );
+  if (found !== undefined)
+    throw new Error(
+      `Cannot make a mesh: this machine's own address ${formatIp(found.ip)} is in ${formatPrefix(found.prefix)}; give other networks, with --overlay4 or --pods4 (--overlay6, --pods6)`,
+    );
 }
 
 function nodeName(given: string | undefined): string {

@@ -1,10 +1,10 @@
 /** The agent as a process: alone on its node, ready when it says so, gone at SIGTERM without touching the kernel. */
 import { CNI_SOCKET } from "../cni/mod.ts";
-import { connectUnix, ensureDirectory, exit, onSignal } from "../sys/mod.ts";
+import { connectUnix, ensureDirectory, exit, onBug, onSignal } from "../sys/mod.ts";
 import type { TunnelWish } from "../tunnel/mod.ts";
 import { Agent } from "./agent.ts";
 import { serveControl } from "./control.ts";
-import { info } from "./log.ts";
+import { info, warn } from "./log.ts";
 import { RUN, STATE } from "./paths.ts";
 import { VERSION } from "./version.ts";
 
@@ -25,6 +25,14 @@ export async function runAgent(options: { readonly tunnel: TunnelWish }): Promis
   ensureDirectory(STATE, 0o700);
   ensureDirectory(RUN, 0o755);
   mustBeAlone();
+  // Weather is borne where it happens; what comes here is a bug. The service starts a new agent, and the kernel goes on meanwhile.
+  onBug((error) => {
+    warn("the agent ends because of a bug", {
+      error,
+      reason: error instanceof Error ? (error.stack ?? "") : "",
+    });
+    exit(70);
+  });
   info(`causeway ${VERSION} starts`);
   const agent = await Agent.start(options.tunnel);
   const control = serveControl(agent);

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { formatEndpoint, parseInterfaceAddress, parseIp, parsePrefix } from "../net/mod.ts";
 import type { AddressInfo, LinkInfo, RouteInfo } from "../netlink/mod.ts";
-import { localEndpoints, underlayMtu } from "./underlay.ts";
+import { localEndpoints, ownAddressIn, underlayMtu } from "./underlay.ts";
 
 const link = (index: number, name: string, mtuBytes = 1500, more: Partial<LinkInfo> = {}) =>
   ({ index, name, mtuBytes, up: true, loopback: false, ...more }) as LinkInfo;
@@ -36,6 +36,17 @@ test("only addresses that another machine could use are reported", () => {
   ];
   const found = localEndpoints(links, addresses, { port: 51820, without: [parsePrefix("10.90.0.0/16")] });
   expect(found.map(formatEndpoint)).toEqual(["192.168.1.7:51820", "[2001:db8::7]:51820"]);
+});
+
+test("an own address inside a mesh's network is found; those of tunnels and containers do not count", () => {
+  const links = [link(2, "eth0"), link(3, "docker0"), link(4, "cw0")];
+  const addresses = [address(2, "192.168.1.7/24"), address(3, "10.244.9.1/16"), address(4, "10.90.0.2/32")];
+  const found = (...prefixes: string[]) => ownAddressIn(prefixes.map(parsePrefix), links, addresses);
+  expect(found("10.244.0.0/16", "10.90.0.0/16")).toBeUndefined();
+  expect(found("10.244.0.0/16", "192.168.0.0/16")).toEqual({
+    ip: parseIp("192.168.1.7"),
+    prefix: parsePrefix("192.168.0.0/16"),
+  });
 });
 
 test("the MTU is that of the longest matching route, then of its link", () => {

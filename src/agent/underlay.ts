@@ -32,6 +32,19 @@ export function localEndpoints(
     .map((ip) => ({ ip, port: options.port }));
 }
 
+/** ownAddressIn returns an address of the node that lies in one of the prefixes: as a mesh's they would cut the node off from its own network. */
+export function ownAddressIn(
+  prefixes: readonly Prefix[],
+  links: readonly LinkInfo[],
+  addresses: readonly AddressInfo[],
+): { readonly ip: Ip; readonly prefix: Prefix } | undefined {
+  for (const { ip } of localEndpoints(links, addresses, { port: 0, without: [] })) {
+    const prefix = prefixes.find((candidate) => prefixContains(candidate, ip));
+    if (prefix !== undefined) return { ip, prefix };
+  }
+  return undefined;
+}
+
 /** underlayMtu returns the MTU of the way to a destination: the route's own, or its link's. */
 export function underlayMtu(
   routes: readonly RouteInfo[],

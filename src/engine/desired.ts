@@ -17,7 +17,7 @@ export interface Entry {
   /** Grows with every wish; of two that contradict each other the later is right. */
   readonly serial: number;
   condition: Condition;
-  /** Drift repaired in short order, and when last: somebody else insists. */
+  /** Drift repaired in short order, and when last (monotonic): somebody else insists. */
   drifts: number;
   repairedMs: number;
 }
@@ -34,7 +34,7 @@ export class Desired {
   readonly #dependants = new Map<string, Set<string>>();
   #serial = 0;
 
-  /** set replaces what a scope wants; throws, and changes nothing, when two wishes for one object contradict. */
+  /** set replaces what a scope wants at a monotonic time; throws, and changes nothing, when two wishes for one object contradict. */
   set(scope: string, objects: readonly KernelObject[], nowMs: number): void {
     const wishes = new Map<string, KernelObject>();
     for (const object of objects) {
@@ -88,7 +88,7 @@ export class Desired {
       serial: ++this.#serial,
       condition: untried(nowMs),
       drifts: 0,
-      repairedMs: 0,
+      repairedMs: Number.NEGATIVE_INFINITY,
     };
     if (before !== undefined) this.#unlink(before);
     for (const need of entry.needs) {

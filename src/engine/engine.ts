@@ -1,18 +1,24 @@
 /** Engine: makes one network namespace match the desired state of all scopes, and keeps it so. */
 import type { WireguardDevice } from "../net/mod.ts";
-import { NetlinkError } from "../netlink/mod.ts";
-import { after, every, type Netns, wallMs } from "../sys/mod.ts";
+import { after, every, monotonicMs, type Netns } from "../sys/mod.ts";
 import type { Mark } from "./kind.ts";
 import { ALIAS, type KernelObject, PROTOCOL } from "./object.ts";
 import { makePlan, type Plan } from "./plan.ts";
 import { type ApplyResult, Reconciler, removable } from "./reconcile.ts";
-import { type ObjectStatus, statusOf } from "./status.ts";
+import { type ObjectStatus, retryDelayMs } from "./status.ts";
+import { weather } from "./weather.ts";
 
 /** ROUND_MS is the time between two full rounds, which find what no event told. */
 export const ROUND_MS = 60_000;
 
 /** REPAIR_DELAY_MS lets the events of one cause come together before they are answered. */
 export const REPAIR_DELAY_MS = 20;
+
+/**
+ * FOREIGN_MS is the least time between two listings of our nftables tables for what others did to them; the first is at once. It bounds
+ * what a program costs us that changes them all the time.
+ */
+export const FOREIGN_MS = 1_000;
 
 /** EngineOptions say where the engine works and who hears of it. */
 export interface EngineOptions {
@@ -43,6 +49,9 @@ export class Engine implements Disposable {
   #round: Disposable | undefined;
   #repair: Disposable | undefined;
   #retry: Disposable | undefined;
+  /** Times in a row that a repair could not be carried through. */
+  #setbacks = 0;
+  #nextForeignMs = Number.NEGATIVE_INFINITY;
 
   private constructor(options: EngineOptions) {
     this.#reconciler = new Reconciler({
@@ -61,7 +70,7 @@ export class Engine implements Disposable {
 
   /** set replaces what a scope wants. Memory only; throws, and changes nothing, when two wishes for the same object contradict. */
   set(scope: string, objects: readonly KernelObject[]): void {
-    this.#reconciler.desired.set(scope, objects, wallMs());
+    this.#reconciler.desired.set(scope, objects, monotonicMs());
     const wireguard = objects.some((object) => object.kind === "peer" || object.kind === "wireguard");
     if (wireguard) this.#wireguardScopes.add(scope);
     else this.#wireguardScopes.delete(scope);
@@ -123,10 +132,10 @@ export class Engine implements Disposable {
     const { desired } = this.#reconciler;
     const keys = scope === undefined ? desired.entries.keys() : (desired.scopes.get(scope) ?? []);
     const out: ObjectStatus[] = [];
-    for (const entry of this.#reconciler.entries(keys))
-      out.push(statusOf(entry, scope ?? [...entry.scopes].sort()[0] ?? ""));
+    for (const entry of this.#reconciler.entries(keys)) out.push(this.#reconciler.status(entry, scope));
     for (const entry of desired.unwanted.values())
-      if (scope === undefined || entry.lastScope === scope) out.push(statusOf(entry, entry.lastScope));
+      if (scope === undefined || entry.lastScope === scope)
+        out.push(this.#reconciler.status(entry, entry.lastScope));
     return out;
   }
 
@@ -162,9 +171,15 @@ export class Engine implements Disposable {
     this.#reconciler[Symbol.dispose]();
   }
 
-  #look(): void {
+  #look({ automatic = false } = {}): void {
+    const { kernel } = this.#reconciler;
     if (!this.#read) this.adopt();
-    else this.#reconciler.kernel.drain();
+    else kernel.drain();
+    kernel.nft.drain();
+    const nowMs = monotonicMs();
+    if (!kernel.nft.hasForeign || (automatic && nowMs < this.#nextForeignMs)) return;
+    this.#nextForeignMs = nowMs + FOREIGN_MS;
+    kernel.takeForeign();
   }
 
   #run(queue: Set<string>, range: Parameters<Reconciler["run"]>[1]): ApplyResult {
@@ -196,8 +211,8 @@ export class Engine implements Disposable {
   #schedule(): void {
     if (this.#round === undefined) return;
     const { desired, retries } = this.#reconciler;
-    const nowMs = wallMs();
-    let nextMs = Number.POSITIVE_INFINITY;
+    const nowMs = monotonicMs();
+    let nextMs = this.#reconciler.kernel.nft.hasForeign ? this.#nextForeignMs : Number.POSITIVE_INFINITY;
     for (const { condition } of this.#reconciler.entries(retries))
       nextMs = Math.min(nextMs, condition.nextTryMs ?? nextMs);
     for (const { condition } of desired.unwanted.values())
@@ -209,22 +224,28 @@ export class Engine implements Disposable {
       this.#retry = after(nextMs - nowMs, () => this.#bearing(() => this.#due()));
   }
 
-  /** A kernel that cannot be read now is read by the next round; nobody waits for the answer here. */
+  /** Weather ends nothing: what could not be looked at says why, and everything is read anew after a while. Only bugs escape. */
   #bearing(work: () => void): void {
     try {
       work();
+      this.#setbacks = 0;
     } catch (error) {
-      if (!(error instanceof NetlinkError)) throw error;
+      const cause = weather(error);
       this.#read = false;
+      this.#reconciler.setBack(cause);
+      if (this.#round === undefined) return;
+      for (const timer of [this.#repair, this.#retry]) timer?.[Symbol.dispose]();
+      this.#retry = undefined;
+      this.#repair = after(retryDelayMs(++this.#setbacks), () => this.#bearing(() => this.#due()));
     }
   }
 
   /** Repairs what events told of and tries again what is due. */
   #due(): void {
     this.#repair = undefined;
-    this.#look();
+    this.#look({ automatic: true });
     const { desired, retries } = this.#reconciler;
-    const nowMs = wallMs();
+    const nowMs = monotonicMs();
     const queue = new Set(desired.dirty);
     for (const entry of this.#reconciler.entries(retries))
       if ((entry.condition.nextTryMs ?? 0) <= nowMs) queue.add(entry.key);

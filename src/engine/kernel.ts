@@ -12,7 +12,9 @@ import { type Netns, readText, writeKernelFile } from "../sys/mod.ts";
 import type { Mark, Work } from "./kind.ts";
 import { Mirror, type Table, type Touched } from "./mirror.ts";
 import { NftTables } from "./nft-tables.ts";
+import { rulesetKey } from "./nftables.ts";
 import type { SetElement } from "./object.ts";
+import { weather } from "./weather.ts";
 import { WireguardDevices } from "./wireguard-devices.ts";
 
 const TABLES: readonly Table[] = ["link", "address", "route", "nexthop", "neighbour", "fdb", "rule"];
@@ -25,6 +27,8 @@ export interface KernelOptions {
   readonly onTouched: (touched: Touched) => void;
   /** Events were lost: everything has to be compared again. */
   readonly onLost: () => void;
+  /** Somebody else changed our nftables tables: `takeForeign` says which. */
+  readonly onForeign: () => void;
 }
 
 /** Kernel reads, listens and executes. */
@@ -41,7 +45,7 @@ export class Kernel implements Disposable {
     this.#options = options;
     this.mirror = new Mirror(options.mark.protocol);
     const where = options.netns === undefined ? {} : { netns: options.netns };
-    this.nft = new NftTables(options.netns);
+    this.nft = new NftTables(options.netns, options.onForeign);
     this.wireguard = new WireguardDevices(
       (link) =>
         options.wireguard?.(link) ??
@@ -75,8 +79,20 @@ export class Kernel implements Disposable {
     }
   }
 
+  /** takeForeign forgets the nftables tables that somebody else changed, so that they are listed again. */
+  takeForeign(): void {
+    const keys = this.nft.takeForeign().map(rulesetKey);
+    if (keys.length > 0) this.#touched({ keys });
+  }
+
   #load(table: Table): void {
-    const keys = this.#dump(table);
+    let keys: string[];
+    try {
+      keys = this.#dump(table);
+    } catch (error) {
+      this.#stale.add(table);
+      throw error;
+    }
     if (keys.length > 0) this.#touched({ keys });
   }
 
@@ -128,8 +144,10 @@ export class Kernel implements Disposable {
     ) => {
       const indexes = [...works.keys()].filter((index) => works[index]?.via === via);
       if (indexes.length === 0) return;
-      const answers = run(indexes.map((index) => works[index] as Extract<Work, { via: V }>));
-      for (const [at, index] of indexes.entries()) results[index] = answers[at];
+      const chosen = indexes.map((index) => works[index] as Extract<Work, { via: V }>);
+      const answers = attempt(() => run(chosen));
+      for (const [at, index] of indexes.entries())
+        results[index] = answers instanceof Error ? answers : answers[at];
     };
     each("ruleset", (list) => list.map((work) => this.nft.load(work, elements(work.family))));
     each("element", (list) => this.nft.change(list));
@@ -219,6 +237,6 @@ function attempt<T>(work: () => T): T | Error {
   try {
     return work();
   } catch (error) {
-    return error instanceof Error ? error : new Error(String(error));
+    return weather(error);
   }
 }

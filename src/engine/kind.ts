@@ -70,10 +70,18 @@ export const SAME: Verdict = { is: "same" };
 
 /** Memory is what we applied and cannot read back, or have to restore. It lasts as long as the engine. */
 export interface Memory {
-  /** Key of a peer → endpoint and pre-shared key that were applied last. */
-  readonly peers: Map<string, { readonly endpoint?: Endpoint; readonly presharedKey?: Secret }>;
+  /** Key of a peer → what was applied last, and what was heard of it. */
+  readonly peers: Map<string, PeerMemory>;
   /** Path → value before ours. */
   readonly sysctls: Map<string, string>;
+}
+
+/** PeerMemory is what the engine keeps of a peer. */
+export interface PeerMemory {
+  readonly endpoint?: Endpoint;
+  readonly presharedKey?: Secret;
+  /** Received bytes as last read, and since when (monotonic) they are the same. */
+  readonly heard?: { readonly rxBytes: number; readonly sinceMs: number };
 }
 
 /** View is everything that a handler may look at. */
@@ -81,8 +89,10 @@ export interface View {
   readonly mirror: Actual;
   readonly mark: Mark;
   readonly memory: Memory;
-  /** Milliseconds since 1970. */
+  /** Monotonic milliseconds. */
   readonly nowMs: number;
+  /** Milliseconds since 1970, by a clock that may jump: only for what the kernel stamps with it. */
+  readonly wallMs: number;
   /** State of a WireGuard device; undefined while it is not there. */
   wireguard(link: string): DeviceView | undefined;
   /** Links that have a WireguardConfig. */

@@ -12,7 +12,7 @@
  * engine.apply();
  * ```
  */
-export { type ApplyOptions, Engine, type EngineOptions, ROUND_MS } from "./engine.ts";
+export { type ApplyOptions, Engine, type EngineOptions, FOREIGN_MS, ROUND_MS } from "./engine.ts";
 export { sameValue } from "./equal.ts";
 export type { Action, Mark } from "./kind.ts";
 export * from "./object.ts";

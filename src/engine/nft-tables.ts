@@ -1,24 +1,35 @@
-/** Our nftables tables, as last listed or loaded. nft sends no events to us: the engine says when to list again. */
-import { Nftables } from "../netlink/mod.ts";
+/**
+ * Our nftables tables, as last listed or loaded. What others do to them is heard and kept until the engine takes it: a listing costs as
+ * much as the table is large, so the engine says when to list again.
+ */
+import { Nftables, NftablesMonitor, type NftablesTransaction } from "../netlink/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import type { Work } from "./kind.ts";
 import { digest, elementText, markChain, type TableView, valueText, viewTable } from "./nft-table.ts";
-import { elementBody } from "./nftables.ts";
+import { elementBody, FAMILIES } from "./nftables.ts";
 import { type Ruleset, type SetElement, TABLE } from "./object.ts";
 
 type Family = Ruleset["family"];
 type RulesetWork = Extract<Work, { via: "ruleset" }>;
 type ElementWork = Extract<Work, { via: "element" }>;
 
-/** NftTables owns the connection to libnftables; it is opened at the first question. */
+/** NftTables owns the connection to libnftables and the ear for others; they are opened at the first question. */
 export class NftTables implements Disposable {
   readonly #netns: Netns | undefined;
+  readonly #onForeign: () => void;
+  /** Families in which somebody else changed our table. */
+  readonly #foreign = new Set<Family>();
+  #monitor: NftablesMonitor | undefined;
+  /** What was heard since our own transaction began, while one is made. */
+  #during: NftablesTransaction[] | undefined;
   readonly #views = new Map<Family, TableView | undefined>();
   #nft: Nftables | undefined;
   #present: ReadonlySet<string> | undefined;
 
-  constructor(netns: Netns | undefined) {
+  /** `onForeign` is called when somebody else changed one of our tables, also from within the methods. */
+  constructor(netns: Netns | undefined, onForeign: () => void = () => {}) {
     this.#netns = netns;
+    this.#onForeign = onForeign;
   }
 
   /** view returns our table of a family, listed at the first question; undefined when there is none. */
@@ -29,8 +40,40 @@ export class NftTables implements Disposable {
 
   /** forget makes the next question list again. */
   forget(): void {
+    this.#monitor?.drain();
+    this.#foreign.clear();
     this.#views.clear();
     this.#present = undefined;
+  }
+
+  /** drain takes in what others did up to now. */
+  drain(): void {
+    this.#monitor?.drain();
+  }
+
+  /** Whether somebody else changed one of our tables since it was last taken. */
+  get hasForeign(): boolean {
+    return this.#foreign.size > 0;
+  }
+
+  /** takeForeign returns the families in which somebody else changed our table; the next question lists those again. */
+  takeForeign(): Family[] {
+    const taken = [...this.#foreign];
+    this.#foreign.clear();
+    for (const family of taken) this.#views.delete(family);
+    if (taken.length > 0) this.#present = undefined;
+    return taken;
+  }
+
+  #hear(transaction: NftablesTransaction): void {
+    if (this.#during === undefined) this.#suspect(transaction.tables);
+    else this.#during.push(transaction);
+  }
+
+  #suspect(tables: readonly { readonly family: string; readonly name: string }[]): void {
+    const ours = tables.filter((table) => table.name === TABLE && isFamily(table.family));
+    for (const { family } of ours) this.#foreign.add(family as Family);
+    if (ours.length > 0) this.#onForeign();
   }
 
   /** load replaces, or removes, the table of a family, in one transaction with the elements that belong to it. */
@@ -92,7 +135,7 @@ export class NftTables implements Disposable {
 
   #mark(family: Family, text: string): void {
     this.#present = undefined;
-    const found = viewTable(this.#connection().json(`list table ${family} ${TABLE}`));
+    const found = this.#read(family);
     const mark = { text: digest(text), listing: found.listing };
     this.#run(`add chain ${family} ${TABLE} ${markChain(mark.text, mark.listing)}\n`);
     this.#views.set(family, { ...found, mark });
@@ -101,7 +144,23 @@ export class NftTables implements Disposable {
   #list(family: Family): TableView | undefined {
     this.#present ??= this.#tables();
     if (!this.#present.has(family)) return undefined;
-    return viewTable(this.#connection().json(`list table ${family} ${TABLE}`));
+    try {
+      return this.#read(family);
+    } catch (error) {
+      // Perhaps it went a moment ago.
+      this.#present = undefined;
+      throw error;
+    }
+  }
+
+  #read(family: Family): TableView {
+    const document = this.#connection().json(`list table ${family} ${TABLE}`);
+    try {
+      return viewTable(document);
+    } catch (error) {
+      const why = (error as Error).message;
+      throw new Error(`Cannot understand how nft lists table ${family} ${TABLE}: ${why}`, { cause: error });
+    }
   }
 
   #tables(): ReadonlySet<string> {
@@ -112,19 +171,51 @@ export class NftTables implements Disposable {
     return new Set(tables.filter((table) => table.name === TABLE).map((table) => table.family));
   }
 
+  /**
+   * A text is one transaction, and its event is there when the library returns. So what is heard meanwhile is ours when it is exactly
+   * one; when it is more, others were at work too, and which is whose cannot be told: it counts as foreign. The sender's process id
+   * would be that of the first pid namespace, which an agent in a container does not know of itself.
+   */
   #run(text: string): void {
-    this.#connection().run(text);
+    const connection = this.#connection();
+    this.#monitor?.drain();
+    const during: NftablesTransaction[] = [];
+    this.#during = during;
+    let done = false;
+    try {
+      connection.run(text);
+      done = true;
+    } finally {
+      try {
+        this.#monitor?.drain();
+      } finally {
+        this.#during = undefined;
+        if (!done || during.length > 1) for (const { tables } of during) this.#suspect(tables);
+      }
+    }
   }
 
   #connection(): Nftables {
+    // Listening first: what is listed later is at least as new as the first event.
+    this.#monitor ??= NftablesMonitor.open({
+      netns: this.#netns,
+      onTransaction: (transaction) => this.#hear(transaction),
+      onOverrun: () => this.#suspect(FAMILIES.map((family) => ({ family, name: TABLE }))),
+    });
     this.#nft ??= Nftables.open(this.#netns === undefined ? {} : { netns: this.#netns });
     return this.#nft;
   }
 
   [Symbol.dispose](): void {
+    this.#monitor?.close();
+    this.#monitor = undefined;
     this.#nft?.close();
     this.#nft = undefined;
   }
+}
+
+function isFamily(family: string): family is Family {
+  return (FAMILIES as readonly string[]).includes(family);
 }
 
 function asError(error: unknown): Error {

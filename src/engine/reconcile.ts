@@ -1,6 +1,6 @@
 /** Reconciler: compares desired entries with one kernel and does what is missing. Removals first, then waves in the order of making. */
 import type { WireguardDevice } from "../net/mod.ts";
-import { type Netns, wallMs } from "../sys/mod.ts";
+import { monotonicMs, type Netns, wallMs } from "../sys/mod.ts";
 import { Desired, type Entry } from "./desired.ts";
 import { Kernel } from "./kernel.ts";
 import {
@@ -24,8 +24,10 @@ import {
   ready,
   retryDelayMs,
   statusOf,
+  untried,
   waiting,
 } from "./status.ts";
+import { weather } from "./weather.ts";
 
 /** DRIFT_WINDOW_MS: an object that drifts again within this time has drifted in short order. */
 export const DRIFT_WINDOW_MS = 10_000;
@@ -101,6 +103,7 @@ export class Reconciler implements Disposable {
         this.allDirty();
         this.#wake();
       },
+      onForeign: () => this.#wake(),
     });
   }
 
@@ -115,7 +118,8 @@ export class Reconciler implements Disposable {
       mirror: kernel.mirror,
       mark: this.#options.mark,
       memory: this.#memory,
-      nowMs: wallMs(),
+      nowMs: monotonicMs(),
+      wallMs: wallMs(),
       wireguard: (link) => kernel.wireguard.view(link),
       wireguardLinks: () =>
         [...this.desired.entries.values()].flatMap(({ object }) =>
@@ -181,9 +185,10 @@ export class Reconciler implements Disposable {
     let done = 0;
     for (const [, list] of Map.groupBy(backwards(removals), (removal) => removal.order)) {
       const wave = list.flatMap((removal) => {
-        const found = removal.handler.remove(removal.object, view);
-        if (found === undefined) this.desired.unwanted.delete(removal.key);
-        return found === undefined ? [] : [{ removal, work: found.work }];
+        const found = safely(removal.key, () => removal.handler.remove(removal.object, view));
+        if (found instanceof Error) this.#removalFailed(removal, found, run);
+        else if (found === undefined) this.desired.unwanted.delete(removal.key);
+        return found === undefined || found instanceof Error ? [] : [{ removal, work: found.work }];
       });
       if (wave.length === 0) continue;
       const errors = this.#execute(wave.map(({ work }) => work));
@@ -207,10 +212,10 @@ export class Reconciler implements Disposable {
 
   #removalFailed({ key }: Removable, error: Error, run: Run | undefined): void {
     const unwanted = this.desired.unwanted.get(key);
-    const before = unwanted?.condition ?? { state: "pending", sinceMs: wallMs(), failures: 0 };
-    const condition = failed(before, this.#explain(error), wallMs());
+    const nowMs = monotonicMs();
+    const condition = failed(unwanted?.condition ?? untried(nowMs), this.#explain(error), nowMs);
     if (unwanted !== undefined) unwanted.condition = condition;
-    const status = statusOf({ key, condition }, unwanted?.lastScope ?? "");
+    const status = this.status({ key, condition }, unwanted?.lastScope ?? "");
     run?.failed.set(key, status);
     this.#options.onChange?.(status);
   }
@@ -221,13 +226,18 @@ export class Reconciler implements Disposable {
     const works: { entry: Entry; verdict: Step }[] = [];
     for (const entry of wave) {
       run.queue.delete(entry.key);
-      const unmet = entry.needs.find((need) => !exists(need, run.view));
+      const unmet = safely(entry.key, () => entry.needs.find((need) => !exists(need, run.view)));
+      if (unmet instanceof Error) {
+        this.#settle(entry, failed(entry.condition, unmet.message, run.nowMs), run);
+        continue;
+      }
       if (unmet !== undefined) {
         this.#settle(entry, waiting(entry.condition, `waits for ${unmet}`, run.nowMs), run);
         continue;
       }
-      const verdict = compareSafely(entry, run.view);
-      const step = this.#judge(entry, verdict, run);
+      const verdict = safely(entry.key, () => entry.handler.compare(entry.object, run.view));
+      const refused = verdict instanceof Error;
+      const step = this.#judge(entry, refused ? { is: "refused", reason: verdict.message } : verdict, run);
       if (step !== undefined) works.push({ entry, verdict: step });
     }
     if (works.length === 0) return;
@@ -321,11 +331,30 @@ export class Reconciler implements Disposable {
     this.desired.dirty.delete(entry.key);
     if (condition.nextTryMs === undefined) this.retries.delete(entry.key);
     else this.retries.add(entry.key);
-    const status = statusOf(entry, [...entry.scopes].sort()[0] ?? "");
+    const status = this.status(entry);
     if (condition.state === "failed") run.failed.set(entry.key, status);
     else run.failed.delete(entry.key);
     if (before.state !== condition.state || before.reason !== condition.reason)
       this.#options.onChange?.(status);
+  }
+
+  /** status shows an entry, by default under the first by name of the scopes that want it. */
+  status(
+    entry: { readonly key: string; readonly condition: Condition; readonly scopes?: ReadonlySet<string> },
+    scope: string = [...(entry.scopes ?? [])].sort()[0] ?? "",
+  ): ObjectStatus {
+    return statusOf(entry, { scope, wallOffsetMs: wallMs() - monotonicMs() });
+  }
+
+  /** setBack says of all that is dirty why it could not be looked at; it stays dirty. */
+  setBack(error: Error): void {
+    const nowMs = monotonicMs();
+    for (const entry of this.entries(this.desired.dirty)) {
+      const before = entry.condition;
+      entry.condition = failed(before, this.#explain(error), nowMs);
+      if (before.state !== "failed" || before.reason !== entry.condition.reason)
+        this.#options.onChange?.(this.status(entry));
+    }
   }
 
   #execute(works: readonly Work[]): (Error | undefined)[] {
@@ -354,7 +383,8 @@ export class Reconciler implements Disposable {
   #touched({ keys, turned, stale = [] }: Touched): void {
     for (const key of keys) {
       this.#dirty(key);
-      if (key.startsWith("nexthop "))
+      // With a table go its elements.
+      if (key.startsWith("nexthop ") || key.startsWith("ruleset "))
         for (const dependant of this.desired.dependants(key)) this.#dirty(dependant);
     }
     if (turned !== undefined) for (const key of this.desired.dependants(linkKey(turned))) this.#dirty(key);
@@ -376,12 +406,13 @@ export function removable(object: KernelObject, key?: string): Removable {
   return { key: key ?? handler.key(object), handler, order: handler.order(object), object };
 }
 
-/** What cannot be read cannot be compared; that is this object's failure and not that of others. */
-function compareSafely({ handler, object, key }: Entry, view: View): Verdict {
+/** What cannot be looked at now is one object's failure and not that of others. */
+function safely<T>(key: string, look: () => T): T | Error {
   try {
-    return handler.compare(object, view);
+    return look();
   } catch (error) {
-    return { is: "refused", reason: `Cannot read ${key}: ${(error as Error).message}` };
+    const { message } = weather(error);
+    return new Error(`Cannot read ${key}: ${message}`, { cause: error });
   }
 }
 
@@ -389,7 +420,8 @@ function compareSafely({ handler, object, key }: Entry, view: View): Verdict {
 function oursSafely(handler: KindHandler<KernelObject>, view: View): KernelObject[] {
   try {
     return [...handler.ours(view)];
-  } catch {
+  } catch (error) {
+    weather(error);
     return [];
   }
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { failed, LAST_RETRY_MS, ready, retryDelayMs, untried, waiting } from "./status.ts";
+import { failed, LAST_RETRY_MS, ready, retryDelayMs, statusOf, untried, waiting } from "./status.ts";
 
 test("retries double from one second to one minute", () => {
   expect([1, 2, 3, 6, 7, 100].map(retryDelayMs)).toEqual([
@@ -33,5 +33,17 @@ test("what waits has no next try: it is woken", () => {
     reason: "waits for link x",
     sinceMs: 5,
     failures: 0,
+  });
+});
+
+test("times are shown by the machine's clock as it goes now", () => {
+  const condition = failed(untried(5), "bad", 10.4);
+  expect(statusOf({ key: "link x", condition }, { scope: "s", wallOffsetMs: 1_000_000 })).toEqual({
+    scope: "s",
+    key: "link x",
+    state: "failed",
+    reason: "bad",
+    sinceMs: 1_000_010,
+    nextTryMs: 1_001_010,
   });
 });

@@ -1,4 +1,8 @@
-/** Status of an object: pending, ready or failed, with reason, since when, and when it is tried next. Pure; times are arguments. */
+/**
+ * Status of an object: pending, ready or failed, with reason, since when, and when it is tried next. Pure; times are arguments.
+ *
+ * The engine counts in monotonic time, which no jump of the machine's clock moves; only what is shown is in wall time.
+ */
 
 /** FIRST_RETRY_MS is how long after its first failure an object is tried again. */
 export const FIRST_RETRY_MS = 1_000;
@@ -19,7 +23,7 @@ export interface ObjectStatus {
   readonly nextTryMs?: number;
 }
 
-/** Condition is the part of a status that the engine keeps; `failures` counts tries without success in between. */
+/** Condition is the part of a status that the engine keeps, in monotonic milliseconds; `failures` counts tries without success in between. */
 export interface Condition extends Pick<ObjectStatus, "state" | "reason" | "sinceMs" | "nextTryMs"> {
   readonly failures: number;
 }
@@ -63,18 +67,18 @@ export function failed(previous: Condition, reason: string, nowMs: number): Cond
   };
 }
 
-/** statusOf shows the condition of an object to people and programs. */
+/** statusOf shows the condition of an object to people and programs. `wallOffsetMs` is what wall time is ahead of monotonic time now. */
 export function statusOf(
   entry: { readonly key: string; readonly condition: Condition },
-  scope: string,
+  { scope, wallOffsetMs }: { readonly scope: string; readonly wallOffsetMs: number },
 ): ObjectStatus {
   const { state, reason, sinceMs, nextTryMs } = entry.condition;
   return {
     scope,
     key: entry.key,
     state,
-    sinceMs,
+    sinceMs: Math.round(sinceMs + wallOffsetMs),
     ...(reason !== undefined && { reason }),
-    ...(nextTryMs !== undefined && { nextTryMs }),
+    ...(nextTryMs !== undefined && { nextTryMs: Math.round(nextTryMs + wallOffsetMs) }),
   };
 }

@@ -1,6 +1,7 @@
 /** WireGuard devices, open and remembered between reads: back-ends emit no events, so the engine says when to read again. */
 import type { DeviceChange, WireguardDevice } from "../net/mod.ts";
 import type { Work } from "./kind.ts";
+import { weather } from "./weather.ts";
 import { type DeviceView, noteChange, viewDevice } from "./wireguard-view.ts";
 
 type WireguardWork = Extract<Work, { via: "wireguard" }>;
@@ -75,8 +76,14 @@ export class WireguardDevices implements Disposable {
   /** close gives up a device, because its link went or it failed. */
   close(link: string): void {
     this.#views.delete(link);
-    (this.#devices.get(link) as Partial<Disposable> | undefined)?.[Symbol.dispose]?.();
+    const device = this.#devices.get(link) as Partial<Disposable> | undefined;
     this.#devices.delete(link);
+    try {
+      device?.[Symbol.dispose]?.();
+    } catch (error) {
+      // It is given up, in order or not.
+      weather(error);
+    }
   }
 
   [Symbol.dispose](): void {

@@ -13,6 +13,7 @@ import type { KernelObject, Peer } from "./object.ts";
 import { noteChange, viewDevice } from "./wireguard-view.ts";
 import { peer, SILENT_MS, wireguard } from "./wireguard.ts";
 
+/** Wall time; monotonic time begins anywhere. */
 const NOW = 1_000_000_000;
 const secret = PrivateKey.random();
 const [a, b] = [PrivateKey.random().publicKey, PrivateKey.random().publicKey];
@@ -23,7 +24,8 @@ function view(
 ): View {
   const device = viewDevice({ publicKey: secret.publicKey, listenPort: 51820, peers });
   return viewOf([], {
-    nowMs: NOW,
+    nowMs: 5_000,
+    wallMs: NOW,
     wireguard: (link) => (link === "cw0" ? device : undefined),
     wanted: (key) => wanted[key],
   });
@@ -92,6 +94,30 @@ test("a peer that roamed keeps its endpoint, unless the wish changed or it is si
   expect(text(peer.compare(moved, heard))).toBe(`wg set cw0 peer ${a} endpoint 192.0.2.2:51820`);
   const silent = view([state(a, { ...roamed, lastHandshakeMs: NOW - SILENT_MS - 1 })]);
   expect(text(peer.compare(wanted, silent))).toBe(`wg set cw0 peer ${a} endpoint 192.0.2.1:51820`);
+});
+
+test("a peer is silent when no byte came for long enough, whatever the machine's clock does", () => {
+  const wanted = wish(a, { endpoint: parseEndpoint("192.0.2.1:51820") });
+  const roamed = { endpoint: parseEndpoint("198.51.100.9:4000"), lastHandshakeMs: NOW - 60_000 };
+  const first = view([state(a, { ...roamed, rxBytes: 100 })]);
+  expect(peer.compare(wanted, first).is).toBe("same");
+  peer.settled?.(wanted, first);
+  const later = (ms: number, wallMs: number, rxBytes: number) => ({
+    ...view([state(a, { ...roamed, rxBytes })]),
+    memory: first.memory,
+    nowMs: first.nowMs + ms,
+    wallMs,
+  });
+  for (const jump of [86_400_000, -86_400_000]) {
+    const soon = later(60_000, NOW + jump, 100);
+    expect(peer.compare(wanted, soon).is).toBe("same");
+    peer.settled?.(wanted, soon);
+  }
+  expect(peer.compare(wanted, later(SILENT_MS + 1, NOW, 200)).is).toBe("same");
+  for (const jump of [86_400_000, 0, -86_400_000])
+    expect(text(peer.compare(wanted, later(SILENT_MS + 1, NOW + jump, 100)))).toBe(
+      `wg set cw0 peer ${a} endpoint 192.0.2.1:51820`,
+    );
 });
 
 test("a pre-shared key is set again only when the wish changed", () => {

@@ -13,7 +13,7 @@ import {
   Secret,
 } from "../net/mod.ts";
 import { sameValue } from "./equal.ts";
-import { type KindHandler, linkKey, SAME, step, type View, words } from "./kind.ts";
+import { type KindHandler, linkKey, type PeerMemory, SAME, step, type View, words } from "./kind.ts";
 import type { Peer, WireguardConfig } from "./object.ts";
 import type { DeviceView } from "./wireguard-view.ts";
 
@@ -93,9 +93,12 @@ export const peer: KindHandler<Peer> = {
 
   settled(object, view) {
     const { endpoint, presharedKey } = object;
+    const rxBytes = view.wireguard(object.link)?.peers.get(object.publicKey)?.rxBytes ?? 0;
+    const before = view.memory.peers.get(peer.key(object))?.heard;
     view.memory.peers.set(peer.key(object), {
       ...(endpoint !== undefined && { endpoint }),
       ...(presharedKey !== undefined && { presharedKey }),
+      heard: before?.rxBytes === rxBytes ? before : { rxBytes, sinceMs: view.nowMs },
     });
   },
 };
@@ -128,7 +131,7 @@ function difference(
     change.allowedIps = wanted;
   if ((object.keepaliveSeconds ?? 0) !== (found.keepaliveSeconds ?? 0))
     change.keepaliveSeconds = object.keepaliveSeconds ?? 0;
-  if (object.endpoint !== undefined && mustSetEndpoint(object.endpoint, applied?.endpoint, found, view.nowMs))
+  if (object.endpoint !== undefined && mustSetEndpoint(object.endpoint, applied, found, view))
     change.endpoint = object.endpoint;
   const psk = object.presharedKey;
   // The key itself is never read back: it is compared with what was applied last, and believed after a restart.
@@ -141,14 +144,24 @@ function difference(
 /** A peer that is heard knows better where it is: only a changed wish or long silence sets the endpoint again. */
 function mustSetEndpoint(
   wanted: Endpoint,
-  applied: Endpoint | undefined,
+  applied: PeerMemory | undefined,
   found: PeerState,
-  nowMs: number,
+  view: View,
 ): boolean {
   if (found.endpoint === undefined) return true;
   if (endpointEqual(wanted, found.endpoint)) return false;
-  if (applied !== undefined && !endpointEqual(wanted, applied)) return true;
-  return found.lastHandshakeMs === undefined || nowMs - found.lastHandshakeMs > SILENT_MS;
+  if (applied?.endpoint !== undefined && !endpointEqual(wanted, applied.endpoint)) return true;
+  return isSilent(applied?.heard, found, view);
+}
+
+/**
+ * Handshakes are stamped with wall time: a jump of the clock would make every peer look silent. So what counts is how long, in
+ * monotonic time, no byte came; the stamp is believed only where there is nothing else, at the first look after a start.
+ */
+function isSilent(heard: PeerMemory["heard"], found: PeerState, view: View): boolean {
+  if (found.lastHandshakeMs === undefined) return true;
+  if (heard === undefined) return view.wallMs - found.lastHandshakeMs > SILENT_MS;
+  return found.rxBytes === heard.rxBytes && view.nowMs - heard.sinceMs > SILENT_MS;
 }
 
 /** Of two desired peers that claim the same prefix, the one asked for later has it; otherwise they would take it from each other for ever. */

@@ -4,6 +4,7 @@ import {
   type ArbiterEvent,
   type ArbiterState,
   arbiterFrom,
+  publishedPairs,
   stepArbiter,
 } from "./arbiter.ts";
 
@@ -78,7 +79,7 @@ describe("pair arbitration", () => {
 
   test("a restarted hub or agent changes nothing until somebody knows", () => {
     const [before] = run(empty, hello("a"), hello("b"), report("a", "b", true, 0), report("b", "a", true, 0));
-    const restarted = arbiterFrom([...before.pairs.values()]);
+    const restarted = arbiterFrom(publishedPairs(before));
     expect(run(restarted, hello("a"), hello("b"), report("a", "b", true, 1))[1]).toEqual([]);
     expect(run(restarted, hello("a"), hello("b"), report("a", "b", false, 1))[1]).toEqual(["a-b hub 2"]);
     expect(run(before, hello("a", "s2"))[1]).toEqual([]);
@@ -100,6 +101,37 @@ describe("pair arbitration", () => {
     expect(said).toEqual(["a-b removed"]);
     expect([...after.pairs.keys(), ...after.reports.keys()]).toEqual([]);
     expect(run(after, report("b", "a", true, 9))[1]).toEqual([]);
+  });
+
+  test("a step copies what it changes and shares the rest", () => {
+    const [before] = run(
+      empty,
+      ...["a", "b", "c", "d"].map((name) => hello(name)),
+      report("a", "b", true, 0),
+      report("b", "a", true, 0),
+      report("c", "d", true, 0),
+      report("d", "c", true, 0),
+    );
+    const shown = JSON.stringify([...before.reports].map(([from, row]) => [from, [...row]]));
+    // Nothing new: nothing is copied at all.
+    const [same] = run(before, report("a", "b", true, 0));
+    expect([same.reports === before.reports, same.pairs === before.pairs]).toEqual([true, true]);
+    // A report that moves no pair.
+    const [repeated] = run(before, report("a", "b", true, 1));
+    expect(repeated.pairs).toBe(before.pairs);
+    for (const other of ["b", "c", "d"])
+      expect(repeated.reports.get(other)).toBe(before.reports.get(other) as never);
+    // A report that moves one.
+    const [moved] = run(before, report("a", "b", false, 1));
+    expect(moved.pairs.get("c")).toBe(before.pairs.get("c") as never);
+    expect(moved.pairs.get("a")?.get("b")?.path).toBe("hub");
+    expect(before.pairs.get("a")?.get("b")?.path).toBe("direct");
+    expect(JSON.stringify([...before.reports].map(([from, row]) => [from, [...row]]))).toBe(shown);
+    // A reset in a mesh of others.
+    const [reset, said] = run(before, { kind: "reset", node: "a" });
+    expect(said).toEqual(["a-b removed"]);
+    expect([...reset.reports.keys()]).toEqual(["c", "d"]);
+    expect(reset.reports.get("c")).toBe(before.reports.get("c") as never);
   });
 
   test("a node cannot speak of itself", () => {

@@ -17,7 +17,7 @@ export { type Enrolled, enrol, type Newcomer } from "./enrol-client.ts";
 export type { PublishedPair } from "./arbiter.ts";
 export { Refusal, type RefusalCode } from "./refusal.ts";
 export { Register, type Registration } from "./register.ts";
-export { type HubLogEvent, type HubOptions, HubServer } from "./server.ts";
+export { type HubLogEvent, type HubOptions, HubServer, STATE_INTERVAL_MS } from "./server.ts";
 export { formatCache, parseCache, type SignedState, StateError } from "./signed-state.ts";
 export type { NodeFacts } from "./sync-protocol.ts";
 export { formatToken, MAX_USES, parseToken, type Token, tokenUse, type TokenUse } from "./token.ts";

@@ -42,6 +42,11 @@ const MAX_PER_NODE = 4;
 /** A pair is invited at most so often. */
 const INVITE_MS = 5_000;
 const MAX_INVITES = 65_536;
+/**
+ * STATE_INTERVAL_MS is the least time between two states that a node is told because of changes. In a mesh that moves, each state costs a
+ * signature and a message per node, and one with the changes of many revisions costs the same as one with those of a single one.
+ */
+export const STATE_INTERVAL_MS = 50;
 
 /** HubOptions is what the hub's services need. */
 export interface HubOptions {
@@ -75,6 +80,8 @@ interface Live {
   readonly connection: TcpConnection;
   session: SyncSession;
   heardMs: number;
+  /** When it was last told a state. */
+  toldMs: number;
   helloed: boolean;
 }
 
@@ -90,6 +97,8 @@ export class HubServer implements Disposable {
   #arbiter: ReturnType<typeof arbiterFrom>;
   #keys: ReadonlyMap<string, PublicKey>;
   #nextId = 0;
+  /** The next states of nodes that were told one just now. */
+  #later: Disposable | undefined;
   readonly #enrolListener: TcpListener;
   readonly #syncListeners: TcpListener[];
 
@@ -230,6 +239,7 @@ export class HubServer implements Disposable {
       connection,
       session: startSync(node.name, nowMs),
       heardMs: nowMs,
+      toldMs: Number.NEGATIVE_INFINITY,
       helloed: false,
     };
     this.#live.set(live.id, live);
@@ -258,6 +268,7 @@ export class HubServer implements Disposable {
     const { node } = live.session;
     switch (effect.kind) {
       case "send":
+        if ((effect.message as { type?: unknown }).type === "state") live.toldMs = monotonicMs();
         return live.connection.send(JSON.stringify(effect.message));
       case "close":
         return live.connection.close(effect.reason);
@@ -334,9 +345,25 @@ export class HubServer implements Disposable {
 
   #changed(): void {
     this.#resetChanged();
-    for (const live of [...this.#live.values()]) this.#step(live, { kind: "changed" });
+    this.#tell();
     for (const live of [...this.#live.values()])
       if (this.#options.register.node(live.session.node) === undefined) live.connection.close("removed");
+  }
+
+  /** Tells nodes the register's state; those that were told one just now a little later. Who was removed sees itself gone at once. */
+  #tell(): void {
+    this.#later?.[Symbol.dispose]();
+    this.#later = undefined;
+    const nowMs = monotonicMs();
+    let waitMs = Number.POSITIVE_INFINITY;
+    for (const live of [...this.#live.values()]) {
+      const restMs = live.toldMs + STATE_INTERVAL_MS - nowMs;
+      const removed = this.#options.register.node(live.session.node) === undefined;
+      if (restMs <= 0 || removed) this.#step(live, { kind: "changed" });
+      else waitMs = Math.min(waitMs, restMs);
+    }
+    if (waitMs === Number.POSITIVE_INFINITY) return;
+    this.#later = after(Math.ceil(waitMs), () => this.#guarded("tell nodes of changes", () => this.#tell()));
   }
 
   #sweep(): void {
@@ -361,6 +388,7 @@ export class HubServer implements Disposable {
   }
 
   close(): void {
+    this.#later?.[Symbol.dispose]();
     this.#resources.dispose();
   }
 

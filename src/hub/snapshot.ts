@@ -24,10 +24,13 @@ export class Snapshots {
   readonly #signing: SigningSecret;
   #cached:
     | {
+        readonly epoch: string;
         readonly revision: number;
         readonly shared: Map<string, string>;
         readonly digest: string;
         readonly pairs: Map<string, Map<string, string>>;
+        /** By node: a revision is signed once for each. */
+        readonly headers: Map<string, StateHeader>;
       }
     | undefined;
 
@@ -43,10 +46,12 @@ export class Snapshots {
 
   /** message returns a signed state of one node. */
   message(node: string, since?: StateHeader): StateMessage {
-    const { revision, shared, digest, pairs } = this.#current();
-    const { epoch } = this.#register;
+    const { epoch, revision, shared, digest, pairs, headers } = this.#current();
     const own = pairs.get(node) ?? new Map<string, string>();
-    const header = signHeader({ epoch, revision, node, digest: stateDigest(own, digest) }, this.#signing);
+    const header =
+      headers.get(node) ??
+      signHeader({ epoch, revision, node, digest: stateDigest(own, digest) }, this.#signing);
+    headers.set(node, header);
     const known = since !== undefined && since.epoch === epoch && since.node === node;
     const changes = known ? this.#register.changesSince(node, since.revision) : undefined;
     if (changes === undefined)
@@ -66,8 +71,8 @@ export class Snapshots {
   }
 
   #current() {
-    const revision = this.#register.revision;
-    if (this.#cached?.revision === revision) return this.#cached;
+    const { epoch, revision } = this.#register;
+    if (this.#cached?.revision === revision && this.#cached.epoch === epoch) return this.#cached;
     const shared = new Map<string, string>();
     const pairs = new Map<string, Map<string, string>>();
     for (const [key, value] of this.#register.entries()) {
@@ -80,7 +85,8 @@ export class Snapshots {
         pairs.set(node, own.set(key, value));
       }
     }
-    this.#cached = { revision, shared, digest: sharedDigest(shared), pairs };
+    const digest = sharedDigest(shared);
+    this.#cached = { epoch, revision, shared, digest, pairs, headers: new Map() };
     return this.#cached;
   }
 }

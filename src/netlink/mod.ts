@@ -42,6 +42,12 @@ export {
 } from "./neighbour.ts";
 export { addNexthop, deleteNexthop, type NexthopChange, type NexthopInfo } from "./nexthop.ts";
 export { Nftables, NftablesError } from "./nftables.ts";
+export {
+  type NftablesFamily,
+  NftablesMonitor,
+  type NftablesMonitorOptions,
+  type NftablesTransaction,
+} from "./nftables-monitor.ts";
 export type { RouteRequest } from "./request.ts";
 export {
   addRoute,

@@ -226,6 +226,12 @@ export function onSignal(names: readonly NodeJS.Signals[], work: (name: NodeJS.S
   };
 }
 
+/** onBug calls `work` once with an error that nobody caught; the process is expected to end. */
+export function onBug(work: (error: unknown) => void): void {
+  process.once("uncaughtException", work);
+  process.once("unhandledRejection", work);
+}
+
 // kill(0) and kill(-1) reach whole groups: never by a number that is missing or wrong.
 function checkPid(pid: number): void {
   if (!Number.isInteger(pid) || pid <= 1) throw new RangeError(`${pid} is not the id of a process of ours`);

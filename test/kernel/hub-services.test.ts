@@ -21,6 +21,8 @@ test.skipIf(why !== undefined)(
       full: "use-taken",
       seen: ["b", "c", "hub"],
       othersDirect: [],
+      paced: true,
+      current: true,
       stillDirect: [{ a: "a", b: "b", path: "direct", generation: 1 }],
       left: true,
       revoked: true,

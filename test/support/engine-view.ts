@@ -33,6 +33,7 @@ export function viewOf(
     mark: { alias: "causeway", protocol: 67 },
     memory: { peers: new Map(), sysctls: new Map() },
     nowMs: 0,
+    wallMs: 0,
     wireguard: () => undefined,
     wireguardLinks: () => [],
     table: () => undefined,

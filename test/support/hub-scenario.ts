@@ -10,6 +10,7 @@ import {
   parseToken,
   Refusal,
   Register,
+  STATE_INTERVAL_MS,
   type TokenUse,
 } from "../../src/hub/mod.ts";
 import { enrolServiceAddress } from "../../src/mesh/mod.ts";
@@ -102,6 +103,7 @@ class Follower {
   view: MeshView | undefined;
   readonly probes: string[] = [];
   readonly connections: boolean[] = [];
+  states = 0;
   readonly client: HubClient;
 
   constructor(name: string, family: 4 | 6) {
@@ -114,7 +116,10 @@ class Follower {
       signingKey: signing.publicKey,
       facts: { local: [], mtuBytes: 1420, version: "test" },
       hooks: {
-        onState: (view) => (this.view = view),
+        onState: (view) => {
+          this.view = view;
+          this.states++;
+        },
         onProbe: (peer) => this.probes.push(peer),
         onConnection: (connected) => this.connections.push(connected),
       },
@@ -137,6 +142,21 @@ await until("direct at b", () => fb.view?.direct.has("a"));
 result.othersDirect = [...(fc.view?.direct ?? [])];
 fa.client.invite("b");
 await until("the invitation", () => fb.probes.includes("a"));
+
+// A mesh that moves: many revisions, few states, and the last is told.
+const [statesBefore, beginMs] = [fc.states, performance.now()];
+for (let generation = 1; generation <= 100; generation++) {
+  const path = generation % 2 === 0 ? "hub" : "direct";
+  register.storePairs([{ kind: "publish", pair: { a: "b", b: "c", path, generation } }]);
+  await sleep(5);
+}
+register.storePairs([{ kind: "publish", pair: { a: "b", b: "c", path: "direct", generation: 101 } }]);
+await until("the last of many", () => fc.view?.direct.has("b"));
+const most = (performance.now() - beginMs) / STATE_INTERVAL_MS + 2;
+await sleep(2 * STATE_INTERVAL_MS);
+result.paced = fc.states - statesBefore <= most + 2;
+result.current = fc.client.revision === register.revision;
+register.storePairs([{ kind: "remove", a: "b", b: "c" }]);
 
 // The hub restarts: pairs stay, nodes come back by themselves.
 server.close();
