@@ -106,6 +106,20 @@ describe("the way to a node", () => {
     expect(path.take()).toEqual(["40s invite", "40s down"]);
   });
 
+  test("a peer that was made anew is called at once, and is no loss", () => {
+    // The other side called first: no endpoint was ever set.
+    const path = new Driver({ candidates: [] });
+    path.run(10, (s) => s % 5 === 0);
+    path.step({ kind: "candidates", nowMs: path.nowMs, candidates: [ONE] });
+    expect(path.take()).toEqual(["5s use - 5", "5s up"]);
+    path.rx = 0;
+    path.handshakeMs = undefined;
+    path.run(1);
+    expect(path.take()).toEqual(["11s use 192.0.2.1:51820 5", "11s invite", "11s down"]);
+    path.run(1, () => true);
+    expect(path.take()).toEqual(["12s up"]);
+  });
+
   test("a path that was lost must be steady, longer each time", () => {
     const path = new Driver({ candidates: [ONE] });
     const ups: number[] = [];

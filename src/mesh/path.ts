@@ -144,10 +144,12 @@ function onCandidates(state: PathState, candidates: readonly Endpoint[], nowMs: 
 function onObserved(state: PathState, event: PathEvent & { kind: "observed" }): PathStep {
   const { nowMs, rxBytes, handshakeAgeMs } = event;
   const alive = handshakeAgeMs !== undefined && handshakeAgeMs < SESSION_MS;
-  // The first reading is the base; a lower one means that the peer was made anew.
+  // The first reading is the base; a lower one means that the peer was made anew, with what it had learned forgotten.
+  const anew = state.rxBytes !== undefined && rxBytes < state.rxBytes;
   const heard = alive && state.rxBytes !== undefined && rxBytes > state.rxBytes;
   const fresh: PathState = { ...state, rxBytes, ...(heard ? { heardMs: nowMs } : {}) };
-  const [next, effects] = heard ? onHeard(fresh, nowMs) : onSilence(fresh, nowMs);
+  const lost = anew && (state.phase.kind === "up" || state.phase.kind === "settling");
+  const [next, effects] = lost ? beginRound(fresh, nowMs, 0) : heard ? onHeard(fresh, nowMs) : onSilence(fresh, nowMs);
   return report(next, effects, nowMs);
 }
 
