@@ -66,7 +66,7 @@ async function describeNodes(lab: Lab): Promise<DemoReport["nodes"]> {
 }
 
 /** The matrix, with every wire recorded while it runs. */
-async function prove(lab: Lab): Promise<{ matrix: MatrixCell[]; proof: Proof }> {
+async function prove(lab: Lab, signal: AbortSignal): Promise<{ matrix: MatrixCell[]; proof: Proof }> {
   const networks = lab.topology.networks.map((network) => network.name);
   const wires = await Promise.all(networks.map((network) => lab.capture(network)));
   // The control: where the pods' packets are still packets, the same recording must see the text.
@@ -75,6 +75,7 @@ async function prove(lab: Lab): Promise<{ matrix: MatrixCell[]; proof: Proof }> 
   const matrix = await pingMatrix(lab, {
     marker: MARKER,
     onCell: (_, done, total) => {
+      signal.throwIfAborted();
       const quarter = Math.floor((4 * done) / total);
       if (shown.size === quarter - 1) progress(`${done} of ${total} pairs of pods pinged`);
       if (quarter > 0) shown.add(quarter);
@@ -134,7 +135,7 @@ async function demo(
   const lab = await Lab.up(manifest, { onProgress: progress, signal });
   let finished = false;
   try {
-    const { matrix, proof } = await prove(lab);
+    const { matrix, proof } = await prove(lab, signal);
     signal.throwIfAborted();
     progress(`measuring one TCP flow for ${THROUGHPUT_SECONDS} seconds`);
     const flow = await throughput(lab, "a1-p1", "c1-p1");

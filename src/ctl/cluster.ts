@@ -1,22 +1,18 @@
 /** Commands that make and change the mesh: init, token, join, leave, node. */
-import { readText } from "../sys/mod.ts";
+import type { Results } from "../agent/mod.ts";
+import { wallMs } from "../sys/mod.ts";
 import { ask } from "./client.ts";
 import { type Command, withJson } from "./command.ts";
-import { parseDurationMs } from "./duration.ts";
-import { printJson, printText, progress, readStandardInput } from "./output.ts";
+import { printJson, printText, progress, readFile, readStandardInput } from "./output.ts";
 import { ago, facts, table } from "./table.ts";
+
+const DAY_MS = 86_400_000;
 
 /** defined drops what was not given, so that the agent's defaults apply. */
 function defined<T extends Record<string, unknown>>(
   values: T,
 ): { [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never;
-}
-
-function wholeNumber(name: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  if (!/^\d{1,9}$/.test(text)) throw new Error(`--${name} "${text}" is not a whole number`);
-  return Number(text);
 }
 
 export const init: Command = {
@@ -26,7 +22,7 @@ export const init: Command = {
 Prefixes that are not given are chosen: IPv6 from a new random ULA /48.`,
   options: withJson({
     endpoint: {
-      about: "where nodes reach this hub, as they see it (repeat for several)",
+      about: "where nodes reach this hub (repeat for several)",
       value: "HOST:PORT",
       many: true,
     },
@@ -35,9 +31,9 @@ Prefixes that are not given are chosen: IPv6 from a new random ULA /48.`,
     overlay6: { about: "IPv6 addresses of nodes (default: chosen)", value: "PREFIX" },
     pods4: { about: "IPv4 addresses of pods (default 10.244.0.0/16)", value: "PREFIX" },
     pods6: { about: "IPv6 addresses of pods (default: chosen)", value: "PREFIX" },
-    "node-bits": { about: "bits that number the nodes inside the pod prefix (default 8)", value: "BITS" },
+    "node-bits": { about: "bits of the pod prefix that number nodes (default 8)", value: "BITS" },
     service: {
-      about: "service prefix, not masqueraded (default 10.96.0.0/12; repeat)",
+      about: "services, not masqueraded (default 10.96.0.0/12; repeat)",
       value: "PREFIX",
       many: true,
     },
@@ -47,7 +43,7 @@ Prefixes that are not given are chosen: IPv6 from a new random ULA /48.`,
   }),
   examples: [
     "causeway init --endpoint 203.0.113.10:51820",
-    "causeway init --endpoint hub.example.com:51820 --pods4 10.8.0.0/14 --node-bits 10",
+    "causeway init --endpoint hub.example.org:51820 --pods4 10.8.0.0/14",
   ],
   async run(given) {
     const result = await ask(
@@ -62,9 +58,9 @@ Prefixes that are not given are chosen: IPv6 from a new random ULA /48.`,
           overlay6: given.value("overlay6"),
           pods4: given.value("pods4"),
           pods6: given.value("pods6"),
-          nodeBits: wholeNumber("node-bits", given.value("node-bits")),
-          listenPort: wholeNumber("port", given.value("port")),
-          mtuBytes: wholeNumber("mtu", given.value("mtu")),
+          nodeBits: given.number("node-bits"),
+          listenPort: given.number("port"),
+          mtuBytes: given.number("mtu"),
         }),
       },
       progress,
@@ -84,8 +80,8 @@ Prefixes that are not given are chosen: IPv6 from a new random ULA /48.`,
 export const mesh: Command = {
   name: "mesh",
   about: "Show and change the settings of the mesh, as a manifest",
-  more: `What may change while nodes are there: endpoints, exposedPorts, services, listenPort
-and mtuBytes. Networks and nodeBits are in use; nothing is ever renumbered.`,
+  more: `May change while nodes are there: endpoints, exposedPorts, services, listenPort,
+mtuBytes. Networks and nodeBits are in use; nothing is ever renumbered.`,
   commands: [
     {
       name: "show",
@@ -101,7 +97,7 @@ and mtuBytes. Networks and nodeBits are in use; nothing is ever renumbered.`,
     },
     {
       name: "apply",
-      about: "Change the mesh to what a manifest says (on the hub); - reads standard input",
+      about: "Change the mesh to what a manifest says, on the hub (-: standard input)",
       positionals: ["FILE"],
       options: withJson(),
       examples: [
@@ -110,8 +106,7 @@ and mtuBytes. Networks and nodeBits are in use; nothing is ever renumbered.`,
       ],
       async run(given) {
         const path = given.positionals[0] as string;
-        const manifest = path === "-" ? readStandardInput() : readText(path);
-        if (manifest === undefined) throw new Error(`There is no file ${path}`);
+        const manifest = path === "-" ? readStandardInput() : readFile(path);
         const result = await ask({ op: "mesh-apply", manifest }, progress);
         if (given.flag("json")) return printJson(result);
         progress(`the mesh is at revision ${result.revision}`);
@@ -120,6 +115,13 @@ and mtuBytes. Networks and nodeBits are in use; nothing is ever renumbered.`,
     },
   ],
 };
+
+/** The hub, whose clock alone counts, is this machine. */
+function tokenState(entry: Results["token-list"]["tokens"][number]): string {
+  if (entry.revoked === true) return "revoked";
+  if (entry.used >= entry.uses) return "spent";
+  return Date.parse(entry.expiresAt) <= wallMs() ? "expired" : "open";
+}
 
 export const token: Command = {
   name: "token",
@@ -132,7 +134,7 @@ export const token: Command = {
         uses: { about: "how many nodes may join with it (default 1)", value: "N" },
         expires: { about: "how long it is valid (default 24h)", value: "DURATION" },
         node: {
-          about: "only for a known node that was reinstalled: it gets its addresses back",
+          about: "for a reinstalled node: it gets its addresses back",
           value: "NAME",
         },
       }),
@@ -145,8 +147,8 @@ export const token: Command = {
         const result = await ask(
           {
             op: "token-create",
-            uses: wholeNumber("uses", given.value("uses")) ?? 1,
-            expiresMs: parseDurationMs(given.value("expires") ?? "24h"),
+            uses: given.number("uses") ?? 1,
+            expiresMs: given.durationMs("expires") ?? DAY_MS,
             ...defined({ node: given.value("node") }),
           },
           progress,
@@ -161,16 +163,17 @@ export const token: Command = {
     },
     {
       name: "list",
-      about: "List tokens: how often used, how long valid (never the token itself)",
+      about: "List tokens: how often used, how long valid; never the token itself",
       options: withJson(),
       async run(given) {
         const result = await ask({ op: "token-list" }, progress);
         if (given.flag("json")) return printJson(result);
         printText(
           table(
-            ["ID", "USED", "USES", "EXPIRES", "NODE"],
+            ["ID", "STATE", "USED", "USES", "EXPIRES", "NODE"],
             result.tokens.map((entry) => [
               entry.id,
+              tokenState(entry),
               String(entry.used),
               String(entry.uses),
               entry.expiresAt,
@@ -207,7 +210,7 @@ hub's UDP port is used. With - the token is read from standard input.`,
   options: withJson({
     name: { about: "name of this node (default: the host name)", value: "NAME" },
     endpoint: {
-      about: "where others can reach this node, if it is public (repeat)",
+      about: "where others reach this node, if it is public (repeat)",
       value: "HOST:PORT",
       many: true,
     },

@@ -33,6 +33,13 @@ test("mistakes are named, with what is accepted", () => {
   expect(() => given("x", "--jsn")).toThrow("this command takes --json, --expose, --tunnel");
   expect(() => given("x", "--tunnel", "c")).toThrow('--tunnel "c" is not one of a, b');
   expect(() => given("x", "--tunnel")).toThrow(UsageError);
+  expect(() => given("x", "--tunnel")).toThrow("--tunnel needs a value: --tunnel W (or --tunnel=W for one");
+  expect(() => given("x", "--expose", "-1")).toThrow("--expose needs a value");
+  expect(() => given("x", "--json=1")).toThrow("--json takes no value");
+  expect(() => given("x", "--jsn=1")).toThrow("there is no option --jsn; this");
+  expect(() => given("x", "-j")).toThrow("there is no option -j; this");
+  expect(() => given("x", "--expose", "1a").number("expose")).toThrow('--expose "1a" is not a whole number');
+  expect(() => given("x", "--tunnel", "a").durationMs("tunnel")).toThrow('--tunnel "a" is not a duration');
 });
 
 /** Every command in the table, with how it is called. */
@@ -45,7 +52,7 @@ test("every command has help that fits a terminal, and does something or holds o
     const text = helpText(entry, path);
     expect(entry.about.length, path).toBeGreaterThan(5);
     expect((entry.run === undefined) !== (entry.commands === undefined), path).toBe(true);
-    for (const line of text.split("\n")) expect(line.length, `${path}: ${line}`).toBeLessThanOrEqual(110);
+    for (const line of text.split("\n")) expect(line.length, `${path}: ${line}`).toBeLessThanOrEqual(80);
     for (const example of entry.examples ?? []) expect(example).toContain("causeway");
   }
 });
@@ -55,6 +62,7 @@ test("completion follows the table", () => {
   expect(words(root, ["token", ""])).toEqual(["create", "list", "revoke", "--help"]);
   expect(words(root, ["agent", "--tunnel", ""])).toEqual(["auto", "kernel", "user"]);
   expect(words(root, ["peers", "--j"])).toEqual(["--json"]);
+  expect(words(root, ["completion", ""])).toEqual(["bash", "zsh", "fish", "--help"]);
 });
 
 test("durations", () => {

@@ -2,6 +2,7 @@
  * The table of commands: what each is called, takes and does. Parsing, help, errors and completions all read this one table.
  */
 import { parseArgs } from "node:util";
+import { parseDurationMs } from "./duration.ts";
 
 /** Option of a command. A flag takes no value; every other option names what its value is. */
 export interface Option {
@@ -20,15 +21,19 @@ export interface Given {
   flag(name: string): boolean;
   value(name: string): string | undefined;
   values(name: string): readonly string[];
+  /** The value as a whole number. */
+  number(name: string): number | undefined;
+  /** The value as a duration, in milliseconds. */
+  durationMs(name: string): number | undefined;
 }
 
 /** Command does something, or holds others. */
 export interface Command {
   readonly name: string;
   readonly about: string;
-  /** Longer text for `--help`, lines of at most 78 characters. */
+  /** Longer text for `--help`, lines of at most 80 characters. */
   readonly more?: string;
-  /** Names of positional arguments; optional ones in brackets, a last one with `…` takes the rest. */
+  /** Names of positional arguments; optional ones in brackets, a last one with `…` takes the rest, `a|b` takes one of these. */
   readonly positionals?: readonly string[];
   readonly options?: Readonly<Record<string, Option>>;
   readonly examples?: readonly string[];
@@ -54,6 +59,25 @@ export function withJson(options: Readonly<Record<string, Option>> = {}): Readon
   return { ...options, json };
 }
 
+/** isChoice tells whether a positional is one of the words in its name, as in `bash|zsh`; `FILE|NAME` is not. */
+export function isChoice(positional: string): boolean {
+  return positional.includes("|") && positional === positional.toLowerCase();
+}
+
+/** What is wrong with an option, in our words: node:util tells it in several sentences. */
+function optionMistake(options: Readonly<Record<string, Option>>, error: unknown): string {
+  const { code, message } = error as { readonly code?: string; readonly message: string };
+  const name = /'-*([^\s'=<]+)/.exec(message)?.[1] ?? "";
+  const value = options[name]?.value;
+  if (code === "ERR_PARSE_ARGS_INVALID_OPTION_VALUE")
+    return value === undefined
+      ? `--${name} takes no value`
+      : `--${name} needs a value: --${name} ${value} (or --${name}=${value} for one that begins with -)`;
+  const given = /'(-[^']*)'/.exec(message)?.[1] ?? message;
+  const names = Object.keys(options).map((option) => `--${option}`);
+  return `there is no option ${given}; ${names.length === 0 ? "this command takes none" : `this command takes ${names.join(", ")}`}`;
+}
+
 /** parseGiven reads the arguments of one command; UsageError names what is wrong and what is accepted. */
 export function parseGiven(command: Command, path: string, argv: readonly string[]): Given {
   const options = command.options ?? {};
@@ -76,13 +100,7 @@ export function parseGiven(command: Command, path: string, argv: readonly string
       strict: true,
     }) as typeof parsed;
   } catch (error) {
-    const message =
-      error instanceof Error ? (error.message.split(". To specify")[0] as string) : String(error);
-    const names = Object.keys(options).map((name) => `--${name}`);
-    throw new UsageError(
-      path,
-      `${message}${names.length > 0 ? `; this command takes ${names.join(", ")}` : ""}`,
-    );
+    throw new UsageError(path, optionMistake(options, error));
   }
   const names = command.positionals ?? [];
   const least = names.filter((name) => !name.startsWith("[")).length;
@@ -90,15 +108,35 @@ export function parseGiven(command: Command, path: string, argv: readonly string
   if (positionals.length < least) throw new UsageError(path, `${names[positionals.length]} is missing`);
   if (!rest && positionals.length > names.length)
     throw new UsageError(path, `"${positionals[names.length]}" is one argument too many`);
+  for (const [index, name] of names.entries()) {
+    const value = positionals[index];
+    if (isChoice(name) && value !== undefined && !name.split("|").includes(value))
+      throw new UsageError(path, `"${value}" is not one of ${name.split("|").join(", ")}`);
+  }
   for (const [name, option] of Object.entries(options)) {
     for (const value of [values[name]].flat())
       if (typeof value === "string" && option.choices !== undefined && !option.choices.includes(value))
         throw new UsageError(path, `--${name} "${value}" is not one of ${option.choices.join(", ")}`);
   }
+  const value = (name: string) => values[name] as string | undefined;
   return {
     positionals,
     flag: (name) => values[name] === true,
-    value: (name) => values[name] as string | undefined,
+    value,
+    number(name) {
+      const text = value(name);
+      if (text !== undefined && !/^\d{1,9}$/.test(text))
+        throw new UsageError(path, `--${name} "${text}" is not a whole number`);
+      return text === undefined ? undefined : Number(text);
+    },
+    durationMs(name) {
+      const text = value(name);
+      try {
+        return text === undefined ? undefined : parseDurationMs(text);
+      } catch (error) {
+        throw new UsageError(path, `--${name} ${(error as Error).message}`);
+      }
+    },
     values: (name) =>
       ([values[name]].flat() as (string | undefined)[]).filter((value) => value !== undefined),
   };

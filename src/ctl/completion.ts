@@ -1,5 +1,5 @@
 /** Completion scripts for shells, made from the table of commands, so that they never lag behind it. */
-import type { Command } from "./command.ts";
+import { type Command, isChoice } from "./command.ts";
 
 /** words returns what may follow the given words: commands, options, or choices of an option. */
 export function words(root: Command, typed: readonly string[]): string[] {
@@ -16,10 +16,17 @@ export function words(root: Command, typed: readonly string[]): string[] {
       ? (option.choices ?? [])
       : [
           ...(command.commands ?? []).map((child) => child.name),
+          ...choices(command),
           ...Object.keys(command.options ?? {}).map((name) => `--${name}`),
           "--help",
         ];
   return offered.filter((word) => word.startsWith(typed.at(-1) ?? ""));
+}
+
+/** What the first argument is one of; `words` is not for people. */
+function choices(command: Command): string[] {
+  const first = command.positionals?.[0] ?? "";
+  return isChoice(first) ? first.split("|").filter((word) => word !== "words") : [];
 }
 
 /** scripts are what `causeway completion SHELL` prints; each asks the executable itself. */

@@ -1,30 +1,26 @@
 /** Commands of the laboratory: whole clusters of namespaces on one machine. */
 import { graphSvg, graphText, Lab, parseLab } from "../lab/mod.ts";
 import { formatIp } from "../net/mod.ts";
-import { onSignal, readText, runInherited } from "../sys/mod.ts";
+import { exists as fileExists, onSignal, runInherited } from "../sys/mod.ts";
 import { type Command, type Option, withJson } from "./command.ts";
-import { printJson, printText, progress } from "./output.ts";
+import { printJson, printText, progress, readFile } from "./output.ts";
 import { table } from "./table.ts";
 
 const which: Option = { about: "name of the lab, when several are up", value: "NAME" };
 
 function manifest(path: string): string {
-  const text = readText(path);
-  if (text === undefined)
-    throw new Error(`There is no file ${path}; examples of topologies are in examples/`);
-  return text;
+  return readFile(path, "examples of topologies are in examples/");
 }
 
 /** nameOf accepts a file or the name of a lab. */
 function nameOf(fileOrName: string): string {
-  const text = readText(fileOrName);
-  return text === undefined ? fileOrName : parseLab(text).name;
+  return fileExists(fileOrName) ? parseLab(readFile(fileOrName)).name : fileOrName;
 }
 
 export const lab: Command = {
   name: "lab",
-  about: "Run a laboratory: nodes, NAT boxes and networks as namespaces on this machine",
-  more: "Everything is kept in namespaces of its own; this machine's network is not touched.",
+  about: "Run a laboratory: nodes, NAT boxes and networks on this machine",
+  more: "All of it is in namespaces, beside this machine's network. It needs root.",
   commands: [
     {
       name: "up",
@@ -37,7 +33,7 @@ export const lab: Command = {
       examples: ["causeway lab up examples/demo.yaml"],
       async run(given) {
         const stop = new AbortController();
-        using _ = onSignal(["SIGINT", "SIGTERM"], () => stop.abort());
+        using _ = onSignal(["SIGINT", "SIGTERM", "SIGHUP"], () => stop.abort());
         const up = await Lab.up(manifest(given.positionals[0] as string), {
           onProgress: progress,
           signal: stop.signal,
@@ -68,12 +64,13 @@ export const lab: Command = {
     {
       name: "exec",
       about: "Run a command in a node, a pod, a NAT box or a host",
+      more: "The program causeway, there and in a shell that you start, is the lab's.",
       positionals: ["WHERE", "COMMAND…"],
       options: { lab: which },
-      examples: ["causeway lab exec a1 -- causeway peers", "causeway lab exec a1-p1 -- ping 10.244.3.2"],
+      examples: ["causeway lab exec a1 -- causeway peers", "causeway lab exec a1-p1 -- bash"],
       async run(given) {
         const [target, ...command] = given.positionals;
-        return runInherited(Lab.open(given.value("lab")).command(target as string, command));
+        return runInherited(Lab.open(given.value("lab")).interactive(target as string, command));
       },
     },
     {
@@ -107,13 +104,12 @@ export const lab: Command = {
         if (given.flag("json")) return printJson({ name: open.name, nodes });
         printText(
           table(
-            ["NODE", "ROLE", "ADDRESS", "OVERLAY", "TUNNEL", "PODS"],
+            ["NODE", "ROLE", "ADDRESS", "OVERLAY", "PODS"],
             nodes.map((node) => [
               node.name,
               node.role,
               node.address,
               node.overlay4 ?? "",
-              node.tunnel ?? "",
               node.pods.map((pod) => `${pod.name} ${pod.address}`).join(", "),
             ]),
           ),

@@ -6,7 +6,8 @@ import { ago, bytes, facts, table } from "./table.ts";
 
 export const status: Command = {
   name: "status",
-  about: "Show this node: its addresses, tunnel, hub, pods, and what is not as it should be",
+  about: "Show this node: addresses, tunnel, hub, pods, and what is wrong",
+  more: "The exit status is 1 if the agent does not answer or an object has failed.",
   options: withJson(),
   async run(given) {
     const result = await ask({ op: "status" }, progress);
@@ -67,7 +68,7 @@ With NAME it also shows why the path is not a better one.`,
           ["pod ranges", [only.pods4, only.pods6].filter(Boolean).join(", ")],
           ["path", only.path],
           ["endpoint", only.endpoint],
-          ["tried", only.candidates.join(", ")],
+          ["tried", only.candidates.join(", ") || undefined],
           ["why", only.reason],
           [
             "handshake",
@@ -99,15 +100,15 @@ With NAME it also shows why the path is not a better one.`,
 
 export const plan: Command = {
   name: "plan",
-  about: "Show what the agent would change on this node now, in the idiom of ip(8)",
-  more: "An empty plan means that the kernel is as it should be.",
+  about: "Show what the agent would change now, in the idiom of ip(8)",
+  more: "An empty plan means that the kernel is as it should be. Lines that begin with #\nsay what is in the way of a change.",
   options: withJson(),
   async run(given) {
     const result = await ask({ op: "plan" }, progress);
     if (given.flag("json")) return printJson(result);
     for (const step of result.steps) printText(`${step.text}\n`);
     for (const { key, reason } of result.blocked) printText(`# ${key}: ${reason}\n`);
-    if (result.steps.length === 0) progress("nothing to change");
+    if (result.steps.length === 0 && result.blocked.length === 0) progress("nothing to change");
     return 0;
   },
 };

@@ -36,6 +36,40 @@ async function dispatch(argv: readonly string[]): Promise<number> {
   return (await command.run?.(parseGiven(command, path, rest))) ?? 0;
 }
 
+const FILE_ERRORS: Readonly<Record<string, string>> = {
+  EACCES: "permission denied; become root",
+  EPERM: "not permitted; become root",
+  EISDIR: "it is a folder",
+  ENOTDIR: "a part of the path is not a folder",
+  ENOENT: "there is no such file or folder",
+  ENOSPC: "no space is left",
+  EROFS: "the file system is read-only",
+};
+
+const CALLS: Readonly<Record<string, string>> = {
+  mkdir: "make the folder",
+  scandir: "list the folder",
+  unlink: "remove",
+  copyfile: "copy",
+};
+
+/** A mistake of the user, the network or the kernel is told in one sentence; only a bug has a stack. */
+function sentence(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError)
+    return error.stack ?? error.message;
+  // What the runtime says of a file: `EISDIR: illegal operation on a directory, read`.
+  const { code, path, syscall } = error as {
+    readonly code?: string;
+    readonly path?: string;
+    readonly syscall?: string;
+  };
+  const reason = FILE_ERRORS[code ?? ""];
+  return reason !== undefined && syscall !== undefined && error.message.startsWith(`${code}:`)
+    ? `Cannot ${CALLS[syscall] ?? syscall} ${path ?? "the file"}: ${reason}`
+    : error.message;
+}
+
 /** main runs one command line and returns the exit status: 0 done, 1 failed, 2 called wrongly. */
 export async function main(argv: readonly string[]): Promise<number> {
   try {
@@ -45,9 +79,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       progress(`${error.path}: ${error.message}.\nSee: ${error.path} --help`);
       return 2;
     }
-    // A mistake of the user, the network or the kernel is told in one sentence; only a bug has a stack.
-    const bug = error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError;
-    progress(error instanceof Error ? (bug ? (error.stack ?? error.message) : error.message) : String(error));
+    progress(sentence(error));
     return 1;
   }
 }

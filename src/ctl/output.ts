@@ -1,7 +1,20 @@
-/** Where the command line's words go: results to standard output, progress and errors to standard error. */
-import { readStandardInput, writeStandardError, writeStandardOutput } from "../sys/mod.ts";
+/** What the command line reads, and where its words go: results to standard output, progress and errors to standard error. */
+import { readStandardInput, readText, writeStandardError, writeStandardOutput } from "../sys/mod.ts";
 
 export { readStandardInput };
+
+/** readFile returns the text of a file that the user named. */
+export function readFile(path: string, hint = ""): string {
+  let text: string | undefined;
+  try {
+    text = readText(path);
+  } catch (error) {
+    // The runtime names the file when it cannot open it, not when it cannot read it.
+    throw Object.assign(error as Error, { path });
+  }
+  if (text === undefined) throw new Error(`There is no file ${path}${hint === "" ? "" : `; ${hint}`}`);
+  return text;
+}
 
 /** printText writes a result. */
 export function printText(text: string): void {

@@ -10,7 +10,8 @@ import { agent, cni, version } from "./system.ts";
 const completion: Command = {
   name: "completion",
   about: "Print the completion script of a shell",
-  positionals: ["bash|zsh|fish", "[WORDS…]"],
+  more: "words is what the scripts ask with.",
+  positionals: ["bash|zsh|fish|words", "[WORD…]"],
   examples: ["causeway completion bash > /etc/bash_completion.d/causeway"],
   async run(given) {
     const [shell, ...typed] = given.positionals;
@@ -18,10 +19,7 @@ const completion: Command = {
       printText(words(root, typed).join("\n"));
       return 0;
     }
-    const script = scripts[shell as keyof typeof scripts] as string | undefined;
-    if (script === undefined)
-      throw new Error(`There is no completion for "${shell}"; there is for bash, zsh and fish`);
-    printText(script);
+    printText(scripts[shell as keyof typeof scripts]);
     return 0;
   },
 };
@@ -29,7 +27,7 @@ const completion: Command = {
 /** root is the command `causeway` itself. */
 export const root: Command = {
   name: "causeway",
-  about: "Causeway: one encrypted network for the scattered nodes of a Kubernetes cluster, and their pods",
+  about: "One encrypted network for the scattered nodes and pods of a Kubernetes cluster",
   more: `First steps:
   on the hub:      causeway agent &    causeway init --endpoint HOST:51820
                    causeway token create --uses 10

@@ -7,11 +7,11 @@ import { printJson, printText, progress } from "./output.ts";
 export const agent: Command = {
   name: "agent",
   about: "Run the agent of this node, in the foreground (as a service does)",
-  more: `State is kept in /var/lib/causeway, sockets are in /run/causeway. The agent starts before it
-has joined; init and join talk to it. Stopping it does not touch traffic.`,
+  more: `State is kept in /var/lib/causeway, sockets in /run/causeway. Start it
+before init and join, which talk to it. Stopping it does not touch traffic.`,
   options: {
     tunnel: {
-      about: "WireGuard back-end: the kernel's, or a user-space program (default auto)",
+      about: "WireGuard of the kernel or of a user program (default auto)",
       value: "WHICH",
       choices: ["auto", "kernel", "user"],
     },
@@ -24,18 +24,18 @@ has joined; init and join talk to it. Stopping it does not touch traffic.`,
 };
 
 const folders = withJson({
-  "bin-dir": { about: "where the container runtime looks for plugins (default /opt/cni/bin)", value: "DIR" },
-  "conf-dir": { about: "where it looks for network configurations (default /etc/cni/net.d)", value: "DIR" },
+  "bin-dir": { about: "where the runtime looks for plugins (default /opt/cni/bin)", value: "DIR" },
+  "conf-dir": { about: "where it looks for configurations (default /etc/cni/net.d)", value: "DIR" },
 });
 
 export const cni: Command = {
   name: "cni",
   about: "Install or remove the CNI plugin for the container runtime",
-  more: "As a plugin the executable is called by the runtime with CNI_COMMAND set; not by hand.",
+  more: "The container runtime calls the executable with CNI_COMMAND set; you do not.",
   commands: [
     {
       name: "install",
-      about: "Copy this executable and write 10-causeway.conflist; other files stay",
+      about: "Copy this executable, write 10-causeway.conflist; other files stay",
       options: folders,
       examples: ["causeway cni install", "causeway cni install --bin-dir /var/lib/rancher/k3s/data/cni"],
       async run(given) {

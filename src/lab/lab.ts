@@ -1,7 +1,15 @@
 /** Lab: a laboratory that is up, and everything that can be done with it. */
 import { formatIp } from "../net/mod.ts";
 import { Conntrack } from "../netlink/mod.ts";
-import { ensureDirectory, listDirectory, Netns, type ProcessResult, removeTree, run } from "../sys/mod.ts";
+import {
+  ensureDirectory,
+  environmentVariable,
+  listDirectory,
+  Netns,
+  type ProcessResult,
+  removeTree,
+  run,
+} from "../sys/mod.ts";
 import { type Capture, startCapture } from "./capture.ts";
 import { findExecutable } from "./executable.ts";
 import {
@@ -165,17 +173,39 @@ export class Lab {
     return pod;
   }
 
+  /** The node of a pod; throws with the names of all places where something can run. */
+  #nodeOfPod(name: string): string {
+    const pods = this.pods();
+    const pod = pods.find((candidate) => candidate.name === name);
+    if (pod !== undefined) return pod.node;
+    const names = [...this.topology.boxes, ...pods].map((place) => place.name);
+    throw new Error(`Lab ${this.name} has no ${name}; it has ${names.join(", ")}`);
+  }
+
   /**
    * command returns the command line that runs another in a node, a pod, any other box, or a network. The program
    * `causeway` is the one that the nodes run.
    */
   command(target: string, command: readonly string[]): string[] {
-    const argv = command[0] === "causeway" ? [this.#executable, ...command.slice(1)] : command;
+    const argv = command[0] === "causeway" ? [this.#program(), ...command.slice(1)] : command;
     if (this.topology.networks.some((network) => network.name === target))
       return inNode(this.place, { netns: target }, argv);
     const box = this.topology.boxes.find((candidate) => candidate.name === target);
-    const node = box === undefined ? this.pod(target).node : isNode(box) ? box.name : undefined;
+    const node = box === undefined ? this.#nodeOfPod(target) : isNode(box) ? box.name : undefined;
     return inNode(this.place, { netns: target, ...(node === undefined ? {} : { node }) }, argv);
+  }
+
+  /** interactive is `command` for people: a shell that they start finds `causeway` in its PATH too. */
+  interactive(target: string, command: readonly string[]): string[] {
+    const program = this.#program();
+    const path = `${program.slice(0, program.lastIndexOf("/"))}:${environmentVariable("PATH") ?? ""}`;
+    const argv = command[0] === "causeway" ? [program, ...command.slice(1)] : command;
+    return this.command(target, ["env", `PATH=${path}`, ...argv]);
+  }
+
+  /** Where no agent was started with the laboratory, people start them by hand. */
+  #program(): string {
+    return this.#executable === "" ? findExecutable() : this.#executable;
   }
 
   /** exec runs a program in a node, a pod or any other box, to its end. */

@@ -162,6 +162,10 @@ export function parseManifest(text: string): LabManifest {
   }
   const result = manifest.safeParse(raw);
   if (result.success) return result.data;
+  if (typeof raw !== "object" || raw === null)
+    throw new LabError([
+      "Cannot read the lab: it is not a manifest; start it with apiVersion, kind, metadata and spec",
+    ]);
   const lab = `Lab ${String(at(raw, ["metadata", "name"]) ?? "without name")}`;
   throw new LabError(result.error.issues.map((issue) => `${lab}: ${describe(raw, issue)}`));
 }
@@ -184,6 +188,10 @@ function fieldName(raw: unknown, path: readonly PropertyKey[]): string {
     .join("");
 }
 
+function article(type: string): string {
+  return `${/^[aeio]/.test(type) ? "an" : "a"} ${type}`;
+}
+
 function describe(raw: unknown, issue: z.core.$ZodIssue): string {
   const field = fieldName(raw, issue.path) || "the manifest";
   const value = at(raw, issue.path);
@@ -195,8 +203,8 @@ function describe(raw: unknown, issue: z.core.$ZodIssue): string {
       return `${field}: ${issue.keys.map((key) => `"${key}"`).join(", ")} is not known here; remove it`;
     case "invalid_type":
       return value === undefined
-        ? `${field} is missing; give a ${issue.expected}`
-        : `${field}${shown}: a ${issue.expected} is expected`;
+        ? `${field} is missing; give ${article(issue.expected)}`
+        : `${field}${shown}: ${article(issue.expected)} is expected`;
     case "invalid_value":
       return `${field}${shown}: use ${issue.values.map(String).join(" or ")}`;
     case "invalid_union":
