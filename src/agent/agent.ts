@@ -11,7 +11,7 @@
  */
 import { CniService, serveCni, TOMBSTONES } from "../cni/mod.ts";
 import { Engine, type ObjectStatus } from "../engine/mod.ts";
-import { enrol, parseToken, Register, type Token, type TokenUse } from "../hub/mod.ts";
+import { enrol, meshView, parseToken, Register, type Token, type TokenUse } from "../hub/mod.ts";
 import { newcomerObjects, tunnelMtu } from "../mesh/mod.ts";
 import { type Endpoint, formatIp, formatPrefix, parseEndpoint, tryParseEndpoint } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
@@ -152,7 +152,11 @@ export class Agent implements Disposable {
       );
     const given = Object.fromEntries(Object.entries(options.spec).filter(([, value]) => value !== undefined));
     const mesh = newMesh("mesh", { ...given, endpoints: [...options.endpoints] } as never);
-    mustNotHoldUs(mesh);
+    mustNotHoldUs(
+      mesh,
+      "make a mesh",
+      "give other networks, with --overlay4 or --pods4 (--overlay6, --pods6)",
+    );
     const endpoints = options.endpoints.map(tryParseEndpoint).filter((endpoint) => endpoint !== undefined);
     try {
       // First what can be missing on a machine: a mesh is stored only where it can run.
@@ -191,6 +195,17 @@ export class Agent implements Disposable {
       ...(options.site === undefined ? {} : { site: options.site }),
     });
     options.progress(`registered as ${enrolled.name}`);
+    try {
+      const { mesh } = meshView(enrolled.state.entries, enrolled.name);
+      mustNotHoldUs(
+        mesh,
+        "join",
+        `renumber this machine; then, at the hub: causeway node remove ${enrolled.name}`,
+      );
+    } catch (error) {
+      await this.#clear();
+      throw error;
+    }
     const membership = { name: enrolled.name, signingKey: token.signingKey, endpoints: token.endpoints };
     storeMembership(membership, enrolled.state);
     const role = new MemberRole(membership);
@@ -325,7 +340,7 @@ function membershipFiles(): string[] {
 }
 
 /** What comes from the mesh's networks by another way than the tunnel is dropped: with its own network among them, a machine would be cut off. */
-function mustNotHoldUs(mesh: Mesh): void {
+function mustNotHoldUs(mesh: Mesh, what: string, fix: string): void {
   const networks = [mesh.overlay4, mesh.overlay6, mesh.enrol6, mesh.pods4, mesh.pods6];
   using route = Rtnetlink.open();
   const found = ownAddressIn(
@@ -335,7 +350,7 @@ function mustNotHoldUs(mesh: Mesh): void {
   );
   if (found !== undefined)
     throw new Error(
-      `Cannot make a mesh: this machine's own address ${formatIp(found.ip)} is in ${formatPrefix(found.prefix)}; give other networks, with --overlay4 or --pods4 (--overlay6, --pods6)`,
+      `Cannot ${what}: this machine's own address ${formatIp(found.ip)} is in ${formatPrefix(found.prefix)} of the mesh; ${fix}`,
     );
 }
 

@@ -2,7 +2,7 @@
 import { ENROL_PORT, enrolServiceAddress } from "../mesh/mod.ts";
 import { type Endpoint, formatEndpoint, formatIp, type PrivateKey } from "../net/mod.ts";
 import { type Json, present } from "../resources/mod.ts";
-import { after, connectTcp, randomBytes, sleep } from "../sys/mod.ts";
+import { after, connectTcp, randomBytes, sleep, wallMs } from "../sys/mod.ts";
 import { ENROL_VERSION, hubMessage } from "./enrol-protocol.ts";
 import { proofOf } from "./proof.ts";
 import { Refusal, type RefusalCode } from "./refusal.ts";
@@ -103,9 +103,11 @@ export async function enrol(options: {
     await sleep(((randomBytes(1)[0] as number) / 255) * 500);
   }
   if (failure instanceof Refusal) throw failure;
+  // Only a hint: the hub's clock decides, and to a token that it does not accept it is silent.
+  const late = token.expiresAtMs < wallMs() ? "; by this machine's clock the token has expired" : "";
   throw new Error(
     `Cannot join mesh ${token.mesh}: the hub does not answer at ${token.endpoints.join(", ")} (${failure?.message}); ` +
-      "check that UDP gets through, that the hub runs, and that the token is not revoked or expired",
+      `check that UDP gets through, that the hub runs, and that the token is not revoked or expired${late}`,
   );
 }
 

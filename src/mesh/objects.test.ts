@@ -168,7 +168,9 @@ describe("the hub", () => {
     expect(scope(facts, "peer/a")?.[0]).toBe(
       "peer key-a allowed [10.90.0.2/32 fd01:2:3::2/128 10.244.1.0/24 fd01:2:3:101::/64]",
     );
-    expect(scope(facts, "peer/b")?.[0]).toContain("peer key-b endpoint 192.0.2.9:1024 keepalive 25 allowed [10.90.0.3/32");
+    expect(scope(facts, "peer/b")?.[0]).toContain(
+      "peer key-b endpoint 192.0.2.9:1024 keepalive 25 allowed [10.90.0.3/32",
+    );
   });
 
   test("confines each use of a token to its address", () => {

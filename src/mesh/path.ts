@@ -149,7 +149,11 @@ function onObserved(state: PathState, event: PathEvent & { kind: "observed" }): 
   const heard = alive && state.rxBytes !== undefined && rxBytes > state.rxBytes;
   const fresh: PathState = { ...state, rxBytes, ...(heard ? { heardMs: nowMs } : {}) };
   const lost = anew && (state.phase.kind === "up" || state.phase.kind === "settling");
-  const [next, effects] = lost ? beginRound(fresh, nowMs, 0) : heard ? onHeard(fresh, nowMs) : onSilence(fresh, nowMs);
+  const [next, effects] = lost
+    ? beginRound(fresh, nowMs, 0)
+    : heard
+      ? onHeard(fresh, nowMs)
+      : onSilence(fresh, nowMs);
   return report(next, effects, nowMs);
 }
 

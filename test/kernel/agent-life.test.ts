@@ -77,7 +77,9 @@ describe.skipIf(skip !== undefined)(`an agent's life${skip === undefined ? "" : 
       }
       await until(
         async () =>
-          (await status("one")).hub?.revision === (await status("hub")).hub?.revision ? undefined : "another revision",
+          (await status("one")).hub?.revision === (await status("hub")).hub?.revision
+            ? undefined
+            : "another revision",
         { what: "one to have what the hub has", deadlineMs: DEADLINE_MS },
       );
     },

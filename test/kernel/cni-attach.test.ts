@@ -117,7 +117,8 @@ describe.skipIf(notRoot !== undefined)(`CNI: attach${suffix}`, () => {
     const prevResult = await node.add("k4");
     const element = `{ "${prevResult.interfaces[1].name}" . ${prevResult.ips[0].address.split("/")[0]} }`;
     // The first foreign change is repaired at once, the next a second later: CHECK comes in between.
-    const listed = async () => (await node.must("nft list set bridge causeway pod_ip4")).includes(element.slice(2, -2));
+    const listed = async () =>
+      (await node.must("nft list set bridge causeway pod_ip4")).includes(element.slice(2, -2));
     await node.must(`nft 'delete element bridge causeway pod_ip4 ${element}'`);
     while (!(await listed())) await Bun.sleep(5);
     await node.must(`nft 'delete element bridge causeway pod_ip4 ${element}'`);
