@@ -22,7 +22,7 @@ import {
   writeStandardError,
   writeStandardOutput,
 } from "../src/sys/mod.ts";
-import { type DemoReport, type Proof, reportText } from "./demo/report.ts";
+import { type DemoReport, onlyOnePort, type Proof, reportText } from "./demo/report.ts";
 import { paint } from "./demo/paint.ts";
 
 const FILE = "examples/demo.yaml";
@@ -161,7 +161,8 @@ async function demo(
       matrix.every((cell) => cell.ok) &&
       !proof.plaintextSeen &&
       proof.controlSeen &&
-      proof.udpPorts.length === 1
+      onlyOnePort(proof) &&
+      flow !== undefined
     );
   } finally {
     if (!finished || !options.keep) {

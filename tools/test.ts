@@ -110,7 +110,7 @@ function machineState(): string[] {
   lines.push(
     ...readFileSync("/proc/self/mountinfo", "utf8")
       .split("\n")
-      .flatMap((line) => (line.includes(" /run/causeway-test") ? [`mount ${line.split(" ")[4]}`] : [])),
+      .flatMap((line) => (line.includes(" /run/causeway-test/") ? [`mount ${line.split(" ")[4]}`] : [])),
   );
   for (const pid of readdirSync("/proc").filter(
     (name) => /^\d+$/.test(name) && Number(name) !== process.pid,

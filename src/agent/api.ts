@@ -149,7 +149,10 @@ export interface Results {
     readonly tokens: readonly {
       readonly id: string;
       readonly uses: number;
+      /** Uses through which a node has registered. */
       readonly used: number;
+      /** Uses whose node was heard with its own key. */
+      readonly spent: number;
       readonly expiresAt: string;
       readonly revoked?: boolean;
       readonly node?: string;

@@ -167,6 +167,7 @@ const handlers: Handlers = {
         id: token.id,
         uses: token.uses,
         used: token.used,
+        spent: token.spent,
         expiresAt: new Date(token.expiresAtMs).toISOString(),
         ...(token.revoked ? { revoked: true } : {}),
         ...(token.node === undefined ? {} : { node: token.node }),

@@ -119,7 +119,8 @@ mtuBytes. Networks and nodeBits are in use; nothing is ever renumbered.`,
 /** The hub, whose clock alone counts, is this machine. */
 function tokenState(entry: Results["token-list"]["tokens"][number]): string {
   if (entry.revoked === true) return "revoked";
-  if (entry.used >= entry.uses) return "spent";
+  if (entry.spent >= entry.uses) return "spent";
+  if (entry.used >= entry.uses) return "taken";
   return Date.parse(entry.expiresAt) <= wallMs() ? "expired" : "open";
 }
 

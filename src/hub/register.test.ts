@@ -150,6 +150,8 @@ describe("tokens", () => {
     const first = register.registerNode(wanted, NOW);
     const revision = register.revision;
     expect(register.registerNode({ ...wanted, name: "changed" }, NOW + 1)).toEqual(first);
+    // Registered is not spent: the node has not been heard with its own key yet.
+    expect(register.tokens()[0]).toMatchObject({ uses: 1, used: 1, spent: 0 });
     register.handshakeSeen(wanted.publicKey);
     expect(register.tokens()[0]).toMatchObject({ uses: 1, used: 1, spent: 1 });
     expect(register.registerNode(wanted, NOW + 2 * HOUR)).toEqual(first);

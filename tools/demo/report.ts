@@ -41,6 +41,14 @@ export interface Proof {
   readonly controlSeen: boolean;
 }
 
+/** What a network needs by itself: everything else on the wires must be the one UDP port. */
+const NETWORK_PROTOCOLS = new Set(["arp", "icmp", "icmp6", "udp"]);
+
+/** onlyOnePort tells whether the nodes used one UDP port, and nothing beside what a network needs by itself. */
+export function onlyOnePort(proof: Proof): boolean {
+  return proof.udpPorts.length === 1 && proof.protocols.every((name) => NETWORK_PROTOCOLS.has(name));
+}
+
 function table(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const line = (row: readonly string[]) =>
@@ -114,7 +122,7 @@ export function reportText(
         : `${failed} of ${report.matrix.length} pairs do not answer`,
     ),
     verdict(
-      proof.udpPorts.length === 1,
+      onlyOnePort(proof),
       `UDP ports of nodes on the wires: ${proof.udpPorts.join(", ") || "none"}; beside UDP: ${proof.protocols.filter((name) => name !== "udp").join(", ") || "nothing"}`,
     ),
     verdict(
