@@ -120,6 +120,8 @@ export async function probeUdp(target: TcpTarget): Promise<UdpAnswer> {
   });
   const open = () =>
     Bun.udpSocket({
+      // Without one, the socket speaks IPv4 only.
+      hostname: target.host.includes(":") ? "::" : "0.0.0.0",
       connect: { hostname: target.host, port: target.port },
       socket: { data: () => settle("answered"), error: () => settle("refused") },
     });

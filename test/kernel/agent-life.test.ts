@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import type { Results, ShownPeer, Status } from "../../src/agent/mod.ts";
 import { Lab, until } from "../../src/lab/mod.ts";
-import { formatIp, parseIp } from "../../src/net/mod.ts";
+import { formatIp, type Ip, parseIp } from "../../src/net/mod.ts";
+import { probeTcp } from "../../src/sys/mod.ts";
 
 const root = `/run/causeway-test/${process.pid}-life`;
 const executable = process.env.CAUSEWAY_EXECUTABLE ?? `${import.meta.dir}/../../dist/causeway`;
@@ -82,6 +83,65 @@ describe.skipIf(skip !== undefined)(`an agent's life${skip === undefined ? "" : 
             : "another revision",
         { what: "one to have what the hub has", deadlineMs: DEADLINE_MS },
       );
+    },
+    DEADLINE_MS,
+  );
+
+  test(
+    "a scan from outside sees no cluster port of either family, and the user's own ports stay",
+    async () => {
+      const [tcpOwn, udpOwn] = [8080, 8081];
+      const tcp = [tcpOwn, 10250];
+      const udp = [udpOwn, 4789, 8472];
+      const stops: (() => void)[] = [];
+      using netns = lab.netns("one");
+      try {
+        for (const port of udp) {
+          const made = netns.run(() => ({
+            promise: Bun.udpSocket({
+              hostname: "::",
+              port,
+              socket: { data: (echo, data, from, address) => void echo.send(data, from, address) },
+            }),
+          }));
+          const socket = await made.promise;
+          stops.push(() => socket.close());
+        }
+        for (const port of tcp) {
+          const server = netns.run(() => Bun.listen({ hostname: "::", port, socket: { data: () => {} } }));
+          stops.push(() => server.stop(true));
+        }
+        const answers = async (from: string, target: Ip) => {
+          const heard = await lab.scan(from, target, [...tcp, ...udp]);
+          return [...tcp.map((port) => heard.tcp.get(port)), ...udp.map((port) => heard.udp.get(port))];
+        };
+        // The control: by the tunnel all of them answer.
+        const overlay6 = parseIp((await status("one")).node?.overlay6 ?? "");
+        const all = ["open", "open", "answered", "answered", "answered"];
+        await until(
+          async () => {
+            const heard = (await answers("two", overlay6)).join(" ");
+            return heard === all.join(" ") ? undefined : heard;
+          },
+          { what: "one's ports to answer in the tunnel", deadlineMs: DEADLINE_MS },
+        );
+        const attachment = lab.box("one").attachments[0];
+        for (const target of [attachment?.address6?.ip, attachment?.address4.ip]) {
+          if (target === undefined) throw new Error("one lacks an address");
+          // The neighbours find each other first; a scan waits for nobody.
+          await lab.exec("spare", ["ping", "-n", "-c", "1", "-W", "5", formatIp(target)]);
+          expect([formatIp(target), ...(await answers("spare", target))] as unknown[]).toEqual([
+            formatIp(target),
+            "open",
+            "silent",
+            "answered",
+            "silent",
+            "silent",
+          ]);
+        }
+      } finally {
+        for (const stop of stops) stop();
+      }
     },
     DEADLINE_MS,
   );
@@ -174,6 +234,34 @@ describe.skipIf(skip !== undefined)(`an agent's life${skip === undefined ? "" : 
       expect(links.stdout).toContain(`mtu ${mtu} `);
       const rules = await lab.exec("one", ["nft", "list", "table", "inet", "causeway"]);
       expect(rules.stdout).toContain("maxseg size set rt mtu");
+
+      // A pod that announces segments too large for the tunnel: the other pod sees what fits.
+      const pod = lab.pod("one-p1");
+      for (const [ip, header] of [
+        [pod.ip4, 40],
+        [pod.ip6, 60],
+      ] as const) {
+        if (ip === undefined) throw new Error("one-p1 lacks an address");
+        const family = `-${ip.family}`;
+        const [route] = JSON.parse(
+          (await lab.exec("two-p1", ["ip", family, "-j", "route", "show", "default"])).stdout,
+        ) as { gateway: string }[];
+        const way = `${formatIp(ip)} via ${route?.gateway} dev eth0 advmss 8000`.split(" ");
+        const made = await lab.exec("two-p1", ["ip", family, "route", "add", ...way]);
+        expect(made.stderr).toBe("");
+        const captures = await Promise.all(["two-p1", "one-p1"].map((where) => lab.capture(where, "eth0")));
+        using netns = lab.netns("two-p1");
+        // Nobody listens there; a refusal shows that the SYN has arrived.
+        const answer = await probeTcp({ netns, host: formatIp(ip), port: 8080, timeoutMs: 20_000 });
+        await Promise.all(captures.map((capture) => capture.stop()));
+        await lab.exec("two-p1", ["ip", family, "route", "del", ...way]);
+        const sizes = captures.map(({ path }) => {
+          const command = ["tcpdump", "-n", "-r", path, "tcp port 8080"];
+          const text = Bun.spawnSync(command).stdout.toString();
+          return /Flags \[S\],.*\bmss (\d+)/.exec(text)?.[1];
+        });
+        expect([answer, ...sizes]).toEqual(["refused", "8000", String(mtu - header)]);
+      }
     },
     DEADLINE_MS,
   );

@@ -98,6 +98,7 @@ class Place implements Disposable {
       "ip addr add 10.90.0.7/32 dev lo",
       "ip addr add 10.244.2.7/32 dev lo",
       "ip -6 addr add fd01:2:3::7/128 dev lo nodad",
+      "ip -6 addr add fd01:2:3:102::7/128 dev lo nodad",
       "ip route add default via 192.0.2.1",
       "ip -6 route add default via 2001:db8::1",
     );
@@ -173,9 +174,22 @@ describe("the mesh's firewall", () => {
     sendDatagram(place.pod, { from: from6, to: "2001:db8::9", port: 10, text: "world6" });
     sendDatagram(place.pod, { from: from6, to: "fd01:2:3::3", port: 10, text: "overlay6" });
     sendDatagram(place.pod, { from: from6, to: "fd01:2:3:102::5", port: 10, text: "remote-pod6" });
+    // Multicast of a pod ends at the bridge; what the node itself sends out under the bridge's address keeps that.
+    const [group, group6] = ["239.1.2.3", "ff0e::1234"];
+    for (const address of [`${group}/32`, `${group6}/128`])
+      place.scratch.text(`ip addr add ${address} dev eth0 autojoin`, place.world);
+    place.scratch.text(`ip -6 route add multicast ${group6}/128 dev eth0 table local`, place.node);
+    const sent = [
+      sendDatagram(place.pod, { from, to: group, port: 9, text: "pod-group" }),
+      sendDatagram(place.pod, { from: from6, to: group6, port: 10, text: "pod-group6" }),
+      sendDatagram(place.node, { from: "fd01:2:3:101::1", to: group6, port: 10, text: "group6" }),
+    ];
+    expect(sent).toEqual([true, true, true]);
+    await world.until("group6");
     await Promise.all([world.until("world"), world.until("service"), world.until("world6")]);
     await Promise.all(["overlay", "remote-pod", "overlay6", "remote-pod6"].map((text) => tunnel.until(text)));
     expect(world.heard.sort()).toEqual([
+      "group6 from fd01:2:3:101::1",
       "service from 10.244.1.5",
       "world from 192.0.2.1",
       "world6 from 2001:db8::1",
@@ -201,6 +215,7 @@ describe("the mesh's firewall", () => {
     sendDatagram(place.world, { from: "10.90.0.7", to: "192.0.2.1", port: 9, text: "forged-overlay" });
     sendDatagram(place.world, { from: "10.244.2.7", to: "192.0.2.1", port: 9, text: "forged-pod" });
     sendDatagram(place.world, { from: "fd01:2:3::7", to: "2001:db8::1", port: 10, text: "forged-overlay6" });
+    sendDatagram(place.world, { from: "fd01:2:3:102::7", to: "2001:db8::1", port: 10, text: "forged-pod6" });
     // A pod of this node with the source of another node's pod.
     sendDatagram(place.pod, { from: "10.244.9.9", to: "10.244.1.1", port: 9, text: "forged-by-pod" });
     // The tunnel with this node's own source.
@@ -208,6 +223,9 @@ describe("the mesh's firewall", () => {
     // The world, to addresses that only the tunnel may reach.
     sendDatagram(place.world, { to: "10.90.0.2", port: 9, text: "weak-host" });
     sendDatagram(place.world, { to: "10.244.1.1", port: 9, text: "weak-host-pod" });
+    const from6 = "2001:db8::9";
+    sendDatagram(place.world, { from: from6, to: "fd01:2:3::2", port: 10, text: "weak-host6" });
+    sendDatagram(place.world, { from: from6, to: "fd01:2:3:101::1", port: 10, text: "weak-host-pod6" });
     // And what is right.
     sendDatagram(place.tunnel, { from: "10.90.0.3", to: "10.90.0.2", port: 9, text: "node" });
     sendDatagram(place.tunnel, { from: "10.244.2.5", to: "10.90.0.2", port: 9, text: "remote-pod" });
