@@ -1,20 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import type { Results, ShownPeer, Status } from "../../src/agent/mod.ts";
 import { Lab, until } from "../../src/lab/mod.ts";
 import { formatIp, type Ip, parseIp } from "../../src/net/mod.ts";
 import { probeTcp } from "../../src/sys/mod.ts";
+import { executable, labLacks as skip } from "../support/lab-needs.ts";
 
 const root = `/run/causeway-test/${process.pid}-life`;
-const executable = process.env.CAUSEWAY_EXECUTABLE ?? `${import.meta.dir}/../../dist/causeway`;
-const skip =
-  process.getuid?.() !== 0
-    ? "needs root"
-    : !existsSync(executable)
-      ? "needs dist/causeway: npm run build"
-      : !existsSync("/dev/net/tun")
-        ? "needs /dev/net/tun"
-        : undefined;
 
 /** Guards against hanging only. */
 const DEADLINE_MS = 180_000;

@@ -1,19 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { inParallel, Lab, pingMatrix, servicePorts, type Status, until } from "../../src/lab/mod.ts";
 import { formatIp, parseIp } from "../../src/net/mod.ts";
 import { probeTcp } from "../../src/sys/mod.ts";
+import { executable, labLacks as skip } from "../support/lab-needs.ts";
 
 const root = `/run/causeway-test/${process.pid}-failures`;
-const executable = process.env.CAUSEWAY_EXECUTABLE ?? `${import.meta.dir}/../../dist/causeway`;
-const skip =
-  process.getuid?.() !== 0
-    ? "needs root"
-    : !existsSync(executable)
-      ? "needs dist/causeway: npm run build"
-      : !existsSync("/dev/net/tun")
-        ? "needs /dev/net/tun"
-        : undefined;
 
 /** Guards against hanging only. */
 const DEADLINE_MS = 240_000;

@@ -1,19 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import type { Results } from "../../src/agent/mod.ts";
 import { Lab, pingMatrix, servicePorts, until } from "../../src/lab/mod.ts";
 import { formatIp } from "../../src/net/mod.ts";
+import { executable, labLacks as skip } from "../support/lab-needs.ts";
 
 const root = `/run/causeway-test/${process.pid}-relay`;
-const executable = process.env.CAUSEWAY_EXECUTABLE ?? `${import.meta.dir}/../../dist/causeway`;
-const skip =
-  process.getuid?.() !== 0
-    ? "needs root"
-    : !existsSync(executable)
-      ? "needs dist/causeway: npm run build"
-      : !existsSync("/dev/net/tun")
-        ? "needs /dev/net/tun"
-        : undefined;
 
 /** Guards against hanging only. */
 const DEADLINE_MS = 180_000;
