@@ -30,10 +30,9 @@ import { TunnelHolder } from "./tunnel-holder.ts";
 import { ownAddressIn } from "./underlay.ts";
 
 const REGISTER = `${STATE}/register.db`;
-const PODS = `${STATE}/pods.db`;
 
 /** Files that belong to the membership, and end with it. */
-const MEMBERSHIP_FILES = /^(?:node\.key|register\.|member\.json|pods\.db)/;
+const MEMBERSHIP_FILES = /^(?:node\.key|register\.|member\.json|pods\.)/;
 
 /** The MTU while a node registers: what every IPv6 path carries. */
 const NEWCOMER_MTU_BYTES = tunnelMtu({ underlayBytes: 1280, outerFamily: 6 });
@@ -92,7 +91,7 @@ export class Agent implements Disposable {
   #openCni(): CniService {
     return CniService.open({
       engine: this.engine,
-      databasePath: PODS,
+      folder: STATE,
       tombstones: TOMBSTONES,
       onProblem: (error) => warn("cni", { error }),
     });

@@ -6,7 +6,7 @@
  *
  * @example
  * ```ts
- * using service = CniService.open({ engine, databasePath: "/var/lib/causeway/pods.db", tombstones: TOMBSTONES });
+ * using service = CniService.open({ engine, folder: "/var/lib/causeway", tombstones: TOMBSTONES });
  * service.setNode({ ranges: [parsePrefix("10.244.1.0/24")], mtuBytes: 1420 });
  * using server = serveCni(service);
  * ```

@@ -38,8 +38,8 @@ import { replayTombstones } from "./tombstone.ts";
 export interface CniServiceOptions {
   /** Engine of the node's namespace. */
   readonly engine: Engine;
-  /** File of the pods' database. */
-  readonly databasePath: string;
+  /** Folder of the pods' database. */
+  readonly folder: string;
   /** Folder of deletions that came while the agent was away. */
   readonly tombstones: string;
   /** The node's namespace; default that of the process. */
@@ -79,7 +79,7 @@ export class CniService implements Disposable {
    * touching their traffic. One whose link is gone (somebody removed its namespace) waits for DEL or GC.
    */
   static open(options: CniServiceOptions): CniService {
-    const store = PodStore.open(options.databasePath, { bootId: bootId() });
+    const store = PodStore.open(options.folder, { bootId: bootId() });
     try {
       const service = new CniService(options, store);
       service.#restore();

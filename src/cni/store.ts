@@ -1,12 +1,14 @@
 /**
  * What the agent knows of the pods on its node, on disk. One row per attachment, written before the kernel is touched, so that
- * whatever a dead agent left behind is found by it. A commit survives `kill -9`; it need not survive a power loss, because no pod does.
+ * whatever a dead agent left behind is found by it. A commit survives `kill -9`; it need not survive a power loss, because no pod does:
+ * so nothing waits for the disk, and each boot has a file of its own, since that of the last one may be torn.
  */
+import { join } from "node:path";
 import { type Attachment, PodPool, podPoolSchema } from "../ipam/mod.ts";
 import { formatMac, type Ip, type Mac, parseMac } from "../net/mod.ts";
 import type { Pod } from "../pods/mod.ts";
 import { podId } from "../pods/mod.ts";
-import { Database, type Statement } from "../sys/mod.ts";
+import { Database, listDirectory, removeTree, type Statement } from "../sys/mod.ts";
 
 /** StoredPod is an attachment with everything that is needed to make its host side again. */
 export interface StoredPod extends Attachment, Pod {
@@ -23,9 +25,11 @@ const schema = [
     network TEXT NOT NULL, container TEXT NOT NULL, ifname TEXT NOT NULL,
     mac TEXT NOT NULL, mtu INTEGER NOT NULL, netns TEXT NOT NULL, state TEXT NOT NULL,
     PRIMARY KEY (network, container, ifname)
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE boot (id TEXT NOT NULL) STRICT;`,
+  ) STRICT, WITHOUT ROWID;`,
 ];
+
+/** PODS_FILE matches the names of the files, with those that SQLite keeps beside them. */
+const PODS_FILE = /^pods\..*\bdb(?:-wal|-shm)?$/;
 
 interface Row {
   readonly network: string;
@@ -61,16 +65,12 @@ export class PodStore implements Disposable {
     this.#count = database.prepare("SELECT count(*) AS count FROM attachment WHERE state = 'ready'");
   }
 
-  /** open opens or makes the file; `bootId` tells one boot of the machine from another: with a new one no pod of the old is left. */
-  static open(path: string, options: { readonly bootId: string }): PodStore {
-    const database = Database.open(path, { schema, synchronous: "normal" });
-    try {
-      database.transaction(() => forgetOldBoot(database, options.bootId));
-      return new PodStore(database);
-    } catch (error) {
-      database.close();
-      throw error;
-    }
+  /** open opens or makes the file of this boot in the folder, and removes those of others: no pod of theirs is left. */
+  static open(folder: string, options: { readonly bootId: string }): PodStore {
+    const name = `pods.${options.bootId}.db`;
+    for (const other of listDirectory(folder))
+      if (PODS_FILE.test(other) && !other.startsWith(name)) removeTree(join(folder, other));
+    return new PodStore(Database.open(join(folder, name), { schema, synchronous: "off" }));
   }
 
   /** add stores an attachment and gives it addresses, both or neither; it is on disk when this returns. */
@@ -135,12 +135,4 @@ export class PodStore implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-/** A reboot ends all pods, which is proof enough to release their addresses; what was written last before it may be lost anyhow. */
-function forgetOldBoot(database: Database, bootId: string): void {
-  const [known] = database.prepare<{ id: string }>("SELECT id FROM boot").all();
-  if (known?.id === bootId) return;
-  database.execute("DELETE FROM attachment; DELETE FROM pod_address; DELETE FROM boot");
-  database.prepare("INSERT INTO boot VALUES (?)").run(bootId);
 }

@@ -74,7 +74,7 @@ test("requested addresses are given, or refused with the reason", () => {
 
 test("what was allocated is there after a restart, and the round goes on", () => {
   const path = join(folder, "pods.db");
-  const open = () => Database.open(path, { schema: [podPoolSchema], synchronous: "normal" });
+  const open = () => Database.open(path, { schema: [podPoolSchema], synchronous: "off" });
   {
     using first = open();
     new PodPool(first).allocate(pod("a"), { ranges });

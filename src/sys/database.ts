@@ -12,8 +12,8 @@ import { dirname } from "node:path";
 export type SqlValue = string | number | bigint | boolean | null | Uint8Array;
 
 export interface DatabaseOptions {
-  /** `full` survives a power loss, `normal` only the death of the process. Default `full`. */
-  readonly synchronous?: "normal" | "full";
+  /** `full` survives a power loss; `off` only the death of the process, and a power loss may tear the file. Default `full`. */
+  readonly synchronous?: "off" | "full";
   /** How long a statement waits for another process's transaction. Default 5000. */
   readonly busyTimeoutMs?: number;
   /**

@@ -172,11 +172,7 @@ describe.skipIf(notRoot !== undefined)(`CNI: recovery${suffix}`, () => {
   test("an attachment that a dead agent had begun is undone by the next one", async () => {
     await node.add("begun");
     await node.stopAgent("SIGKILL");
-    await node.run([
-      process.execPath,
-      "-e",
-      `new (require("bun:sqlite").Database)("/var/lib/causeway/pods.db").run("UPDATE attachment SET state = 'adding'")`,
-    ]);
+    await node.sql("UPDATE attachment SET state = 'adding'");
     await node.startAgent();
     expect(await node.remains()).toEqual(nothing);
     expect((await node.call("ADD", { containerId: "begun" })).status).toBe(0);
@@ -188,11 +184,9 @@ describe.skipIf(notRoot !== undefined)(`CNI: recovery${suffix}`, () => {
     await node.stopAgent();
     await node.removePod("boot");
     while ((await node.remains()).links.length > 0) await Bun.sleep(5);
-    await node.run([
-      process.execPath,
-      "-e",
-      `new (require("bun:sqlite").Database)("/var/lib/causeway/pods.db").run("UPDATE boot SET id = 'another'")`,
-    ]);
+    await node.must(
+      "cd /var/lib/causeway && for file in pods.*; do mv $file pods.another-boot.db${file#*.db}; done",
+    );
     await node.startAgent();
     expect(await node.remains()).toEqual(nothing);
   });

@@ -10,7 +10,7 @@ const { ranges, mtuBytes } = JSON.parse(process.argv[2] ?? "{}") as { ranges: st
 const engine = Engine.open();
 const service = CniService.open({
   engine,
-  databasePath: "/var/lib/causeway/pods.db",
+  folder: "/var/lib/causeway",
   tombstones: TOMBSTONES,
   onProblem: (error) => console.error(error),
 });

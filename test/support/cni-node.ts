@@ -176,6 +176,16 @@ export class CniNode implements AsyncDisposable {
     return (await this.run(["ip", "netns", "exec", pod, "sh", "-c", command])).status === 0;
   }
 
+  /** sql runs a statement on the pods' database and returns the rows. */
+  async sql(statement: string): Promise<Json[]> {
+    const script = `const [file] = new Bun.Glob("pods.*.db").scanSync("/var/lib/causeway");
+      const db = new (require("bun:sqlite").Database)("/var/lib/causeway/" + file);
+      console.log(JSON.stringify(db.query(process.argv.at(-1)).all()))`;
+    const { stdout, stderr } = await this.run([bun, "-e", script, statement]);
+    if (stdout === "") throw new Error(`${statement}: ${stderr}`);
+    return JSON.parse(stdout);
+  }
+
   /** remains lists what the node has of pods: host links, elements of the sets, neighbours, addresses on disk. */
   async remains(): Promise<{ links: string[]; elements: string[]; neighbours: string[]; rows: string[] }> {
     const links = ((await this.ip("link")) as Json[]).map((link) => link.ifname as string);
@@ -184,17 +194,15 @@ export class CniNode implements AsyncDisposable {
     const neighbours = ((await this.ip("neigh show dev cw-pods nud permanent")) as Json[]).map(
       (entry) => entry.dst,
     );
-    const rows = await this.run([
-      bun,
-      "-e",
-      `const db = new (require("bun:sqlite").Database)("/var/lib/causeway/pods.db");
-       console.log(JSON.stringify([...db.query("SELECT address FROM pod_address").all(), ...db.query("SELECT container FROM attachment").all()]))`,
-    ]);
+    const rows = [
+      ...(await this.sql("SELECT address FROM pod_address")),
+      ...(await this.sql("SELECT container FROM attachment")),
+    ];
     return {
       links: links.filter((name) => name.startsWith("cw") && name !== "cw-pods"),
       elements: elements.map((element) => JSON.stringify(element)),
       neighbours,
-      rows: JSON.parse(rows.stdout).map((row: Json) => row.address ?? row.container),
+      rows: rows.map((row) => row.address ?? row.container),
     };
   }
 
