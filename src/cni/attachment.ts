@@ -9,7 +9,7 @@
  * ```
  */
 import { ALIAS, type Engine } from "../engine/mod.ts";
-import { addLink, deleteLink, NetlinkError, Rtnetlink } from "../netlink/mod.ts";
+import { addLink, type LinkRemover, NetlinkError, Rtnetlink } from "../netlink/mod.ts";
 import {
   BRIDGE,
   hostLinkOf,
@@ -29,20 +29,16 @@ export interface AttachmentTools {
   readonly engine: Engine;
   /** Socket in the node's namespace. */
   readonly route: Rtnetlink;
+  readonly remover: LinkRemover;
 }
 
 /**
  * attach makes the link, the node's side and the interior, and returns the routes that the pod got. When it throws, detach removes what
  * was made.
  */
-export function attach(
-  pod: Pod,
-  netns: Netns,
-  node: NodeFacts,
-  { engine, route }: AttachmentTools,
-): PodRoute[] {
-  ensureBridge(engine, route);
-  makeLink(pod, netns, route);
+export function attach(pod: Pod, netns: Netns, node: NodeFacts, tools: AttachmentTools): PodRoute[] {
+  const { engine } = tools;
+  makeLink(pod, netns, tools);
   engine.set(podScope(pod.id), podObjects(pod));
   requireApplied(engine, podScope(pod.id));
   return makeInterior(pod, netns, node);
@@ -52,9 +48,9 @@ export function attach(
  * detach removes everything of an attachment that is there; nothing being there is not an error. With what the store knows of it, rules
  * that an earlier agent made go as well.
  */
-export function detach(id: string, pod: Pod | undefined, { engine, route }: AttachmentTools): void {
+export function detach(id: string, pod: Pod | undefined, { engine, remover }: AttachmentTools): void {
   const scope = podScope(id);
-  deleteIfThere(hostLinkOf(id), route);
+  remover.remove(hostLinkOf(id));
   if (pod !== undefined) engine.set(scope, podObjects(pod));
   engine.remove(scope);
   const [failed] = engine.apply(scope).failed;
@@ -63,8 +59,11 @@ export function detach(id: string, pod: Pod | undefined, { engine, route }: Atta
 }
 
 /** The bridge and the table are there since the node has a range, unless somebody removed them. */
-function ensureBridge(engine: Engine, route: Rtnetlink): void {
-  if (route.link(BRIDGE) === undefined) requireApplied(engine, "pods");
+function bridgeIndex({ engine, route }: AttachmentTools): number {
+  const found = route.link(BRIDGE)?.index;
+  if (found !== undefined) return found;
+  requireApplied(engine, "pods");
+  return route.link(BRIDGE)?.index ?? 0;
 }
 
 function requireApplied(engine: Engine, scope: string): void {
@@ -77,7 +76,8 @@ function requireApplied(engine: Engine, scope: string): void {
 }
 
 /** The inner end is made in the container under its final name, so the kernel itself refuses a second one (A2). */
-function makeLink(pod: Pod, netns: Netns, route: Rtnetlink): void {
+function makeLink(pod: Pod, netns: Netns, tools: AttachmentTools): void {
+  const { route, remover } = tools;
   const name = hostLinkOf(pod.id);
   const link = addLink({
     type: "veth",
@@ -87,7 +87,7 @@ function makeLink(pod: Pod, netns: Netns, route: Rtnetlink): void {
     addrGen: "none",
     alias: `${ALIAS} external`,
     up: true,
-    master: route.link(BRIDGE)?.index ?? 0,
+    master: bridgeIndex(tools),
     peer: { name: pod.ifname, netns, mac: pod.mac, mtuBytes: pod.mtuBytes },
   });
   try {
@@ -104,7 +104,7 @@ function makeLink(pod: Pod, netns: Netns, route: Rtnetlink): void {
         },
       );
     // A dead agent left it: the name says whose it is, and the alias that it is ours.
-    if (route.link(name)?.alias?.startsWith(ALIAS) === true) deleteIfThere(name, route);
+    if (route.link(name)?.alias?.startsWith(ALIAS) === true) remover.remove(name);
     route.request(link);
   }
 }
@@ -112,13 +112,4 @@ function makeLink(pod: Pod, netns: Netns, route: Rtnetlink): void {
 function interfaceExists(netns: Netns, name: string): boolean {
   using inside = Rtnetlink.open({ netns });
   return inside.link(name) !== undefined;
-}
-
-function deleteIfThere(name: string, route: Rtnetlink): void {
-  try {
-    route.request(deleteLink({ name }));
-  } catch (error) {
-    // Gone already, perhaps with the container's namespace.
-    if (!(error instanceof NetlinkError) || error.code !== "ENODEV") throw error;
-  }
 }

@@ -20,10 +20,11 @@ const STATIC = 4;
  * that another interface of the pod has stays: the first network is the main one.
  */
 export function makeInterior(pod: Pod, netns: Netns, node: NodeFacts): PodRoute[] {
-  netns.run(() => {
+  // One visit: entering a namespace costs more than what is done there.
+  using inside = netns.run(() => {
     for (const { path, value } of interiorSettings(pod)) writeKernelFile(`/proc/sys/${path}`, value);
+    return Rtnetlink.open();
   });
-  using inside = Rtnetlink.open({ netns });
   const link = inside.link(pod.ifname);
   if (link === undefined)
     throw new Error(`Cannot set up ${pod.ifname} in ${netns.path}: somebody removed it; try again`);

@@ -13,7 +13,7 @@
  */
 import type { Engine } from "../engine/mod.ts";
 import { type Attachment, PodPoolError } from "../ipam/mod.ts";
-import { Nftables, Rtnetlink } from "../netlink/mod.ts";
+import { LinkRemover, Nftables, Rtnetlink } from "../netlink/mod.ts";
 import { hostLinkOf, type NodeFacts, nodeObjects, podId, podMac, podObjects, podScope } from "../pods/mod.ts";
 import { bootId, type Fd, Netns } from "../sys/mod.ts";
 import { attach, type AttachmentTools, detach } from "./attachment.ts";
@@ -66,12 +66,11 @@ export class CniService implements Disposable {
   private constructor(options: CniServiceOptions, store: PodStore) {
     this.#options = options;
     this.#store = store;
-    this.#tools = {
-      engine: options.engine,
-      route: Rtnetlink.open(options.netns === undefined ? {} : { netns: options.netns }),
-    };
+    const { engine, netns } = options;
+    const route = Rtnetlink.open(netns === undefined ? {} : { netns });
+    this.#tools = { engine, route, remover: LinkRemover.open({ route, netns }) };
     using own = Netns.current();
-    this.#home = (options.netns ?? own).inode;
+    this.#home = (netns ?? own).inode;
   }
 
   /**
@@ -283,6 +282,7 @@ export class CniService implements Disposable {
   /** close ends the service; pods and their rules stay as they are. */
   close(): void {
     this.#nftables?.close();
+    this.#tools.remover.close();
     this.#tools.route.close();
     this.#store.close();
   }

@@ -133,6 +133,5 @@ function anyAddress(address: Ip | undefined): Ip | undefined {
 }
 
 function definedOnly(port: ReturnType<typeof bridgePort.decode>): Partial<BridgePort> {
-  const { unknown: _, ...known } = port;
-  return Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined));
+  return Object.fromEntries(Object.entries(port).filter(([, value]) => value !== undefined));
 }

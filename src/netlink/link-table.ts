@@ -36,17 +36,23 @@ export const linkHeader = struct({
   change: u32,
 });
 
-const bridge = attributes({ stp: [5, u32], vlanFiltering: [7, bool] });
+/** A link message has about a hundred attributes, and a veth's making causes a dozen such messages. */
+const fewOfMany = { keepUnknown: false } as const;
+
+const bridge = attributes({ stp: [5, u32], vlanFiltering: [7, bool] }, fewOfMany);
 
 /** Attributes of a bridge port, as INFO_SLAVE_DATA and as IFLA_PROTINFO of family AF_BRIDGE. */
-export const bridgePort = attributes({
-  state: [1, u8],
-  hairpin: [4, bool],
-  learning: [8, bool],
-  flood: [9, bool],
-  neighSuppress: [32, bool],
-  isolated: [33, bool],
-});
+export const bridgePort = attributes(
+  {
+    state: [1, u8],
+    hairpin: [4, bool],
+    learning: [8, bool],
+    flood: [9, bool],
+    neighSuppress: [32, bool],
+    isolated: [33, bool],
+  },
+  fewOfMany,
+);
 
 const vxlan = attributes({
   vni: [1, u32],
@@ -91,31 +97,37 @@ const linkInfo = attributes({
 });
 
 /** Attributes of a link (enum IFLA_…). */
-export const linkTable = attributes({
-  address: [1, raw],
-  broadcast: [2, ignored],
-  name: [3, text],
-  mtuBytes: [4, u32],
-  link: [5, u32],
-  qdisc: [6, ignored],
-  stats: [7, ignored],
-  master: [10, u32],
-  /** Laid out by the family of the message. */
-  protinfo: [12, raw],
-  map: [14, ignored],
-  operState: [16, u8],
-  linkInfo: [18, linkInfo],
-  alias: [20, text],
-  stats64: [23, ignored],
-  afSpec: [
-    26,
-    attributes({ inet: [2, ignored], inet6: [10, attributes({ conf: [2, ignored], addrGen: [8, u8] })] }),
-  ],
-  netnsFd: [28, u32],
-  extMask: [29, u32],
-  linkNetnsId: [37, i32],
-  altNames: [52, list(text)],
-});
+export const linkTable = attributes(
+  {
+    address: [1, raw],
+    broadcast: [2, ignored],
+    name: [3, text],
+    mtuBytes: [4, u32],
+    link: [5, u32],
+    qdisc: [6, ignored],
+    stats: [7, ignored],
+    master: [10, u32],
+    /** Laid out by the family of the message. */
+    protinfo: [12, raw],
+    map: [14, ignored],
+    operState: [16, u8],
+    linkInfo: [18, linkInfo],
+    alias: [20, text],
+    stats64: [23, ignored],
+    afSpec: [
+      26,
+      attributes(
+        { inet: [2, ignored], inet6: [10, attributes({ conf: [2, ignored], addrGen: [8, u8] }, fewOfMany)] },
+        fewOfMany,
+      ),
+    ],
+    netnsFd: [28, u32],
+    extMask: [29, u32],
+    linkNetnsId: [37, i32],
+    altNames: [52, list(text)],
+  },
+  fewOfMany,
+);
 
 /** A link message: header and attributes. */
 export const linkMessage = headed(linkHeader, linkTable);

@@ -31,6 +31,7 @@ export type {
   VethKind,
   VxlanInfo,
 } from "./link.ts";
+export { LinkRemover, type LinkRemoverOptions } from "./link-remover.ts";
 export { addLink, deleteLink, setLink } from "./link-write.ts";
 export { Monitor, type MonitorGroup, type MonitorOptions } from "./monitor.ts";
 export {

@@ -9,7 +9,7 @@ export interface Message {
   readonly body: Uint8Array<ArrayBuffer>;
 }
 
-/** RouteRequest asks for one change. Most are one message; a link needs several, of which each waits for the one before. */
+/** RouteRequest asks for one change. Most are one message; a link needs several: the first makes it. */
 export interface RouteRequest {
   /** What the request does, for errors: `add route 10.1.0.0/16 via 10.0.0.1`. */
   readonly action: () => string;

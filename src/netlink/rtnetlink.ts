@@ -116,7 +116,7 @@ export class Rtnetlink implements Disposable {
 
   /**
    * execute sends all requests in few system calls; one result per request, in order: undefined for success. Never throws
-   * for a kernel answer. A request of several messages ends its batch, since each waits for the one before.
+   * for a kernel answer. A request of several messages ends its batch: what follows the first is sent once that succeeded.
    */
   execute(requests: readonly RouteRequest[]): (NetlinkError | undefined)[] {
     const results: (NetlinkError | undefined)[] = [];
@@ -136,15 +136,11 @@ export class Rtnetlink implements Disposable {
   }
 
   /** Sends what follows the first message of a request; undoes the request when the kernel refuses one. */
-  #finish(request: RouteRequest): NetlinkError | undefined {
-    const { action, undo } = request;
-    for (const message of request.messages.slice(1)) {
-      const [error] = this.#socket.execute([{ action, message }]);
-      if (error === undefined) continue;
-      if (undo !== undefined) this.#socket.execute([{ action, message: undo }]);
-      return error;
-    }
-    return undefined;
+  #finish({ action, messages, undo }: RouteRequest): NetlinkError | undefined {
+    const rest = this.#socket.execute(messages.slice(1).map((message) => ({ action, message })));
+    const error = rest.find((result) => result !== undefined);
+    if (error !== undefined && undo !== undefined) this.#socket.execute([{ action, message: undo }]);
+    return error;
   }
 
   /** request is execute of one request; throws its NetlinkError. */

@@ -29,13 +29,18 @@ const EINTR = 4;
 const ENOBUFS = 105;
 const EMSGSIZE = 90;
 
+/** Buffers of closed sockets: a pod's namespace is visited with a socket of its own, and fresh memory costs more than the visit. */
+const spareBuffers: Uint8Array<ArrayBuffer>[] = [];
+const MOST_SPARE = 4;
+
 /** Data is a message of an answer: its type and a reader on its body, valid until the handler returns. */
 export type OnData = (type: number, body: Reader) => void;
 
 /** NetlinkSocket is one socket of a netlink protocol. */
 export class NetlinkSocket implements Disposable {
   readonly #fd: Fd;
-  readonly #buffer = stable(RECEIVE_BYTES);
+  readonly #buffer = spareBuffers.pop() ?? stable(RECEIVE_BYTES);
+  #closed = false;
   #sequence = 0;
 
   private constructor(fd: Fd) {
@@ -183,6 +188,8 @@ export class NetlinkSocket implements Disposable {
 
   close(): void {
     this.#fd.close();
+    if (!this.#closed && spareBuffers.length < MOST_SPARE) spareBuffers.push(this.#buffer);
+    this.#closed = true;
   }
 
   [Symbol.dispose](): void {

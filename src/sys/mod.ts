@@ -18,6 +18,7 @@ export * from "./fd.ts";
 export * from "./fdpass.ts";
 export * from "./file.ts";
 export * from "./host.ts";
+export * from "./io-uring.ts";
 export * from "./libnftables.ts";
 export * from "./lines.ts";
 export * from "./memory.ts";

@@ -9,7 +9,8 @@
  * Length counts the four bytes of the header and not the padding. The two highest bits of the type are flags
  * (include/uapi/linux/netlink.h: NLA_F_NESTED, NLA_F_NET_BYTEORDER).
  *
- * Attributes that are not in the table are kept as bytes under `unknown`, so nothing that the kernel said is lost. Of an
+ * Attributes that are not in the table are kept as bytes under `unknown`, so nothing that the kernel said is lost; a table of messages
+ * that are read often and never written back can do without. Of an
  * attribute that comes twice the last counts, as in the kernel's nla_parse. Absent stays absent.
  */
 import type { Codec, ValueOf } from "./codec.ts";
@@ -33,7 +34,10 @@ export type Attributes<T extends Table> = {
 } & { readonly unknown?: readonly RawAttribute[] | undefined };
 
 /** attributes makes the codec of a table; it serves as the body of a message and as a nested attribute. */
-export function attributes<const T extends Table>(table: T): Codec<Attributes<T>> {
+export function attributes<const T extends Table>(
+  table: T,
+  { keepUnknown = true }: { readonly keepUnknown?: boolean } = {},
+): Codec<Attributes<T>> {
   const byType = new Map<number, readonly [string, Codec<unknown>]>();
   for (const [name, [type, codec]] of Object.entries(table)) byType.set(type, [name, codec]);
   const entries = Object.entries(table);
@@ -46,6 +50,7 @@ export function attributes<const T extends Table>(table: T): Codec<Attributes<T>
       eachAttribute(reader, (type, body) => {
         const entry = byType.get(type & TYPE_MASK);
         if (entry === undefined) {
+          if (!keepUnknown) return;
           unknown ??= [];
           unknown.push([type, body.bytes()]);
         } else {

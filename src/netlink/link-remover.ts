@@ -1,0 +1,91 @@
+/**
+ * LinkRemover removes links without waiting for the kernel to free them.
+ *
+ * A removed device is out of its namespace within a fraction of a millisecond; then the kernel waits, without the RTNL, until nobody
+ * reads it any more, which takes 10 to 30 ms (net/core/dev.c: netdev_run_todo, rcu_barrier), and only then ends the request. So the
+ * request is sent in the background, and the removal counts as done once the device is gone.
+ */
+import {
+  BackgroundSender,
+  type Fd,
+  libc,
+  MSG,
+  NETLINK,
+  type Netns,
+  openNetlinkSocket,
+  stable,
+} from "../sys/mod.ts";
+import { Writer } from "../wire/mod.ts";
+import { NetlinkError } from "./error.ts";
+import { deleteLink } from "./link-write.ts";
+import { writeMessage } from "./message.ts";
+import { FLAG } from "./request.ts";
+import type { Rtnetlink } from "./rtnetlink.ts";
+
+/** How often the kernel is asked whether a link is gone before the removal is repeated in the foreground, to hear why not. */
+const MOST_LOOKS = 200;
+
+/** LinkRemoverOptions say where links are removed. */
+export interface LinkRemoverOptions {
+  /** The socket that looks; it stays the caller's to close. */
+  readonly route: Rtnetlink;
+  /** Namespace of that socket; default that of the calling thread. */
+  readonly netns?: Netns | undefined;
+  /** Default true; otherwise, and where the kernel has no io_uring for us, removals wait. */
+  readonly background?: boolean;
+}
+
+/** LinkRemover owns a socket for requests whose answers nobody waits for. */
+export class LinkRemover implements Disposable {
+  readonly #route: Rtnetlink;
+  readonly #sender: BackgroundSender | undefined;
+  readonly #socket: Fd | undefined;
+  readonly #answers = stable(4096);
+
+  private constructor(options: LinkRemoverOptions) {
+    this.#route = options.route;
+    this.#sender = options.background === false ? undefined : BackgroundSender.open();
+    if (this.#sender !== undefined) this.#socket = openNetlinkSocket(NETLINK.route, { netns: options.netns });
+  }
+
+  static open(options: LinkRemoverOptions): LinkRemover {
+    return new LinkRemover(options);
+  }
+
+  /** remove removes a link by name, and its other end if it is a veth; both are gone when it returns. One that is not there is not an error. */
+  remove(name: string): void {
+    const index = this.#route.link(name)?.index;
+    if (index === undefined || (this.#ask(index) && this.#isGone(index))) return;
+    try {
+      this.#route.request(deleteLink({ index }));
+    } catch (error) {
+      // Gone meanwhile, perhaps with the container's namespace.
+      if (!(error instanceof NetlinkError) || error.code !== "ENODEV") throw error;
+    }
+  }
+
+  #ask(index: number): boolean {
+    if (this.#sender === undefined || this.#socket === undefined) return false;
+    // Refusals are read and dropped: whether the link is gone is what counts.
+    while (libc.recv(this.#socket.number, this.#answers, MSG.dontWait) > 0);
+    const writer = new Writer();
+    const [message] = deleteLink({ index }).messages;
+    writeMessage(writer, { ...message, flags: message.flags | FLAG.request }, 1);
+    return this.#sender.send(this.#socket, writer.finish());
+  }
+
+  /** Asking takes the RTNL, so it waits for the removal by itself once that has begun. */
+  #isGone(index: number): boolean {
+    for (let looks = 0; looks < MOST_LOOKS; looks++) if (this.#route.link(index) === undefined) return true;
+    return false;
+  }
+
+  close(): void {
+    this.#sender?.close();
+    this.#socket?.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
