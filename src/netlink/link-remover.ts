@@ -9,10 +9,12 @@ import {
   BackgroundSender,
   type Fd,
   libc,
+  monotonicMs,
   MSG,
   NETLINK,
   type Netns,
   openNetlinkSocket,
+  pause,
   stable,
 } from "../sys/mod.ts";
 import { Writer } from "../wire/mod.ts";
@@ -22,8 +24,10 @@ import { writeMessage } from "./message.ts";
 import { FLAG } from "./request.ts";
 import type { Rtnetlink } from "./rtnetlink.ts";
 
-/** How often the kernel is asked whether a link is gone before the removal is repeated in the foreground, to hear why not. */
-const MOST_LOOKS = 200;
+/** After this long a removal is repeated in the foreground. */
+const PATIENCE_MS = 2_000;
+/** Between two looks the processor is left to the kernel's thread. */
+const PAUSE_MS = 0.1;
 
 /** LinkRemoverOptions say where links are removed. */
 export interface LinkRemoverOptions {
@@ -66,18 +70,25 @@ export class LinkRemover implements Disposable {
 
   #ask(index: number): boolean {
     if (this.#sender === undefined || this.#socket === undefined) return false;
-    // Refusals are read and dropped: whether the link is gone is what counts.
-    while (libc.recv(this.#socket.number, this.#answers, MSG.dontWait) > 0);
+    // Only refusals are answered; those of earlier requests were acted on.
+    while (this.#isRefused());
     const writer = new Writer();
     const [message] = deleteLink({ index }).messages;
     writeMessage(writer, { ...message, flags: message.flags | FLAG.request }, 1);
     return this.#sender.send(this.#socket, writer.finish());
   }
 
-  /** Asking takes the RTNL, so it waits for the removal by itself once that has begun. */
+  /** Looking takes the RTNL, so it waits for the removal by itself once that has begun. */
   #isGone(index: number): boolean {
-    for (let looks = 0; looks < MOST_LOOKS; looks++) if (this.#route.link(index) === undefined) return true;
+    for (const endMs = monotonicMs() + PATIENCE_MS; monotonicMs() < endMs; pause(PAUSE_MS)) {
+      if (this.#route.link(index) === undefined) return true;
+      if (this.#isRefused()) return false;
+    }
     return false;
+  }
+
+  #isRefused(): boolean {
+    return this.#socket !== undefined && libc.recv(this.#socket.number, this.#answers, MSG.dontWait) > 0;
   }
 
   close(): void {

@@ -28,3 +28,10 @@ export function after(ms: number, work: () => void): Disposable {
   timer.unref();
   return { [Symbol.dispose]: () => clearTimeout(timer) };
 }
+
+const never = new Int32Array(new SharedArrayBuffer(4));
+
+/** pause stops this thread for a fraction of a second; for waits inside one synchronous piece of work. */
+export function pause(ms: number): void {
+  Atomics.wait(never, 0, 0, ms);
+}
