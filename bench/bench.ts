@@ -4,6 +4,7 @@
 import { type Bench, machine, type Row, type Spread } from "./measure.ts";
 
 const benches: Record<string, () => Promise<{ readonly bench: Bench }>> = {
+  cni: () => import("./cni.ts"),
   engine: () => import("./engine.ts"),
 };
 
@@ -12,13 +13,13 @@ function short(value: number): string {
   return Number(value.toPrecision(4)).toString();
 }
 
-function range({ median, min, max }: Spread): string {
-  return `${short(median)} (${short(min)}–${short(max)})`;
+function range({ median, min, max, p99 }: Spread): string {
+  return `${short(median)} (${short(min)}–${short(max)}, p99 ${short(p99)})`;
 }
 
 function table(rows: readonly Row[]): string {
   const cells = [
-    ["case", "unit", "ours (min–max)", "theirs (min–max)", "times better", "runs", "theirs is"],
+    ["case", "unit", "ours (min–max, p99)", "theirs (min–max, p99)", "times better", "runs", "theirs is"],
     ...rows.map((row) => [
       row.case,
       row.unit,

@@ -6,6 +6,8 @@ export interface Spread {
   readonly median: number;
   readonly min: number;
   readonly max: number;
+  /** The value that 99 of 100 runs stay below. */
+  readonly p99: number;
 }
 
 /** Row is one case. `ratio` is how many times better ours is: theirs / ours for times, ours / theirs for rates. */
@@ -53,16 +55,25 @@ export function compare(comparison: Comparison): Row {
     ours.push(one);
     theirs.push(other);
   }
+  return row(comparison, ours, theirs);
+}
+
+/** row makes the row of a case from what was measured. */
+export function row(
+  { case: name, unit, peer, moreIsBetter }: Pick<Comparison, "case" | "unit" | "peer" | "moreIsBetter">,
+  ours: readonly number[],
+  theirs: readonly number[],
+): Row {
   const [oursSpread, theirsSpread] = [spread(ours), spread(theirs)];
   const quotient = theirsSpread.median / oursSpread.median;
   return {
-    case: comparison.case,
-    unit: comparison.unit,
+    case: name,
+    unit,
     ours: oursSpread.median,
-    peer: comparison.peer,
+    peer,
     theirs: theirsSpread.median,
-    ratio: comparison.moreIsBetter ? 1 / quotient : quotient,
-    runs,
+    ratio: moreIsBetter ? 1 / quotient : quotient,
+    runs: ours.length,
     oursSpread,
     theirsSpread,
   };
@@ -79,7 +90,7 @@ function spread(values: readonly number[]): Spread {
   const sorted = [...values].sort((a, b) => a - b);
   const at = (index: number) => sorted[Math.min(Math.max(index, 0), sorted.length - 1)] ?? Number.NaN;
   const median = (at(Math.floor((sorted.length - 1) / 2)) + at(Math.ceil((sorted.length - 1) / 2))) / 2;
-  return { median, min: at(0), max: at(sorted.length - 1) };
+  return { median, min: at(0), max: at(sorted.length - 1), p99: at(Math.ceil(sorted.length * 0.99) - 1) };
 }
 
 /** machine describes where this was measured. */
