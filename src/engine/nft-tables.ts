@@ -115,13 +115,20 @@ export class NftTables implements Disposable {
       for (const element of added) this.#note(element);
       return works.map(() => undefined);
     } catch (error) {
-      if (works.length === 1) {
+      const [work] = works;
+      if (works.length === 1 && work !== undefined) {
         this.forget();
-        return [asError(error)];
+        // Gone already, by somebody else's hand: what was asked for is so.
+        const gone = work.remove && !work.add && !this.#isThere(work.element);
+        return [gone ? undefined : asError(error)];
       }
       const middle = works.length >> 1;
       return [...this.change(works.slice(0, middle)), ...this.change(works.slice(middle))];
     }
+  }
+
+  #isThere({ family, set, key }: SetElement): boolean {
+    return this.view(family)?.sets.get(set)?.has(elementText(key)) ?? false;
   }
 
   #items(element: SetElement) {

@@ -179,3 +179,24 @@ test("a path that does not fit an address is refused", () => {
   expect(() => unixAddress(`/${"x".repeat(107)}`)).toThrow("too long, 107 bytes");
   expect(() => connectUnix(join(folder, "nobody"))).toThrow("ENOENT");
 });
+
+test("a request whose client has hung up is known as such, before the event loop tells", async () => {
+  const seen: boolean[] = [];
+  using _server = LineServer.listen(join(folder, "h.sock"), {
+    mode: 0o600,
+    descriptors: true,
+    onRequest: (_line, connection) => {
+      seen.push(connection.hungUp);
+      connection.reply("answer");
+      connection.end();
+    },
+  });
+  {
+    using gone = connectUnix(join(folder, "h.sock"));
+    sendAll(gone, bytes("do it\n"));
+  }
+  using waiting = connectUnix(join(folder, "h.sock"));
+  sendAll(waiting, bytes("do it\n"));
+  expect(await answer(waiting)).toEqual(["answer"]);
+  expect(seen).toEqual([true, false]);
+});

@@ -16,7 +16,7 @@ import { after, monotonicMs } from "./clock.ts";
 import { isErrno, SystemError } from "./errno.ts";
 import type { Fd } from "./fd.ts";
 import { DescriptorError, receiveWithDescriptors } from "./fdpass.ts";
-import { pollReadable } from "./libc.ts";
+import { pollReadable, recv } from "./libc.ts";
 import { stable } from "./memory.ts";
 import { connectUnix, type PeerCredentials, peerCredentials, unixAddress } from "./unix.ts";
 
@@ -25,6 +25,8 @@ export interface LineConnection {
   readonly peer: PeerCredentials;
   /** Whether the client is gone or was sent away; replies go nowhere then. */
   readonly closed: boolean;
+  /** Whether the client has hung up, perhaps while its request waited: asks the kernel, and does not wait for the event. */
+  readonly hungUp: boolean;
   /** reply sends one line; it must not hold a line feed. */
   reply(line: string): void;
   /** end closes once all replies are sent. */
@@ -54,6 +56,9 @@ export interface LineServerOptions {
 /** How long a client of a server with descriptors may take between connecting and sending. */
 const FIRST_BYTES_MS = 10_000;
 
+/** Flags of recv(2). */
+const MSG_PEEK_NOW = 0x2 | 0x40;
+
 type RuntimeSocket = Bun.Socket<Connection> & { readonly fd: number };
 
 class Connection implements LineConnection {
@@ -77,6 +82,15 @@ class Connection implements LineConnection {
 
   get closed(): boolean {
     return this.#closed;
+  }
+
+  get hungUp(): boolean {
+    try {
+      return this.#closed || recv(this.#socket.fd, stable(1), MSG_PEEK_NOW) === 0;
+    } catch (error) {
+      if (error instanceof SystemError) return true;
+      throw error;
+    }
   }
 
   reply(line: string): void {
