@@ -93,6 +93,7 @@ export class Agent implements Disposable {
       engine: this.engine,
       folder: STATE,
       tombstones: TOMBSTONES,
+      dataPath: ["pods", "mesh"],
       onProblem: (error) => warn("cni", { error }),
     });
   }
