@@ -5,7 +5,7 @@
 import type { CniService } from "../cni/mod.ts";
 import { type Engine, sameValue } from "../engine/mod.ts";
 import type { MeshView } from "../hub/mod.ts";
-import { meshObjects, tunnelMtu } from "../mesh/mod.ts";
+import { ENROL_PORT, meshObjects, SYNC_PORT, tunnelMtu } from "../mesh/mod.ts";
 import { type Endpoint, parseIp, type PeerState, type PrivateKey } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { Mesh } from "../resources/mod.ts";
@@ -144,6 +144,12 @@ export class Joined implements Disposable {
     cni.setNode({
       ranges: [self.pods4, self.pods6].filter((range) => range !== undefined),
       mtuBytes: this.#facts.mtuBytes,
+      ownPorts: [
+        { protocol: "udp", port: mesh.listenPort, purpose: "the tunnel" },
+        // The hub's; but where a pod can run must not depend on which node is the hub.
+        { protocol: "tcp", port: ENROL_PORT, purpose: "the enrolment service" },
+        { protocol: "tcp", port: SYNC_PORT, purpose: "the register" },
+      ],
     });
     engine.apply();
   }

@@ -18,7 +18,9 @@ import {
   type Pod,
   podObjects,
   type PodRoute,
+  type PodRouteOptions,
   podScope,
+  shaperLinkOf,
 } from "../pods/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import { CniError } from "./error.ts";
@@ -36,12 +38,17 @@ export interface AttachmentTools {
  * attach makes the link, the node's side and the interior, and returns the routes that the pod got. When it throws, detach removes what
  * was made.
  */
-export function attach(pod: Pod, netns: Netns, node: NodeFacts, tools: AttachmentTools): PodRoute[] {
-  const { engine } = tools;
+export function attach(
+  pod: Pod,
+  netns: Netns,
+  node: NodeFacts,
+  tools: AttachmentTools & { readonly wishes?: PodRouteOptions },
+): PodRoute[] {
+  const { engine, wishes } = tools;
   makeLink(pod, netns, tools);
   engine.set(podScope(pod.id), podObjects(pod));
   requireApplied(engine, podScope(pod.id));
-  return makeInterior(pod, netns, node);
+  return makeInterior(pod, { ...wishes, netns, node });
 }
 
 /**
@@ -51,6 +58,7 @@ export function attach(pod: Pod, netns: Netns, node: NodeFacts, tools: Attachmen
 export function detach(id: string, pod: Pod | undefined, { engine, remover }: AttachmentTools): void {
   const scope = podScope(id);
   remover.remove(hostLinkOf(id));
+  if (pod?.bandwidth?.egress !== undefined) remover.remove(shaperLinkOf(id));
   if (pod !== undefined) engine.set(scope, podObjects(pod));
   engine.remove(scope);
   const [failed] = engine.apply(scope).failed;

@@ -2,17 +2,30 @@
  * CHECK: is what ADD made, and what `prevResult` still lists, as it should be (K1 to K5)? What others added is tolerated, and what
  * they took out of `prevResult` is not missed: Multus removes default routes.
  */
-import { formatInterfaceAddress, formatIp, formatMac, ipEqual, prefixEqual } from "../net/mod.ts";
+import {
+  formatInterfaceAddress,
+  formatIp,
+  formatMac,
+  formatPrefix,
+  type Ip,
+  ipEqual,
+  prefixEqual,
+} from "../net/mod.ts";
 import { type LinkInfo, type Nftables, NftablesError, Rtnetlink } from "../netlink/mod.ts";
 import {
   BRIDGE,
   gatewaysOf,
   hostLinkOf,
   interiorAddresses,
+  interiorRoutes,
   type NodeFacts,
   ownAddresses,
+  type PodRoute,
+  type PodRouteOptions,
 } from "../pods/mod.ts";
 import type { Netns } from "../sys/mod.ts";
+import { checkBandwidth } from "./check-bandwidth.ts";
+import { checkHostPorts } from "./check-host-ports.ts";
 import { CniError } from "./error.ts";
 import type { Result } from "./result.ts";
 import type { StoredPod } from "./store.ts";
@@ -23,6 +36,8 @@ export interface CheckInput {
   readonly node: NodeFacts;
   readonly previous: Result;
   readonly netns: Netns;
+  /** What the configuration asks for. */
+  readonly wishes: PodRouteOptions;
   /** Sockets in the node's namespace. */
   readonly route: Rtnetlink;
   readonly nftables: Nftables;
@@ -39,6 +54,8 @@ export function checkAttachment(input: CheckInput): void {
   checkRoutes(inside, link, input);
   checkHost(link, input);
   checkRules(input);
+  checkHostPorts(pod, input.nftables);
+  checkBandwidth(pod, input.route);
 }
 
 function damaged(what: string, details?: string): CniError {
@@ -82,22 +99,40 @@ function checkAddresses(inside: Rtnetlink, link: LinkInfo, { pod, node, previous
   }
 }
 
-function checkRoutes(inside: Rtnetlink, link: LinkInfo, { pod, node, previous }: CheckInput): void {
-  const found = inside.routes({ table: 254 });
-  for (const { ip: gateway } of gatewaysOf(node.ranges)) {
-    const listed = previous.routes.filter(
-      (route) => route.gateway !== undefined && ipEqual(route.gateway, gateway),
+const MAIN = 254;
+
+/** Of the routes that ADD made, those that prevResult still lists. */
+function checkRoutes(inside: Rtnetlink, link: LinkInfo, { pod, node, previous, wishes }: CheckInput): void {
+  const found = inside.routes();
+  for (const wanted of interiorRoutes(pod, node, wishes)) {
+    const { destination, gateway, table = MAIN, priority } = wanted;
+    const alike = (via: Ip | undefined) =>
+      via === undefined ? gateway === undefined : gateway !== undefined && ipEqual(via, gateway);
+    const listed = previous.routes.some(
+      (route) =>
+        prefixEqual(route.destination, destination) &&
+        alike(route.gateway) &&
+        (route.table ?? MAIN) === table,
     );
-    for (const { destination } of listed)
-      if (
-        !found.some(
-          (route) =>
-            prefixEqual(route.destination, destination) &&
-            route.hops.some(({ via, linkIndex }) => via && ipEqual(via, gateway) && linkIndex === link.index),
-        )
-      )
-        throw damaged(`the route via ${formatIp(gateway)} is missing on ${pod.ifname}`);
+    if (!listed) continue;
+    const name = describeRoute(wanted);
+    const actual = found.find(
+      (route) =>
+        prefixEqual(route.destination, destination) &&
+        route.table === table &&
+        (priority === undefined || route.metric === priority) &&
+        route.hops.some(({ via, linkIndex }) => alike(via) && linkIndex === link.index),
+    );
+    if (actual === undefined) throw damaged(`${name} is missing on ${pod.ifname}`);
+    same(`the MTU of ${name}`, actual.mtuBytes, wanted.mtuBytes);
+    same(`the segment size of ${name}`, actual.advmssBytes, wanted.advmssBytes);
   }
+}
+
+function describeRoute({ destination, gateway, table }: PodRoute): string {
+  const to = destination.length === 0 ? "the default route" : `the route to ${formatPrefix(destination)}`;
+  const via = gateway === undefined ? "" : ` via ${formatIp(gateway)}`;
+  return `${to}${via}${table === undefined ? "" : ` of table ${table}`}`;
 }
 
 function checkHost(link: LinkInfo, { pod, node, route }: CheckInput): void {
@@ -109,6 +144,8 @@ function checkHost(link: LinkInfo, { pod, node, route }: CheckInput): void {
   same(`the other end of ${name}`, host.parent, link.index);
   same(`the bridge of ${name}`, host.master, bridge.index);
   same(`the state of ${name}`, host.up ? "up" : "down", "up");
+  for (const setting of ["isolated", "hairpin"] as const)
+    if (pod.bridgePort?.[setting] === true) same(`${setting} of ${name}`, host.port?.[setting] ?? false, true);
   same(`the state of ${BRIDGE}`, bridge.up ? "up" : "down", "up");
   const gateways = route.addresses({ linkIndex: bridge.index });
   for (const { ip } of gatewaysOf(node.ranges))

@@ -1,8 +1,21 @@
 /** The network configuration from standard input, checked and turned into values. */
-import { type Ip, type Mac, macBytes, parseMac, tryParseInterfaceAddress, tryParseIp } from "../net/mod.ts";
+import {
+  formatIp,
+  type Ip,
+  type Mac,
+  macBytes,
+  parseMac,
+  tryParseInterfaceAddress,
+  tryParseIp,
+} from "../net/mod.ts";
+import type { Bandwidth, HostPort } from "../pods/mod.ts";
+import { parseBandwidth } from "./bandwidth.ts";
+import { type Network, parseNetwork } from "./call.ts";
 import { CniError } from "./error.ts";
-import { isObject, type JsonObject, Reader } from "./json.ts";
-import { type CniVersion, VERSIONS } from "./protocol.ts";
+import { attempt, isObject, type JsonObject, type Reader } from "./json.ts";
+import { type Options, parseOptions } from "./options.ts";
+import { parsePortMappings } from "./port-mapping.ts";
+import type { CniVersion } from "./protocol.ts";
 
 /** Dns is what the runtime writes into the container's resolv.conf. */
 export interface Dns {
@@ -19,62 +32,24 @@ export interface ValidAttachment {
 }
 
 /** Configuration is what one call says about its network. */
-export interface Configuration {
-  readonly version: CniVersion;
-  /** Name of the network. */
-  readonly name: string;
+export interface Configuration extends Network, Options {
   readonly mtuBytes?: number;
   readonly dns?: Dns;
   /** Addresses that the container must get. */
   readonly addresses: readonly Ip[];
   readonly mac?: Mac;
+  /** Ports of the node that lead to the container. */
+  readonly hostPorts?: readonly HostPort[];
+  readonly bandwidth?: Bandwidth;
   /** Result of the plugins before us, or of the ADD; as it came, in the configuration's version. */
   readonly previous?: JsonObject;
   /** Absent when the runtime did not say: that is not an empty list. */
   readonly validAttachments?: readonly ValidAttachment[];
 }
 
-/** What names of networks and containers look like: section 3.1 and 3.2 of the specification. */
-export const IDENTIFIER = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
-
-/** decodeConfiguration decodes standard input; code 6 for what is not an object. */
-export function decodeConfiguration(stdin: string): Reader {
-  let value: unknown;
-  let cause: unknown;
-  try {
-    value = JSON.parse(stdin);
-  } catch (error) {
-    cause = error;
-  }
-  if (!isObject(value))
-    throw new CniError(
-      "decoding",
-      "Cannot decode the network configuration: standard input is not a JSON object",
-      {
-        details: cause instanceof Error ? cause.message : `standard input is ${stdin.slice(0, 100)}`,
-        cause,
-      },
-    );
-  return new Reader(value);
-}
-
-/** configuredVersion returns the version of a configuration; none means 0.1.0, and one we do not speak is code 1. */
-export function configuredVersion(reader: Reader): CniVersion {
-  const text = reader.string("cniVersion") ?? "0.1.0";
-  const version = VERSIONS.find((candidate) => candidate === text);
-  if (version === undefined)
-    throw new CniError("incompatibleVersion", `Cannot use a configuration of CNI version ${text}`, {
-      details: `config is ${JSON.stringify(text)}, plugin supports ${JSON.stringify(VERSIONS)}`,
-    });
-  return version;
-}
-
 /** parseName returns the network and version of a configuration, which is all that DEL may depend on. */
 export function parseName(reader: Reader): Configuration {
-  const version = configuredVersion(reader);
-  const name = reader.string("name");
-  if (name === undefined || !IDENTIFIER.test(name)) throw reader.wrong("name", "a network's name");
-  return { version, name, addresses: [] };
+  return { ...parseNetwork(reader), addresses: [] };
 }
 
 /** parseConfiguration checks everything that does not depend on the node; `args` are the pairs of CNI_ARGS. */
@@ -84,24 +59,37 @@ export function parseConfiguration(
 ): Configuration {
   const { version, name } = parseName(reader);
   if (reader.string("type")?.includes("/") === true) throw reader.wrong("type", "a plugin's name without /");
-  refuseDelegation(reader);
+  const options = parseOptions(reader);
   const runtime = reader.object("runtimeConfig");
-  refuseUnsupported(runtime);
-  const optional = reader.object("args")?.object("cni");
+  const hints = hintsOf(reader);
   const dns = mergeDns(reader.object("dns"), runtime?.object("dns"));
-  const mac = requestedMac(runtime, optional, args);
+  const mac = requestedMac(runtime, hints, args);
+  const hostPorts = parsePortMappings(runtime);
+  const bandwidth = parseBandwidth(reader, runtime);
   const mtuBytes = reader.integer("mtu", { least: 0, most: 65535 });
   const previous = reader.value("prevResult");
   if (previous !== undefined && !isObject(previous)) throw reader.wrong("prevResult", "a result");
-  const valid = reader.objects("cni.dev/valid-attachments") ?? reader.objects("cni.dev/attachments");
+  const addresses = requestedAddresses(runtime, hints, args);
+  refuseSeveral(version, addresses);
   return {
     version,
     name,
-    addresses: requestedAddresses(runtime, optional, args),
+    addresses,
+    ...options,
     ...(mtuBytes !== undefined && mtuBytes !== 0 && { mtuBytes }),
     ...(dns !== undefined && { dns }),
     ...(mac !== undefined && { mac }),
+    ...(hostPorts.length > 0 && { hostPorts }),
+    ...(bandwidth !== undefined && { bandwidth }),
     ...(previous !== undefined && { previous }),
+  };
+}
+
+/** parseCollection returns what GC depends on, which is less than what ADD does: it must not fail for the rest. */
+export function parseCollection(reader: Reader): Configuration {
+  const valid = reader.objects("cni.dev/valid-attachments") ?? reader.objects("cni.dev/attachments");
+  return {
+    ...parseName(reader),
     ...(valid !== undefined && { validAttachments: valid.map(validAttachment) }),
   };
 }
@@ -114,32 +102,16 @@ function validAttachment(reader: Reader): ValidAttachment {
   return { containerId, ifname };
 }
 
-/** We allocate addresses ourselves; a configuration that asks another plugin for it would not get what it says. */
-function refuseDelegation(reader: Reader): void {
-  const ipam = reader.object("ipam");
-  const type = ipam?.string("type");
-  if (type !== undefined && type !== "causeway")
-    throw new CniError(
-      "unsupportedField",
-      `Cannot use ipam.type ${type}: addresses come from the node's range; remove ipam`,
-      {
-        details: `ipam.type is ${JSON.stringify(type)}`,
-      },
-    );
-}
-
-/** Runtime settings must be acted on or refused (conventions, "runtimeConfig"); those that ask for nothing are not refused. */
-function refuseUnsupported(runtime: Reader | undefined): void {
-  const mappings = runtime?.objects("portMappings") ?? [];
-  const rates = ["ingressRate", "egressRate"].filter(
-    (key) => Number(runtime?.object("bandwidth")?.value(key) ?? 0) > 0,
+/** Results before 0.3.0 can say one address of each family; the others would be there without anybody knowing. */
+function refuseSeveral(version: CniVersion, addresses: readonly Ip[]): void {
+  const several = ([4, 6] as const).some(
+    (wanted) => addresses.filter(({ family }) => family === wanted).length > 1,
   );
-  const key = mappings.length > 0 ? "portMappings" : rates.length > 0 ? "bandwidth" : undefined;
-  if (key !== undefined)
+  if (several && version < "0.3.0")
     throw new CniError(
-      "unsupportedField",
-      `Cannot act on runtimeConfig.${key}: this plugin does not declare it; chain a plugin that does behind it`,
-      { details: `runtimeConfig.${key} is ${JSON.stringify(runtime?.value(key))}` },
+      "incompatibleVersion",
+      `CNI version ${version} does not support more than 1 address per family`,
+      { details: `requested are ${addresses.map(formatIp).join(", ")}; set cniVersion to 0.3.0 or later` },
     );
 }
 
@@ -161,19 +133,38 @@ function mergeDns(configured: Reader | undefined, runtime: Reader | undefined): 
   };
 }
 
+/** Hints are what `args.cni` asks for, as far as it is understood: a runtime must not expect an error (conventions, "args"). */
+interface Hints {
+  readonly ips: readonly string[];
+  readonly mac: Mac | undefined;
+}
+
+function hintsOf(reader: Reader): Hints {
+  const hints = attempt(() => reader.object("args")?.object("cni"));
+  const ips = attempt(() => hints?.strings("ips")) ?? [];
+  return {
+    ips: ips.filter((text) => parseAddress(text) !== undefined),
+    mac: attempt(() => stationMac(hints?.string("mac"))),
+  };
+}
+
+function parseAddress(text: string): Ip | undefined {
+  return tryParseIp(text) ?? tryParseInterfaceAddress(text)?.ip;
+}
+
 /** The first of the three places that says anything is heard: the capability, `args.cni`, CNI_ARGS. */
 function requestedAddresses(
   runtime: Reader | undefined,
-  optional: Reader | undefined,
+  hints: Hints,
   args: ReadonlyMap<string, string>,
 ): Ip[] {
   const [place, texts] = [
     ["runtimeConfig.ips", runtime?.strings("ips") ?? []] as const,
-    ["args.cni.ips", optional?.strings("ips") ?? []] as const,
+    ["args.cni.ips", hints.ips] as const,
     ["CNI_ARGS IP", args.get("IP")?.split(",").filter(Boolean) ?? []] as const,
   ].find(([, list]) => list.length > 0) ?? ["", []];
   const addresses = texts.map((text) => {
-    const address = tryParseIp(text) ?? tryParseInterfaceAddress(text)?.ip;
+    const address = parseAddress(text);
     if (address !== undefined) return address;
     throw new CniError("badConfiguration", `Cannot use ${place}: not an IP address`, {
       details: `${place} has ${JSON.stringify(text)}`,
@@ -188,10 +179,14 @@ function requestedAddresses(
 
 function requestedMac(
   runtime: Reader | undefined,
-  optional: Reader | undefined,
+  hints: Hints,
   args: ReadonlyMap<string, string>,
 ): Mac | undefined {
-  const text = runtime?.string("mac") ?? optional?.string("mac") ?? args.get("MAC");
+  return stationMac(runtime?.string("mac")) ?? hints.mac ?? stationMac(args.get("MAC"));
+}
+
+/** stationMac reads the Ethernet address of one station; code 7 for what is none. */
+function stationMac(text: string | undefined): Mac | undefined {
   if (text === undefined) return undefined;
   const problem = (why: string) =>
     new CniError("badConfiguration", `Cannot use the requested MAC address: ${why}`, {

@@ -20,6 +20,7 @@ export const CODES = {
   addressRefused: 102,
   checkFailed: 103,
   kernel: 104,
+  hostPortTaken: 105,
 } as const;
 
 /** CniError is an answer to the runtime that is no success. */

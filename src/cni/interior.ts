@@ -1,7 +1,14 @@
 /**
  * The inside of a pod's namespace. Made once, in one batch, and not kept by the engine: what happens in there is the pod's affair.
  */
-import { addAddress, addRoute, Rtnetlink, setLink } from "../netlink/mod.ts";
+import {
+  addAddress,
+  addRoute,
+  type NetlinkError,
+  type RouteChange,
+  Rtnetlink,
+  setLink,
+} from "../netlink/mod.ts";
 import {
   interiorAddresses,
   interiorRoutes,
@@ -9,22 +16,30 @@ import {
   type NodeFacts,
   type Pod,
   type PodRoute,
+  type PodRouteOptions,
 } from "../pods/mod.ts";
 import { type Netns, writeKernelFile } from "../sys/mod.ts";
+import { CniError } from "./error.ts";
 
 /** Routes that an administrator made (RTPROT_STATIC): no daemon in the pod takes them for its own. */
 const STATIC = 4;
 
+/** InteriorOptions are what the configuration asks for, and where. */
+export interface InteriorOptions extends PodRouteOptions {
+  readonly netns: Netns;
+  readonly node: NodeFacts;
+}
+
 /**
- * makeInterior brings the pod's end of the link up with addresses and default routes, and returns the routes it made. A default route
- * that another interface of the pod has stays: the first network is the main one.
+ * makeInterior brings the pod's end of the link up with addresses and routes, and returns the routes it made. One that the pod has
+ * already, through another interface, stays: the first network is the main one.
  */
-export function makeInterior(pod: Pod, netns: Netns, node: NodeFacts): PodRoute[] {
-  // One visit: entering a namespace costs more than what is done there.
-  using inside = netns.run(() => {
+export function makeInterior(pod: Pod, options: InteriorOptions): PodRoute[] {
+  const { netns, node } = options;
+  netns.run(() => {
     for (const { path, value } of interiorSettings(pod)) writeKernelFile(`/proc/sys/${path}`, value);
-    return Rtnetlink.open();
   });
+  using inside = Rtnetlink.open({ netns });
   const link = inside.link(pod.ifname);
   if (link === undefined)
     throw new Error(`Cannot set up ${pod.ifname} in ${netns.path}: somebody removed it; try again`);
@@ -33,14 +48,24 @@ export function makeInterior(pod: Pod, netns: Netns, node: NodeFacts): PodRoute[
     setLink({ index: linkIndex, up: true }),
     ...interiorAddresses(pod, node).map((address) => addAddress({ linkIndex, address, nodad: true })),
   ];
-  const routes = interiorRoutes(pod, node);
-  const answers = inside.execute([
-    ...links,
-    ...routes.map(({ destination, gateway }) =>
-      addRoute({ destination, protocol: STATIC, hops: [{ via: gateway, linkIndex }] }),
-    ),
-  ]);
-  const refused = answers.find((error, index) => error && (index < links.length || error.code !== "EEXIST"));
+  const routes = interiorRoutes(pod, node, options);
+  const answers = inside.execute([...links, ...routes.map((route) => addRoute(changeOf(route, linkIndex)))]);
+  const refused = answers.slice(0, links.length).find((error) => error !== undefined);
   if (refused !== undefined) throw refused;
-  return routes.filter((_, index) => answers[links.length + index] === undefined);
+  return routes.filter((_, index) => isMade(answers[links.length + index], options));
+}
+
+function isMade(error: NetlinkError | undefined, { routes }: InteriorOptions): boolean {
+  if (error === undefined) return true;
+  if (error.code === "EEXIST") return false;
+  if (routes === undefined) throw error;
+  throw new CniError("badConfiguration", `Cannot install the routes of the configuration: ${error.message}`, {
+    cause: error,
+  });
+}
+
+/** changeOf asks the kernel for a route of a pod. */
+function changeOf({ priority, gateway, ...route }: PodRoute, linkIndex: number): RouteChange {
+  const hop = gateway === undefined ? { linkIndex } : { via: gateway, linkIndex };
+  return { ...route, protocol: STATIC, hops: [hop], ...(priority !== undefined && { metric: priority }) };
 }

@@ -47,6 +47,11 @@ export class Reader {
     );
   }
 
+  /** boolean returns a field that is true or false. */
+  boolean(key: string): boolean | undefined {
+    return this.#typed(key, "true or false", (value): value is boolean => typeof value === "boolean");
+  }
+
   /** object returns a reader of a field that is an object. */
   object(key: string): Reader | undefined {
     const value = this.#typed(key, "an object", isObject);
@@ -88,7 +93,7 @@ export class Reader {
       "badConfiguration",
       `Cannot use the network configuration: ${this.path(key)} is not ${what}`,
       {
-        details: `${this.path(key)} is ${JSON.stringify(this.value(key))}`,
+        details: `${this.path(key)} is ${shown(this.value(key))}`,
       },
     );
   }
@@ -104,6 +109,25 @@ export class Reader {
     if (!is(value)) throw this.wrong(key, what);
     return value;
   }
+}
+
+/** Longest text that an error repeats of a value, in characters. */
+const MOST_SHOWN = 500;
+
+/** How many values inside each other it repeats: writing one that is nested thousands of times takes a second, and then fails. */
+const MOST_LEVELS = 8;
+
+/** shown returns a value as errors repeat it. */
+export function shown(value: unknown): string {
+  const text = value === undefined ? "absent" : JSON.stringify(pruned(value, MOST_LEVELS));
+  return text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text;
+}
+
+function pruned(value: unknown, levels: number): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (levels === 0) return "…";
+  if (Array.isArray(value)) return value.map((item) => pruned(item, levels - 1));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, pruned(item, levels - 1)]));
 }
 
 /** attempt returns undefined instead of throwing, for parsers of text. */

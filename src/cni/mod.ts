@@ -12,6 +12,7 @@
  * ```
  */
 export * from "./install.ts";
+export * from "./launcher/mod.ts";
 export * from "./protocol.ts";
 export * from "./serve.ts";
 export * from "./service.ts";

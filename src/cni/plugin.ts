@@ -1,10 +1,11 @@
 /**
- * The plugin that container runtimes run: hands the request to the agent and prints the answer.
+ * The plugin in full: hands the request to the agent and prints the answer. Where the launcher (launcher/mod.ts) is in its place, it gets
+ * only what that cannot do.
  *
  * It lives for about 4 ms, most of them the runtime's own start. So it is synchronous, imports single files of `sys` instead of its front
  * door, and leaves everything rare to files that are loaded when needed.
  */
-import { environmentVariable } from "../sys/environment.ts";
+import { environmentVariable, programName } from "../sys/environment.ts";
 import { Fd } from "../sys/fd.ts";
 import { sendWithDescriptor } from "../sys/fdpass.ts";
 import { open } from "../sys/libc.ts";
@@ -12,7 +13,10 @@ import { readStandardInput, writeStandardOutput } from "../sys/standard.ts";
 import { connectUnix, receiveLine, sendAll } from "../sys/unix.ts";
 import {
   CNI_SOCKET,
+  decodeAnswer,
+  encodeRequest,
   type Environment,
+  MOST_REQUEST_BYTES,
   type PluginAnswer,
   type PluginRequest,
   variables,
@@ -32,7 +36,11 @@ export async function runPlugin(): Promise<number> {
   const environment = readEnvironment();
   const stdin = readStandardInput();
   const answer =
-    environment.CNI_COMMAND === "VERSION" ? version(stdin) : await ask(environment, stdin, CNI_SOCKET);
+    environment.CNI_COMMAND === "VERSION"
+      ? version(stdin)
+      : programName() === "loopback"
+        ? await (await import("./plugin-loopback.ts")).loopback({ environment, stdin })
+        : await ask(environment, stdin, CNI_SOCKET);
   if (answer.output !== "") writeStandardOutput(`${answer.output}\n`);
   return answer.status;
 }
@@ -66,20 +74,23 @@ async function ask(environment: Environment, stdin: string, socketPath: string):
     stdin,
     ...(typeof netns === "string" && { netnsProblem: netns }),
   };
-  let problem: string;
-  try {
-    using socket = connectUnix(socketPath, { timeoutMs: TIMEOUT_MS });
-    const question = new TextEncoder().encode(`${JSON.stringify(request)}\n`);
-    const sent = netns instanceof Fd ? sendWithDescriptor(socket.number, question, netns.number) : 0;
-    sendAll(socket, question.subarray(sent));
-    const answer = receiveLine(socket, TIMEOUT_MS);
-    if (answer !== undefined) return JSON.parse(answer) as PluginAnswer;
-    problem = "it ended, or was silent for a minute, before it answered";
-  } catch (error) {
-    problem = error instanceof Error ? error.message : String(error);
-  }
+  const question = new TextEncoder().encode(`${encodeRequest(request)}\n`);
+  const tooLong = question.length > MOST_REQUEST_BYTES;
+  let problem = `the call has ${question.length} bytes, and ${MOST_REQUEST_BYTES} is the limit`;
+  if (!tooLong)
+    try {
+      using socket = connectUnix(socketPath, { timeoutMs: TIMEOUT_MS });
+      const sent = netns instanceof Fd ? sendWithDescriptor(socket.number, question, netns.number) : 0;
+      sendAll(socket, question.subarray(sent));
+      const line = receiveLine(socket, TIMEOUT_MS);
+      const answer = line === undefined ? undefined : decodeAnswer(line);
+      if (answer !== undefined) return answer;
+      problem = "it ended, or was silent for a minute, before it answered";
+    } catch (error) {
+      problem = error instanceof Error ? error.message : String(error);
+    }
   const { withoutAgent } = await import("./without-agent.ts");
-  return withoutAgent(request, { socketPath, problem });
+  return withoutAgent(request, { socketPath, problem, tooLong });
 }
 
 function openNetns(path: string | undefined): Fd | string | undefined {

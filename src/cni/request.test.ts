@@ -138,6 +138,18 @@ describe("configuration", () => {
     });
   });
 
+  test("several addresses of a family cannot be told before 0.3.0, and are code 1", () => {
+    for (const cniVersion of ["0.1.0", "0.2.0"]) {
+      const of = (...ips: string[]) => ({ ...configuration, cniVersion, runtimeConfig: { ips } });
+      expect(refusal({}, of("10.0.0.8", "10.0.0.9"))).toMatchObject({
+        code: 1,
+        message: `CNI version ${cniVersion} does not support more than 1 address per family`,
+      });
+      parse({}, of("10.0.0.8", "fd00::8"));
+      parse({}, { ...of("10.0.0.8", "10.0.0.9"), cniVersion: "0.3.0" });
+    }
+  });
+
   test("an exact key wins over one that differs in case", () => {
     expect(addWith({ MTU: 1300, mtu: 1400, Mtu: 1500 }).configuration.mtuBytes).toBe(1400);
   });
@@ -168,24 +180,41 @@ describe("configuration", () => {
       expect(refusal({}, { ...configuration, ...more })).toMatchObject({ code: 7, details });
   });
 
-  test("what we cannot act on is code 2: another IPAM plugin, host ports, bandwidth", () => {
+  test("what we cannot act on is code 2: another IPAM plugin", () => {
     expect(refusal({}, { ...configuration, ipam: { type: "host-local" } })).toMatchObject({
       code: 2,
       details: 'ipam.type is "host-local"',
     });
     addWith({ ipam: {} });
-    expect(refusal({}, { ...configuration, runtimeConfig: { portMappings: [{ HostPort: 80 }] } }).code).toBe(
-      2,
-    );
-    expect(refusal({}, { ...configuration, runtimeConfig: { bandwidth: { IngressRate: 1000 } } }).code).toBe(
-      2,
-    );
     addWith({ runtimeConfig: { portMappings: [], bandwidth: { IngressRate: 0, IngressBurst: 4294967295 } } });
+  });
+
+  test("limits: from runtimeConfig in any case, and from the configuration itself", () => {
+    const limits = (more: object) => addWith(more).configuration.bandwidth;
+    expect(limits({})).toBeUndefined();
+    expect(limits({ runtimeConfig: { bandwidth: { EgressRate: 1000, EgressBurst: 8000 } } })).toEqual({
+      egress: { bitsPerSecond: 1000, burstBits: 8000 },
+    });
+    expect(limits({ ingressRate: 2000, ingressBurst: 9000 })).toEqual({
+      ingress: { bitsPerSecond: 2000, burstBits: 9000 },
+    });
+    const wrong = { ...configuration, runtimeConfig: { bandwidth: { IngressBurst: 1000 } } };
+    expect(refusal({}, wrong)).toMatchObject({
+      code: 7,
+      details: "runtimeConfig.bandwidth.ingressBurst is 1000",
+    });
   });
 
   test("D2: DEL reads nothing that it does not need", () => {
     const wrong = { ...configuration, mtu: "x", runtimeConfig: 3, ipam: { type: "a/b" }, prevResult: [] };
     expect(parse({ CNI_COMMAND: "DEL", CNI_ARGS: "nonsense" }, wrong).configuration.name).toBe("net");
+  });
+
+  test("GC reads nothing but the list: a configuration that ADD refuses has stale attachments as well", () => {
+    const wrong = { ...configuration, cniVersion: "1.1.0", mtu: "x", ipam: { type: "host-local" } };
+    expect(parse({ CNI_COMMAND: "GC" }, wrong).command).toBe("GC");
+    expect(refusal({ CNI_COMMAND: "STATUS" }, wrong).code).toBe(2);
+    expect(refusal({ CNI_COMMAND: "GC" }, { ...wrong, "cni.dev/valid-attachments": [{}] }).code).toBe(7);
   });
 
   test("GC: what is valid, under either name; absent is not empty", () => {

@@ -100,3 +100,57 @@ test("A3: what plugins before us made stays, and our indexes move", () => {
   expect(merged.addresses.map((entry) => entry.interface)).toEqual([0, 3, 3]);
   expect(merged.dns).toEqual(result.dns as never);
 });
+
+test("fields of routes since 1.1.0: kept from 0.3.0 on, dropped before", () => {
+  const [first] = result.routes;
+  const more = { mtuBytes: 1300, advmssBytes: 1200, priority: 5, table: 100, scope: 0 };
+  const routes = [{ destination: parsePrefix("0.0.0.0/0"), ...first, ...more }];
+  for (const version of VERSIONS) {
+    const text = JSON.parse(formatResult({ ...result, routes }, version));
+    const plain = { dst: "0.0.0.0/0", gw: "10.0.0.1" };
+    if (version < "0.3") expect(text.ip4.routes).toEqual([plain]);
+    else {
+      const all = { ...plain, mtu: 1300, advmss: 1200, priority: 5, table: 100, scope: 0 };
+      expect(text.routes).toEqual([all]);
+      expect(parseResult(text).routes).toEqual(routes);
+    }
+  }
+});
+
+test("A3: what we do not use ourselves is passed on: socketPath, pciID, hardware addresses of 20 bytes", () => {
+  const previous = {
+    cniVersion: "1.1.0",
+    interfaces: [
+      { name: "vhost0", socketPath: "/run/vhost.sock" },
+      {
+        name: "ib0",
+        mac: "80:00:02:08:fe:80:00:00:00:00:00:00:00:02:c9:03:00:0a:bc:de",
+        pciID: "0000:03:00.0",
+      },
+    ],
+    ips: [{ address: "10.9.0.2/16", interface: 1 }],
+    routes: [{ dst: "10.8.0.0/16", scope: 253, priority: 0 }],
+    dns: { domain: "example", options: ["ndots:5"] },
+  };
+  const passed = (version: "1.1.0" | "1.0.0" | "0.4.0") =>
+    JSON.parse(formatResult(parseResult(previous), version));
+  expect(passed("1.1.0")).toEqual(previous);
+  expect(passed("1.0.0")).toEqual({ ...previous, cniVersion: "1.0.0" });
+  expect(passed("0.4.0").interfaces).toEqual([
+    { name: "vhost0" },
+    { name: "ib0", mac: previous.interfaces[1]?.mac },
+  ]);
+});
+
+test("dns of both: each field is whose says it last", () => {
+  const before = {
+    interfaces: [],
+    addresses: [],
+    routes: [],
+    dns: { nameservers: ["10.0.0.1"], search: ["a"] },
+  };
+  expect(mergeResults(before, result).dns).toEqual({ nameservers: ["10.0.0.10"], search: ["a"] });
+  const { dns: _, ...noDns } = result;
+  expect(mergeResults(before, noDns).dns).toEqual(before.dns);
+  expect(mergeResults(noDns, noDns).dns).toBeUndefined();
+});

@@ -19,16 +19,21 @@ import {
 } from "../net/mod.ts";
 import type { Dns } from "./configuration.ts";
 import { CniError } from "./error.ts";
-import { type JsonObject, Reader } from "./json.ts";
+import { attempt, type JsonObject, Reader } from "./json.ts";
 import type { CniVersion } from "./protocol.ts";
 
 /** ResultInterface is a link, in the container when it has a sandbox. */
 export interface ResultInterface {
   readonly name: string;
   readonly mac?: Mac;
+  /** A hardware address that is not Ethernet's: InfiniBand's have 20 bytes. */
+  readonly otherMac?: string;
   readonly mtuBytes?: number;
   /** The text of CNI_NETNS; absent on the host. */
   readonly sandbox?: string;
+  /** What other plugins say of theirs. */
+  readonly socketPath?: string;
+  readonly pciId?: string;
 }
 
 /** ResultAddress is an address, and which of the interfaces has it. */
@@ -43,7 +48,27 @@ export interface ResultAddress {
 export interface ResultRoute {
   readonly destination: Prefix;
   readonly gateway?: Ip;
+  readonly mtuBytes?: number;
+  readonly advmssBytes?: number;
+  readonly priority?: number;
+  readonly table?: number;
+  /** One of SCOPES. */
+  readonly scope?: number;
 }
+
+/** SCOPES are how far a route's destination is: rt_scope_t of the kernel, as far as the specification names it. */
+export const SCOPES = { global: 0, link: 253, host: 254 } as const;
+
+/** How the fields that routes have since 1.1.0 are written. */
+const routeFields = {
+  mtuBytes: "mtu",
+  advmssBytes: "advmss",
+  priority: "priority",
+  table: "table",
+  scope: "scope",
+} as const;
+
+const routeFieldNames = Object.keys(routeFields) as (keyof typeof routeFields)[];
 
 /** Result is what ADD made, and what the plugins before it made. */
 export interface Result {
@@ -56,7 +81,8 @@ export interface Result {
 /** mergeResults puts a result behind the one of the plugins before. */
 export function mergeResults(before: Result, ours: Result): Result {
   const shift = before.interfaces.length;
-  const dns = ours.dns ?? before.dns;
+  // Each of its fields is whose says it last.
+  const dns = ours.dns && before.dns ? { ...before.dns, ...ours.dns } : (ours.dns ?? before.dns);
   return {
     interfaces: [...before.interfaces, ...ours.interfaces],
     addresses: [
@@ -90,12 +116,15 @@ export function formatResult(result: Result, version: CniVersion): string {
 
 function modern(result: Result): JsonObject {
   return {
-    interfaces: result.interfaces.map(({ name, mac, mtuBytes, sandbox }) => ({
-      name,
-      ...(mac !== undefined && { mac: formatMac(mac) }),
-      ...(mtuBytes !== undefined && { mtu: mtuBytes }),
-      ...(sandbox !== undefined && { sandbox }),
-    })),
+    interfaces: result.interfaces.map((entry) => {
+      const { mtuBytes, socketPath, pciId } = entry;
+      return {
+        ...formatInterface(entry),
+        ...(mtuBytes !== undefined && { mtu: mtuBytes }),
+        ...(socketPath !== undefined && { socketPath }),
+        ...(pciId !== undefined && { pciID: pciId }),
+      };
+    }),
     ips: result.addresses.map(formatAddress),
     routes: result.routes.map(formatRoute),
     ...(result.dns !== undefined && { dns: result.dns }),
@@ -104,11 +133,7 @@ function modern(result: Result): JsonObject {
 
 function middle(result: Result): JsonObject {
   return {
-    interfaces: result.interfaces.map(({ name, mac, sandbox }) => ({
-      name,
-      ...(mac !== undefined && { mac: formatMac(mac) }),
-      ...(sandbox !== undefined && { sandbox }),
-    })),
+    interfaces: result.interfaces.map(formatInterface),
     ips: result.addresses.map((entry) => ({
       version: String(entry.address.ip.family),
       ...formatAddress(entry),
@@ -123,7 +148,9 @@ function old(result: Result): JsonObject {
   const family = (wanted: 4 | 6) => {
     const entry = result.addresses.find(({ address }) => address.ip.family === wanted);
     if (entry === undefined) return {};
-    const routes = result.routes.filter(({ destination }) => destination.family === wanted).map(formatRoute);
+    const routes = result.routes
+      .filter(({ destination }) => destination.family === wanted)
+      .map(formatOldRoute);
     const { gateway } = entry;
     return {
       [`ip${wanted}`]: {
@@ -148,8 +175,18 @@ function formatAddress({ address, gateway, interface: index }: ResultAddress): J
   };
 }
 
-function formatRoute({ destination, gateway }: ResultRoute): JsonObject {
+function formatInterface({ name, mac, otherMac, sandbox }: ResultInterface): JsonObject {
+  const text = mac === undefined ? otherMac : formatMac(mac);
+  return { name, ...(text !== undefined && { mac: text }), ...(sandbox !== undefined && { sandbox }) };
+}
+
+function formatOldRoute({ destination, gateway }: ResultRoute): JsonObject {
   return { dst: formatPrefix(destination), ...(gateway !== undefined && { gw: formatIp(gateway) }) };
+}
+
+function formatRoute(route: ResultRoute): JsonObject {
+  const more = routeFieldNames.map((name) => [routeFields[name], route[name]] as const);
+  return { ...formatOldRoute(route), ...Object.fromEntries(more.filter(([, value]) => value !== undefined)) };
 }
 
 /** parseResult reads a result of any version, as runtimes hand it back in `prevResult`. */
@@ -171,14 +208,19 @@ export function parseResult(value: JsonObject): Result {
 function parseInterface(reader: Reader): ResultInterface {
   const name = reader.string("name");
   if (name === undefined) throw reader.wrong("name", "an interface name");
-  const mac = reader.parsed("mac", "an Ethernet address", parseMac);
+  const text = reader.string("mac");
+  const mac = text === undefined ? undefined : attempt(() => parseMac(text));
   const mtuBytes = reader.integer("mtu", { least: 0, most: 2 ** 31 - 1 });
   const sandbox = reader.string("sandbox");
+  const socketPath = reader.string("socketPath");
+  const pciId = reader.string("pciID");
   return {
     name,
-    ...(mac !== undefined && { mac }),
+    ...(mac !== undefined ? { mac } : text !== undefined && { otherMac: text }),
     ...(mtuBytes !== undefined && mtuBytes > 0 && { mtuBytes }),
     ...(sandbox !== undefined && { sandbox }),
+    ...(socketPath !== undefined && { socketPath }),
+    ...(pciId !== undefined && { pciId }),
   };
 }
 
@@ -199,7 +241,14 @@ function parseRoute(reader: Reader): ResultRoute {
   const destination = reader.parsed("dst", "a network", tryParseInterfaceAddress);
   if (destination === undefined) throw reader.wrong("dst", "a network");
   const gateway = reader.parsed("gw", "an address", tryParseIp);
-  return { destination: networkOf(destination), ...(gateway !== undefined && { gateway }) };
+  const more = routeFieldNames
+    .map((name) => [name, reader.integer(routeFields[name], { least: 0, most: 2 ** 32 - 1 })] as const)
+    .filter(([, value]) => value !== undefined);
+  return {
+    destination: networkOf(destination),
+    ...(gateway !== undefined && { gateway }),
+    ...Object.fromEntries(more),
+  };
 }
 
 function parseDns(reader: Reader | undefined): Dns | undefined {

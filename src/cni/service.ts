@@ -13,13 +13,15 @@
  */
 import type { Engine } from "../engine/mod.ts";
 import { type Attachment, PodPoolError } from "../ipam/mod.ts";
-import { LinkRemover, Nftables, Rtnetlink } from "../netlink/mod.ts";
+import { FlowRemover, LinkRemover, Nftables, Rtnetlink } from "../netlink/mod.ts";
 import { hostLinkOf, type NodeFacts, nodeObjects, podId, podMac, podObjects, podScope } from "../pods/mod.ts";
 import { bootId, type Fd, Netns } from "../sys/mod.ts";
 import { attach, type AttachmentTools, detach } from "./attachment.ts";
 import { checkAttachment } from "./check.ts";
 import { CniError, formatError } from "./error.ts";
+import { forgetFlows, forgetStrays } from "./flows.ts";
 import { containerNetns } from "./netns.ts";
+import { claimHostPorts } from "./port-mapping.ts";
 import type { PluginAnswer, PluginRequest } from "./protocol.ts";
 import {
   answerVersion,
@@ -29,6 +31,7 @@ import {
   type NetworkCall,
   parseRequest,
 } from "./request.ts";
+import { dnsOf } from "./resolv-conf.ts";
 import { formatResult, mergeResults, parseResult } from "./result.ts";
 import { PodStore, type StoredPod } from "./store.ts";
 import { successOf } from "./success.ts";
@@ -42,6 +45,8 @@ export interface CniServiceOptions {
   readonly folder: string;
   /** Folder of deletions that came while the agent was away. */
   readonly tombstones: string;
+  /** Engine scopes of which a failed object means that pods are not connected as they should be; STATUS says so. Default `pods`. */
+  readonly dataPath?: readonly string[];
   /** The node's namespace; default that of the process. */
   readonly netns?: Netns;
   /** Told what went wrong without being the caller's fault. */
@@ -59,6 +64,7 @@ export class CniService implements Disposable {
   readonly #options: CniServiceOptions;
   readonly #store: PodStore;
   readonly #tools: AttachmentTools;
+  readonly #flows: FlowRemover | undefined;
   readonly #home: number;
   #nftables: Nftables | undefined;
   #node: NodeFacts | undefined;
@@ -69,6 +75,7 @@ export class CniService implements Disposable {
     const { engine, netns } = options;
     const route = Rtnetlink.open(netns === undefined ? {} : { netns });
     this.#tools = { engine, route, remover: LinkRemover.open({ route, netns }) };
+    this.#flows = FlowRemover.open({ netns, onProblem: options.onProblem });
     using own = Netns.current();
     this.#home = (netns ?? own).inode;
   }
@@ -144,20 +151,32 @@ export class CniService implements Disposable {
     const { configuration } = call;
     const mtuBytes = allowedMtu(configuration.mtuBytes ?? node.mtuBytes, node);
     const before = configuration.previous && parseResult(configuration.previous);
+    const dns = dnsOf(configuration);
     using netns = containerNetns({ path: call.netns, home: this.#home, ...passed });
     const attachment = attachmentOf(call);
     // Calls do not overlap: what is still `adding` could not be undone before.
     if (this.#store.get(attachment)?.state === "adding") this.#delete(attachment);
+    const hostPorts =
+      configuration.hostPorts &&
+      claimHostPorts(configuration.hostPorts, { attachment, node, pods: this.#store.withExtras() });
     const pod = this.#store.add(attachment, (pool) => {
       const addresses = pool.allocate(attachment, {
         ranges: node.ranges,
         requested: configuration.addresses,
       });
-      return { addresses, mac: configuration.mac ?? podMac(addresses), mtuBytes, netns: call.netns };
+      const mac = configuration.mac ?? podMac(addresses);
+      const { bridgePort, bandwidth } = configuration;
+      return {
+        ...{ addresses, mac, mtuBytes, netns: call.netns },
+        ...(hostPorts && { hostPorts }),
+        ...(bridgePort && { bridgePort }),
+        ...(bandwidth && { bandwidth }),
+      };
     });
     try {
-      const routes = attach(pod, netns, node, this.#tools);
-      const ours = successOf({ pod, node, routes, dns: configuration.dns });
+      const routes = attach(pod, netns, node, { ...this.#tools, wishes: configuration });
+      forgetStrays(pod, { netns: this.#options.netns, route: this.#tools.route });
+      const ours = successOf({ pod, node, routes, dns });
       // Before ADD counts as done: an old version that cannot express the result fails it.
       const output = formatResult(
         before === undefined ? ours : mergeResults(before, ours),
@@ -185,8 +204,10 @@ export class CniService implements Disposable {
 
   /** The addresses are released last: until then nobody else can have them. */
   #delete(attachment: Attachment): string {
-    detach(podId(attachment), this.#store.get(attachment), this.#tools);
+    const pod = this.#store.get(attachment);
+    detach(podId(attachment), pod, this.#tools);
     this.#store.remove(attachment);
+    if (pod !== undefined) forgetFlows(pod, this.#flows);
     return "";
   }
 
@@ -206,7 +227,8 @@ export class CniService implements Disposable {
       });
     this.#nftables ??= Nftables.open(this.#options.netns === undefined ? {} : { netns: this.#options.netns });
     const previous = parseResult(call.configuration.previous);
-    checkAttachment({ pod, node, previous, netns, route: this.#tools.route, nftables: this.#nftables });
+    const sockets = { route: this.#tools.route, nftables: this.#nftables };
+    checkAttachment({ pod, node, previous, netns, wishes: call.configuration, ...sockets });
     return "";
   }
 
@@ -215,7 +237,8 @@ export class CniService implements Disposable {
     const node = this.#node;
     if (node === undefined) throw new CniError("notAvailable", NOT_JOINED);
     const exhausted = node.ranges.filter((range) => this.#store.pool.free(range) <= 0n);
-    const failed = this.#options.engine.status("pods").filter(({ state }) => state === "failed");
+    const { engine, dataPath = ["pods"] } = this.#options;
+    const failed = dataPath.flatMap((scope) => engine.status(scope)).filter(({ state }) => state === "failed");
     if (failed.length > 0)
       throw new CniError("notAvailableAndLimited", "Cannot attach pods: the pod network is not in order", {
         details: failed.map(({ key, reason }) => `${key}: ${reason ?? "failed"}`).join("; "),
@@ -282,6 +305,7 @@ export class CniService implements Disposable {
   /** close ends the service; pods and their rules stay as they are. */
   close(): void {
     this.#nftables?.close();
+    this.#flows?.close();
     this.#tools.remover.close();
     this.#tools.route.close();
     this.#store.close();

@@ -9,6 +9,7 @@ import { formatMac, type Ip, type Mac, parseMac } from "../net/mod.ts";
 import type { Pod } from "../pods/mod.ts";
 import { podId } from "../pods/mod.ts";
 import { Database, listDirectory, removeTree, type Statement } from "../sys/mod.ts";
+import { decodeExtras, encodeExtras, type Extras, NO_EXTRAS } from "./extras.ts";
 
 /** StoredPod is an attachment with everything that is needed to make its host side again. */
 export interface StoredPod extends Attachment, Pod {
@@ -24,6 +25,7 @@ const schema = [
   CREATE TABLE attachment (
     network TEXT NOT NULL, container TEXT NOT NULL, ifname TEXT NOT NULL,
     mac TEXT NOT NULL, mtu INTEGER NOT NULL, netns TEXT NOT NULL, state TEXT NOT NULL,
+    extras TEXT NOT NULL,
     PRIMARY KEY (network, container, ifname)
   ) STRICT, WITHOUT ROWID;`,
 ];
@@ -39,6 +41,7 @@ interface Row {
   readonly mtu: number;
   readonly netns: string;
   readonly state: "adding" | "ready";
+  readonly extras: string;
 }
 
 /** PodStore owns the database of pods. */
@@ -51,17 +54,19 @@ export class PodStore implements Disposable {
   readonly #delete: Statement;
   readonly #get: Statement<Row>;
   readonly #all: Statement<Row>;
+  readonly #special: Statement<Row>;
   readonly #count: Statement<{ count: number }>;
 
   private constructor(database: Database) {
     const key = "network = ? AND container = ? AND ifname = ?";
     this.#database = database;
     this.pool = new PodPool(database);
-    this.#insert = database.prepare("INSERT INTO attachment VALUES (?, ?, ?, ?, ?, ?, 'adding')");
+    this.#insert = database.prepare("INSERT INTO attachment VALUES (?, ?, ?, ?, ?, ?, 'adding', ?)");
     this.#setReady = database.prepare(`UPDATE attachment SET state = 'ready' WHERE ${key}`);
     this.#delete = database.prepare(`DELETE FROM attachment WHERE ${key}`);
     this.#get = database.prepare(`SELECT * FROM attachment WHERE ${key}`);
     this.#all = database.prepare("SELECT * FROM attachment");
+    this.#special = database.prepare(`SELECT * FROM attachment WHERE extras <> '${NO_EXTRAS}'`);
     this.#count = database.prepare("SELECT count(*) AS count FROM attachment WHERE state = 'ready'");
   }
 
@@ -76,13 +81,14 @@ export class PodStore implements Disposable {
   /** add stores an attachment and gives it addresses, both or neither; it is on disk when this returns. */
   add(
     attachment: Attachment,
-    allocate: (pool: PodPool) => { addresses: Ip[]; mac: Mac; mtuBytes: number; netns: string },
+    allocate: (pool: PodPool) => { addresses: Ip[]; mac: Mac; mtuBytes: number; netns: string } & Extras,
   ): StoredPod {
     return this.#database.transaction((): StoredPod => {
       const { network, containerId, ifname } = attachment;
-      const { addresses, mac, mtuBytes, netns } = allocate(this.pool);
-      this.#insert.run(network, containerId, ifname, formatMac(mac), mtuBytes, netns);
-      return { ...attachment, id: podId(attachment), addresses, mac, mtuBytes, netns, state: "adding" };
+      const pod = allocate(this.pool);
+      const { mac, mtuBytes, netns } = pod;
+      this.#insert.run(network, containerId, ifname, formatMac(mac), mtuBytes, netns, encodeExtras(pod));
+      return { ...attachment, id: podId(attachment), ...pod, state: "adding" };
     });
   }
 
@@ -110,6 +116,11 @@ export class PodStore implements Disposable {
     return this.#all.all().map((row) => this.#pod(row));
   }
 
+  /** withExtras returns the few attachments that asked for more than a network. */
+  withExtras(): StoredPod[] {
+    return this.#special.all().map((row) => this.#pod(row));
+  }
+
   /** count returns how many attachments are ready. */
   get count(): number {
     return this.#count.get()?.count ?? 0;
@@ -125,6 +136,7 @@ export class PodStore implements Disposable {
       mtuBytes: row.mtu,
       netns: row.netns,
       state: row.state,
+      ...decodeExtras(row.extras),
     };
   }
 

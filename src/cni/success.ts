@@ -10,7 +10,7 @@ import {
   type PodRoute,
 } from "../pods/mod.ts";
 import type { Dns } from "./configuration.ts";
-import type { Result } from "./result.ts";
+import { type Result, type ResultRoute, SCOPES } from "./result.ts";
 import type { StoredPod } from "./store.ts";
 
 /** Index of the container's interface: the bridge is 0, the node's end of the link is 1. */
@@ -38,7 +38,11 @@ export function successOf({ pod, node, routes, dns }: SuccessInput): Result {
       const gateway = gateways.find(({ family }) => family === address.ip.family);
       return { address, interface: CONTAINER, ...(gateway !== undefined && { gateway }) };
     }),
-    routes,
+    routes: routes.map(resultRoute),
     ...(dns !== undefined && { dns }),
   };
+}
+
+function resultRoute({ scope, ...route }: PodRoute): ResultRoute {
+  return { ...route, ...(scope !== undefined && { scope: SCOPES[scope] }) };
 }

@@ -62,3 +62,18 @@ test("a deletion that fails stays, the others go, and nonsense is swept", () => 
 test("no folder is no tombstones", () => {
   expect(replayTombstones(join(folder, "absent"), () => {})).toEqual([]);
 });
+
+test("a call that is too long for the agent is refused for that, and DEL is written down", () => {
+  const answer = (command: string) =>
+    withoutAgent(
+      {
+        environment: { CNI_COMMAND: command, CNI_CONTAINERID: "long", CNI_NETNS: "/n", CNI_IFNAME: "eth0" },
+        stdin: JSON.stringify({ cniVersion: "1.1.0", name: "net" }),
+      },
+      { socketPath: "/s", problem: "5 MB", tooLong: true, tombstones },
+    );
+  expect(JSON.parse(answer("ADD").output)).toMatchObject({ code: 7, details: "5 MB" });
+  const before = readdirSync(tombstones).length;
+  expect(answer("DEL")).toEqual({ status: 0, output: "" });
+  expect(readdirSync(tombstones)).toHaveLength(before + 1);
+});

@@ -8,6 +8,8 @@ export interface WithoutAgentOptions {
   readonly socketPath: string;
   /** Why there is no answer. */
   readonly problem: string;
+  /** The agent was not asked, because it takes no call of this size. */
+  readonly tooLong?: boolean;
   /** Default TOMBSTONES. */
   readonly tombstones?: string;
 }
@@ -17,7 +19,7 @@ export interface WithoutAgentOptions {
  * 50. A call that is wrong in itself is refused as the agent would refuse it.
  */
 export function withoutAgent(request: PluginRequest, options: WithoutAgentOptions): PluginAnswer {
-  const { socketPath, problem, tombstones = TOMBSTONES } = options;
+  const { socketPath, problem, tooLong = false, tombstones = TOMBSTONES } = options;
   try {
     const parsed = parseRequest(request);
     if (parsed.command === "DEL") {
@@ -25,6 +27,12 @@ export function withoutAgent(request: PluginRequest, options: WithoutAgentOption
       writeTombstone(tombstones, { network: configuration.name, containerId, ifname });
       return { status: 0, output: "" };
     }
+    if (tooLong)
+      throw new CniError(
+        "badConfiguration",
+        `Cannot serve ${parsed.command}: variables and network configuration are too long; shorten them`,
+        { details: problem },
+      );
     throw new CniError(
       parsed.command === "STATUS" ? "notAvailable" : "tryAgain",
       `Cannot serve ${parsed.command}: the Causeway agent does not answer; start it with systemctl start causeway`,

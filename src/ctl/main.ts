@@ -1,4 +1,5 @@
 /** The command line: finds the command, parses its arguments, runs it, and turns errors into a sentence and a status. */
+import { programName } from "../sys/mod.ts";
 import { root } from "./root.ts";
 import { type Command, parseGiven, UsageError } from "./command.ts";
 import { helpText } from "./help.ts";
@@ -72,6 +73,10 @@ function sentence(error: unknown): string {
 
 /** main runs one command line and returns the exit status: 0 done, 1 failed, 2 called wrongly. */
 export async function main(argv: readonly string[]): Promise<number> {
+  if (programName() === "loopback") {
+    progress("CNI plugin loopback of Causeway; container runtimes call it, with CNI_COMMAND set.");
+    return 0;
+  }
   try {
     return await dispatch(argv);
   } catch (error) {

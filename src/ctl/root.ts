@@ -1,11 +1,12 @@
 /** The table of all commands. */
 import { init, join, leave, mesh, node, token } from "./cluster.ts";
+import { cni } from "./cni.ts";
 import type { Command } from "./command.ts";
 import { scripts, words } from "./completion.ts";
 import { lab } from "./lab.ts";
 import { peers, plan, status } from "./look.ts";
 import { printText } from "./output.ts";
-import { agent, cni, version } from "./system.ts";
+import { agent, version } from "./system.ts";
 
 const completion: Command = {
   name: "completion",

@@ -17,7 +17,18 @@ import type { SetElement } from "./object.ts";
 import { weather } from "./weather.ts";
 import { WireguardDevices } from "./wireguard-devices.ts";
 
-const TABLES: readonly Table[] = ["link", "address", "route", "nexthop", "neighbour", "fdb", "rule"];
+/** In the order of reading: what is on a link is kept under its name, and filters are asked for where a qdisc holds them. */
+const TABLES: readonly Table[] = [
+  "link",
+  "address",
+  "route",
+  "nexthop",
+  "neighbour",
+  "fdb",
+  "rule",
+  "qdisc",
+  "filter",
+];
 
 export interface KernelOptions {
   readonly netns?: Netns | undefined;
@@ -62,7 +73,7 @@ export class Kernel implements Disposable {
     });
   }
 
-  /** read dumps everything anew, links first: what is on them is kept under their names. */
+  /** read dumps everything anew. */
   read(): void {
     this.wireguard.forget();
     this.nft.forget();
@@ -114,6 +125,13 @@ export class Kernel implements Disposable {
         return mirror.load("fdb", socket.fdb());
       case "rule":
         return mirror.load("rule", socket.rules());
+      case "qdisc":
+        return mirror.load("qdisc", socket.qdiscs());
+      case "filter":
+        return mirror.load(
+          "filter",
+          mirror.filterHolders().flatMap((linkIndex) => socket.filters({ linkIndex })),
+        );
     }
   }
 

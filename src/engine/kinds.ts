@@ -1,12 +1,14 @@
 /** The handlers of all kinds: a new kind does not compile until it has one. */
 import { address } from "./address.ts";
 import { fdb } from "./fdb.ts";
+import { filter } from "./filter.ts";
 import type { KindHandler } from "./kind.ts";
 import { link } from "./link.ts";
 import { neighbour } from "./neighbour.ts";
 import { nexthop } from "./nexthop.ts";
 import { element, ruleset } from "./nftables.ts";
 import type { KernelObject } from "./object.ts";
+import { qdisc } from "./qdisc.ts";
 import { route } from "./route.ts";
 import { rule } from "./rule.ts";
 import { sysctl } from "./sysctl.ts";
@@ -22,6 +24,8 @@ const handlers: Handlers = {
   neighbour,
   fdb,
   rule,
+  qdisc,
+  filter,
   wireguard,
   peer,
   ruleset,

@@ -242,6 +242,7 @@ function kindOf(object: Link, view: View): LinkKind | VethKind | undefined {
     case "vrf":
       return { type: "vrf", table: object.table };
     case "dummy":
+    case "ifb":
     case "wireguard":
       return { type: object.type };
     case "tun":

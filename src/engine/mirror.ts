@@ -1,16 +1,19 @@
 /**
  * Mirror: what the kernel has, kept true by dumps and by events. Only memory: no socket is opened here.
  *
- * Objects are kept under the same keys as desired ones, so that one change looks at one entry. Of routes, rules and next hops only
- * ours are kept (a node with a million BGP routes costs nothing here); of neighbours and FDB entries those that were set, not learned.
+ * Objects are kept under the same keys as desired ones, so that one change looks at one entry. Of routes, rules, next hops and filters
+ * only ours are kept (a node with a million BGP routes costs nothing here); of neighbours and FDB entries those that were set, not
+ * learned; of qdiscs those that somebody set, at the root and for filters.
  */
 import type {
   AddressInfo,
   FdbInfo,
+  FilterInfo,
   LinkInfo,
   NeighbourInfo,
   NexthopInfo,
   PortInfo,
+  QdiscInfo,
   RouteEvent,
   RouteInfo,
   RuleInfo,
@@ -18,9 +21,11 @@ import type {
 import { formatIp } from "../net/mod.ts";
 import { addressKey } from "./address.ts";
 import { fdbKey } from "./fdb.ts";
+import { filterKey, isOurFilter } from "./filter.ts";
 import { linkKey } from "./kind.ts";
 import { neighbourKey } from "./neighbour.ts";
 import { nexthopKey } from "./nexthop.ts";
+import { qdiscKey } from "./qdisc.ts";
 import { routeKey } from "./route.ts";
 import { ruleKey } from "./rule.ts";
 
@@ -32,6 +37,8 @@ interface Tables {
   readonly neighbour: Map<string, NeighbourInfo>;
   readonly fdb: Map<string, FdbInfo>;
   readonly rule: Map<string, RuleInfo>;
+  readonly qdisc: Map<string, QdiscInfo>;
+  readonly filter: Map<string, FilterInfo>;
 }
 
 /** Table names the kinds that can be read one by one. */
@@ -60,6 +67,8 @@ export class Mirror {
     neighbour: new Map(),
     fdb: new Map(),
     rule: new Map(),
+    qdisc: new Map(),
+    filter: new Map(),
   };
   /** Whether this kernel tells who made an address (IFA_PROTO, Linux 5.18): seen on any. */
   addressProtocol = false;
@@ -100,6 +109,13 @@ export class Mirror {
   /** links returns all links. */
   links(): Iterable<LinkInfo> {
     return this.#links.values();
+  }
+
+  /** filterHolders returns the indexes of links that have a qdisc for filters. */
+  filterHolders(): number[] {
+    return [...this.tables.qdisc.values()].flatMap((info) =>
+      info.place === "ingress" ? [info.linkIndex] : [],
+    );
   }
 
   /** load replaces all of one kind by a dump; returns the keys that vanished or appeared. */
@@ -149,7 +165,11 @@ export class Mirror {
     const keys = [...lost, linkKey(info.name)];
     if (before === undefined) return { keys, turned: info.name };
     if (renamed)
-      return { keys, turned: info.name, stale: ["address", "route", "nexthop", "neighbour", "fdb"] };
+      return {
+        keys,
+        turned: info.name,
+        stale: ["address", "route", "nexthop", "neighbour", "fdb", "qdisc", "filter"],
+      };
     const fell = (before.up && !info.up) || (before.lowerUp && !info.lowerUp);
     const stale = fell ? this.#staleOn(info.index) : [];
     if (before.up === info.up && before.lowerUp === info.lowerUp) return { keys };
@@ -169,12 +189,16 @@ export class Mirror {
     return { keys, turned: name, stale };
   }
 
-  /** Routes and next hops go without an event when their link goes; only those with several ways are not certainly gone. */
+  /**
+   * Routes and next hops go without an event when their link goes; only those with several ways are not certainly gone. A filter that
+   * sends to the link stays, and sends to nothing.
+   */
   #staleOn(index: number): Table[] {
     const kinds = new Set<Table>();
     for (const key of this.#on.get(index) ?? []) {
       if (key.startsWith("route ")) kinds.add("route");
       if (key.startsWith("nexthop ")) kinds.add("nexthop").add("route");
+      if (this.tables.filter.get(key)?.redirect === index) kinds.add("filter");
     }
     return [...kinds];
   }
@@ -198,8 +222,11 @@ export class Mirror {
   }
 
   #came<T extends keyof Tables>(table: T, info: KeptInfo<T>): Touched {
+    const kept = this.tables[table].size;
     const key = this.#keep(table, info);
-    if (key !== undefined) return { keys: [key] };
+    // Of a filter that is changed in place the kernel tells what it was (cls_u32.c, u32_change; cls_api.c, tc_new_tfilter).
+    const outdated = table === "filter" && this.tables[table].size === kept;
+    if (key !== undefined) return outdated ? { keys: [key], stale: ["filter"] } : { keys: [key] };
     // What was ours under this key is now somebody else's, or no longer set by hand.
     const foreign = this.#keyOf(table, info);
     if (foreign === undefined || !this.tables[table].has(foreign)) return NOTHING;
@@ -221,9 +248,18 @@ export class Mirror {
     if (table === "rule" && (kept as unknown as RuleInfo).table !== (info as unknown as RuleInfo).table)
       return NOTHING;
     this.#forget(table, key);
+    if (table === "qdisc") return { keys: [key, ...this.#heldBy(info as unknown as QdiscInfo)] };
     if (table === "nexthop") return { keys: [key], stale: ["route", "nexthop"] };
     if (table === "address") return { keys: [key], stale: this.#staleBy(info as unknown as AddressInfo) };
     return { keys: [key] };
+  }
+
+  /** Filters go without an event with the qdisc that holds them; their keys. */
+  #heldBy({ place, linkIndex }: QdiscInfo): string[] {
+    const key = filterKey(this.#names.get(linkIndex) ?? "");
+    if (place !== "ingress" || !this.tables.filter.has(key)) return [];
+    this.#forget("filter", key);
+    return [key];
   }
 
   #keep<T extends keyof Tables>(table: T, info: KeptInfo<T>): string | undefined {
@@ -269,6 +305,12 @@ export class Mirror {
         return (info as NexthopInfo).protocol === this.#protocol;
       case "rule":
         return (info as RuleInfo).protocol === this.#protocol;
+      case "qdisc": {
+        const { place, major } = info as QdiscInfo;
+        return place === "ingress" || (place === "root" && major !== 0);
+      }
+      case "filter":
+        return isOurFilter(info as FilterInfo, this.#protocol);
       case "neighbour": {
         const neighbour = info as NeighbourInfo;
         return (
@@ -300,6 +342,19 @@ export class Mirror {
         return nexthopKey((info as NexthopInfo).id);
       case "rule":
         return ruleKey(info as RuleInfo);
+      case "qdisc": {
+        const { linkIndex, place } = info as QdiscInfo;
+        const link = on(linkIndex);
+        return link === undefined || place === undefined ? undefined : qdiscKey(link, place);
+      }
+      case "filter": {
+        const found = info as FilterInfo;
+        const link = on(found.linkIndex);
+        // Handle 0 is all of a preference: so the kernel tells of their removal.
+        const wanted =
+          isOurFilter(found, this.#protocol) || (found.handle === 0 && found.pref === this.#protocol);
+        return link === undefined || !wanted ? undefined : filterKey(link);
+      }
       case "neighbour": {
         const neighbour = info as NeighbourInfo;
         const link = on(neighbour.linkIndex);
@@ -325,6 +380,6 @@ type KeptInfo<T extends keyof Tables> = (Tables[T] extends Map<string, infer Inf
 function linksOf(info: object): number[] {
   if ("hops" in info)
     return (info as RouteInfo).hops.map((hop) => hop.linkIndex).filter((index) => index !== undefined);
-  const index = (info as { linkIndex?: number }).linkIndex;
-  return index === undefined ? [] : [index];
+  const { linkIndex, redirect } = info as { linkIndex?: number; redirect?: number };
+  return [linkIndex, redirect].filter((index) => index !== undefined);
 }

@@ -2,7 +2,7 @@
  * Our nftables tables, as last listed or loaded. What others do to them is heard and kept until the engine takes it: a listing costs as
  * much as the table is large, so the engine says when to list again.
  */
-import { Nftables, NftablesMonitor, type NftablesTransaction } from "../netlink/mod.ts";
+import { Nftables, NftablesElements, NftablesMonitor, type NftablesTransaction } from "../netlink/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import type { Work } from "./kind.ts";
 import { digest, elementText, markChain, type TableView, valueText, viewTable } from "./nft-table.ts";
@@ -24,6 +24,7 @@ export class NftTables implements Disposable {
   #during: NftablesTransaction[] | undefined;
   readonly #views = new Map<Family, TableView | undefined>();
   #nft: Nftables | undefined;
+  #elements: NftablesElements | undefined;
   #present: ReadonlySet<string> | undefined;
 
   /** `onForeign` is called when somebody else changed one of our tables, also from within the methods. */
@@ -43,6 +44,7 @@ export class NftTables implements Disposable {
     this.#monitor?.drain();
     this.#foreign.clear();
     this.#views.clear();
+    this.#elements?.forget();
     this.#present = undefined;
   }
 
@@ -61,6 +63,7 @@ export class NftTables implements Disposable {
     const taken = [...this.#foreign];
     this.#foreign.clear();
     for (const family of taken) this.#views.delete(family);
+    if (taken.length > 0) this.#elements?.forget();
     if (taken.length > 0) this.#present = undefined;
     return taken;
   }
@@ -80,6 +83,7 @@ export class NftTables implements Disposable {
   load(work: RulesetWork, elements: readonly SetElement[]): Error | undefined {
     const { family, text } = work;
     // Adding first makes deleting right whether the table was there or not.
+    this.#elements?.forget();
     const clear = `add table ${family} ${TABLE}\ndelete table ${family} ${TABLE}\n`;
     try {
       if (text === undefined) {
@@ -110,7 +114,7 @@ export class NftTables implements Disposable {
     try {
       const gone = works.filter((work) => work.remove).map((work) => work.element);
       const added = works.filter((work) => work.add).map((work) => work.element);
-      this.#run(deleteCommands(gone) + addCommands(added));
+      this.#transact(() => this.#change(gone, added));
       for (const element of gone) this.#items(element)?.delete(elementText(element.key));
       for (const element of added) this.#note(element);
       return works.map(() => undefined);
@@ -178,19 +182,31 @@ export class NftTables implements Disposable {
     return new Set(tables.filter((table) => table.name === TABLE).map((table) => table.family));
   }
 
+  #run(text: string): void {
+    this.#transact((connection) => connection.run(text));
+  }
+
+  /** nft is for the sets that we cannot lay out ourselves: before each command it lists all that is in the namespace. */
+  #change(gone: readonly SetElement[], added: readonly SetElement[]): void {
+    this.#elements ??= NftablesElements.open({ netns: this.#netns });
+    const inTable = (element: SetElement) => ({ ...element, table: TABLE });
+    if (!this.#elements.change(gone.map(inTable), added.map(inTable)))
+      this.#connection().run(deleteCommands(gone) + addCommands(added));
+  }
+
   /**
-   * A text is one transaction, and its event is there when the library returns. So what is heard meanwhile is ours when it is exactly
+   * The work is one transaction, and its event is there when it returns. So what is heard meanwhile is ours when it is exactly
    * one; when it is more, others were at work too, and which is whose cannot be told: it counts as foreign. The sender's process id
    * would be that of the first pid namespace, which an agent in a container does not know of itself.
    */
-  #run(text: string): void {
+  #transact(work: (connection: Nftables) => void): void {
     const connection = this.#connection();
     this.#monitor?.drain();
     const during: NftablesTransaction[] = [];
     this.#during = during;
     let done = false;
     try {
-      connection.run(text);
+      work(connection);
       done = true;
     } finally {
       try {
@@ -216,6 +232,8 @@ export class NftTables implements Disposable {
   [Symbol.dispose](): void {
     this.#monitor?.close();
     this.#monitor = undefined;
+    this.#elements?.close();
+    this.#elements = undefined;
     this.#nft?.close();
     this.#nft = undefined;
   }

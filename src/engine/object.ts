@@ -1,7 +1,7 @@
 /**
  * Kernel objects as desired state: readonly values with a literal `kind`. Features make them, the engine makes them true.
  *
- * Names of fields are those of ip(8), bridge(8), wg(8) and nft(8). What is absent of a link or an address is left to the kernel and not
+ * Names of fields are those of ip(8), bridge(8), tc(8), wg(8) and nft(8). What is absent of a link or an address is left to the kernel and not
  * compared; routes, next hops and peers are wholly ours, so that what is absent there is off.
  * An object's identity (its key) is made of the fields named in its comment; the other fields can change in place or by replacement.
  */
@@ -17,7 +17,11 @@ import type {
 } from "../net/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 
-/** The mark of our routes, rules, neighbours and next hops (rtnetlink `protocol`), free in /etc/iproute2/rt_protos. */
+/**
+ * The mark of our routes, rules, neighbours and next hops (rtnetlink `protocol`), free in /etc/iproute2/rt_protos. Traffic control has
+ * no such field: there the same number is the major number of our qdiscs' handles (`43:`, tc(8) writes it in hexadecimal), and the
+ * preference and node of our filters (`pref 67 … fh 800::43`). The kernel itself gives out major numbers from 8001 on.
+ */
 export const PROTOCOL = 67;
 
 /** The mark of our links: the alias (`ip link set dev X alias …`). */
@@ -79,6 +83,8 @@ export type Link = LinkBase &
       }
     | { readonly type: "vrf"; readonly table: number }
     | { readonly type: "dummy" }
+    /** Filters send to it what comes in elsewhere, so that a qdisc can delay it; then it goes on where it came in. */
+    | { readonly type: "ifb" }
     | { readonly type: "wireguard" }
     /** A persistent TUN device made by the engine through /dev/net/tun. */
     | { readonly type: "tun"; readonly vnetHeader?: boolean; readonly multiQueue?: boolean }
@@ -173,6 +179,25 @@ export interface Rule {
   readonly table: number;
 }
 
+/** Queueing discipline at the root of a link: what leaves by the link is delayed to a rate. Identity: link. */
+export interface Qdisc {
+  readonly kind: "qdisc";
+  readonly link: string;
+  readonly type: "tbf";
+  readonly rateBytesPerSecond: number;
+  /** At least a frame of the link with its Ethernet header: a longer one never leaves. */
+  readonly burstBytes: number;
+  /** What may wait. At least a packet that the burst lets through. */
+  readonly limitBytes: number;
+}
+
+/** Filter of all that comes in by a link: it leaves by another one instead. Identity: link. */
+export interface Filter {
+  readonly kind: "filter";
+  readonly link: string;
+  readonly redirect: string;
+}
+
 /** Key and port of a WireGuard device (any back-end). Identity: link. Peers not in the desired state are removed. */
 export interface WireguardConfig {
   readonly kind: "wireguard";
@@ -236,6 +261,8 @@ export type KernelObject =
   | Neighbour
   | FdbEntry
   | Rule
+  | Qdisc
+  | Filter
   | WireguardConfig
   | Peer
   | Ruleset

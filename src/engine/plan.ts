@@ -9,7 +9,7 @@ export interface Step {
   readonly action: Action;
   readonly key: string;
   readonly object: KernelObject;
-  /** One command a line, in the words of ip(8), bridge(8), wg(8), nft(8) or sysctl(8). Secrets are never in it. */
+  /** One command a line, in the words of ip(8), bridge(8), tc(8), wg(8), nft(8) or sysctl(8). Secrets are never in it. */
   readonly text: string;
 }
 

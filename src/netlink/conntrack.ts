@@ -1,10 +1,11 @@
 /** Connection tracking: what the kernel remembers of flows and their address translation. Words of conntrack(8). */
-import { type Family, type Ip, type Prefix, prefixContains } from "../net/mod.ts";
+import { type Family, type Ip, ipEqual, parsePrefix } from "../net/mod.ts";
 import { NETLINK, type Netns } from "../sys/mod.ts";
 import type { Reader } from "../wire/mod.ts";
-import { CT, conntrackMessage } from "./conntrack-table.ts";
-import { afOf, familyOf } from "./family.ts";
-import { message } from "./request.ts";
+import { type ConntrackFilter, fits, kernelFilter } from "./conntrack-filter.ts";
+import { CT, conntrackMessage, conntrackStatistics } from "./conntrack-table.ts";
+import { familyOf } from "./family.ts";
+import { type Message, message } from "./request.ts";
 import { NetlinkSocket } from "./socket.ts";
 
 /** IPS_… of include/uapi/linux/netfilter/nf_conntrack_common.h */
@@ -54,21 +55,6 @@ export interface ConntrackEntry {
   readonly tcpState?: (typeof tcpStates)[number];
 }
 
-/** ConntrackFilter chooses flows: all given fields must fit. Sources, destinations and ports are those of the first packet. */
-export interface ConntrackFilter {
-  readonly family?: Family;
-  readonly protocol?: number;
-  readonly source?: Prefix;
-  readonly destination?: Prefix;
-  /** An address in either direction, before or after translation. */
-  readonly anyAddress?: Prefix;
-  readonly sourcePort?: number;
-  readonly destinationPort?: number;
-  readonly zone?: number;
-  /** `mask` defaults to all bits. */
-  readonly mark?: { readonly value: number; readonly mask?: number };
-}
-
 type Decoded = ReturnType<typeof conntrackMessage.decode>;
 type TuplePart = NonNullable<Decoded["body"]["original"]>;
 
@@ -85,14 +71,62 @@ export class Conntrack implements Disposable {
     return new Conntrack(NetlinkSocket.open(NETLINK.netfilter, { netns: options.netns, strict: false }));
   }
 
+  /** count returns how many flows there are. */
+  count(): number {
+    let count = 0;
+    const question = message(CT.statistics, 0, conntrackStatistics, { header: {}, body: {} });
+    this.#socket.request("count flows", question, (_type, reader) => {
+      count = conntrackStatistics.decode(reader).body.entries ?? 0;
+    });
+    return count;
+  }
+
   /** list returns the flows that fit the filter. */
   list(filter: ConntrackFilter = {}): ConntrackEntry[] {
     return this.#read(filter).map(({ entry }) => entry);
   }
 
-  /** flush forgets the flows that fit the filter; their next packets are looked at as first ones. Returns how many. */
-  flush(filter: ConntrackFilter = {}): number {
-    const found = this.#read(filter);
+  /**
+   * flush forgets the flows that fit the filter and that `isMeant`, if it is given, says yes to; their next packets are looked at as first
+   * ones. Returns how many.
+   */
+  flush(filter: ConntrackFilter = {}, isMeant: (entry: ConntrackEntry) => boolean = () => true): number {
+    return this.#delete(this.#read(filter).filter(({ entry }) => isMeant(entry)));
+  }
+
+  /**
+   * forgetInSteps forgets the flows that one of the addresses began or answered. It reads the whole table, a few hundred flows at each step;
+   * until the last step the socket serves nothing else.
+   */
+  *forgetInSteps(addresses: readonly Ip[]): Generator<undefined, void> {
+    const families = new Set(addresses.map((address) => address.family));
+    const tails = new Set(addresses.map(({ value }) => Number(value & 0xffff_ffffn)));
+    const [family] = families.size === 1 ? families : [];
+    const found: Decoded[] = [];
+    yield* this.#socket.dumpInSteps(
+      "read connection tracking",
+      message(CT.get, 0, conntrackMessage, { header: kernelFilter({ ...(family && { family }) }), body: {} }),
+      (_type, reader) => {
+        if (!mayBeginWith(tails, reader.copy())) return;
+        const decoded = conntrackMessage.decode(reader);
+        const sources = [decoded.body.original, decoded.body.reply].map((part) => tupleOf(part)?.source);
+        if (addresses.some((address) => sources.some((source) => source && ipEqual(source, address))))
+          found.push(decoded);
+      },
+    );
+    this.#delete(found);
+  }
+
+  /** forgetsByFilter asks whether this kernel forgets by filters (Linux 6.12): it is told to forget what no flow is. */
+  forgetsByFilter(): boolean {
+    const nobody = forgetMessage({ source: parsePrefix("255.255.255.255/32"), protocol: 255 });
+    if (nobody === undefined) return false;
+    const [error] = this.#socket.execute([{ action: () => "flush connection tracking", message: nobody }]);
+    // Older kernels: EOPNOTSUPP, or EINVAL because the tuple is not complete.
+    return error === undefined;
+  }
+
+  #delete(found: readonly Decoded[]): number {
     const results = this.#socket.execute(
       found.map(({ header, body }) => ({
         action: () => "flush connection tracking",
@@ -110,19 +144,11 @@ export class Conntrack implements Disposable {
 
   #read(filter: ConntrackFilter): (Decoded & { readonly entry: ConntrackEntry })[] {
     let found: (Decoded & { readonly entry: ConntrackEntry })[] = [];
-    const { mark } = filter;
-    const request = message(CT.get, 0, conntrackMessage, {
-      header: { family: filter.family === undefined ? 0 : afOf(filter.family) },
-      // The kernel chooses by these already, where it can.
-      body: {
-        mark: mark?.value,
-        markMask: mark === undefined ? undefined : (mark.mask ?? 0xffffffff),
-        zone: filter.zone,
-      },
-    });
+    // The kernel chooses by a part of the filter already.
+    const { family, body } = kernelFilter(filter);
     this.#socket.dump(
       "read connection tracking",
-      request,
+      message(CT.get, 0, conntrackMessage, { header: { family }, body }),
       () => (found = []),
       (_type, reader) => {
         const decoded = conntrackMessage.decode(reader);
@@ -190,23 +216,30 @@ function tupleOf(part: TuplePart | undefined): ConntrackTuple | undefined {
   };
 }
 
-function fits(entry: ConntrackEntry, filter: ConntrackFilter): boolean {
-  const { original, reply } = entry;
-  const same = (wanted: number | undefined, value: number | undefined) =>
-    wanted === undefined || wanted === value;
-  const inside = (prefix: Prefix | undefined, ...addresses: Ip[]) =>
-    prefix === undefined || addresses.some((address) => prefixContains(prefix, address));
-  const { mark } = filter;
-  const mask = mark?.mask ?? 0xffffffff;
-  return (
-    same(filter.family, entry.family) &&
-    same(filter.protocol, entry.protocol) &&
-    same(filter.zone, entry.zone) &&
-    same(filter.sourcePort, original.sourcePort) &&
-    same(filter.destinationPort, original.destinationPort) &&
-    inside(filter.source, original.source) &&
-    inside(filter.destination, original.destination) &&
-    inside(filter.anyAddress, original.source, original.destination, reply.source, reply.destination) &&
-    (mark === undefined || ((entry.mark ^ mark.value) & mask) === 0)
-  );
+/** forgetMessage asks the kernel to forget what fits the filter; undefined when it cannot choose by all of it. */
+export function forgetMessage(filter: ConntrackFilter): Message | undefined {
+  const { family, body, whole } = kernelFilter(filter);
+  return whole ? message(CT.delete, 0, conntrackMessage, { header: { family }, body }) : undefined;
 }
+
+/**
+ * Whether the source of either direction may be among addresses of which the last four bytes are given. The kernel writes a flow's tuples
+ * first, the addresses first in each, the source first of these (ctnetlink_fill_info, ctnetlink_dump_tuples); a full decode of 100,000
+ * flows would take a second.
+ */
+function mayBeginWith(tails: ReadonlySet<number>, reader: Reader): boolean {
+  reader.skip(NFGENMSG);
+  for (let direction = 0; direction < 2; direction++) {
+    const tupleLength = reader.u16();
+    reader.skip(ATTRIBUTE - 2 + ATTRIBUTE);
+    const addressLength = reader.u16();
+    reader.skip(addressLength - 6);
+    if (tails.has(reader.be32())) return true;
+    reader.skip(tupleLength - 2 * ATTRIBUTE - addressLength);
+  }
+  return false;
+}
+
+/** Bytes of struct nfgenmsg, and of an attribute's header. */
+const NFGENMSG = 4;
+const ATTRIBUTE = 4;

@@ -131,6 +131,7 @@ function kindBody(kind: LinkKind | VethKind): NonNullable<Body["linkInfo"]> {
     case "vrf":
       return { kind: "vrf", data: { vrf: { table: kind.table } } };
     case "dummy":
+    case "ifb":
     case "wireguard":
       return { kind: kind.type };
     case "veth":

@@ -115,6 +115,7 @@ export type LinkKind =
   | { readonly type: "macvlan"; readonly parent: number; readonly mode: MacvlanMode }
   | { readonly type: "vrf"; readonly table: number }
   | { readonly type: "dummy" }
+  | { readonly type: "ifb" }
   | { readonly type: "wireguard" };
 
 /** VethKind is a pair of links; the other end can be made in another namespace. It starts down: the kernel cannot start it here. */

@@ -12,10 +12,13 @@
  * ```
  */
 export { type AddressChange, type AddressInfo, addAddress, deleteAddress } from "./address.ts";
-export { Conntrack, type ConntrackEntry, type ConntrackFilter, type ConntrackTuple } from "./conntrack.ts";
+export { Conntrack, type ConntrackEntry, type ConntrackTuple } from "./conntrack.ts";
+export type { ConntrackFilter } from "./conntrack-filter.ts";
 export { NetlinkError } from "./error.ts";
 export type { RouteEvent } from "./event.ts";
 export { addFdb, deleteFdb, type FdbChange, type FdbInfo } from "./fdb.ts";
+export { addFilter, deleteFilter, type FilterChange, type FilterInfo } from "./filter.ts";
+export { FlowRemover, type FlowRemoverOptions } from "./flow-remover.ts";
 export type {
   AddrGen,
   BridgePort,
@@ -43,12 +46,22 @@ export {
 } from "./neighbour.ts";
 export { addNexthop, deleteNexthop, type NexthopChange, type NexthopInfo } from "./nexthop.ts";
 export { Nftables, NftablesError } from "./nftables.ts";
+export { type NftablesElement, NftablesElements } from "./nftables-elements.ts";
 export {
   type NftablesFamily,
   NftablesMonitor,
   type NftablesMonitorOptions,
   type NftablesTransaction,
 } from "./nftables-monitor.ts";
+export {
+  addQdisc,
+  deleteQdisc,
+  type QdiscChange,
+  type QdiscInfo,
+  sameTbf,
+  type TbfInfo,
+  type TbfSettings,
+} from "./qdisc.ts";
 export type { RouteRequest } from "./request.ts";
 export {
   addRoute,

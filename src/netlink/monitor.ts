@@ -12,10 +12,11 @@ const groups = {
   route: [7, 11],
   nexthop: [32],
   neighbour: [3],
+  tc: [4],
   rule: [8, 19],
 } as const;
 
-/** MonitorGroup is what to listen to; `neighbour` brings forwarding database entries too. */
+/** MonitorGroup is what to listen to; `neighbour` brings forwarding database entries too, `tc` qdiscs and filters. */
 export type MonitorGroup = keyof typeof groups;
 
 /** MonitorOptions say where and what to listen to. */

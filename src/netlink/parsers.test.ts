@@ -15,12 +15,14 @@ import { conntrackMessage } from "./conntrack-table.ts";
 import { decodeConntrack } from "./conntrack.ts";
 import { decodeEvent } from "./event.ts";
 import { addFdb } from "./fdb.ts";
+import { addFilter, deleteFilter } from "./filter.ts";
 import { controlMessage } from "./generic.ts";
 import { addLink, setLink } from "./link-write.ts";
 import { linkMessage } from "./link-table.ts";
 import { eachAnswer, writeMessage } from "./message.ts";
 import { addNeighbour } from "./neighbour.ts";
 import { addNexthop } from "./nexthop.ts";
+import { addQdisc, deleteQdisc } from "./qdisc.ts";
 import type { Message, RouteRequest } from "./request.ts";
 import { addRoute } from "./route.ts";
 import { addRule } from "./rule.ts";
@@ -97,6 +99,18 @@ const requests: readonly RouteRequest[] = [
     table: 1000,
   }),
   addRule({ family: 6, priority: 6, to: parsePrefix("fd00::/8"), oif: "cw0" }),
+  addQdisc({
+    linkIndex: 3,
+    kind: "tbf",
+    major: 67,
+    rateBytesPerSecond: 12_500_000_000,
+    burstBytes: 125_000_000,
+    limitBytes: 312_500_000,
+  }),
+  addQdisc({ linkIndex: 3, kind: "clsact" }),
+  deleteQdisc({ linkIndex: 3, major: 67 }),
+  addFilter({ linkIndex: 3, pref: 67, node: 67, redirect: 4 }),
+  deleteFilter({ linkIndex: 3, pref: 67, handle: 0x8000_0043 }),
 ];
 const routeMessages: readonly Message[] = requests.flatMap((request) => request.messages);
 const routeTypes = [

@@ -101,7 +101,7 @@ export const routeMessage = headed(
     ...hopTable,
     priority: [6, u32],
     source: [7, ip],
-    metrics: [8, attributes({ lock: [1, u32], mtuBytes: [2, u32] })],
+    metrics: [8, attributes({ lock: [1, u32], mtuBytes: [2, u32], advmssBytes: [8, u32] })],
     multipath: [9, multipath],
     cacheInfo: [12, ignored],
     table: [15, u32],

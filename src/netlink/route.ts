@@ -64,6 +64,8 @@ export interface RouteInfo {
   /** Source-specific routing (IPv6). */
   readonly from?: Prefix;
   readonly mtuBytes?: number;
+  /** Maximum segment size that TCP tells the other end. */
+  readonly advmssBytes?: number;
   readonly tos: number;
 }
 
@@ -93,6 +95,7 @@ export interface RouteChange {
   readonly nexthopId?: number;
   readonly source?: Ip;
   readonly mtuBytes?: number;
+  readonly advmssBytes?: number;
 }
 
 /** addRoute makes a route; EEXIST if it is there, unless `replace`, which swaps it in one step. */
@@ -149,12 +152,16 @@ function encodeRoute(
       ...gatewayOf(only, destination.family),
       priority: change.metric,
       source: change.source,
-      metrics: change.mtuBytes === undefined ? undefined : { mtuBytes: change.mtuBytes },
+      metrics: metricsOf(change),
       multipath: hops.length > 1 ? hops.map((hop) => entryOf(hop, destination.family)) : undefined,
       table: table < 256 ? undefined : table,
       nexthopId: change.nexthopId,
     },
   };
+}
+
+function metricsOf({ mtuBytes, advmssBytes }: RouteChange) {
+  return mtuBytes === undefined && advmssBytes === undefined ? undefined : { mtuBytes, advmssBytes };
 }
 
 /** The kernel refuses a scope that does not fit the hops; ip-route(8) chooses like this. IPv6 has no scopes. */
@@ -199,6 +206,7 @@ export function decodeRoute(reader: Reader): RouteInfo | undefined {
     ...(source !== undefined && { source }),
     ...(header.fromLength > 0 && { from: prefixFrom(family, body.from, header.fromLength) }),
     ...(metrics?.mtuBytes !== undefined && { mtuBytes: metrics.mtuBytes }),
+    ...(metrics?.advmssBytes !== undefined && { advmssBytes: metrics.advmssBytes }),
     tos: header.tos,
   };
 }

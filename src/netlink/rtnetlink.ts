@@ -5,17 +5,20 @@ import { ADDRESS, type AddressInfo, addressMessage, decodeAddress } from "./addr
 import { NetlinkError } from "./error.ts";
 import { AF, familyOf } from "./family.ts";
 import { type FdbInfo, fdbInfo } from "./fdb.ts";
+import { decodeFilter, type FilterInfo } from "./filter.ts";
 import type { LinkInfo } from "./link.ts";
 import { decodeLink } from "./link-read.ts";
 import { LINK, linkMessage, SKIP_STATS } from "./link-table.ts";
 import { type NeighbourInfo, neighbourInfo } from "./neighbour.ts";
 import { NEIGH, neighbourMessage } from "./neighbour-table.ts";
 import { decodeNexthop, NEXTHOP, type NexthopInfo, nexthopMessage } from "./nexthop.ts";
+import { decodeQdisc, type QdiscInfo } from "./qdisc.ts";
 import { type Message, message, type RouteRequest } from "./request.ts";
 import { decodeRoute, type RouteInfo } from "./route.ts";
 import { ROUTE, routeMessage } from "./route-table.ts";
 import { decodeRule, RULE, type RuleInfo, ruleMessage } from "./rule.ts";
 import { NetlinkSocket } from "./socket.ts";
+import { FILTER, filterMessage, PARENT, QDISC, qdiscMessage } from "./tc-table.ts";
 
 /** Rtnetlink is one socket of NETLINK_ROUTE. */
 export class Rtnetlink implements Disposable {
@@ -112,6 +115,25 @@ export class Rtnetlink implements Disposable {
   /** rules reads the policy rules of both families. */
   rules(): RuleInfo[] {
     return this.#dump("read rules", message(RULE.get, 0, ruleMessage, { header: {}, body: {} }), decodeRule);
+  }
+
+  /** qdiscs reads the queueing disciplines of all links, or of one. */
+  qdiscs(filter: { readonly linkIndex?: number } = {}): QdiscInfo[] {
+    const request = message(QDISC.get, 0, qdiscMessage, { header: {}, body: {} });
+    // A kernel without traffic control (CONFIG_NET_SCHED) has none.
+    const all = noneFor("EOPNOTSUPP", () => this.#dump("read qdiscs", request, decodeQdisc));
+    // The dump knows no filter by link.
+    return all.filter(({ linkIndex }) => (filter.linkIndex ?? linkIndex) === linkIndex);
+  }
+
+  /** filters reads the filters on what comes in by a link; none when it has no qdisc for them. */
+  filters({ linkIndex: index }: { readonly linkIndex: number }): FilterInfo[] {
+    const header = { index, parent: PARENT.incoming };
+    return this.#dump(
+      "read filters",
+      message(FILTER.get, 0, filterMessage, { header, body: {} }),
+      decodeFilter,
+    );
   }
 
   /**

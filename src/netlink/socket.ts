@@ -73,6 +73,54 @@ export class NetlinkSocket implements Disposable {
     throw new NetlinkError(text(action), EINTR, `it changed ${DUMP_TRIES} times while it was read`);
   }
 
+  /**
+   * dumpInSteps is dump for a table so long that others must have their turn meanwhile: each step takes in one datagram, at most 32 KiB.
+   * The socket serves nothing else until the last step, and is to be closed after fewer; what changes meanwhile is not read again.
+   */
+  *dumpInSteps(action: string, message: Message, onData: OnData): Generator<undefined, void> {
+    const sequence = this.#send([message], FLAG.request | FLAG.dump);
+    let end: (Answer & { kind: "ack" | "done" }) | undefined;
+    while (end === undefined) {
+      const datagram = this.#receive();
+      if (datagram === undefined) throw new NetlinkError(action, ETIMEDOUT, "the kernel did not answer");
+      eachAnswer(datagram, (answer) => {
+        if (answer.sequence !== sequence) return true;
+        if (answer.kind === "overrun") throw new NetlinkError(action, ENOBUFS);
+        if (answer.kind !== "data") end = answer;
+        else onData(answer.type, answer.body);
+        return end === undefined;
+      });
+      yield;
+    }
+    throwFor(action, end);
+  }
+
+  /**
+   * transaction sends messages between two marks, of which the kernel does all or none (netfilter's batches). Throws NetlinkError, the
+   * first refusal. Only the messages are acknowledged; a mark is when the whole is refused.
+   */
+  transaction(
+    action: string,
+    messages: readonly Message[],
+    marks: { readonly begin: Message; readonly end: Message },
+  ): void {
+    const asked = messages.map((one) => ({ ...one, flags: one.flags | FLAG.ack }));
+    const last = this.#send([marks.begin, ...asked, marks.end], FLAG.request);
+    const first = last - messages.length - 1;
+    let refusal: NetlinkError | undefined;
+    for (let waiting = messages.length; waiting > 0;) {
+      const datagram = this.#receive();
+      if (datagram === undefined) throw new NetlinkError(action, ETIMEDOUT, "the kernel did not answer");
+      eachAnswer(datagram, (answer) => {
+        const index = answer.sequence - first;
+        if (answer.kind !== "ack" || index < 0 || index > messages.length + 1) return;
+        if (answer.errno !== 0) refusal ??= new NetlinkError(action, answer.errno, answer.extendedAck);
+        waiting = index === 0 || index > messages.length ? 0 : waiting - 1;
+      });
+    }
+    if (refusal !== undefined) throw refusal;
+  }
+
   /** execute sends many messages in few system calls; one result per message, in order. Never throws for a kernel answer. */
   execute(
     items: readonly { readonly action: () => string; readonly message: Message }[],

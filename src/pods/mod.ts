@@ -12,7 +12,11 @@
  * engine.set(podScope(pod.id), podObjects(pod));
  * ```
  */
+export * from "./host-port.ts";
+export * from "./host-port-ruleset.ts";
+export * from "./bandwidth.ts";
 export * from "./identity.ts";
 export * from "./node.ts";
 export * from "./pod.ts";
+export * from "./route.ts";
 export * from "./spoofing.ts";

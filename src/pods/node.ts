@@ -2,6 +2,7 @@
 import type { KernelObject } from "../engine/mod.ts";
 import { gatewayOf } from "../ipam/mod.ts";
 import type { InterfaceAddress, Prefix } from "../net/mod.ts";
+import { hostPortRuleset, type OwnPort } from "./host-port-ruleset.ts";
 import { BRIDGE, bridgeMac } from "./identity.ts";
 import { antiSpoofing } from "./spoofing.ts";
 
@@ -11,6 +12,8 @@ export interface NodeFacts {
   readonly ranges: readonly Prefix[];
   /** MTU of pods: the tunnel's. */
   readonly mtuBytes: number;
+  /** Ports that no pod may have of the node. */
+  readonly ownPorts?: readonly OwnPort[];
 }
 
 /** gatewaysOf returns the node's addresses on its bridge: the first after each range's network, with the node's own mask. */
@@ -19,7 +22,7 @@ export function gatewaysOf(ranges: readonly Prefix[]): InterfaceAddress[] {
 }
 
 /** nodeObjects is scope `pods`: empty when the node has no range. */
-export function nodeObjects({ ranges, mtuBytes }: NodeFacts): KernelObject[] {
+export function nodeObjects({ ranges, mtuBytes, ownPorts }: NodeFacts): KernelObject[] {
   if (ranges.length === 0) return [];
   const gateways = gatewaysOf(ranges);
   const settings = ranges.some(({ family }) => family === 6)
@@ -44,5 +47,6 @@ export function nodeObjects({ ranges, mtuBytes }: NodeFacts): KernelObject[] {
     ...settings,
     ...gateways.map((address) => ({ kind: "address", link: BRIDGE, address, nodad: true }) as const),
     antiSpoofing,
+    ...ranges.map(({ family }) => hostPortRuleset(family, ownPorts)),
   ];
 }

@@ -1,16 +1,10 @@
 /** One pod: the node's side of its link as desired state, and what belongs into its network namespace, which is made once. */
 import type { KernelObject, Sysctl } from "../engine/mod.ts";
-import {
-  type InterfaceAddress,
-  type Ip,
-  ip,
-  type Mac,
-  type Prefix,
-  prefixContains,
-  prefixOf,
-} from "../net/mod.ts";
+import { type InterfaceAddress, type Ip, type Mac, prefixContains } from "../net/mod.ts";
+import { type HostPort, hostPortBridgePort, hostPortElements, hostPortSettings } from "./host-port.ts";
+import { type Bandwidth, bandwidthObjects } from "./bandwidth.ts";
 import { BRIDGE, hostLinkOf, hostMac } from "./identity.ts";
-import { gatewaysOf, type NodeFacts } from "./node.ts";
+import type { NodeFacts } from "./node.ts";
 import { ownAddresses } from "./spoofing.ts";
 
 /** Pod is an interface in a pod. */
@@ -22,6 +16,17 @@ export interface Pod {
   readonly mac: Mac;
   readonly addresses: readonly Ip[];
   readonly mtuBytes: number;
+  readonly bridgePort?: PodBridgePort;
+  readonly hostPorts?: readonly HostPort[];
+  readonly bandwidth?: Bandwidth;
+}
+
+/** PodBridgePort is how the node's bridge treats a pod. */
+export interface PodBridgePort {
+  /** The pod reaches the node, and through it the world, but no other isolated pod of the bridge. */
+  readonly isolated?: true;
+  /** Frames may return to the pod that they came from. */
+  readonly hairpin?: true;
 }
 
 /**
@@ -30,6 +35,7 @@ export interface Pod {
  */
 export function podObjects(pod: Pod): KernelObject[] {
   const link = hostLinkOf(pod.id);
+  const port = { ...pod.bridgePort, ...hostPortBridgePort(pod) };
   return [
     {
       kind: "link",
@@ -39,11 +45,15 @@ export function podObjects(pod: Pod): KernelObject[] {
       mtuBytes: pod.mtuBytes,
       mac: hostMac(pod.id),
       addrGen: "none",
+      ...(Object.keys(port).length > 0 && { port }),
     },
     ...ownAddresses(link, pod),
+    ...hostPortElements(pod),
+    ...hostPortSettings(pod),
     ...pod.addresses.map(
       (address) => ({ kind: "neighbour", link: BRIDGE, ip: address, mac: pod.mac }) as const,
     ),
+    ...bandwidthObjects(pod),
   ];
 }
 
@@ -53,19 +63,6 @@ export function interiorAddresses(pod: Pod, node: NodeFacts): InterfaceAddress[]
     const range = node.ranges.find((candidate) => prefixContains(candidate, address));
     return { ip: address, length: range?.length ?? (address.family === 4 ? 32 : 128) };
   });
-}
-
-/** PodRoute is a default route of a pod. */
-export interface PodRoute {
-  readonly destination: Prefix;
-  readonly gateway: Ip;
-}
-
-/** interiorRoutes returns the default routes of the families that a pod has addresses of. */
-export function interiorRoutes(pod: Pod, node: NodeFacts): PodRoute[] {
-  return gatewaysOf(node.ranges)
-    .filter((gateway) => pod.addresses.some(({ family }) => family === gateway.ip.family))
-    .map(({ ip: gateway }) => ({ destination: prefixOf(ip(gateway.family, 0n), 0), gateway }));
 }
 
 /** interiorSettings are the kernel settings that must stand in the pod's namespace before its interface comes up. */

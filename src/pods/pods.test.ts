@@ -9,7 +9,8 @@ import {
 } from "../net/mod.ts";
 import { bridgeMac, hostLinkOf, hostMac, podId, podMac } from "./identity.ts";
 import { gatewaysOf, nodeObjects } from "./node.ts";
-import { interiorAddresses, interiorRoutes, interiorSettings, type Pod, podObjects } from "./pod.ts";
+import { interiorAddresses, interiorSettings, type Pod, podObjects } from "./pod.ts";
+import { interiorRoutes, type PodRouteOptions } from "./route.ts";
 
 const node = { ranges: [parsePrefix("10.244.1.0/24"), parsePrefix("fd00:1::/64")], mtuBytes: 1420 };
 const attached = { network: "net", containerId: "c1", ifname: "eth0" };
@@ -46,6 +47,8 @@ test("the bridge is the gateway of both families, with the node's mask", () => {
     "address",
     "address",
     "ruleset",
+    "ruleset",
+    "ruleset",
   ]);
   expect(nodeObjects({ ranges: [], mtuBytes: 1420 })).toEqual([]);
   expect(kinds(nodeObjects({ ...node, ranges: node.ranges.slice(0, 1) }))).not.toContain("sysctl");
@@ -68,12 +71,40 @@ test("the node's side lets the pod's own addresses through, and nothing else", (
 
 test("inside: address with the node's mask and a default route per family of the pod", () => {
   expect(interiorAddresses(pod, node).map(formatInterfaceAddress)).toEqual(["10.244.1.2/24", "fd00:1::2/64"]);
-  const routes = (of: Pod) =>
-    interiorRoutes(of, node).map(
-      ({ destination, gateway }) => `${formatPrefix(destination)} ${formatIp(gateway)}`,
+  const routes = (of: Pod, options?: PodRouteOptions) =>
+    interiorRoutes(of, node, options).map(({ destination, gateway, ...more }) =>
+      [
+        formatPrefix(destination),
+        gateway === undefined ? "link" : formatIp(gateway),
+        ...Object.entries(more).flat(),
+      ].join(" "),
     );
   expect(routes(pod)).toEqual(["0.0.0.0/0 10.244.1.1", "::/0 fd00:1::1"]);
-  expect(routes({ ...pod, addresses: addresses.slice(1) })).toEqual(["::/0 fd00:1::1"]);
+  const only6 = { ...pod, addresses: addresses.slice(1) };
+  expect(routes(only6)).toEqual(["::/0 fd00:1::1"]);
+  expect(routes(pod, { defaultRoute: false })).toEqual([]);
+
+  const asked: PodRouteOptions["routes"] = [
+    { destination: parsePrefix("10.9.0.0/16"), mtuBytes: 1300, table: 100 },
+    { destination: parsePrefix("10.8.0.0/16"), scope: "link" },
+    { destination: parsePrefix("fd09::/64"), gateway: parseIp("fd00:1::9"), priority: 7 },
+  ];
+  expect(routes(pod, { routes: asked })).toEqual([
+    "0.0.0.0/0 10.244.1.1",
+    "::/0 fd00:1::1",
+    "10.9.0.0/16 10.244.1.1 mtuBytes 1300 table 100",
+    "10.8.0.0/16 link scope link",
+    "fd09::/64 fd00:1::9 priority 7",
+  ]);
+  // A family that the pod has no address of has no routes.
+  expect(routes(only6, { routes: asked })).toEqual(["::/0 fd00:1::1", "fd09::/64 fd00:1::9 priority 7"]);
+  const all = parsePrefix("0.0.0.0/0");
+  const elsewhere = { destination: all, gateway: parseIp("10.244.1.9") };
+  expect(routes(pod, { routes: [elsewhere] })).toEqual(["::/0 fd00:1::1", "0.0.0.0/0 10.244.1.9"]);
+  expect(routes(pod, { routes: [{ ...elsewhere, table: 100 }], defaultRoute: false })).toEqual([
+    "0.0.0.0/0 10.244.1.9 table 100",
+  ]);
+  expect(routes(pod, { routes: [{ ...elsewhere, table: 100 }] })).toHaveLength(3);
 });
 
 test("inside: settings only where there is IPv6", () => {

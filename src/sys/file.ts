@@ -4,19 +4,24 @@ import {
   closeSync,
   copyFileSync,
   existsSync,
+  fstatSync,
   fsyncSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
+  readSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { isErrno } from "./errno.ts";
 
 /** readText returns a file's text, or undefined when it does not exist. */
@@ -35,14 +40,14 @@ export function readBytes(path: string): Uint8Array {
 }
 
 /** writeAtomic replaces a file by rename, durable when it returns; parents are made 0755 where missing. */
-export function writeAtomic(path: string, text: string, mode = 0o644): void {
+export function writeAtomic(path: string, content: string | Uint8Array, mode = 0o644): void {
   mkdirSync(dirname(path), { recursive: true });
   const temporary = `${path}.new`;
   rmSync(temporary, { force: true });
   const fd = openSync(temporary, "wx", mode);
   try {
     try {
-      writeAll(fd, Buffer.from(text));
+      writeAll(fd, Buffer.from(content));
       fsyncSync(fd);
     } finally {
       closeSync(fd);
@@ -123,4 +128,48 @@ export function copyAtomic(from: string, to: string, mode: number): void {
     closeSync(fd);
   }
   renameSync(temporary, to);
+}
+
+/** sameContent tells whether two files hold the same bytes; one that does not exist, or is no file, is the same as none. */
+export function sameContent(one: string, other: string): boolean {
+  const fds: number[] = [];
+  try {
+    for (const path of [one, other]) fds.push(openSync(path, "r"));
+    const [a, b] = fds as [number, number];
+    if (fstatSync(a).size !== fstatSync(b).size) return false;
+    const [left, right] = [Buffer.alloc(1 << 20), Buffer.alloc(1 << 20)];
+    for (;;) {
+      const count = readSync(a, left);
+      if (count !== readSync(b, right) || left.compare(right, 0, count, 0, count) !== 0) return false;
+      if (count === 0) return true;
+    }
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "ENOTDIR", "EISDIR", "ELOOP")) return false;
+    throw error;
+  } finally {
+    for (const fd of fds) closeSync(fd);
+  }
+}
+
+/** linkTarget returns what a symbolic link says, or undefined for what is none. */
+export function linkTarget(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "ENOTDIR", "EINVAL")) return undefined;
+    throw error;
+  }
+}
+
+/** linkAtomic replaces `path` by a symbolic link with one rename. */
+export function linkAtomic(target: string, path: string): void {
+  const temporary = `${path}.new`;
+  rmSync(temporary, { force: true });
+  symlinkSync(target, temporary);
+  renameSync(temporary, path);
+}
+
+/** realPath returns where a name in a folder is once links of the folder are followed; the folder need not exist. */
+export function realPath(folder: string, name: string): string {
+  return join(exists(folder) ? realpathSync(folder) : folder, name);
 }

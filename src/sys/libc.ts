@@ -47,6 +47,7 @@ const libc = lazily({
   ioctl: { args: [i32, u64_fast, ptr], returns: i32 },
   fcntl: { args: [i32, i32, i32], returns: i32 },
   open: { args: [ptr, i32, i32], returns: i32 },
+  readlink: { args: [ptr, ptr, u64_fast], returns: i64_fast },
   read: { args: [i32, ptr, u64_fast], returns: i64_fast },
   write: { args: [i32, ptr, u64_fast], returns: i64_fast },
 });
@@ -220,6 +221,13 @@ export function fcntl(fd: number, command: number, value: number): number {
 /** open opens a file by path; always close-on-exec. */
 export function open(path: string, flags = 0): number {
   return checked(libc.open(cString(path), flags | O_CLOEXEC, 0), "open", path);
+}
+
+/** readlink returns what a symbolic link holds. */
+export function readlink(path: string): string {
+  const into = stable(4096);
+  const length = checked(Number(libc.readlink(cString(path), into, into.length)), "readlink", path);
+  return new TextDecoder().decode(into.subarray(0, length));
 }
 
 /** read returns the number of bytes read; 0 is the end. */

@@ -95,6 +95,11 @@ export class Reader {
     this.#at = Math.min(this.#end, this.#at + length);
   }
 
+  /** copy returns a reader of its own on what is left, for a look ahead. */
+  copy(): Reader {
+    return new Reader(this.#bytes, this.#at, this.#end, this.#view);
+  }
+
   /** sub returns a reader on the next bytes and moves past them. */
   sub(length: number): Reader {
     const at = this.#take(length);

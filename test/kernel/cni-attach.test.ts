@@ -147,7 +147,7 @@ describe.skipIf(notRoot !== undefined)(`CNI: attach${suffix}`, () => {
     expect((await node.call("CHECK", { containerId: "a1" })).json.code).toBe(7);
   });
 
-  test("D2: DEL any number of times; D4: without prevResult", async () => {
+  test("D2, D4: DEL any number of times, and without prevResult", async () => {
     await node.add("d2");
     for (let time = 0; time < 3; time++)
       expect(await node.call("DEL", { containerId: "d2" })).toMatchObject({ status: 0, stdout: "" });

@@ -81,7 +81,7 @@ describe.skipIf(notRoot !== undefined)(`CNI: recovery${suffix}`, () => {
     await clear("e1", "e2", "e4", "e5", "e6");
   });
 
-  test("the agent is away: ADD and CHECK fail with code 11, STATUS with 50, VERSION answers", async () => {
+  test("code 11, code 50: while the agent is away ADD and CHECK fail with 11, STATUS with 50, and VERSION answers", async () => {
     await node.stopAgent();
     await node.addPod("away");
     const add = await node.call("ADD", { containerId: "away" });
@@ -179,7 +179,7 @@ describe.skipIf(notRoot !== undefined)(`CNI: recovery${suffix}`, () => {
     await clear("begun");
   });
 
-  test("after a reboot no pod is left, and no address is taken", async () => {
+  test("8.2.4: after a reboot no pod is left, and no address is taken: the file of an earlier boot is not read", async () => {
     await node.add("boot");
     await node.stopAgent();
     await node.removePod("boot");

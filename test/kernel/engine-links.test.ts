@@ -67,6 +67,12 @@ const cases: Record<string, Case> = {
     other: { kind: "link", name: "x0", type: "bridge" },
     shown: /dummy/,
   },
+  ifb: {
+    probe: "x type ifb",
+    link: { kind: "link", name: "x0", type: "ifb", mtuBytes: 1400 },
+    other: { kind: "link", name: "x0", type: "bridge" },
+    shown: /mtu 1400[^]*ifb/,
+  },
   wireguard: {
     probe: "x type wireguard",
     link: { kind: "link", name: "x0", type: "wireguard", mtuBytes: 1420 },

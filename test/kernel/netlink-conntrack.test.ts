@@ -1,7 +1,15 @@
 /** Connection tracking: conntrack(8) is the witness of what we list and flush. */
 import { describe, expect, test } from "bun:test";
-import { formatIp, parsePrefix } from "../../src/net/mod.ts";
-import { Conntrack, type ConntrackEntry, NetlinkError, Nftables, setLink } from "../../src/netlink/mod.ts";
+import { formatIp, parseIp, parsePrefix } from "../../src/net/mod.ts";
+import {
+  Conntrack,
+  type ConntrackEntry,
+  type ConntrackFilter,
+  FlowRemover,
+  NetlinkError,
+  Nftables,
+  setLink,
+} from "../../src/netlink/mod.ts";
 import { openDescriptions } from "../../src/sys/mod.ts";
 import { lacksTool, notRoot, Scratch } from "../support/scratch.ts";
 
@@ -115,12 +123,79 @@ describe.skipIf(lacking !== undefined)(`conntrack${lacking === undefined ? "" : 
     expect(witnessed(scratch)).toEqual([]);
   });
 
+  test("filters choose in both directions, with ports only of their protocol, and in one family", () => {
+    using scratch = scratchWithFlows();
+    using conntrack = Conntrack.open({ netns: scratch.netns });
+    const count = (filter: ConntrackFilter) => conntrack.list(filter).length;
+    expect(conntrack.count()).toBe(5);
+    const loopback = parsePrefix("127.0.0.1/32");
+    expect(count({ replySource: loopback })).toBe(4);
+    expect(count({ replySource: loopback, protocol: 17, destinationPort: 9002 })).toBe(1);
+    expect(count({ replySource: parsePrefix("127.0.0.9/32") })).toBe(0);
+    expect(count({ source: loopback, destination: parsePrefix("127.0.0.9/32") })).toBe(1);
+    expect(count({ family: 4, protocol: 17, destinationPort: 9001 })).toBe(1);
+    expect(count({ family: 4, protocol: 6, destinationPort: 9001 })).toBe(0);
+    expect(count({ family: 6, protocol: 17, destinationPort: 9001 })).toBe(0);
+    expect(count({ family: 6, source: loopback })).toBe(0);
+    expect(count({ source: parsePrefix("::1/128"), protocol: 58 })).toBe(1);
+    const toOwn = (entry: ConntrackEntry) => formatIp(entry.original.destination) === "127.0.0.1";
+    expect(conntrack.flush({ family: 4, protocol: 17, zone: 0 }, toOwn)).toBe(1);
+    expect(conntrack.count()).toBe(4);
+  });
+
+  const ports = (scratch: Scratch) =>
+    witnessed(scratch)
+      .flatMap((line) => /dport=(\d+)/.exec(line)?.[1] ?? [])
+      .sort();
+
+  test("forgets the flows of addresses step by step, begun or answered by them, and no others", () => {
+    using scratch = scratchWithFlows();
+    using conntrack = Conntrack.open({ netns: scratch.netns });
+    const forget = (...addresses: string[]) => {
+      for (const _step of conntrack.forgetInSteps(addresses.map(parseIp)));
+      return ports(scratch);
+    };
+    // Nobody has these; their last bytes are those of ::1.
+    expect(forget("2001:db8::1", "0.0.0.1")).toEqual(["9001", "9002", "9003"]);
+    expect(conntrack.count()).toBe(5);
+    expect(forget("::1")).toEqual(["9001", "9002", "9003"]);
+    expect(conntrack.count()).toBe(4);
+    expect(forget("127.0.0.9")).toEqual(["9001", "9002", "9003"]);
+    expect(forget("127.0.0.1", "::1")).toEqual([]);
+    expect(conntrack.count()).toBe(0);
+  });
+
+  for (const background of [true, false])
+    test(`a remover forgets, ${background ? "by the kernel where it can" : "reading the table"}`, async () => {
+      using scratch = scratchWithFlows();
+      using conntrack = Conntrack.open({ netns: scratch.netns });
+      using remover = FlowRemover.open({ netns: scratch.netns, background });
+      const remove = (...addresses: string[]) => remover?.remove(addresses.map(parseIp));
+      remove("::1");
+      while (conntrack.count() > 4) await Bun.sleep(1);
+      expect(witnessed(scratch).filter((line) => line.includes("::1"))).toEqual([]);
+      remove("10.0.0.1", "::1");
+      remove("127.0.0.1");
+      while (conntrack.count() > 0) await Bun.sleep(1);
+    });
+
+  test("what waits in a remover is done when it is closed", () => {
+    using scratch = scratchWithFlows();
+    using conntrack = Conntrack.open({ netns: scratch.netns });
+    {
+      using remover = FlowRemover.open({ netns: scratch.netns });
+      remover?.remove([parseIp("127.0.0.1")]);
+    }
+    expect(conntrack.count()).toBe(1);
+  });
+
   test("no descriptor leaks", () => {
     const before = openDescriptions();
     {
       using scratch = new Scratch();
       using conntrack = Conntrack.open({ netns: scratch.netns });
       conntrack.flush();
+      using _remover = FlowRemover.open({ netns: scratch.netns });
     }
     expect(openDescriptions()).toEqual(before);
   });

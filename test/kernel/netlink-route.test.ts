@@ -92,6 +92,7 @@ function ourRoute(route: RouteInfo, names: Map<number, string>): Json {
     source: route.source && formatIp(route.source),
     nhid: route.nexthopId,
     mtu: route.mtuBytes,
+    advmss: route.advmssBytes,
     hops: route.hops.map((hop) => ({
       ...hopText(hop, names),
       weight: several ? hop.weight : undefined,
@@ -121,6 +122,7 @@ function theirRoute(route: Json): Json {
     source: route.prefsrc,
     nhid: route.nhid,
     mtu: route.metrics?.[0]?.mtu,
+    advmss: route.metrics?.[0]?.advmss,
     hops: route.nexthops?.map(theirHop) ?? (route.dev === undefined ? [] : [theirHop(route)]),
   };
 }
@@ -227,7 +229,7 @@ describe.skipIf(notRoot !== undefined)(`routes${notRoot === undefined ? "" : ` (
     const via = parseIp("10.0.0.2");
     const via6 = parseIp("fd00::2");
     const changes = [
-      { destination: parsePrefix("10.1.0.0/16"), hops: [{ via }], mtuBytes: 1300, protocol: 67 },
+      { destination: parsePrefix("10.1.0.0/16"), hops: [{ via }], mtuBytes: 1300, advmssBytes: 1200, protocol: 67 },
       { destination: parsePrefix("0.0.0.0/0"), hops: [{ via }], metric: 7, source: parseIp("10.0.0.1") },
       { destination: parsePrefix("10.2.0.0/16"), hops: [{ linkIndex: br }], table: 1000 },
       {

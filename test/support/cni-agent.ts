@@ -1,12 +1,24 @@
 /**
  * An agent that only attaches pods: engine and CNI service in the namespaces it is started in. The argument is JSON:
- * `{"ranges": ["10.244.1.0/24"], "mtuBytes": 1420}`. Says "ready" on standard output when it answers.
+ * `{"ranges": ["10.244.1.0/24"], "mtuBytes": 1420}`, with the ports of the node itself as `ownPorts`, and the bodies of further tables
+ * as `rulesets`, where a test wants them. Says "ready" on standard output when it answers.
  */
 import { CniService, CNI_SOCKET, serveCni, TOMBSTONES } from "../../src/cni/mod.ts";
-import { Engine } from "../../src/engine/mod.ts";
+import { Engine, type Ruleset } from "../../src/engine/mod.ts";
 import { parsePrefix } from "../../src/net/mod.ts";
+import type { OwnPort } from "../../src/pods/mod.ts";
 
-const { ranges, mtuBytes } = JSON.parse(process.argv[2] ?? "{}") as { ranges: string[]; mtuBytes: number };
+const {
+  ranges,
+  mtuBytes,
+  ownPorts = [],
+  rulesets = [],
+} = JSON.parse(process.argv[2] ?? "{}") as {
+  ranges: string[];
+  mtuBytes: number;
+  ownPorts?: OwnPort[];
+  rulesets?: Ruleset[];
+};
 const engine = Engine.open();
 const service = CniService.open({
   engine,
@@ -14,10 +26,11 @@ const service = CniService.open({
   tombstones: TOMBSTONES,
   onProblem: (error) => console.error(error),
 });
-service.setNode({ ranges: ranges.map(parsePrefix), mtuBytes });
+service.setNode({ ranges: ranges.map(parsePrefix), mtuBytes, ownPorts });
 engine.set("node", [
   { kind: "sysctl", path: "net/ipv4/ip_forward", value: "1" },
   { kind: "sysctl", path: "net/ipv6/conf/all/forwarding", value: "1" },
+  ...rulesets,
 ]);
 const { applied, failed } = engine.apply({ prune: true });
 engine.start();

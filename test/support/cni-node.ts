@@ -2,6 +2,7 @@
  * A throw-away node for CNI tests: a network and a mount namespace with its own /run and /var/lib, an agent in it, and pods. It lives as
  * long as one keeper process; nothing of it is visible outside, so nothing stays when that process ends.
  */
+import { readdirSync, readlinkSync } from "node:fs";
 import type { Subprocess } from "bun";
 
 const bun = process.execPath;
@@ -39,6 +40,15 @@ async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string> {
   return text.slice(0, text.indexOf("\n"));
 }
 
+/** namespaceOf returns the network namespace of a process; undefined when it has ended. */
+function namespaceOf(pid: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/net`);
+  } catch {
+    return undefined;
+  }
+}
+
 export class CniNode implements AsyncDisposable {
   readonly #keeper: Subprocess;
   /** What acts as the plugin: the executable that CAUSEWAY_EXECUTABLE names, or the source. */
@@ -48,6 +58,8 @@ export class CniNode implements AsyncDisposable {
   #agent: Subprocess | undefined;
   ranges = ["10.244.1.0/24", "fd00:244:1::/64"];
   mtuBytes = 1420;
+  /** What the agent of cni-agent.ts is told besides. */
+  more: Record<string, unknown> = {};
   /** What the agent said when it was ready. */
   started: Json;
 
@@ -102,12 +114,23 @@ export class CniNode implements AsyncDisposable {
   }
 
   async startAgent(): Promise<void> {
-    const argument = JSON.stringify({ ranges: this.ranges, mtuBytes: this.mtuBytes });
+    const argument = JSON.stringify({ ranges: this.ranges, mtuBytes: this.mtuBytes, ...this.more });
     this.#agent = Bun.spawn(this.#inside([bun, `${root}test/support/cni-agent.ts`, argument]), {
       stdout: "pipe",
       stderr: "inherit",
     });
     this.started = JSON.parse(await firstLine(this.#agent.stdout as ReadableStream<Uint8Array>));
+  }
+
+  /** startCauseway starts the whole agent instead, as the hub of a mesh of one, whose ranges and MTU hold then. */
+  async startCauseway(executable: string): Promise<void> {
+    await this.must(
+      "ip link add wire up type veth peer name far && ip link set far up && ip address add 192.0.2.1/24 dev wire",
+    );
+    this.#agent = Bun.spawn(this.#inside([executable, "agent"]), { stdout: "ignore", stderr: "ignore" });
+    while ((await this.run([executable, "status"])).status !== 0) await Bun.sleep(10);
+    const init = `${executable} init --name node --endpoint 192.0.2.1:51820`;
+    await this.must(init);
   }
 
   async stopAgent(signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<void> {
@@ -128,11 +151,11 @@ export class CniNode implements AsyncDisposable {
     await this.must(`ip netns del ${name}`);
   }
 
-  /** call calls the plugin as libcni does. */
-  async call(command: string, options: CallOptions = {}): Promise<Outcome & { json: Json }> {
+  /** What libcni gives to the plugin. */
+  #invocation(command: string, options: CallOptions): { stdin: string; env: Record<string, string> } {
     const { containerId = "c1", ifname = "eth0", args, configuration, environment } = options;
     const netns = "netns" in options ? options.netns : `/run/netns/${containerId}`;
-    const outcome = await this.run(this.plugin, {
+    return {
       stdin: JSON.stringify({ cniVersion: "1.0.0", name: "net", type: "causeway", ...configuration }),
       env: {
         CNI_COMMAND: command,
@@ -143,7 +166,23 @@ export class CniNode implements AsyncDisposable {
         ...(args !== undefined && { CNI_ARGS: args }),
         ...environment,
       },
+    };
+  }
+
+  /** begin starts a call of the plugin, for tests that end it before its time. */
+  begin(command: string, options: CallOptions = {}): Subprocess<Uint8Array, "pipe", "inherit"> {
+    const { stdin, env } = this.#invocation(command, options);
+    return Bun.spawn(this.#inside(this.plugin), {
+      stdin: new TextEncoder().encode(stdin),
+      stdout: "pipe",
+      stderr: "inherit",
+      env: { ...process.env, ...env },
     });
+  }
+
+  /** call calls the plugin as libcni does. */
+  async call(command: string, options: CallOptions = {}): Promise<Outcome & { json: Json }> {
+    const outcome = await this.run(this.plugin, this.#invocation(command, options));
     let json: Json;
     try {
       json = outcome.stdout === "" ? undefined : JSON.parse(outcome.stdout);
@@ -161,14 +200,25 @@ export class CniNode implements AsyncDisposable {
     return json;
   }
 
+  /** sweep removes every pod of a network, so that a failed test does not make the next ones fail. */
+  async sweep(network = "net"): Promise<void> {
+    const configuration = { cniVersion: "1.1.0", name: network, "cni.dev/valid-attachments": [] };
+    await this.call("GC", { netns: undefined, configuration });
+  }
+
   /** ip runs ip(8) with JSON output in the node, or in a pod. */
   async ip(command: string, pod?: string): Promise<Json> {
     return JSON.parse((await this.must(`ip ${pod === undefined ? "" : `-n ${pod}`} -j ${command}`)) || "[]");
   }
 
+  /** path returns a path of the node as seen from outside. */
+  path(inside: string): string {
+    return `/proc/${this.#keeper.pid}/root${inside}`;
+  }
+
   /** netnsPath returns the path of a pod's namespace as seen from outside the node. */
   netnsPath(pod: string): string {
-    return `/proc/${this.#keeper.pid}/root/run/netns/${pod}`;
+    return this.path(`/run/netns/${pod}`);
   }
 
   /** in runs a shell command in a pod and tells whether it succeeded. */
@@ -208,6 +258,10 @@ export class CniNode implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stopAgent("SIGKILL");
+    // What the agent started may outlive it: the namespace is ours alone, so whoever is in it is ours.
+    const own = namespaceOf(this.#keeper.pid);
+    for (const pid of readdirSync("/proc").map(Number))
+      if (own !== undefined && namespaceOf(pid) === own) process.kill(pid, "SIGKILL");
     this.#keeper.kill("SIGKILL");
     await this.#keeper.exited;
   }
