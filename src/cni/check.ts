@@ -145,7 +145,8 @@ function checkHost(link: LinkInfo, { pod, node, route }: CheckInput): void {
   same(`the bridge of ${name}`, host.master, bridge.index);
   same(`the state of ${name}`, host.up ? "up" : "down", "up");
   for (const setting of ["isolated", "hairpin"] as const)
-    if (pod.bridgePort?.[setting] === true) same(`${setting} of ${name}`, host.port?.[setting] ?? false, true);
+    if (pod.bridgePort?.[setting] === true)
+      same(`${setting} of ${name}`, host.port?.[setting] ?? false, true);
   same(`the state of ${BRIDGE}`, bridge.up ? "up" : "down", "up");
   const gateways = route.addresses({ linkIndex: bridge.index });
   for (const { ip } of gatewaysOf(node.ranges))

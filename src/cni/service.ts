@@ -45,7 +45,7 @@ export interface CniServiceOptions {
   readonly folder: string;
   /** Folder of deletions that came while the agent was away. */
   readonly tombstones: string;
-  /** Engine scopes of which a failed object means that pods are not connected as they should be; STATUS says so. Default `pods`. */
+  /** Engine scopes that all pods depend on: forwarding, masquerading. STATUS and CHECK tell what is wrong with them. Default `pods`. */
   readonly dataPath?: readonly string[];
   /** The node's namespace; default that of the process. */
   readonly netns?: Netns;
@@ -173,6 +173,7 @@ export class CniService implements Disposable {
         ...(bandwidth && { bandwidth }),
       };
     });
+    this.#flows?.settle(pod.addresses);
     try {
       const routes = attach(pod, netns, node, { ...this.#tools, wishes: configuration });
       forgetStrays(pod, { netns: this.#options.netns, route: this.#tools.route });
@@ -229,21 +230,43 @@ export class CniService implements Disposable {
     const previous = parseResult(call.configuration.previous);
     const sockets = { route: this.#tools.route, nftables: this.#nftables };
     checkAttachment({ pod, node, previous, netns, wishes: call.configuration, ...sockets });
+    this.#checkDataPath();
     return "";
+  }
+
+  get #dataPath(): readonly string[] {
+    return this.#options.dataPath ?? ["pods"];
+  }
+
+  /** What somebody removed is made anew within moments; until then it is not there. */
+  #checkDataPath(): void {
+    const { engine } = this.#options;
+    const steps = this.#dataPath.flatMap((scope) => engine.plan(scope).steps);
+    if (steps.length === 0) return;
+    throw new CniError(
+      "checkFailed",
+      "Cannot confirm the attachment: the node's part is not as it should be",
+      {
+        details: `to be done: ${steps.map(({ action, key }) => `${action} ${key}`).join("; ")}`,
+      },
+    );
   }
 
   /** From memory, since kubelet asks every few seconds. */
   #status(): string {
     const node = this.#node;
     if (node === undefined) throw new CniError("notAvailable", NOT_JOINED);
-    const exhausted = node.ranges.filter((range) => this.#store.pool.free(range) <= 0n);
-    const { engine, dataPath = ["pods"] } = this.#options;
-    const failed = dataPath.flatMap((scope) => engine.status(scope)).filter(({ state }) => state === "failed");
+    const { engine } = this.#options;
+    const failed = this.#dataPath
+      .flatMap((scope) => engine.status(scope))
+      .filter(({ state }) => state === "failed");
     if (failed.length > 0)
       throw new CniError("notAvailableAndLimited", "Cannot attach pods: the pod network is not in order", {
         details: failed.map(({ key, reason }) => `${key}: ${reason ?? "failed"}`).join("; "),
       });
-    if (exhausted.length > 0)
+    // A DEL that was written down may be what frees an address, and no ADD comes to replay it where STATUS fails.
+    if (this.#isExhausted(node)) this.#replay();
+    if (this.#isExhausted(node))
       throw new CniError(
         "notAvailable",
         "Cannot attach pods: all addresses of the node are in use; delete pods",
@@ -252,6 +275,10 @@ export class CniService implements Disposable {
         },
       );
     return "";
+  }
+
+  #isExhausted({ ranges }: NodeFacts): boolean {
+    return ranges.some((range) => this.#store.pool.free(range) <= 0n);
   }
 
   /** Without a list nothing is known to be stale: libcni leaves it out when it was told nothing. */

@@ -1,6 +1,6 @@
 /** Connection tracking: what the kernel remembers of flows and their address translation. Words of conntrack(8). */
 import { type Family, type Ip, ipEqual, parsePrefix } from "../net/mod.ts";
-import { NETLINK, type Netns } from "../sys/mod.ts";
+import { type BackgroundSender, NETLINK, type Netns } from "../sys/mod.ts";
 import type { Reader } from "../wire/mod.ts";
 import { type ConntrackFilter, fits, kernelFilter } from "./conntrack-filter.ts";
 import { CT, conntrackMessage, conntrackStatistics } from "./conntrack-table.ts";
@@ -95,24 +95,25 @@ export class Conntrack implements Disposable {
   }
 
   /**
-   * forgetInSteps forgets the flows that one of the addresses began or answered. It reads the whole table, a few hundred flows at each step;
-   * until the last step the socket serves nothing else.
+   * forgetInSteps forgets the flows that one of the addresses began or answered. It reads the whole table, a few hundred flows at each step,
+   * and with a sender lets the kernel begin by itself; until the last step the socket serves nothing else.
    */
-  *forgetInSteps(addresses: readonly Ip[]): Generator<undefined, void> {
+  *forgetInSteps(addresses: readonly Ip[], sender?: BackgroundSender): Generator<undefined, void> {
     const families = new Set(addresses.map((address) => address.family));
     const tails = new Set(addresses.map(({ value }) => Number(value & 0xffff_ffffn)));
     const [family] = families.size === 1 ? families : [];
     const found: Decoded[] = [];
+    const onData = (_type: number, reader: Reader): void => {
+      if (!mayBeginWith(tails, reader.copy())) return;
+      const decoded = conntrackMessage.decode(reader);
+      const sources = [decoded.body.original, decoded.body.reply].map((part) => tupleOf(part)?.source);
+      if (addresses.some((address) => sources.some((source) => source && ipEqual(source, address))))
+        found.push(decoded);
+    };
     yield* this.#socket.dumpInSteps(
       "read connection tracking",
       message(CT.get, 0, conntrackMessage, { header: kernelFilter({ ...(family && { family }) }), body: {} }),
-      (_type, reader) => {
-        if (!mayBeginWith(tails, reader.copy())) return;
-        const decoded = conntrackMessage.decode(reader);
-        const sources = [decoded.body.original, decoded.body.reply].map((part) => tupleOf(part)?.source);
-        if (addresses.some((address) => sources.some((source) => source && ipEqual(source, address))))
-          found.push(decoded);
-      },
+      { onData, sender },
     );
     this.#delete(found);
   }

@@ -6,7 +6,7 @@
  * | when | IPv4, few addresses, Linux 6.12, io_uring | otherwise (of IPv6 it compares addresses the wrong way round) |
  * | costs with 100,000 flows | 35 ms of a kernel thread per address | 150 ms of ours, in turns of about a millisecond |
  */
-import { hostPrefix, type Ip } from "../net/mod.ts";
+import { hostPrefix, type Ip, ipEqual } from "../net/mod.ts";
 import {
   after,
   BackgroundSender,
@@ -38,7 +38,7 @@ const ROUND_MS = 500;
 export interface FlowRemoverOptions {
   /** Default that of the calling thread. */
   readonly netns?: Netns | undefined;
-  /** Default true; false never lets the kernel look by itself. */
+  /** Default true; false never has the kernel work in a thread of its own. */
   readonly background?: boolean;
   /** Told what went wrong. */
   readonly onProblem?: ((error: Error) => void) | undefined;
@@ -50,17 +50,22 @@ export class FlowRemover implements Disposable {
   readonly #netns: Netns | undefined;
   readonly #onProblem: ((error: Error) => void) | undefined;
   readonly #sender: BackgroundSender | undefined;
-  readonly #socket: Fd | undefined;
+  /** For orders to the kernel, where it takes them. */
+  readonly #orders: Fd | undefined;
   readonly #answers = stable(4096);
-  #waiting: Ip[] = [];
+  #waiting: readonly Ip[] = [];
+  /** Those of the round that has begun. */
+  #current: readonly Ip[] = [];
   #reading: Iterator<undefined, void> | undefined;
   #next: Disposable | undefined;
 
-  private constructor({ netns, onProblem }: FlowRemoverOptions, sender: BackgroundSender | undefined) {
+  private constructor(options: FlowRemoverOptions, byFilter: boolean) {
+    const { netns, background = true, onProblem } = options;
     this.#netns = netns && Netns.adopt(duplicate(netns.fd, "netns").release(), netns.path);
     this.#onProblem = onProblem;
-    this.#sender = sender;
-    if (sender !== undefined) this.#socket = openNetlinkSocket(NETLINK.netfilter, { netns, strict: false });
+    this.#sender = background ? BackgroundSender.open() : undefined;
+    if (byFilter && this.#sender !== undefined)
+      this.#orders = openNetlinkSocket(NETLINK.netfilter, { netns, strict: false });
   }
 
   /** open returns undefined where the kernel has no connection tracking, and so no flows to forget. */
@@ -68,8 +73,7 @@ export class FlowRemover implements Disposable {
     try {
       using conntrack = openConntrack(options.netns);
       conntrack.count();
-      const background = options.background !== false && conntrack.forgetsByFilter();
-      return new FlowRemover(options, background ? BackgroundSender.open() : undefined);
+      return new FlowRemover(options, conntrack.forgetsByFilter());
     } catch (error) {
       if (isAbsent(error)) return undefined;
       throw error;
@@ -78,43 +82,59 @@ export class FlowRemover implements Disposable {
 
   /** remove forgets, soon, the flows that one of the addresses began or answered. */
   remove(addresses: readonly Ip[]): void {
-    this.#waiting.push(...addresses);
-    this.#next ??= after(0, () => this.#work());
+    this.#waiting = [...this.#waiting, ...addresses];
+    this.#next ??= after(0, () => this.#turn());
   }
 
-  #work(): void {
+  /** settle ends what has not been done yet for one of the addresses, because it gets a new owner now. */
+  settle(addresses: readonly Ip[]): void {
+    const open = [...this.#current, ...this.#waiting];
+    if (open.some((one) => addresses.some((other) => ipEqual(one, other)))) this.#finish();
+  }
+
+  #turn(): void {
     this.#next = undefined;
-    try {
-      if (this.#reading === undefined && (this.#sender?.pending ?? 0) === 0) this.#begin();
-      for (let step = 0; this.#reading !== undefined && step < STEPS; step++) this.#step(this.#reading);
-    } catch (error) {
-      this.#reading = undefined;
-      this.#onProblem?.(error instanceof Error ? error : new Error(String(error)));
-    }
-    if (this.#reading !== undefined) this.#next = after(TURN_MS, () => this.#work());
-    else if (this.#waiting.length > 0) this.#next = after(ROUND_MS, () => this.#work());
+    this.#guarded(() => {
+      if (this.#isIdle) this.#begin();
+      for (let step = 0; step < STEPS; step++) this.#step();
+    });
+    if (!this.#isIdle) this.#next = after(TURN_MS, () => this.#turn());
+    else if (this.#waiting.length > 0) this.#next = after(ROUND_MS, () => this.#turn());
+    else this.#current = [];
+  }
+
+  get #isIdle(): boolean {
+    return this.#reading === undefined && (this.#sender?.pending ?? 0) === 0;
   }
 
   #begin(): void {
-    const addresses = this.#waiting;
+    this.#current = this.#waiting;
     this.#waiting = [];
-    const forUs = this.#tellKernel(addresses.filter(({ family }) => family === 4))
-      ? addresses.filter(({ family }) => family === 6)
-      : addresses;
-    if (forUs.length > 0) this.#reading = forget(forUs, this.#netns);
+    const four = this.#current.filter(({ family }) => family === 4);
+    const six = this.#current.filter(({ family }) => family === 6);
+    const forUs = this.#order(four) ? six : this.#current;
+    if (forUs.length > 0) this.#reading = forget(forUs, this.#netns, this.#sender);
   }
 
-  #step(reading: Iterator<undefined, void>): void {
-    if (reading.next().done === true) this.#reading = undefined;
+  #step(): void {
+    if (this.#reading?.next().done === true) this.#reading = undefined;
+  }
+
+  #finish(): void {
+    this.#guarded(() => {
+      while (!this.#isIdle) this.#step();
+      if (this.#waiting.length > 0) for (const _step of forget(this.#waiting, this.#netns));
+    });
+    this.#waiting = [];
+    this.#current = [];
   }
 
   /** All in one datagram, which the kernel works off in order; false when it cannot. */
-  #tellKernel(addresses: readonly Ip[]): boolean {
+  #order(addresses: readonly Ip[]): boolean {
     if (addresses.length === 0) return true;
-    if (this.#sender === undefined || this.#socket === undefined) return false;
-    if (addresses.length > MOST_ADDRESSES) return false;
+    if (this.#orders === undefined || addresses.length > MOST_ADDRESSES) return false;
     // Without acknowledgements; a refusal is read and dropped.
-    while (libc.recv(this.#socket.number, this.#answers, MSG.dontWait) > 0);
+    while (libc.recv(this.#orders.number, this.#answers, MSG.dontWait) > 0);
     const writer = new Writer();
     const filters = addresses
       .map(hostPrefix)
@@ -124,23 +144,26 @@ export class FlowRemover implements Disposable {
       if (message === undefined) return false;
       writeMessage(writer, { ...message, flags: message.flags | FLAG.request }, index);
     }
-    return this.#sender.send(this.#socket, writer.finish());
+    return this.#sender?.send(this.#orders, writer.finish()) === true;
+  }
+
+  /** What fails is told, and not tried again: flows end by themselves. */
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#reading = undefined;
+      this.#onProblem?.(error instanceof Error ? error : new Error(String(error)));
+    }
   }
 
   /** close does at once what is still waiting. */
   close(): void {
     this.#next?.[Symbol.dispose]();
-    try {
-      while (this.#reading !== undefined) this.#step(this.#reading);
-      if (this.#waiting.length > 0) for (const _step of forget(this.#waiting, this.#netns));
-    } catch (error) {
-      this.#onProblem?.(error instanceof Error ? error : new Error(String(error)));
-    } finally {
-      this.#waiting = [];
-      this.#sender?.close();
-      this.#socket?.close();
-      this.#netns?.close();
-    }
+    this.#finish();
+    this.#sender?.close();
+    this.#orders?.close();
+    this.#netns?.close();
   }
 
   [Symbol.dispose](): void {
@@ -149,9 +172,13 @@ export class FlowRemover implements Disposable {
 }
 
 /** A reading has a socket to itself. */
-function* forget(addresses: readonly Ip[], netns: Netns | undefined): Generator<undefined, void> {
+function* forget(
+  addresses: readonly Ip[],
+  netns: Netns | undefined,
+  sender?: BackgroundSender,
+): Generator<undefined, void> {
   using conntrack = openConntrack(netns);
-  yield* conntrack.forgetInSteps(addresses);
+  yield* conntrack.forgetInSteps(addresses, sender);
 }
 
 function openConntrack(netns: Netns | undefined): Conntrack {

@@ -3,6 +3,7 @@
  * when `send` returns.
  */
 import {
+  type BackgroundSender,
   type Fd,
   libc,
   MSG,
@@ -75,10 +76,16 @@ export class NetlinkSocket implements Disposable {
 
   /**
    * dumpInSteps is dump for a table so long that others must have their turn meanwhile: each step takes in one datagram, at most 32 KiB.
+   * With a sender, the kernel looks for the first datagram in a thread of its own, which is long where little is found in a large table.
    * The socket serves nothing else until the last step, and is to be closed after fewer; what changes meanwhile is not read again.
    */
-  *dumpInSteps(action: string, message: Message, onData: OnData): Generator<undefined, void> {
-    const sequence = this.#send([message], FLAG.request | FLAG.dump);
+  *dumpInSteps(
+    action: string,
+    message: Message,
+    { onData, sender }: { readonly onData: OnData; readonly sender?: BackgroundSender | undefined },
+  ): Generator<undefined, void> {
+    const sequence = this.#send([message], FLAG.request | FLAG.dump, sender);
+    while (sender !== undefined && sender.pending > 0) yield;
     let end: (Answer & { kind: "ack" | "done" }) | undefined;
     while (end === undefined) {
       const datagram = this.#receive();
@@ -175,7 +182,7 @@ export class NetlinkSocket implements Disposable {
   }
 
   /** Sends messages as one datagram; returns the sequence number of the last, those before count up to it. */
-  #send(messages: readonly Message[], flags: number): number {
+  #send(messages: readonly Message[], flags: number, sender?: BackgroundSender): number {
     const writer = new Writer();
     if (this.#sequence + messages.length > 0xffffffff) this.#sequence = 0;
     for (const message of messages) {
@@ -183,6 +190,7 @@ export class NetlinkSocket implements Disposable {
       writeMessage(writer, { ...message, flags: message.flags | flags }, this.#sequence);
     }
     const bytes = writer.finish();
+    if (sender?.send(this.#fd, bytes) === true) return this.#sequence;
     try {
       libc.send(this.#fd.number, bytes);
     } finally {

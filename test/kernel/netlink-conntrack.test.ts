@@ -1,6 +1,6 @@
 /** Connection tracking: conntrack(8) is the witness of what we list and flush. */
 import { describe, expect, test } from "bun:test";
-import { formatIp, parseIp, parsePrefix } from "../../src/net/mod.ts";
+import { formatIp, type Ip, parseIp, parsePrefix } from "../../src/net/mod.ts";
 import {
   Conntrack,
   type ConntrackEntry,
@@ -177,6 +177,21 @@ describe.skipIf(lacking !== undefined)(`conntrack${lacking === undefined ? "" : 
       remove("10.0.0.1", "::1");
       remove("127.0.0.1");
       while (conntrack.count() > 0) await Bun.sleep(1);
+    });
+
+  for (const background of [true, false])
+    test(`what gets a new owner is settled, ${background ? "though it has begun" : "at once"}`, async () => {
+      using scratch = scratchWithFlows();
+      using conntrack = Conntrack.open({ netns: scratch.netns });
+      using remover = FlowRemover.open({ netns: scratch.netns, background });
+      const [four, six, other] = ["127.0.0.1", "::1", "10.0.0.1"].map(parseIp) as [Ip, Ip, Ip];
+      remover?.remove([four, six]);
+      remover?.settle([other]);
+      expect(conntrack.count()).toBe(5);
+      // The first turn comes after this one.
+      if (background) await Bun.sleep(0);
+      remover?.settle([other, six]);
+      expect(conntrack.count()).toBe(0);
     });
 
   test("what waits in a remover is done when it is closed", () => {

@@ -229,7 +229,13 @@ describe.skipIf(notRoot !== undefined)(`routes${notRoot === undefined ? "" : ` (
     const via = parseIp("10.0.0.2");
     const via6 = parseIp("fd00::2");
     const changes = [
-      { destination: parsePrefix("10.1.0.0/16"), hops: [{ via }], mtuBytes: 1300, advmssBytes: 1200, protocol: 67 },
+      {
+        destination: parsePrefix("10.1.0.0/16"),
+        hops: [{ via }],
+        mtuBytes: 1300,
+        advmssBytes: 1200,
+        protocol: 67,
+      },
       { destination: parsePrefix("0.0.0.0/0"), hops: [{ via }], metric: 7, source: parseIp("10.0.0.1") },
       { destination: parsePrefix("10.2.0.0/16"), hops: [{ linkIndex: br }], table: 1000 },
       {

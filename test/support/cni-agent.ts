@@ -24,6 +24,7 @@ const service = CniService.open({
   engine,
   folder: "/var/lib/causeway",
   tombstones: TOMBSTONES,
+  dataPath: ["pods", "node"],
   onProblem: (error) => console.error(error),
 });
 service.setNode({ ranges: ranges.map(parsePrefix), mtuBytes, ownPorts });
