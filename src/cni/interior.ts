@@ -36,10 +36,11 @@ export interface InteriorOptions extends PodRouteOptions {
  */
 export function makeInterior(pod: Pod, options: InteriorOptions): PodRoute[] {
   const { netns, node } = options;
-  netns.run(() => {
+  // One visit: entering a namespace costs more than what is done there.
+  using inside = netns.run(() => {
     for (const { path, value } of interiorSettings(pod)) writeKernelFile(`/proc/sys/${path}`, value);
+    return Rtnetlink.open();
   });
-  using inside = Rtnetlink.open({ netns });
   const link = inside.link(pod.ifname);
   if (link === undefined)
     throw new Error(`Cannot set up ${pod.ifname} in ${netns.path}: somebody removed it; try again`);

@@ -5,7 +5,7 @@ import { chooseAddress, gatewayOf, isUsable, usableOf } from "./choose.ts";
 function choose(range: string, taken: string[], after?: string): string | undefined {
   const found = chooseAddress(parsePrefix(range), {
     taken: (address) => taken.includes(formatIp(address)),
-    takenCount: taken.length,
+    takenCount: () => taken.length,
     ...(after === undefined ? {} : { after: parseIp(after) }),
   });
   return found && formatIp(found);

@@ -42,8 +42,8 @@ export interface Search {
   readonly after?: Ip;
   /** Whether an address of the range is in use. */
   readonly taken: (address: Ip) => boolean;
-  /** How many addresses of the range are in use at most; the search ends when more were looked at. */
-  readonly takenCount: number;
+  /** How many addresses of the range are in use at most; asked once the first candidate is taken. The search ends when more were looked at. */
+  readonly takenCount: () => number;
 }
 
 /** chooseAddress returns the next free address of a range, or undefined when there is none. */
@@ -55,10 +55,11 @@ export function chooseAddress(range: Prefix, search: Search): Ip | undefined {
     search.after === undefined || !isUsable(range, search.after)
       ? 0n
       : search.after.value + 1n - usable.first;
+  const candidate = (tried: bigint) => ip(range.family, usable.first + ((start + tried) % size));
+  if (!search.taken(candidate(0n))) return candidate(0n);
   // Of one more address than are taken, one is free: this bounds the search in an IPv6 range, too.
-  for (let tried = 0n; tried < size && tried <= BigInt(search.takenCount); tried++) {
-    const candidate = ip(range.family, usable.first + ((start + tried) % size));
-    if (!search.taken(candidate)) return candidate;
-  }
+  const most = BigInt(search.takenCount());
+  for (let tried = 1n; tried < size && tried <= most; tried++)
+    if (!search.taken(candidate(tried))) return candidate(tried);
   return undefined;
 }

@@ -130,7 +130,7 @@ export class PodPool {
     const last = this.#cursor.get(formatPrefix(range))?.address;
     const address = chooseAddress(range, {
       taken: (candidate) => this.#owner.get(formatIp(candidate)) !== undefined,
-      takenCount: this.#taken(range),
+      takenCount: () => this.#taken(range),
       ...(last === undefined ? {} : { after: parseIp(last) }),
     });
     if (address === undefined)

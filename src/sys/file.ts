@@ -18,11 +18,14 @@ import {
   statSync,
   symlinkSync,
   truncateSync,
-  writeFileSync,
   writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { isErrno } from "./errno.ts";
+import { Fd } from "./fd.ts";
+import * as libc from "./libc.ts";
+
+const O_WRONLY = 1;
 
 /** readText returns a file's text, or undefined when it does not exist. */
 export function readText(path: string): string | undefined {
@@ -84,9 +87,10 @@ export function shortenLog(path: string, mostBytes: number): void {
   }
 }
 
-/** writeKernelFile writes a value to a file of /proc or /sys. */
+/** writeKernelFile writes a value to a file of /proc or /sys; one that is not there is not made. */
 export function writeKernelFile(path: string, text: string): void {
-  writeFileSync(path, text);
+  using file = new Fd(libc.open(path, O_WRONLY), path);
+  libc.writeFrom(file.number, new Uint8Array(new TextEncoder().encode(text)));
 }
 
 /** ensureDirectory makes a directory (and its parents) and sets its mode. */
