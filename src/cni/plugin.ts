@@ -23,8 +23,8 @@ import {
   VERSIONS,
 } from "./protocol.ts";
 
-/** Longest silence of the agent; runtimes give up after minutes. */
-const TIMEOUT_MS = 60_000;
+/** Longest silence of the agent. The launcher waits as long first, and kubelet gives a call two minutes. */
+const TIMEOUT_MS = 30_000;
 
 /** isPluginCall tells whether a container runtime started this process. */
 export function isPluginCall(): boolean {
@@ -85,7 +85,7 @@ async function ask(environment: Environment, stdin: string, socketPath: string):
       const line = receiveLine(socket, TIMEOUT_MS);
       const answer = line === undefined ? undefined : decodeAnswer(line);
       if (answer !== undefined) return answer;
-      problem = "it ended, or was silent for a minute, before it answered";
+      problem = "it ended, or was silent for half a minute, before it answered";
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);
     }

@@ -178,15 +178,18 @@ describe.skipIf(notRoot !== undefined)(`CNI: at once${suffix}`, () => {
     expect(await node.remains()).toEqual(nothing);
   });
 
-  /** A plugin that has handed its call to an agent that hangs: connected, and asleep. */
+  /** A plugin that has handed its call to an agent that hangs: connected, and asleep until an answer comes. */
   async function pending(command: string, containerId: string): Promise<ReturnType<CniNode["begin"]>> {
     const child = node.begin(command, { containerId });
+    const folder = `/proc/${child.pid}`;
     for (;;) {
-      const folder = `/proc/${child.pid}`;
-      const links = readdirSync(`${folder}/fd`).map((fd) => linkOf(`${folder}/fd/${fd}`));
+      // Standard output is a socket as well.
+      const sockets = readdirSync(`${folder}/fd`).filter((fd) =>
+        linkOf(`${folder}/fd/${fd}`).startsWith("socket:"),
+      );
       const asleep = /^State:\s+S/m.test(readFileSync(`${folder}/status`, "utf8"));
-      const inPoll = readFileSync(`${folder}/wchan`, "utf8").includes("poll");
-      if (asleep && inPoll && links.some((link) => link.startsWith("socket:"))) return child;
+      const where = readFileSync(`${folder}/wchan`, "utf8");
+      if (asleep && sockets.length === 2 && /poll|unix_stream_read/.test(where)) return child;
       await Bun.sleep(5);
     }
   }

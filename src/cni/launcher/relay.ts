@@ -29,7 +29,7 @@ const POLLOUT = 4;
 const PATH_BYTES = 4096;
 
 /** Longest silence of the agent, as in the full plugin. */
-const TIMEOUT_SECONDS = 60;
+const TIMEOUT_SECONDS = 30;
 
 /** What is said when there is nobody left to say it. */
 const STRANDED = `${JSON.stringify({
