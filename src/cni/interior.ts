@@ -6,6 +6,7 @@ import {
   addRoute,
   type NetlinkError,
   type RouteChange,
+  type RouteRequest,
   Rtnetlink,
   setLink,
 } from "../netlink/mod.ts";
@@ -13,6 +14,7 @@ import {
   interiorAddresses,
   interiorRoutes,
   interiorSettings,
+  linkLocalOf,
   type NodeFacts,
   type Pod,
   type PodRoute,
@@ -36,21 +38,31 @@ export interface InteriorOptions extends PodRouteOptions {
  */
 export function makeInterior(pod: Pod, options: InteriorOptions): PodRoute[] {
   const { netns, node } = options;
-  // One visit: entering a namespace costs more than what is done there.
-  using inside = netns.run(() => {
-    for (const { path, value } of interiorSettings(pod)) writeKernelFile(`/proc/sys/${path}`, value);
-    return Rtnetlink.open();
-  });
+  using inside = Rtnetlink.open({ netns });
   const link = inside.link(pod.ifname);
   if (link === undefined)
     throw new Error(`Cannot set up ${pod.ifname} in ${netns.path}: somebody removed it; try again`);
   const linkIndex = link.index;
+  const linkLocal = linkLocalOf(pod);
+  const addresses = [...(linkLocal ? [linkLocal] : []), ...interiorAddresses(pod, node)];
   const links = [
+    ...(linkLocal ? [setLink({ index: linkIndex, addrGen: "none" })] : []),
     setLink({ index: linkIndex, up: true }),
-    ...interiorAddresses(pod, node).map((address) => addAddress({ linkIndex, address, nodad: true })),
+    ...addresses.map((address) => addAddress({ linkIndex, address, nodad: true })),
   ];
   const routes = interiorRoutes(pod, node, options);
-  const answers = inside.execute([...links, ...routes.map((route) => addRoute(changeOf(route, linkIndex)))]);
+  const requests = [...links, ...routes.map((route) => addRoute(changeOf(route, linkIndex)))];
+  let answers = inside.execute(requests);
+  // In each pod, a file of /proc/sys would cost more the more pods there are, since all have the same names (fs/proc/proc_sysctl.c,
+  // proc_sys_compare). So it is opened only where the runtime has switched IPv6 off (net/ipv6/addrconf.c, addrconf_add_dev).
+  if (linkLocal !== undefined && answers.some((error) => error?.code === "EACCES")) {
+    netns.run(() => {
+      for (const { path, value } of interiorSettings(pod)) writeKernelFile(`/proc/sys/${path}`, value);
+    });
+    answers = answers.map((error, index) =>
+      error === undefined ? undefined : inside.execute([requests[index] as RouteRequest])[0],
+    );
+  }
   const refused = answers.slice(0, links.length).find((error) => error !== undefined);
   if (refused !== undefined) throw refused;
   return routes.filter((_, index) => isMade(answers[links.length + index], options));

@@ -1,6 +1,6 @@
 /** One pod: the node's side of its link as desired state, and what belongs into its network namespace, which is made once. */
 import type { KernelObject, Sysctl } from "../engine/mod.ts";
-import { type InterfaceAddress, type Ip, type Mac, prefixContains } from "../net/mod.ts";
+import { type InterfaceAddress, type Ip, ip, type Mac, prefixContains } from "../net/mod.ts";
 import { type HostPort, hostPortBridgePort, hostPortElements, hostPortSettings } from "./host-port.ts";
 import { type Bandwidth, bandwidthObjects } from "./bandwidth.ts";
 import { BRIDGE, hostLinkOf, hostMac } from "./identity.ts";
@@ -65,14 +65,19 @@ export function interiorAddresses(pod: Pod, node: NodeFacts): InterfaceAddress[]
   });
 }
 
-/** interiorSettings are the kernel settings that must stand in the pod's namespace before its interface comes up. */
-export function interiorSettings(pod: Pod): Sysctl[] {
-  if (!pod.addresses.some(({ family }) => family === 6)) return [];
-  const setting = (name: string, value: string): Sysctl => ({
-    kind: "sysctl",
-    path: `net/ipv6/conf/${pod.ifname}/${name}`,
-    value,
-  });
-  // Runtimes switch IPv6 off in new namespaces. The node knows that addresses are unique, and is the only router.
-  return [setting("disable_ipv6", "0"), setting("accept_dad", "0"), setting("accept_ra", "0")];
+/**
+ * linkLocalOf returns the link-local address of a pod with IPv6, as the kernel would make it (RFC 4291, appendix A). It is added like the
+ * others, so that the kernel neither makes one nor waits whether somebody else has it.
+ */
+export function linkLocalOf({ mac, addresses }: Pod): InterfaceAddress | undefined {
+  if (!addresses.some(({ family }) => family === 6)) return undefined;
+  const value = BigInt(mac);
+  const [high, low] = [value >> 24n, value & 0xff_ffffn];
+  const identifier = ((high ^ 0x02_0000n) << 40n) | (0xff_fen << 24n) | low;
+  return { ip: ip(6, (0xfe80n << 112n) | identifier), length: 64 };
+}
+
+/** interiorSettings are what a namespace needs in which the runtime has switched IPv6 off. */
+export function interiorSettings({ ifname }: Pod): Sysctl[] {
+  return [{ kind: "sysctl", path: `net/ipv6/conf/${ifname}/disable_ipv6`, value: "0" }];
 }

@@ -4,12 +4,14 @@ import {
   formatIp,
   formatMac,
   formatPrefix,
+  type InterfaceAddress,
   parseIp,
+  parseMac,
   parsePrefix,
 } from "../net/mod.ts";
 import { bridgeMac, hostLinkOf, hostMac, podId, podMac } from "./identity.ts";
 import { gatewaysOf, nodeObjects } from "./node.ts";
-import { interiorAddresses, interiorSettings, type Pod, podObjects } from "./pod.ts";
+import { interiorAddresses, linkLocalOf, type Pod, podObjects } from "./pod.ts";
 import { interiorRoutes, type PodRouteOptions } from "./route.ts";
 
 const node = { ranges: [parsePrefix("10.244.1.0/24"), parsePrefix("fd00:1::/64")], mtuBytes: 1420 };
@@ -107,7 +109,8 @@ test("inside: address with the node's mask and a default route per family of the
   expect(routes(pod, { routes: [{ ...elsewhere, table: 100 }] })).toHaveLength(3);
 });
 
-test("inside: settings only where there is IPv6", () => {
-  expect(interiorSettings(pod).map(({ path }) => path)).toContain("net/ipv6/conf/eth0/disable_ipv6");
-  expect(interiorSettings({ ...pod, addresses: addresses.slice(0, 1) })).toEqual([]);
+test("inside: the link-local address is the kernel's, where there is IPv6", () => {
+  const one = { ...pod, mac: parseMac("0a:58:0a:f4:01:02") };
+  expect(formatInterfaceAddress(linkLocalOf(one) as InterfaceAddress)).toBe("fe80::858:aff:fef4:102/64");
+  expect(linkLocalOf({ ...one, addresses: addresses.slice(0, 1) })).toBeUndefined();
 });

@@ -40,6 +40,8 @@ describe.skipIf(notRoot !== undefined)(`CNI: recovery${suffix}`, () => {
 
   test("a failure after link, rules and address were made undoes all of them, and the next ADD works", async () => {
     await node.addPod("late");
+    // IPv6 cannot be switched on again there.
+    await node.must("ip netns exec late sysctl -qw net.ipv6.conf.default.disable_ipv6=1");
     await node.must("mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys");
     const failed = await node.call("ADD", { containerId: "late" });
     expect(failed.json.code).toBe(104);
