@@ -18,6 +18,7 @@ const prove = [
   "kmod",
   "busybox-static",
   "containernetworking-plugins",
+  "qemu-user",
 ];
 
 /** What each task needs from Debian, whether it needs the executable, and the program that it runs. */

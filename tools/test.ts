@@ -77,7 +77,11 @@ function runFiles(name: string, files: string[]): void {
       {
         stdout: "inherit",
         stderr: "inherit",
-        env: { ...process.env, CAUSEWAY_EXECUTABLE: join(process.cwd(), "dist/causeway") },
+        env: {
+          ...process.env,
+          CAUSEWAY_EXECUTABLE: join(process.cwd(), "dist/causeway"),
+          [RUN_VARIABLE]: String(process.pid),
+        },
       },
     );
     const count = readJunit(report);
@@ -97,7 +101,8 @@ function testFiles(folder: string): string[] {
 }
 
 /** Every process that a test starts inherits this variable, by which the runner finds what is left. */
-const RUN = `CAUSEWAY_TEST_RUN=${process.pid}`;
+const RUN_VARIABLE = "CAUSEWAY_TEST_RUN";
+const RUN = `${RUN_VARIABLE}=${process.pid}`;
 
 /** What a test must not leave behind: namespaces, processes, and tables and links of the machine's own namespace. */
 function machineState(): string[] {
