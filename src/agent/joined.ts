@@ -8,6 +8,7 @@ import type { MeshView } from "../hub/mod.ts";
 import { ENROL_PORT, meshObjects, SYNC_PORT, tunnelMtu } from "../mesh/mod.ts";
 import { type Endpoint, parseIp, type PeerState, type PrivateKey } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
+import type { OwnPort } from "../pods/mod.ts";
 import type { Mesh } from "../resources/mod.ts";
 import { after, every, monotonicMs, sleep, wallMs } from "../sys/mod.ts";
 import { info, warn } from "./log.ts";
@@ -17,6 +18,14 @@ import type { TunnelHolder } from "./tunnel-holder.ts";
 import { localEndpoints, underlayMtu } from "./underlay.ts";
 
 const TICK_MS = 1000;
+/** A pod with one of these would speak for the node to the whole cluster. */
+const clusterPorts: readonly OwnPort[] = [
+  { protocol: "tcp", port: 10250, purpose: "kubelet" },
+  { protocol: "tcp", port: 6443, purpose: "the Kubernetes API" },
+  { protocol: "tcp", port: 2379, purpose: "etcd" },
+  { protocol: "tcp", port: 2380, purpose: "etcd" },
+];
+
 /** Own addresses and MTU are looked at again after this time. */
 const FACTS_MS = 10_000;
 /** Changes that come together are planned together. */
@@ -149,7 +158,9 @@ export class Joined implements Disposable {
         // The hub's; but where a pod can run must not depend on which node is the hub.
         { protocol: "tcp", port: ENROL_PORT, purpose: "the enrolment service" },
         { protocol: "tcp", port: SYNC_PORT, purpose: "the register" },
+        ...clusterPorts,
       ],
+      services: mesh.services,
     });
     engine.apply();
   }

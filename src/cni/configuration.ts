@@ -153,6 +153,9 @@ function parseAddress(text: string): Ip | undefined {
 }
 
 /** The first of the three places that says anything is heard: the capability, `args.cni`, CNI_ARGS. */
+/** One pod must not take all that a node has. */
+const MOST_ADDRESSES = 32;
+
 function requestedAddresses(
   runtime: Reader | undefined,
   hints: Hints,
@@ -163,6 +166,10 @@ function requestedAddresses(
     ["args.cni.ips", hints.ips] as const,
     ["CNI_ARGS IP", args.get("IP")?.split(",").filter(Boolean) ?? []] as const,
   ].find(([, list]) => list.length > 0) ?? ["", []];
+  if (texts.length > MOST_ADDRESSES)
+    throw new CniError("badConfiguration", `Cannot use ${place}: ${MOST_ADDRESSES} addresses are the most`, {
+      details: `${place} has ${texts.length}`,
+    });
   const addresses = texts.map((text) => {
     const address = parseAddress(text);
     if (address !== undefined) return address;

@@ -23,7 +23,7 @@ export interface NodeSockets {
 
 /**
  * forgetStrays forgets the flows to a pod's new UDP and SCTP host ports that were there before: clients that went on sending while nobody, or a
- * pod that is gone, had the port. It costs one walk of the kernel over its table per port and family, 13 ms with 100,000 flows.
+ * pod that is gone, had the port. It costs one walk of the kernel over its table per protocol and family, 13 ms with 100,000 flows.
  */
 export function forgetStrays(pod: Pod, { netns, route }: NodeSockets): void {
   const ports = (pod.hostPorts ?? []).filter(({ protocol }) => connectionless[protocol] !== undefined);
@@ -32,12 +32,19 @@ export function forgetStrays(pod: Pod, { netns, route }: NodeSockets): void {
   try {
     using conntrack = Conntrack.open(netns === undefined ? {} : { netns });
     if (conntrack.count() === 0) return;
-    for (const port of ports)
-      for (const { family } of hostPortKeys(port))
-        conntrack.flush(
-          { family, protocol: connectionless[port.protocol] as number, destinationPort: port.hostPort },
-          ({ original }) => concerns(port, original.destination, local),
-        );
+    const wanted = ports.flatMap((port) => hostPortKeys(port).map(({ family }) => ({ family, port })));
+    for (const group of Map.groupBy(wanted, ({ family, port }) => `${family} ${port.protocol}`).values()) {
+      const { family, port: first } = group[0] as (typeof wanted)[number];
+      const byPort = Map.groupBy(group, ({ port }) => port.hostPort);
+      conntrack.flush(
+        {
+          ...{ family, protocol: connectionless[first.protocol] as number },
+          ...(byPort.size === 1 && { destinationPort: first.hostPort }),
+        },
+        ({ original: { destination, destinationPort = 0 } }) =>
+          byPort.get(destinationPort)?.some(({ port }) => concerns(port, destination, local)) === true,
+      );
+    }
   } catch (error) {
     // A kernel without connection tracking translates nothing and has nothing to forget.
     if (!isErrno(error, "EINVAL", "EOPNOTSUPP", "EPROTONOSUPPORT")) throw error;

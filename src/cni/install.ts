@@ -15,6 +15,7 @@ import {
   ensureDirectory,
   executablePath,
   exists,
+  isExecutable,
   linkAtomic,
   linkTarget,
   readBytes,
@@ -133,10 +134,14 @@ function installSteps(options: InstallOptions): Step[] {
     );
   const launcher = launcherFor(architecture());
   const program = (path: string): Step =>
-    sameContent(executable, path) ? { path } : { path, apply: () => copyAtomic(executable, path, 0o755) };
+    sameContent(executable, path) && isExecutable(path)
+      ? { path }
+      : { path, apply: () => copyAtomic(executable, path, 0o755) };
   if (launcher === undefined) return [program(plugin), loopbackStep(loopback, "causeway"), listStep(list)];
   const isThere =
-    linkTarget(plugin) === undefined && exists(plugin) && Buffer.compare(readBytes(plugin), launcher) === 0;
+    linkTarget(plugin) === undefined &&
+    isExecutable(plugin) &&
+    Buffer.compare(readBytes(plugin), launcher) === 0;
   return [
     program(full),
     isThere ? { path: plugin } : { path: plugin, apply: () => writeAtomic(plugin, launcher, 0o755) },
@@ -165,17 +170,18 @@ function listStep(path: string): Step {
 function uninstallSteps(options: InstallOptions): Step[] {
   const { plugin, full, loopback, list } = paths(options);
   const remove = (path: string): Step => ({ path, apply: () => removeTree(path) });
+  const isThere = (path: string) => exists(path) || linkTarget(path) !== undefined;
   const steps: Step[] = [];
   const text = readText(list);
   if (text !== undefined)
     steps.push(isOurList(text) ? remove(list) : { path: list, kept: "it names no plugin causeway" });
-  if (exists(loopback) || linkTarget(loopback) !== undefined)
+  if (isThere(loopback))
     steps.push(
       isOurLink(loopback) ? remove(loopback) : { path: loopback, kept: "it is from another package" },
     );
   const own = realPath(options.binDir, "causeway") === (options.executable ?? executablePath());
-  if (exists(plugin)) steps.push(own ? { path: plugin, kept: "it is this program" } : remove(plugin));
-  if (exists(full)) steps.push(remove(full));
+  if (isThere(plugin)) steps.push(own ? { path: plugin, kept: "it is this program" } : remove(plugin));
+  if (isThere(full)) steps.push(remove(full));
   return steps;
 }
 

@@ -23,6 +23,9 @@ import {
   VERSIONS,
 } from "./protocol.ts";
 
+/** A FIFO would wait for its other end. */
+const O_NONBLOCK = 0o4000;
+
 /** Longest silence of the agent. The launcher waits as long first, and kubelet gives a call two minutes. */
 const TIMEOUT_MS = 30_000;
 
@@ -96,7 +99,7 @@ async function ask(environment: Environment, stdin: string, socketPath: string):
 function openNetns(path: string | undefined): Fd | string | undefined {
   if (path === undefined) return undefined;
   try {
-    return new Fd(open(path), "network namespace of the container");
+    return new Fd(open(path, O_NONBLOCK), "network namespace of the container");
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }

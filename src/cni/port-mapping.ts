@@ -25,12 +25,23 @@ const MAPPED = parsePrefix("::ffff:0:0/96");
 /** Addresses that nothing is forwarded from or to, so a mapping could not work: loopback of IPv6, link-local, multicast. */
 const unforwarded = ["::1/128", "fe80::/10", "ff00::/8", "224.0.0.0/3"].map(parsePrefix);
 
+/** More than any pod can use, and each costs a rule. */
+const MOST_HOST_PORTS = 1024;
+
 /** parsePortMappings reads `runtimeConfig.portMappings`; code 7 names the field that is wrong. */
 export function parsePortMappings(runtime: Reader | undefined): HostPort[] {
   const mappings = (runtime?.objects("portMappings") ?? []).flatMap((entry) => {
     const mapping = parseMapping(entry);
     return mapping === undefined ? [] : [{ entry, mapping }];
   });
+  if (mappings.length > MOST_HOST_PORTS)
+    throw new CniError(
+      "badConfiguration",
+      `Cannot map ${mappings.length} host ports: ${MOST_HOST_PORTS} are the most`,
+      {
+        details: `runtimeConfig.portMappings has ${mappings.length} entries with a hostPort`,
+      },
+    );
   const seen = new Set<string>();
   for (const { entry, mapping } of mappings)
     for (const key of hostPortKeys(mapping).map((parts) => JSON.stringify(parts))) {

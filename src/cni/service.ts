@@ -14,7 +14,8 @@
 import type { Engine } from "../engine/mod.ts";
 import { type Attachment, PodPoolError } from "../ipam/mod.ts";
 import { FlowRemover, LinkRemover, Nftables, Rtnetlink } from "../netlink/mod.ts";
-import { hostLinkOf, type NodeFacts, nodeObjects, podId, podMac, podObjects, podScope } from "../pods/mod.ts";
+import { hostLinkOf, type NodeFacts, nodeObjects, podId, podObjects, podScope } from "../pods/mod.ts";
+import { macOf } from "./station.ts";
 import { bootId, type Fd, Netns } from "../sys/mod.ts";
 import { attach, type AttachmentTools, detach } from "./attachment.ts";
 import { checkAttachment } from "./check.ts";
@@ -86,12 +87,13 @@ export class CniService implements Disposable {
    */
   static open(options: CniServiceOptions): CniService {
     const store = PodStore.open(options.folder, { bootId: bootId() });
+    let service: CniService | undefined;
     try {
-      const service = new CniService(options, store);
+      service = new CniService(options, store);
       service.#restore();
       return service;
     } catch (error) {
-      store.close();
+      (service ?? store).close();
       throw error;
     }
   }
@@ -164,7 +166,7 @@ export class CniService implements Disposable {
         ranges: node.ranges,
         requested: configuration.addresses,
       });
-      const mac = configuration.mac ?? podMac(addresses);
+      const mac = macOf(configuration.mac, { addresses, node, store: this.#store });
       const { bridgePort, bandwidth } = configuration;
       return {
         ...{ addresses, mac, mtuBytes, netns: call.netns },

@@ -31,7 +31,7 @@ const schema = [
 ];
 
 /** PODS_FILE matches the names of the files, with those that SQLite keeps beside them. */
-const PODS_FILE = /^pods\..*\bdb(?:-wal|-shm)?$/;
+const PODS_FILE = /^pods\.[0-9a-f-]{36}\.db(?:-wal|-shm)?$/;
 
 interface Row {
   readonly network: string;
@@ -56,6 +56,7 @@ export class PodStore implements Disposable {
   readonly #all: Statement<Row>;
   readonly #special: Statement<Row>;
   readonly #count: Statement<{ count: number }>;
+  readonly #mac: Statement<Row>;
 
   private constructor(database: Database) {
     const key = "network = ? AND container = ? AND ifname = ?";
@@ -67,6 +68,7 @@ export class PodStore implements Disposable {
     this.#get = database.prepare(`SELECT * FROM attachment WHERE ${key}`);
     this.#all = database.prepare("SELECT * FROM attachment");
     this.#special = database.prepare(`SELECT * FROM attachment WHERE extras <> '${NO_EXTRAS}'`);
+    this.#mac = database.prepare("SELECT * FROM attachment WHERE mac = ?");
     this.#count = database.prepare("SELECT count(*) AS count FROM attachment WHERE state = 'ready'");
   }
 
@@ -109,6 +111,11 @@ export class PodStore implements Disposable {
   get({ network, containerId, ifname }: Attachment): StoredPod | undefined {
     const row = this.#get.get(network, containerId, ifname);
     return row && this.#pod(row);
+  }
+
+  /** hasMac tells whether an attachment has an Ethernet address. */
+  hasMac(mac: Mac): boolean {
+    return this.#mac.get(formatMac(mac)) !== undefined;
   }
 
   /** all returns every attachment. */

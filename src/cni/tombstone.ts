@@ -3,7 +3,15 @@
  * its next ADD. Without them an address would be lost, because no runtime repeats a DEL that succeeded.
  */
 import { join } from "node:path";
-import { ensureDirectory, listDirectory, readText, removeTree, sha256, writeAtomic } from "../sys/mod.ts";
+import {
+  ensureDirectory,
+  exists,
+  listDirectory,
+  readText,
+  removeTree,
+  sha256,
+  writeAtomic,
+} from "../sys/mod.ts";
 import { attempt, isObject, Reader } from "./json.ts";
 
 /** Tombstone names an attachment that is to be deleted. */
@@ -29,6 +37,7 @@ export function writeTombstone(folder: string, tombstone: Tombstone): void {
  */
 export function replayTombstones(folder: string, work: (tombstone: Tombstone) => void): Error[] {
   const errors: Error[] = [];
+  sweep(folder);
   for (const name of listDirectory(folder).filter((candidate) => candidate.endsWith(SUFFIX))) {
     const path = join(folder, name);
     try {
@@ -40,6 +49,14 @@ export function replayTombstones(folder: string, work: (tombstone: Tombstone) =>
     }
   }
   return errors;
+}
+
+/** What a plugin had begun to write when it was killed. */
+function sweep(folder: string): void {
+  for (const name of listDirectory(folder)) {
+    const pid = /\.(\d+)\.new$/.exec(name)?.[1];
+    if (pid !== undefined && !exists(`/proc/${pid}`)) removeTree(join(folder, name));
+  }
 }
 
 function parse(text: string): Tombstone | undefined {

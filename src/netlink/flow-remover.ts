@@ -9,7 +9,8 @@
 import { hostPrefix, type Ip, ipEqual } from "../net/mod.ts";
 import {
   after,
-  BackgroundSender,
+  type BackgroundSender,
+  backgroundSender,
   duplicate,
   type Fd,
   isErrno,
@@ -17,8 +18,11 @@ import {
   MSG,
   NETLINK,
   Netns,
+  monotonicMs,
   openNetlinkSocket,
+  pause,
   stable,
+  type Ticket,
 } from "../sys/mod.ts";
 import { Writer } from "../wire/mod.ts";
 import { Conntrack, forgetMessage } from "./conntrack.ts";
@@ -33,6 +37,8 @@ const STEPS = 4;
 const TURN_MS = 1;
 /** From one round to the next; what comes until then is done together. */
 const ROUND_MS = 500;
+/** How long a caller waits for the kernel. */
+const PATIENCE_MS = 2_000;
 
 /** FlowRemoverOptions say where flows are forgotten. */
 export interface FlowRemoverOptions {
@@ -58,12 +64,14 @@ export class FlowRemover implements Disposable {
   #current: readonly Ip[] = [];
   #reading: Iterator<undefined, void> | undefined;
   #next: Disposable | undefined;
+  /** Of the order that the kernel works at. */
+  #ordered: Ticket | undefined;
 
   private constructor(options: FlowRemoverOptions, byFilter: boolean) {
     const { netns, background = true, onProblem } = options;
     this.#netns = netns && Netns.adopt(duplicate(netns.fd, "netns").release(), netns.path);
     this.#onProblem = onProblem;
-    this.#sender = background ? BackgroundSender.open() : undefined;
+    this.#sender = background ? backgroundSender() : undefined;
     if (byFilter && this.#sender !== undefined)
       this.#orders = openNetlinkSocket(NETLINK.netfilter, { netns, strict: false });
   }
@@ -104,7 +112,13 @@ export class FlowRemover implements Disposable {
   }
 
   get #isIdle(): boolean {
-    return this.#reading === undefined && (this.#sender?.pending ?? 0) === 0;
+    return this.#reading === undefined && !this.#isOrdered;
+  }
+
+  get #isOrdered(): boolean {
+    if (this.#ordered !== undefined && this.#sender?.isSent(this.#ordered) === true)
+      this.#ordered = undefined;
+    return this.#ordered !== undefined;
   }
 
   #begin(): void {
@@ -120,10 +134,14 @@ export class FlowRemover implements Disposable {
     if (this.#reading?.next().done === true) this.#reading = undefined;
   }
 
+  /** What the kernel has not done in time is done here as well. */
   #finish(): void {
     this.#guarded(() => {
-      while (!this.#isIdle) this.#step();
-      if (this.#waiting.length > 0) for (const _step of forget(this.#waiting, this.#netns));
+      for (const endMs = monotonicMs() + PATIENCE_MS; !this.#isIdle && monotonicMs() < endMs; this.#step())
+        if (this.#reading === undefined) pause(1);
+      const rest = this.#isIdle ? this.#waiting : [...this.#current, ...this.#waiting];
+      this.#reading = undefined;
+      if (rest.length > 0) for (const _step of forget(rest, this.#netns));
     });
     this.#waiting = [];
     this.#current = [];
@@ -144,7 +162,8 @@ export class FlowRemover implements Disposable {
       if (message === undefined) return false;
       writeMessage(writer, { ...message, flags: message.flags | FLAG.request }, index);
     }
-    return this.#sender?.send(this.#orders, writer.finish()) === true;
+    this.#ordered = this.#sender?.send(this.#orders, writer.finish());
+    return this.#ordered !== undefined;
   }
 
   /** What fails is told, and not tried again: flows end by themselves. */
@@ -161,8 +180,8 @@ export class FlowRemover implements Disposable {
   close(): void {
     this.#next?.[Symbol.dispose]();
     this.#finish();
-    this.#sender?.close();
-    this.#orders?.close();
+    // As long as the kernel may need its number, it must not become another's.
+    if (!this.#isOrdered) this.#orders?.close();
     this.#netns?.close();
   }
 

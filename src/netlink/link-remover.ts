@@ -6,7 +6,8 @@
  * request is sent in the background, and the removal counts as done once the device is gone.
  */
 import {
-  BackgroundSender,
+  type BackgroundSender,
+  backgroundSender,
   type Fd,
   libc,
   monotonicMs,
@@ -16,6 +17,7 @@ import {
   openNetlinkSocket,
   pause,
   stable,
+  type Ticket,
 } from "../sys/mod.ts";
 import { Writer } from "../wire/mod.ts";
 import { NetlinkError } from "./error.ts";
@@ -28,6 +30,8 @@ import type { Rtnetlink } from "./rtnetlink.ts";
 const PATIENCE_MS = 2_000;
 /** Between two looks the processor is left to the kernel's thread. */
 const PAUSE_MS = 0.1;
+/** Where a message has its sequence number. */
+const SEQUENCE_AT = 8;
 
 /** LinkRemoverOptions say where links are removed. */
 export interface LinkRemoverOptions {
@@ -43,12 +47,15 @@ export interface LinkRemoverOptions {
 export class LinkRemover implements Disposable {
   readonly #route: Rtnetlink;
   readonly #sender: BackgroundSender | undefined;
+  /** Of requests that may not have begun. */
+  #tickets: Ticket[] = [];
+  #sequence = 0;
   readonly #socket: Fd | undefined;
   readonly #answers = stable(4096);
 
   private constructor(options: LinkRemoverOptions) {
     this.#route = options.route;
-    this.#sender = options.background === false ? undefined : BackgroundSender.open();
+    this.#sender = options.background === false ? undefined : backgroundSender();
     if (this.#sender !== undefined) this.#socket = openNetlinkSocket(NETLINK.route, { netns: options.netns });
   }
 
@@ -70,12 +77,12 @@ export class LinkRemover implements Disposable {
 
   #ask(index: number): boolean {
     if (this.#sender === undefined || this.#socket === undefined) return false;
-    // Only refusals are answered; those of earlier requests were acted on.
-    while (this.#isRefused());
     const writer = new Writer();
     const [message] = deleteLink({ index }).messages;
-    writeMessage(writer, { ...message, flags: message.flags | FLAG.request }, 1);
-    return this.#sender.send(this.#socket, writer.finish());
+    writeMessage(writer, { ...message, flags: message.flags | FLAG.request }, ++this.#sequence);
+    const ticket = this.#sender.send(this.#socket, writer.finish());
+    if (ticket !== undefined) this.#tickets = [...this.#unsent(), ticket];
+    return ticket !== undefined;
   }
 
   /** Looking takes the RTNL, so it waits for the removal by itself once that has begun. */
@@ -87,13 +94,25 @@ export class LinkRemover implements Disposable {
     return false;
   }
 
-  #isRefused(): boolean {
-    return this.#socket !== undefined && libc.recv(this.#socket.number, this.#answers, MSG.dontWait) > 0;
+  #unsent(): Ticket[] {
+    return this.#tickets.filter((ticket) => this.#sender?.isSent(ticket) === false);
   }
 
+  /** Only refusals are answered; one of an earlier request was acted on by then. */
+  #isRefused(): boolean {
+    const numbers = new DataView(this.#answers.buffer);
+    while (this.#socket !== undefined) {
+      if (libc.recv(this.#socket.number, this.#answers, MSG.dontWait) <= 0) return false;
+      if (numbers.getUint32(SEQUENCE_AT, true) === this.#sequence) return true;
+    }
+    return false;
+  }
+
+  /** close waits for what has been asked for. A socket that is still needed then stays open: its number must not become another's. */
   close(): void {
-    this.#sender?.close();
-    this.#socket?.close();
+    for (const endMs = monotonicMs() + PATIENCE_MS; this.#unsent().length > 0 && monotonicMs() < endMs;)
+      pause(1);
+    if (this.#unsent().length === 0) this.#socket?.close();
   }
 
   [Symbol.dispose](): void {

@@ -11,6 +11,7 @@ import {
   openNetlinkSocket,
   stable,
   SystemError,
+  type Ticket,
 } from "../sys/mod.ts";
 import { type Reader, Writer } from "../wire/mod.ts";
 import { NetlinkError } from "./error.ts";
@@ -84,8 +85,12 @@ export class NetlinkSocket implements Disposable {
     message: Message,
     { onData, sender }: { readonly onData: OnData; readonly sender?: BackgroundSender | undefined },
   ): Generator<undefined, void> {
-    const sequence = this.#send([message], FLAG.request | FLAG.dump, sender);
-    while (sender !== undefined && sender.pending > 0) yield;
+    let ticket: Ticket | undefined;
+    const sequence = this.#encoded([message], FLAG.request | FLAG.dump, (bytes) => {
+      ticket = sender?.send(this.#fd, bytes);
+      if (ticket === undefined) libc.send(this.#fd.number, bytes);
+    });
+    while (ticket !== undefined && sender?.isSent(ticket) === false) yield;
     let end: (Answer & { kind: "ack" | "done" }) | undefined;
     while (end === undefined) {
       const datagram = this.#receive();
@@ -182,7 +187,15 @@ export class NetlinkSocket implements Disposable {
   }
 
   /** Sends messages as one datagram; returns the sequence number of the last, those before count up to it. */
-  #send(messages: readonly Message[], flags: number, sender?: BackgroundSender): number {
+  #send(messages: readonly Message[], flags: number): number {
+    return this.#encoded(messages, flags, (bytes) => void libc.send(this.#fd.number, bytes));
+  }
+
+  #encoded(
+    messages: readonly Message[],
+    flags: number,
+    send: (bytes: Uint8Array<ArrayBuffer>) => void,
+  ): number {
     const writer = new Writer();
     if (this.#sequence + messages.length > 0xffffffff) this.#sequence = 0;
     for (const message of messages) {
@@ -190,9 +203,8 @@ export class NetlinkSocket implements Disposable {
       writeMessage(writer, { ...message, flags: message.flags | flags }, this.#sequence);
     }
     const bytes = writer.finish();
-    if (sender?.send(this.#fd, bytes) === true) return this.#sequence;
     try {
-      libc.send(this.#fd.number, bytes);
+      send(bytes);
     } finally {
       // Requests may carry keys.
       writer.wipe();

@@ -11,7 +11,7 @@
  * before this, so a host port is open to those that the port itself is open to.
  */
 import type { Ruleset } from "../engine/mod.ts";
-import type { Family } from "../net/mod.ts";
+import { type Family, formatPrefix, type Prefix } from "../net/mod.ts";
 import type { Transport } from "./host-port.ts";
 import { BRIDGE } from "./identity.ts";
 
@@ -31,10 +31,22 @@ const words = {
   6: { ip: "ip6", address: "ipv6_addr" },
 } as const;
 
+/** HostPortLimits is what no pod gets. */
+export interface HostPortLimits {
+  readonly ownPorts?: readonly OwnPort[];
+  /** Addresses of services: with IPVS they stand on a link of the node, and are not its own all the same. */
+  readonly services?: readonly Prefix[];
+}
+
 /** hostPortRuleset returns the table of one family. */
-export function hostPortRuleset(family: Family, ownPorts: readonly OwnPort[] = []): Ruleset {
+export function hostPortRuleset(
+  family: Family,
+  { ownPorts = [], services = [] }: HostPortLimits = {},
+): Ruleset {
   const { ip, address } = words[family];
+  const virtual = services.filter((prefix) => prefix.family === family).map(formatPrefix);
   const own = ownPorts.map(({ protocol, port }) => `${protocol} . ${port}`).sort();
+  const onTheWire = `iifname != "lo"`;
   const fromPods = `iifname "${BRIDGE}"`;
   const toPods = `oifname "${BRIDGE}"`;
   const text = [
@@ -42,9 +54,10 @@ export function hostPortRuleset(family: Family, ownPorts: readonly OwnPort[] = [
     `map host_port_at { type ${address} . inet_proto . inet_service : ${address} . inet_service; }`,
     ...(family === 4
       ? chain("guard", "type filter hook prerouting priority raw; policy accept;", [
-          "# With route_localnet a link takes packets from and to 127.0.0.0/8; pods must not use that (CVE-2020-8558).",
-          `${fromPods} ip saddr 127.0.0.0/8 counter drop`,
-          `${fromPods} ip daddr 127.0.0.0/8 counter drop`,
+          "# Never on the wire (RFC 1122, section 3.2.1.3): with route_localnet the bridge takes such packets from pods (CVE-2020-8558), and",
+          "# DNAT would come before the kernel's own check of those from elsewhere.",
+          `${onTheWire} ip saddr 127.0.0.0/8 counter drop`,
+          `${onTheWire} ip daddr 127.0.0.0/8 counter drop`,
         ])
       : []),
     ...chain("prerouting", "type nat hook prerouting priority dstnat; policy accept;", [
@@ -56,6 +69,7 @@ export function hostPortRuleset(family: Family, ownPorts: readonly OwnPort[] = [
     ]),
     ...chain("host_ports", undefined, [
       ...(family === 6 ? ["# Neither can be forwarded.", "ip6 daddr { ::1, fe80::/10 } return"] : []),
+      ...(virtual.length === 0 ? [] : [`${ip} daddr { ${virtual.join(", ")} } return`]),
       ...(own.length === 0
         ? []
         : [

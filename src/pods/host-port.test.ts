@@ -85,8 +85,8 @@ test("the node's own ports are let by before any mapping, in an order that does 
     { protocol: "udp", port: 51820, purpose: "the tunnel" },
     { protocol: "tcp", port: 7473, purpose: "the register" },
   ] as const;
-  const { text } = hostPortRuleset(4, own);
-  expect(text).toBe(hostPortRuleset(4, own.toReversed()).text);
+  const { text } = hostPortRuleset(4, { ownPorts: own });
+  expect(text).toBe(hostPortRuleset(4, { ownPorts: own.toReversed() }).text);
   expect(text.indexOf("{ tcp . 7473, udp . 51820 } return")).toBeGreaterThan(
     text.indexOf("chain host_ports"),
   );

@@ -2,18 +2,16 @@
 import type { KernelObject } from "../engine/mod.ts";
 import { gatewayOf } from "../ipam/mod.ts";
 import type { InterfaceAddress, Prefix } from "../net/mod.ts";
-import { hostPortRuleset, type OwnPort } from "./host-port-ruleset.ts";
+import { type HostPortLimits, hostPortRuleset } from "./host-port-ruleset.ts";
 import { BRIDGE, bridgeMac } from "./identity.ts";
 import { antiSpoofing } from "./spoofing.ts";
 
 /** NodeFacts is what the pods of a node share. */
-export interface NodeFacts {
+export interface NodeFacts extends HostPortLimits {
   /** The node's ranges: at most one per family. */
   readonly ranges: readonly Prefix[];
   /** MTU of pods: the tunnel's. */
   readonly mtuBytes: number;
-  /** Ports that no pod may have of the node. */
-  readonly ownPorts?: readonly OwnPort[];
 }
 
 /** gatewaysOf returns the node's addresses on its bridge: the first after each range's network, with the node's own mask. */
@@ -22,7 +20,8 @@ export function gatewaysOf(ranges: readonly Prefix[]): InterfaceAddress[] {
 }
 
 /** nodeObjects is scope `pods`: empty when the node has no range. */
-export function nodeObjects({ ranges, mtuBytes, ownPorts }: NodeFacts): KernelObject[] {
+export function nodeObjects(node: NodeFacts): KernelObject[] {
+  const { ranges, mtuBytes } = node;
   if (ranges.length === 0) return [];
   const gateways = gatewaysOf(ranges);
   const settings = ranges.some(({ family }) => family === 6)
@@ -47,6 +46,6 @@ export function nodeObjects({ ranges, mtuBytes, ownPorts }: NodeFacts): KernelOb
     ...settings,
     ...gateways.map((address) => ({ kind: "address", link: BRIDGE, address, nodad: true }) as const),
     antiSpoofing,
-    ...ranges.map(({ family }) => hostPortRuleset(family, ownPorts)),
+    ...ranges.map(({ family }) => hostPortRuleset(family, node)),
   ];
 }

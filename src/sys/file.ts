@@ -45,7 +45,8 @@ export function readBytes(path: string): Uint8Array {
 /** writeAtomic replaces a file by rename, durable when it returns; parents are made 0755 where missing. */
 export function writeAtomic(path: string, content: string | Uint8Array, mode = 0o644): void {
   mkdirSync(dirname(path), { recursive: true });
-  const temporary = `${path}.new`;
+  // Two at once write files of their own.
+  const temporary = `${path}.${process.pid}.new`;
   rmSync(temporary, { force: true });
   const fd = openSync(temporary, "wx", mode);
   try {
@@ -119,9 +120,15 @@ export function exists(path: string): boolean {
   return existsSync(path);
 }
 
+/** isExecutable tells whether a path leads to a file that everybody may execute. */
+export function isExecutable(path: string): boolean {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found?.isFile() === true && (found.mode & 0o111) === 0o111;
+}
+
 /** copyAtomic replaces `to` by a copy of `from` with one rename, so that a program that runs from `to` is not disturbed. */
 export function copyAtomic(from: string, to: string, mode: number): void {
-  const temporary = `${to}.new`;
+  const temporary = `${to}.${process.pid}.new`;
   rmSync(temporary, { force: true });
   copyFileSync(from, temporary);
   chmodSync(temporary, mode);

@@ -3,12 +3,13 @@
  * a while (netlink works while `send` lasts) holds nobody up. No thread of ours, no memory for one.
  *
  * ```
- *   send ─▶ submission ring ─▶ io_uring_enter ─▶ kernel thread ─▶ completion ring ─▶ buffer released at the next send
+ *   send ─▶ submission ring ─▶ io_uring_enter ─▶ kernel thread ─▶ completion ring ─▶ buffer released at the next look
  * ```
  * Layouts are those of include/uapi/linux/io_uring.h, Linux 5.6 and later. Some distributions and sandboxes switch io_uring off.
  */
 import { dlopen, FFIType, type Pointer, toArrayBuffer } from "bun:ffi";
-import { Fd } from "./fd.ts";
+import type { Fd } from "./fd.ts";
+import { close } from "./libc.ts";
 import { addressOf, stable } from "./memory.ts";
 
 const { i32, i64_fast, ptr, u64_fast } = FFIType;
@@ -47,10 +48,13 @@ function load() {
   }).symbols;
 }
 
-/** BackgroundSender owns one io_uring. */
-export class BackgroundSender implements Disposable {
+/** Ticket stands for one send. */
+export type Ticket = number & { readonly __ticket: unique symbol };
+
+/** BackgroundSender is an io_uring. */
+export class BackgroundSender {
   readonly #libc: ReturnType<typeof load>;
-  readonly #fd: Fd;
+  readonly #fd: number;
   readonly #at: Uint32Array;
   /** Both rings, as 32-bit words. */
   readonly #rings: Uint32Array;
@@ -59,7 +63,7 @@ export class BackgroundSender implements Disposable {
   readonly #sending = new Map<number, Uint8Array<ArrayBuffer>>();
   #last = 0;
 
-  private constructor(libc: ReturnType<typeof load>, fd: Fd, parameters: Uint32Array) {
+  private constructor(libc: ReturnType<typeof load>, fd: number, parameters: Uint32Array) {
     this.#libc = libc;
     this.#fd = fd;
     this.#at = parameters;
@@ -78,15 +82,14 @@ export class BackgroundSender implements Disposable {
     const address = addressOf(new Uint8Array(parameters.buffer));
     const fd = Number(libc.syscall(SYS_IO_URING_SETUP, ENTRIES, address, 0, 0, 0, 0));
     if (fd < 0) return undefined;
-    const owned = new Fd(fd, "io_uring");
     const needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP;
     try {
       if (((parameters[PARAMETERS.features] ?? 0) & needed) === needed)
-        return new BackgroundSender(libc, owned, parameters);
+        return new BackgroundSender(libc, fd, parameters);
     } catch {
       // No memory for the rings: as good as no io_uring.
     }
-    owned.close();
+    close(fd);
     return undefined;
   }
 
@@ -100,20 +103,21 @@ export class BackgroundSender implements Disposable {
       length,
       PROT_READ_WRITE,
       MAP_SHARED_POPULATE,
-      this.#fd.number,
+      this.#fd,
       offset,
     ) as Pointer | null;
     // MAP_FAILED is all ones.
     if (address === null || address < 0 || address > 2 ** 63) throw new Error("Cannot map an io_uring");
-    // The view holds no claim on the mapping, which lives as long as the process: one sender per process is opened.
+    // The mapping lives as long as the process, as its only sender does.
     return toArrayBuffer(address, 0, length);
   }
 
   /**
-   * send hands bytes for a socket to the kernel and returns at once: true when it took them. The buffer must not be changed before
-   * they are sent. How the send ended is not told: ask for its effect.
+   * send hands a copy of bytes for a socket to the kernel and returns at once; undefined when the kernel does not take them now. The socket
+   * must stay open until `isSent`: its number is looked up when the kernel's thread begins (io_uring/io_uring.c, io_assign_file). How the send
+   * ended is not told: ask for its effect.
    */
-  send(socket: Fd, data: Uint8Array<ArrayBuffer>): boolean {
+  send(socket: Fd, data: Uint8Array): Ticket | undefined {
     this.#release();
     const rings = this.#rings;
     const tail = rings[this.#word(SQ.tail) / 4] as number;
@@ -125,18 +129,20 @@ export class BackgroundSender implements Disposable {
     entry.setUint8(at, IORING_OP_SEND);
     entry.setUint8(at + 1, IOSQE_ASYNC);
     entry.setInt32(at + 4, socket.number, true);
-    entry.setBigUint64(at + 16, BigInt(addressOf(data)), true);
-    entry.setUint32(at + 24, data.length, true);
+    const owned = stable(data.length);
+    owned.set(data);
+    entry.setBigUint64(at + 16, BigInt(addressOf(owned)), true);
+    entry.setUint32(at + 24, owned.length, true);
     entry.setUint32(at + 28, MSG_NOSIGNAL, true);
     entry.setBigUint64(at + 32, BigInt(id), true);
-    this.#sending.set(id, data);
+    this.#sending.set(id, owned);
     rings[this.#word(SQ.array) / 4 + index] = index;
     Atomics.store(rings, this.#word(SQ.tail) / 4, (tail + 1) >>> 0);
-    if (Number(this.#libc.syscall(SYS_IO_URING_ENTER, this.#fd.number, 1, 0, 0, 0, 0)) === 1) return true;
+    if (Number(this.#libc.syscall(SYS_IO_URING_ENTER, this.#fd, 1, 0, 0, 0, 0)) === 1) return id as Ticket;
     // Refused (EBUSY, EAGAIN): the entry is taken back, nobody has seen it.
     Atomics.store(rings, this.#word(SQ.tail) / 4, tail);
     this.#sending.delete(id);
-    return false;
+    return undefined;
   }
 
   /** What was sent needs its buffer no more. */
@@ -153,17 +159,19 @@ export class BackgroundSender implements Disposable {
     Atomics.store(rings, this.#word(CQ.head) / 4, head);
   }
 
-  /** pending returns how many sends have not ended. */
-  get pending(): number {
+  /** isSent tells whether a send has ended, well or not. */
+  isSent(ticket: Ticket): boolean {
     this.#release();
-    return this.#sending.size;
+    return !this.#sending.has(ticket);
   }
+}
 
-  close(): void {
-    this.#fd.close();
-  }
+let shared: BackgroundSender | undefined;
+let isAsked = false;
 
-  [Symbol.dispose](): void {
-    this.close();
-  }
+/** backgroundSender returns the process's sender, made at the first question; undefined where the kernel has no io_uring for us. */
+export function backgroundSender(): BackgroundSender | undefined {
+  if (!isAsked) shared = BackgroundSender.open();
+  isAsked = true;
+  return shared;
 }

@@ -206,6 +206,24 @@ describe.skipIf(notRoot !== undefined)(`CNI: attach${suffix}`, () => {
     expect(taken.json).toMatchObject({ code: 102, msg: expect.stringContaining("eth0 of container asked") });
   });
 
+  test("a requested MAC is nobody else's: another pod's, the bridge's, or one that a pod to come will have", async () => {
+    await node.add("victim");
+    const of = async (link: string, pod?: string) => (await node.ip(`link show ${link}`, pod))[0].address;
+    const chosen = "02:00:00:00:0a:0d";
+    await node.add("chosen", { configuration: { runtimeConfig: { mac: chosen } } });
+    await node.addPod("evil");
+    for (const [mac, why] of [
+      [await of("eth0", "victim"), "addresses that begin with 0a:58 follow from IP addresses"],
+      ["0a:58:0a:f4:01:fe", "addresses that begin with 0a:58 follow from IP addresses"],
+      [await of("cw-pods"), "it is the bridge's"],
+      [chosen, "another container has it"],
+    ])
+      expect(
+        (await node.call("ADD", { containerId: "evil", configuration: { runtimeConfig: { mac } } })).json,
+      ).toMatchObject({ code: 102, msg: expect.stringContaining(why as string), details: `mac is ${mac}` });
+    for (const pod of ["victim", "chosen"]) await node.call("DEL", { containerId: pod });
+  });
+
   test("results have the version of the configuration", async () => {
     for (const cniVersion of ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]) {
       const name = `v${cniVersion}`;

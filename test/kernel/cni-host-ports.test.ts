@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { Inbox, sendDatagram } from "../support/datagrams.ts";
-import { both, HostPortNode, twice } from "../support/host-port-node.ts";
+import { both, HostPortNode, mapped, twice } from "../support/host-port-node.ts";
 import { notRoot } from "../support/scratch.ts";
 
 setDefaultTimeout(60_000);
@@ -22,6 +22,10 @@ describe.skipIf(notRoot !== undefined)(`CNI: host ports, traffic${suffix}`, () =
     node = await HostPortNode.start();
   });
   afterAll(() => node?.[Symbol.asyncDispose]());
+
+  /** Packets to 127.0.0.0/8 that the guard stopped. */
+  const dropped = async () =>
+    Number(/daddr .* packets (\d+) /.exec(await node.cni.must("nft list chain ip causeway guard"))?.[1]);
 
   test("the agent starts without failures", () => expect(node.cni.started.failed).toEqual([]));
 
@@ -139,7 +143,40 @@ describe.skipIf(notRoot !== undefined)(`CNI: host ports, traffic${suffix}`, () =
     await node.remove("cluster");
   });
 
+  test("hostIP 127.0.0.1 is for the node alone, not for who sends that address over a wire", async () => {
+    const mapping = { hostPort: 84, containerPort: 9, protocol: "udp", hostIP: "127.0.0.1" };
+    await node.cni.add("local", { configuration: mapped(mapping) });
+    await node.cni.must("for link in all eth0 cw0; do sysctl -qw net.ipv4.conf.$link.rp_filter=0; done");
+    for (const [place, gateway] of [
+      ["client", NODE4],
+      ["tunnel", "10.90.0.2"],
+    ])
+      await node.cni.must(`set -e
+        ip -n ${place} addr flush dev lo
+        ip netns exec ${place} sysctl -qw net.ipv4.conf.eth0.route_localnet=1
+        ip -n ${place} route add 127.0.0.1/32 via ${gateway} dev eth0 onlink`);
+    using inbox = await Inbox.open(node.at("local"), [["0.0.0.0", 9]]);
+    const sent = ["client", "tunnel", "node"].map((place) =>
+      sendDatagram(node.at(place), { to: "127.0.0.1", port: 84, text: place }),
+    );
+    expect(sent).toEqual([true, true, true]);
+    await inbox.until("node");
+    expect(inbox.heard.map((text) => text.split(" ")[0])).toEqual(["node"]);
+    expect(await dropped()).toBe(2);
+    await node.remove("local");
+  });
+
+  test("addresses of services are nobody's, though IPVS puts them on a link of the node", async () => {
+    await node.cni.must("ip link add services type bridge && ip addr add 10.96.0.1/32 dev services");
+    await node.add("web", both(443));
+    expect(await node.ask("node", "10.96.0.1", 443)).toEqual(twice("refused"));
+    expect(await node.ask("node", NODE4, 443)).toEqual(twice(`web sees ${NODE4}`));
+    await node.remove("web");
+    await node.cni.must("ip link del services");
+  });
+
   test("pods do not reach the node's loopback, though it is routed for them", async () => {
+    const before = await dropped();
     await node.add("web", both(80));
     await node.cni.must("sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.cw-pods.rp_filter=0");
     await node.cni.must(`set -e
@@ -150,7 +187,7 @@ describe.skipIf(notRoot !== undefined)(`CNI: host ports, traffic${suffix}`, () =
     expect(sent).toEqual([true, true]);
     await inbox.until(GATEWAY4);
     expect(inbox.heard.map((text) => text.split(" ")[0])).toEqual([GATEWAY4]);
-    expect(await node.cni.must("nft list chain ip causeway guard")).toMatch(/daddr .* packets 1 /);
+    expect((await dropped()) - before).toBe(1);
     await node.remove("web");
   });
 });

@@ -187,7 +187,7 @@ describe.skipIf(notRoot !== undefined)(`CNI: recovery${suffix}`, () => {
     await node.removePod("boot");
     while ((await node.remains()).links.length > 0) await Bun.sleep(5);
     await node.must(
-      "cd /var/lib/causeway && for file in pods.*; do mv $file pods.another-boot.db${file#*.db}; done",
+      "cd /var/lib/causeway && for file in pods.*; do mv $file pods.00000000-0000-4000-8000-000000000000.db${file#*.db}; done",
     );
     await node.startAgent();
     expect(await node.remains()).toEqual(nothing);

@@ -88,7 +88,11 @@ export class HostPortNode implements AsyncDisposable {
   static async start(): Promise<HostPortNode> {
     const cni = await CniNode.create();
     cni.ranges = ["10.244.1.0/24", "fd01:2:3:101::/64"];
-    cni.more = { rulesets: [rules], ownPorts: [{ protocol: "udp", port: 51820, purpose: "the tunnel" }] };
+    cni.more = {
+      rulesets: [rules],
+      ownPorts: [{ protocol: "udp", port: 51820, purpose: "the tunnel" }],
+      services: ["10.96.0.0/12"],
+    };
     await cni.must(wiring);
     await cni.startAgent();
     return new HostPortNode(cni);

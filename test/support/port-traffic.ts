@@ -114,12 +114,18 @@ export class UdpFlow implements Disposable {
     return flow;
   }
 
-  /** ask sends a datagram and returns the answer, `refused`, or `silence`. */
-  ask(): Promise<string> {
+  /** ask sends datagrams until one is answered, as one may be lost, and returns the answer, `refused`, or `silence`. */
+  async ask(): Promise<string> {
     const { promise, resolve } = Promise.withResolvers<string>();
     this.#heard = resolve;
-    this.#socket?.send("?");
-    return patiently(promise);
+    const send = () => void this.#socket?.send("?");
+    send();
+    const again = setInterval(send, 250);
+    try {
+      return await patiently(promise);
+    } finally {
+      clearInterval(again);
+    }
   }
 
   [Symbol.dispose](): void {

@@ -16,6 +16,7 @@ const EINTR = -4;
 const EAGAIN = -11;
 const AT_FDCWD = -100;
 const O_CLOEXEC = 0o2000000;
+const O_NONBLOCK = 0o4000;
 const MFD_CLOEXEC = 1;
 const AF_UNIX = 1;
 const SOCK_STREAM_CLOEXEC = 1 | 0o2000000;
@@ -155,7 +156,7 @@ export function relay(asm: Assembler): void {
 
   // 2. The namespace is opened here, because its path may mean nothing to the agent. If it cannot be, the full executable says why.
   when(file, "equal", 0, "standard input");
-  call("openat", AT_FDCWD, file, O_CLOEXEC, 0);
+  call("openat", AT_FDCWD, file, O_CLOEXEC | O_NONBLOCK, 0); // a FIFO would wait for its other end
   when("result", "less", 3, "become"); // 0, 1, 2: somebody has closed what we are to read and write
   set(text, at("rights", 16));
   store64("result", text);
