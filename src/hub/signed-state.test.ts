@@ -139,6 +139,11 @@ describe("the stored copy", () => {
     const { register, snapshots } = setUp();
     using _ = register;
     const text = formatCache(applyState(undefined, snapshots.message("a"), trust));
+    // Base64 has several ways to write the same bytes.
+    const meaning = ({ header, ...rest }: SignedState) => ({
+      ...rest,
+      header: { ...header, signature: Buffer.from(header.signature, "base64").toString("hex") },
+    });
     for (let i = 0; i < text.length - 1; i += 5) {
       const flipped = text.slice(0, i) + String.fromCharCode(text.charCodeAt(i) ^ 1) + text.slice(i + 1);
       let state: SignedState | undefined;
@@ -148,7 +153,7 @@ describe("the stored copy", () => {
         expect(error).toBeInstanceOf(StateError);
       }
       // Only what means the same may pass.
-      if (state !== undefined) expect(state).toEqual(parseCache(text, trust));
+      if (state !== undefined) expect(meaning(state)).toEqual(meaning(parseCache(text, trust)));
       expect(() => parseCache(text.slice(0, i), trust)).toThrow(StateError);
     }
     expect(() => parseCache("", trust)).toThrow("the stored copy is damaged");
