@@ -95,7 +95,8 @@ describe.skipIf(notRoot !== undefined)(`CNI: ADD and DEL${suffix}`, () => {
       expect([what, await node.remains()]).toEqual([what, held]);
       expect(await node.ip("link show type veth", "failing")).toEqual([]);
     }
-    // Everything is made, and then a file of the kernel cannot be written.
+    // Everything is made, and then a file of the kernel cannot be written: the one that switches IPv6 on again.
+    await node.must("ip netns exec failing sysctl -qw net.ipv6.conf.default.disable_ipv6=1");
     await node.must("mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys");
     expect((await node.call("ADD", { containerId: "failing" })).json.code).toBe(104);
     await node.must("umount /proc/sys");
@@ -135,6 +136,31 @@ describe.skipIf(notRoot !== undefined)(`CNI: ADD and DEL${suffix}`, () => {
     await node.startAgent();
     await clear("lost");
   });
+
+  const fromSource = process.env["CAUSEWAY_EXECUTABLE"] === undefined;
+  test.skipIf(fromSource)(
+    `D2, 3.13: a DEL while the agent is away is written down, whatever variables of our runtime come along${fromSource ? " (skipped: needs CAUSEWAY_EXECUTABLE)" : ""}`,
+    async () => {
+      await node.add("variables");
+      await node.stopAgent("SIGKILL");
+      const kept: Record<string, boolean> = {};
+      for (const [name, value] of [
+        ["BUN_BE_BUN", "1"],
+        ["BUN_OPTIONS", "--preload /run/absent.ts"],
+        ["BUN_INSPECT", "ws://127.0.0.1:1/x"],
+        ["NODE_OPTIONS", "--require /run/absent.ts"],
+      ] as const) {
+        await node.must("rm -rf /var/lib/causeway/tombstones");
+        const environment = { [name]: value };
+        const { status, stdout } = await node.call("DEL", { containerId: "variables", environment });
+        const { stdout: files } = await node.run(["ls", "/var/lib/causeway/tombstones"]);
+        kept[name] = status === 0 && stdout === "" && files.trim().endsWith(".json");
+      }
+      await node.startAgent();
+      expect(kept).toEqual({ BUN_BE_BUN: true, BUN_OPTIONS: true, BUN_INSPECT: true, NODE_OPTIONS: true });
+      expect(await node.remains()).toEqual(nothing);
+    },
+  );
 
   test("D6: DEL after a failed ADD, with another configuration than the ADD's, and again", async () => {
     await node.addPod("d6");

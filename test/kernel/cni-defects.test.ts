@@ -60,6 +60,8 @@ describe.skipIf(notRoot !== undefined)(`CNI: defects of the reference${suffix}`,
   });
 
   test("7.7, 3.6, code 8: the node's own namespace is refused before anything is made, unless the override says otherwise", async () => {
+    // The links of the tests before may still be on their way out.
+    while ((await node.ip("link show type veth")).length > 0) await Bun.sleep(5);
     // A witness of every link that comes or goes; the links `first` and `last` show that it listens, and that it has heard all.
     await node.must("(ip monitor link > /run/heard & echo $! > /run/witness) 2>/dev/null");
     const mark = (name: string) =>

@@ -117,6 +117,24 @@ describe.skipIf(lacking !== undefined)(`CNI: launcher and agent${suffix}`, () =>
     }
   });
 
+  test("3.13: variables that Bun reads in the runtime's environment do not reach a call that the agent answers", async () => {
+    await scene.node.addPod("variables");
+    await scene.node.must(`echo 'process.stdout.write("trapped")' > /run/trap.ts`);
+    const environment = {
+      BUN_BE_BUN: "1",
+      BUN_OPTIONS: "--preload /run/trap.ts",
+      BUN_INSPECT: "ws://127.0.0.1:1/x?wait=1",
+      NODE_OPTIONS: "--require /run/trap.ts",
+    };
+    let prevResult: unknown;
+    for (const command of ["ADD", "CHECK", "STATUS", "DEL"]) {
+      const options = { containerId: "variables", environment, ...v11({ prevResult }) };
+      const { status, stderr, stdout } = await call("launcher", command, options);
+      expect([command, status, stderr]).toEqual([command, 0, ""]);
+      prevResult ??= JSON.parse(stdout);
+    }
+  });
+
   test("8 at once, each its own address", async () => {
     const names = Array.from({ length: 24 }, (_, index) => `p${index}`);
     await Promise.all(names.map((name) => scene.node.addPod(name)));

@@ -2,8 +2,9 @@
  * A throw-away node for CNI tests: a network and a mount namespace with its own /run and /var/lib, an agent in it, and pods. It lives as
  * long as one keeper process; nothing of it is visible outside, so nothing stays when that process ends.
  */
-import { readdirSync, readlinkSync } from "node:fs";
+import { mkdirSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import type { Subprocess } from "bun";
+import { launcherFor } from "../../src/cni/mod.ts";
 
 const bun = process.execPath;
 const root = new URL("../..", import.meta.url).pathname;
@@ -51,10 +52,8 @@ function namespaceOf(pid: number): string | undefined {
 
 export class CniNode implements AsyncDisposable {
   readonly #keeper: Subprocess;
-  /** What acts as the plugin: the executable that CAUSEWAY_EXECUTABLE names, or the source. */
-  plugin: readonly string[] = process.env.CAUSEWAY_EXECUTABLE
-    ? [process.env.CAUSEWAY_EXECUTABLE]
-    : [bun, `${root}src/main.ts`];
+  /** What acts as the plugin: what the executable that CAUSEWAY_EXECUTABLE names would install, or the source. */
+  plugin: readonly string[] = [bun, `${root}src/main.ts`];
   #agent: Subprocess | undefined;
   ranges = ["10.244.1.0/24", "fd00:244:1::/64"];
   mtuBytes = 1420;
@@ -80,7 +79,19 @@ export class CniNode implements AsyncDisposable {
       },
     );
     await firstLine(keeper.stdout);
-    return new CniNode(keeper);
+    const node = new CniNode(keeper);
+    if (process.env.CAUSEWAY_EXECUTABLE) node.#install(process.env.CAUSEWAY_EXECUTABLE);
+    return node;
+  }
+
+  /** Puts the plugin where runtimes would find it, as `causeway cni install` does, but for copying the executable. */
+  #install(executable: string): void {
+    const plugin = "/run/cni/causeway";
+    const launcher = launcherFor(process.arch);
+    mkdirSync(this.path("/run/cni"));
+    if (launcher !== undefined) writeFileSync(this.path(plugin), launcher, { mode: 0o755 });
+    symlinkSync(executable, this.path(launcher === undefined ? plugin : `${plugin}-full`));
+    this.plugin = [plugin];
   }
 
   #inside(argv: readonly string[]): string[] {

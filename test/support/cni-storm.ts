@@ -27,8 +27,8 @@ export interface StormReport {
   readonly pings: number;
   readonly kills: Kills;
   readonly seconds: number;
-  /** What the long ping between two pods said, which ran all the time. */
-  readonly witness: string;
+  /** The long ping between two pods, which ran all the time: how many were sent, and which never came back. */
+  readonly witness: { readonly sent: number; readonly lost: readonly number[] };
   /** Pods that were attached when the killing ended, all of which were looked at. */
   readonly alive: number;
   /** Everything that must not have happened. */
@@ -88,7 +88,7 @@ async function attach(target: Target, random: Random): Promise<Attached | undefi
     if (reply.code !== 11) violated(`ADD of ${target.containerId} failed: ${reply.stdout}`);
     count.retried++;
     await remove(target);
-    await Bun.sleep(100 + random.below(150));
+    await Bun.sleep(150 + random.below(150));
   }
   violated(`ADD of ${target.containerId} failed ${MOST_TRIES} times`);
   return undefined;
@@ -142,7 +142,7 @@ async function killer(): Promise<void> {
     const whileStarting = random.chance(0.2);
     if (whileStarting) await Bun.sleep(random.below(80));
     else {
-      const enough = count.adds + 1 + random.below(80);
+      const enough = count.adds + 1 + random.below(120);
       while (count.adds < enough && !done()) await Bun.sleep(1);
       await Bun.sleep(random.below(4));
       if (random.chance(0.2)) {
@@ -207,6 +207,14 @@ async function settled(): Promise<string[]> {
   }
 }
 
+/** What ping(8) printed; the last one may have been on its way when it was ended. */
+function pinged(text: string): StormReport["witness"] {
+  const sent = Number(/(\d+) packets transmitted/.exec(text)?.[1] ?? 0);
+  const answered = new Set([...text.matchAll(/icmp_seq=(\d+) ttl/g)].map((match) => Number(match[1])));
+  const all = Array.from({ length: Math.max(0, sent - 1) }, (_, index) => index + 1);
+  return { sent, lost: all.filter((sequence) => !answered.has(sequence)) };
+}
+
 async function storm(): Promise<StormReport> {
   await prepare();
   const random = new Random(options.seed);
@@ -216,7 +224,7 @@ async function storm(): Promise<StormReport> {
     await attach(witnesses[1] as Target, random),
   ];
   const far = second?.addresses[0]?.split("/")[0] ?? GATEWAY4;
-  const witness = Bun.spawn(["ip", "netns", "exec", "w1", "ping", "-n", "-q", "-i", "0.05", far], {
+  const witness = Bun.spawn(["ip", "netns", "exec", "w1", "ping", "-n", "-i", "0.05", far], {
     stdout: "pipe",
   });
   const started = performance.now();
@@ -226,14 +234,14 @@ async function storm(): Promise<StormReport> {
   await killing;
   await answered();
   witness.kill("SIGINT");
-  const said = /\d+ packets transmitted.*/.exec(await witness.stdout.text())?.[0] ?? "nothing";
+  const heard = await witness.stdout.text();
   const all = [...alive, ...[first, second].filter((pod) => pod !== undefined)];
   for (const pod of all) {
     await pings(pod);
     const check = await plugin.call("CHECK", pod, { prevResult: pod.result });
     if (check.status !== 0) violated(`CHECK of ${pod.containerId} failed: ${check.stdout}`);
   }
-  const report = { ...count, kills: agent.kills, seconds, witness: said, alive: all.length };
+  const report = { ...count, kills: agent.kills, seconds, witness: pinged(heard), alive: all.length };
   for (const pod of all) await detach(pod);
   const left = await settled();
   return { ...report, violations, remains: left };
