@@ -86,7 +86,11 @@ function checkLink(link: LinkInfo, { pod, previous, netns }: CheckInput): void {
     throw damaged(`prevResult does not list ${pod.ifname} in ${netns.path}`);
   same(`the kind of ${pod.ifname}`, link.kind, "veth");
   same(`the Ethernet address of ${pod.ifname}`, link.mac, listed?.mac ?? pod.mac, formatMac);
-  same(`the MTU of ${pod.ifname}`, link.mtuBytes, listed?.mtuBytes ?? pod.mtuBytes);
+  // A later plugin that changes it cuts the container off (K5): the node's rules let only ours pass.
+  same(`the Ethernet address of ${pod.ifname}`, link.mac, pod.mac, formatMac);
+  // A later plugin may make it smaller without saying so (tuning does); larger than the node's end it loses packets.
+  const mtuBytes = listed?.mtuBytes ?? pod.mtuBytes;
+  if (link.mtuBytes > mtuBytes) same(`the MTU of ${pod.ifname}`, link.mtuBytes, mtuBytes);
   same(`the state of ${pod.ifname}`, link.up ? "up" : "down", "up");
 }
 
@@ -119,7 +123,8 @@ function checkRoutes(inside: Rtnetlink, link: LinkInfo, { pod, node, previous, w
     const actual = found.find(
       (route) =>
         prefixEqual(route.destination, destination) &&
-        route.table === table &&
+        // Where ADD asked for no table, a later plugin may have moved it into one of its own (sbr does).
+        (route.table === table || wanted.table === undefined) &&
         (priority === undefined || route.metric === priority) &&
         route.hops.some(({ via, linkIndex }) => alike(via) && linkIndex === link.index),
     );

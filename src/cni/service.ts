@@ -16,7 +16,7 @@ import { type Attachment, PodPoolError } from "../ipam/mod.ts";
 import { FlowRemover, LinkRemover, Nftables, Rtnetlink } from "../netlink/mod.ts";
 import { hostLinkOf, type NodeFacts, nodeObjects, podId, podObjects, podScope } from "../pods/mod.ts";
 import { macOf } from "./station.ts";
-import { bootId, type Fd, Netns } from "../sys/mod.ts";
+import { bootId, type Fd, isUnwritable, Netns } from "../sys/mod.ts";
 import { attach, type AttachmentTools, detach } from "./attachment.ts";
 import { checkAttachment } from "./check.ts";
 import { CniError, formatError } from "./error.ts";
@@ -69,6 +69,8 @@ export class CniService implements Disposable {
   readonly #home: number;
   #nftables: Nftables | undefined;
   #node: NodeFacts | undefined;
+  /** Why the last write failed; STATUS says so until one succeeds. */
+  #diskProblem: string | undefined;
 
   private constructor(options: CniServiceOptions, store: PodStore) {
     this.#options = options;
@@ -144,7 +146,9 @@ export class CniService implements Disposable {
       return new CniError(poolCodes[error.reason], error.message, { cause: error });
     const cause = error instanceof Error ? error : new Error(String(error));
     this.#options.onProblem?.(cause);
-    return new CniError("kernel", cause.message, { cause });
+    if (!isUnwritable(cause)) return new CniError("kernel", cause.message, { cause });
+    this.#diskProblem = cause.message;
+    return unwritable("Cannot serve the call", cause.message);
   }
 
   #add(call: AttachedCall, passed: Passed): string {
@@ -186,6 +190,7 @@ export class CniService implements Disposable {
         configuration.version,
       );
       this.#store.setReady(attachment);
+      this.#diskProblem = undefined;
       return output;
     } catch (error) {
       this.#undo(pod);
@@ -210,6 +215,7 @@ export class CniService implements Disposable {
     const pod = this.#store.get(attachment);
     detach(podId(attachment), pod, this.#tools);
     this.#store.remove(attachment);
+    this.#diskProblem = undefined;
     if (pod !== undefined) forgetFlows(pod, this.#flows);
     return "";
   }
@@ -258,6 +264,7 @@ export class CniService implements Disposable {
   #status(): string {
     const node = this.#node;
     if (node === undefined) throw new CniError("notAvailable", NOT_JOINED);
+    if (this.#diskProblem !== undefined) this.#tryToWrite(this.#diskProblem);
     const { engine } = this.#options;
     const failed = this.#dataPath
       .flatMap((scope) => engine.status(scope))
@@ -277,6 +284,17 @@ export class CniService implements Disposable {
         },
       );
     return "";
+  }
+
+  /** No ADD comes to find out that there is room again where STATUS fails. */
+  #tryToWrite(problem: string): void {
+    try {
+      this.#store.probe();
+      this.#diskProblem = undefined;
+    } catch (error) {
+      if (!isUnwritable(error)) throw error;
+      throw unwritable("Cannot attach pods", problem, "notAvailable");
+    }
   }
 
   #isExhausted({ ranges }: NodeFacts): boolean {
@@ -343,6 +361,16 @@ export class CniService implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+function unwritable(action: string, problem: string, code: "io" | "notAvailable" = "io"): CniError {
+  return new CniError(
+    code,
+    `${action}: the pods' database cannot be written; make room in /var/lib/causeway`,
+    {
+      details: problem,
+    },
+  );
 }
 
 const NOT_JOINED = "Cannot attach pods: the node has no pod range yet; join a mesh with causeway join";

@@ -113,6 +113,13 @@ export class PodStore implements Disposable {
     return row && this.#pod(row);
   }
 
+  /** probe writes what changes nothing; throws when the disk takes nothing. */
+  probe(): void {
+    this.#database.execute(
+      "CREATE TABLE IF NOT EXISTS probe (x ANY) STRICT; INSERT INTO probe VALUES (zeroblob(65536)); DROP TABLE probe",
+    );
+  }
+
   /** hasMac tells whether an attachment has an Ethernet address. */
   hasMac(mac: Mac): boolean {
     return this.#mac.get(formatMac(mac)) !== undefined;

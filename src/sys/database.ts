@@ -4,7 +4,7 @@
  * Always in write-ahead mode: a commit survives the death of the process at any instant. Whether it survives the loss of
  * power is the caller's choice, since it costs an fsync for each commit (https://sqlite.org/wal.html, section 3.2).
  */
-import { Database as Sqlite, type Statement as SqliteStatement } from "bun:sqlite";
+import { Database as Sqlite, SQLiteError, type Statement as SqliteStatement } from "bun:sqlite";
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 
@@ -116,4 +116,9 @@ export class Database implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** isUnwritable tells whether an error means that nothing can be written at present: a full, broken or read-only disk. */
+export function isUnwritable(error: unknown): boolean {
+  return error instanceof SQLiteError && /^SQLITE_(?:FULL|IOERR|READONLY|CANTOPEN)/.test(error.code ?? "");
 }

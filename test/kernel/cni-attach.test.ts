@@ -97,7 +97,7 @@ describe.skipIf(notRoot !== undefined)(`CNI: attach${suffix}`, () => {
         /address fd00:244:1::\w+\/64 is missing/,
       ],
       ["ip -n NAME route del default", "route", /route via 10.244.1.1 is missing/],
-      ["ip -n NAME link set eth0 mtu 1400", "MTU", /MTU of eth0 is 1400 instead of 1420/],
+      ["ip -n NAME link set eth0 mtu 1500", "MTU", /MTU of eth0 is 1500 instead of 1420/],
       ["ip -n NAME link set eth0 address 02:00:00:00:00:09", "MAC", /Ethernet address of eth0/],
       ["ip -n NAME link del eth0", "interface", /interface eth0 is missing/],
     ];

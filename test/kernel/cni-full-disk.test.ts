@@ -28,13 +28,20 @@ describe.skipIf(notRoot !== undefined)(`CNI: full disk${suffix}`, () => {
       const last = add.status === 0 ? await node.call("DEL", { containerId: "late" }) : add;
       if (last.status !== 0) failed = last;
     }
-    expect(failed?.json).toMatchObject({ cniVersion: "1.0.0", code: expect.any(Number) });
+    expect(failed?.json).toMatchObject({
+      cniVersion: "1.0.0",
+      code: 5,
+      msg: "Cannot serve the call: the pods' database cannot be written; make room in /var/lib/causeway",
+    });
+    const status = { configuration: { cniVersion: "1.1.0" } };
+    expect((await node.call("STATUS", status)).json).toMatchObject({ code: 50 });
     expect(await node.in("early", "ping -c1 -W5 10.244.1.1")).toBe(true);
     const check = { containerId: "early", configuration: { prevResult: result } };
     expect((await node.call("CHECK", check)).status).toBe(0);
     expect(await node.ip("link show type veth", "late")).toEqual([]);
 
     await node.must(`rm ${STATE}/fill`);
+    expect((await node.call("STATUS", status)).status).toBe(0);
     expect((await node.call("DEL", { containerId: "late" })).status).toBe(0);
     expect(await node.remains()).toEqual(before);
     expect((await node.call("ADD", { containerId: "late" })).status).toBe(0);

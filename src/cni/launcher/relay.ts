@@ -289,6 +289,21 @@ export function relay(asm: Assembler): void {
   set(text, at("suffix"));
   load64(text, text);
   store64(text, cursor);
+  // Bun takes options from variables, and the runtime's are not for us: BUN_BE_BUN=1 would make it the Bun command line.
+  set(cursor, environment);
+  set(variable, environment);
+  label("sift");
+  load64(text, variable);
+  add(variable, 8);
+  when(text, "equal", 0, "sifted");
+  match("BUN_", "kept");
+  jump("sift");
+  label("kept");
+  store64(text, cursor);
+  add(cursor, 8);
+  jump("sift");
+  label("sifted");
+  store64(text, cursor);
   set(text, "stack");
   add(text, 8);
   call("execve", at("path"), text, environment);
