@@ -66,10 +66,10 @@ export function detach(id: string, pod: Pod | undefined, { engine, remover }: At
     throw new CniError("kernel", `Cannot remove ${scope}: ${failed.reason ?? failed.key}`);
 }
 
-/** The bridge and the table are there since the node has a range, unless somebody removed them. */
+/** The bridge and the table are there since the node has a range, unless somebody removed them, or made a bridge of that name first. */
 function bridgeIndex({ engine, route }: AttachmentTools): number {
-  const found = route.link(BRIDGE)?.index;
-  if (found !== undefined) return found;
+  const found = route.link(BRIDGE);
+  if (found?.alias?.startsWith(ALIAS) === true) return found.index;
   requireApplied(engine, "pods");
   return route.link(BRIDGE)?.index ?? 0;
 }
