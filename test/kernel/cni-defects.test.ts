@@ -79,6 +79,8 @@ describe.skipIf(notRoot !== undefined)(`CNI: defects of the reference${suffix}`,
     await mark("last");
     const heard = await node.must("kill $(cat /run/witness); cat /run/heard");
     const names = new Set([...heard.matchAll(/^(?:Deleted )?\d+: ([^:@]+)/gm)].map((match) => match[1]));
+    // The kernel tells by itself, and late, that the bridge has lost its last port.
+    names.delete("cw-pods");
     expect([...names].sort()).toEqual(["first", "last"]);
 
     for (const [override, code] of [
