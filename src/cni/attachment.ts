@@ -22,9 +22,13 @@ import {
   podScope,
   shaperLinkOf,
 } from "../pods/mod.ts";
-import type { Netns } from "../sys/mod.ts";
+import { type Netns, pause } from "../sys/mod.ts";
 import { CniError } from "./error.ts";
 import { makeInterior } from "./interior.ts";
+
+/** How often, and how far apart, a new link is looked at until it works. */
+const MOST_LOOKS = 100;
+const LOOK_MS = 0.5;
 
 /** AttachmentTools are what making and removing need. */
 export interface AttachmentTools {
@@ -48,7 +52,19 @@ export function attach(
   makeLink(pod, netns, tools);
   engine.set(podScope(pod.id), podObjects(pod));
   requireApplied(engine, podScope(pod.id));
-  return makeInterior(pod, { ...wishes, netns, node });
+  const routes = makeInterior(pod, { ...wishes, netns, node });
+  awaitUp(pod, tools);
+  return routes;
+}
+
+/**
+ * The kernel notes a little later that a link works (net/core/link_watch.c), and drops what comes before. Asking has it do so at once from
+ * Linux 6.8 on, as far as seen; before, it takes moments. A link that stays down is CHECK's affair.
+ */
+function awaitUp(pod: Pod, { route }: AttachmentTools): void {
+  const isUp = (name: string) => route.link(name)?.operState === "up";
+  const names = [hostLinkOf(pod.id), BRIDGE];
+  for (let looks = 0; looks < MOST_LOOKS && !names.every(isUp); looks++) pause(LOOK_MS);
 }
 
 /**
