@@ -1,8 +1,17 @@
 /** Time, the only place that reads it. Protocol cores get times in their events. */
+import { clockMs } from "./libc.ts";
+
+/** CLOCK_BOOTTIME of linux/time.h. */
+const CLOCK_BOOTTIME = 7;
 
 /** monotonicMs returns milliseconds since an arbitrary moment; never goes back, stops while the machine sleeps. */
 export function monotonicMs(): number {
   return performance.now();
+}
+
+/** boottimeMs returns milliseconds since the machine started; never goes back, and goes on while it sleeps. */
+export function boottimeMs(): number {
+  return clockMs(CLOCK_BOOTTIME);
 }
 
 /** wallMs returns milliseconds since 1970 UTC. Never compare it with another machine's. */

@@ -50,6 +50,7 @@ const libc = lazily({
   readlink: { args: [ptr, ptr, u64_fast], returns: i64_fast },
   read: { args: [i32, ptr, u64_fast], returns: i64_fast },
   write: { args: [i32, ptr, u64_fast], returns: i64_fast },
+  clock_gettime: { args: [i32, ptr], returns: i32 },
 });
 
 // Known before any call can fail: looking it up could change the number it holds.
@@ -233,6 +234,17 @@ export function readlink(path: string): string {
 /** read returns the number of bytes read; 0 is the end. */
 export function readInto(fd: number, into: Uint8Array<ArrayBuffer>): number {
   return checked(Number(libc.read(descriptor(fd, "read"), into, into.length)), "read");
+}
+
+// struct timespec
+const timespec = stable(16);
+const timespecView = new DataView(timespec.buffer);
+
+/** clockMs returns the milliseconds of a clock of clock_gettime(2). */
+export function clockMs(clock: number): number {
+  checked(libc.clock_gettime(clock, timespec), "clock_gettime");
+  const seconds = timespecView.getUint32(0, true) + timespecView.getInt32(4, true) * 2 ** 32;
+  return seconds * 1000 + timespecView.getUint32(8, true) / 1e6;
 }
 
 /** writeFrom returns the number of bytes written. */

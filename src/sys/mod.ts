@@ -9,11 +9,21 @@
  * ns.run(() => writeKernelFile("/proc/sys/net/ipv4/ip_forward", "1"));
  * ```
  */
+export * from "./aead-batch.ts";
+export * from "./aead-ipsec-mb-1.ts";
+export * from "./aead-ipsec-mb-2.ts";
+export * from "./aead-libcrypto.ts";
+export * from "./arena.ts";
+export * from "./arena-calls.ts";
+export * from "./blake2s.ts";
+export * from "./chacha.ts";
 export * from "./clock.ts";
 export * from "./crypto.ts";
 export * from "./database.ts";
+export * from "./datagram-socket.ts";
 export * from "./environment.ts";
 export * from "./errno.ts";
+export * from "./eventfd.ts";
 export * from "./fd.ts";
 export * from "./fdpass.ts";
 export * from "./file.ts";
@@ -30,7 +40,9 @@ export * from "./standard.ts";
 export * from "./traffic.ts";
 export * from "./tcp.ts";
 export * from "./tun.ts";
+export * from "./tun-offload.ts";
 export * from "./unix.ts";
 export * from "./unix-client.ts";
 export * from "./watch.ts";
+export * from "./x25519-key.ts";
 export * as libc from "./libc.ts";

@@ -1,24 +1,32 @@
 /**
- * The text that user-space WireGuard speaks on its socket: https://www.wireguard.com/xplatform/.
+ * The side that asks of the text that user-space WireGuard speaks on its socket: https://www.wireguard.com/xplatform/.
  *
- * A request is lines `key=value` ended by an empty line; the answer likewise, with `errno=` last. Keys are hexadecimal.
+ * A request is lines `key=value` ended by an empty line; the answer likewise, with `errno=` last.
  */
 import {
   type DeviceChange,
   type DeviceState,
   type Endpoint,
-  formatEndpoint,
-  formatPrefix,
   type PeerChange,
   type PeerState,
-  parsePrefix,
   PrivateKey,
   type Prefix,
   type PublicKey,
   publicKeyBytes,
   publicKeyFromBytes,
-  tryParseEndpoint,
 } from "../net/mod.ts";
+import {
+  type FieldName,
+  type FieldValue,
+  isFieldName,
+  line,
+  type Pair,
+  pairs,
+  parseField,
+  tryEndpoint,
+} from "./uapi-field.ts";
+
+export { isWhole } from "./uapi-field.ts";
 
 /** GET is the request for a device's state. */
 export const GET = "get=1\n\n";
@@ -34,27 +42,18 @@ export class UapiError extends Error {
   }
 }
 
-/** isWhole tells whether an answer is complete. */
-export function isWhole(answer: string): boolean {
-  return answer.endsWith("\n\n");
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("hex");
-}
-
 function peerLines(peer: PeerChange): string[] {
   // public_key begins a peer; what follows belongs to it.
-  const lines = [`public_key=${hex(publicKeyBytes(peer.publicKey))}`];
-  if (peer.remove === true) return [...lines, "remove=true"];
-  if (peer.updateOnly === true) lines.push("update_only=true");
-  if (peer.presharedKey !== undefined) lines.push(`preshared_key=${hex(peer.presharedKey.reveal())}`);
-  if (peer.endpoint !== undefined) lines.push(`endpoint=${formatEndpoint(peer.endpoint)}`);
+  const lines = [line("public_key", publicKeyBytes(peer.publicKey))];
+  if (peer.remove === true) return [...lines, line("remove", true)];
+  if (peer.updateOnly === true) lines.push(line("update_only", true));
+  if (peer.presharedKey !== undefined) lines.push(line("preshared_key", peer.presharedKey.reveal()));
+  if (peer.endpoint !== undefined) lines.push(line("endpoint", peer.endpoint));
   if (peer.keepaliveSeconds !== undefined)
-    lines.push(`persistent_keepalive_interval=${peer.keepaliveSeconds}`);
+    lines.push(line("persistent_keepalive_interval", peer.keepaliveSeconds));
   if (peer.allowedIps !== undefined) {
-    lines.push("replace_allowed_ips=true");
-    for (const prefix of peer.allowedIps) lines.push(`allowed_ip=${formatPrefix(prefix)}`);
+    lines.push(line("replace_allowed_ips", true));
+    for (const prefix of peer.allowedIps) lines.push(line("allowed_ip", prefix));
   }
   return lines;
 }
@@ -62,8 +61,8 @@ function peerLines(peer: PeerChange): string[] {
 /** encodeSet returns the request that makes a change. It holds secrets: send it, never show it. */
 export function encodeSet(change: DeviceChange): string {
   const lines = ["set=1"];
-  if (change.privateKey !== undefined) lines.push(`private_key=${hex(change.privateKey.reveal())}`);
-  if (change.listenPort !== undefined) lines.push(`listen_port=${change.listenPort}`);
+  if (change.privateKey !== undefined) lines.push(line("private_key", change.privateKey.reveal()));
+  if (change.listenPort !== undefined) lines.push(line("listen_port", change.listenPort));
   for (const peer of change.peers ?? []) lines.push(...peerLines(peer));
   return `${lines.join("\n")}\n\n`;
 }
@@ -73,35 +72,12 @@ export function checkSet(answer: string): void {
   checkErrno(pairs(answer));
 }
 
-type Pair = readonly [key: string, value: string];
-
-// Errors below name the key, never the value: it may be a secret.
-function pairs(answer: string): Pair[] {
-  if (!isWhole(answer)) throw new Error("the answer ends in the middle");
-  const lines = answer.slice(0, -2).split("\n");
-  return lines.map((line) => {
-    const equals = line.indexOf("=");
-    if (equals < 1) throw new Error("the answer has a line that is not key=value");
-    return [line.slice(0, equals), line.slice(equals + 1)];
-  });
-}
-
 function checkErrno(all: readonly Pair[]): void {
   const last = all.at(-1);
   if (last?.[0] !== "errno") throw new Error("the answer has no errno");
-  const errno = integer("errno", last[1]);
+  const errno = parseField("errno", last[1]);
   // wireguard-go negates as the kernel does; the specification leaves it open.
   if (errno !== 0) throw new UapiError(Math.abs(errno));
-}
-
-function integer(key: string, value: string): number {
-  if (!/^-?\d{1,15}$/.test(value)) throw new Error(`${key} is not a number`);
-  return Number(value);
-}
-
-function key32(key: string, value: string): Uint8Array {
-  if (!/^[0-9a-f]{64}$/.test(value)) throw new Error(`${key} is not a key of 64 hexadecimal digits`);
-  return Buffer.from(value, "hex");
 }
 
 /** Draft is a peer while its lines are read. */
@@ -117,35 +93,35 @@ interface Draft {
   txBytes: number;
 }
 
-const peerFields: Readonly<Record<string, (peer: Draft, value: string) => void>> = {
+/** What each line of a peer says. Lines that are not here are not asked for. */
+const peerFields: { readonly [N in FieldName]?: (peer: Draft, value: FieldValue<N>) => void } = {
   preshared_key: (peer, value) => {
-    peer.presharedKey = key32("preshared_key", value).some((byte) => byte !== 0);
-  },
-  endpoint: (peer, value) => {
-    // A link-local address comes with its zone, which is the business of the device.
-    const endpoint = tryParseEndpoint(value.replace(/%[^\]]*\]/, "]"));
-    if (endpoint !== undefined) peer.endpoint = endpoint;
+    peer.presharedKey = value.some((byte) => byte !== 0);
   },
   last_handshake_time_sec: (peer, value) => {
-    peer.handshakeSeconds = integer("last_handshake_time_sec", value);
+    peer.handshakeSeconds = value;
   },
   last_handshake_time_nsec: (peer, value) => {
-    peer.handshakeNanoseconds = integer("last_handshake_time_nsec", value);
+    peer.handshakeNanoseconds = value;
   },
   rx_bytes: (peer, value) => {
-    peer.rxBytes = integer("rx_bytes", value);
+    peer.rxBytes = value;
   },
   tx_bytes: (peer, value) => {
-    peer.txBytes = integer("tx_bytes", value);
+    peer.txBytes = value;
   },
   persistent_keepalive_interval: (peer, value) => {
-    const seconds = integer("persistent_keepalive_interval", value);
-    if (seconds > 0) peer.keepaliveSeconds = seconds;
+    if (value > 0) peer.keepaliveSeconds = value;
   },
   allowed_ip: (peer, value) => {
-    peer.allowedIps.push(parsePrefix(value));
+    peer.allowedIps.push(value);
   },
 };
+
+function readPeerField<N extends FieldName>(peer: Draft, name: N, text: string): void {
+  const read = peerFields[name] as ((peer: Draft, value: FieldValue<N>) => void) | undefined;
+  read?.(peer, parseField(name, text));
+}
 
 function peerState(draft: Draft): PeerState {
   const { handshakeSeconds, handshakeNanoseconds, ...state } = draft;
@@ -161,11 +137,11 @@ export function decodeGet(answer: string): DeviceState {
   let publicKey: PublicKey | undefined;
   let listenPort = 0;
   const peers: Draft[] = [];
-  for (const [key, value] of all) {
+  for (const [name, value] of all) {
     const peer = peers.at(-1);
-    if (key === "public_key") {
+    if (name === "public_key") {
       peers.push({
-        publicKey: publicKeyFromBytes(key32(key, value)),
+        publicKey: publicKeyFromBytes(parseField(name, value)),
         allowedIps: [],
         presharedKey: false,
         handshakeSeconds: 0,
@@ -173,9 +149,13 @@ export function decodeGet(answer: string): DeviceState {
         rxBytes: 0,
         txBytes: 0,
       });
-    } else if (key === "private_key") publicKey = new PrivateKey(key32(key, value)).publicKey;
-    else if (key === "listen_port") listenPort = integer(key, value);
-    else if (peer !== undefined && Object.hasOwn(peerFields, key)) peerFields[key]?.(peer, value);
+    } else if (name === "private_key") publicKey = new PrivateKey(parseField(name, value)).publicKey;
+    else if (name === "listen_port") listenPort = parseField(name, value);
+    else if (peer !== undefined && name === "endpoint") {
+      // One that is not known yet may be said in ways of the device's own.
+      const endpoint = tryEndpoint(value);
+      if (endpoint !== undefined) peer.endpoint = endpoint;
+    } else if (peer !== undefined && isFieldName(name)) readPeerField(peer, name, value);
   }
   return { listenPort, peers: peers.map(peerState), ...(publicKey === undefined ? {} : { publicKey }) };
 }

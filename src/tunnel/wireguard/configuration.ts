@@ -1,0 +1,53 @@
+/** What a device can be told (the set operation of https://www.wireguard.com/xplatform/). */
+import type {
+  DeviceChange,
+  Endpoint,
+  PeerChange,
+  Prefix,
+  PrivateKey,
+  PublicKey,
+  Secret,
+} from "../../net/mod.ts";
+
+/** Configuration is applied as a whole, in the order of its fields. What is absent stays as it is. */
+export interface Configuration {
+  /** "none" takes the key away: the device speaks with nobody. */
+  readonly privateKey?: PrivateKey | "none";
+  readonly listenPort?: number;
+  /** Mark of the datagrams that are sent; 0 for none. */
+  readonly fwmark?: number;
+  /** Peers that are not named are removed. */
+  readonly replacePeers?: boolean;
+  readonly peers?: readonly PeerConfiguration[];
+}
+
+/** PeerConfiguration is about one peer. */
+export interface PeerConfiguration {
+  readonly publicKey: PublicKey;
+  readonly remove?: boolean;
+  /** Do nothing if there is no such peer, instead of making it. */
+  readonly updateOnly?: boolean;
+  readonly presharedKey?: Secret | "none";
+  readonly endpoint?: Endpoint;
+  /** Seconds; 0 is off. */
+  readonly keepaliveSeconds?: number;
+  /** Prefixes that are not named are removed. */
+  readonly replaceAllowedIps?: boolean;
+  readonly allowedIps?: readonly AllowedIpChange[];
+}
+
+/** AllowedIpChange gives a prefix to the peer, or takes it away. */
+export interface AllowedIpChange {
+  readonly prefix: Prefix;
+  readonly remove?: boolean;
+}
+
+/** configurationOf says a change as the engine makes it in these terms. */
+export function configurationOf({ peers, ...device }: DeviceChange): Configuration {
+  return { ...device, ...(peers === undefined ? {} : { peers: peers.map(peerConfigurationOf) }) };
+}
+
+function peerConfigurationOf({ allowedIps, ...peer }: PeerChange): PeerConfiguration {
+  if (allowedIps === undefined) return peer;
+  return { ...peer, replaceAllowedIps: true, allowedIps: allowedIps.map((prefix) => ({ prefix })) };
+}

@@ -1,0 +1,270 @@
+/**
+ * A device: one private key, its peers, and who may have which addresses. `step(event, clock)` returns what is to be done.
+ *
+ * It changes in place, because its tables are indexes over the states of all peers; those are values (peer.ts). It opens no
+ * socket and reads no clock. The loop around it does three things:
+ *
+ * ```
+ *   datagram ──▶ data?  session(receiver) ─▶ open, replay ─▶ addresses().find(source) ─▶ TUN   then step(received)
+ *                else   step(message)
+ *   packet ────▶ addresses().find(destination) ─▶ sendable(peer)?  seal ─▶ socket               then step(sent)
+ *                                                 else             step(packets)
+ *   clock ─────▶ nextDueMs() passed?  step(due)
+ * ```
+ *
+ * A batch is told as one event for each session. Whatever is not authentic ends in silence: `step` returns nothing.
+ * slow-path.ts is this loop for one packet at a time.
+ */
+import { type DeviceState, type Family, publicKeyFromBytes } from "../../net/mod.ts";
+import { AllowedIps } from "./allowed-ips.ts";
+import { configure, type Tables } from "./configure.ts";
+import type { Clock, DeviceEffect, DeviceEvent, DeviceOptions } from "./device-event.ts";
+import { Indices } from "./indices.ts";
+import { keypairsOf } from "./keypair.ts";
+import { decodeMessage, type HandshakeMessage } from "./message.ts";
+import { readInitiation, readPayload } from "./noise.ts";
+import { OwnIdentity } from "./own-identity.ts";
+import { stepPeer } from "./peer.ts";
+import type { PeerEvent, PeerState, Surroundings } from "./peer-state.ts";
+import { Peers } from "./peers.ts";
+import { type Primitives, systemPrimitives } from "./primitives.ts";
+import { describeDevice, type DeviceSecrets, secretsOf } from "./report.ts";
+import { canSend, ownMemory, type Session, type SessionMemory } from "./session.ts";
+import { SPECIFIED, type Timing } from "./specification.ts";
+
+type EventOf<K extends DeviceEvent["kind"]> = Extract<DeviceEvent, { readonly kind: K }>;
+type Message<K extends HandshakeMessage["kind"]> = Extract<HandshakeMessage, { readonly kind: K }>;
+
+/** DeviceCounts are the sizes of all tables, which an attacker must not be able to fill. */
+export interface DeviceCounts {
+  readonly peers: number;
+  readonly sessions: number;
+  readonly indices: number;
+  readonly sources: number;
+}
+
+/** Device owns secrets: disposing wipes all of them. */
+export class Device implements Disposable {
+  readonly primitives: Primitives;
+  readonly timing: Timing;
+  /** Of the link; set it when the link's changes. */
+  mtuBytes: number;
+  readonly #memory: SessionMemory;
+  readonly #peers = new Peers();
+  readonly #allowed = new AllowedIps();
+  readonly #indices: Indices;
+  #own: OwnIdentity | undefined;
+  #listenPort = 0;
+  #fwmark = 0;
+  /** Sessions that ended in the step before: only now nobody seals with them any more. */
+  #ended: Session[] = [];
+  #effects: DeviceEffect[] = [];
+  #clock: Clock = { nowMs: 0, wallMs: 0 };
+
+  constructor(options: DeviceOptions = {}) {
+    this.primitives = options.primitives ?? systemPrimitives;
+    this.timing = options.timing ?? SPECIFIED;
+    this.mtuBytes = options.mtuBytes ?? 1420;
+    this.#memory = options.memory ?? ownMemory;
+    this.#indices = new Indices(this.primitives);
+  }
+
+  /** step takes in what happened, and returns what is to be done, in order. */
+  step(event: DeviceEvent, clock: Clock): readonly DeviceEffect[] {
+    this.#bury();
+    this.#effects = [];
+    // A clock that goes back would be a bug of the caller; timers must not run backwards for it.
+    this.#clock = { ...clock, nowMs: Math.max(clock.nowMs, this.#clock.nowMs) };
+    // What was due before comes before, however late: a handshake that begins now must not be wiped with what is over.
+    for (const state of this.#peers.due(this.#clock.nowMs)) this.#apply(state, { kind: "due" });
+    switch (event.kind) {
+      case "due":
+        break;
+      case "message":
+        this.#hear(event);
+        break;
+      case "packets":
+        this.#tell(event.peer, event);
+        break;
+      case "sent":
+      case "received":
+        if (this.#lives(event.session)) this.#tell(event.session.peer, event);
+        break;
+      case "configure":
+        configure(this.#tables(), event.configuration);
+        break;
+      case "bound":
+        this.#listenPort = event.port;
+        break;
+    }
+    return this.#effects;
+  }
+
+  /** nextDueMs returns when to step `due`; undefined while no timer runs. It may be early, never late. */
+  nextDueMs(): number | undefined {
+    return this.#peers.nextDueMs();
+  }
+
+  /** session returns the session of a receiver index. It may be over (isOver): then nothing is opened with it. */
+  session(index: number): Session | undefined {
+    return this.#indices.session(index);
+  }
+
+  /** addresses returns who has which addresses of a family; it stays the same object. */
+  addresses(family: Family): { find(bytes: Uint8Array, at: number): number | undefined } {
+    return this.#allowed.trie(family);
+  }
+
+  /** destination returns the peer to which an IP packet goes. */
+  destination(packet: Uint8Array): number | undefined {
+    return this.#allowed.destination(packet);
+  }
+
+  /** source returns the peer from which an IP packet may come. */
+  source(packet: Uint8Array): number | undefined {
+    return this.#allowed.source(packet);
+  }
+
+  /** sendable returns the session under which packets to a peer can be sealed now. */
+  sendable(peer: number, nowMs: number): Session | undefined {
+    const session = this.#peers.get(peer)?.keypairs.current;
+    return session !== undefined && canSend(session, nowMs, this.timing) ? session : undefined;
+  }
+
+  /** peer returns the state of a peer, to be read: `endpoint` says where packets go. */
+  peer(number: number): PeerState | undefined {
+    return this.#peers.get(number);
+  }
+
+  /** read returns the device as wg(8) shows it, without secrets. */
+  read(): DeviceState {
+    const peers = this.#peers.all();
+    const allowedIps = this.#allowed.list();
+    return describeDevice({
+      publicKey: this.#own?.publicKey,
+      listenPort: this.#listenPort,
+      peers,
+      allowedIps,
+    });
+  }
+
+  /** secrets returns copies of what `read` leaves out. Whoever gets them wipes them. */
+  secrets(): DeviceSecrets {
+    return secretsOf({ privateKey: this.#own?.secret, fwmark: this.#fwmark, peers: this.#peers.all() });
+  }
+
+  /** counts returns the sizes of all tables. */
+  counts(): DeviceCounts {
+    return {
+      peers: this.#peers.size,
+      sessions: this.#peers.sessions().length,
+      indices: this.#indices.size,
+      sources: this.#own?.gate.sources ?? 0,
+    };
+  }
+
+  #lives(session: Session): boolean {
+    const keypairs = this.#peers.get(session.peer)?.keypairs;
+    return keypairs !== undefined && keypairsOf(keypairs).includes(session);
+  }
+
+  #hear(event: EventOf<"message">): void {
+    const { datagram, from, backlog = 0 } = event;
+    const message = decodeMessage(datagram);
+    if (message === undefined || this.#own === undefined) return;
+    // An answer to nothing of ours costs one look into a table.
+    const answered = message.kind === "initiation" ? 0 : this.#indices.peer(message.receiver);
+    if (answered === undefined) return;
+    if (message.kind === "cookie") {
+      this.#tell(answered, { kind: "cookie", message });
+      return;
+    }
+    const verdict = this.#own.gate.judge({ message, datagram, from, backlog, nowMs: this.#clock.nowMs });
+    if (verdict.kind === "reply") this.#effects.push({ kind: "send", to: from, datagram: verdict.datagram });
+    if (verdict.kind !== "pass") return;
+    if (message.kind === "response") this.#tell(answered, { kind: "response", message, from });
+    else this.#meet(this.#own, message, event);
+  }
+
+  /** Finds out which peer an initiation is from; only it can know the secret that both static keys share. */
+  #meet(own: OwnIdentity, message: Message<"initiation">, { from }: EventOf<"message">): void {
+    const heard = readInitiation({ primitives: this.primitives, key: own.key }, message);
+    if (heard === undefined) return;
+    const state = this.#peers.withKey(publicKeyFromBytes(heard.remote));
+    const staticStatic = state?.staticStatic?.reveal();
+    const timestamp =
+      staticStatic === undefined
+        ? undefined
+        : readPayload(heard, { payload: message.timestamp, staticStatic });
+    if (state === undefined || timestamp === undefined) heard[Symbol.dispose]();
+    else this.#apply(state, { kind: "initiation", message, heard, timestamp, from });
+  }
+
+  #tell(peer: number, event: PeerEvent): void {
+    const state = this.#peers.get(peer);
+    if (state !== undefined) this.#apply(state, event);
+  }
+
+  #apply(before: PeerState, event: PeerEvent): PeerState {
+    const [state, effects] = stepPeer(before, event, this.#surroundings());
+    this.#peers.put(state);
+    for (const effect of effects) {
+      if (effect.kind === "started") this.#indices.bind(effect.session);
+      if (effect.kind === "ended") {
+        this.#indices.release(effect.session.localIndex);
+        this.#ended.push(effect.session);
+      }
+      this.#effects.push(effect);
+    }
+    return state;
+  }
+
+  #surroundings(): Surroundings {
+    return {
+      primitives: this.primitives,
+      timing: this.timing,
+      memory: this.#memory,
+      mtuBytes: this.mtuBytes,
+      ...this.#clock,
+      ...(this.#own === undefined ? {} : { key: this.#own.key }),
+      claimIndex: (peer) => this.#indices.claim(peer),
+      releaseIndex: (index) => this.#indices.release(index),
+    };
+  }
+
+  #tables(): Tables {
+    return {
+      peers: this.#peers,
+      allowed: this.#allowed,
+      primitives: this.primitives,
+      ownKey: () => this.#own,
+      setOwnKey: (privateKey) => {
+        this.#own?.[Symbol.dispose]();
+        this.#own = privateKey === undefined ? undefined : new OwnIdentity(privateKey, this.primitives);
+      },
+      setPort: (port) => {
+        if (port !== 0 && port === this.#listenPort) return;
+        this.#listenPort = port;
+        this.#effects.push({ kind: "listen", port });
+      },
+      setMark: (mark) => {
+        if (mark === this.#fwmark) return;
+        this.#fwmark = mark;
+        this.#effects.push({ kind: "mark", mark });
+      },
+      apply: (state, event) => this.#apply(state, event),
+    };
+  }
+
+  #bury(): void {
+    for (const session of this.#ended) this.#memory.give(session.memory);
+    this.#ended = [];
+  }
+
+  [Symbol.dispose](): void {
+    for (const state of [...this.#peers.all()]) this.#apply(state, { kind: "reset" }).psk?.reveal().fill(0);
+    this.#bury();
+    this.#own?.[Symbol.dispose]();
+    this.#own = undefined;
+  }
+}

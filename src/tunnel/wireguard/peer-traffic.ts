@@ -1,0 +1,93 @@
+/** Packets of a peer: those that wait for a session, those that go, and what follows from those that came (whitepaper, section 6). */
+import { received } from "./keypair.ts";
+import { MAX_STAGED_BYTES, MAX_STAGED_PACKETS } from "./limits.ts";
+import type { PeerDraft } from "./peer-draft.ts";
+import { completed, initiate } from "./peer-handshake.ts";
+import type { PeerEvent } from "./peer-state.ts";
+import { canSend, wantsRenewal, wantsRenewalNow } from "./session.ts";
+import { dataBytes } from "./transport.ts";
+
+const KEEPALIVE = new Uint8Array(0);
+
+type EventOf<K extends PeerEvent["kind"]> = Extract<PeerEvent, { readonly kind: K }>;
+
+/** take lets packets go, now or when there is a session. */
+export function take(draft: PeerDraft, { packets }: EventOf<"packets">): void {
+  // Without an endpoint no handshake will ever begin by itself.
+  if (draft.state.endpoint === undefined) return;
+  draft.set({ staged: bounded([...draft.state.staged, ...packets]) });
+  flush(draft);
+}
+
+/** keepalive lets what waits go, or an empty packet. */
+export function keepalive(draft: PeerDraft, options: { readonly passive?: boolean } = {}): void {
+  if (draft.state.staged.length === 0) draft.set({ staged: [KEEPALIVE] });
+  flush(draft, options);
+}
+
+/** flush lets go what waits, or begins a handshake for it. */
+export function flush(draft: PeerDraft, options: { readonly passive?: boolean } = {}): void {
+  const { state, around } = draft;
+  const { keypairs, staged, endpoint } = state;
+  if (staged.length === 0 || endpoint === undefined) return;
+  const session = keypairs.current;
+  if (session === undefined || !canSend(session, around.nowMs, around.timing)) {
+    initiate(draft, { retry: false });
+    return;
+  }
+  const most = around.timing.rejectAfterMessages - (session.sendCounter[0] as number);
+  const packets = staged.slice(0, most);
+  draft.set({ staged: staged.slice(most) });
+  draft.effects.push({ kind: "transmit", to: endpoint, session, packets });
+  const bytes = packets.reduce((sum, packet) => sum + dataBytes(packet.length, around.mtuBytes), 0);
+  const data = packets.some((packet) => packet.length > 0);
+  gone(draft, { kind: "sent", session, data, bytes }, options);
+  if (staged.length > most) initiate(draft, { retry: false });
+}
+
+/** gone notes packets that were sent, and renews the session if it is time. */
+export function gone(
+  draft: PeerDraft,
+  { session, data, bytes }: EventOf<"sent">,
+  options: { readonly passive?: boolean } = {},
+): void {
+  draft.count(bytes);
+  draft.tell({ kind: "sent", data, ...options });
+  if (wantsRenewal(session, draft.around.nowMs, draft.around.timing)) initiate(draft, { retry: false });
+}
+
+/** came notes packets that were received. The first under a session that waited for it completes the handshake. */
+export function came(draft: PeerDraft, { session, data, bytes, from }: EventOf<"received">): void {
+  const { around } = draft;
+  const step = received(draft.state.keypairs, { session, nowMs: around.nowMs, yields: yields(draft) });
+  draft.heard(bytes, from);
+  draft.adopt(step);
+  if (step.confirmed) {
+    draft.abandon();
+    completed(draft);
+  }
+  draft.tell({ kind: "received", data });
+  if (step.confirmed) flush(draft);
+  const { keypairs, renewed } = draft.state;
+  if (renewed || keypairs.current === undefined) return;
+  if (!wantsRenewalNow(keypairs.current, around.nowMs, around.timing)) return;
+  draft.set({ renewed: true });
+  initiate(draft, { retry: false });
+}
+
+/** Whether our public key is the smaller one, byte by byte. */
+function yields({ state, around }: PeerDraft): boolean {
+  return around.key !== undefined && Buffer.compare(around.key.publicKey, state.identity.publicBytes) < 0;
+}
+
+/** The newest packets that may wait. */
+function bounded(packets: readonly Uint8Array[]): readonly Uint8Array[] {
+  let bytes = 0;
+  let first = packets.length;
+  while (first > 0 && packets.length - first < MAX_STAGED_PACKETS) {
+    bytes += (packets[first - 1] as Uint8Array).length;
+    if (bytes > MAX_STAGED_BYTES) break;
+    first--;
+  }
+  return first === 0 ? packets : packets.slice(first);
+}
