@@ -1,5 +1,5 @@
 /**
- * Fuzzes the whole path in a guarded arena: `bun test/support/path-fuzz.ts SEED ROUNDS`. Any byte read or written outside of its
+ * Fuzzes the whole path in a guarded arena: `bun test/support/path-fuzz.ts SEED ROUNDS [ALGORITHM [PROVIDER]]`. Any byte read or written outside of its
  * allocation ends this process by SIGSEGV, whoever does it; the test that started it sees that. Prints counts.
  *
  * - datagrams: random ones, mutated frames, and authentic frames with mutated packets inside (a peer that means ill), each ending at a guard page;
@@ -10,6 +10,7 @@ import { buildPacket, superPacket, type TestPacket } from "./packets.ts";
 import { PathPair } from "./path-memory.ts";
 import { AeadBatch, type AeadAlgorithm } from "../../src/sys/mod.ts";
 import {
+  type AeadName,
   type MessageSource,
   OpenStep,
   checksumOf,
@@ -22,7 +23,8 @@ import {
 const random = new Random(Number(process.argv[2]));
 const rounds = Number(process.argv[3]);
 const algorithm = (process.argv[4] ?? "chacha20-poly1305") as AeadAlgorithm;
-const pair = new PathPair({ guarded: true, algorithm });
+const aead = process.argv[5] as AeadName | undefined;
+const pair = new PathPair({ guarded: true, algorithm, ...(aead === undefined ? {} : { aead }) });
 const { arena } = pair;
 
 /** Messages that each end at the end of an allocation. */
@@ -135,10 +137,14 @@ function text(): Uint8Array {
   return random.chance(0.7) ? random.mutate(bytes) : bytes;
 }
 
+let last: Uint8Array | undefined;
 function datagram(): Uint8Array {
-  const kind = random.below(4);
+  const kind = random.below(5);
   if (kind === 0) return random.bytes(random.below(100));
+  // One that came before, perhaps in the same batch.
+  if (kind === 4 && last !== undefined) return last;
   const whole = frame(text());
+  last = whole;
   return kind === 1 ? random.mutate(whole) : whole;
 }
 

@@ -30,7 +30,7 @@ test.each(["chacha20-poly1305", "aes-128-gcm", "aes-256-gcm"])(
     expect(seen["written"] as number).toBeGreaterThan(1000);
     expect(seen["joined"] as number).toBeGreaterThan(100);
     expect(seen["frames"] as number).toBeGreaterThan(1000);
-    for (const count of ["forged", "unknown", "malformed", "unreadable"])
+    for (const count of ["forged", "replayed", "unknown", "malformed", "unreadable"])
       expect((seen["counters"] as Record<string, number>)[count]).toBeGreaterThan(10);
   },
   120_000,
