@@ -8,11 +8,14 @@
  */
 import { type Arena, receiveMessages, SIZE, SOCKET_ADDRESS } from "../../sys/mod.ts";
 import type { MessageSource } from "./datagram-port.ts";
+import { ENDPOINT, ENDPOINT_BYTES } from "./endpoint-memory.ts";
 import { CONTROL, CONTROL_HEADER, layControl, layData, MESSAGE_HEADER } from "./message-header.ts";
 
 /** Room for the longest UDP message, and for all control messages that are asked for. */
 const BUFFER = 65_536;
 const CONTROL_BYTES = 128;
+const AF_INET = 2;
+const SOCKADDR_IN = 16;
 const MSG_TRUNC = 0x20;
 const MSG_CTRUNC = 0x8;
 /** Lengths of the control messages with our address: struct in_pktinfo, struct in6_pktinfo. */
@@ -71,6 +74,26 @@ export class DatagramReceiver implements MessageSource {
     return count;
   }
 
+  /**
+   * put makes a datagram that came by another way the only message, as if it had been received: `place` is the memory of the endpoint that it
+   * came from (endpoint-memory.ts). Throws for one that is too long.
+   */
+  put(place: Uint8Array, datagram: Uint8Array): void {
+    const arena = this.#arena;
+    if (datagram.length > BUFFER || place.length !== ENDPOINT_BYTES)
+      throw new RangeError(`A datagram of ${datagram.length} bytes from a place of ${place.length}`);
+    arena.store(this.#names[0] as number, place.subarray(ENDPOINT.address, SOCKET_ADDRESS.bytes));
+    const controlBytes = new DataView(place.buffer, place.byteOffset).getInt32(ENDPOINT.controlBytes, true);
+    const control = place.subarray(ENDPOINT.control, ENDPOINT.control + controlBytes);
+    arena.store(this.#controls[0] as number, control);
+    arena.store(this.#at[0] as number, datagram);
+    this.#locals[0] = this.#controls[0] as number;
+    this.#localBytes[0] = control.length;
+    this.#segments[0] = Math.max(1, datagram.length);
+    arena.u32[(this.#headers + MESSAGE_HEADER.bytes) >>> 2] = datagram.length;
+    this.#used = Math.max(1, this.#used);
+  }
+
   at(index: number): number {
     return this.#at[index] as number;
   }
@@ -97,6 +120,20 @@ export class DatagramReceiver implements MessageSource {
   /** localBytes is the length of that; 0 if the socket was not asked to tell it. */
   localBytes(index: number): number {
     return this.#localBytes[index] as number;
+  }
+
+  /** place copies where a message came from, and to, in the form of an endpoint's memory (endpoint-memory.ts). */
+  place(index: number): Uint8Array<ArrayBuffer> {
+    const arena = this.#arena;
+    const place = new Uint8Array(new ArrayBuffer(ENDPOINT_BYTES));
+    const view = new DataView(place.buffer);
+    const source = this.sourceAt(index);
+    const addressBytes = arena.view.getUint16(source, true) === AF_INET ? SOCKADDR_IN : SOCKET_ADDRESS.bytes;
+    place.set(arena.copy(source, addressBytes), ENDPOINT.address);
+    view.setInt32(ENDPOINT.addressBytes, addressBytes, true);
+    place.set(arena.copy(this.localAt(index), this.localBytes(index)), ENDPOINT.control);
+    view.setInt32(ENDPOINT.controlBytes, this.localBytes(index), true);
+    return place;
   }
 
   #readControl(index: number): void {

@@ -35,7 +35,7 @@ export class DatagramSender implements FrameSink {
   sent = 0;
   refused = 0;
   readonly #arena: Arena;
-  readonly #socket: DatagramSocket;
+  readonly #socket: Pick<DatagramSocket, "fd" | "splits">;
   readonly #area: number;
   readonly #headers: number;
   readonly #vectors: number;
@@ -58,7 +58,7 @@ export class DatagramSender implements FrameSink {
   #goneSingles = 0;
   #single = false;
 
-  constructor(arena: Arena, socket: DatagramSocket) {
+  constructor(arena: Arena, socket: Pick<DatagramSocket, "fd" | "splits">) {
     this.#arena = arena;
     this.#socket = socket;
     this.#splits = socket.splits;

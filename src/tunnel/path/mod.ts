@@ -8,7 +8,7 @@
  * All packets lie in one Arena (src/sys/arena.ts), and places are offsets in it. The protocol gives sessions, peers and allowed IPs
  * (PathTables) and hears by events what it needs; handshakes, timers and settings are its affair (../wireguard).
  *
- * Another framing (ESP) implements Framing; another source or sink (AF_XDP) implements PacketSource and PacketSink.
+ * Another framing (ESP: ../esp) implements Framing; another source or sink (AF_XDP) implements PacketSource and PacketSink.
  *
  * @example
  * ```ts

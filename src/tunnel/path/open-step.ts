@@ -8,42 +8,43 @@
  * Only what is authentic changes anything: the window, the peer's endpoint, counters of the session.
  */
 import { AEAD_BATCH, AeadBatch, type Arena } from "../../sys/mod.ts";
-import { accept } from "../wireguard/replay.ts";
 import type { MessageSource } from "./datagram-port.ts";
 import type { Framing } from "./framing.ts";
 import { IP4, IP6 } from "./ip-header.ts";
 import type { PacketSink } from "./packet-sink.ts";
-import type { PathCounters, PathSession, PathTables } from "./path-peer.ts";
+import type { OpenSession, PathCounters, PathSession, PathTables, SealSession } from "./path-peer.ts";
 
 /** OpenEvents tell the protocol what it has to know. `message` is its number in the source, which knows where it came from. */
-export interface OpenEvents {
+export interface OpenEvents<Session extends OpenSession = PathSession> {
   /** A datagram that is not a data frame. */
   other(at: number, bytes: number, message: number): void;
+  /** A data frame of a session that is not in the tables; returns it if it is there by now. */
+  missing?(index: number, at: number, bytes: number, message: number): Session | undefined;
   /** Authentic and new packets of a session came, at most once for each batch; `packets` is 0 if all were empty (keepalives). */
-  opened(session: PathSession, packets: number, bytes: number, message: number): void;
+  opened(session: Session, packets: number, bytes: number, message: number): void;
 }
 
 /** OpenOptions are the parts that a step works with. */
-export interface OpenOptions {
+export interface OpenOptions<Session extends OpenSession = PathSession> {
   readonly messages: MessageSource;
-  readonly framing: Framing;
+  readonly framing: Framing<never, NoInfer<Session>>;
   readonly sink: PacketSink;
-  readonly tables: PathTables;
+  readonly tables: PathTables<SealSession, Session>;
   readonly counters: PathCounters;
-  readonly events: OpenEvents;
+  readonly events: OpenEvents<NoInfer<Session>>;
 }
 
 /** OpenStep makes no objects while it runs. */
-export class OpenStep {
+export class OpenStep<Session extends OpenSession = PathSession> {
   readonly #arena: Arena;
-  readonly #options: OpenOptions;
+  readonly #options: OpenOptions<Session>;
   readonly #batch: AeadBatch;
   readonly #frameCounters = new Float64Array(AEAD_BATCH);
   readonly #messages = new Int32Array(AEAD_BATCH);
   readonly #frameBytes = new Int32Array(AEAD_BATCH);
-  #session: PathSession | undefined;
+  #session: Session | undefined;
 
-  constructor(arena: Arena, options: OpenOptions) {
+  constructor(arena: Arena, options: OpenOptions<Session>) {
     this.#arena = arena;
     this.#options = options;
     this.#batch = new AeadBatch(arena, "open");
@@ -74,9 +75,18 @@ export class OpenStep {
       events.other(at, bytes, message);
       return;
     }
-    const session = tables.sessions.get(index);
-    const counter = framing.counter(at);
-    if (session === undefined || counter < 0 || counter >= tables.mostMessages) {
+    let session = tables.sessions.get(index);
+    if (session === undefined && events.missing !== undefined) {
+      // It may take sessions away that frames of the batch belong to.
+      this.#open();
+      session = events.missing(index, at, bytes, message);
+    }
+    if (session === undefined || tables.nowMs >= session.endsMs) {
+      counters.unknown++;
+      return;
+    }
+    const counter = framing.counter(at, session);
+    if (counter < 0 || counter >= tables.mostMessages) {
       counters.unknown++;
       return;
     }
@@ -86,7 +96,7 @@ export class OpenStep {
     this.#frameCounters[batch.count] = counter;
     this.#messages[batch.count] = message;
     this.#frameBytes[batch.count] = bytes;
-    framing.open(batch, at, bytes);
+    framing.open(batch, at, bytes, session, counter);
   }
 
   /** Opens the batch and passes on what is in it. */
@@ -94,22 +104,22 @@ export class OpenStep {
     const batch = this.#batch;
     const session = this.#session;
     if (session === undefined || batch.count === 0) return;
-    const { counters, events } = this.#options;
+    const { framing, counters, events } = this.#options;
     session.openKey.run(batch);
     let packets = 0;
     let bytes = 0;
     let message = -1;
     for (let i = 0; i < batch.count; i++) {
       if (batch.verdicts[i] !== 1) counters.forged++;
-      else if (!accept(session.window, this.#frameCounters[i] as number)) counters.replayed++;
+      else if (!framing.accept(session, this.#frameCounters[i] as number)) counters.replayed++;
       else {
-        const length = batch.lengthOf(i);
+        const length = framing.packetBytes(batch.textAt(i), batch.lengthOf(i));
         bytes += this.#frameBytes[i] as number;
         message = this.#messages[i] as number;
         if (length > 0) {
           packets++;
           this.#packet(batch.textAt(i), length, session.peer);
-        }
+        } else if (length < 0) counters.malformed++;
       }
     }
     batch.clear();

@@ -1,7 +1,7 @@
 /**
  * The loop of one thread: waits for packets from TUN, datagrams from sockets, room in them, or a call, and runs the two steps.
  *
- * It is synchronous and keeps its thread, so it belongs into a process or worker of its own. Idle, it sleeps in poll(2).
+ * A turn is synchronous and may wait for ever, so it belongs into a thread of its own. Idle, it sleeps in poll(2).
  */
 import { type Arena, type DatagramSocket, type Fd, pollMany, SIZE, SystemError } from "../../sys/mod.ts";
 import type { DatagramReceiver } from "./datagram-receiver.ts";
@@ -16,7 +16,7 @@ const READABLE = POLLIN | 0x008 | 0x010;
 
 /** PathPort is a socket with what waits for it. */
 export interface PathPort {
-  readonly socket: DatagramSocket;
+  readonly socket: Pick<DatagramSocket, "fd">;
   readonly sender: DatagramSender;
 }
 
@@ -25,14 +25,14 @@ export interface LoopOptions {
   readonly queue: { readonly fd: Fd; readonly gone: boolean };
   readonly receiver: DatagramReceiver;
   readonly ports: readonly PathPort[];
-  readonly seal: SealStep;
-  readonly open: OpenStep;
-  /** `run` returns when this becomes readable; the caller clears it. */
-  readonly waker?: Fd;
+  readonly seal: Pick<SealStep, "run" | "blocked">;
+  readonly open: Pick<OpenStep, "run">;
+  /** When this becomes readable `onCall` is called, before anything else of that turn is done; it makes it unreadable. */
+  readonly caller?: Fd;
+  readonly onCall?: () => void;
+  /** Called when a wait is over and there is something to do. */
+  readonly onTurn?: () => void;
 }
-
-/** LoopEnd is why `run` returned: the waker, nothing to do, or the TUN device was removed. */
-export type LoopEnd = "called" | "idle" | "gone";
 
 /** PathLoop drives the steps. */
 export class PathLoop {
@@ -44,11 +44,11 @@ export class PathLoop {
   constructor(arena: Arena, options: LoopOptions) {
     this.#arena = arena;
     this.#options = options;
-    this.#count = 1 + options.ports.length + (options.waker === undefined ? 0 : 1);
+    this.#count = 1 + options.ports.length + (options.caller === undefined ? 0 : 1);
     this.#requests = arena.allocate(this.#count * SIZE.pollfd);
     this.#place(0, options.queue.fd);
     options.ports.forEach(({ socket }, i) => this.#place(1 + i, socket.fd));
-    if (options.waker !== undefined) this.#place(this.#count - 1, options.waker);
+    if (options.caller !== undefined) this.#place(this.#count - 1, options.caller);
   }
 
   #place(index: number, fd: Fd): void {
@@ -74,6 +74,9 @@ export class PathLoop {
     const ready = pollMany(this.#arena, this.#requests, this.#count, timeoutMs);
     if (ready < 0) throw new SystemError("poll", -ready);
     if (ready === 0) return false;
+    const { caller, onCall, onTurn } = this.#options;
+    onTurn?.();
+    if (caller !== undefined && (this.#answer(this.#count - 1) & READABLE) !== 0) onCall?.();
     let sealing = (this.#answer(0) & READABLE) !== 0;
     for (let i = 0; i < ports.length; i++) {
       const answer = this.#answer(1 + i);
@@ -86,16 +89,5 @@ export class PathLoop {
     }
     if (sealing) seal.run();
     return true;
-  }
-
-  /** run goes on until the waker is readable, the device is removed, or nothing came for `idleMs`. */
-  run(options: { readonly idleMs?: number } = {}): LoopEnd {
-    const called = this.#options.waker === undefined ? -1 : this.#count - 1;
-    for (;;) {
-      if (!this.once(options.idleMs ?? -1)) {
-        if (options.idleMs !== undefined) return "idle";
-      } else if (called >= 0 && (this.#answer(called) & READABLE) !== 0) return "called";
-      if (this.#options.queue.gone) return "gone";
-    }
   }
 }

@@ -2,24 +2,39 @@
 import type { AeadKey } from "../../sys/mod.ts";
 import type { ReplayWindow } from "../wireguard/replay.ts";
 import type { FrameSink } from "./datagram-port.ts";
+import type { Outgoing } from "./framing.ts";
 
-/** PathSession is a session with its keys in the AEAD provider's form. `Session` of wireguard/session.ts has the rest of it. */
-export interface PathSession {
+/** SealSession is what the way out asks of a session. */
+export interface SealSession extends Outgoing {
+  /** From this moment on (PathTables.nowMs) it seals nothing. */
+  readonly endsMs: number;
+  /** claim takes counters for so many frames and returns the first, an integer below 2^53; -1 when too few are left. */
+  claim(frames: number): number;
+  readonly sealKey: AeadKey;
+}
+
+/** OpenSession is what the way in asks of a session. */
+export interface OpenSession {
   /** Number of the peer. */
   readonly peer: number;
-  readonly localIndex: number;
-  readonly remoteIndex: number;
-  /** One number: the counter of the next packet. */
-  readonly sendCounter: Float64Array;
-  readonly window: ReplayWindow;
-  readonly sealKey: AeadKey;
+  /** From this moment on (PathTables.nowMs) it opens nothing. */
+  readonly endsMs: number;
   readonly openKey: AeadKey;
 }
 
+/**
+ * PathSession is a session of WireGuard, for both ways, with its keys in the AEAD provider's form. `Session` of wireguard/session.ts has the
+ * rest of it. ESP has associations of one direction instead (../esp).
+ */
+export interface PathSession extends SealSession, OpenSession {
+  readonly localIndex: number;
+  readonly window: ReplayWindow;
+}
+
 /** PathPeer is a peer that packets go to. */
-export interface PathPeer {
+export interface PathPeer<Seal extends SealSession = PathSession> {
   /** The session to seal with; absent while there is none. */
-  session: PathSession | undefined;
+  session: Seal | undefined;
   /** Memory of its endpoint (endpoint-memory.ts), and the socket to use; absent while it is unknown. */
   readonly endpoint: number;
   sender: FrameSink | undefined;
@@ -31,14 +46,16 @@ export interface AddressLookup {
 }
 
 /** PathTables are shared by both directions. */
-export interface PathTables {
-  readonly peers: ReadonlyMap<number, PathPeer>;
+export interface PathTables<Seal extends SealSession = PathSession, Open extends OpenSession = PathSession> {
+  readonly peers: ReadonlyMap<number, PathPeer<Seal>>;
   /** Sessions by local index. */
-  readonly sessions: ReadonlyMap<number, PathSession>;
+  readonly sessions: ReadonlyMap<number, Open>;
   readonly allowed4: AddressLookup;
   readonly allowed6: AddressLookup;
-  /** From this counter on a session seals nothing (Reject-After-Messages). */
+  /** Frames with counters from here on are refused. */
   readonly mostMessages: number;
+  /** The time of the turn of the loop that runs: milliseconds of CLOCK_BOOTTIME. */
+  nowMs: number;
 }
 
 /** PathCounters say what became of packets. All only grow. */
@@ -55,6 +72,8 @@ export interface PathCounters {
   unreadable: number;
   unrouted: number;
   unready: number;
+  /** For a session that has no counters left. */
+  exhausted: number;
 }
 
 /** newCounters returns counters of zero. */
@@ -68,5 +87,6 @@ export function newCounters(): PathCounters {
     unreadable: 0,
     unrouted: 0,
     unready: 0,
+    exhausted: 0,
   };
 }

@@ -12,42 +12,47 @@ import type { FrameSink } from "./datagram-port.ts";
 import type { Framing } from "./framing.ts";
 import { IP4, IP6 } from "./ip-header.ts";
 import type { PacketSource } from "./packet-sink.ts";
-import type { PathCounters, PathPeer, PathSession, PathTables } from "./path-peer.ts";
+import type {
+  OpenSession,
+  PathCounters,
+  PathPeer,
+  PathSession,
+  PathTables,
+  SealSession,
+} from "./path-peer.ts";
 import type { Segmenter } from "./segment.ts";
 import { VIRTIO_HEADER } from "./virtio-header.ts";
 
 /** UDP over IPv4 carries no more. */
 const MOST_DATAGRAM = 65_507;
-/** A packet of 64 KiB becomes at most so many. */
-const MOST_SEGMENTS = 65_536;
 /** Calls of `receive` in one step: so long the other direction waits. */
 const ROUNDS = 32;
 
 /** SealEvents tell the protocol what it has to know, at most once for each packet of the source. */
-export interface SealEvents {
+export interface SealEvents<Session extends SealSession = PathSession> {
   /** A packet for a peer without session or endpoint, at `at` with its virtio header; it is gone when this returns. */
   unready(peer: number, at: number, bytes: number): void;
   /** Packets were sealed. */
-  sealed(session: PathSession, packets: number, bytes: number): void;
+  sealed(session: Session, packets: number, bytes: number): void;
 }
 
 /** SealOptions are the parts that a step works with. */
-export interface SealOptions {
+export interface SealOptions<Session extends SealSession = PathSession> {
   readonly source: PacketSource;
   readonly segmenter: Segmenter;
-  readonly framing: Framing;
+  readonly framing: Framing<NoInfer<Session>, never>;
   readonly senders: readonly FrameSink[];
-  readonly tables: PathTables;
+  readonly tables: PathTables<Session, OpenSession>;
   readonly counters: PathCounters;
-  readonly events: SealEvents;
+  readonly events: SealEvents<NoInfer<Session>>;
 }
 
 /** SealStep makes no objects while it runs; so there are no `for … of` and no lists in what follows. */
-export class SealStep {
+export class SealStep<Session extends SealSession = PathSession> {
   readonly #arena: Arena;
-  readonly #options: SealOptions;
+  readonly #options: SealOptions<Session>;
   readonly #batch: AeadBatch;
-  #batchSession: PathSession | undefined;
+  #batchSession: Session | undefined;
   /** The packet that is worked on: which of the source's, and how far. */
   #packets = 0;
   #packet = 0;
@@ -55,10 +60,10 @@ export class SealStep {
   #segment = 0;
   #counter = 0;
   #bytes = 0;
-  #session: PathSession | undefined;
-  #peer: PathPeer | undefined;
+  #session: Session | undefined;
+  #peer: PathPeer<Session> | undefined;
 
-  constructor(arena: Arena, options: SealOptions) {
+  constructor(arena: Arena, options: SealOptions<Session>) {
     this.#arena = arena;
     this.#options = options;
     this.#batch = new AeadBatch(arena, "seal");
@@ -87,7 +92,7 @@ export class SealStep {
   }
 
   /** release forgets a session that ended: its key may be wiped afterwards. What was not sealed of its last packet is lost. */
-  release(session: PathSession): void {
+  release(session: Session): void {
     if (this.#session !== session) return;
     this.#segments = 0;
     this.#session = undefined;
@@ -116,8 +121,7 @@ export class SealStep {
       return;
     }
     const { session } = peer;
-    const counter = session?.sendCounter[0] ?? tables.mostMessages;
-    if (session === undefined || peer.sender === undefined || counter + MOST_SEGMENTS > tables.mostMessages) {
+    if (session === undefined || peer.sender === undefined || tables.nowMs >= session.endsMs) {
       counters.unready++;
       events.unready(number, at, bytes);
       return;
@@ -128,7 +132,11 @@ export class SealStep {
       return;
     }
     // All at once: the packet is one flow's, and its segments leave in order.
-    session.sendCounter[0] = counter + segments;
+    const counter = session.claim(segments);
+    if (counter < 0) {
+      counters.exhausted++;
+      return;
+    }
     this.#counter = counter;
     this.#segments = segments;
     this.#segment = 0;
@@ -150,8 +158,8 @@ export class SealStep {
   #finishPacket(): boolean {
     if (this.#segment >= this.#segments) return true;
     const { segmenter, framing, events } = this.#options;
-    const session = this.#session as PathSession;
-    const peer = this.#peer as PathPeer;
+    const session = this.#session as Session;
+    const peer = this.#peer as PathPeer<Session>;
     const sender = peer.sender as FrameSink;
     if (this.#batchSession !== session) this.#seal();
     this.#batchSession = session;
@@ -178,7 +186,7 @@ export class SealStep {
   /** Seals the frames of the batch. */
   #seal(): void {
     if (this.#batch.count === 0) return;
-    (this.#batchSession as PathSession).sealKey.run(this.#batch);
+    (this.#batchSession as Session).sealKey.run(this.#batch);
     this.#batch.clear();
   }
 

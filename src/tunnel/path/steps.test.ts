@@ -336,9 +336,13 @@ describe("what is refused", () => {
     pair.nearPeer.sender = undefined;
     run();
     pair.nearPeer.sender = pair.port;
+    pair.nearTables.nowMs = Number.POSITIVE_INFINITY;
+    run();
+    pair.nearTables.nowMs = 0;
+    expect(pair.unready).toEqual([7, 7, 7]);
     pair.nearSession.sendCounter[0] = 2 ** 53 - 2 ** 13 - 1;
     run();
-    expect(pair.unready).toEqual([7, 7, 7]);
+    expect(pair.counters.exhausted).toBe(1);
     pair.nearSession.sendCounter[0] = 0;
     pair.near.put(
       new Uint8Array(10),

@@ -7,6 +7,7 @@
  * The nonce is four zero bytes and the counter. It is written to the batch, so that the head is complete at once.
  */
 import { AEAD_TAG, type AeadBatch, type Arena } from "../../sys/mod.ts";
+import { accept, type ReplayWindow } from "../wireguard/replay.ts";
 import { DATA_HEADER_BYTES, paddedBytes } from "../wireguard/transport.ts";
 import type { Framing, Outgoing } from "./framing.ts";
 
@@ -63,5 +64,14 @@ export class WireguardFraming implements Framing {
     const { view } = this.#arena;
     const index = batch.add(frame + DATA_HEADER_BYTES, bytes - DATA_HEADER_BYTES - AEAD_TAG);
     batch.setNonce(index, 0, view.getUint32(frame + 8, true), view.getUint32(frame + 12, true));
+  }
+
+  accept(session: { readonly window: ReplayWindow }, counter: number): boolean {
+    return accept(session.window, counter);
+  }
+
+  /** The padding is behind what the packet's own header says. */
+  packetBytes(_text: number, textBytes: number): number {
+    return textBytes;
   }
 }
