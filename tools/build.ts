@@ -5,14 +5,23 @@
  * - splitting and bytecode: the CNI plugin starts in milliseconds because it loads only its own part;
  * - no `strip` afterwards, ever: it removes the program from the executable.
  */
-import { readdirSync, renameSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { version } from "../package.json";
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 
 /** Entry points: the program first, then each worker. */
-const entries = ["src/main.ts"];
+const entries = ["src/main.ts", "src/tunnel/dataplane/worker-thread.ts"];
+
+/** Two builds of one version differ by this: a data plane of another build is succeeded by one of this. */
+function sourcesDigest(): string {
+  const hash = new Bun.CryptoHasher("sha256");
+  const files = [...new Bun.Glob("src/**/*.ts").scanSync()].filter((name) => !name.endsWith(".test.ts"));
+  for (const name of [...files.sort(), "package-lock.json"])
+    hash.update(`${name}\n`).update(readFileSync(name));
+  return hash.digest("hex").slice(0, 12);
+}
 
 const build = Bun.spawnSync(
   [
@@ -28,6 +37,7 @@ const build = Bun.spawnSync(
     "--no-compile-autoload-bunfig",
     "--compile-exec-argv=--disallow-code-generation-from-strings=strict",
     `--define=CAUSEWAY_VERSION=${JSON.stringify(version)}`,
+    `--define=CAUSEWAY_BUILD=${JSON.stringify(sourcesDigest())}`,
     "--outfile=dist/causeway.new",
     ...entries,
   ],

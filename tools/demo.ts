@@ -22,7 +22,7 @@ import {
   writeStandardError,
   writeStandardOutput,
 } from "../src/sys/mod.ts";
-import { type DemoReport, onlyOnePort, type Proof, reportText } from "./demo/report.ts";
+import { type DemoReport, type Proof, reportText, unproven } from "./demo/report.ts";
 import { paint } from "./demo/paint.ts";
 
 const FILE = "examples/demo.yaml";
@@ -157,13 +157,9 @@ async function demo(
     if (options.json) writeStandardOutput(`${JSON.stringify(report, null, 2)}\n`);
     else writeStandardOutput(reportText(lab.topology, report, { proof, keep: options.keep }));
     finished = true;
-    return (
-      matrix.every((cell) => cell.ok) &&
-      !proof.plaintextSeen &&
-      proof.controlSeen &&
-      onlyOnePort(proof) &&
-      flow !== undefined
-    );
+    const faults = unproven(matrix, { proof, measured: flow !== undefined });
+    for (const fault of faults) progress(paint("red", `not proven: ${fault}`));
+    return faults.length === 0;
   } finally {
     if (!finished || !options.keep) {
       await lab.down();

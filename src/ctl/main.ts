@@ -1,12 +1,16 @@
 /** The command line: finds the command, parses its arguments, runs it, and turns errors into a sentence and a status. */
 import { programName } from "../sys/mod.ts";
-import { root } from "./root.ts";
 import { type Command, parseGiven, UsageError } from "./command.ts";
+import { dataplane } from "./dataplane.ts";
 import { helpText } from "./help.ts";
 import { printText, progress } from "./output.ts";
 
 async function dispatch(argv: readonly string[]): Promise<number> {
-  let command: Command = root;
+  // The data plane stays small: all other commands, and what they need, are not even loaded.
+  let command: Command =
+    argv[0] === dataplane.name
+      ? { name: "causeway", about: "", commands: [dataplane] }
+      : (await import("./root.ts")).root;
   let path = "causeway";
   let rest = [...argv];
   while (command.commands !== undefined) {

@@ -3,6 +3,7 @@ import { init, join, leave, mesh, node, token } from "./cluster.ts";
 import { cni } from "./cni.ts";
 import type { Command } from "./command.ts";
 import { scripts, words } from "./completion.ts";
+import { dataplane } from "./dataplane.ts";
 import { lab } from "./lab.ts";
 import { peers, plan, status } from "./look.ts";
 import { printText } from "./output.ts";
@@ -34,5 +35,5 @@ export const root: Command = {
                    causeway token create --uses 10
   on every node:   causeway agent &    causeway join TOKEN
   then anywhere:   causeway status, causeway peers`,
-  commands: [agent, init, token, join, leave, node, mesh, status, peers, plan, cni, lab, completion, version],
+  commands: [agent, init, token, join, leave, node, mesh, status, peers, plan, cni, dataplane, lab, completion, version],
 };

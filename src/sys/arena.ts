@@ -78,6 +78,17 @@ export class Arena {
     return at;
   }
 
+  /** allocatePages returns the offset of zeroed bytes that begin where a page of the machine does: memory that the kernel pins (UMEM). */
+  allocatePages(bytes: number): number {
+    if (!Number.isInteger(bytes) || bytes <= 0)
+      throw new RangeError(`Cannot allocate ${bytes} bytes of an arena`);
+    // Guarded, the end is exact only for whole pages.
+    if (this.guarded) return this.#allocateGuarded(Math.ceil(bytes / PAGE) * PAGE);
+    const at = this.#next + ((PAGE - ((this.#base + this.#next) % PAGE)) % PAGE);
+    this.#take(at, bytes);
+    return at;
+  }
+
   #take(at: number, bytes: number): void {
     if (at + bytes > this.bytes)
       throw new RangeError(

@@ -101,6 +101,11 @@ export class DatagramSocket implements Disposable {
     }
   }
 
+  /** adopt takes over a socket that was opened elsewhere. */
+  static adopt(fd: Fd, family: 4 | 6): DatagramSocket {
+    return new DatagramSocket(fd, family);
+  }
+
   /** The port that the socket is bound to. */
   get port(): number {
     const address = libc.getsockname(this.fd.number);

@@ -81,6 +81,16 @@ export function libcrypto(): ReturnType<typeof load> {
   return loaded;
 }
 
+/** libcryptoProblem says why the library cannot be used, with what brings it; undefined when it can. */
+export function libcryptoProblem(): string | undefined {
+  try {
+    libcrypto();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
 /** What parameters point at stays for ever: there are as many as calls of this function in the source. */
 const kept: Bytes[] = [];
 

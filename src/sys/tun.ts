@@ -22,6 +22,8 @@ export interface TunOptions {
   readonly vnetHeader?: boolean;
   /** Several processes or threads may each attach a queue. */
   readonly multiQueue?: boolean;
+  /** For the first queue: a device of that name must not be there yet (EBUSY). */
+  readonly exclusive?: boolean;
 }
 
 /** createTun makes a device that stays until it is deleted; EBUSY if the name is taken. */
@@ -32,7 +34,7 @@ export function createTun(name: string, options: TunOptions = {}): void {
 
 /** attachTun opens a queue of a device: reading and writing it is sending and receiving packets. Makes the device if it is not there. */
 export function attachTun(name: string, options: TunOptions = {}): Fd {
-  return attach(name, 0, options);
+  return attach(name, options.exclusive === true ? IFF_TUN_EXCL : 0, options);
 }
 
 /** deleteTun removes a device; the options must be those that it was made with. EBUSY while somebody has it attached. */

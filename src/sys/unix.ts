@@ -59,7 +59,8 @@ export function connectUnix(path: string, options: { readonly timeoutMs?: number
   }
 }
 
-function timeval(ms: number): Uint8Array<ArrayBuffer> {
+/** timeval returns a `struct timeval`. */
+export function timeval(ms: number): Uint8Array<ArrayBuffer> {
   const value = stable(16);
   const view = new DataView(value.buffer);
   view.setBigInt64(0, BigInt(Math.floor(ms / 1000)), true);

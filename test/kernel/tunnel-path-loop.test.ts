@@ -1,7 +1,14 @@
 /** Parts of the packet path that need the kernel and no second process: the queues of a TUN device, and the loop. */
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { Arena, attachTun, DatagramSocket, Waker } from "../../src/sys/mod.ts";
+import {
+  Arena,
+  attachTun,
+  DatagramSocket,
+  receiveMessage,
+  sendMessage,
+  socketPair,
+} from "../../src/sys/mod.ts";
 import { DatagramReceiver, DatagramSender, PathLoop, TunQueue } from "../../src/tunnel/path/mod.ts";
 import { sendDatagram } from "../support/datagrams.ts";
 import { PathPair } from "../support/path-memory.ts";
@@ -43,23 +50,33 @@ describe.skipIf(skip !== undefined)(`tunnel path in this process${reason}`, () =
     expect([...one.values(), ...two.values()].every((count) => count === 3)).toBe(true);
   });
 
-  test("the loop ends when it is called, and when nothing comes", () => {
+  test("the loop hears a call before anything else, and ends its turn when nothing comes", () => {
     using scratch = new Scratch();
     using tun = attachTun(LINK, { netns: scratch.netns, vnetHeader: true });
     using socket = DatagramSocket.open(4, { netns: scratch.netns });
-    using waker = new Waker();
+    const [ours, theirs] = socketPair(1 << 16);
+    const calls: string[] = [];
     const pair = new PathPair({ aead: "libcrypto" });
     const { arena } = pair;
     const queue = new TunQueue(arena, tun);
     const ports = [{ socket, sender: new DatagramSender(arena, socket) }];
     const receiver = new DatagramReceiver(arena, { messages: 2 });
     const { seal, open } = pair;
-    const loop = new PathLoop(arena, { queue, receiver, ports, seal, open, waker: waker.fd });
-    expect(loop.run({ idleMs: 5 })).toBe("idle");
-    waker.wake();
-    waker.wake();
-    expect(loop.run()).toBe("called");
-    expect([waker.clear(), waker.clear()]).toEqual([true, false]);
-    expect(loop.run({ idleMs: 5 })).toBe("idle");
+    const inbox = new Uint8Array(new ArrayBuffer(64));
+    const loop = new PathLoop(arena, {
+      queue,
+      receiver,
+      ports,
+      seal,
+      open,
+      caller: ours,
+      onTurn: () => void calls.push("turn"),
+      onCall: () => void calls.push(`${receiveMessage(ours.number, inbox)} bytes`),
+    });
+    expect([loop.once(5), calls]).toEqual([false, []]);
+    sendMessage(theirs.number, new Uint8Array(new ArrayBuffer(3)));
+    expect([loop.once(-1), calls]).toEqual([true, ["turn", "3 bytes"]]);
+    expect([loop.once(5), calls.length]).toEqual([false, 2]);
+    for (const end of [ours, theirs]) end.close();
   });
 });

@@ -169,6 +169,13 @@ export function newWindow(): ReplayWindow {
   return { next: new Float64Array(1), bits: new Uint32Array(256) };
 }
 
+const MOST_COUNTER = 2 ** 53 - 2 ** 13 - 1;
+
+/** TestSession is a session whose counter a test can set. */
+export interface TestSession extends PathSession {
+  readonly sendCounter: Float64Array;
+}
+
 /** staticSession makes a session of fixed keys: `out` seals, `in` opens. */
 export function staticSession(
   provider: AeadProvider,
@@ -180,13 +187,21 @@ export function staticSession(
     readonly in: Uint8Array;
     readonly algorithm?: AeadAlgorithm;
   },
-): PathSession {
+): TestSession {
   const algorithm = options.algorithm ?? "chacha20-poly1305";
+  const sendCounter = new Float64Array(1);
   return {
+    endsMs: Number.POSITIVE_INFINITY,
+    claim(frames) {
+      const first = sendCounter[0] as number;
+      if (first + frames > MOST_COUNTER) return -1;
+      sendCounter[0] = first + frames;
+      return first;
+    },
     peer: options.peer,
     localIndex: options.localIndex,
     remoteIndex: options.remoteIndex,
-    sendCounter: new Float64Array(1),
+    sendCounter,
     window: newWindow(),
     sealKey: provider.key(algorithm, options.out, "seal"),
     openKey: provider.key(algorithm, options.in, "open"),
@@ -209,8 +224,8 @@ export class PathPair {
   readonly port: MemoryPort;
   readonly seal: SealStep;
   readonly open: OpenStep;
-  readonly nearSession: PathSession;
-  readonly farSession: PathSession;
+  readonly nearSession: TestSession;
+  readonly farSession: TestSession;
   readonly nearPeer: PathPeer;
   readonly nearTables: PathTables & { readonly allowed4: PrefixTrie; readonly allowed6: PrefixTrie };
   readonly farTables: PathTables & {
@@ -261,13 +276,14 @@ export class PathPair {
       ...keys,
     });
     this.nearPeer = { session: this.nearSession, endpoint: arena.allocate(128), sender: this.port };
-    const mostMessages = 2 ** 53 - 2 ** 13 - 1;
+    const mostMessages = MOST_COUNTER;
     this.nearTables = {
       peers: new Map([[7, this.nearPeer]]),
       sessions: new Map(),
       allowed4: allowAll(4, 7),
       allowed6: allowAll(16, 7),
       mostMessages,
+      nowMs: 0,
     };
     this.farTables = {
       peers: new Map(),
@@ -275,6 +291,7 @@ export class PathPair {
       allowed4: allowAll(4, 9),
       allowed6: allowAll(16, 9),
       mostMessages,
+      nowMs: 0,
     };
     this.seal = new SealStep(arena, {
       source: this.near,

@@ -94,6 +94,7 @@ const tables = {
   allowed4: allowAll(4, 0),
   allowed6: allowAll(16, 0),
   mostMessages: 2 ** 53 - 2 ** 13 - 1,
+  nowMs: 0,
 };
 const receiver = new DatagramReceiver(arena);
 const learner = new EndpointLearner(arena);

@@ -49,6 +49,23 @@ export function onlyOnePort(proof: Proof): boolean {
   return proof.udpPorts.length === 1 && proof.protocols.every((name) => NETWORK_PROTOCOLS.has(name));
 }
 
+/** unproven names what the demo set out to show and did not; empty when all is well. */
+export function unproven(
+  matrix: readonly MatrixCell[],
+  { proof, measured }: { readonly proof: Proof; readonly measured: boolean },
+): string[] {
+  const { wires, plaintextSeen, controlSeen, udpPorts, protocols } = proof;
+  return [
+    ...matrix.filter(({ ok }) => !ok).map(({ from, to, family }) => `${to} answers ${from} by IPv${family}`),
+    ...(plaintextSeen ? [`no text of a ping in plain on ${wires.join(", ")}`] : []),
+    ...(controlSeen ? [] : ["the recordings would see the text: that on a pods' bridge did not"]),
+    ...(onlyOnePort(proof)
+      ? []
+      : [`one UDP port and nothing else: seen were ${udpPorts.join(", ")} and ${protocols.join(", ")}`]),
+    ...(measured ? [] : ["a TCP flow between two pods: iperf3 measured nothing in three attempts"]),
+  ];
+}
+
 function table(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const line = (row: readonly string[]) =>
@@ -106,9 +123,10 @@ export function reportText(
     graphText(topology).replace(/^(?=.)/gm, "  "),
     title("The nodes"),
     table([
-      ["NODE", "SITE", "NAT", "OVERLAY", "PODS", "TUNNEL"],
-      ...report.nodes.map((n) => [n.name, n.site, n.nat, n.overlay4, n.podRange4, n.tunnel]),
+      ["NODE", "SITE", "NAT", "OVERLAY", "PODS"],
+      ...report.nodes.map((n) => [n.name, n.site, n.nat, n.overlay4, n.podRange4]),
     ]),
+    tunnelText(report.nodes),
     title("Every pod to every pod, round trip in ms"),
     matrixText(report.matrix, 4),
     "\n",
@@ -142,6 +160,19 @@ export function reportText(
       ? lookAround()
       : `\nTo look around in it, keep it running: ${paint("cyan", "npm run demo -- --keep")}\n`,
   ].join("");
+}
+
+/** What runs the tunnels: one line, where it is the same on every node. */
+function tunnelText(nodes: DemoReport["nodes"]): string {
+  const providers = [...new Set(nodes.map(({ tunnel }) => tunnel))];
+  const users = (provider: string) =>
+    providers.length === 1
+      ? "every node"
+      : nodes
+          .filter(({ tunnel }) => tunnel === provider)
+          .map(({ name }) => name)
+          .join(", ");
+  return providers.map((provider) => `  tunnel of ${users(provider)}: ${provider}\n`).join("");
 }
 
 function lookAround(): string {

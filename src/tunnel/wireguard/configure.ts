@@ -2,6 +2,7 @@
 import { type PrivateKey, type PublicKey, publicKeyBytes, Secret } from "../../net/mod.ts";
 import type { AllowedIps } from "./allowed-ips.ts";
 import type { Configuration, PeerConfiguration } from "./configuration.ts";
+import type { DeviceEffect } from "./device-event.ts";
 import { macKeys } from "./mac.ts";
 import { newPeer } from "./peer.ts";
 import type { PeerEvent, PeerState } from "./peer-state.ts";
@@ -17,6 +18,8 @@ export interface Tables {
   setOwnKey(key: PrivateKey | undefined): void;
   setPort(port: number): void;
   setMark(mark: number): void;
+  /** Tells the data path what changed. */
+  tell(effect: DeviceEffect): void;
   /** Steps a peer; returns its new state. */
   apply(state: PeerState, event: PeerEvent): PeerState;
 }
@@ -61,10 +64,14 @@ function configurePeer(tables: Tables, change: PeerConfiguration): void {
   if (known === undefined && change.updateOnly === true) return;
   const state = known ?? add(tables, publicKey);
   const { number } = state.identity;
-  if (change.replaceAllowedIps === true) tables.allowed.clear(number);
+  if (change.replaceAllowedIps === true) {
+    tables.allowed.clear(number);
+    tables.tell({ kind: "clear", peer: number });
+  }
   for (const { prefix, remove: take } of change.allowedIps ?? []) {
     if (take === true) tables.allowed.remove(prefix, number);
     else tables.allowed.insert(prefix, number);
+    tables.tell({ kind: take === true ? "remove" : "insert", prefix, peer: number });
   }
   const { endpoint, keepaliveSeconds, presharedKey } = change;
   const psk =
@@ -81,6 +88,7 @@ function add(tables: Tables, publicKey: PublicKey): PeerState {
   const number = tables.peers.newNumber(publicKey);
   const publicBytes = publicKeyBytes(publicKey);
   const identity = { number, publicKey, publicBytes, macKeys: macKeys(tables.primitives, publicBytes) };
+  tables.tell({ kind: "added", peer: number });
   return tables.apply(newPeer(identity), reset(tables, publicBytes));
 }
 
@@ -88,4 +96,5 @@ function remove(tables: Tables, state: PeerState): void {
   tables.apply(state, { kind: "reset" }).psk?.reveal().fill(0);
   tables.allowed.clear(state.identity.number);
   tables.peers.delete(state);
+  tables.tell({ kind: "removed", peer: state.identity.number });
 }

@@ -1,8 +1,8 @@
 /** What happens to a device, and what it asks for. */
-import type { Endpoint } from "../../net/mod.ts";
+import type { Endpoint, Prefix } from "../../net/mod.ts";
 import type { Configuration } from "./configuration.ts";
 import type { PeerEffect } from "./peer-state.ts";
-import type { Primitives } from "./primitives.ts";
+import type { Bytes, Primitives } from "./primitives.ts";
 import type { Session, SessionMemory } from "./session.ts";
 import type { Timing } from "./specification.ts";
 
@@ -44,9 +44,16 @@ export type DeviceEvent =
 
 /** DeviceEffect is what a device asks for. */
 export type DeviceEffect =
-  | PeerEffect
+  | Exclude<PeerEffect, { readonly kind: "send" }>
+  /** Send a handshake message; `peer` unless it is an answer to somebody who is not known yet. */
+  | { readonly kind: "send"; readonly to: Endpoint; readonly datagram: Bytes; readonly peer?: number }
   /** Move the socket to this port, 0 for any; then step `bound`. */
   | { readonly kind: "listen"; readonly port: number }
+  /** A peer is there from now on, or no more. */
+  | { readonly kind: "added" | "removed"; readonly peer: number }
+  /** Who may have which addresses changed: as the methods of AllowedIps. */
+  | { readonly kind: "insert" | "remove"; readonly prefix: Prefix; readonly peer: number }
+  | { readonly kind: "clear"; readonly peer: number }
   /** Mark what is sent (SO_MARK). */
   | { readonly kind: "mark"; readonly mark: number };
 

@@ -15,10 +15,11 @@
  * A batch is told as one event for each session. Whatever is not authentic ends in silence: `step` returns nothing.
  * slow-path.ts is this loop for one packet at a time.
  */
-import { type DeviceState, type Family, publicKeyFromBytes } from "../../net/mod.ts";
+import { type DeviceState, type Family, publicKeyBytes, publicKeyFromBytes, Secret } from "../../net/mod.ts";
 import { AllowedIps } from "./allowed-ips.ts";
 import { configure, type Tables } from "./configure.ts";
 import type { Clock, DeviceEffect, DeviceEvent, DeviceOptions } from "./device-event.ts";
+import { type DeviceImage, keyOf, keyText, peerImage, restorePeer, type SessionImage } from "./image.ts";
 import { Indices } from "./indices.ts";
 import { keypairsOf } from "./keypair.ts";
 import { decodeMessage, type HandshakeMessage } from "./message.ts";
@@ -153,6 +154,58 @@ export class Device implements Disposable {
     return secretsOf({ privateKey: this.#own?.secret, fwmark: this.#fwmark, peers: this.#peers.all() });
   }
 
+  /** image returns what a successor begins with. It holds secrets. `slotOf` tells where in the shared memory a session is. */
+  image(slotOf: (session: Session) => number): DeviceImage {
+    const allowedIps = this.#allowed.list();
+    return {
+      ...(this.#own === undefined ? {} : { privateKey: keyText(this.#own.secret) }),
+      listenPort: this.#listenPort,
+      fwmark: this.#fwmark,
+      peers: [...this.#peers.all()].map((state) =>
+        peerImage(state, { allowedIps: allowedIps.get(state.identity.number) ?? [], slotOf }),
+      ),
+    };
+  }
+
+  /**
+   * restore makes this device, which must be new, that of an image, and returns what a data path has to know of it. `memoryOf` gives the
+   * memory of a session that goes on.
+   */
+  restore(
+    image: DeviceImage,
+    memoryOf: (session: SessionImage) => Uint8Array<ArrayBufferLike> | undefined,
+  ): readonly DeviceEffect[] {
+    if (this.#own !== undefined || this.#peers.size > 0)
+      throw new Error("Cannot restore a device that is in use");
+    this.#effects = [];
+    const { primitives } = this;
+    if (image.privateKey !== undefined) this.#own = new OwnIdentity(keyOf(image.privateKey), primitives);
+    this.#listenPort = image.listenPort;
+    this.#fwmark = image.fwmark;
+    for (const one of image.peers) {
+      const shared = this.#own?.key.agree(publicKeyBytes(one.publicKey));
+      const number = this.#peers.newNumber(one.publicKey);
+      const { state, allowedIps } = restorePeer(one, {
+        number,
+        primitives,
+        memoryOf,
+        ...(shared === undefined ? {} : { staticStatic: new Secret(shared) }),
+      });
+      shared?.fill(0);
+      this.#peers.put(state);
+      this.#effects.push({ kind: "added", peer: number });
+      for (const prefix of allowedIps) {
+        this.#allowed.insert(prefix, number);
+        this.#effects.push({ kind: "insert", prefix, peer: number });
+      }
+      for (const session of keypairsOf(state.keypairs)) {
+        this.#indices.bind(session);
+        this.#effects.push({ kind: "started", session });
+      }
+    }
+    return this.#effects;
+  }
+
   /** counts returns the sizes of all tables. */
   counts(): DeviceCounts {
     return {
@@ -214,7 +267,7 @@ export class Device implements Disposable {
         this.#indices.release(effect.session.localIndex);
         this.#ended.push(effect.session);
       }
-      this.#effects.push(effect);
+      this.#effects.push(effect.kind === "send" ? { ...effect, peer: state.identity.number } : effect);
     }
     return state;
   }
@@ -252,6 +305,7 @@ export class Device implements Disposable {
         this.#fwmark = mark;
         this.#effects.push({ kind: "mark", mark });
       },
+      tell: (effect) => void this.#effects.push(effect),
       apply: (state, event) => this.#apply(state, event),
     };
   }

@@ -11,17 +11,20 @@
  * for (const { to, bytes } of sendPacket(device, packet, clock).datagrams) socket.send(bytes, to);
  * ```
  */
+export { AllowedIps } from "./allowed-ips.ts";
 export * from "./configuration.ts";
 export * from "./device.ts";
 export * from "./device-event.ts";
+export type { DeviceImage, PeerImage, SessionImage } from "./image.ts";
 export * from "./limits.ts";
 export { MESSAGE, MESSAGE_BYTES, messageType } from "./message.ts";
 export type { PeerEffect, PeerState } from "./peer-state.ts";
 export { type Bytes, type DhKey, type Primitives, systemPrimitives } from "./primitives.ts";
 export { accept, type ReplayWindow, WINDOW_REACH } from "./replay.ts";
+export { claim, MOST_SENT } from "./send-counter.ts";
 export type { DeviceSecrets } from "./report.ts";
 export * from "./session.ts";
 export * from "./slow-path.ts";
-export { SPECIFIED, type Timing } from "./specification.ts";
+export { MOST_RECEIVED, SPECIFIED, type Timing } from "./specification.ts";
 export * from "./transport.ts";
 export { decodeRequest, EINVAL, encodeErrno, encodeState, type UapiRequest } from "./uapi.ts";

@@ -35,7 +35,7 @@ export function flush(draft: PeerDraft, options: { readonly passive?: boolean } 
     initiate(draft, { retry: false });
     return;
   }
-  const most = around.timing.rejectAfterMessages - (session.sendCounter[0] as number);
+  const most = Math.max(0, around.timing.rejectAfterMessages - Atomics.load(session.sendCounter, 0));
   const packets = staged.slice(0, most);
   draft.set({ staged: staged.slice(most) });
   draft.effects.push({ kind: "transmit", to: endpoint, session, packets });

@@ -79,7 +79,7 @@ describe("wireguard-go", () => {
     const session = made.peer(1)?.keypairs.current;
     const ping = opened(asInitiator.sent, session?.sendKey as Uint8Array);
     isPing(ping, "request");
-    (session?.sendCounter as Float64Array)[0] = 0;
+    (session?.sendCounter as Int32Array)[0] = 0;
     expect(hex(sendPacket(made, ping, clock).datagrams[0]?.bytes)).toBe(asInitiator.sent);
     isPing(receiveDatagram(made, unhex(asInitiator.came), arrival).packets[0], "reply");
   });

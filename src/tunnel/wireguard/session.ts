@@ -6,7 +6,8 @@
  *
  * ```
  *    0  send key 32 | receive key 32
- *   64  send counter: the next one, a float64 that is an integer
+ *   64  send counter: the next one (int32, changed atomically)
+ *   68  receiver index of ours (uint32): whose memory this is
  *   72  receive: the greatest counter seen plus one, a float64 likewise
  *   80  (nothing, 48)
  *  128  receive: bitmap of WINDOW_BITS                                       1152 bytes in all
@@ -15,6 +16,7 @@
 import { WINDOW_BITS } from "./limits.ts";
 import type { Keys } from "./noise.ts";
 import type { ReplayWindow } from "./replay.ts";
+import { claim } from "./send-counter.ts";
 import { KEY_BYTES, type Timing } from "./specification.ts";
 
 /** SESSION holds the places of the above. */
@@ -22,6 +24,7 @@ export const SESSION = {
   sendKey: 0,
   receiveKey: KEY_BYTES,
   sendCounter: 64,
+  localIndex: 68,
   receiveNext: 72,
   receiveBits: 128,
   bytes: 128 + WINDOW_BITS / 8,
@@ -67,11 +70,11 @@ export class Session implements SessionNumbers {
   readonly #memory: Uint8Array<ArrayBufferLike>;
   readonly #sendKey: Uint8Array<ArrayBufferLike>;
   readonly #receiveKey: Uint8Array<ArrayBufferLike>;
-  readonly #sendCounter: Float64Array;
+  readonly #sendCounter: Int32Array;
   readonly #window: ReplayWindow;
 
-  /** The keys are moved into the memory and wiped. */
-  constructor(memory: Uint8Array<ArrayBufferLike>, parts: SessionNumbers & { readonly keys: Keys }) {
+  /** The keys are moved into the memory and wiped; without keys the memory is that of a session which goes on. */
+  constructor(memory: Uint8Array<ArrayBufferLike>, parts: SessionNumbers & { readonly keys?: Keys }) {
     if (memory.length !== SESSION.bytes) throw new RangeError(`A session has ${SESSION.bytes} bytes`);
     const { keys, peer, localIndex, remoteIndex, initiator, bornMs } = parts;
     this.peer = peer;
@@ -83,11 +86,13 @@ export class Session implements SessionNumbers {
     this.#memory = memory;
     this.#sendKey = memory.subarray(SESSION.sendKey, SESSION.sendKey + KEY_BYTES);
     this.#receiveKey = memory.subarray(SESSION.receiveKey, SESSION.receiveKey + KEY_BYTES);
-    this.#sendCounter = new Float64Array(buffer, byteOffset + SESSION.sendCounter, 1);
+    this.#sendCounter = new Int32Array(buffer, byteOffset + SESSION.sendCounter, 1);
+    new Uint32Array(buffer, byteOffset + SESSION.localIndex, 1)[0] = localIndex;
     this.#window = {
       next: new Float64Array(buffer, byteOffset + SESSION.receiveNext, 1),
       bits: new Uint32Array(buffer, byteOffset + SESSION.receiveBits, WINDOW_BITS / 32),
     };
+    if (keys === undefined) return;
     this.#sendKey.set(keys.send);
     this.#receiveKey.set(keys.receive);
     keys.send.fill(0);
@@ -107,8 +112,8 @@ export class Session implements SessionNumbers {
     return this.#receiveKey;
   }
 
-  /** One number: the counter of the next packet. */
-  get sendCounter(): Float64Array {
+  /** One number: the counter of the next packet; see send-counter.ts. */
+  get sendCounter(): Int32Array {
     return this.#sendCounter;
   }
 
@@ -119,10 +124,8 @@ export class Session implements SessionNumbers {
 
 /** claimCounters reserves so many counters, and returns the first; undefined when the session has none left. */
 export function claimCounters(session: Session, count: number, timing: Timing): number | undefined {
-  const first = session.sendCounter[0] as number;
-  if (first + count > timing.rejectAfterMessages) return undefined;
-  session.sendCounter[0] = first + count;
-  return first;
+  const first = claim(session.sendCounter, count, timing.rejectAfterMessages);
+  return first < 0 ? undefined : first;
 }
 
 /** canSend tells whether packets may still be sealed. */

@@ -3,6 +3,8 @@
  * Changing anything here makes another protocol. Limits of our own choice are in limits.ts.
  */
 
+import { MOST_SENT } from "./send-counter.ts";
+
 const ascii = (text: string) => new TextEncoder().encode(text);
 
 /** CONSTRUCTION names the Noise protocol (section 5.4). */
@@ -46,8 +48,8 @@ export interface Timing {
 /**
  * SPECIFIED is the whitepaper's timing.
  *
- * The limits of messages are lower than its 2^60 and 2^64 - 2^13 - 1, so that a counter is an exact JavaScript number. That is
- * allowed (they are the most, not the least), and at 10^9 packets a second a session's 180 seconds end at 2^38.
+ * The limits of messages are lower than its 2^60 and 2^64 - 2^13 - 1, so that a counter of ours fits 31 bits (send-counter.ts). That is
+ * allowed (they are the most, not the least), and at eight million packets a second a session is renewed for its age before.
  */
 export const SPECIFIED: Timing = {
   rekeyAfterMs: 120_000,
@@ -56,6 +58,9 @@ export const SPECIFIED: Timing = {
   rekeyTimeoutMs: 5_000,
   jitterMs: 333,
   keepaliveMs: 10_000,
-  rekeyAfterMessages: 2 ** 52,
-  rejectAfterMessages: 2 ** 53 - 2 ** 13 - 1,
+  rekeyAfterMessages: 2 ** 30,
+  rejectAfterMessages: MOST_SENT,
 };
+
+/** MOST_RECEIVED: a peer's counters from here on are refused. The whitepaper has 2^64 - 2^13 - 1; this is where a JavaScript number is exact. */
+export const MOST_RECEIVED: number = 2 ** 53 - 2 ** 13 - 1;

@@ -12,7 +12,7 @@ import { messageType, MESSAGE } from "./message.ts";
 import type { Bytes, Primitives } from "./primitives.ts";
 import { accept } from "./replay.ts";
 import { claimCounters, isOver, type Session } from "./session.ts";
-import { PADDING_BYTES, TAG_BYTES, type Timing } from "./specification.ts";
+import { MOST_RECEIVED, PADDING_BYTES, TAG_BYTES, type Timing } from "./specification.ts";
 
 /** DATA_HEADER_BYTES lie before the sealed packet. */
 export const DATA_HEADER_BYTES = 16;
@@ -68,7 +68,7 @@ export function openPacket(
   if (dataReceiver(datagram) !== session.localIndex || isOver(session, nowMs, timing)) return undefined;
   const view = new DataView(datagram.buffer, datagram.byteOffset);
   const counter = view.getUint32(12, true) * 2 ** 32 + view.getUint32(8, true);
-  if (counter >= timing.rejectAfterMessages) return undefined;
+  if (counter >= MOST_RECEIVED) return undefined;
   const sealed = datagram.subarray(DATA_HEADER_BYTES);
   const packet = primitives.open(sealed, { key: session.receiveKey, nonce: nonceOf(datagram) });
   return packet !== undefined && accept(session.window, counter) ? packet : undefined;

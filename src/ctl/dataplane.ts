@@ -1,0 +1,46 @@
+/** `causeway dataplane`: the process that the agent starts where the kernel has no WireGuard; also by hand, with wg(8) and ip(8). */
+import { type Command, UsageError } from "./command.ts";
+
+/** Names of path/aead.ts; listed here so that help and completion need not load the data path. */
+const AEAD = ["ipsec-mb-2", "ipsec-mb-1", "libcrypto"] as const;
+
+/** dataplane is the command. */
+export const dataplane: Command = {
+  name: "dataplane",
+  about: "Run one WireGuard link in user space, until it is removed",
+  more: `The agent starts one where the kernel has no WireGuard. It makes the link LINK and
+takes its configuration on /var/run/wireguard/LINK.sock, so wg(8) works on it.`,
+  positionals: ["LINK"],
+  options: {
+    workers: { value: "N", about: "threads that move packets; default one for each processor, at most 4" },
+    aead: {
+      value: "NAME",
+      about: `cipher library: ${AEAD.join(", ")}; default the first that works`,
+      choices: AEAD,
+    },
+    cpu: { value: "LIST", about: "processors that the threads keep to, such as 2,3" },
+    "take-over": { about: "go on where the process that serves LINK is, without losing a packet" },
+  },
+  examples: ["causeway dataplane wg0 &", "wg setconf wg0 wg0.conf && ip link set wg0 up"],
+  async run(given) {
+    const [link = ""] = given.positionals;
+    const usage = (text: string) => new UsageError("causeway dataplane", text);
+    if (!/^[^\s/]{1,15}$/.test(link))
+      throw usage(`"${link}" is not a name of a link; it has 1 to 15 characters`);
+    const workers = given.number("workers");
+    const aead = AEAD.find((name) => name === given.value("aead"));
+    if (given.value("aead") !== undefined && aead === undefined)
+      throw usage(`--aead is one of ${AEAD.join(", ")}, not "${given.value("aead")}"`);
+    const list = given.value("cpu");
+    if (list !== undefined && !/^\d{1,4}(,\d{1,4})*$/.test(list))
+      throw usage(`--cpu takes numbers such as 2,3, not "${list}"`);
+    const { runDataplane, takeOver } = await import("../tunnel/dataplane/mod.ts");
+    const options = {
+      link,
+      ...(workers === undefined ? {} : { workers }),
+      ...(aead === undefined ? {} : { aead }),
+      ...(list === undefined ? {} : { cpus: list.split(",").map(Number) }),
+    };
+    return given.flag("take-over") ? takeOver(options) : runDataplane(options);
+  },
+};

@@ -1,0 +1,76 @@
+/** The control thread's sockets, one of each family: handshakes come here, and leave from here. */
+import type { Arena, DatagramSocket } from "../../sys/mod.ts";
+import { DatagramReceiver, DatagramSender, ENDPOINT_BYTES } from "../path/mod.ts";
+import { familyOf, type Place } from "./place.ts";
+import type { Watched } from "./poller.ts";
+
+/** Arrival is a datagram; `backlog` more of the same batch follow it. */
+export interface Arrival {
+  readonly place: Place;
+  readonly datagram: Uint8Array<ArrayBuffer>;
+  readonly backlog: number;
+}
+
+/** Batches that are taken in one turn: so long timers and workers wait. */
+const ROUNDS = 4;
+
+/** ControlPort is the sockets with their memory. */
+export class ControlPort {
+  readonly #arena: Arena;
+  readonly #receiver: DatagramReceiver;
+  readonly #ports: readonly { readonly socket: DatagramSocket; readonly sender: DatagramSender }[];
+  readonly #endpoint: number;
+
+  constructor(arena: Arena, sockets: readonly DatagramSocket[]) {
+    this.#arena = arena;
+    this.#receiver = new DatagramReceiver(arena);
+    this.#endpoint = arena.allocate(ENDPOINT_BYTES);
+    this.#ports = sockets.map((socket) => ({ socket, sender: new DatagramSender(arena, socket) }));
+  }
+
+  /** watched lists the sockets; `hear` gets what comes. */
+  watched(hear: (arrival: Arrival) => void): Watched[] {
+    return this.#ports.map(({ socket, sender }) => ({
+      fd: socket.fd.number,
+      wantsWrite: () => sender.blocked,
+      ready: (writable) => {
+        if (writable && sender.blocked) sender.flush();
+        for (let round = 0; round < ROUNDS; round++) {
+          const count = this.#receiver.receive(socket.fd.number);
+          if (count <= 0) return;
+          for (let message = 0; message < count; message++) this.#hear(message, { count, hear });
+        }
+      },
+    }));
+  }
+
+  #hear(
+    message: number,
+    { count, hear }: { readonly count: number; readonly hear: (a: Arrival) => void },
+  ): void {
+    const receiver = this.#receiver;
+    const [at, bytes, segment] = [
+      receiver.at(message),
+      receiver.bytes(message),
+      receiver.segmentBytes(message),
+    ];
+    const place = receiver.place(message);
+    const datagrams = Math.ceil(bytes / segment);
+    for (let i = 0; i < datagrams; i++) {
+      const first = i * segment;
+      const datagram = this.#arena.copy(at + first, Math.min(segment, bytes - first));
+      hear({ place, datagram, backlog: count - message - 1 + (datagrams - i - 1) });
+    }
+  }
+
+  /** send sends a datagram; false if it was not, because the system takes no more now. */
+  send(place: Place, datagram: Uint8Array): boolean {
+    const sender = this.#ports.find(({ socket }) => socket.family === familyOf(place))?.sender;
+    if (sender === undefined || (sender.blocked && !sender.flush())) return false;
+    this.#arena.store(this.#endpoint, place);
+    const frame = sender.frame(this.#endpoint, datagram.length);
+    if (frame === 0) return false;
+    this.#arena.store(frame, datagram);
+    return sender.flush();
+  }
+}

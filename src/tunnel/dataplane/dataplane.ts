@@ -1,0 +1,402 @@
+/**
+ * The data-plane process: one link, one control thread (this one) and its workers. It waits in poll(2) and never returns to the runtime, so a
+ * signal ends it as the system's default says.
+ */
+import {
+  allowedCpus,
+  Arena,
+  attachTun,
+  bindUnix,
+  BUILD,
+  connectUnix,
+  DatagramSocket,
+  ensureDirectory,
+  executablePath,
+  exit,
+  type Fd,
+  isErrno,
+  libc,
+  monotonicMs,
+  ownPid,
+  queueLength,
+  removeTree,
+  sendAll,
+  setLinkMtu,
+  setQueueLength,
+  SystemError,
+  tunName,
+  linkMtu,
+  tryReceive,
+  stable,
+  VERSION,
+  waitAtMost,
+  writeStandardError,
+} from "../../sys/mod.ts";
+import { encodeDataplaneStatus, GET_DATAPLANE } from "../dataplane-status.ts";
+import type { AeadName } from "../path/mod.ts";
+import { decodeRequest, EINVAL, encodeErrno, encodeState } from "../wireguard/mod.ts";
+import { Control } from "./control.ts";
+import {
+  DONE,
+  type Estate,
+  READY,
+  receiveEstate,
+  receiveText,
+  sendEstate,
+  sendText,
+  TAKE_OVER,
+  type Testament,
+} from "./handover.ts";
+import type { Report } from "./link.ts";
+import { Poller } from "./poller.ts";
+import { MOST_WORKERS, SessionStore } from "./session-store.ts";
+import { openGroups, type SocketGroup } from "./steering.ts";
+import { type Answer, MOST_CLIENTS, UapiServer } from "./uapi-server.ts";
+import { sumCounters } from "./worker-counters.ts";
+import { Workers } from "./workers.ts";
+
+/** DataplaneOptions are those of the command line. */
+export interface DataplaneOptions {
+  readonly link: string;
+  /** Default: one for each processor, at most DEFAULT_MOST_WORKERS. */
+  readonly workers?: number;
+  readonly aead?: AeadName;
+  /** Processors of the workers, in order. */
+  readonly cpus?: readonly number[];
+}
+
+/** Where WireGuard programs have their sockets; wg(8) looks there. */
+const SOCKETS = "/var/run/wireguard";
+/** MTU of a new link: what fits into 1500 bytes under IPv6. */
+const MTU = 1420;
+/** More do not help a node with a few peers, and cost memory. */
+const DEFAULT_MOST_WORKERS = 4;
+/** Packets that may wait in each queue of the link while it is handed over. */
+const HANDOVER_PACKETS = 8192;
+const START_MS = 20_000;
+const PATIENCE_MS = 5_000;
+
+/** Parts are what a process works with, made by itself or inherited. */
+interface Parts {
+  readonly link: string;
+  readonly store: SessionStore;
+  readonly tuns: readonly Fd[];
+  readonly groups: readonly SocketGroup[];
+  /** The UAPI socket, bound. */
+  readonly socket: Fd;
+}
+
+/** runDataplane makes the link and serves it; it never returns. Throws when it cannot begin. */
+export function runDataplane(options: DataplaneOptions): never {
+  const { link } = options;
+  const count = options.workers ?? Math.min(DEFAULT_MOST_WORKERS, allowedCpus().length);
+  if (!(count >= 1 && count <= MOST_WORKERS))
+    throw new Error(`Cannot run ${count} workers; choose 1 to ${MOST_WORKERS}`);
+  const socket = bindSocket(link);
+  const groups = openGroups(0, count);
+  const tuns = openTuns(link, count);
+  setLinkMtu(firstSocket(groups).fd.number, link, MTU);
+  const dataplane = new Dataplane({ link, store: SessionStore.create(), tuns, groups, socket }, options);
+  dataplane.begin({ halted: false });
+  dataplane.serve();
+  return dataplane.run();
+}
+
+/** takeOver goes on where the process that serves the link is. It never returns. Throws when it cannot; the other goes on then. */
+export function takeOver(options: DataplaneOptions): never {
+  const connection = connectUnix(socketPath(options.link), { timeoutMs: PATIENCE_MS });
+  sendAll(connection, bytesOf(TAKE_OVER));
+  const { estate, descriptors } = receiveEstate(connection);
+  const { parts, continues } = partsOf(estate, { link: options.link, descriptors });
+  const dataplane = new Dataplane(parts, options);
+  dataplane.begin({ halted: true });
+  sendAll(connection, bytesOf(READY));
+  const testament = JSON.parse(receiveText(connection)) as Testament;
+  dataplane.inherit(testament);
+  if (continues) parts.store.sweep();
+  dataplane.serve();
+  dataplane.go();
+  sendAll(connection, bytesOf(DONE));
+  connection.close();
+  setQueueLength(
+    firstSocket(parts.groups).fd.number,
+    tunName(parts.tuns[0]?.number ?? -1) ?? options.link,
+    testament.queuePackets,
+  );
+  return dataplane.run();
+}
+
+class Dataplane {
+  readonly #parts: Parts;
+  readonly #options: DataplaneOptions;
+  readonly #workers: Workers;
+  readonly #control: Control;
+  readonly #server: UapiServer;
+  readonly #poller = new Poller(new Arena({ bytes: 1 << 16 }), MOST_CLIENTS + MOST_WORKERS + 8);
+  #ready = 0;
+  #halted = 0;
+  #provider: Extract<Report, { readonly kind: "ready" }> | undefined;
+  #successor: Fd | undefined;
+
+  constructor(parts: Parts, options: DataplaneOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#workers = new Workers(parts.tuns.length, parts.store);
+    this.#control = new Control({
+      store: parts.store,
+      workers: this.#workers,
+      groups: parts.groups,
+      tun: parts.tuns[0] as Fd,
+      mtuBytes: linkMtu(firstSocket(parts.groups).fd.number, parts.link) ?? MTU,
+    });
+    this.#server = new UapiServer(parts.socket, (request) => this.#answer(request));
+  }
+
+  /** begin starts the workers, and returns when all are ready. */
+  begin({ halted }: { readonly halted: boolean }): void {
+    const { tuns, groups } = this.#parts;
+    const { aead, cpus } = this.#options;
+    const folder = executablePath().replace(/\/[^/]*$/, "");
+    tuns.forEach((tun, i) =>
+      this.#workers.start({
+        tun: tun.number,
+        sockets: groups.map((group) => {
+          const { family, fd } = group[1 + i] as DatagramSocket;
+          return { family, fd: fd.number };
+        }),
+        mtuBytes: this.#control.device.mtuBytes,
+        folders: [folder],
+        halted,
+        ...(aead === undefined ? {} : { aead }),
+        ...(cpus === undefined ? {} : { cpu: cpus[i % cpus.length] as number }),
+      }),
+    );
+    const deadline = monotonicMs() + START_MS;
+    while (this.#ready < tuns.length) {
+      if (monotonicMs() > deadline) throw new Error(`Workers did not start in ${START_MS / 1000} s`);
+      this.#poller.turn(
+        this.#control.watched((report) => this.#hear(report)),
+        100,
+      );
+    }
+  }
+
+  /** inherit goes on with a predecessor's device. */
+  inherit({ image, mark }: Testament): void {
+    this.#control.restore(image, mark);
+  }
+
+  /** serve begins to answer on the UAPI socket. */
+  serve(): void {
+    this.#server.serve();
+  }
+
+  /** go lets the workers go. */
+  go(): void {
+    this.#workers.order({ kind: "go" });
+    this.#workers.tell();
+  }
+
+  run(): never {
+    for (;;) {
+      this.#control.tick();
+      this.#poller.turn(
+        [
+          ...this.#control.watched((report) => this.#hear(report)),
+          ...this.#server.watched(),
+          ...(this.#successor === undefined
+            ? []
+            : [{ fd: this.#successor.number, ready: () => this.#heedSuccessor() }]),
+        ],
+        this.#control.waitMs(),
+      );
+    }
+  }
+
+  #hear(report: Report): void {
+    switch (report.kind) {
+      case "ready":
+        this.#provider = report;
+        this.#ready++;
+        return;
+      case "failed":
+        throw new Error(report.reason);
+      case "halted":
+        this.#halted++;
+        return;
+      case "gone":
+        removeTree(socketPath(this.#parts.link));
+        exit(0);
+        return;
+      default:
+    }
+  }
+
+  #answer(request: string): Answer {
+    if (request === GET_DATAPLANE) return this.#describe();
+    if (request === TAKE_OVER) return (connection) => this.#meetSuccessor(connection);
+    try {
+      const decoded = decodeRequest(request);
+      const { device } = this.#control;
+      if (decoded.kind === "set") {
+        this.#control.step({ kind: "configure", configuration: decoded.configuration });
+        return encodeErrno(0);
+      }
+      const secrets = device.secrets();
+      const text = encodeState(device.read(), secrets);
+      secrets.privateKey?.reveal().fill(0);
+      for (const psk of secrets.presharedKeys.values()) psk.reveal().fill(0);
+      return text;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      writeStandardError(`Refused a request on the socket of ${this.#parts.link}: ${reason}\n`);
+      return encodeErrno(error instanceof SystemError ? error.errno : EINVAL);
+    }
+  }
+
+  #describe(): string {
+    const { aead = "", passedOver = [] } = this.#provider ?? {};
+    const { store, tuns } = this.#parts;
+    const counters = sumCounters(tuns.map((_, worker) => store.counters(worker)));
+    const status = { version: VERSION, build: BUILD, pid: ownPid(), aead, passedOver, workers: tuns.length };
+    return encodeDataplaneStatus({ ...status, counters }) + encodeErrno(0);
+  }
+
+  /** One successor at a time gets the descriptors; packets flow on. */
+  #meetSuccessor(connection: Fd): void {
+    if (this.#successor !== undefined) {
+      connection.close();
+      return;
+    }
+    const { link, store, tuns, groups, socket } = this.#parts;
+    const estate: Estate = { workers: tuns.length, families: groups.map((group) => firstOf(group).family) };
+    const sockets = groups.flatMap((group) => group.map(({ fd }) => fd.number));
+    try {
+      waitAtMost(connection.number, PATIENCE_MS);
+      sendEstate(connection, estate, [
+        store.fd,
+        socket.number,
+        ...tuns.map(({ number }) => number),
+        ...sockets,
+      ]);
+      this.#successor = connection;
+    } catch (error) {
+      connection.close();
+      writeStandardError(
+        `Cannot hand ${link} over: ${error instanceof Error ? error.message : String(error)}\n`,
+      );
+    }
+  }
+
+  /** The successor is ready, or gone. */
+  #heedSuccessor(): void {
+    const connection = this.#successor as Fd;
+    const word = stable(READY.length);
+    const count = tryReceive(connection.number, word);
+    if (count === undefined) return;
+    try {
+      if (count === READY.length) this.#handOver(connection);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      writeStandardError(`Cannot hand ${this.#parts.link} over, and go on: ${reason}\n`);
+    }
+    connection.close();
+    this.#successor = undefined;
+  }
+
+  /** Stops between two packets, tells what a successor has to know, and ends; returns if the successor fails. */
+  #handOver(connection: Fd): void {
+    const { link, tuns, groups } = this.#parts;
+    const socket = firstSocket(groups).fd.number;
+    const name = tunName(tuns[0]?.number ?? -1) ?? link;
+    const queuePackets = queueLength(socket, name);
+    setQueueLength(socket, name, Math.max(queuePackets, HANDOVER_PACKETS));
+    try {
+      this.#halt();
+      const testament: Testament = { mark: this.#control.mark, image: this.#control.image(), queuePackets };
+      sendText(connection, JSON.stringify(testament));
+      const word = stable(DONE.length);
+      if (
+        libc.pollReadable(connection.number, PATIENCE_MS) &&
+        libc.recv(connection.number, word) === DONE.length
+      )
+        exit(0);
+      throw new Error("the successor ended");
+    } finally {
+      this.go();
+      setQueueLength(socket, name, queuePackets);
+    }
+  }
+
+  #halt(): void {
+    this.#halted = 0;
+    this.#workers.order({ kind: "halt" });
+    this.#workers.tell();
+    const deadline = monotonicMs() + PATIENCE_MS;
+    while (this.#halted < this.#workers.count) {
+      if (monotonicMs() > deadline) throw new Error("a worker does not halt");
+      this.#poller.turn(
+        this.#workers.watched((message, worker) =>
+          this.#control.hear(message, { worker, hear: (report) => this.#hear(report) }),
+        ),
+        10,
+      );
+    }
+  }
+}
+
+/** What a predecessor handed over; its sessions go on only if their memory can be read. */
+function partsOf(
+  { workers, families }: Estate,
+  { link, descriptors }: { readonly link: string; readonly descriptors: readonly Fd[] },
+): { readonly parts: Parts; readonly continues: boolean } {
+  const [memory, socket, ...rest] = descriptors as [Fd, Fd, ...Fd[]];
+  const tuns = rest.splice(0, workers);
+  const groups = families.map((family) =>
+    rest.splice(0, 1 + workers).map((fd) => DatagramSocket.adopt(fd, family)),
+  );
+  try {
+    return {
+      parts: { link, store: SessionStore.open(memory.release()), tuns, groups, socket },
+      continues: true,
+    };
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return { parts: { link, store: SessionStore.create(), tuns, groups, socket }, continues: false };
+  }
+}
+
+function openTuns(link: string, count: number): Fd[] {
+  try {
+    return Array.from({ length: count }, (_, i) =>
+      attachTun(link, { vnetHeader: true, multiQueue: true, exclusive: i === 0 }),
+    );
+  } catch (error) {
+    if (isErrno(error, "EBUSY", "EEXIST", "EINVAL"))
+      throw new Error(
+        `Cannot make link ${link}: there is a link of that name; remove it or choose another name`,
+      );
+    if (isErrno(error, "ENOENT", "ENODEV"))
+      throw new Error(`Cannot make link ${link}: there is no /dev/net/tun; load its module (modprobe tun)`);
+    if (isErrno(error, "EPERM", "EACCES"))
+      throw new Error(`Cannot make link ${link}: not permitted; become root (CAP_NET_ADMIN)`);
+    throw error;
+  }
+}
+
+function bindSocket(link: string): Fd {
+  ensureDirectory(SOCKETS, 0o700);
+  try {
+    return bindUnix(socketPath(link));
+  } catch (error) {
+    if (!isErrno(error, "EADDRINUSE")) throw error;
+    throw new Error(
+      `Cannot serve link ${link}: another process listens on ${socketPath(link)}; stop it, or use --take-over`,
+    );
+  }
+}
+
+const socketPath = (link: string) => `${SOCKETS}/${link}.sock`;
+const bytesOf = (text: string) => new Uint8Array(Buffer.from(text));
+const firstOf = (group: SocketGroup) => group[0] as DatagramSocket;
+const firstSocket = (groups: readonly SocketGroup[]) => firstOf(groups[0] as SocketGroup);

@@ -1,0 +1,144 @@
+/**
+ * The memory that all threads of a data plane share, and that its successor inherits: sessions, with their keys, send counters and replay
+ * windows (wireguard/session.ts), and the counters of each worker.
+ *
+ * ```
+ *      0  magic, version, generation (int32 each; the last one changes before workers have something new to read)
+ *     64  counters of worker 0: 32 float64 │ of worker 1 │ … 64 workers
+ *  20480  session 0: SESSION.bytes │ session 1 │ … SLOTS
+ * ```
+ * A slot is used again only when every thread has let go of its session: a packet under a key of zeros would be readable.
+ */
+import { createSharedMemory, mapSharedMemory } from "../../sys/mod.ts";
+import { SESSION, type SessionMemory } from "../wireguard/mod.ts";
+
+/** Says what the memory is, and in which form; another form is not read. */
+const MAGIC = 0x43576450;
+const VERSION = 1;
+const GENERATION = 2;
+const COUNTERS_AT = 64;
+/** COUNTERS is how many numbers each worker has. */
+export const COUNTERS = 32;
+/** MOST_WORKERS is how many threads may share it. */
+export const MOST_WORKERS = 64;
+const SESSIONS_AT = 20_480;
+/** More than three sessions for each of MAX_PEERS, and those that end. */
+const SLOTS = 262_144;
+/** So many unused slots in a row are the end of what was ever used. */
+const CLEAN_END = 4096;
+const BYTES = SESSIONS_AT + SLOTS * SESSION.bytes;
+
+/** SessionStore maps the memory for one thread. Only the control thread takes and gives slots. */
+export class SessionStore implements SessionMemory {
+  readonly fd: number;
+  readonly buffer: ArrayBuffer;
+  readonly #header: Int32Array;
+  readonly #free: number[] = [];
+  #used = 0;
+  readonly #busy = new Set<number>();
+  /** Slots that the protocol gave back, and how many threads still use them. */
+  readonly #ending = new Map<number, number>();
+
+  private constructor(fd: number) {
+    this.fd = fd;
+    this.buffer = mapSharedMemory(fd, BYTES);
+    this.#header = new Int32Array(this.buffer, 0, 3);
+  }
+
+  /** create makes an empty one; the descriptor lives as long as the process. */
+  static create(): SessionStore {
+    const store = new SessionStore(createSharedMemory("causeway-sessions", BYTES).release());
+    store.#header[0] = MAGIC;
+    store.#header[1] = VERSION;
+    return store;
+  }
+
+  /** open maps the memory behind a descriptor; RangeError if it is another kind, or of another version. */
+  static open(fd: number): SessionStore {
+    const store = new SessionStore(fd);
+    if (store.#header[0] !== MAGIC || store.#header[1] !== VERSION)
+      throw new RangeError(`The memory of descriptor ${fd} is not one of sessions of version ${VERSION}`);
+    return store;
+  }
+
+  /** generation changes whenever workers have something new to read. */
+  get generation(): number {
+    return Atomics.load(this.#header, GENERATION);
+  }
+
+  /** change makes the generation another one. */
+  change(): void {
+    Atomics.add(this.#header, GENERATION, 1);
+  }
+
+  /** counters are the numbers of one worker. */
+  counters(worker: number): Float64Array {
+    return new Float64Array(this.buffer, COUNTERS_AT + worker * COUNTERS * 8, COUNTERS);
+  }
+
+  /** memory is a slot. */
+  memory(slot: number): Uint8Array<ArrayBuffer> {
+    if (!Number.isInteger(slot) || slot < 0 || slot >= SLOTS)
+      throw new RangeError(`Slot ${slot} of ${SLOTS}`);
+    return new Uint8Array(this.buffer, SESSIONS_AT + slot * SESSION.bytes, SESSION.bytes);
+  }
+
+  /** slotOf tells which slot a memory of this store is. */
+  slotOf(memory: Uint8Array<ArrayBufferLike>): number {
+    return (memory.byteOffset - SESSIONS_AT) / SESSION.bytes;
+  }
+
+  take(): Uint8Array<ArrayBuffer> {
+    // The lowest ones again and again, so that few pages are touched.
+    const slot = this.#free.pop() ?? this.#used++;
+    const memory = this.memory(slot);
+    this.#busy.add(slot);
+    return memory;
+  }
+
+  /** claim marks a slot as used that a predecessor took; false if it is not that of the session. */
+  claim(slot: number, localIndex: number): boolean {
+    const memory = this.memory(slot);
+    const index = new DataView(this.buffer, memory.byteOffset).getUint32(SESSION.localIndex, true);
+    if (index !== localIndex || this.#busy.has(slot)) return false;
+    for (; this.#used <= slot; this.#used++) if (this.#used !== slot) this.#free.push(this.#used);
+    const at = this.#free.indexOf(slot);
+    if (at >= 0) this.#free.splice(at, 1);
+    this.#busy.add(slot);
+    return true;
+  }
+
+  /** sweep wipes what a predecessor used and nobody claimed. */
+  sweep(): void {
+    for (let slot = 0; slot < SLOTS; slot++) {
+      if (this.#busy.has(slot)) continue;
+      const memory = this.memory(slot);
+      // The lowest slots are taken first: behind one that was never used there are none that were.
+      if (memory.every((byte) => byte === 0)) {
+        if (slot >= this.#used + CLEAN_END) return;
+      } else memory.fill(0);
+    }
+  }
+
+  /** hold makes `give` of a slot wait for so many calls of `letGo`. */
+  hold(slot: number, threads: number): void {
+    this.#ending.set(slot, (this.#ending.get(slot) ?? 1) + threads);
+  }
+
+  give(memory: Uint8Array<ArrayBufferLike>): void {
+    this.letGo(this.slotOf(memory));
+  }
+
+  /** letGo notes that one thread, or the protocol, does not use a slot any more. */
+  letGo(slot: number): void {
+    const left = (this.#ending.get(slot) ?? 1) - 1;
+    if (left > 0) {
+      this.#ending.set(slot, left);
+      return;
+    }
+    this.#ending.delete(slot);
+    if (!this.#busy.delete(slot)) return;
+    this.memory(slot).fill(0);
+    this.#free.push(slot);
+  }
+}

@@ -1,0 +1,322 @@
+/**
+ * One thread of the packet path: a queue of the TUN device, a socket of each family, and its end of the link to the control thread.
+ *
+ * It decides nothing: peers, sessions and addresses come as orders, and what passed goes back as reports, at most every REPORT_MS for what
+ * goes on all the time, at once for what begins.
+ */
+import {
+  type AeadProvider,
+  Arena,
+  boottimeMs,
+  DatagramSocket,
+  Fd,
+  libc,
+  pinThread,
+  receiveMessage,
+  stable,
+  trySendMessage,
+} from "../../sys/mod.ts";
+import {
+  type AeadName,
+  chooseAead,
+  type Checksum,
+  checksumOf,
+  Coalescer,
+  DatagramReceiver,
+  DatagramSender,
+  ENDPOINT_BYTES,
+  EndpointLearner,
+  newCounters,
+  OpenStep,
+  PathLoop,
+  Segmenter,
+  SealStep,
+  TunQueue,
+  WireguardFraming,
+} from "../path/mod.ts";
+import { decodeMessage, encodeDatagram, encodePacket, MOST_MESSAGE, type Order } from "./link.ts";
+import { Handed } from "./handed.ts";
+import { OWN_COUNTERS, publishCounters } from "./worker-counters.ts";
+import { Reports } from "./reports.ts";
+import { SessionStore } from "./session-store.ts";
+import type { SharedSession } from "./shared-session.ts";
+import { WorkerTables } from "./worker-tables.ts";
+
+/** WorkerStart is what a thread is handed: numbers, and descriptors of the process. */
+export interface WorkerStart {
+  readonly worker: number;
+  readonly workers: number;
+  readonly store: number;
+  readonly link: number;
+  readonly tun: number;
+  readonly sockets: readonly { readonly family: 4 | 6; readonly fd: number }[];
+  readonly mtuBytes: number;
+  readonly aead?: AeadName;
+  /** Folders in which AEAD libraries may lie beside the system's own. */
+  readonly folders: readonly string[];
+  readonly cpu?: number;
+  /** Do nothing before `go`. */
+  readonly halted: boolean;
+}
+
+/** Sessions' keys of all peers, and the buffers; pages that nobody touches cost nothing. */
+const ARENA_BYTES = 192 << 20;
+/** Datagrams for another thread that wait for their turn. */
+const MOST_TAKEN_IN = 256;
+/** How long a halted worker waits for the next order. */
+const HALT_POLL_MS = 1000;
+
+/** PathWorker owns all that its thread works with. */
+export class PathWorker {
+  readonly #start: WorkerStart;
+  readonly #arena = new Arena({ bytes: ARENA_BYTES });
+  readonly #store: SessionStore;
+  readonly #tables: WorkerTables;
+  readonly #framing: WireguardFraming;
+  readonly #queue: TunQueue;
+  readonly #receiver: DatagramReceiver;
+  readonly #seal: SealStep<SharedSession>;
+  readonly #open: OpenStep<SharedSession>;
+  readonly #loop: PathLoop;
+  readonly #counters = newCounters();
+  readonly #shared: Float64Array;
+  readonly #ports: readonly { readonly socket: DatagramSocket; readonly sender: DatagramSender }[];
+  readonly #learner: EndpointLearner;
+  readonly #reports: Reports;
+  readonly #handed: Handed;
+  readonly #inbox = stable(MOST_MESSAGE);
+  /** Datagrams that came to another thread. */
+  readonly #takenIn: { readonly place: Uint8Array; readonly datagram: Uint8Array }[] = [];
+  /** The generation of the shared memory whose orders were read. */
+  #generation = -1;
+  #halted = false;
+
+  constructor(start: WorkerStart) {
+    const arena = this.#arena;
+    this.#start = start;
+    this.#halted = start.halted;
+    if (start.cpu !== undefined) pinThread(start.cpu);
+    this.#store = SessionStore.open(start.store);
+    const { provider, passedOver } = chooseAead(arena, {
+      folders: start.folders,
+      ...(start.aead === undefined ? {} : { only: start.aead }),
+    });
+    this.#shared = this.#store.counters(start.worker);
+    this.#ports = start.sockets.map(({ family, fd }) => {
+      const socket = DatagramSocket.adopt(new Fd(fd, `udp${family} socket`), family);
+      return { socket, sender: new DatagramSender(arena, socket) };
+    });
+    const sender = (family: 4 | 6) => this.#ports.find(({ socket }) => socket.family === family)?.sender;
+    this.#tables = this.#makeTables(provider, sender);
+    this.#framing = new WireguardFraming(arena, { mtuBytes: start.mtuBytes });
+    this.#queue = new TunQueue(arena, new Fd(start.tun, "tun queue"));
+    this.#receiver = new DatagramReceiver(arena);
+    this.#learner = new EndpointLearner(arena);
+    const checksum = checksumOf(arena);
+    this.#handed = new Handed(arena, checksum);
+    this.#reports = new Reports((session) => this.#placeOf(session));
+    this.#open = this.#makeOpen(checksum);
+    this.#seal = this.#makeSeal(checksum);
+    this.#loop = new PathLoop(arena, {
+      queue: this.#queue,
+      receiver: this.#receiver,
+      ports: this.#ports,
+      seal: this.#seal as unknown as SealStep,
+      open: this.#open as unknown as OpenStep,
+      caller: new Fd(start.link, "link"),
+      onTurn: () => {
+        this.#tables.nowMs = boottimeMs();
+      },
+      onCall: () => this.#obey(),
+    });
+    this.#reports.add({ kind: "ready", aead: provider.name, passedOver });
+  }
+
+  #makeTables(provider: AeadProvider, sender: (family: 4 | 6) => DatagramSender | undefined): WorkerTables {
+    const { worker, workers } = this.#start;
+    return new WorkerTables({ arena: this.#arena, store: this.#store, provider, worker, workers, sender });
+  }
+
+  #makeOpen(checksum: Checksum): OpenStep<SharedSession> {
+    const [arena, tables, receiver, learner] = [this.#arena, this.#tables, this.#receiver, this.#learner];
+    return new OpenStep<SharedSession>(arena, {
+      messages: receiver,
+      framing: this.#framing,
+      sink: new Coalescer(arena, { checksum, udp: this.#queue.offload.udp, writer: this.#queue }),
+      tables,
+      counters: this.#counters,
+      events: {
+        other: (at, bytes, message) => this.#handDatagram(at, bytes, message),
+        missing: (index, at, bytes, message) => {
+          // The control thread may just have said that there is one.
+          if (this.#generation !== this.#store.generation) this.#obey();
+          const session = tables.sessions.get(index);
+          if (session === undefined && !tables.owns(index)) this.#handDatagram(at, bytes, message);
+          return session;
+        },
+        opened: (session, packets, bytes, message) => {
+          if (!session.heard) this.#reports.hurry();
+          session.heard = true;
+          session.receivedBytes += bytes;
+          if (packets > 0) session.receivedData = true;
+          const peer = tables.peers.get(session.peer);
+          learner.source = receiver.sourceAt(message);
+          learner.local = receiver.localAt(message);
+          learner.localBytes = receiver.localBytes(message);
+          if (peer !== undefined && learner.learn(peer.endpoint)) {
+            peer.sender = this.#senderOf(peer.endpoint);
+            session.moved = true;
+          }
+          this.#reports.note(session);
+        },
+      },
+    });
+  }
+
+  #makeSeal(checksum: Checksum): SealStep<SharedSession> {
+    return new SealStep<SharedSession>(this.#arena, {
+      source: this.#queue,
+      segmenter: new Segmenter(this.#arena, checksum),
+      framing: this.#framing,
+      senders: this.#ports.map(({ sender }) => sender),
+      tables: this.#tables,
+      counters: this.#counters,
+      events: {
+        unready: (peer, at, bytes) => this.#handPackets(peer, at, bytes),
+        sealed: (session, _, bytes) => {
+          session.sentBytes += bytes;
+          session.sentData = true;
+          this.#reports.note(session);
+        },
+      },
+    });
+  }
+
+  #senderOf(endpoint: number): DatagramSender | undefined {
+    const four = this.#arena.view.getUint16(endpoint, true) === 2;
+    return this.#ports.find(({ socket }) => socket.family === (four ? 4 : 6))?.sender;
+  }
+
+  #placeOf(session: SharedSession): Uint8Array | undefined {
+    const endpoint = this.#tables.peers.get(session.peer)?.endpoint;
+    return endpoint === undefined ? undefined : this.#arena.copy(endpoint, ENDPOINT_BYTES);
+  }
+
+  /** run never returns. */
+  run(): never {
+    const tables = this.#tables;
+    for (;;) {
+      tables.nowMs = boottimeMs();
+      this.#handed.begin(tables.nowMs);
+      this.#reports.send((message) => trySendMessage(this.#start.link, message), tables.nowMs);
+      if (this.#halted) this.#wait();
+      else this.#loop.once(this.#takenIn.length > 0 ? 0 : this.#reports.waitMs(tables.nowMs));
+      this.#openTakenIn();
+      this.#publish();
+      if (this.#queue.gone && !this.#halted) {
+        this.#reports.add({ kind: "gone" });
+        this.#halted = true;
+      }
+    }
+  }
+
+  /** Halted, only orders are heard. */
+  #wait(): void {
+    const untold = this.#reports.waitMs(this.#tables.nowMs) >= 0;
+    if (libc.pollReadable(this.#start.link, untold ? 1 : HALT_POLL_MS)) this.#obey();
+  }
+
+  /** Shows the counters to the other threads. */
+  #publish(): void {
+    let sent = 0;
+    let refused = 0;
+    for (let i = 0; i < this.#ports.length; i++) {
+      const { sender } = this.#ports[i] as { readonly sender: DatagramSender };
+      sent += sender.sent;
+      refused += sender.refused;
+    }
+    const shared = this.#shared;
+    publishCounters(shared, this.#counters);
+    shared[OWN_COUNTERS.refused_by_link] = this.#queue.refused;
+    shared[OWN_COUNTERS.datagrams_sent] = sent;
+    shared[OWN_COUNTERS.datagrams_refused] = refused;
+    shared[OWN_COUNTERS.not_handed_on] = this.#handed.dropped;
+  }
+
+  /** Reads all orders that wait. */
+  #obey(): void {
+    // Before reading: what comes in between is read the next time.
+    this.#generation = this.#store.generation;
+    for (;;) {
+      const length = receiveMessage(this.#start.link, this.#inbox);
+      if (length === undefined) return;
+      // The process ends with the control thread.
+      if (length === 0) throw new Error("the control thread is gone");
+      const message = decodeMessage<Order>(this.#inbox.subarray(0, length));
+      if (message.kind === "list") for (const order of message.list) this.#do(order);
+      else if (message.kind === "datagram" && this.#takenIn.length < MOST_TAKEN_IN)
+        this.#takenIn.push(message);
+    }
+  }
+
+  #do(order: Order): void {
+    const tables = this.#tables;
+    switch (order.kind) {
+      case "peer":
+        tables.setPeer(order);
+        return;
+      case "removed":
+        tables.removePeer(order.peer);
+        return;
+      case "started":
+        tables.start(order);
+        return;
+      case "ended": {
+        const session = tables.end(order.localIndex, this.#seal);
+        if (session === undefined) return;
+        this.#reports.last(session);
+        this.#reports.add({ kind: "released", slot: session.slot });
+        return;
+      }
+      case "mtu":
+        this.#framing.mtuBytes = order.mtuBytes;
+        return;
+      case "sockets":
+        // Waking up was all: the next turn waits for the new ones.
+        return;
+      case "halt":
+        this.#halted = true;
+        this.#reports.all();
+        this.#reports.add({ kind: "halted" });
+        return;
+      case "go":
+        this.#halted = false;
+        return;
+      default:
+        tables.allow(order);
+    }
+  }
+
+  /** Works on the datagrams that came to another thread; after the others of the turn, whose memory it uses. */
+  #openTakenIn(): void {
+    if (this.#takenIn.length === 0 || this.#halted) return;
+    for (const { place, datagram } of this.#takenIn.splice(0)) {
+      this.#receiver.put(place, datagram);
+      this.#open.run(1);
+    }
+  }
+
+  /** Hands a datagram on that is not for this thread. */
+  #handDatagram(at: number, bytes: number, message: number): void {
+    if (!this.#handed.may()) return;
+    const place = this.#receiver.place(message);
+    trySendMessage(this.#start.link, encodeDatagram(place, this.#arena.copy(at, bytes)));
+  }
+
+  /** Hands packets on that cannot be sealed now: a session may come of it. */
+  #handPackets(peer: number, at: number, bytes: number): void {
+    const segments = this.#handed.begins(at, bytes);
+    for (let i = 0; i < segments && this.#handed.may(); i++)
+      trySendMessage(this.#start.link, encodePacket(peer, this.#handed.packet(i)));
+  }
+}
