@@ -6,7 +6,6 @@ import { stable } from "./memory.ts";
 const TUNGETIFF = 0x800454d2;
 const SIOCGIFMTU = 0x8921;
 const SIOCSIFMTU = 0x8922;
-const SIOCGIFTXQLEN = 0x8942;
 const SIOCSIFTXQLEN = 0x8943;
 const NAME_BYTES = 16;
 /** `ifr_mtu` and `ifr_qlen` in `struct ifreq`. */
@@ -39,13 +38,6 @@ export function linkMtu(socket: number, name: string): number | undefined {
 /** setLinkMtu sets the MTU of a link in the namespace of a socket. */
 export function setLinkMtu(socket: number, name: string, mtuBytes: number): void {
   libc.ioctl(socket, SIOCSIFMTU, requestFor(name, mtuBytes));
-}
-
-/** queueLength returns how many packets may wait in each queue of a link. */
-export function queueLength(socket: number, name: string): number {
-  const request = requestFor(name);
-  libc.ioctl(socket, SIOCGIFTXQLEN, request);
-  return new DataView(request.buffer).getInt32(VALUE, true);
 }
 
 /** setQueueLength sets how many packets may wait in each queue of a link; what waits stays. */

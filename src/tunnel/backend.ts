@@ -1,6 +1,7 @@
 /** What every tunnel back-end offers; the shared suite in test/support/backend-suite.ts says what it must do. */
 import type { WireguardDevice } from "../net/mod.ts";
 import type { Netns } from "../sys/mod.ts";
+import type { DataplaneStatus } from "./dataplane-status.ts";
 
 /** TunnelOptions are common to the back-ends; each uses what concerns it. */
 export interface TunnelOptions {
@@ -15,6 +16,8 @@ export interface TunnelOptions {
 /** TunnelState tells whether the tunnel has something that moves its packets. */
 export type TunnelState =
   | { readonly kind: "running" }
+  /** A process of another build than ours moves the packets, because a successor could not take over; the next attempt follows. */
+  | { readonly kind: "outdated"; readonly reason: string; readonly nextTryMs: number }
   /** The program ended; the next attempt is made in so many milliseconds. */
   | { readonly kind: "waiting"; readonly reason: string; readonly nextTryMs: number };
 
@@ -23,8 +26,10 @@ export interface Tunnel extends Disposable {
   readonly link: string;
   /** The type that the engine is to make the link as: its own, or one that the back-end makes. */
   readonly linkType: "wireguard" | "external";
-  /** What runs it, for people: `kernel 6.1.0`, `wireguard-go 0.0.20220316`. */
+  /** What runs it now, for people: `kernel 6.1.0`, `causeway 0.1.0, ChaCha20-Poly1305 by ipsec-mb 2.0.0`. */
   readonly provider: string;
+  /** What the process of our own engine says of itself; absent for the other back-ends. */
+  readonly dataplane?: DataplaneStatus | undefined;
   readonly device: WireguardDevice;
   readonly state: TunnelState;
   /** close lets go of the tunnel; its traffic goes on, and a later `open` takes it over. */
@@ -33,9 +38,16 @@ export interface Tunnel extends Disposable {
   destroy(): Promise<void>;
 }
 
+/** backendNames are what back-ends are asked for by: the kernel's WireGuard, our own engine, wireguard-go. */
+export const backendNames = ["kernel", "user", "wireguard-go"] as const;
+
+/** BackendName is one of them. */
+export type BackendName = (typeof backendNames)[number];
+
 /** TunnelBackend is one way of running WireGuard. */
 export interface TunnelBackend {
-  readonly name: "kernel" | "user";
+  readonly name: BackendName;
+  /** What it is, before it runs. */
   readonly provider: string;
   readonly linkType: "wireguard" | "external";
   /** open starts the tunnel of a link, or takes over one that runs; ready for `device` when it resolves. */

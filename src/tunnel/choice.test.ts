@@ -1,35 +1,68 @@
 import { expect, test } from "bun:test";
-import type { TunnelBackend } from "./backend.ts";
-import { chooseBackend } from "./choice.ts";
-import { restartPauseMs } from "./user-tunnel.ts";
+import type { BackendName, TunnelBackend } from "./backend.ts";
+import { chooseBackend, type TunnelFacts } from "./choice.ts";
+import { restartPauseMs, takeOverPauseMs } from "./user-tunnel.ts";
 
-const open = () => Promise.reject(new Error("not opened here"));
-const kernel: TunnelBackend = { name: "kernel", provider: "kernel 6.1", linkType: "wireguard", open };
-const user: TunnelBackend = { name: "user", provider: "wireguard-go 1", linkType: "external", open };
-const none = undefined;
+function backend(name: BackendName): TunnelBackend {
+  const open = () => Promise.reject(new Error("not opened here"));
+  return { name, provider: `${name} 1`, linkType: name === "kernel" ? "wireguard" : "external", open };
+}
 
-test("the kernel is preferred, a wish is followed", () => {
-  expect(chooseBackend("auto", { kernel, user })).toEqual({
-    backend: kernel,
-    reason: "the kernel has WireGuard",
-  });
-  expect(chooseBackend("auto", { kernel: none, user })).toEqual({
-    backend: user,
-    reason: "the kernel has no WireGuard",
-  });
-  expect(chooseBackend("user", { kernel, user }).backend).toBe(user);
-  expect(chooseBackend("kernel", { kernel, user }).backend).toBe(kernel);
+const NO_KERNEL = "this kernel has no WireGuard; boot one that has";
+const NO_LIBRARY =
+  "Causeway's own engine cannot run: Cannot load libcrypto.so.3; install it, on Debian: apt-get install libssl3";
+
+/** A machine that has the named ones. */
+function machine(...names: readonly BackendName[]): TunnelFacts & { readonly asked: BackendName[] } {
+  const asked: BackendName[] = [];
+  const look = (name: BackendName, missing: string) => () => {
+    asked.push(name);
+    return names.includes(name) ? backend(name) : missing;
+  };
+  return {
+    asked,
+    kernel: look("kernel", NO_KERNEL),
+    user: look("user", NO_LIBRARY),
+    "wireguard-go": look("wireguard-go", "there is no wireguard-go; install it"),
+  };
+}
+
+test("the kernel is preferred, then our own engine; a wish is followed", () => {
+  const chosen = (wish: Parameters<typeof chooseBackend>[0], facts: TunnelFacts) => {
+    const { backend, reason } = chooseBackend(wish, facts);
+    return [backend.name, reason];
+  };
+  expect(chosen("auto", machine("kernel", "user", "wireguard-go"))).toEqual([
+    "kernel",
+    "the kernel has WireGuard",
+  ]);
+  expect(chosen("auto", machine("user", "wireguard-go"))).toEqual(["user", "the kernel has no WireGuard"]);
+  for (const wish of ["kernel", "user", "wireguard-go"] as const)
+    expect(chosen(wish, machine("kernel", "user", "wireguard-go"))).toEqual([wish, "asked for"]);
+});
+
+test("nothing is looked for that is not needed", () => {
+  const all = machine("kernel", "user", "wireguard-go");
+  chooseBackend("auto", all);
+  expect(all.asked).toEqual(["kernel"]);
+  const none = machine("user");
+  chooseBackend("auto", none);
+  expect(none.asked).toEqual(["kernel", "user"]);
 });
 
 test("what is not there is named with the packages that bring it", () => {
-  expect(() => chooseBackend("auto", { kernel: none, user: none })).toThrow(
-    "Cannot run a tunnel: this kernel has no WireGuard and there is no wireguard-go; " +
-      "boot a kernel with WireGuard (Debian: linux-image-amd64) or install wireguard-go (Debian: wireguard-go)",
+  // wireguard-go is what somebody asks for, never what we fall back to.
+  expect(() => chooseBackend("auto", machine("wireguard-go"))).toThrow(
+    `Cannot run a tunnel: ${NO_KERNEL}; ${NO_LIBRARY}`,
   );
-  expect(() => chooseBackend("kernel", { kernel: none, user })).toThrow("--tunnel auto");
-  expect(() => chooseBackend("user", { kernel, user: none })).toThrow("Debian: wireguard-go");
+  expect(() => chooseBackend("kernel", machine("user"))).toThrow(
+    `Cannot run a tunnel: ${NO_KERNEL}; or let the choice be automatic (--tunnel auto)`,
+  );
+  expect(() => chooseBackend("user", machine("kernel"))).toThrow("apt-get install libssl3");
+  expect(() => chooseBackend("wireguard-go", machine("user"))).toThrow("there is no wireguard-go");
 });
 
-test("pauses between restarts double up to 30 s", () => {
+test("pauses between restarts double up to 30 s, between attempts to take over up to an hour", () => {
   expect([1, 2, 3, 4, 7, 8, 60].map(restartPauseMs)).toEqual([250, 500, 1000, 2000, 16000, 30000, 30000]);
+  expect([1, 2, 6, 7, 60].map(takeOverPauseMs)).toEqual([60_000, 120_000, 1_920_000, 3_600_000, 3_600_000]);
 });

@@ -1,11 +1,15 @@
 /** Which back-end runs the tunnel, and why. */
 import { kernelHasWireguard } from "../netlink/mod.ts";
-import type { TunnelBackend } from "./backend.ts";
+import { type BackendName, backendNames, type TunnelBackend } from "./backend.ts";
 import { kernelBackend } from "./kernel.ts";
-import { userBackend } from "./user.ts";
+import { ownBackend, ownProblem } from "./own.ts";
+import { wireguardGoBackend } from "./wireguard-go.ts";
 
-/** TunnelWish is what the user asked for. */
-export type TunnelWish = "auto" | "kernel" | "user";
+/** tunnelWishes are what the user can ask for; `auto` is the kernel's WireGuard, or our own engine where there is none. */
+export const tunnelWishes = ["auto", ...backendNames] as const;
+
+/** TunnelWish is one of them. */
+export type TunnelWish = (typeof tunnelWishes)[number];
 
 /** TunnelChoice is a back-end with the reason for it, for `causeway status`. */
 export interface TunnelChoice {
@@ -13,33 +17,37 @@ export interface TunnelChoice {
   readonly reason: string;
 }
 
-/** TunnelFacts are the back-ends that this machine has. */
-export interface TunnelFacts {
-  readonly kernel: TunnelBackend | undefined;
-  readonly user: TunnelBackend | undefined;
-}
+/** TunnelFacts are looked up one by one, in the order of preference: a back-end, or why this machine cannot run it and what would help. */
+export type TunnelFacts = Readonly<Record<BackendName, () => TunnelBackend | string>>;
 
-/** tunnelFacts looks at the machine. Asking for the kernel's WireGuard loads its module. */
-export function tunnelFacts(): TunnelFacts {
-  return { kernel: kernelHasWireguard() ? kernelBackend() : undefined, user: userBackend() };
-}
+/** tunnelFacts look at the machine. Asking for the kernel's WireGuard loads its module, asking for our engine loads libcrypto. */
+export const tunnelFacts: TunnelFacts = {
+  kernel: () =>
+    kernelHasWireguard()
+      ? kernelBackend()
+      : "this kernel has no WireGuard; boot one that has (Debian: linux-image-amd64)",
+  user: () => {
+    const problem = ownProblem();
+    return problem === undefined ? ownBackend() : `Causeway's own engine cannot run: ${problem}`;
+  },
+  "wireguard-go": () => wireguardGoBackend() ?? "there is no wireguard-go; install it (Debian: wireguard-go)",
+};
+
+/** What `auto` tries, and why it takes what it finds. */
+const automatic: readonly (readonly [name: BackendName, reason: string])[] = [
+  ["kernel", "the kernel has WireGuard"],
+  ["user", "the kernel has no WireGuard"],
+];
 
 /** chooseBackend prefers the kernel; throws when what is asked for is not there. */
-export function chooseBackend(wish: TunnelWish, facts: TunnelFacts = tunnelFacts()): TunnelChoice {
-  const { kernel, user } = facts;
-  if (wish !== "user" && kernel !== undefined)
-    return { backend: kernel, reason: wish === "auto" ? "the kernel has WireGuard" : "asked for" };
-  if (wish !== "kernel" && user !== undefined)
-    return { backend: user, reason: wish === "auto" ? "the kernel has no WireGuard" : "asked for" };
-  throw new Error(`Cannot run a tunnel: ${refusals[wish]}`);
+export function chooseBackend(wish: TunnelWish, facts: TunnelFacts = tunnelFacts): TunnelChoice {
+  const tried = wish === "auto" ? automatic : [[wish, "asked for"] as const];
+  const missing: string[] = [];
+  for (const [name, reason] of tried) {
+    const found = facts[name]();
+    if (typeof found !== "string") return { backend: found, reason };
+    missing.push(found);
+  }
+  if (wish !== "auto") missing.push("or let the choice be automatic (--tunnel auto)");
+  throw new Error(`Cannot run a tunnel: ${missing.join("; ")}`);
 }
-
-const refusals: Readonly<Record<TunnelWish, string>> = {
-  auto:
-    "this kernel has no WireGuard and there is no wireguard-go; " +
-    "boot a kernel with WireGuard (Debian: linux-image-amd64) or install wireguard-go (Debian: wireguard-go)",
-  kernel:
-    "this kernel has no WireGuard; " +
-    "boot one that has (Debian: linux-image-amd64), or let the choice be automatic (--tunnel auto)",
-  user: "there is no wireguard-go; install it (Debian: wireguard-go), or let the choice be automatic (--tunnel auto)",
-};

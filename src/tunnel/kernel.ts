@@ -2,6 +2,7 @@
 import { KernelWireguard } from "../netlink/mod.ts";
 import { readText } from "../sys/mod.ts";
 import type { TunnelBackend, TunnelOptions, TunnelState } from "./backend.ts";
+import { makeRoom } from "./predecessor.ts";
 
 /** kernelBackend returns the back-end of the running kernel; ask kernelHasWireguard before. */
 export function kernelBackend(): TunnelBackend {
@@ -11,6 +12,7 @@ export function kernelBackend(): TunnelBackend {
     provider,
     linkType: "wireguard",
     open: async (link, options: TunnelOptions = {}) => {
+      await makeRoom(link, { netns: options.netns, linkType: "wireguard" });
       const device = KernelWireguard.open(link, options.netns === undefined ? {} : { netns: options.netns });
       const close = () => device.close();
       const state: TunnelState = { kind: "running" };

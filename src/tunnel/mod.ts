@@ -1,5 +1,5 @@
 /**
- * tunnel: ways of running WireGuard behind one interface: the kernel's, and any user-space program that speaks the UAPI socket.
+ * tunnel: ways of running WireGuard behind one interface: the kernel's, our own engine, and wireguard-go.
  *
  * It leaves keys and peers to the engine, which drives every back-end through `WireguardDevice`, and links of type `wireguard`
  * as well. User-space links are made here and are `external` to the engine.
@@ -15,5 +15,7 @@
 export * from "./backend.ts";
 export * from "./choice.ts";
 export * from "./kernel.ts";
+export type { DataplaneStatus } from "./dataplane-status.ts";
+export { type OwnOptions, ownBackend, ownProblem } from "./own.ts";
 export { UapiDevice } from "./uapi-device.ts";
-export { userBackend } from "./user.ts";
+export { wireguardGoBackend } from "./wireguard-go.ts";

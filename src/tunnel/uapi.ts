@@ -72,7 +72,8 @@ export function checkSet(answer: string): void {
   checkErrno(pairs(answer));
 }
 
-function checkErrno(all: readonly Pair[]): void {
+/** checkErrno throws UapiError for an answer whose last line says no. */
+export function checkErrno(all: readonly Pair[]): void {
   const last = all.at(-1);
   if (last?.[0] !== "errno") throw new Error("the answer has no errno");
   const errno = parseField("errno", last[1]);

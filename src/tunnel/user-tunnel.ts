@@ -4,36 +4,38 @@
  * The process outlives the agent: packets flow while the agent is upgraded, and the new agent takes the process over by its
  * socket. (A systemd unit of the agent needs `KillMode=process` for that.) If the process ends, it is started again with
  * growing pauses; its link is new then, and the engine sees that and makes it what it has to be.
+ *
+ * Our own engine's process of another build is replaced without loss: a successor takes link, sockets and sessions from it, and the
+ * process id changes while link and socket stay. If that fails, the old process goes on and it is tried again later.
  */
 import type { WireguardDevice } from "../net/mod.ts";
 import {
   after,
-  ensureDirectory,
   every,
-  exists,
   isAlive,
-  isErrno,
   monotonicMs,
   Netns,
   programOf,
-  readText,
   removeTree,
   shortenLog,
   sleep,
-  spawnDetached,
   terminate,
-  unixPeer,
 } from "../sys/mod.ts";
 import type { Tunnel, TunnelOptions, TunnelState } from "./backend.ts";
-import { followAddresses } from "./sources.ts";
+import { type DataplaneStatus, providerText } from "./dataplane-status.ts";
+import { makeRoom, markedLink } from "./predecessor.ts";
+import { listener, settledListener, socketOf, startProgram } from "./program-start.ts";
 import { UapiDevice } from "./uapi-device.ts";
+import type { UserProgram } from "./user-program.ts";
 
-/** Where wireguard-go makes its sockets; built into it (ipc/uapi_unix.go). */
-const SOCKETS = "/var/run/wireguard";
-const START_LIMIT_MS = 10_000;
 const CHECK_MS = 1000;
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 30_000;
+/** Taking over is tried again less and less often: what goes on with the old process is not broken. */
+const FIRST_TAKE_OVER_PAUSE_MS = 60_000;
+const LONGEST_TAKE_OVER_PAUSE_MS = 3_600_000;
+/** A process that handed everything over may take so long to end. */
+const FAREWELL_MS = 10_000;
 /** The program's log is emptied above this size: it has a line for every packet that the network refuses, and no end. */
 const MOST_LOG_BYTES = 1024 * 1024;
 /** A process that ran this long was well: its end begins a new series of pauses. */
@@ -44,125 +46,193 @@ export function restartPauseMs(failures: number): number {
   return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1));
 }
 
+/** takeOverPauseMs returns how long to wait before the next attempt to take over, after so many failures in a row (at least one). */
+export function takeOverPauseMs(failures: number): number {
+  return Math.min(LONGEST_TAKE_OVER_PAUSE_MS, FIRST_TAKE_OVER_PAUSE_MS * 2 ** (failures - 1));
+}
+
 /** UserOptions say what runs the link. */
-export type UserOptions = TunnelOptions & { readonly path: string; readonly provider: string };
+export type UserOptions = TunnelOptions & { readonly program: UserProgram };
 
 /** UserTunnel is one link with the process that serves it. */
 export class UserTunnel implements Tunnel {
   readonly linkType = "external";
   readonly link: string;
-  readonly provider: string;
   readonly device: WireguardDevice;
   state: TunnelState = { kind: "running" };
   readonly #options: UserOptions;
+  readonly #program: UserProgram;
   readonly #socket: string;
   readonly #resources = new DisposableStack();
   #retry: Disposable | undefined;
-  #starting: Promise<void> = Promise.resolve();
+  /** A start or a take-over that is under way. */
+  #work: Promise<void> = Promise.resolve();
+  #takingOver = false;
   #pid = 0;
   #startedMs = 0;
   #failures = 0;
+  #takeOverFailures = 0;
   #closed = false;
+  #described: DataplaneStatus | undefined;
 
   private constructor(link: string, options: UserOptions) {
     this.link = link;
-    this.provider = options.provider;
     this.#options = options;
-    this.#socket = `${SOCKETS}/${link}.sock`;
+    this.#program = options.program;
+    this.#socket = socketOf(link);
     this.device = new UapiDevice(this.#socket);
   }
 
   static async open(link: string, options: UserOptions): Promise<UserTunnel> {
     const tunnel = new UserTunnel(link, options);
-    const running = await settled(tunnel.#socket);
-    if (running === undefined) await tunnel.#start();
-    else tunnel.#adopt(running);
-    tunnel.#resources.use(followAddresses(tunnel.device, options));
+    const running = await settledListener(tunnel.#socket);
+    if (running === undefined) {
+      await makeRoom(link, { netns: options.netns, linkType: tunnel.linkType });
+      await tunnel.#start();
+    } else await tunnel.#adopt(running);
+    const help = options.program.accompany?.(tunnel.device, options);
+    if (help !== undefined) tunnel.#resources.use(help);
     // A process that another agent started is not our child: nothing but looking tells that it ended.
     tunnel.#resources.use(every(CHECK_MS, () => tunnel.#check()));
     return tunnel;
   }
 
-  #adopt(pid: number): void {
-    const program = programOf(pid);
-    const expected = this.#options.path.slice(this.#options.path.lastIndexOf("/") + 1).slice(0, 15);
-    if (program !== expected)
-      throw new Error(
-        `Cannot open tunnel ${this.link}: ${this.#socket} belongs to ${program ?? "a process that cannot be seen"} ` +
-          `(pid ${pid}), not to ${expected}; stop it or choose another link name`,
-      );
-    using theirs = Netns.open(`/proc/${pid}/ns/net`);
-    using home = this.#options.netns === undefined ? Netns.current() : undefined;
-    if (theirs.inode !== (this.#options.netns ?? home)?.inode)
+  /** What the process says of itself now; of one that ended, what it said last. Other programs than ours say nothing. */
+  get dataplane(): DataplaneStatus | undefined {
+    try {
+      this.#described = this.#program.describe?.(this.#socket) ?? this.#described;
+    } catch {
+      // It has ended, and is started again.
+    }
+    return this.#described;
+  }
+
+  get provider(): string {
+    const status = this.dataplane;
+    return status === undefined ? this.#program.provider : providerText(status);
+  }
+
+  async #adopt(pid: number): Promise<void> {
+    const program = programOf(pid) ?? "a process that cannot be seen";
+    if (!this.#isHere(pid))
       throw new Error(
         `Cannot open tunnel ${this.link}: ${program} (pid ${pid}) runs it in another network namespace; ` +
           "stop it or choose another link name",
       );
-    this.#pid = pid;
-    this.#startedMs = monotonicMs();
+    if (this.#program.serves(this.#socket, pid)) {
+      this.#pid = pid;
+      this.#startedMs = monotonicMs();
+      return this.#takeOverIfOther();
+    }
+    if (markedLink(this.link, this.#options) === undefined)
+      throw new Error(
+        `Cannot open tunnel ${this.link}: ${this.#socket} belongs to ${program} ` +
+          `(pid ${pid}), not to ${this.#program.provider}; stop it or choose another link name`,
+      );
+    // Another back-end of ours ran it before the choice was changed.
+    await terminate(pid);
+    await this.#start();
+  }
+
+  #isHere(pid: number): boolean {
+    using theirs = Netns.open(`/proc/${pid}/ns/net`);
+    using home = this.#options.netns === undefined ? Netns.current() : undefined;
+    return theirs.inode === (this.#options.netns ?? home)?.inode;
   }
 
   async #start(): Promise<void> {
-    const { path, netns, logPath } = this.#options;
-    if (!exists(SOCKETS)) ensureDirectory(SOCKETS, 0o700);
     removeTree(this.#socket);
-    const logged = logPath === undefined ? 0 : (readText(logPath)?.length ?? 0);
     this.#startedMs = monotonicMs();
-    const pid = spawnDetached([path, "-f", this.link], {
-      env: { LOG_LEVEL: "error", WG_TUN_FD: undefined, WG_UAPI_FD: undefined },
-      cwd: "/",
-      onExit: () => {
-        if (pid === this.#pid) this.#check();
-      },
-      ...(netns === undefined ? {} : { netns }),
-      ...(logPath === undefined ? {} : { stdoutPath: logPath }),
-    });
-    while (listener(this.#socket) !== pid) {
-      const late = monotonicMs() - this.#startedMs > START_LIMIT_MS;
-      if (isAlive(pid) && !late) {
-        await sleep(2);
-        continue;
-      }
-      await terminate(pid);
-      const said = logPath === undefined ? "" : (readText(logPath)?.slice(logged).trim() ?? "");
-      const cause = late
-        ? `no socket after ${START_LIMIT_MS / 1000} s`
-        : said === ""
-          ? "it ended at once"
-          : said;
-      throw new Error(
-        `Cannot start ${this.provider} for ${this.link}: ${cause}; it needs /dev/net/tun and a free link name`,
-      );
+    this.#pid = await startProgram(this.#whatToStart());
+  }
+
+  #whatToStart() {
+    const { link } = this;
+    const { program, netns, logPath } = this.#options;
+    const onExit = (pid: number) => {
+      if (pid === this.#pid) this.#check();
+    };
+    return { program, link, netns, logPath, onExit };
+  }
+
+  /** Starts a successor if the process that serves the link is of another build. */
+  #takeOverIfOther(): void {
+    const { build } = this.#program;
+    if (build === undefined || this.#closed || this.#pid === 0) return;
+    if (this.dataplane?.build === build) return this.#current();
+    this.#takingOver = true;
+    this.#work = this.#takeOver();
+  }
+
+  async #takeOver(): Promise<void> {
+    const before = this.#pid;
+    try {
+      this.#pid = await startProgram({ ...this.#whatToStart(), takeOver: true });
+      this.#startedMs = monotonicMs();
+      this.#current();
+      void farewell(before);
+    } catch (error) {
+      if (this.#closed) return;
+      const nextTryMs = takeOverPauseMs(++this.#takeOverFailures);
+      this.#become({ kind: "outdated", reason: messageOf(error), nextTryMs });
+      this.#later(nextTryMs, () => this.#takeOverIfOther());
+    } finally {
+      this.#takingOver = false;
+      this.#check();
     }
-    this.#pid = pid;
+  }
+
+  #current(): void {
+    this.#takeOverFailures = 0;
+    if (!this.#closed && this.state.kind === "outdated") this.#become({ kind: "running" });
   }
 
   /** Starts the next attempt when the process is gone and none is under way. */
   #check(): void {
-    if (this.#closed || this.#pid === 0) return;
+    if (this.#closed || this.#pid === 0 || this.#takingOver) return;
     if (this.#options.logPath !== undefined) shortenLog(this.#options.logPath, MOST_LOG_BYTES);
     if (isAlive(this.#pid)) return;
-    this.#pid = 0;
+    this.#pid = this.#heir() ?? 0;
+    if (this.#pid !== 0) {
+      if (this.state.kind === "outdated") this.#takeOverIfOther();
+      return;
+    }
     if (monotonicMs() - this.#startedMs > WELL_MS) this.#failures = 0;
-    this.#later("the process ended");
+    this.#ended("the process ended");
   }
 
-  #later(reason: string): void {
-    this.#failures++;
-    const nextTryMs = restartPauseMs(this.#failures);
+  /** A process that took the link over without us: started by hand, or slower than we waited. */
+  #heir(): number | undefined {
+    try {
+      const pid = listener(this.#socket);
+      if (pid === undefined || !isAlive(pid)) return undefined;
+      return this.#isHere(pid) && this.#program.serves(this.#socket, pid) ? pid : undefined;
+    } catch {
+      // Nobody who answers.
+      return undefined;
+    }
+  }
+
+  #ended(reason: string): void {
+    const nextTryMs = restartPauseMs(++this.#failures);
     this.#become({ kind: "waiting", reason, nextTryMs });
-    this.#retry = after(nextTryMs, () => void this.#again());
+    this.#later(nextTryMs, () => void this.#again());
   }
 
   async #again(): Promise<void> {
     if (this.#closed) return;
     try {
-      this.#starting = this.#start();
-      await this.#starting;
+      this.#work = this.#start();
+      await this.#work;
       if (!this.#closed) this.#become({ kind: "running" });
     } catch (error) {
-      if (!this.#closed) this.#later(error instanceof Error ? error.message : String(error));
+      if (!this.#closed) this.#ended(messageOf(error));
     }
+  }
+
+  #later(waitMs: number, work: () => void): void {
+    this.#retry?.[Symbol.dispose]();
+    this.#retry = after(waitMs, work);
   }
 
   #become(state: TunnelState): void {
@@ -178,7 +248,7 @@ export class UserTunnel implements Tunnel {
 
   async destroy(): Promise<void> {
     this.close();
-    await this.#starting.catch(() => {});
+    await this.#work.catch(() => {});
     // The link goes with the process that holds its descriptor.
     if (this.#pid !== 0) await terminate(this.#pid);
     removeTree(this.#socket);
@@ -189,27 +259,12 @@ export class UserTunnel implements Tunnel {
   }
 }
 
-/** The process that listens on a socket; undefined when none does. */
-function listener(socket: string): number | undefined {
-  try {
-    const { pid } = unixPeer(socket);
-    if (pid === 0)
-      throw new Error(
-        `${socket} is served from outside this process namespace; stop that or choose another link name`,
-      );
-    return pid;
-  } catch (error) {
-    if (isErrno(error, "ENOENT", "ENOTDIR", "ECONNREFUSED")) return undefined;
-    throw error;
-  }
+/** A process that handed over ends by itself; one that does not would read packets that are not its own any more. */
+async function farewell(pid: number): Promise<void> {
+  for (const endMs = monotonicMs() + FAREWELL_MS; isAlive(pid) && monotonicMs() < endMs;) await sleep(50);
+  if (isAlive(pid)) await terminate(pid);
 }
 
-/** The process that listens on a socket, after one that is just ending has ended. */
-async function settled(socket: string): Promise<number | undefined> {
-  for (;;) {
-    const pid = listener(socket);
-    if (pid === undefined) return undefined;
-    if (!isAlive(pid)) await sleep(2);
-    else return pid;
-  }
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -18,13 +18,11 @@ import {
   libc,
   monotonicMs,
   ownPid,
-  queueLength,
   removeTree,
   sendAll,
   setLinkMtu,
   setQueueLength,
   SystemError,
-  tunName,
   linkMtu,
   tryReceive,
   stable,
@@ -34,7 +32,7 @@ import {
 } from "../../sys/mod.ts";
 import { encodeDataplaneStatus, GET_DATAPLANE } from "../dataplane-status.ts";
 import type { AeadName } from "../path/mod.ts";
-import { decodeRequest, EINVAL, encodeErrno, encodeState } from "../wireguard/mod.ts";
+import { decodeRequest, EINVAL, encodeErrno, encodeState, rehearse } from "../wireguard/mod.ts";
 import { Control } from "./control.ts";
 import {
   DONE,
@@ -71,8 +69,11 @@ const SOCKETS = "/var/run/wireguard";
 const MTU = 1420;
 /** More do not help a node with a few peers, and cost memory. */
 const DEFAULT_MOST_WORKERS = 4;
-/** Packets that may wait in each queue of the link while it is handed over. */
-const HANDOVER_PACKETS = 8192;
+/**
+ * Packets that may wait in each queue of the link: for what comes while it is handed over. (Changing it later would throw away what waits in
+ * the queueing discipline, dev_qdisc_change_tx_queue_len of net/sched/sch_generic.c.)
+ */
+const QUEUE_PACKETS = 2000;
 const START_MS = 20_000;
 const PATIENCE_MS = 5_000;
 
@@ -96,6 +97,7 @@ export function runDataplane(options: DataplaneOptions): never {
   const groups = openGroups(0, count);
   const tuns = openTuns(link, count);
   setLinkMtu(firstSocket(groups).fd.number, link, MTU);
+  setQueueLength(firstSocket(groups).fd.number, link, QUEUE_PACKETS);
   const dataplane = new Dataplane({ link, store: SessionStore.create(), tuns, groups, socket }, options);
   dataplane.begin({ halted: false });
   dataplane.serve();
@@ -110,19 +112,15 @@ export function takeOver(options: DataplaneOptions): never {
   const { parts, continues } = partsOf(estate, { link: options.link, descriptors });
   const dataplane = new Dataplane(parts, options);
   dataplane.begin({ halted: true });
+  // From here on packets wait.
   sendAll(connection, bytesOf(READY));
   const testament = JSON.parse(receiveText(connection)) as Testament;
   dataplane.inherit(testament);
-  if (continues) parts.store.sweep();
   dataplane.serve();
   dataplane.go();
   sendAll(connection, bytesOf(DONE));
   connection.close();
-  setQueueLength(
-    firstSocket(parts.groups).fd.number,
-    tunName(parts.tuns[0]?.number ?? -1) ?? options.link,
-    testament.queuePackets,
-  );
+  if (continues) parts.store.sweep();
   return dataplane.run();
 }
 
@@ -171,6 +169,8 @@ class Dataplane {
         ...(cpus === undefined ? {} : { cpu: cpus[i % cpus.length] as number }),
       }),
     );
+    // While the threads start.
+    rehearse();
     const deadline = monotonicMs() + START_MS;
     while (this.#ready < tuns.length) {
       if (monotonicMs() > deadline) throw new Error(`Workers did not start in ${START_MS / 1000} s`);
@@ -306,14 +306,9 @@ class Dataplane {
 
   /** Stops between two packets, tells what a successor has to know, and ends; returns if the successor fails. */
   #handOver(connection: Fd): void {
-    const { link, tuns, groups } = this.#parts;
-    const socket = firstSocket(groups).fd.number;
-    const name = tunName(tuns[0]?.number ?? -1) ?? link;
-    const queuePackets = queueLength(socket, name);
-    setQueueLength(socket, name, Math.max(queuePackets, HANDOVER_PACKETS));
     try {
       this.#halt();
-      const testament: Testament = { mark: this.#control.mark, image: this.#control.image(), queuePackets };
+      const testament: Testament = { mark: this.#control.mark, image: this.#control.image() };
       sendText(connection, JSON.stringify(testament));
       const word = stable(DONE.length);
       if (
@@ -324,7 +319,6 @@ class Dataplane {
       throw new Error("the successor ended");
     } finally {
       this.go();
-      setQueueLength(socket, name, queuePackets);
     }
   }
 

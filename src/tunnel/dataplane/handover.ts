@@ -32,8 +32,6 @@ export interface Estate {
 /** Testament is what the predecessor says when its threads stand still. */
 export interface Testament {
   readonly mark: number;
-  /** The length of the link's queues before the hand-over. */
-  readonly queuePackets: number;
   readonly image: DeviceImage;
 }
 

@@ -25,7 +25,7 @@ const SESSIONS_AT = 20_480;
 /** More than three sessions for each of MAX_PEERS, and those that end. */
 const SLOTS = 262_144;
 /** So many unused slots in a row are the end of what was ever used. */
-const CLEAN_END = 4096;
+const CLEAN_END = 256;
 const BYTES = SESSIONS_AT + SLOTS * SESSION.bytes;
 
 /** SessionStore maps the memory for one thread. Only the control thread takes and gives slots. */
@@ -110,13 +110,13 @@ export class SessionStore implements SessionMemory {
 
   /** sweep wipes what a predecessor used and nobody claimed. */
   sweep(): void {
-    for (let slot = 0; slot < SLOTS; slot++) {
-      if (this.#busy.has(slot)) continue;
-      const memory = this.memory(slot);
-      // The lowest slots are taken first: behind one that was never used there are none that were.
-      if (memory.every((byte) => byte === 0)) {
-        if (slot >= this.#used + CLEAN_END) return;
-      } else memory.fill(0);
+    // The lowest slots are taken first: behind many that were never used there are none that were.
+    for (let slot = 0, clean = 0; slot < SLOTS && clean < CLEAN_END; slot++) {
+      if (this.#busy.has(slot)) clean = 0;
+      else if (this.memory(slot).some((byte) => byte !== 0)) {
+        this.memory(slot).fill(0);
+        clean = 0;
+      } else clean++;
     }
   }
 

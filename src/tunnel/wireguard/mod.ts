@@ -22,6 +22,7 @@ export type { PeerEffect, PeerState } from "./peer-state.ts";
 export { type Bytes, type DhKey, type Primitives, systemPrimitives } from "./primitives.ts";
 export { accept, type ReplayWindow, WINDOW_REACH } from "./replay.ts";
 export { claim, MOST_SENT } from "./send-counter.ts";
+export { rehearse } from "./rehearsal.ts";
 export type { DeviceSecrets } from "./report.ts";
 export * from "./session.ts";
 export * from "./slow-path.ts";
