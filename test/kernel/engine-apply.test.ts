@@ -275,10 +275,13 @@ bridge link set dev cwa isolated on
   });
 });
 
-/** Waits until new links have stopped telling of themselves (carrier, address detection, listeners' reports). */
+/**
+ * Waits until new links have stopped telling of themselves. Between two words of one lie up to two seconds: address detection waits for a random
+ * part of a second and then for one (addrconf_dad_kick of net/ipv6/addrconf.c), and the carrier's state is told once a second (link_watch.c).
+ */
 async function quiet(events: RouteEvent[]): Promise<void> {
   do {
     events.length = 0;
-    await Bun.sleep(400);
+    await Bun.sleep(2500);
   } while (events.length > 0);
 }
