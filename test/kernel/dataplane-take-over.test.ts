@@ -49,8 +49,8 @@ describe.skipIf(cannot !== undefined)(`take-over${cannot === undefined ? "" : ` 
   test("no packet is lost in either direction, and the sessions go on", async () => {
     const { near, far } = pair;
     const to = (side: Side, port: number) => ({ netns: side.netns, address: side.overlay4, port, perSecond: 2000 });
-    const there = new CountedFlow(near.netns, to(far, 7001));
-    const back = new CountedFlow(far.netns, { ...to(near, 7002), address: near.overlay6 });
+    using there = new CountedFlow(near.netns, to(far, 7001));
+    using back = new CountedFlow(far.netns, { ...to(near, 7002), address: near.overlay6 });
     const handshake = pair.seen(near)?.lastHandshakeMs;
     for (const side of [near, far, near, far]) {
       await Bun.sleep(300);

@@ -33,7 +33,12 @@ export class CountedFlow implements Disposable {
 
   constructor(
     from: Netns,
-    options: { readonly netns: Netns; readonly address: string; readonly port: number; readonly perSecond: number },
+    options: {
+      readonly netns: Netns;
+      readonly address: string;
+      readonly port: number;
+      readonly perSecond: number;
+    },
   ) {
     const { netns, address, port, perSecond } = options;
     const { family } = parseIp(address);
@@ -54,11 +59,15 @@ export class CountedFlow implements Disposable {
     const datagram = new Uint8Array(new ArrayBuffer(BYTES));
     const view = new DataView(datagram.buffer);
     // After a pause of this process it does not send all that it missed at once: that would be another flow.
-    for (let i = 0; this.#sending && this.#sent < due && i < 4 * Math.ceil((this.#perSecond * TURN_MS) / 1000); i++) {
+    for (
+      let i = 0;
+      this.#sending && this.#sent < due && i < 4 * Math.ceil((this.#perSecond * TURN_MS) / 1000);
+      i++
+    ) {
       view.setUint32(0, this.#sent++);
       libc.send(this.#sender.fd.number, datagram);
     }
-    for (let count = 1; count > 0; ) {
+    for (let count = 1; count > 0;) {
       count = this.#messages.receive(this.#receiver.fd.number);
       for (let message = 0; message < count; message++) this.#take(message);
     }
@@ -78,7 +87,7 @@ export class CountedFlow implements Disposable {
   /** stop ends the sending, waits for what is on its way, and tells. */
   async stop(): Promise<CountedFlowReport> {
     this.#sending = false;
-    for (let before = -1; before !== this.#seen.size && this.#seen.size < this.#sent; ) {
+    for (let before = -1; before !== this.#seen.size && this.#seen.size < this.#sent;) {
       before = this.#seen.size;
       await Bun.sleep(500);
     }

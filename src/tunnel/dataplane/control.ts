@@ -22,6 +22,7 @@ import {
 } from "../wireguard/mod.ts";
 import { type Arrival, ControlPort } from "./control-port.ts";
 import type { Message, Report } from "./link.ts";
+import { isOther, OtherTraffic } from "./other-traffic.ts";
 import { PeerOrders } from "./peer-orders.ts";
 import { endpointOf, type Place } from "./place.ts";
 import type { Watched } from "./poller.ts";
@@ -51,6 +52,8 @@ export class Control {
   readonly arena = new Arena({ bytes: ARENA_BYTES });
   readonly device: Device;
   readonly groups: readonly SocketGroup[];
+  /** Datagrams of ours that are not WireGuard's. */
+  readonly others = new OtherTraffic((place, datagram) => this.#transmit(place, datagram));
   readonly #options: ControlOptions;
   readonly #port: ControlPort;
   readonly #peers: PeerOrders;
@@ -100,6 +103,7 @@ export class Control {
   watched(hear: (report: Report, worker: number) => void): Watched[] {
     return [
       ...this.#port.watched((arrival) => this.#arrive(arrival)),
+      ...this.others.watched(),
       ...this.#options.workers.watched((message, worker) => this.hear(message, { worker, hear })),
     ];
   }
@@ -121,25 +125,50 @@ export class Control {
   step(event: DeviceEvent): void {
     const clock: Clock = { nowMs: boottimeMs(), wallMs: wallMs() };
     const effects = this.device.step(event, clock);
-    this.#do(effects, { ...("session" in event ? { peer: event.session.peer } : {}) });
+    this.#do(effects, { peers: this.#about(event) });
   }
 
-  /** Does what the device asks for, for a `peer` that may have changed, or in answer to something that came from `place`. */
-  #do(effects: readonly DeviceEffect[], about: { readonly peer?: number; readonly place?: Place }): void {
-    const changed = new Set<number>();
-    if (about.peer !== undefined) changed.add(about.peer);
+  /** Peers that an event may have changed without an effect that says so: one that was heard elsewhere, one whose endpoint was set. */
+  #about(event: DeviceEvent): number[] {
+    if ("session" in event) return [event.session.peer];
+    if (event.kind !== "configure") return [];
+    return (event.configuration.peers ?? []).flatMap(
+      ({ publicKey }) => this.device.numberOf(publicKey) ?? [],
+    );
+  }
+
+  /** Does what the device asks for, for `peers` that may have changed, or in answer to something that came from `place`. */
+  #do(
+    effects: readonly DeviceEffect[],
+    about: { readonly peers?: readonly number[]; readonly place?: Place },
+  ): void {
+    const changed = new Set(about.peers);
     for (const effect of effects) this.#order(effect, changed);
     for (const peer of changed) {
       const order = this.#peers.update(peer);
       if (order !== undefined) this.#options.workers.order(order);
     }
     this.#options.workers.tell();
-    let port: number | undefined;
+    // First: what is sent for the first time has to leave from where the answer is awaited.
+    const problem = this.#bind(effects);
+    for (const effect of effects) this.#send(effect, about.place);
+    if (problem !== undefined) throw problem;
+  }
+
+  /** Moves and marks the sockets; returns why that failed. All else that was asked for is done all the same. */
+  #bind(effects: readonly DeviceEffect[]): Error | undefined {
+    let problem: Error | undefined;
     for (const effect of effects)
-      if (effect.kind === "listen") port = effect.port;
-      else this.#send(effect, about.place);
-    // Last, since it can fail.
-    if (port !== undefined) this.#listen(port);
+      try {
+        if (effect.kind === "listen") this.#listen(effect.port);
+        else if (effect.kind === "mark") {
+          this.#mark = effect.mark;
+          markGroups(this.groups, effect.mark);
+        }
+      } catch (error) {
+        problem = error instanceof Error ? error : new Error(String(error));
+      }
+    return problem;
   }
 
   /** Tells the workers what an effect means to them. */
@@ -205,10 +234,6 @@ export class Control {
         }
         return;
       }
-      case "mark":
-        this.#mark = effect.mark;
-        markGroups(this.groups, effect.mark);
-        return;
       default:
     }
   }
@@ -223,7 +248,18 @@ export class Control {
    */
   #listen(port: number): void {
     if (port !== 0 && port === this.port) return;
-    const fresh = openGroups(port, this.#options.workers.count);
+    try {
+      this.#replaceSockets(openGroups(port, this.#options.workers.count));
+    } finally {
+      // The device asked for it already; what it is told now is what is true.
+      this.step({ kind: "bound", port: this.port });
+    }
+    this.#options.workers.order({ kind: "sockets" });
+    this.#options.workers.tell();
+  }
+
+  /** Puts sockets behind the numbers of ours, and closes those that were there. */
+  #replaceSockets(fresh: readonly SocketGroup[]): void {
     try {
       if (this.#mark !== 0) markGroups(fresh, this.#mark);
       this.groups.forEach((group, family) =>
@@ -234,15 +270,15 @@ export class Control {
       );
     } finally {
       closeGroups(fresh);
-      // The device asked for it already; what it is told now is what is true.
-      this.step({ kind: "bound", port: this.port });
     }
-    this.#options.workers.order({ kind: "sockets" });
-    this.#options.workers.tell();
   }
 
   /** A datagram that is no data message, or one that the kernel joined to such. */
   #arrive({ place, datagram, backlog }: Arrival): void {
+    if (isOther(datagram)) {
+      this.others.deliver(place, datagram);
+      return;
+    }
     const receiver = datagram[0] === DATA_MESSAGE ? dataReceiver(datagram) : undefined;
     if (receiver !== undefined) {
       if (this.device.session(receiver) !== undefined) this.#options.workers.pass(place, datagram, receiver);
@@ -262,7 +298,10 @@ export class Control {
     for (const effect of effects) {
       const peer =
         effect.kind === "send" ? effect.peer : effect.kind === "started" ? effect.session.peer : undefined;
-      if (peer !== undefined) this.#peers.met(peer, place);
+      // Others may just have had a timer due.
+      const endpoint = peer === undefined ? undefined : this.device.peer(peer)?.endpoint;
+      if (peer !== undefined && endpoint !== undefined && endpointEqual(endpoint, endpointOf(place)))
+        this.#peers.met(peer, place);
     }
   }
 

@@ -46,6 +46,7 @@ import {
   type Testament,
 } from "./handover.ts";
 import type { Report } from "./link.ts";
+import { OTHERS } from "./other-traffic.ts";
 import { Poller } from "./poller.ts";
 import { MOST_WORKERS, SessionStore } from "./session-store.ts";
 import { openGroups, type SocketGroup } from "./steering.ts";
@@ -93,20 +94,28 @@ export function runDataplane(options: DataplaneOptions): never {
   const count = options.workers ?? Math.min(DEFAULT_MOST_WORKERS, allowedCpus().length);
   if (!(count >= 1 && count <= MOST_WORKERS))
     throw new Error(`Cannot run ${count} workers; choose 1 to ${MOST_WORKERS}`);
-  const socket = bindSocket(link);
+  checkCpus(options);
   const groups = openGroups(0, count);
+  // Before the socket: of two that start at once the kernel lets one make the link, and the other one has touched nothing yet.
   const tuns = openTuns(link, count);
-  setLinkMtu(firstSocket(groups).fd.number, link, MTU);
-  setQueueLength(firstSocket(groups).fd.number, link, QUEUE_PACKETS);
-  const dataplane = new Dataplane({ link, store: SessionStore.create(), tuns, groups, socket }, options);
-  dataplane.begin({ halted: false });
-  dataplane.serve();
-  return dataplane.run();
+  const socket = bindSocket(link);
+  try {
+    setLinkMtu(firstSocket(groups).fd.number, link, MTU);
+    setQueueLength(firstSocket(groups).fd.number, link, QUEUE_PACKETS);
+    const dataplane = new Dataplane({ link, store: SessionStore.create(), tuns, groups, socket }, options);
+    dataplane.begin({ halted: false });
+    dataplane.serve();
+    return dataplane.run();
+  } catch (error) {
+    removeTree(socketPath(link));
+    throw error;
+  }
 }
 
 /** takeOver goes on where the process that serves the link is. It never returns. Throws when it cannot; the other goes on then. */
 export function takeOver(options: DataplaneOptions): never {
-  const connection = connectUnix(socketPath(options.link), { timeoutMs: PATIENCE_MS });
+  checkCpus(options);
+  const connection = connectPredecessor(options.link);
   sendAll(connection, bytesOf(TAKE_OVER));
   const { estate, descriptors } = receiveEstate(connection);
   const { parts, continues } = partsOf(estate, { link: options.link, descriptors });
@@ -234,6 +243,7 @@ class Dataplane {
 
   #answer(request: string): Answer {
     if (request === GET_DATAPLANE) return this.#describe();
+    if (request === OTHERS) return (connection) => this.#control.others.attach(connection);
     if (request === TAKE_OVER) return (connection) => this.#meetSuccessor(connection);
     try {
       const decoded = decodeRequest(request);
@@ -259,7 +269,9 @@ class Dataplane {
     const { store, tuns } = this.#parts;
     const counters = sumCounters(tuns.map((_, worker) => store.counters(worker)));
     const status = { version: VERSION, build: BUILD, pid: ownPid(), aead, passedOver, workers: tuns.length };
-    return encodeDataplaneStatus({ ...status, counters }) + encodeErrno(0);
+    const { unsent, others } = this.#control;
+    const more = { handshakes_unsent: unsent, others_dropped: others.dropped };
+    return encodeDataplaneStatus({ ...status, counters: { ...counters, ...more } }) + encodeErrno(0);
   }
 
   /** One successor at a time gets the descriptors; packets flow on. */
@@ -357,6 +369,22 @@ function partsOf(
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return { parts: { link, store: SessionStore.create(), tuns, groups, socket }, continues: false };
+  }
+}
+
+function checkCpus({ cpus = [] }: DataplaneOptions): void {
+  const allowed = allowedCpus();
+  const wrong = cpus.find((cpu) => !allowed.includes(cpu));
+  if (wrong !== undefined)
+    throw new Error(`Cannot keep threads to processor ${wrong}: choose among ${allowed.join(", ")}`);
+}
+
+function connectPredecessor(link: string): Fd {
+  try {
+    return connectUnix(socketPath(link), { timeoutMs: PATIENCE_MS });
+  } catch (error) {
+    if (!isErrno(error, "ENOENT", "ECONNREFUSED")) throw error;
+    throw new Error(`Cannot take over link ${link}: no process serves it; start one without --take-over`);
   }
 }
 

@@ -1,20 +1,26 @@
-/** What a worker hands to the control thread because it cannot deal with it: a bounded number of packets in each turn. */
+/**
+ * What a worker hands to the control thread because it cannot deal with it: a bounded number in each period.
+ *
+ * Packets, which come from this node, and datagrams, which come from anywhere, have bounds of their own: nobody outside can keep a packet from
+ * beginning a handshake.
+ */
 import type { Arena } from "../../sys/mod.ts";
 import { type Checksum, Segmenter } from "../path/mod.ts";
 
-/** Packets of REPORT_MS; the protocol keeps no more for a peer either. */
-const MOST_PACKETS = 128;
+/** Of each kind in each period; the protocol keeps no more packets for a peer either. */
+const MOST = 128;
 const MOST_PACKET = 65_535;
 const PERIOD_MS = 100;
 
 /** Handed owns the memory in which packets are made whole. */
 export class Handed {
-  /** What was thrown away because it was too much. */
+  /** What was thrown away because it was too much, of both kinds. */
   dropped = 0;
   readonly #arena: Arena;
   readonly #segmenter: Segmenter;
   readonly #scratch: number;
-  #left = MOST_PACKETS;
+  #packetsLeft = MOST;
+  #datagramsLeft = MOST;
   #sinceMs = 0;
 
   constructor(arena: Arena, checksum: Checksum) {
@@ -27,17 +33,22 @@ export class Handed {
   begin(nowMs: number): void {
     if (nowMs - this.#sinceMs < PERIOD_MS) return;
     this.#sinceMs = nowMs;
-    this.#left = MOST_PACKETS;
+    this.#packetsLeft = MOST;
+    this.#datagramsLeft = MOST;
   }
 
-  /** may tells whether one more may be handed on. */
-  may(): boolean {
-    if (this.#left === 0) {
-      this.dropped++;
-      return false;
-    }
-    this.#left--;
-    return true;
+  /** mayPacket tells whether one more packet may be handed on. */
+  mayPacket(): boolean {
+    if (this.#packetsLeft > 0) return this.#packetsLeft-- > 0;
+    this.dropped++;
+    return false;
+  }
+
+  /** mayDatagram tells whether one more datagram may be handed on. */
+  mayDatagram(): boolean {
+    if (this.#datagramsLeft > 0) return this.#datagramsLeft-- > 0;
+    this.dropped++;
+    return false;
   }
 
   /** begins takes a packet of TUN with its virtio header, and returns how many packets it is; 0 for nonsense. */

@@ -9,3 +9,5 @@
  * ```
  */
 export { type DataplaneOptions, runDataplane, takeOver } from "./dataplane.ts";
+export { MOST_OTHER } from "./other-traffic.ts";
+export { type Heard, OthersClient } from "./others-client.ts";

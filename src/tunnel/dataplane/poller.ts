@@ -5,9 +5,10 @@ const POLLIN = 0x001;
 const POLLOUT = 0x004;
 const POLLERR_HUP = 0x018;
 
-/** Watched is a descriptor, and what to do when something can be read, or written if `wantsWrite` says so. */
+/** Watched is a descriptor, and what to do when something can be read (unless `wantsRead` says no), or written if `wantsWrite` says so. */
 export interface Watched {
   readonly fd: number;
+  readonly wantsRead?: () => boolean;
   readonly wantsWrite?: () => boolean;
   ready(writable: boolean): void;
 }
@@ -29,10 +30,11 @@ export class Poller {
     const { view } = this.#arena;
     const count = Math.min(watched.length, this.#most);
     for (let i = 0; i < count; i++) {
-      const { fd, wantsWrite } = watched[i] as Watched;
+      const { fd, wantsRead, wantsWrite } = watched[i] as Watched;
       const at = this.#requests + i * SIZE.pollfd;
       view.setInt32(at, fd, true);
-      view.setInt16(at + 4, wantsWrite?.() === true ? POLLIN | POLLOUT : POLLIN, true);
+      const reads = wantsRead?.() === false ? 0 : POLLIN;
+      view.setInt16(at + 4, wantsWrite?.() === true ? reads | POLLOUT : reads, true);
       view.setInt16(at + 6, 0, true);
     }
     const ready = pollMany(this.#arena, this.#requests, count, timeoutMs);

@@ -12,13 +12,18 @@ export const MOST_CLIENTS = 32;
 const MOST_REQUEST = 64 << 20;
 const CHUNK = 64 << 10;
 const LINE_FEED = 10;
+/** An empty line ends a request. */
+const END = "\n\n";
+/** Requests and chunks of one client in one turn: so long everybody else waits. */
+const ROUNDS = 16;
 
 /** Client is a connection. */
 interface Client {
   readonly socket: Fd;
-  /** What has come of a request. */
+  /** What has come and is not answered; `whole` if a request is among it. */
   parts: Uint8Array[];
   bytes: number;
+  whole: boolean;
   /** What is still to be sent. */
   answer: Uint8Array<ArrayBuffer>;
 }
@@ -48,7 +53,8 @@ export class UapiServer implements Disposable {
   watched(): Watched[] {
     const clients = [...this.#clients].map((client) => ({
       fd: client.socket.number,
-      wantsWrite: () => client.answer.length > 0,
+      wantsRead: () => client.answer.length === 0 && !client.whole,
+      wantsWrite: () => client.answer.length > 0 || client.whole,
       ready: () => this.#serve(client),
     }));
     if (clients.length >= MOST_CLIENTS) return clients;
@@ -58,14 +64,15 @@ export class UapiServer implements Disposable {
   #accept(): void {
     const socket = acceptUnix(this.socket.number);
     if (socket === undefined) return;
-    const client: Client = { socket, parts: [], bytes: 0, answer: stable(0) };
+    const client: Client = { socket, parts: [], bytes: 0, whole: false, answer: stable(0) };
     this.#clients.add(client);
     this.#serve(client);
   }
 
   #serve(client: Client): void {
-    // One request at a time: while its answer waits, nothing more is read.
-    while (this.#flush(client) && this.#read(client));
+    // One request at a time: while its answer waits, no other is answered, and nothing more is read.
+    for (let round = 0; round < ROUNDS; round++)
+      if (!this.#flush(client) || !(client.whole ? this.#answerNext(client) : this.#read(client))) return;
   }
 
   /** Sends what waits; false when it still does, or the client is gone. */
@@ -89,40 +96,44 @@ export class UapiServer implements Disposable {
       this.#end(client);
       return false;
     }
-    client.parts.push(this.#chunk.slice(0, count));
-    client.bytes += count;
+    const part = this.#chunk.slice(0, count);
     this.#chunk.fill(0, 0, count);
-    return this.#answerAll(client);
+    // The empty line may lie across two parts.
+    const across = part[0] === LINE_FEED && client.parts.at(-1)?.at(-1) === LINE_FEED;
+    client.whole = across || Buffer.from(part.buffer).includes(END);
+    client.parts.push(part);
+    client.bytes += count;
+    return true;
   }
 
-  /** Answers the requests that are whole. */
-  #answerAll(client: Client): boolean {
-    const last = client.parts.at(-1) as Uint8Array;
-    // An empty line ends a request; it may lie across two parts.
-    if (!last.includes(LINE_FEED)) return true;
-    let text = Buffer.concat(client.parts);
-    const answers: string[] = [];
-    for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
-      const answer = this.#answer(text.toString("utf8", 0, end + 2));
-      if (typeof answer !== "string") {
-        this.#clients.delete(client);
-        answer(client.socket);
-        return false;
-      }
-      answers.push(answer);
-      text = text.subarray(end + 2);
+  /** Answers the first of the requests that are whole; false if the connection is not ours any more. */
+  #answerNext(client: Client): boolean {
+    const all =
+      client.parts.length === 1
+        ? Buffer.from(client.parts[0]?.buffer as ArrayBuffer)
+        : Buffer.concat(client.parts);
+    if (client.parts.length > 1) for (const part of client.parts) part.fill(0);
+    const end = all.indexOf(END) + END.length;
+    const answer = this.#answer(all.toString("utf8", 0, end));
+    const rest = new Uint8Array(all.subarray(end));
+    all.fill(0);
+    if (typeof answer !== "string") {
+      rest.fill(0);
+      this.#clients.delete(client);
+      answer(client.socket);
+      return false;
     }
-    if (answers.length === 0) return true;
-    for (const part of client.parts) part.fill(0);
-    client.parts = text.length === 0 ? [] : [new Uint8Array(text)];
-    client.bytes = text.length;
-    client.answer = new Uint8Array(Buffer.from(answers.join("")));
+    client.parts = rest.length === 0 ? [] : [rest];
+    client.bytes = rest.length;
+    client.whole = Buffer.from(rest.buffer).includes(END);
+    client.answer = new Uint8Array(Buffer.from(answer));
     return true;
   }
 
   #end(client: Client): void {
     this.#clients.delete(client);
     client.answer.fill(0);
+    for (const part of client.parts) part.fill(0);
     client.socket.close();
   }
 

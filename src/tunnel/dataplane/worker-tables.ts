@@ -74,6 +74,7 @@ export class WorkerTables implements PathTables<SharedSession, SharedSession> {
   }
 
   removePeer(peer: number): void {
+    this.#allowed.clear(peer);
     const known = this.peers.get(peer);
     if (known === undefined) return;
     this.peers.delete(peer);

@@ -308,7 +308,7 @@ export class PathWorker {
 
   /** Hands a datagram on that is not for this thread. */
   #handDatagram(at: number, bytes: number, message: number): void {
-    if (!this.#handed.may()) return;
+    if (!this.#handed.mayDatagram()) return;
     const place = this.#receiver.place(message);
     trySendMessage(this.#start.link, encodeDatagram(place, this.#arena.copy(at, bytes)));
   }
@@ -316,7 +316,7 @@ export class PathWorker {
   /** Hands packets on that cannot be sealed now: a session may come of it. */
   #handPackets(peer: number, at: number, bytes: number): void {
     const segments = this.#handed.begins(at, bytes);
-    for (let i = 0; i < segments && this.#handed.may(); i++)
+    for (let i = 0; i < segments && this.#handed.mayPacket(); i++)
       trySendMessage(this.#start.link, encodePacket(peer, this.#handed.packet(i)));
   }
 }

@@ -15,7 +15,14 @@
  * A batch is told as one event for each session. Whatever is not authentic ends in silence: `step` returns nothing.
  * slow-path.ts is this loop for one packet at a time.
  */
-import { type DeviceState, type Family, publicKeyBytes, publicKeyFromBytes, Secret } from "../../net/mod.ts";
+import {
+  type DeviceState,
+  type Family,
+  type PublicKey,
+  publicKeyBytes,
+  publicKeyFromBytes,
+  Secret,
+} from "../../net/mod.ts";
 import { AllowedIps } from "./allowed-ips.ts";
 import { configure, type Tables } from "./configure.ts";
 import type { Clock, DeviceEffect, DeviceEvent, DeviceOptions } from "./device-event.ts";
@@ -135,6 +142,11 @@ export class Device implements Disposable {
   /** peer returns the state of a peer, to be read: `endpoint` says where packets go. */
   peer(number: number): PeerState | undefined {
     return this.#peers.get(number);
+  }
+
+  /** numberOf returns the number of a peer; undefined if there is none. */
+  numberOf(publicKey: PublicKey): number | undefined {
+    return this.#peers.withKey(publicKey)?.identity.number;
   }
 
   /** read returns the device as wg(8) shows it, without secrets. */
