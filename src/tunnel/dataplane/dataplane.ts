@@ -115,21 +115,30 @@ export function runDataplane(options: DataplaneOptions): never {
 /** takeOver goes on where the process that serves the link is. It never returns. Throws when it cannot; the other goes on then. */
 export function takeOver(options: DataplaneOptions): never {
   checkCpus(options);
-  const connection = connectPredecessor(options.link);
-  sendAll(connection, bytesOf(TAKE_OVER));
-  const { estate, descriptors } = receiveEstate(connection);
-  const { parts, continues } = partsOf(estate, { link: options.link, descriptors });
-  const dataplane = new Dataplane(parts, options);
-  dataplane.begin({ halted: true });
-  // From here on packets wait.
-  sendAll(connection, bytesOf(READY));
-  const testament = JSON.parse(receiveText(connection)) as Testament;
-  dataplane.inherit(testament);
-  dataplane.serve();
+  const { link } = options;
+  const connection = connectPredecessor(link);
+  let dataplane: Dataplane;
+  let store: SessionStore;
+  try {
+    sendAll(connection, bytesOf(TAKE_OVER));
+    const { estate, descriptors } = receiveEstate(connection);
+    const parts = partsOf(estate, { link, descriptors });
+    store = parts.store;
+    dataplane = new Dataplane(parts, options);
+    dataplane.begin({ halted: true });
+    // From here on packets wait.
+    sendAll(connection, bytesOf(READY));
+    const testament = JSON.parse(receiveText(connection)) as Testament;
+    dataplane.inherit(testament);
+    dataplane.serve();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`Cannot take over link ${link}: ${reason}; it goes on`, { cause: error });
+  }
   dataplane.go();
   sendAll(connection, bytesOf(DONE));
   connection.close();
-  if (continues) parts.store.sweep();
+  store.sweep();
   return dataplane.run();
 }
 
@@ -355,20 +364,23 @@ class Dataplane {
 function partsOf(
   { workers, families }: Estate,
   { link, descriptors }: { readonly link: string; readonly descriptors: readonly Fd[] },
-): { readonly parts: Parts; readonly continues: boolean } {
+): Parts {
   const [memory, socket, ...rest] = descriptors as [Fd, Fd, ...Fd[]];
   const tuns = rest.splice(0, workers);
   const groups = families.map((family) =>
     rest.splice(0, 1 + workers).map((fd) => DatagramSocket.adopt(fd, family)),
   );
+  return { link, store: storeOf(memory), tuns, groups, socket };
+}
+
+/** The sessions of a memory in a form that is not known are made anew, with new keys. */
+function storeOf(memory: Fd): SessionStore {
   try {
-    return {
-      parts: { link, store: SessionStore.open(memory.release()), tuns, groups, socket },
-      continues: true,
-    };
+    return SessionStore.open(memory.number);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    return { parts: { link, store: SessionStore.create(), tuns, groups, socket }, continues: false };
+    memory.close();
+    return SessionStore.create();
   }
 }
 

@@ -62,10 +62,10 @@ export function receiveEstate(connection: Fd): {
   const byte = stable(1);
   while (descriptors.length < estateCount(estate)) {
     if (!libc.pollReadable(connection.number, SILENCE_MS))
-      throw new Error("the process that runs it does not answer");
+      throw new Error("the process that serves it does not answer");
     const received = receiveWithDescriptors(connection.number, byte);
     if (received === undefined) continue;
-    if (received.length === 0) throw new Error("the process that runs it ended the hand-over");
+    if (received.length === 0) throw new Error("the process that serves it ended the hand-over");
     descriptors.push(...received.descriptors);
   }
   return { estate, descriptors };
@@ -87,7 +87,7 @@ export function receiveText(connection: Fd): string {
   const header = receiveBytes(connection, HEADER);
   const length = new DataView(header.buffer).getUint32(0, true);
   if (length > MOST_TEXT)
-    throw new Error(`the process that runs it sends ${length} bytes, which cannot be right`);
+    throw new Error(`the process that serves it sends ${length} bytes, which cannot be right`);
   const bytes = receiveBytes(connection, length);
   const text = Buffer.from(bytes).toString();
   bytes.fill(0);
@@ -98,10 +98,10 @@ function receiveBytes(connection: Fd, length: number): Uint8Array<ArrayBuffer> {
   const bytes = stable(length);
   for (let have = 0; have < length;) {
     if (!libc.pollReadable(connection.number, SILENCE_MS))
-      throw new Error("the process that runs it does not answer");
+      throw new Error("the process that serves it does not answer");
     const rest = stable(length - have);
     const count = libc.recv(connection.number, rest);
-    if (count <= 0) throw new Error("the process that runs it ended the hand-over");
+    if (count <= 0) throw new Error("the process that serves it ended the hand-over");
     bytes.set(rest.subarray(0, count), have);
     rest.fill(0);
     have += count;
