@@ -52,14 +52,16 @@ export class Reports {
 
   /** waitMs returns when to call `send` again; -1 when something happens. */
   waitMs(nowMs: number): number {
+    if (this.#waiting.length > 0) return 1;
     if (this.#urgent.length > 0 || this.#hurry) return 0;
-    if (this.#dirty.length === 0 && this.#waiting.length === 0) return -1;
+    if (this.#dirty.length === 0) return -1;
     return Math.max(1, Math.ceil(this.#nextMs - nowMs));
   }
 
   /** send tells what is due. `trySend` returns false when there is no room. */
   send(trySend: (message: Uint8Array<ArrayBuffer>) => boolean, nowMs: number): void {
-    const due = this.#hurry || nowMs >= this.#nextMs;
+    // While the control thread does not listen, what passes is summed up further.
+    const due = this.#waiting.length === 0 && (this.#hurry || nowMs >= this.#nextMs);
     if (due && this.#dirty.length > 0) this.all();
     if (due) this.#hurry = false;
     if (this.#urgent.length > 0) {
