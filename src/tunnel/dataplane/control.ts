@@ -324,6 +324,7 @@ export class Control {
   #passed(report: Extract<Report, { readonly kind: "traffic" }>): void {
     const session = this.device.session(report.session);
     if (session === undefined) return;
+    if (report.first === true) this.#peers.repeat(session.peer);
     if (report.sent !== undefined) this.step({ kind: "sent", session, ...report.sent });
     if (report.received === undefined) return;
     if (report.place === undefined) this.step({ kind: "received", session, ...report.received });

@@ -54,6 +54,8 @@ export interface Traffic {
   readonly received?: { readonly data: boolean; readonly bytes: number };
   /** Where the peer is now, if it moved. */
   readonly place?: PlaceText;
+  /** That nothing came under the session before: the worker seals with it from now on, until it hears otherwise. */
+  readonly first?: boolean;
 }
 
 /** Report is what a worker tells. */

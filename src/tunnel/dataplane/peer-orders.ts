@@ -4,6 +4,9 @@ import type { Device } from "../wireguard/mod.ts";
 import type { Order } from "./link.ts";
 import { endpointOf, type Place, placeOf } from "./place.ts";
 
+/** No session has this index. */
+const UNTOLD = -1;
+
 /** PeerOrders compares a device with what was told. */
 export class PeerOrders {
   readonly #device: Device;
@@ -46,6 +49,11 @@ export class PeerOrders {
       ...(place === undefined ? {} : { place }),
       ...(session === undefined ? {} : { session }),
     };
+  }
+
+  /** repeat makes the next `update` of a peer an order in any case: a worker may have gone ahead. */
+  repeat(peer: number): void {
+    if (this.#told.has(peer)) this.#told.set(peer, { place: undefined, session: UNTOLD });
   }
 
   #forget(peer: number): Order | undefined {

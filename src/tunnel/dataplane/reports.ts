@@ -83,6 +83,7 @@ export class Reports {
         ? {}
         : { received: { data: session.receivedData, bytes: session.receivedBytes } }),
       ...(place === undefined ? {} : { place: Buffer.from(place).toString("hex") }),
+      ...(session.first ? { first: true } : {}),
     };
     session.reported = true;
     session.sentBytes = 0;
@@ -90,6 +91,7 @@ export class Reports {
     session.receivedBytes = 0;
     session.receivedData = false;
     session.moved = false;
+    session.first = false;
     return traffic;
   }
 }

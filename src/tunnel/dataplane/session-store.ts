@@ -92,6 +92,8 @@ export class SessionStore implements SessionMemory {
     // The lowest ones again and again, so that few pages are touched.
     const slot = this.#free.pop() ?? this.#used++;
     const memory = this.memory(slot);
+    // A predecessor's, before `sweep`.
+    memory.fill(0);
     this.#busy.add(slot);
     return memory;
   }
@@ -101,14 +103,12 @@ export class SessionStore implements SessionMemory {
     const memory = this.memory(slot);
     const index = new DataView(this.buffer, memory.byteOffset).getUint32(SESSION.localIndex, true);
     if (index !== localIndex || this.#busy.has(slot)) return false;
-    for (; this.#used <= slot; this.#used++) if (this.#used !== slot) this.#free.push(this.#used);
-    const at = this.#free.indexOf(slot);
-    if (at >= 0) this.#free.splice(at, 1);
+    this.#used = Math.max(this.#used, slot + 1);
     this.#busy.add(slot);
     return true;
   }
 
-  /** sweep wipes what a predecessor used and nobody claimed. */
+  /** sweep wipes what a predecessor used and nobody claimed, and has it ready to be taken. */
   sweep(): void {
     // The lowest slots are taken first: behind many that were never used there are none that were.
     for (let slot = 0, clean = 0; slot < SLOTS && clean < CLEAN_END; slot++) {
@@ -118,6 +118,8 @@ export class SessionStore implements SessionMemory {
         clean = 0;
       } else clean++;
     }
+    this.#free.length = 0;
+    for (let slot = this.#used - 1; slot >= 0; slot--) if (!this.#busy.has(slot)) this.#free.push(slot);
   }
 
   /** hold makes `give` of a slot wait for so many calls of `letGo`. */

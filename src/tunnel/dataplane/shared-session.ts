@@ -17,6 +17,7 @@ export class SharedSession implements PathSession, Disposable {
   readonly sealKey: AeadKey;
   readonly openKey: AeadKey;
   readonly #sendCounter: Int32Array;
+  readonly #heard: Int32Array;
 
   /** What passed since the last report; `moved` if the peer did. */
   reported = true;
@@ -25,8 +26,8 @@ export class SharedSession implements PathSession, Disposable {
   receivedBytes = 0;
   receivedData = false;
   moved = false;
-  /** Whether anything ever came under it: the first packet confirms it. */
-  heard = false;
+  /** That something came under it for the first time, which is still to be told. */
+  first = false;
 
   constructor(
     memory: Uint8Array<ArrayBuffer>,
@@ -40,6 +41,7 @@ export class SharedSession implements PathSession, Disposable {
     this.endsMs = order.endsMs;
     this.slot = order.slot;
     this.#sendCounter = new Int32Array(buffer, byteOffset + SESSION.sendCounter, 1);
+    this.#heard = new Int32Array(buffer, byteOffset + SESSION.heard, 1);
     this.window = {
       next: new Float64Array(buffer, byteOffset + SESSION.receiveNext, 1),
       bits: new Uint32Array(buffer, byteOffset + SESSION.receiveBits, WINDOW_BITS / 32),
@@ -47,6 +49,17 @@ export class SharedSession implements PathSession, Disposable {
     const key = (at: number) => memory.subarray(at, at + KEY_BYTES);
     this.sealKey = provider.key("chacha20-poly1305", key(SESSION.sendKey), "seal");
     this.openKey = provider.key("chacha20-poly1305", key(SESSION.receiveKey), "open");
+  }
+
+  /** Whether anything ever came under it: the first packet confirms it. All workers see it before any of them sees an answer to that packet. */
+  get heard(): boolean {
+    return this.#heard[0] === 1;
+  }
+
+  /** confirm makes it so. */
+  confirm(): void {
+    this.#heard[0] = 1;
+    this.first = true;
   }
 
   claim(frames: number): number {

@@ -1,19 +1,14 @@
 /** What a worker knows of peers, sessions and addresses, as the control thread's orders say. */
 import type { AeadProvider, Arena } from "../../sys/mod.ts";
 import { parsePrefix } from "../../net/mod.ts";
-import {
-  ENDPOINT_BYTES,
-  type FrameSink,
-  type PathPeer,
-  type PathTables,
-  type SealStep,
-} from "../path/mod.ts";
+import { ENDPOINT_BYTES, type FrameSink, type PathTables, type SealStep } from "../path/mod.ts";
 import { AllowedIps, MOST_RECEIVED } from "../wireguard/mod.ts";
 import type { Order } from "./link.ts";
 import { familyOf } from "./place.ts";
 import type { SessionStore } from "./session-store.ts";
 import { SharedSession } from "./shared-session.ts";
 import { workerOf } from "./steering.ts";
+import { WorkerPeer } from "./worker-peer.ts";
 
 type OrderOf<K extends Order["kind"]> = Extract<Order, { readonly kind: K }>;
 
@@ -30,7 +25,7 @@ export interface WorkerTablesOptions {
 
 /** WorkerTables own the keys of all sessions. */
 export class WorkerTables implements PathTables<SharedSession, SharedSession> {
-  readonly peers = new Map<number, PathPeer<SharedSession>>();
+  readonly peers = new Map<number, WorkerPeer>();
   /** The sessions whose packets come to this worker. */
   readonly sessions = new Map<number, SharedSession>();
   readonly allowed4;
@@ -57,12 +52,7 @@ export class WorkerTables implements PathTables<SharedSession, SharedSession> {
 
   setPeer({ peer, place, session }: OrderOf<"peer">): void {
     const { arena, sender } = this.#options;
-    const known = this.peers.get(peer) ?? {
-      session: undefined,
-      endpoint: this.#endpoints.pop() ?? arena.allocate(ENDPOINT_BYTES),
-      sender: undefined,
-    };
-    this.peers.set(peer, known);
+    const known = this.#peer(peer);
     known.session = session === undefined ? undefined : this.#all.get(session);
     if (place === undefined) known.sender = undefined;
     else {
@@ -71,6 +61,15 @@ export class WorkerTables implements PathTables<SharedSession, SharedSession> {
       arena.store(known.endpoint, bytes);
       known.sender = sender(familyOf(bytes));
     }
+  }
+
+  /** The peer, new if need be: its first session may begin before anything else is known of it. */
+  #peer(peer: number): WorkerPeer {
+    const known = this.peers.get(peer);
+    if (known !== undefined) return known;
+    const made = new WorkerPeer(this.#endpoints.pop() ?? this.#options.arena.allocate(ENDPOINT_BYTES));
+    this.peers.set(peer, made);
+    return made;
   }
 
   removePeer(peer: number): void {
@@ -86,6 +85,8 @@ export class WorkerTables implements PathTables<SharedSession, SharedSession> {
     const session = new SharedSession(store.memory(order.slot), order, provider);
     this.#all.set(session.localIndex, session);
     if (this.owns(session.localIndex)) this.sessions.set(session.localIndex, session);
+    const peer = this.#peer(order.peer);
+    if (session.endsMs > (peer.session?.endsMs ?? 0)) peer.began(session);
   }
 
   /** end wipes the keys of a session; returns it, or undefined if there is none. */
@@ -94,8 +95,7 @@ export class WorkerTables implements PathTables<SharedSession, SharedSession> {
     if (session === undefined) return undefined;
     this.#all.delete(localIndex);
     this.sessions.delete(localIndex);
-    const peer = this.peers.get(session.peer);
-    if (peer?.session === session) peer.session = undefined;
+    this.peers.get(session.peer)?.ended(session);
     seal.release(session);
     session[Symbol.dispose]();
     return session;

@@ -155,11 +155,13 @@ export class PathWorker {
           return session;
         },
         opened: (session, packets, bytes, message) => {
-          if (!session.heard) this.#reports.hurry();
-          session.heard = true;
+          const peer = tables.peers.get(session.peer);
+          if (!session.heard) {
+            session.confirm();
+            this.#reports.hurry();
+          }
           session.receivedBytes += bytes;
           if (packets > 0) session.receivedData = true;
-          const peer = tables.peers.get(session.peer);
           learner.source = receiver.sourceAt(message);
           learner.local = receiver.localAt(message);
           learner.localBytes = receiver.localBytes(message);

@@ -136,11 +136,13 @@ export function restorePeer(
     crossing: image.crossing,
   });
   const { persistentMs, timers, spokeMs, moment, heardMs, renewed, lastHandshakeMs } = image;
+  // A handshake that waits for an answer is not handed over, and a session may not be: begin at once, though the last one was just begun.
+  const lost = keypairsOf(keypairs).length < Object.keys(image.sessions).length;
+  const again = lost || timers.retransmit !== undefined;
   const state: PeerState = {
     identity: { number, publicKey: image.publicKey, publicBytes, macKeys: macKeys(primitives, publicBytes) },
     persistentMs,
-    // A handshake that waits for an answer is not handed over: begin it again at once.
-    timers: timers.retransmit === undefined ? timers : { ...timers, retransmit: 0 },
+    timers: again ? { ...timers, retransmit: 0 } : timers,
     keypairs: keypairsOf(keypairs).length === 0 ? {} : keypairs,
     renewed,
     staged: [],
@@ -149,7 +151,7 @@ export function restorePeer(
       staticStatic,
       psk: image.psk === undefined ? undefined : new Secret(bytesOf(image.psk)),
       endpoint: image.endpoint === undefined ? undefined : parseEndpoint(image.endpoint),
-      spokeMs,
+      spokeMs: again ? undefined : spokeMs,
       moment,
       greatest: image.greatest === undefined ? undefined : bytesOf(image.greatest),
       heardMs,

@@ -9,7 +9,7 @@
  *   64  send counter: the next one (int32, changed atomically)
  *   68  receiver index of ours (uint32): whose memory this is
  *   72  receive: the greatest counter seen plus one, a float64 likewise
- *   80  (nothing, 48)
+ *   80  receive: 1 when anything came under it (int32; the data path sets it) | nothing, 44
  *  128  receive: bitmap of WINDOW_BITS                                       1152 bytes in all
  * ```
  */
@@ -26,6 +26,7 @@ export const SESSION = {
   sendCounter: 64,
   localIndex: 68,
   receiveNext: 72,
+  heard: 80,
   receiveBits: 128,
   bytes: 128 + WINDOW_BITS / 8,
 } as const;
