@@ -17,6 +17,18 @@ describe("arena", () => {
     for (const wrong of [0, -1, 1.5, Number.NaN]) expect(() => arena.allocate(wrong)).toThrow(RangeError);
   });
 
+  test("pages begin where the machine's do, guarded or not", () => {
+    for (const guarded of [false, true]) {
+      const arena = new Arena({ bytes: 1 << 18, guarded });
+      arena.allocate(100);
+      const parts = [1, 4096, 10_000].map((bytes) => [arena.allocatePages(bytes), bytes] as const);
+      for (const [at, bytes] of parts) expect(Number(arena.address(at, bytes)) % 4096).toBe(0);
+      expect(parts.every(([at, bytes], i) => at + bytes <= (parts[i + 1]?.[0] ?? arena.bytes))).toBe(true);
+      expect(() => arena.allocatePages(1 << 18)).toThrow("make it larger");
+      for (const wrong of [0, -1, 1.5, Number.NaN]) expect(() => arena.allocatePages(wrong)).toThrow(RangeError);
+    }
+  });
+
   test("no address without a length that lies inside", () => {
     const arena = new Arena({ bytes: 65536 });
     const base = arena.address(0, 65536);

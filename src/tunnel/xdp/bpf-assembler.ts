@@ -128,7 +128,11 @@ export function assembleBpf(lines: readonly BpfLine[]): Uint8Array<ArrayBuffer> 
     place += sizeOf(line);
     bytes[at] = line.opcode;
     bytes[at + 1] = ((line.source ?? 0) << 4) | (line.target ?? 0);
-    view.setInt16(at + 2, line.to === undefined ? (line.offset ?? 0) : distance(places, line.to, place), true);
+    view.setInt16(
+      at + 2,
+      line.to === undefined ? (line.offset ?? 0) : distance(places, line.to, place),
+      true,
+    );
     view.setInt32(at + 4, line.immediate ?? 0, true);
   }
   return bytes;

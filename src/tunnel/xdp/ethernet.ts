@@ -14,6 +14,9 @@ export const ETHERNET = { bytes: 14, target: 0, source: 6, type: 12 } as const;
 /** ETHER_TYPE of the two families. */
 export const ETHER_TYPE = { ip4: 0x0800, ip6: 0x86dd } as const;
 
+/** Next header of IPv6 (RFC 8200 section 4.5). */
+const FRAGMENT_HEADER = 44;
+
 /** headerSum returns the one's complement sum of a header of 20 to 60 bytes, folded: 0xffff if its checksum is right. */
 export function headerSum(view: DataView, at: number, bytes: number): number {
   let sum = 0;
@@ -31,7 +34,7 @@ export class EthernetReader {
   packetBytes = 0;
   headerBytes = 0;
   protocol = 0;
-  /** Whether it is a piece of a packet; and whether an IPv6 packet has other headers first, `protocol` then is the first of them. */
+  /** Whether it is a piece of a packet; of IPv6 only if the fragment header comes first. */
   isFragment = false;
 
   /** `mac` is our own address, six bytes: frames for others are not ours. */
@@ -73,7 +76,7 @@ export class EthernetReader {
     this.packetBytes = total;
     this.headerBytes = IP6.bytes;
     this.protocol = u8[ip + IP6.next] as number;
-    this.isFragment = this.protocol === 44;
+    this.isFragment = this.protocol === FRAGMENT_HEADER;
     return true;
   }
 }

@@ -82,6 +82,8 @@ export function xdpProgram(filter: XdpFilter, map: number): Uint8Array<ArrayBuff
   const ports = checked("UDP ports", filter.udpPorts, 0xffff);
   const isEqual = (values: readonly number[]) => values.map((value) => jumpIf(R5, "=", value, "take"));
   const intoIp = protocols.length + ports.length > 0;
+  // The verifier refuses what nobody reaches.
+  if (etherTypes.length === 0 && !intoIp) return assembleBpf([move(R0, XDP.pass), exit]);
   return assembleBpf([
     copy(R6, R1),
     load(R2, 4, R1, MD.data),
@@ -107,7 +109,10 @@ export function xdpProgram(filter: XdpFilter, map: number): Uint8Array<ArrayBuff
 const within = (bytes: number): BpfLine[] => [copy(R4, R2), add(R4, bytes), jumpIfBehind(R4, R3, "pass")];
 
 /** R5 has the EtherType. Falls through for what is not taken. */
-function ipLines(take: { readonly protocols: readonly BpfLine[]; readonly ports: readonly BpfLine[] }): BpfLine[] {
+function ipLines(take: {
+  readonly protocols: readonly BpfLine[];
+  readonly ports: readonly BpfLine[];
+}): BpfLine[] {
   const toUdp = take.ports.length > 0;
   return [
     jumpIf(R5, "=", swapped(IPV4), "ip4"),

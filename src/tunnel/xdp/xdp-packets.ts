@@ -41,6 +41,7 @@ export class XdpPacketSource implements PacketSource {
   receive(): number {
     const port = this.#port;
     const reader = this.#reader;
+    const { view } = this.#arena;
     // Frames of which none is a packet are not the end of what there is.
     for (;;) {
       const frames = port.receive();
@@ -54,7 +55,9 @@ export class XdpPacketSource implements PacketSource {
           continue;
         }
         const header = at + ETHERNET.bytes - VIRTIO_HEADER;
-        this.#arena.u8.fill(0, header, header + VIRTIO_HEADER);
+        view.setInt32(header, 0);
+        view.setInt32(header + 4, 0);
+        view.setInt16(header + 8, 0);
         this.#at[count] = header;
         this.#bytes[count++] = VIRTIO_HEADER + reader.packetBytes;
       }
@@ -118,7 +121,10 @@ export class XdpPacketSink implements PacketSink {
     }
     const frame = packet - ETHERNET.bytes;
     u8.copyWithin(frame, hop, hop + 12);
-    view.setUint16(frame + ETHERNET.type, (u8[packet] as number) >>> 4 === 4 ? ETHER_TYPE.ip4 : ETHER_TYPE.ip6);
+    view.setUint16(
+      frame + ETHERNET.type,
+      (u8[packet] as number) >>> 4 === 4 ? ETHER_TYPE.ip4 : ETHER_TYPE.ip6,
+    );
     this.#port.send(frame, ETHERNET.bytes + length);
   }
 

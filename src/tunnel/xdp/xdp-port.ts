@@ -153,8 +153,9 @@ export class XdpPort implements Disposable {
    */
   send(at: number, bytes: number): boolean {
     const { frames } = this;
-    // The kernel would skip such a descriptor, and never give the frame back.
-    if (bytes < LEAST_FRAME || bytes > frames.roomAt(at)) throw new RangeError(`A frame of ${bytes} bytes at ${at}`);
+    // The kernel would skip such a descriptor, and never give the frame back. Written so that NaN fails as well.
+    if (!(bytes >= LEAST_FRAME && bytes <= frames.roomAt(at)))
+      throw new RangeError(`A frame of ${bytes} bytes at ${at}`);
     if (!this.hasRoom) return false;
     this.socket.transmit.putDescriptor(frames.toTransmit(at, this.#number), bytes);
     this.#room--;
