@@ -16,6 +16,8 @@ const load = () =>
 let calls: ReturnType<typeof load> | undefined;
 
 const O_CLOEXEC = 0o2000000;
+/** Nothing to do for so long is idle. */
+const IDLE_MS = 500;
 
 /** startThread runs a module as a thread and hands it a value, which it gets by `threadInput`. `url` is `new URL("./x.ts", import.meta.url)`. */
 export function startThread(url: URL | string, input: unknown, onError: (error: Error) => void): void {
@@ -56,4 +58,36 @@ export function pinThread(cpu: number): void {
 export function replaceDescriptor(number: number, by: number): void {
   calls ??= load();
   if (calls.dup3(by, number, O_CLOEXEC) < 0) throw new SystemError("dup3", EINVAL);
+}
+
+/**
+ * IdleCollection collects garbage when a thread has nothing to do after it made some: a loop that never returns to the runtime gets none of its own
+ * collections, which wait for idle moments, and would keep what a thousand handshakes left.
+ */
+export class IdleCollection {
+  readonly #most: number;
+  #made = 0;
+
+  /** `most` pieces of work are not worth a collection. */
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** worked counts pieces of work that made garbage. */
+  worked(pieces: number): void {
+    this.#made += pieces;
+  }
+
+  /** waitMs shortens a wait (-1: for ever) so that its end can be an idle moment. */
+  waitMs(waitMs: number): number {
+    if (this.#made <= this.#most) return waitMs;
+    return waitMs < 0 ? IDLE_MS : Math.min(waitMs, IDLE_MS);
+  }
+
+  /** idle: a wait ended with nothing to do. */
+  idle(): void {
+    if (this.#made <= this.#most) return;
+    this.#made = 0;
+    Bun.gc(true);
+  }
 }

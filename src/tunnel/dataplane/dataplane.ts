@@ -14,6 +14,7 @@ import {
   executablePath,
   exit,
   type Fd,
+  IdleCollection,
   isErrno,
   libc,
   monotonicMs,
@@ -75,6 +76,8 @@ const DEFAULT_MOST_WORKERS = 4;
  * the queueing discipline, dev_qdisc_change_tx_queue_len of net/sched/sch_generic.c.)
  */
 const QUEUE_PACKETS = 2000;
+/** Turns after which garbage is collected. */
+const MOST_UNCOLLECTED = 100;
 const START_MS = 20_000;
 const PATIENCE_MS = 5_000;
 
@@ -153,6 +156,7 @@ class Dataplane {
   #halted = 0;
   #provider: Extract<Report, { readonly kind: "ready" }> | undefined;
   #successor: Fd | undefined;
+  readonly #collection = new IdleCollection(MOST_UNCOLLECTED);
 
   constructor(parts: Parts, options: DataplaneOptions) {
     this.#parts = parts;
@@ -218,16 +222,16 @@ class Dataplane {
   run(): never {
     for (;;) {
       this.#control.tick();
-      this.#poller.turn(
-        [
-          ...this.#control.watched((report) => this.#hear(report)),
-          ...this.#server.watched(),
-          ...(this.#successor === undefined
-            ? []
-            : [{ fd: this.#successor.number, ready: () => this.#heedSuccessor() }]),
-        ],
-        this.#control.waitMs(),
-      );
+      const watched = [
+        ...this.#control.watched((report) => this.#hear(report)),
+        ...this.#server.watched(),
+        ...(this.#successor === undefined
+          ? []
+          : [{ fd: this.#successor.number, ready: () => this.#heedSuccessor() }]),
+      ];
+      const busy = this.#poller.turn(watched, this.#collection.waitMs(this.#control.waitMs()));
+      if (busy) this.#collection.worked(1);
+      else this.#collection.idle();
     }
   }
 

@@ -25,8 +25,8 @@ export class Poller {
     this.#requests = arena.allocate(most * SIZE.pollfd);
   }
 
-  /** turn waits up to `timeoutMs` (-1: for ever), and calls `ready` of all that are. */
-  turn(watched: readonly Watched[], timeoutMs: number): void {
+  /** turn waits up to `timeoutMs` (-1: for ever), and calls `ready` of all that are; false if none was. */
+  turn(watched: readonly Watched[], timeoutMs: number): boolean {
     const { view } = this.#arena;
     const count = Math.min(watched.length, this.#most);
     for (let i = 0; i < count; i++) {
@@ -39,11 +39,12 @@ export class Poller {
     }
     const ready = pollMany(this.#arena, this.#requests, count, timeoutMs);
     if (ready < 0) throw new SystemError("poll", -ready);
-    if (ready === 0) return;
+    if (ready === 0) return false;
     for (let i = 0; i < count; i++) {
       const answer = view.getInt16(this.#requests + i * SIZE.pollfd + 6, true);
       if ((answer & (POLLIN | POLLOUT | POLLERR_HUP)) !== 0)
         (watched[i] as Watched).ready((answer & POLLOUT) !== 0);
     }
+    return true;
   }
 }

@@ -10,6 +10,7 @@ import {
   boottimeMs,
   DatagramSocket,
   Fd,
+  IdleCollection,
   libc,
   pinThread,
   receiveMessage,
@@ -63,6 +64,8 @@ export interface WorkerStart {
 const ARENA_BYTES = 192 << 20;
 /** Datagrams for another thread that wait for their turn. */
 const MOST_TAKEN_IN = 256;
+/** Orders after which garbage is collected. */
+const MOST_UNCOLLECTED = 200;
 /** How long a halted worker waits for the next order. */
 const HALT_POLL_MS = 1000;
 
@@ -84,6 +87,7 @@ export class PathWorker {
   readonly #learner: EndpointLearner;
   readonly #reports: Reports;
   readonly #handed: Handed;
+  readonly #collection = new IdleCollection(MOST_UNCOLLECTED);
   readonly #inbox = stable(MOST_MESSAGE);
   /** Datagrams that came to another thread. */
   readonly #takenIn: { readonly place: Uint8Array; readonly datagram: Uint8Array }[] = [];
@@ -212,7 +216,12 @@ export class PathWorker {
       this.#handed.begin(tables.nowMs);
       this.#reports.send((message) => trySendMessage(this.#start.link, message), tables.nowMs);
       if (this.#halted) this.#wait();
-      else this.#loop.once(this.#takenIn.length > 0 ? 0 : this.#reports.waitMs(tables.nowMs));
+      else if (
+        !this.#loop.once(
+          this.#takenIn.length > 0 ? 0 : this.#collection.waitMs(this.#reports.waitMs(tables.nowMs)),
+        )
+      )
+        this.#collection.idle();
       this.#openTakenIn();
       this.#publish();
       if (this.#queue.gone && !this.#halted) {
@@ -255,9 +264,11 @@ export class PathWorker {
       // The process ends with the control thread.
       if (length === 0) throw new Error("the control thread is gone");
       const message = decodeMessage<Order>(this.#inbox.subarray(0, length));
-      if (message.kind === "list") for (const order of message.list) this.#do(order);
-      else if (message.kind === "datagram" && this.#takenIn.length < MOST_TAKEN_IN)
-        this.#takenIn.push(message);
+      if (message.kind === "list") {
+        for (const order of message.list) this.#do(order);
+        this.#collection.worked(message.list.length);
+      }
+      if (message.kind === "datagram" && this.#takenIn.length < MOST_TAKEN_IN) this.#takenIn.push(message);
     }
   }
 

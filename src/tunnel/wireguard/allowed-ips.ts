@@ -43,10 +43,9 @@ export class AllowedIps {
   /** clear takes all prefixes from a peer. */
   clear(peer: number): void {
     for (const trie of Object.values(this.#tries)) {
+      if (trie.uses(peer) === 0) continue;
       const found: Bits[] = [];
-      trie.each(({ bytes, length }, value) => {
-        if (value === peer) found.push({ bytes: bytes.slice(), length });
-      });
+      trie.each(({ bytes, length }) => found.push({ bytes: bytes.slice(), length }), peer);
       for (const prefix of found) trie.remove(prefix, peer);
     }
   }

@@ -34,6 +34,8 @@ export class PrefixTrie {
   #values: Int32Array;
   /** Nodes that are not used, and the first number that never was. */
   readonly #free: number[] = [];
+  /** How many prefixes have each value. */
+  readonly #uses = new Map<number, number>();
   #unused = 1;
   #root = NONE;
   /** The address of the call that runs. */
@@ -78,6 +80,8 @@ export class PrefixTrie {
     let node = this.#root;
     while (node !== NONE && (this.#lengths[node] as number) <= length && this.#matches(node)) {
       if (this.#lengths[node] === length) {
+        this.#count(this.#values[node] as number, -1);
+        this.#count(value, 1);
         this.#values[node] = value;
         return true;
       }
@@ -85,6 +89,7 @@ export class PrefixTrie {
       node = this.#children[link] as number;
     }
     const leaf = this.#make(length, value);
+    this.#count(value, 1);
     if (node === NONE) {
       this.#setLink(link, leaf);
       return true;
@@ -115,23 +120,37 @@ export class PrefixTrie {
     if (node === NONE || this.#lengths[node] !== length || !this.#matches(node)) return false;
     if (this.#values[node] !== value) return false;
     this.#values[node] = NO_VALUE;
+    this.#count(value, -1);
     // A node without value and without two children goes; that can leave its parent so.
     for (let link = links.pop(); link !== undefined; link = links.pop()) if (!this.#shorten(link)) break;
     return true;
   }
 
-  /** each visits all prefixes that have a value, ordered by address. The bytes are valid during the visit only. */
-  each(visit: (prefix: Bits, value: number) => void): void {
+  /** uses returns how many prefixes have a value. */
+  uses(value: number): number {
+    return this.#uses.get(value) ?? 0;
+  }
+
+  #count(value: number, change: 1 | -1): void {
+    if (value === NO_VALUE) return;
+    const uses = this.uses(value) + change;
+    if (uses === 0) this.#uses.delete(value);
+    else this.#uses.set(value, uses);
+  }
+
+  /** each visits all prefixes that have a value, or only those with a certain one, ordered by address. The bytes are valid during the visit only. */
+  each(visit: (prefix: Bits, value: number) => void, only?: number): void {
     const bytes = new Uint8Array(this.#words * 4);
     const view = new DataView(bytes.buffer);
     const waiting = [this.#root];
     for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
       if (node === NONE) continue;
       waiting.push(this.#children[2 * node + 1] as number, this.#children[2 * node] as number);
-      if (this.#values[node] === NO_VALUE) continue;
+      const value = this.#values[node] as number;
+      if (value === NO_VALUE || (only !== undefined && value !== only)) continue;
       for (let i = 0; i < this.#words; i++)
         view.setUint32(4 * i, this.#bits[node * this.#words + i] as number);
-      visit({ bytes, length: this.#lengths[node] as number }, this.#values[node] as number);
+      visit({ bytes, length: this.#lengths[node] as number }, value);
     }
   }
 
