@@ -50,10 +50,13 @@ export function createSharedMemory(name: string, bytes: number): Fd {
 }
 
 /**
- * mapSharedMemory maps a memory of exactly so many bytes, for as long as this process lives; throws RangeError for a descriptor of
- * anything else. Each call is a mapping of its own, of the same memory.
+ * mapSharedMemory maps [at, at + length) of a memory of exactly `bytes` bytes, for as long as this process lives; `at` is a multiple of 4,096. Throws
+ * RangeError for a descriptor of anything else. Each call is a mapping of its own, of the same memory.
  */
-export function mapSharedMemory(fd: number, bytes: number): ArrayBuffer {
+export function mapSharedMemory(
+  fd: number,
+  { bytes, at, length }: { readonly bytes: number; readonly at: number; readonly length: number },
+): ArrayBuffer {
   calls ??= load();
   const size = Number(calls.lseek(fd, 0, SEEK_END));
   let seals = 0;
@@ -64,8 +67,11 @@ export function mapSharedMemory(fd: number, bytes: number): ArrayBuffer {
   }
   if (size !== bytes || (seals & SEALS) !== SEALS)
     throw new RangeError(`Descriptor ${fd} is not a sealed memory of ${bytes} bytes`);
-  const address = calls.mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, fd, 0);
+  // The kernel maps beyond the end without complaint; who reads there dies (SIGBUS).
+  if (!(at >= 0 && length > 0 && at + length <= bytes))
+    throw new RangeError(`[${at}, ${at + length}) is not inside a memory of ${bytes} bytes`);
+  const address = calls.mmap(null, length, PROT_READ_WRITE, MAP_SHARED, fd, at);
   // MAP_FAILED is -1, which arrives as the greatest number.
   if (address === null || Number(address) > 2 ** 48) throw new SystemError("mmap", ENOMEM);
-  return toArrayBuffer(address as Pointer, 0, bytes);
+  return toArrayBuffer(address as Pointer, 0, length);
 }

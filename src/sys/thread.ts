@@ -16,8 +16,8 @@ const load = () =>
 let calls: ReturnType<typeof load> | undefined;
 
 const O_CLOEXEC = 0o2000000;
-/** Nothing to do for so long is idle. */
-const IDLE_MS = 500;
+/** A collection may begin when so many times as long has passed as the last one took. */
+const SHARE = 50;
 
 /** startThread runs a module as a thread and hands it a value, which it gets by `threadInput`. `url` is `new URL("./x.ts", import.meta.url)`. */
 export function startThread(url: URL | string, input: unknown, onError: (error: Error) => void): void {
@@ -61,33 +61,28 @@ export function replaceDescriptor(number: number, by: number): void {
 }
 
 /**
- * IdleCollection collects garbage when a thread has nothing to do after it made some: a loop that never returns to the runtime gets none of its own
- * collections, which wait for idle moments, and would keep what a thousand handshakes left.
+ * Collection collects garbage now and then while a thread makes some: a loop that never returns to the runtime gets none of the collections that
+ * wait for idle moments, and would grow to a multiple of what it needs. It takes at most a fiftieth of the time.
  */
-export class IdleCollection {
-  readonly #most: number;
+export class Collection {
+  readonly #after: number;
   #made = 0;
+  #nextMs = 0;
 
-  /** `most` pieces of work are not worth a collection. */
-  constructor(most: number) {
-    this.#most = most;
+  /** `after` so many pieces of work a collection is worth its time. */
+  constructor(after: number) {
+    this.#after = after;
   }
 
-  /** worked counts pieces of work that made garbage. */
+  /** worked counts pieces of work that made garbage, and may collect it. */
   worked(pieces: number): void {
     this.#made += pieces;
-  }
-
-  /** waitMs shortens a wait (-1: for ever) so that its end can be an idle moment. */
-  waitMs(waitMs: number): number {
-    if (this.#made <= this.#most) return waitMs;
-    return waitMs < 0 ? IDLE_MS : Math.min(waitMs, IDLE_MS);
-  }
-
-  /** idle: a wait ended with nothing to do. */
-  idle(): void {
-    if (this.#made <= this.#most) return;
+    if (this.#made < this.#after) return;
+    const startMs = performance.now();
+    if (startMs < this.#nextMs) return;
     this.#made = 0;
     Bun.gc(true);
+    const endMs = performance.now();
+    this.#nextMs = endMs + SHARE * (endMs - startMs);
   }
 }

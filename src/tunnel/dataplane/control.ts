@@ -155,7 +155,7 @@ export class Control {
     if (problem !== undefined) throw problem;
   }
 
-  /** Moves and marks the sockets; returns why that failed. All else that was asked for is done all the same. */
+  /** Moves and marks the sockets; returns why that, or the configuration, failed. All else that was asked for is done all the same. */
   #bind(effects: readonly DeviceEffect[]): Error | undefined {
     let problem: Error | undefined;
     for (const effect of effects)
@@ -164,7 +164,7 @@ export class Control {
         else if (effect.kind === "mark") {
           this.#mark = effect.mark;
           markGroups(this.groups, effect.mark);
-        }
+        } else if (effect.kind === "refused") problem = effect.error;
       } catch (error) {
         problem = error instanceof Error ? error : new Error(String(error));
       }
@@ -195,7 +195,11 @@ export class Control {
         workers.order({ kind: "ended", localIndex: effect.session.localIndex });
         return;
       case "added":
+        changed.add(effect.peer);
+        return;
       case "removed":
+        // Of one that was added in the same step the workers know nothing but its addresses.
+        workers.order({ kind: "clear", peer: effect.peer });
         changed.add(effect.peer);
         return;
       case "insert":

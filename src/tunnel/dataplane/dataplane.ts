@@ -14,7 +14,7 @@ import {
   executablePath,
   exit,
   type Fd,
-  IdleCollection,
+  Collection,
   isErrno,
   libc,
   monotonicMs,
@@ -38,6 +38,7 @@ import { Control } from "./control.ts";
 import {
   DONE,
   type Estate,
+  isDone,
   READY,
   receiveEstate,
   receiveText,
@@ -48,7 +49,7 @@ import {
 } from "./handover.ts";
 import type { Report } from "./link.ts";
 import { OTHERS } from "./other-traffic.ts";
-import { Poller } from "./poller.ts";
+import { Poller, type Watched } from "./poller.ts";
 import { MOST_WORKERS, SessionStore } from "./session-store.ts";
 import { openGroups, type SocketGroup } from "./steering.ts";
 import { type Answer, MOST_CLIENTS, UapiServer } from "./uapi-server.ts";
@@ -76,8 +77,10 @@ const DEFAULT_MOST_WORKERS = 4;
  * the queueing discipline, dev_qdisc_change_tx_queue_len of net/sched/sch_generic.c.)
  */
 const QUEUE_PACKETS = 2000;
-/** Turns after which garbage is collected. */
-const MOST_UNCOLLECTED = 100;
+/** Turns with something to do after which garbage is collected. */
+const COLLECT_AFTER = 64;
+/** So much of an answer on the socket leaves as much garbage as a turn. */
+const ANSWER_BYTES = 8192;
 const START_MS = 20_000;
 const PATIENCE_MS = 5_000;
 
@@ -133,13 +136,14 @@ export function takeOver(options: DataplaneOptions): never {
     sendAll(connection, bytesOf(READY));
     const testament = JSON.parse(receiveText(connection)) as Testament;
     dataplane.inherit(testament);
-    dataplane.serve();
+    // The last thing that can fail: from here on the other does not go on.
+    sendAll(connection, bytesOf(DONE));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`Cannot take over link ${link}: ${reason}; it goes on`, { cause: error });
   }
+  dataplane.serve();
   dataplane.go();
-  sendAll(connection, bytesOf(DONE));
   connection.close();
   store.sweep();
   return dataplane.run();
@@ -156,7 +160,11 @@ class Dataplane {
   #halted = 0;
   #provider: Extract<Report, { readonly kind: "ready" }> | undefined;
   #successor: Fd | undefined;
-  readonly #collection = new IdleCollection(MOST_UNCOLLECTED);
+  /** The port of the sockets that it was given. */
+  #givenPort = 0;
+  /** Bytes of answers since the last turn. */
+  #answered = 0;
+  readonly #collection = new Collection(COLLECT_AFTER);
 
   constructor(parts: Parts, options: DataplaneOptions) {
     this.#parts = parts;
@@ -196,11 +204,15 @@ class Dataplane {
     const deadline = monotonicMs() + START_MS;
     while (this.#ready < tuns.length) {
       if (monotonicMs() > deadline) throw new Error(`Workers did not start in ${START_MS / 1000} s`);
-      this.#poller.turn(
-        this.#control.watched((report) => this.#hear(report)),
-        100,
-      );
+      this.#poller.turn(this.#links(), 100);
     }
+  }
+
+  /** The links alone: what comes to the sockets is, for now, the predecessor's, or the successor's. */
+  #links(): Watched[] {
+    return this.#workers.watched((message, worker) =>
+      this.#control.hear(message, { worker, hear: (report) => this.#hear(report) }),
+    );
   }
 
   /** inherit goes on with a predecessor's device. */
@@ -229,9 +241,10 @@ class Dataplane {
           ? []
           : [{ fd: this.#successor.number, ready: () => this.#heedSuccessor() }]),
       ];
-      const busy = this.#poller.turn(watched, this.#collection.waitMs(this.#control.waitMs()));
-      if (busy) this.#collection.worked(1);
-      else this.#collection.idle();
+      if (this.#poller.turn(watched, this.#control.waitMs())) {
+        this.#collection.worked(1 + this.#answered / ANSWER_BYTES);
+        this.#answered = 0;
+      }
     }
   }
 
@@ -269,6 +282,7 @@ class Dataplane {
       const text = encodeState(device.read(), secrets);
       secrets.privateKey?.reveal().fill(0);
       for (const psk of secrets.presharedKeys.values()) psk.reveal().fill(0);
+      this.#answered += text.length;
       return text;
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
@@ -305,6 +319,7 @@ class Dataplane {
         ...sockets,
       ]);
       this.#successor = connection;
+      this.#givenPort = this.#control.port;
     } catch (error) {
       connection.close();
       writeStandardError(
@@ -331,17 +346,16 @@ class Dataplane {
 
   /** Stops between two packets, tells what a successor has to know, and ends; returns if the successor fails. */
   #handOver(connection: Fd): void {
+    if (this.#control.port !== this.#givenPort)
+      throw new Error("the link moved to another port meanwhile, and the successor has the sockets of the old one");
     try {
       this.#halt();
       const testament: Testament = { mark: this.#control.mark, image: this.#control.image() };
       sendText(connection, JSON.stringify(testament));
-      const word = stable(DONE.length);
-      if (
-        libc.pollReadable(connection.number, PATIENCE_MS) &&
-        libc.recv(connection.number, word) === DONE.length
-      )
-        exit(0);
-      throw new Error("the successor ended");
+      if (!isDone(connection, PATIENCE_MS)) throw new Error("the successor ended, or did not go on in time");
+      // Until it serves; else whoever looks for the one that serves finds nobody.
+      libc.pollReadable(connection.number, PATIENCE_MS);
+      exit(0);
     } finally {
       this.go();
     }
@@ -354,12 +368,7 @@ class Dataplane {
     const deadline = monotonicMs() + PATIENCE_MS;
     while (this.#halted < this.#workers.count) {
       if (monotonicMs() > deadline) throw new Error("a worker does not halt");
-      this.#poller.turn(
-        this.#workers.watched((message, worker) =>
-          this.#control.hear(message, { worker, hear: (report) => this.#hear(report) }),
-        ),
-        10,
-      );
+      this.#poller.turn(this.#links(), 10);
     }
   }
 }

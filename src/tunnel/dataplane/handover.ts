@@ -8,13 +8,23 @@
  *   opens all, starts its threads, halted
  *   ready                                   ─────▶ threads halt between two packets; what comes waits in the kernel
  *                                            ◀───── image of the device
- *   restores it, listens, threads go
- *   done                                    ─────▶ ends
+ *   restores it
+ *   done                                    ─────▶ does nothing any more
+ *   listens, threads go, end of connection  ─────▶ ends
  * ```
- * If the connection ends before `done`, the predecessor goes on. Session keys, counters and windows are in the shared memory, so whoever
- * seals takes counters that nobody had.
+ * If the connection ends before `done`, the predecessor goes on. It waits for that word for a limited time, and then makes sure that it can be
+ * said no more: of two that go on, each would move the windows. Session keys, counters and windows are in the shared memory, so whoever seals
+ * takes counters that nobody had.
  */
-import { type Fd, libc, receiveWithDescriptors, sendAll, sendWithDescriptor, stable } from "../../sys/mod.ts";
+import {
+  endReceiving,
+  type Fd,
+  libc,
+  receiveWithDescriptors,
+  sendAll,
+  sendWithDescriptor,
+  stable,
+} from "../../sys/mod.ts";
 import type { DeviceImage } from "../wireguard/mod.ts";
 
 /** TAKE_OVER is the request. */
@@ -69,6 +79,15 @@ export function receiveEstate(connection: Fd): {
     descriptors.push(...received.descriptors);
   }
   return { estate, descriptors };
+}
+
+/** isDone tells whether the successor said `done` within `patienceMs`. If not, it cannot say it any more. */
+export function isDone(connection: Fd, patienceMs: number): boolean {
+  const inTime = libc.pollReadable(connection.number, patienceMs);
+  // It may say it at this very moment; what it says later fails, and it ends.
+  if (!inTime) endReceiving(connection.number);
+  const word = stable(DONE.length);
+  return libc.recv(connection.number, word) === DONE.length;
 }
 
 /** sendText sends a text with its length before it. */

@@ -7,6 +7,8 @@
  *     64  counters of worker 0: 32 float64 │ of worker 1 │ … 64 workers
  *  20480  session 0: SESSION.bytes │ session 1 │ … SLOTS
  * ```
+ * Sessions are mapped in pieces as they are used: the runtime counts mapped memory as its own, and would put its collections off for it.
+ *
  * A slot is used again only when every thread has let go of its session: a packet under a key of zeros would be readable.
  */
 import { createSharedMemory, mapSharedMemory } from "../../sys/mod.ts";
@@ -26,13 +28,19 @@ const SESSIONS_AT = 20_480;
 const SLOTS = 262_144;
 /** So many unused slots in a row are the end of what was ever used. */
 const CLEAN_END = 256;
-const BYTES = SESSIONS_AT + SLOTS * SESSION.bytes;
+/** STORE_BYTES is the size of the memory. */
+export const STORE_BYTES: number = SESSIONS_AT + SLOTS * SESSION.bytes;
+/** Slots of one piece: 1,179,648 bytes, a multiple of a page. */
+const PIECE_SLOTS = 1024;
+const PIECE_BYTES = PIECE_SLOTS * SESSION.bytes;
 
 /** SessionStore maps the memory for one thread. Only the control thread takes and gives slots. */
 export class SessionStore implements SessionMemory {
   readonly fd: number;
-  readonly buffer: ArrayBuffer;
+  readonly #head: ArrayBuffer;
   readonly #header: Int32Array;
+  readonly #pieces: ArrayBuffer[] = [];
+  readonly #pieceOf = new Map<ArrayBufferLike, number>();
   readonly #free: number[] = [];
   #used = 0;
   readonly #busy = new Set<number>();
@@ -41,13 +49,13 @@ export class SessionStore implements SessionMemory {
 
   private constructor(fd: number) {
     this.fd = fd;
-    this.buffer = mapSharedMemory(fd, BYTES);
-    this.#header = new Int32Array(this.buffer, 0, 3);
+    this.#head = mapSharedMemory(fd, { bytes: STORE_BYTES, at: 0, length: SESSIONS_AT });
+    this.#header = new Int32Array(this.#head, 0, 3);
   }
 
   /** create makes an empty one; the descriptor lives as long as the process. */
   static create(): SessionStore {
-    const store = new SessionStore(createSharedMemory("causeway-sessions", BYTES).release());
+    const store = new SessionStore(createSharedMemory("causeway-sessions", STORE_BYTES).release());
     store.#header[0] = MAGIC;
     store.#header[1] = VERSION;
     return store;
@@ -73,19 +81,32 @@ export class SessionStore implements SessionMemory {
 
   /** counters are the numbers of one worker. */
   counters(worker: number): Float64Array {
-    return new Float64Array(this.buffer, COUNTERS_AT + worker * COUNTERS * 8, COUNTERS);
+    return new Float64Array(this.#head, COUNTERS_AT + worker * COUNTERS * 8, COUNTERS);
   }
 
   /** memory is a slot. */
   memory(slot: number): Uint8Array<ArrayBuffer> {
     if (!Number.isInteger(slot) || slot < 0 || slot >= SLOTS)
       throw new RangeError(`Slot ${slot} of ${SLOTS}`);
-    return new Uint8Array(this.buffer, SESSIONS_AT + slot * SESSION.bytes, SESSION.bytes);
+    const piece = this.#piece(Math.floor(slot / PIECE_SLOTS));
+    return new Uint8Array(piece, (slot % PIECE_SLOTS) * SESSION.bytes, SESSION.bytes);
+  }
+
+  #piece(index: number): ArrayBuffer {
+    const known = this.#pieces[index];
+    if (known !== undefined) return known;
+    const at = SESSIONS_AT + index * PIECE_BYTES;
+    const piece = mapSharedMemory(this.fd, { bytes: STORE_BYTES, at, length: PIECE_BYTES });
+    this.#pieces[index] = piece;
+    this.#pieceOf.set(piece, index);
+    return piece;
   }
 
   /** slotOf tells which slot a memory of this store is. */
   slotOf(memory: Uint8Array<ArrayBufferLike>): number {
-    return (memory.byteOffset - SESSIONS_AT) / SESSION.bytes;
+    const piece = this.#pieceOf.get(memory.buffer);
+    if (piece === undefined) throw new RangeError("A memory that is not of this store");
+    return piece * PIECE_SLOTS + memory.byteOffset / SESSION.bytes;
   }
 
   take(): Uint8Array<ArrayBuffer> {
@@ -101,7 +122,7 @@ export class SessionStore implements SessionMemory {
   /** claim marks a slot as used that a predecessor took; false if it is not that of the session. */
   claim(slot: number, localIndex: number): boolean {
     const memory = this.memory(slot);
-    const index = new DataView(this.buffer, memory.byteOffset).getUint32(SESSION.localIndex, true);
+    const index = new DataView(memory.buffer, memory.byteOffset).getUint32(SESSION.localIndex, true);
     if (index !== localIndex || this.#busy.has(slot)) return false;
     this.#used = Math.max(this.#used, slot + 1);
     this.#busy.add(slot);

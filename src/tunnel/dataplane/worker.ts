@@ -10,7 +10,7 @@ import {
   boottimeMs,
   DatagramSocket,
   Fd,
-  IdleCollection,
+  Collection,
   libc,
   pinThread,
   receiveMessage,
@@ -60,12 +60,12 @@ export interface WorkerStart {
   readonly halted: boolean;
 }
 
-/** Sessions' keys of all peers, and the buffers; pages that nobody touches cost nothing. */
-const ARENA_BYTES = 192 << 20;
+/** Buffers (4 MiB), endpoints and keys of MAX_PEERS (80 bytes, six times 32); pages that nobody touches cost nothing. */
+const ARENA_BYTES = 32 << 20;
 /** Datagrams for another thread that wait for their turn. */
 const MOST_TAKEN_IN = 256;
 /** Orders after which garbage is collected. */
-const MOST_UNCOLLECTED = 200;
+const COLLECT_AFTER = 256;
 /** How long a halted worker waits for the next order. */
 const HALT_POLL_MS = 1000;
 
@@ -87,7 +87,7 @@ export class PathWorker {
   readonly #learner: EndpointLearner;
   readonly #reports: Reports;
   readonly #handed: Handed;
-  readonly #collection = new IdleCollection(MOST_UNCOLLECTED);
+  readonly #collection = new Collection(COLLECT_AFTER);
   readonly #inbox = stable(MOST_MESSAGE);
   /** Datagrams that came to another thread. */
   readonly #takenIn: { readonly place: Uint8Array; readonly datagram: Uint8Array }[] = [];
@@ -216,12 +216,7 @@ export class PathWorker {
       this.#handed.begin(tables.nowMs);
       this.#reports.send((message) => trySendMessage(this.#start.link, message), tables.nowMs);
       if (this.#halted) this.#wait();
-      else if (
-        !this.#loop.once(
-          this.#takenIn.length > 0 ? 0 : this.#collection.waitMs(this.#reports.waitMs(tables.nowMs)),
-        )
-      )
-        this.#collection.idle();
+      else this.#loop.once(this.#takenIn.length > 0 ? 0 : this.#reports.waitMs(tables.nowMs));
       this.#openTakenIn();
       this.#publish();
       if (this.#queue.gone && !this.#halted) {

@@ -7,6 +7,7 @@ import {
   socketPair,
   stable,
   startThread,
+  trySendMessage,
 } from "../../sys/mod.ts";
 import {
   decodeMessage,
@@ -73,11 +74,10 @@ export class Workers {
     this.#store.change();
   }
 
-  /** pass hands a datagram to the worker whose session it is for. */
+  /** pass hands a datagram to the worker whose session it is for; it is dropped if there is no room: anybody can send such, and nobody waits for them. */
   pass(place: Place, datagram: Uint8Array, localIndex: number): void {
     const link = this.#links[workerOf(localIndex, this.count)] as Fd;
-    sendMessage(link.number, encodeDatagram(place, datagram));
-    this.#store.change();
+    trySendMessage(link.number, encodeDatagram(place, datagram));
   }
 
   /** watched lists the links. */
