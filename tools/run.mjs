@@ -8,10 +8,11 @@ import { fileURLToPath } from "node:url";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 process.chdir(root);
 
-const run = ["libnftables1", "nftables", "iproute2", "iputils-ping", "wireguard-go", "wireguard-tools"];
+const run = ["libnftables1", "libssl3", "nftables", "iproute2", "iputils-ping", "wireguard-tools"];
 const show = [...run, "iperf3", "tcpdump", "conntrack"];
 const prove = [
   ...show,
+  "wireguard-go",
   "jq",
   "qemu-system-x86",
   "cpio",
@@ -91,12 +92,14 @@ function ensureNpm() {
 /** Debian packages: only what is missing, only as root. */
 function ensureDebian(packages) {
   if (packages.length === 0) return;
-  const listed = spawnSync("dpkg-query", ["-W", "-f", "${Package} ${db:Status-Status}\n", ...packages], {
+  // Since Debian 13 some libraries have another name, and provide the old one: libssl3t64.
+  const names = packages.flatMap((name) => [name, `${name}t64`]);
+  const listed = spawnSync("dpkg-query", ["-W", "-f", "${Package} ${db:Status-Status}\n", ...names], {
     encoding: "utf8",
   });
   if (listed.error) fail("Causeway's demo and tests need Debian (dpkg was not found).");
   const present = new Set(
-    listed.stdout.split("\n").flatMap((line) => (line.endsWith(" installed") ? [line.split(" ")[0]] : [])),
+    listed.stdout.split("\n").flatMap((line) => (line.endsWith(" installed") ? [line.split(" ")[0].replace(/t64$/, "")] : [])),
   );
   const missing = packages.filter((name) => !present.has(name));
   if (missing.length === 0) return;

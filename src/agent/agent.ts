@@ -238,7 +238,7 @@ export class Agent implements Disposable {
           use,
           hubKey: token.hubKey,
           hubEndpoint: await resolveInTurn(token.endpoints, attempt),
-          tunnel: tunnel.linkType === "wireguard" ? "kernel" : "user",
+          tunnelLink: tunnel.linkType,
           listenPort: NEWCOMER_PORT,
           mtuBytes: NEWCOMER_MTU_BYTES,
         }),

@@ -5,6 +5,7 @@
  * Reading is open to whoever may open ctl.sock; operations in `writing` are root's, judged by SO_PEERCRED.
  */
 import { z } from "zod";
+import type { BackendName, DataplaneStatus } from "../tunnel/mod.ts";
 
 const texts = z.array(z.string()).max(64);
 const text = z.string().max(16384);
@@ -80,11 +81,15 @@ export interface Status {
   readonly node?: ShownNode;
   readonly mesh?: string;
   readonly tunnel?: {
-    readonly backend: "kernel" | "user";
-    /** Which program or kernel runs it. */
+    readonly backend: BackendName;
+    /** Which program or kernel runs it; of our own engine also who encrypts. */
     readonly provider: string;
     /** Why this one was chosen. */
     readonly reason: string;
+    /** What is wrong with the program that runs it. */
+    readonly problem?: string;
+    /** What the process of our own engine says of itself. */
+    readonly dataplane?: DataplaneStatus;
     readonly listenPort: number;
     readonly mtuBytes: number;
   };

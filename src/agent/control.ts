@@ -37,7 +37,7 @@ const handlers: Handlers = {
     const { role, joined } = agent;
     const view = role?.view();
     const all = agent.engine.status();
-    const { description } = agent.tunnel;
+    const description = agent.tunnel.describe();
     return {
       version: VERSION,
       ...(view?.self === undefined ? {} : { node: shownNode(view.self), mesh: view.mesh.name }),

@@ -138,7 +138,7 @@ export class Joined implements Disposable {
       self,
       nodes,
       privateKey: key,
-      tunnel: tunnel.tunnel?.linkType === "wireguard" ? "kernel" : "user",
+      tunnelLink: tunnel.tunnel?.linkType ?? "external",
       listenPort: mesh.listenPort,
       mtuBytes: this.#facts.mtuBytes,
       advertisedLinks: this.#facts.advertisedLinks,

@@ -1,9 +1,19 @@
 /** The one tunnel of this node: chosen once, opened when there is something to carry, taken over after a restart. */
 import { LINK } from "../mesh/mod.ts";
 import type { WireguardDevice } from "../net/mod.ts";
-import { chooseBackend, type Tunnel, type TunnelBackend, type TunnelWish } from "../tunnel/mod.ts";
+import {
+  chooseBackend,
+  type Tunnel,
+  type TunnelBackend,
+  type TunnelState,
+  type TunnelWish,
+} from "../tunnel/mod.ts";
+import type { Status } from "./api.ts";
 import { info, warn } from "./log.ts";
 import { RUN } from "./paths.ts";
+
+/** Description is the part of the status that the tunnel itself knows. */
+type Description = Omit<NonNullable<Status["tunnel"]>, "listenPort" | "mtuBytes">;
 
 /** TunnelHolder owns the tunnel. */
 export class TunnelHolder implements Disposable {
@@ -26,9 +36,9 @@ export class TunnelHolder implements Disposable {
     this.#tunnel = await backend.open(LINK, {
       logPath: `${RUN}/${LINK}.log`,
       onChange: (state) => {
-        if (state.kind === "waiting")
-          return warn("tunnel ended and is started again", { reason: state.reason });
-        info("tunnel runs again");
+        const problem = problemOf(state);
+        if (problem !== undefined) return warn(problem.text, { reason: problem.reason });
+        info("tunnel runs again as it should");
         // What fails here is tried again by the engine's next round; the tunnel itself runs.
         try {
           this.#onRunning();
@@ -37,7 +47,7 @@ export class TunnelHolder implements Disposable {
         }
       },
     });
-    info(`tunnel: ${backend.provider}`, { reason });
+    info(`tunnel: ${this.#tunnel.provider}`, { reason });
     return this.#tunnel;
   }
 
@@ -45,16 +55,19 @@ export class TunnelHolder implements Disposable {
     return this.#tunnel;
   }
 
-  /** What runs the tunnel and why, for people. */
-  get description():
-    { readonly backend: "kernel" | "user"; readonly provider: string; readonly reason: string } | undefined {
-    return (
-      this.#choice && {
-        backend: this.#choice.backend.name,
-        provider: this.#choice.backend.provider,
-        reason: this.#choice.reason,
-      }
-    );
+  /** describe says what runs the tunnel and why, for people. */
+  describe(): Description | undefined {
+    if (this.#choice === undefined) return undefined;
+    const { backend, reason } = this.#choice;
+    const dataplane = this.#tunnel?.dataplane;
+    const problem = this.#tunnel && problemOf(this.#tunnel.state);
+    return {
+      backend: backend.name,
+      provider: this.#tunnel?.provider ?? backend.provider,
+      reason,
+      ...(problem === undefined ? {} : { problem: `${problem.text}: ${problem.reason}` }),
+      ...(dataplane === undefined ? {} : { dataplane }),
+    };
   }
 
   /** device is the engine's way to the tunnel; undefined while there is none. */
@@ -71,5 +84,19 @@ export class TunnelHolder implements Disposable {
 
   [Symbol.dispose](): void {
     this.#tunnel?.close();
+  }
+}
+
+function problemOf(state: TunnelState): { readonly text: string; readonly reason: string } | undefined {
+  switch (state.kind) {
+    case "running":
+      return undefined;
+    case "outdated":
+      return {
+        text: "another build's process carries the tunnel, and ours will try again",
+        reason: state.reason,
+      };
+    case "waiting":
+      return { text: "tunnel ended and is started again", reason: state.reason };
   }
 }

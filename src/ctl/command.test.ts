@@ -60,7 +60,7 @@ test("every command has help that fits a terminal, and does something or holds o
 test("completion follows the table", () => {
   expect(words(root, ["pe"])).toEqual(["peers"]);
   expect(words(root, ["token", ""])).toEqual(["create", "list", "revoke", "--help"]);
-  expect(words(root, ["agent", "--tunnel", ""])).toEqual(["auto", "kernel", "user"]);
+  expect(words(root, ["agent", "--tunnel", ""])).toEqual(["auto", "kernel", "user", "wireguard-go"]);
   expect(words(root, ["peers", "--j"])).toEqual(["--json"]);
   expect(words(root, ["completion", ""])).toEqual(["bash", "zsh", "fish", "--help"]);
 });

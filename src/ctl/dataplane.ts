@@ -3,6 +3,8 @@ import { type Command, UsageError } from "./command.ts";
 
 /** Names of path/aead.ts; listed here so that help and completion need not load the data path. */
 const AEAD = ["ipsec-mb-2", "ipsec-mb-1", "libcrypto"] as const;
+/** As many threads as the shared memory has room for (tunnel/dataplane/session-store.ts). */
+const MOST_WORKERS = 64;
 
 /** dataplane is the command. */
 export const dataplane: Command = {
@@ -25,9 +27,12 @@ takes its configuration on /var/run/wireguard/LINK.sock, so wg(8) works on it.`,
   async run(given) {
     const [link = ""] = given.positionals;
     const usage = (text: string) => new UsageError("causeway dataplane", text);
-    if (!/^[^\s/]{1,15}$/.test(link))
-      throw usage(`"${link}" is not a name of a link; it has 1 to 15 characters`);
+    // dev_valid_name of net/core/dev.c; a name with % is a pattern for one that is free.
+    if (!/^[^\s/:%]+$/.test(link) || /^\.\.?$/.test(link) || Buffer.byteLength(link) > 15)
+      throw usage(`"${link}" is not a name of a link; it has 1 to 15 bytes, without spaces and / : %`);
     const workers = given.number("workers");
+    if (workers !== undefined && !(workers >= 1 && workers <= MOST_WORKERS))
+      throw usage(`--workers is 1 to ${MOST_WORKERS}, not ${workers}`);
     const aead = AEAD.find((name) => name === given.value("aead"));
     if (given.value("aead") !== undefined && aead === undefined)
       throw usage(`--aead is one of ${AEAD.join(", ")}, not "${given.value("aead")}"`);

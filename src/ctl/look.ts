@@ -31,6 +31,7 @@ export const status: Command = {
           tunnel &&
             `${tunnel.provider}, UDP port ${tunnel.listenPort}, MTU ${tunnel.mtuBytes} (${tunnel.reason})`,
         ],
+        ["", tunnel?.problem],
         [
           "hub",
           hub &&

@@ -1,5 +1,6 @@
 /** Commands about this executable: agent, version. */
 import { runAgent, VERSION } from "../agent/mod.ts";
+import { type TunnelWish, tunnelWishes } from "../tunnel/mod.ts";
 import { type Command, withJson } from "./command.ts";
 import { printJson, printText } from "./output.ts";
 
@@ -7,17 +8,20 @@ export const agent: Command = {
   name: "agent",
   about: "Run the agent of this node, in the foreground (as a service does)",
   more: `State is kept in /var/lib/causeway, sockets in /run/causeway. Start it
-before init and join, which talk to it. Stopping it does not touch traffic.`,
+before init and join, which talk to it. Stopping it does not touch traffic.
+
+WHICH runs the tunnel: the kernel's WireGuard, Causeway's own engine in user
+space (user), or the program wireguard-go.`,
   options: {
     tunnel: {
-      about: "WireGuard of the kernel or of a user program (default auto)",
+      about: "which WireGuard (default auto: kernel, else user)",
       value: "WHICH",
-      choices: ["auto", "kernel", "user"],
+      choices: tunnelWishes,
     },
   },
   examples: ["causeway agent", "causeway agent --tunnel user"],
   async run(given) {
-    await runAgent({ tunnel: (given.value("tunnel") ?? "auto") as "auto" | "kernel" | "user" });
+    await runAgent({ tunnel: (given.value("tunnel") ?? "auto") as TunnelWish });
     return 0;
   },
 };

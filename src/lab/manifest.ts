@@ -6,6 +6,7 @@
 import { parse } from "yaml";
 import { z } from "zod";
 import { type Family, type Ip, parseIp, parsePrefix, type Prefix } from "../net/mod.ts";
+import { tunnelWishes } from "../tunnel/mod.ts";
 
 // The executable is built without code generation from strings, which zod's compiled parsers need.
 z.config({ jitless: true });
@@ -130,7 +131,7 @@ const mesh = z.strictObject({
   port: z.int().min(1).max(65535).default(51820),
   mtu: z.int().min(1280).max(9000).optional(),
   expose: z.array(z.string()).default([]),
-  tunnel: z.enum(["auto", "kernel", "user"]).optional(),
+  tunnel: z.enum(tunnelWishes).optional(),
 });
 
 const manifest = z.strictObject({

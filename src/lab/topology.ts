@@ -2,6 +2,7 @@
  * Topology: what a laboratory is made of, as values. Names are resolved, every box has its addresses.
  */
 import type { InterfaceAddress, Prefix } from "../net/mod.ts";
+import type { TunnelWish } from "../tunnel/mod.ts";
 
 /** Network is one segment: a wire that all attached boxes share, loss and delay included. */
 export interface Network {
@@ -71,7 +72,7 @@ export interface MeshOptions {
   readonly port: number;
   readonly mtuBytes?: number;
   readonly expose: readonly string[];
-  readonly tunnel?: "auto" | "kernel" | "user";
+  readonly tunnel?: TunnelWish;
 }
 
 /** Topology is a laboratory's plan. */

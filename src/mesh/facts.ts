@@ -30,8 +30,8 @@ export interface MeshFacts {
   /** All other nodes, the hub among them. */
   readonly nodes: readonly Node[];
   readonly privateKey: PrivateKey;
-  /** `kernel`: the engine makes cw0; `user`: a user-space tunnel does. */
-  readonly tunnel: "kernel" | "user";
+  /** `wireguard`: the engine makes cw0; `external`: a user-space tunnel does. */
+  readonly tunnelLink: "wireguard" | "external";
   readonly listenPort: number;
   /** MTU of cw0. */
   readonly mtuBytes: number;

@@ -45,7 +45,7 @@ function factsOf(self: Node, nodes: Node[], more: Partial<MeshFacts> = {}): Mesh
     self,
     nodes,
     privateKey,
-    tunnel: "kernel",
+    tunnelLink: "wireguard",
     listenPort: 51820,
     mtuBytes: 1420,
     hubEndpoint: HUB_ENDPOINT,
@@ -106,7 +106,9 @@ describe("a node", () => {
       "sysctl net/ipv4/conf/cw0/rp_filter=2",
       "ruleset",
     ]);
-    expect(meshObjects({ ...facts, tunnel: "user" }).get("mesh")?.[0]).toMatchObject({ type: "external" });
+    expect(meshObjects({ ...facts, tunnelLink: "external" }).get("mesh")?.[0]).toMatchObject({
+      type: "external",
+    });
   });
 
   test("gives the hub everything that no direct peer has more precisely", () => {
@@ -191,7 +193,7 @@ test("a newcomer reaches the enrolment service and nothing else", () => {
     use,
     hubKey: "key-hub" as PublicKey,
     hubEndpoint: HUB_ENDPOINT,
-    tunnel: "user",
+    tunnelLink: "external",
     listenPort: 0,
     mtuBytes: 1280,
   });

@@ -25,8 +25,7 @@ export function enrolServiceAddress(mesh: { readonly enrol6: Prefix }): Ip {
   return ipPlus(prefixAddress(mesh.enrol6), 1n);
 }
 
-function tunnelLink(tunnel: "kernel" | "user", mtuBytes: number): Link {
-  const type = tunnel === "kernel" ? "wireguard" : "external";
+function tunnelLink(type: MeshFacts["tunnelLink"], mtuBytes: number): Link {
   return { kind: "link", name: LINK, type, mtuBytes, addrGen: "none", up: true };
 }
 
@@ -73,7 +72,7 @@ function nodeObjects(facts: MeshFacts): KernelObject[] {
   const pods = [mesh.pods4, mesh.pods6].filter((prefix) => prefix !== undefined);
   const source = (p: Prefix) => (p === mesh.enrol6 ? enrolServiceAddress(mesh) : ownAddress(self, p.family));
   return [
-    tunnelLink(facts.tunnel, facts.mtuBytes),
+    tunnelLink(facts.tunnelLink, facts.mtuBytes),
     { kind: "wireguard", link: LINK, privateKey: facts.privateKey, listenPort: facts.listenPort },
     hostAddress(self.overlay4),
     hostAddress(self.overlay6),
@@ -111,14 +110,14 @@ export function newcomerObjects(options: {
   readonly use: { readonly privateKey: PrivateKey; readonly address: Ip };
   readonly hubKey: PublicKey;
   readonly hubEndpoint: Endpoint;
-  readonly tunnel: "kernel" | "user";
+  readonly tunnelLink: MeshFacts["tunnelLink"];
   /** 0 lets the system choose. */
   readonly listenPort: number;
   readonly mtuBytes: number;
 }): KernelObject[] {
   const service = hostPrefix(enrolServiceAddress(options));
   return [
-    tunnelLink(options.tunnel, options.mtuBytes),
+    tunnelLink(options.tunnelLink, options.mtuBytes),
     { kind: "wireguard", link: LINK, privateKey: options.use.privateKey, listenPort: options.listenPort },
     withIpv6,
     hostAddress(options.use.address),

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { parsePrefix, PrivateKey, publicKeyBytes, Secret } from "../../src/net/mod.ts";
 import { libc, run } from "../../src/sys/mod.ts";
-import { userBackend } from "../../src/tunnel/user.ts";
+import { wireguardGoBackend } from "../../src/tunnel/wireguard-go.ts";
 import { type DeviceOptions, SPECIFIED } from "../../src/tunnel/wireguard/mod.ts";
 import { decodeMessage } from "../../src/tunnel/wireguard/message.ts";
 import { backendSuite } from "../support/backend-suite.ts";
@@ -12,7 +12,7 @@ import { type Side, TunnelPair, until } from "../support/tunnel-pair.ts";
 import { Hand } from "../support/wireguard-hand.ts";
 import { loopBackend, type LoopTunnel } from "../support/wireguard-loop.ts";
 
-const go = userBackend();
+const go = wireguardGoBackend();
 const skip =
   process.getuid?.() !== 0
     ? "needs root"

@@ -66,6 +66,10 @@ describe.skipIf(skip !== undefined)(`the demo${skip === undefined ? "" : ` (${sk
           "c1 none",
           "hub none",
         ]);
+        // wireguard-go is nothing that the demo needs.
+        expect(nodes.map(({ tunnel }) => tunnel)).toEqual(
+          nodes.map(() => expect.stringMatching(/^(?:kernel \d|causeway \S+, ChaCha20-Poly1305 by )/)),
+        );
         // Nothing is empty: an address that an agent did not tell would be.
         for (const row of [...nodes, ...pods]) expect(Object.values(row)).not.toContain("");
         expect(pods.length).toBe(2 * nodes.length);

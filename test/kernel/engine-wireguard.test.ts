@@ -10,7 +10,8 @@ import {
   type WireguardDevice,
 } from "../../src/net/mod.ts";
 import { KernelWireguard, kernelHasWireguard } from "../../src/netlink/mod.ts";
-import { type Tunnel, userBackend } from "../../src/tunnel/mod.ts";
+import { type BackendName, ownBackend, type Tunnel, wireguardGoBackend } from "../../src/tunnel/mod.ts";
+import { ownLacks } from "../support/own-needs.ts";
 import { lacksTool, notRoot, Scratch } from "../support/scratch.ts";
 
 const LINK = `cwe${process.pid % 100_000}`;
@@ -48,9 +49,11 @@ class Site implements AsyncDisposable {
     this.engine = this.open();
   }
 
-  static async make(backend: "kernel" | "user"): Promise<Site> {
+  static async make(name: BackendName): Promise<Site> {
     const scratch = new Scratch();
-    const tunnel = backend === "user" ? await userBackend()?.open(LINK, { netns: scratch.netns }) : undefined;
+    const backend =
+      name === "user" ? ownBackend() : name === "wireguard-go" ? wireguardGoBackend() : undefined;
+    const tunnel = await backend?.open(LINK, { netns: scratch.netns });
     return new Site(tunnel, scratch);
   }
 
@@ -95,12 +98,15 @@ class Site implements AsyncDisposable {
 
 const backends = {
   kernel: notRoot ?? lacksTool("wg") ?? (kernelHasWireguard() ? undefined : "this kernel has no WireGuard"),
-  user:
-    notRoot ?? lacksTool("wg") ?? (userBackend() === undefined ? "wireguard-go is not installed" : undefined),
-} as const;
+  user: ownLacks ?? lacksTool("wg"),
+  "wireguard-go":
+    notRoot ??
+    lacksTool("wg") ??
+    (wireguardGoBackend() === undefined ? "wireguard-go is not installed" : undefined),
+} as const satisfies Readonly<Record<BackendName, string | undefined>>;
 
 for (const [name, cannot] of Object.entries(backends)) {
-  const backend = name as "kernel" | "user";
+  const backend = name as BackendName;
   const title = `peers on ${backend} WireGuard${cannot === undefined ? "" : ` (skipped: ${cannot})`}`;
   describe.skipIf(cannot !== undefined)(title, () => {
     test("a device and its peers are made, and an unchanged apply writes nothing", async () => {

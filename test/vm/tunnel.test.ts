@@ -1,22 +1,56 @@
-/** The kernel's WireGuard alone, and against wireguard-go in both roles. */
+/** The kernel's WireGuard alone, and against our engine and wireguard-go in both roles. */
+import { describe, expect, test } from "bun:test";
+import { isAlive, runSync } from "../../src/sys/mod.ts";
 import { kernelHasWireguard } from "../../src/netlink/mod.ts";
 import type { TunnelBackend } from "../../src/tunnel/backend.ts";
 import { kernelBackend } from "../../src/tunnel/kernel.ts";
-import { userBackend } from "../../src/tunnel/user.ts";
+import { ownBackend } from "../../src/tunnel/own.ts";
+import { wireguardGoBackend } from "../../src/tunnel/wireguard-go.ts";
 import { backendSuite } from "../support/backend-suite.ts";
+import { ownLacks } from "../support/own-needs.ts";
+import { ip, TunnelPair } from "../support/tunnel-pair.ts";
+import { pidOf } from "../support/user-suite.ts";
 import { wgSuite } from "../support/wg-suite.ts";
 
-const user = userBackend();
+const user = wireguardGoBackend();
 const kernel =
   process.getuid?.() !== 0
     ? "needs root"
     : kernelHasWireguard()
       ? undefined
       : "needs a kernel with WireGuard";
-const both = kernel ?? (user === undefined ? "needs wireguard-go" : undefined);
+const withGo = kernel ?? (user === undefined ? "needs wireguard-go" : undefined);
+const withOwn = kernel ?? ownLacks;
 const go = () => user as TunnelBackend;
+const own = () => ownBackend();
 
 backendSuite("kernel", { near: kernelBackend, far: kernelBackend, skip: kernel });
-backendSuite("kernel with wireguard-go", { near: kernelBackend, far: go, skip: both, talkOnly: true });
-backendSuite("wireguard-go with kernel", { near: go, far: kernelBackend, skip: both, talkOnly: true });
+backendSuite("kernel with our engine", { near: kernelBackend, far: own, skip: withOwn, talkOnly: true });
+backendSuite("our engine with kernel", { near: own, far: kernelBackend, skip: withOwn, talkOnly: true });
+backendSuite("kernel with wireguard-go", { near: kernelBackend, far: go, skip: withGo, talkOnly: true });
+backendSuite("wireguard-go with kernel", { near: go, far: kernelBackend, skip: withGo, talkOnly: true });
 wgSuite("kernel by us", { backend: kernelBackend, skip: kernel });
+
+describe.skipIf(withOwn !== undefined)(
+  `the choice changes between kernel and our engine${withOwn === undefined ? "" : ` (${withOwn})`}`,
+  () => {
+    test("a marked link makes room, both ways, and one that is not marked is an error", async () => {
+      await using pair = await TunnelPair.open({ near: kernelBackend(), far: kernelBackend() });
+      const { near } = pair;
+      const { netns } = near;
+      near.tunnel.close();
+      const logPath = `${pair.folder}/log`;
+      await expect(own().open(near.link, { netns, logPath })).rejects.toThrow("there is a link of that name");
+      ip(netns, `link set ${near.link} alias causeway`);
+      near.tunnel = await own().open(near.link, { netns });
+      expect(near.tunnel.provider).toStartWith("causeway ");
+      const pid = pidOf(near.link);
+      // As the engine marks a link that it did not make.
+      runSync(["ip", "link", "set", near.link, "alias", "causeway external"], { netns });
+      near.tunnel.close();
+      near.tunnel = await kernelBackend().open(near.link, { netns });
+      expect(isAlive(pid)).toBe(false);
+      expect(ip(netns, "-o link")).not.toContain(near.link);
+    });
+  },
+);
