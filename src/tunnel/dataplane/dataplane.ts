@@ -347,7 +347,9 @@ class Dataplane {
   /** Stops between two packets, tells what a successor has to know, and ends; returns if the successor fails. */
   #handOver(connection: Fd): void {
     if (this.#control.port !== this.#givenPort)
-      throw new Error("the link moved to another port meanwhile, and the successor has the sockets of the old one");
+      throw new Error(
+        "the link moved to another port meanwhile, and the successor has the sockets of the old one",
+      );
     try {
       this.#halt();
       const testament: Testament = { mark: this.#control.mark, image: this.#control.image() };

@@ -13,6 +13,7 @@ export class Reports {
   /** Messages that the link had no room for. */
   #waiting: Uint8Array<ArrayBuffer>[] = [];
   #hurry = false;
+  #movedMs = 0;
   #nextMs = 0;
 
   /** `placeOf` returns where the peer of a session is. */
@@ -29,6 +30,13 @@ export class Reports {
 
   /** hurry: what was noted is to be told at once. */
   hurry(): void {
+    this.#hurry = true;
+  }
+
+  /** hurryMove likewise, but for one in each period: a peer may go on moving. */
+  hurryMove(nowMs: number): void {
+    if (nowMs - this.#movedMs < REPORT_MS) return;
+    this.#movedMs = nowMs;
     this.#hurry = true;
   }
 

@@ -5,7 +5,7 @@
  * ```
  *      0  magic, version, generation (int32 each; the last one changes before workers have something new to read)
  *     64  counters of worker 0: 32 float64 │ of worker 1 │ … 64 workers
- *  20480  session 0: SESSION.bytes │ session 1 │ … SLOTS
+ *  20480  session 0: SESSION.bytes, and where its peer is (PLACE_BYTES) │ session 1 │ … SLOTS
  * ```
  * Sessions are mapped in pieces as they are used: the runtime counts mapped memory as its own, and would put its collections off for it.
  *
@@ -16,7 +16,7 @@ import { SESSION, type SessionMemory } from "../wireguard/mod.ts";
 
 /** Says what the memory is, and in which form; another form is not read. */
 const MAGIC = 0x43576450;
-const VERSION = 1;
+const VERSION = 2;
 const GENERATION = 2;
 const COUNTERS_AT = 64;
 /** COUNTERS is how many numbers each worker has. */
@@ -24,15 +24,18 @@ export const COUNTERS = 32;
 /** MOST_WORKERS is how many threads may share it. */
 export const MOST_WORKERS = 64;
 const SESSIONS_AT = 20_480;
+/** PLACE_BYTES is the room behind a session for the place of its peer (shared-place.ts). */
+export const PLACE_BYTES = 128;
+const SLOT_BYTES = SESSION.bytes + PLACE_BYTES;
 /** More than three sessions for each of MAX_PEERS, and those that end. */
 const SLOTS = 262_144;
 /** So many unused slots in a row are the end of what was ever used. */
 const CLEAN_END = 256;
 /** STORE_BYTES is the size of the memory. */
-export const STORE_BYTES: number = SESSIONS_AT + SLOTS * SESSION.bytes;
-/** Slots of one piece: 1,179,648 bytes, a multiple of a page. */
+export const STORE_BYTES: number = SESSIONS_AT + SLOTS * SLOT_BYTES;
+/** Slots of one piece: 1,310,720 bytes, a multiple of a page. */
 const PIECE_SLOTS = 1024;
-const PIECE_BYTES = PIECE_SLOTS * SESSION.bytes;
+const PIECE_BYTES = PIECE_SLOTS * SLOT_BYTES;
 
 /** SessionStore maps the memory for one thread. Only the control thread takes and gives slots. */
 export class SessionStore implements SessionMemory {
@@ -89,7 +92,18 @@ export class SessionStore implements SessionMemory {
     if (!Number.isInteger(slot) || slot < 0 || slot >= SLOTS)
       throw new RangeError(`Slot ${slot} of ${SLOTS}`);
     const piece = this.#piece(Math.floor(slot / PIECE_SLOTS));
-    return new Uint8Array(piece, (slot % PIECE_SLOTS) * SESSION.bytes, SESSION.bytes);
+    return new Uint8Array(piece, (slot % PIECE_SLOTS) * SLOT_BYTES, SESSION.bytes);
+  }
+
+  /** place is the room behind a slot. */
+  place(slot: number): Uint8Array<ArrayBuffer> {
+    const { buffer, byteOffset } = this.memory(slot);
+    return new Uint8Array(buffer, byteOffset + SESSION.bytes, PLACE_BYTES);
+  }
+
+  #wipe(slot: number): void {
+    this.memory(slot).fill(0);
+    this.place(slot).fill(0);
   }
 
   #piece(index: number): ArrayBuffer {
@@ -106,7 +120,7 @@ export class SessionStore implements SessionMemory {
   slotOf(memory: Uint8Array<ArrayBufferLike>): number {
     const piece = this.#pieceOf.get(memory.buffer);
     if (piece === undefined) throw new RangeError("A memory that is not of this store");
-    return piece * PIECE_SLOTS + memory.byteOffset / SESSION.bytes;
+    return piece * PIECE_SLOTS + memory.byteOffset / SLOT_BYTES;
   }
 
   take(): Uint8Array<ArrayBuffer> {
@@ -114,7 +128,7 @@ export class SessionStore implements SessionMemory {
     const slot = this.#free.pop() ?? this.#used++;
     const memory = this.memory(slot);
     // A predecessor's, before `sweep`.
-    memory.fill(0);
+    this.#wipe(slot);
     this.#busy.add(slot);
     return memory;
   }
@@ -135,7 +149,7 @@ export class SessionStore implements SessionMemory {
     for (let slot = 0, clean = 0; slot < SLOTS && clean < CLEAN_END; slot++) {
       if (this.#busy.has(slot)) clean = 0;
       else if (this.memory(slot).some((byte) => byte !== 0)) {
-        this.memory(slot).fill(0);
+        this.#wipe(slot);
         clean = 0;
       } else clean++;
     }
@@ -161,7 +175,7 @@ export class SessionStore implements SessionMemory {
     }
     this.#ending.delete(slot);
     if (!this.#busy.delete(slot)) return;
-    this.memory(slot).fill(0);
+    this.#wipe(slot);
     this.#free.push(slot);
   }
 }

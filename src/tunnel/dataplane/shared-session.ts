@@ -3,6 +3,7 @@ import type { AeadKey, AeadProvider } from "../../sys/mod.ts";
 import type { PathSession } from "../path/mod.ts";
 import { claim, type ReplayWindow, SESSION, WINDOW_BITS } from "../wireguard/mod.ts";
 import type { Order } from "./link.ts";
+import { SharedPlace } from "./shared-place.ts";
 
 const KEY_BYTES = 32;
 
@@ -29,12 +30,16 @@ export class SharedSession implements PathSession, Disposable {
   /** That something came under it for the first time, which is still to be told. */
   first = false;
 
+  /** Where its peer is. */
+  readonly place: SharedPlace;
+
   constructor(
-    memory: Uint8Array<ArrayBuffer>,
+    { memory, place }: { readonly memory: Uint8Array<ArrayBuffer>; readonly place: Uint8Array<ArrayBuffer> },
     order: Extract<Order, { readonly kind: "started" }>,
     provider: AeadProvider,
   ) {
     const { buffer, byteOffset } = memory;
+    this.place = new SharedPlace(place);
     this.peer = order.peer;
     this.localIndex = order.localIndex;
     this.remoteIndex = order.remoteIndex;

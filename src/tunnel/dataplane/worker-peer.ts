@@ -1,19 +1,31 @@
 /** A peer as a worker has it: where it is, and the session to seal with. */
+import type { Arena } from "../../sys/mod.ts";
 import type { FrameSink, PathPeer } from "../path/mod.ts";
+import { familyOf } from "./place.ts";
 import type { SharedSession } from "./shared-session.ts";
 
 /**
- * WorkerPeer goes over to a session by itself when the first packet came under it, at whichever worker: what answers that packet leaves under the same session, since
- * a peer that was started anew does not have the one before. The control thread, which decides, hears of it at once and says what holds.
+ * WorkerPeer goes over to a session by itself when the first packet came under it, and to a place when a packet came from there, at whichever worker. What answers
+ * that packet leaves under the same session, since a peer that was started anew does not have the one before, and to where it came from. The
+ * control thread, which decides, hears of it at once and says what holds.
  */
 export class WorkerPeer implements PathPeer<SharedSession> {
   readonly endpoint: number;
   sender: FrameSink | undefined = undefined;
+  readonly #arena: Arena;
+  readonly #senderOf: (family: 4 | 6) => FrameSink | undefined;
   #current: SharedSession | undefined = undefined;
   #next: SharedSession | undefined = undefined;
+  /** What of the session's place is known here. */
+  #moves = 0;
 
-  constructor(endpoint: number) {
+  constructor(
+    endpoint: number,
+    options: { readonly arena: Arena; readonly sender: (family: 4 | 6) => FrameSink | undefined },
+  ) {
     this.endpoint = endpoint;
+    this.#arena = options.arena;
+    this.#senderOf = options.sender;
   }
 
   /** For every packet. */
@@ -21,14 +33,23 @@ export class WorkerPeer implements PathPeer<SharedSession> {
     if (this.#next !== undefined && this.#next.heard) {
       this.#current = this.#next;
       this.#next = undefined;
+      this.#moves = 0;
     }
-    return this.#current;
+    const session = this.#current;
+    if (session !== undefined && session.place.moves !== this.#moves) this.#follow(session);
+    return session;
   }
 
   /** What the control thread says. */
   set session(session: SharedSession | undefined) {
     this.#current = session;
     if (this.#next !== undefined && (this.#next === session || this.#next.heard)) this.#next = undefined;
+    this.placed();
+  }
+
+  /** placed: the endpoint's memory holds what is known best. */
+  placed(): void {
+    this.#moves = this.#current?.place.moves ?? 0;
   }
 
   /** began takes note of a session that may be confirmed. */
@@ -40,5 +61,12 @@ export class WorkerPeer implements PathPeer<SharedSession> {
   ended(session: SharedSession): void {
     if (this.#current === session) this.#current = undefined;
     if (this.#next === session) this.#next = undefined;
+  }
+
+  #follow(session: SharedSession): void {
+    const { moves } = session.place;
+    if (moves !== 0 && !session.place.read(this.#arena, this.endpoint)) return;
+    this.#moves = moves;
+    if (moves !== 0) this.sender = this.#senderOf(familyOf(this.#arena.u8.subarray(this.endpoint)));
   }
 }

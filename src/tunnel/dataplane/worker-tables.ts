@@ -60,6 +60,7 @@ export class WorkerTables implements PathTables<SharedSession, SharedSession> {
       if (bytes.length !== ENDPOINT_BYTES) throw new RangeError(`A place of ${bytes.length} bytes`);
       arena.store(known.endpoint, bytes);
       known.sender = sender(familyOf(bytes));
+      known.placed();
     }
   }
 
@@ -67,7 +68,10 @@ export class WorkerTables implements PathTables<SharedSession, SharedSession> {
   #peer(peer: number): WorkerPeer {
     const known = this.peers.get(peer);
     if (known !== undefined) return known;
-    const made = new WorkerPeer(this.#endpoints.pop() ?? this.#options.arena.allocate(ENDPOINT_BYTES));
+    const made = new WorkerPeer(
+      this.#endpoints.pop() ?? this.#options.arena.allocate(ENDPOINT_BYTES),
+      this.#options,
+    );
     this.peers.set(peer, made);
     return made;
   }
@@ -82,7 +86,11 @@ export class WorkerTables implements PathTables<SharedSession, SharedSession> {
 
   start(order: OrderOf<"started">): void {
     const { store, provider } = this.#options;
-    const session = new SharedSession(store.memory(order.slot), order, provider);
+    const session = new SharedSession(
+      { memory: store.memory(order.slot), place: store.place(order.slot) },
+      order,
+      provider,
+    );
     this.#all.set(session.localIndex, session);
     if (this.owns(session.localIndex)) this.sessions.set(session.localIndex, session);
     const peer = this.#peer(order.peer);

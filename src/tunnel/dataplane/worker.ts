@@ -171,7 +171,9 @@ export class PathWorker {
           learner.localBytes = receiver.localBytes(message);
           if (peer !== undefined && learner.learn(peer.endpoint)) {
             peer.sender = this.#senderOf(peer.endpoint);
+            session.place.write(this.#arena, peer.endpoint);
             session.moved = true;
+            this.#reports.hurryMove(tables.nowMs);
           }
           this.#reports.note(session);
         },
