@@ -10,20 +10,20 @@ const MOST_WORKERS = 64;
 export const dataplane: Command = {
   name: "dataplane",
   about: "Run one WireGuard link in user space, until it is removed",
-  more: `The agent starts one where the kernel has no WireGuard. It makes the link LINK and
-takes its configuration on /var/run/wireguard/LINK.sock, so wg(8) works on it.`,
+  more: `The agent starts one where the kernel has no WireGuard. It makes the link LINK
+and is configured on /var/run/wireguard/LINK.sock, so wg(8) works on it.`,
   positionals: ["LINK"],
   options: {
-    workers: { value: "N", about: "threads that move packets; default one for each processor, at most 4" },
+    workers: { value: "N", about: "threads for packets; default one per processor, at most 4" },
     aead: {
       value: "NAME",
-      about: `cipher library: ${AEAD.join(", ")}; default the first that works`,
+      about: `${AEAD.join(", ")}; default the first that works`,
       choices: AEAD,
     },
     cpu: { value: "LIST", about: "processors that the threads keep to, such as 2,3" },
-    "take-over": { about: "go on where the process that serves LINK is, without losing a packet" },
+    "take-over": { about: "succeed the process that serves LINK, without losing a packet" },
   },
-  examples: ["causeway dataplane wg0 &", "wg setconf wg0 wg0.conf && ip link set wg0 up"],
+  examples: ["causeway dataplane wg0 &", "causeway dataplane wg0 --workers 2 --cpu 2,3 &"],
   async run(given) {
     const [link = ""] = given.positionals;
     const usage = (text: string) => new UsageError("causeway dataplane", text);
