@@ -1,6 +1,7 @@
 /** The control thread's sockets, one of each family: handshakes come here, and leave from here. */
 import type { Arena, DatagramSocket } from "../../sys/mod.ts";
 import { DatagramReceiver, DatagramSender, ENDPOINT_BYTES } from "../path/mod.ts";
+import { MESSAGE, MESSAGE_BYTES } from "../wireguard/mod.ts";
 import { familyOf, type Place } from "./place.ts";
 import type { Watched } from "./poller.ts";
 
@@ -10,6 +11,15 @@ export interface Arrival {
   readonly datagram: Uint8Array<ArrayBuffer>;
   readonly backlog: number;
 }
+
+/** The least length of a data message, and that of the others by their first byte (whitepaper, section 5.4). */
+const DATA_BYTES = 32;
+const LENGTHS: readonly (number | undefined)[] = [
+  undefined,
+  MESSAGE_BYTES.initiation,
+  MESSAGE_BYTES.response,
+  MESSAGE_BYTES.cookie,
+];
 
 /** Batches that are taken in one turn: so long timers and workers wait. */
 const ROUNDS = 4;
@@ -49,16 +59,18 @@ export class ControlPort {
     { count, hear }: { readonly count: number; readonly hear: (a: Arrival) => void },
   ): void {
     const receiver = this.#receiver;
-    const [at, bytes, segment] = [
-      receiver.at(message),
-      receiver.bytes(message),
-      receiver.segmentBytes(message),
-    ];
-    const place = receiver.place(message);
+    const at = receiver.at(message);
+    const bytes = receiver.bytes(message);
+    const segment = receiver.segmentBytes(message);
     const datagrams = Math.ceil(bytes / segment);
+    let place: Place | undefined;
     for (let i = 0; i < datagrams; i++) {
-      const first = i * segment;
-      const datagram = this.#arena.copy(at + first, Math.min(segment, bytes - first));
+      const first = at + i * segment;
+      const length = Math.min(segment, bytes - i * segment);
+      // Most of a flood is not worth a copy.
+      if (!mayMatter(this.#arena.u8, first, length)) continue;
+      place ??= receiver.place(message);
+      const datagram = this.#arena.copy(first, length);
       hear({ place, datagram, backlog: count - message - 1 + (datagrams - i - 1) });
     }
   }
@@ -73,4 +85,12 @@ export class ControlPort {
     this.#arena.store(frame, datagram);
     return sender.flush();
   }
+}
+
+/** Whether [at, at + length) is as long as a message of its kind; what begins otherwise may be one of ours (other-traffic.ts). */
+function mayMatter(u8: Uint8Array, at: number, length: number): boolean {
+  const kind = u8[at] as number;
+  if (length < 4 || kind > MESSAGE.data) return length >= 4;
+  if (kind === MESSAGE.data) return length >= DATA_BYTES;
+  return length === LENGTHS[kind];
 }
