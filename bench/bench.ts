@@ -1,11 +1,15 @@
 /**
- * Benchmarks: `bun bench/bench.ts NAME [--json]` runs one and prints a table, or one JSON document; without a name it lists them.
+ * Benchmarks: `bun bench/bench.ts NAME [--json] [ITS OPTIONS]` runs one and prints a table, or one JSON document; without a name it
+ * lists them.
  */
 import { type Bench, machine, type Row, type Spread } from "./measure.ts";
+import { OptionError } from "./options.ts";
 
 const benches: Record<string, () => Promise<{ readonly bench: Bench }>> = {
   cni: () => import("./cni.ts"),
   engine: () => import("./engine.ts"),
+  tunnel: () => import("./tunnel.ts"),
+  "tunnel-profile": () => import("./tunnel-profile.ts"),
 };
 
 /** Four digits say all that a measurement can. */
@@ -43,16 +47,17 @@ function table(rows: readonly Row[]): string {
     .join("\n");
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  const names = args.filter((word) => !word.startsWith("--"));
-  const unknown = args.find((word) => word.startsWith("--") && word !== "--json");
-  if (unknown !== undefined || names.length > 1) {
-    console.error(`Cannot run "${args.join(" ")}": write NAME [--json]`);
-    return 2;
+async function list(): Promise<void> {
+  for (const [name, load] of Object.entries(benches)) {
+    const { about, options } = (await load()).bench;
+    console.log(`${name}  ${about}${options === undefined ? "" : `\n        ${options}`}`);
   }
-  const [name] = names;
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const [name, ...words] = args.filter((word) => word !== "--json");
   if (name === undefined) {
-    for (const [each, load] of Object.entries(benches)) console.log(`${each}  ${(await load()).bench.about}`);
+    await list();
     return 0;
   }
   const load = Object.hasOwn(benches, name) ? benches[name] : undefined;
@@ -60,13 +65,24 @@ async function main(args: readonly string[]): Promise<number> {
     console.error(`There is no benchmark "${name}"; there are: ${Object.keys(benches).join(", ")}`);
     return 2;
   }
-  const rows = await (await load()).bench.run();
+  const { bench } = await load();
+  if (bench.options === undefined && words.length > 0) {
+    console.error(`Cannot run "${args.join(" ")}": write NAME [--json]`);
+    return 2;
+  }
+  const rows = await bench.run(words);
   if (args.includes("--json")) console.log(JSON.stringify({ bench: name, machine: machine(), rows }));
   else {
     const where = Object.entries(machine()).map(([key, value]) => `${key} ${value}`);
-    console.log(`${name} on ${where.join(", ")}\n\n${table(rows)}`);
+    console.log(`${name} on ${where.join(", ")}\n\n${bench.table?.(rows) ?? table(rows)}`);
   }
   return 0;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof OptionError)) throw error;
+  console.error(error.message);
+  process.exitCode = 2;
+}

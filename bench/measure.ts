@@ -24,10 +24,14 @@ export interface Row {
   readonly theirsSpread: Spread;
 }
 
-/** Bench is one benchmark: a name to call it by, a sentence, and a function that measures its cases. */
+/** Bench is one benchmark: a sentence, and a function that measures its cases. */
 export interface Bench {
   readonly about: string;
-  run(): Row[] | Promise<Row[]>;
+  /** What `run` understands, as one line; absent: nothing. */
+  readonly options?: string;
+  run(options: readonly string[]): Row[] | Promise<Row[]>;
+  /** Prints the rows in a form of its own; default: one line each. */
+  table?(rows: readonly Row[]): string;
 }
 
 /** Comparison is one case to measure; `ours` and `theirs` do the work once and return the value in `unit`. */
