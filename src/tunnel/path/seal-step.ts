@@ -157,10 +157,16 @@ export class SealStep<Session extends SealSession = PathSession> {
   /** Makes the frames of the packet that was begun; false when there is no room. */
   #finishPacket(): boolean {
     if (this.#segment >= this.#segments) return true;
-    const { segmenter, framing, events } = this.#options;
+    const { segmenter, framing, events, counters } = this.#options;
     const session = this.#session as Session;
     const peer = this.#peer as PathPeer<Session>;
-    const sender = peer.sender as FrameSink;
+    const { sender } = peer;
+    if (sender === undefined) {
+      // The peer lost its endpoint while its packet waited for room.
+      counters.unready++;
+      this.#segments = 0;
+      return true;
+    }
     if (this.#batchSession !== session) this.#seal();
     this.#batchSession = session;
     while (this.#segment < this.#segments) {

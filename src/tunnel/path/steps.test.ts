@@ -174,6 +174,22 @@ describe("seal and open", () => {
     expect(pair.unready).toEqual([7]);
     expect(pair.port.count).toBe(0);
   });
+
+  test("a peer that loses its endpoint in the middle of a packet loses the rest of it, and is sent to again when it has one", () => {
+    const pair = new PathPair();
+    pair.near.put(superPacket({ ...base, payload: new Uint8Array(20_000) }, 1000));
+    pair.port.room = 7;
+    pair.seal.run();
+    pair.nearPeer.sender = undefined;
+    pair.port.received();
+    pair.port.room = 100;
+    pair.seal.run();
+    expect([pair.port.count, pair.counters.unready]).toEqual([0, 1]);
+    pair.nearPeer.sender = pair.port;
+    pair.near.put(plain(buildPacket(base)));
+    pair.seal.run();
+    expect(pair.port.count).toBe(1);
+  });
 });
 
 describe("what is refused", () => {
