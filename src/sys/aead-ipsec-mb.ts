@@ -12,6 +12,7 @@ import { CString, dlopen, FFIType, linkSymbols, type Pointer } from "bun:ffi";
 import type { AeadAlgorithm, AeadBatch, AeadDirection, AeadKey, AeadProvider } from "./aead-batch.ts";
 import { checkBatch, checkKey } from "./aead-batch.ts";
 import { type Arena, ArenaPool } from "./arena.ts";
+import { findLibrary } from "./library.ts";
 
 const { u32, u64, ptr, u64_fast, void: none } = FFIType;
 
@@ -33,7 +34,8 @@ export const DIRECTION: Readonly<Record<AeadDirection, number>> = { seal: 1, ope
 
 /** GCM_KEY is the length of `struct gcm_key_data`: 1024 in 1.3, 1280 in 2.0. */
 export const GCM_KEY = 1280;
-const MOST_KEYS = 16384;
+/** Keys at a time: of ChaCha20-Poly1305 six for each peer of a link (MAX_PEERS of tunnel/wireguard/limits.ts), of GCM, which is for associations, fewer. */
+const MOST_KEYS = { plain: 6 * 65_536, expanded: 16_384 } as const;
 const LARGEST_MANAGER = 4 << 20;
 
 const load = (path: string) =>
@@ -61,6 +63,7 @@ export interface IpsecMb {
 
 /** openIpsecMb loads the library of an interface (1 or 2) and makes a manager in the arena; throws when it cannot be used. */
 export function openIpsecMb(arena: Arena, path: string, interfaceNumber: number): IpsecMb {
+  findLibrary(path);
   const symbols = load(path);
   const major = symbols.imb_get_version() >>> 16;
   if (major !== interfaceNumber) throw new Error(`${path} has version ${major}, not ${interfaceNumber}`);
@@ -103,8 +106,8 @@ export function ipsecMbProvider(
   runs: Readonly<Record<AeadAlgorithm, Readonly<Record<AeadDirection, Run>>>>,
 ): AeadProvider {
   const { arena } = library;
-  const plain = new ArenaPool(arena, { bytes: 32, most: MOST_KEYS });
-  const expanded = new ArenaPool(arena, { bytes: GCM_KEY, most: MOST_KEYS });
+  const plain = new ArenaPool(arena, { bytes: 32, most: MOST_KEYS.plain });
+  const expanded = new ArenaPool(arena, { bytes: GCM_KEY, most: MOST_KEYS.expanded });
   const prepare = linkSymbols({
     128: { args: [ptr, ptr], returns: none, ptr: library.function(MANAGER.gcm128Prepare) },
     256: { args: [ptr, ptr], returns: none, ptr: library.function(MANAGER.gcm256Prepare) },

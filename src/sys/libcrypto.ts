@@ -4,6 +4,7 @@
  * FFI checks no lengths: whoever calls one of these symbols checks them before, and hands over nothing whose address is kept.
  */
 import { dlopen, FFIType, type Pointer, ptr } from "bun:ffi";
+import { findLibrary } from "./library.ts";
 import { cString, stable } from "./memory.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -21,6 +22,7 @@ const OSSL_PARAM_UTF8_STRING = 4;
 const MOST_BYTES = 1 << 20;
 
 function open() {
+  findLibrary(LIBRARY);
   return dlopen(LIBRARY, {
     EVP_MD_fetch: { args: [p, p, p], returns: p },
     EVP_Digest: { args: [p, u64_fast, p, p, p, p], returns: i32 },

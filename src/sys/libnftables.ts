@@ -1,5 +1,6 @@
 /** libnftables by FFI: the library behind nft(8). Loaded at first use, since not every command needs it. */
 import { CString, dlopen, FFIType, type Pointer } from "bun:ffi";
+import { findLibrary } from "./library.ts";
 import { cString } from "./memory.ts";
 
 const { i32, u32, ptr } = FFIType;
@@ -12,6 +13,7 @@ const OUTPUT_JSON = 1 << 4;
 
 function load() {
   try {
+    findLibrary(LIBRARY);
     return dlopen(LIBRARY, {
       nft_ctx_new: { args: [u32], returns: ptr },
       nft_ctx_free: { args: [ptr], returns: FFIType.void },

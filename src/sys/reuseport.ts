@@ -12,6 +12,7 @@ const SO_REUSEPORT = 15;
 const SO_MARK = 36;
 const SO_ATTACH_REUSEPORT_CBPF = 51;
 const INSTRUCTION = 8;
+const HEADER = 16;
 
 /** BpfInstruction is `struct sock_filter`: code, jumps if true and if false, operand. */
 export type BpfInstruction = readonly [code: number, ifTrue: number, ifFalse: number, operand: number];
@@ -36,20 +37,19 @@ export function sharePort(socket: number): void {
 
 /** steerDatagrams gives a group of sockets its program; any of them stands for all. */
 export function steerDatagrams(socket: number, program: readonly BpfInstruction[]): void {
-  const code = stable(program.length * INSTRUCTION);
-  const view = new DataView(code.buffer);
+  // struct sock_fprog, which is length and pointer, and behind it what it points to: one piece of memory, which lives as long as the call.
+  const all = stable(HEADER + program.length * INSTRUCTION);
+  const view = new DataView(all.buffer);
+  view.setUint16(0, program.length, true);
+  view.setBigUint64(8, BigInt(addressOf(all) + HEADER), true);
   program.forEach(([instruction, ifTrue, ifFalse, operand], i) => {
-    view.setUint16(i * INSTRUCTION, instruction, true);
-    view.setUint8(i * INSTRUCTION + 2, ifTrue);
-    view.setUint8(i * INSTRUCTION + 3, ifFalse);
-    view.setUint32(i * INSTRUCTION + 4, operand, true);
+    const at = HEADER + i * INSTRUCTION;
+    view.setUint16(at, instruction, true);
+    view.setUint8(at + 2, ifTrue);
+    view.setUint8(at + 3, ifFalse);
+    view.setUint32(at + 4, operand, true);
   });
-  // struct sock_fprog: length, pointer.
-  const header = stable(16);
-  const headerView = new DataView(header.buffer);
-  headerView.setUint16(0, program.length, true);
-  headerView.setBigUint64(8, BigInt(addressOf(code)), true);
-  libc.setsockopt(socket, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, header);
+  libc.setsockopt(socket, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, all.subarray(0, HEADER));
 }
 
 /** markDatagrams marks all that a socket sends, for routing and filters; 0 for none. Needs CAP_NET_ADMIN. */

@@ -20,12 +20,15 @@ const MSG_NOSIGNAL = 0x4000;
 const BACKLOG = 128;
 const EADDRINUSE = 98;
 const EINVAL = 22;
+const ENOTCONN = 107;
+const SHUT_RD = 0;
 
 const { i32, ptr } = FFIType;
 const load = () =>
   dlopen("libc.so.6", {
     listen: { args: [i32, i32], returns: i32 },
     accept4: { args: [i32, ptr, ptr, i32], returns: i32 },
+    shutdown: { args: [i32, i32], returns: i32 },
   }).symbols;
 let calls: ReturnType<typeof load> | undefined;
 
@@ -73,6 +76,12 @@ export function acceptUnix(socket: number): Fd | undefined {
 export function waitAtMost(socket: number, ms: number): void {
   libc.fcntl(socket, F_SETFL, libc.fcntl(socket, F_GETFL, 0) & ~SOCK_NONBLOCK);
   for (const option of [SO_RCVTIMEO, SO_SNDTIMEO]) libc.setsockopt(socket, SOL_SOCKET, option, timeval(ms));
+}
+
+/** endReceiving makes all that the other end sends from now on fail there (EPIPE); what it sent before can still be read. */
+export function endReceiving(socket: number): void {
+  calls ??= load();
+  if (calls.shutdown(socket, SHUT_RD) !== 0) throw new SystemError("shutdown", ENOTCONN);
 }
 
 /** tryReceive reads what is there: a count, 0 at the end of the stream, undefined when nothing is. */

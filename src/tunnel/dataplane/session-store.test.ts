@@ -106,6 +106,18 @@ describe("the shared memory of sessions", () => {
     expect(Math.max(...news)).toBe(43);
   });
 
+  test("what nobody claims is wiped however far behind others, and no slot of a predecessor is taken before", () => {
+    const before = SessionStore.create();
+    const memories = Array.from({ length: 400 }, () => before.take());
+    const last = before.slotOf(memories[399] as Uint8Array);
+    memories[399]?.fill(1);
+    const after = SessionStore.open(before.fd);
+    expect(after.slotOf(after.take())).toBe(400);
+    expect(isClean(after, last)).toBe(false);
+    after.sweep();
+    expect(isClean(after, last)).toBe(true);
+  });
+
   test("a slot of another session, or one that is claimed already, is not given", () => {
     const before = SessionStore.create();
     const slot = taken(before, 5);

@@ -3,9 +3,9 @@
  * windows (wireguard/session.ts), and the counters of each worker.
  *
  * ```
- *      0  magic, version, generation (int32 each; the last one changes before workers have something new to read)
+ *      0  magic, version, generation, slots ever used (int32 each; the generation changes before workers have something new to read)
  *     64  counters of worker 0: 32 float64 │ of worker 1 │ … 64 workers
- *  20480  session 0: SESSION.bytes, and where its peer is (PLACE_BYTES) │ session 1 │ … SLOTS
+ *  65536  session 0: SESSION.bytes, and where its peer is (PLACE_BYTES) │ session 1 │ … SLOTS
  * ```
  * Sessions are mapped in pieces as they are used: the runtime counts mapped memory as its own, and would put its collections off for it.
  *
@@ -18,19 +18,19 @@ import { SESSION, type SessionMemory } from "../wireguard/mod.ts";
 const MAGIC = 0x43576450;
 const VERSION = 2;
 const GENERATION = 2;
+const USED = 3;
 const COUNTERS_AT = 64;
 /** COUNTERS is how many numbers each worker has. */
 export const COUNTERS = 32;
 /** MOST_WORKERS is how many threads may share it. */
 export const MOST_WORKERS = 64;
-const SESSIONS_AT = 20_480;
+/** A page of any machine: those of arm64 are up to 64 KiB. */
+const SESSIONS_AT = 65_536;
 /** PLACE_BYTES is the room behind a session for the place of its peer (shared-place.ts). */
 export const PLACE_BYTES = 128;
 const SLOT_BYTES = SESSION.bytes + PLACE_BYTES;
 /** More than three sessions for each of MAX_PEERS, and those that end. */
 const SLOTS = 262_144;
-/** So many unused slots in a row are the end of what was ever used. */
-const CLEAN_END = 256;
 /** STORE_BYTES is the size of the memory. */
 export const STORE_BYTES: number = SESSIONS_AT + SLOTS * SLOT_BYTES;
 /** Slots of one piece: 1,310,720 bytes, a multiple of a page. */
@@ -45,7 +45,6 @@ export class SessionStore implements SessionMemory {
   readonly #pieces: ArrayBuffer[] = [];
   readonly #pieceOf = new Map<ArrayBufferLike, number>();
   readonly #free: number[] = [];
-  #used = 0;
   readonly #busy = new Set<number>();
   /** Slots that the protocol gave back, and how many threads still use them. */
   readonly #ending = new Map<number, number>();
@@ -53,7 +52,7 @@ export class SessionStore implements SessionMemory {
   private constructor(fd: number) {
     this.fd = fd;
     this.#head = mapSharedMemory(fd, { bytes: STORE_BYTES, at: 0, length: SESSIONS_AT });
-    this.#header = new Int32Array(this.#head, 0, 3);
+    this.#header = new Int32Array(this.#head, 0, 4);
   }
 
   /** create makes an empty one; the descriptor lives as long as the process. */
@@ -84,6 +83,7 @@ export class SessionStore implements SessionMemory {
 
   /** counters are the numbers of one worker. */
   counters(worker: number): Float64Array {
+    if (worker >= MOST_WORKERS) throw new RangeError(`Worker ${worker} of ${MOST_WORKERS}`);
     return new Float64Array(this.#head, COUNTERS_AT + worker * COUNTERS * 8, COUNTERS);
   }
 
@@ -125,9 +125,8 @@ export class SessionStore implements SessionMemory {
 
   take(): Uint8Array<ArrayBuffer> {
     // The lowest ones again and again, so that few pages are touched.
-    const slot = this.#free.pop() ?? this.#used++;
+    const slot = this.#free.pop() ?? Atomics.add(this.#header, USED, 1);
     const memory = this.memory(slot);
-    // A predecessor's, before `sweep`.
     this.#wipe(slot);
     this.#busy.add(slot);
     return memory;
@@ -138,23 +137,18 @@ export class SessionStore implements SessionMemory {
     const memory = this.memory(slot);
     const index = new DataView(memory.buffer, memory.byteOffset).getUint32(SESSION.localIndex, true);
     if (index !== localIndex || this.#busy.has(slot)) return false;
-    this.#used = Math.max(this.#used, slot + 1);
     this.#busy.add(slot);
     return true;
   }
 
   /** sweep wipes what a predecessor used and nobody claimed, and has it ready to be taken. */
   sweep(): void {
-    // The lowest slots are taken first: behind many that were never used there are none that were.
-    for (let slot = 0, clean = 0; slot < SLOTS && clean < CLEAN_END; slot++) {
-      if (this.#busy.has(slot)) clean = 0;
-      else if (this.memory(slot).some((byte) => byte !== 0)) {
-        this.#wipe(slot);
-        clean = 0;
-      } else clean++;
-    }
     this.#free.length = 0;
-    for (let slot = this.#used - 1; slot >= 0; slot--) if (!this.#busy.has(slot)) this.#free.push(slot);
+    for (let slot = Math.min(this.#header[USED] as number, SLOTS) - 1; slot >= 0; slot--)
+      if (!this.#busy.has(slot)) {
+        this.#wipe(slot);
+        this.#free.push(slot);
+      }
   }
 
   /** hold makes `give` of a slot wait for so many calls of `letGo`. */

@@ -15,7 +15,7 @@ const PLACE_AT = 8;
 /** SharedPlace is a view of the room behind a session. */
 export class SharedPlace {
   readonly #moves: Int32Array;
-  readonly #bytes: Uint8Array;
+  readonly #bytes: Uint8Array<ArrayBuffer>;
 
   constructor({ buffer, byteOffset }: Uint8Array<ArrayBuffer>) {
     this.#moves = new Int32Array(buffer, byteOffset, 1);
@@ -32,6 +32,11 @@ export class SharedPlace {
     Atomics.add(this.#moves, 0, 1);
     this.#bytes.set(arena.copy(at, ENDPOINT_BYTES));
     Atomics.add(this.#moves, 0, 1);
+  }
+
+  /** copy returns the place that was written last; for the worker that writes. */
+  copy(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.slice();
   }
 
   /** read writes the place to the endpoint memory at `at`; false, with nothing written, while it is being written itself. */

@@ -25,7 +25,6 @@ import {
   Coalescer,
   DatagramReceiver,
   DatagramSender,
-  ENDPOINT_BYTES,
   EndpointLearner,
   newCounters,
   OpenStep,
@@ -60,8 +59,8 @@ export interface WorkerStart {
   readonly halted: boolean;
 }
 
-/** Buffers (4 MiB), endpoints and keys of MAX_PEERS (80 bytes, six times 32); pages that nobody touches cost nothing. */
-const ARENA_BYTES = 32 << 20;
+/** Buffers (4 MiB), endpoints and keys of MAX_PEERS (80 bytes, six times 32, each on cache lines of its own); pages that nobody touches cost nothing. */
+const ARENA_BYTES = 40 << 20;
 /** Datagrams for another thread that wait for their turn. */
 const MOST_TAKEN_IN = 256;
 /** Orders after which garbage is collected. */
@@ -118,7 +117,8 @@ export class PathWorker {
     this.#learner = new EndpointLearner(arena);
     const checksum = checksumOf(arena);
     this.#handed = new Handed(arena, checksum);
-    this.#reports = new Reports((session) => this.#placeOf(session));
+    // Not that of the peer's endpoint: an order that was sent before the peer moved may have changed it back.
+    this.#reports = new Reports((session) => session.place.copy());
     this.#open = this.#makeOpen(checksum);
     this.#seal = this.#makeSeal(checksum);
     this.#loop = new PathLoop(arena, {
@@ -203,11 +203,6 @@ export class PathWorker {
   #senderOf(endpoint: number): DatagramSender | undefined {
     const four = this.#arena.view.getUint16(endpoint, true) === 2;
     return this.#ports.find(({ socket }) => socket.family === (four ? 4 : 6))?.sender;
-  }
-
-  #placeOf(session: SharedSession): Uint8Array | undefined {
-    const endpoint = this.#tables.peers.get(session.peer)?.endpoint;
-    return endpoint === undefined ? undefined : this.#arena.copy(endpoint, ENDPOINT_BYTES);
   }
 
   /** run never returns. */

@@ -55,7 +55,9 @@ export type DeviceEffect =
   | { readonly kind: "insert" | "remove"; readonly prefix: Prefix; readonly peer: number }
   | { readonly kind: "clear"; readonly peer: number }
   /** Mark what is sent (SO_MARK). */
-  | { readonly kind: "mark"; readonly mark: number };
+  | { readonly kind: "mark"; readonly mark: number }
+  /** The rest of a configuration was not applied: a table is full. Last; what is asked for before it has to be done all the same. */
+  | { readonly kind: "refused"; readonly error: Error };
 
 /** DeviceOptions are what a device is made of. */
 export interface DeviceOptions {

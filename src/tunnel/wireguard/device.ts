@@ -99,7 +99,7 @@ export class Device implements Disposable {
         if (this.#lives(event.session)) this.#tell(event.session.peer, event);
         break;
       case "configure":
-        configure(this.#tables(), event.configuration);
+        this.#configure(event);
         break;
       case "bound":
         this.#listenPort = event.port;
@@ -231,6 +231,18 @@ export class Device implements Disposable {
   #lives(session: Session): boolean {
     const keypairs = this.#peers.get(session.peer)?.keypairs;
     return keypairs !== undefined && keypairsOf(keypairs).includes(session);
+  }
+
+  /** Sessions may have ended before the error: whoever seals with them has to hear of it, or would do so with counters that begin anew. */
+  #configure({ configuration }: EventOf<"configure">): void {
+    try {
+      configure(this.#tables(), configuration);
+    } catch (error) {
+      this.#effects.push({
+        kind: "refused",
+        error: error instanceof Error ? error : new Error(String(error)),
+      });
+    }
   }
 
   #hear(event: EventOf<"message">): void {

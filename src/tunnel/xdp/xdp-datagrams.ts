@@ -8,7 +8,7 @@ import type { FrameSink, MessageSource } from "../path/datagram-port.ts";
 import { PROTOCOL, UDP } from "../path/ip-header.ts";
 import { ETHERNET, EthernetReader } from "./ethernet.ts";
 import { layXdpHeader, XDP_ENDPOINT } from "./xdp-endpoint.ts";
-import { MOST_RECEIVED, type XdpPort } from "./xdp-port.ts";
+import { MOST_IGNORED, MOST_RECEIVED, type XdpPort } from "./xdp-port.ts";
 
 /** Frames that wait for one flush. */
 const MOST_FRAMES = 256;
@@ -110,7 +110,7 @@ export class XdpMessages implements MessageSource {
   receive(): number {
     const port = this.#port;
     const { other } = this.#options;
-    for (;;) {
+    for (let batch = 0; batch < MOST_IGNORED; batch++) {
       const frames = port.receive();
       let count = 0;
       for (let i = 0; i < frames; i++) {
@@ -125,6 +125,7 @@ export class XdpMessages implements MessageSource {
       }
       if (count > 0 || frames === 0) return count;
     }
+    return 0;
   }
 
   /** Length of all headers before a message that is ours; 0 for anything else. Fragments are never ours. */

@@ -10,7 +10,7 @@ import type { Arena } from "../../sys/mod.ts";
 import type { PacketSink, PacketSource } from "../path/packet-sink.ts";
 import { VIRTIO_HEADER } from "../path/virtio-header.ts";
 import { ETHER_TYPE, ETHERNET, EthernetReader } from "./ethernet.ts";
-import { MOST_RECEIVED, type XdpPort } from "./xdp-port.ts";
+import { MOST_IGNORED, MOST_RECEIVED, type XdpPort } from "./xdp-port.ts";
 
 /** XdpSourceOptions say what is ours. */
 export interface XdpSourceOptions {
@@ -43,7 +43,7 @@ export class XdpPacketSource implements PacketSource {
     const reader = this.#reader;
     const { view } = this.#arena;
     // Frames of which none is a packet are not the end of what there is.
-    for (;;) {
+    for (let batch = 0; batch < MOST_IGNORED; batch++) {
       const frames = port.receive();
       let count = 0;
       for (let i = 0; i < frames; i++) {
@@ -63,6 +63,7 @@ export class XdpPacketSource implements PacketSource {
       }
       if (count > 0 || frames === 0) return count;
     }
+    return 0;
   }
 
   at(index: number): number {

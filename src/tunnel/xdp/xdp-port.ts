@@ -12,6 +12,8 @@ import type { XdpFrames } from "./xdp-frames.ts";
 
 /** MOST_RECEIVED frames are one batch. */
 export const MOST_RECEIVED = 64;
+/** MOST_IGNORED batches without a frame for us are looked at in a row: who floods with such must not keep a thread from everything else. */
+export const MOST_IGNORED = 32;
 
 const ENXIO = 6;
 const ENETDOWN = 100;
