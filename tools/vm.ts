@@ -51,7 +51,7 @@ export async function runVm(
   const work = workFolder();
   try {
     const guest = start(work, testScript(paths));
-    return await watch(guest, { work, timeoutMs: options.timeoutMs ?? 900_000, write });
+    return await watch(guest, { work, timeoutMs: options.timeoutMs ?? 1_800_000, write });
   } catch (error) {
     if (!(error instanceof Unavailable)) throw error;
     write(`(skip) ${files.length} files of the vm rung: ${error.message}\n`);

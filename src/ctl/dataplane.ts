@@ -1,4 +1,5 @@
 /** `causeway dataplane`: the process that the agent starts where the kernel has no WireGuard; also by hand, with wg(8) and ip(8). */
+import { forbidCoreDumps } from "../sys/mod.ts";
 import { type Command, UsageError } from "./command.ts";
 
 /** Names of path/aead.ts; listed here so that help and completion need not load the data path. */
@@ -40,6 +41,7 @@ and is configured on /var/run/wireguard/LINK.sock, so wg(8) works on it.`,
     if (list !== undefined && !/^\d{1,4}(,\d{1,4})*$/.test(list))
       throw usage(`--cpu takes numbers such as 2,3, not "${list}"`);
     const { runDataplane, takeOver } = await import("../tunnel/dataplane/mod.ts");
+    forbidCoreDumps();
     const options = {
       link,
       ...(workers === undefined ? {} : { workers }),

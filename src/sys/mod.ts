@@ -20,6 +20,7 @@ export * from "./bpf.ts";
 export * from "./build.ts";
 export * from "./chacha.ts";
 export * from "./clock.ts";
+export * from "./core-dump.ts";
 export * from "./crypto.ts";
 export * from "./database.ts";
 export * from "./datagram-socket.ts";
