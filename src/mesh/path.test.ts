@@ -159,6 +159,21 @@ describe("the way to a node", () => {
     expect(waiting.take()).toEqual(["15s down", "21s use - 5", "21s up"]);
   });
 
+  test("new candidates do not set again what is being tried: the node may just have called from elsewhere", () => {
+    const path = new Driver({ candidates: [ONE] });
+    path.take();
+    path.step({ kind: "candidates", nowMs: path.nowMs, candidates: [TWO, ONE] });
+    expect(path.take()).toEqual([]);
+    // The try goes on from its place in the new list.
+    path.run(7);
+    expect(path.state.phase).toMatchObject({ kind: "resting" });
+    // What is not in the list any more is given up.
+    const other = new Driver({ candidates: [ONE] });
+    other.take();
+    other.step({ kind: "candidates", nowMs: other.nowMs, candidates: [TWO] });
+    expect(other.take()).toEqual([`0s use ${formatEndpoint(TWO)} 5`]);
+  });
+
   test("new candidates and invitations end a rest; an invited round does not invite", () => {
     const path = new Driver({ candidates: [ONE] });
     path.run(16);

@@ -137,7 +137,11 @@ function onCandidates(state: PathState, candidates: readonly Endpoint[], nowMs: 
   if (same) return [state, []];
   const next = { ...state, candidates };
   // A path that is heard stays as it is; the new list serves when it is lost.
-  if (state.phase.kind === "up" || state.phase.kind === "settling") return [next, []];
+  const { phase, endpoint } = state;
+  if (phase.kind === "up" || phase.kind === "settling") return [next, []];
+  // What is being tried has its time: WireGuard may just have learned where the node really is, which setting an endpoint would undo.
+  const index = candidates.findIndex((one) => endpoint !== undefined && endpointEqual(one, endpoint));
+  if (phase.kind === "trying" && index >= 0) return [{ ...next, phase: { ...phase, index } }, []];
   return quietly(beginRound(next, nowMs, 0));
 }
 

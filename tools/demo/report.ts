@@ -56,7 +56,9 @@ export function unproven(
 ): string[] {
   const { wires, plaintextSeen, controlSeen, udpPorts, protocols } = proof;
   return [
-    ...matrix.filter(({ ok }) => !ok).map(({ from, to, family }) => `${to} answers ${from} by IPv${family}`),
+    ...matrix
+      .filter(({ ok }) => !ok)
+      .map(({ from, to, family, path }) => `${to} answers ${from} by IPv${family} (path: ${path})`),
     ...(plaintextSeen ? [`no text of a ping in plain on ${wires.join(", ")}`] : []),
     ...(controlSeen ? [] : ["the recordings would see the text: that on a pods' bridge did not"]),
     ...(onlyOnePort(proof)
