@@ -35,5 +35,21 @@ export const root: Command = {
                    causeway token create --uses 10
   on every node:   causeway agent &    causeway join TOKEN
   then anywhere:   causeway status, causeway peers`,
-  commands: [agent, init, token, join, leave, node, mesh, status, peers, plan, cni, dataplane, lab, completion, version],
+  commands: [
+    agent,
+    init,
+    token,
+    join,
+    leave,
+    node,
+    mesh,
+    status,
+    peers,
+    plan,
+    cni,
+    dataplane,
+    lab,
+    completion,
+    version,
+  ],
 };

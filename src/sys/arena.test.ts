@@ -25,7 +25,8 @@ describe("arena", () => {
       for (const [at, bytes] of parts) expect(Number(arena.address(at, bytes)) % 4096).toBe(0);
       expect(parts.every(([at, bytes], i) => at + bytes <= (parts[i + 1]?.[0] ?? arena.bytes))).toBe(true);
       expect(() => arena.allocatePages(1 << 18)).toThrow("make it larger");
-      for (const wrong of [0, -1, 1.5, Number.NaN]) expect(() => arena.allocatePages(wrong)).toThrow(RangeError);
+      for (const wrong of [0, -1, 1.5, Number.NaN])
+        expect(() => arena.allocatePages(wrong)).toThrow(RangeError);
     }
   });
 

@@ -17,6 +17,7 @@ import {
   Collection,
   isErrno,
   libc,
+  libcryptoProblem,
   monotonicMs,
   ownPid,
   removeTree,
@@ -100,7 +101,7 @@ export function runDataplane(options: DataplaneOptions): never {
   const count = options.workers ?? Math.min(DEFAULT_MOST_WORKERS, allowedCpus().length);
   if (!(count >= 1 && count <= MOST_WORKERS))
     throw new Error(`Cannot run ${count} workers; choose 1 to ${MOST_WORKERS}`);
-  checkCpus(options);
+  checkMachine(options);
   const groups = openGroups(0, count);
   // Before the socket: of two that start at once the kernel lets one make the link, and the other one has touched nothing yet.
   const tuns = openTuns(link, count);
@@ -120,7 +121,7 @@ export function runDataplane(options: DataplaneOptions): never {
 
 /** takeOver goes on where the process that serves the link is. It never returns. Throws when it cannot; the other goes on then. */
 export function takeOver(options: DataplaneOptions): never {
-  checkCpus(options);
+  checkMachine(options);
   const { link } = options;
   const connection = connectPredecessor(link);
   let dataplane: Dataplane;
@@ -399,7 +400,10 @@ function storeOf(memory: Fd): SessionStore {
   }
 }
 
-function checkCpus({ cpus = [] }: DataplaneOptions): void {
+/** Refuses what would only be found out when half of it is made. */
+function checkMachine({ link, cpus = [] }: DataplaneOptions): void {
+  const problem = libcryptoProblem();
+  if (problem !== undefined) throw new Error(`Cannot serve link ${link}: ${problem}`);
   const allowed = allowedCpus();
   const wrong = cpus.find((cpu) => !allowed.includes(cpu));
   if (wrong !== undefined)

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import type { ClaimWork } from "../../../test/support/claim-worker.ts";
 import { claim, MOST_SENT } from "./send-counter.ts";
 
 const MOST_AT_ONCE = 65_536;
@@ -58,14 +59,15 @@ test("one that is overtaken between its look and its claim gets nothing beyond t
 
 test("of several threads, none ever gets a number that another one has", async () => {
   const counter = after(0);
-  const [threads, claims, most] = [4, 40_000, 3_000_000];
+  const ready = after(0);
+  const [threads, claims, most] = [3, 300_000, 20_000_000];
   const results = await Promise.all(
     Array.from({ length: threads }, async () => {
       const worker = new Worker(new URL("../../../test/support/claim-worker.ts", import.meta.url).href);
       const { promise, resolve, reject } = Promise.withResolvers<Float64Array>();
       worker.onmessage = ({ data }: MessageEvent<Float64Array>) => resolve(data);
       worker.onerror = (event) => reject(new Error(event.message));
-      worker.postMessage({ counter, claims, most });
+      worker.postMessage({ counter, ready, threads, claims, most } satisfies ClaimWork);
       const claimed = await promise;
       worker.terminate();
       return claimed;
