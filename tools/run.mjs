@@ -99,7 +99,9 @@ function ensureDebian(packages) {
   });
   if (listed.error) fail("Causeway's demo and tests need Debian (dpkg was not found).");
   const present = new Set(
-    listed.stdout.split("\n").flatMap((line) => (line.endsWith(" installed") ? [line.split(" ")[0].replace(/t64$/, "")] : [])),
+    listed.stdout
+      .split("\n")
+      .flatMap((line) => (line.endsWith(" installed") ? [line.split(" ")[0].replace(/t64$/, "")] : [])),
   );
   const missing = packages.filter((name) => !present.has(name));
   if (missing.length === 0) return;
