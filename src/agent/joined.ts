@@ -132,6 +132,9 @@ export class Joined implements Disposable {
     const { engine, cni, role, key, tunnel } = this.#options;
     const view = role.view();
     if (view.self === undefined) return;
+    // What WireGuard has learned since is not to be undone by what was wanted before.
+    this.#paths.observe(view, this.#tick());
+    this.#perform();
     const { mesh, self, nodes } = view;
     const scopes = meshObjects({
       mesh,

@@ -45,16 +45,9 @@ export class PeerPaths {
     for (const node of others) {
       const candidates = candidatesFor(self, node, inside);
       const state = this.#states.get(node.name);
-      if (state !== undefined) {
-        // First what the device has heard since: a path that is heard is not disturbed by new candidates.
-        const peer = tick.peers.find(({ publicKey }) => publicKey === node.publicKey);
-        if (peer !== undefined) this.#observe(node.name, peer, tick);
-        this.#step(node.name, this.#states.get(node.name) as PathState, {
-          kind: "candidates",
-          nowMs: tick.nowMs,
-          candidates,
-        });
-      } else {
+      if (state !== undefined)
+        this.#step(node.name, state, { kind: "candidates", nowMs: tick.nowMs, candidates });
+      else {
         this.#keys.set(node.name, node.publicKey);
         this.#take(node.name, startPath({ nowMs: tick.nowMs, candidates, ...known(node, tick) }));
       }
@@ -65,21 +58,19 @@ export class PeerPaths {
   observe(view: MeshView, tick: Tick): void {
     const byKey = new Map(tick.peers.map((peer) => [peer.publicKey, peer]));
     for (const node of view.nodes) {
+      const state = this.#states.get(node.name);
       const peer = byKey.get(node.publicKey);
-      if (peer !== undefined) this.#observe(node.name, peer, tick);
+      if (state === undefined || peer === undefined) continue;
+      const age =
+        peer.lastHandshakeMs === undefined ? undefined : Math.max(0, tick.wallMs - peer.lastHandshakeMs);
+      this.#step(node.name, state, {
+        kind: "observed",
+        nowMs: tick.nowMs,
+        rxBytes: peer.rxBytes,
+        ...(age === undefined ? {} : { handshakeAgeMs: age }),
+        ...(peer.endpoint === undefined ? {} : { endpoint: peer.endpoint }),
+      });
     }
-  }
-
-  #observe(name: string, peer: PeerState, { nowMs, wallMs }: Tick): void {
-    const state = this.#states.get(name);
-    if (state === undefined) return;
-    const { rxBytes, lastHandshakeMs } = peer;
-    this.#step(name, state, {
-      kind: "observed",
-      nowMs,
-      rxBytes,
-      ...(lastHandshakeMs === undefined ? {} : { handshakeAgeMs: Math.max(0, wallMs - lastHandshakeMs) }),
-    });
   }
 
   /** invited begins a round with a node that does the same now. */

@@ -174,6 +174,21 @@ describe("the way to a node", () => {
     expect(other.take()).toEqual([`0s use ${formatEndpoint(TWO)} 5`]);
   });
 
+  test("a node that calls from elsewhere while a candidate is about to be set is wanted where it called from", () => {
+    const path = new Driver({ candidates: [ONE] });
+    path.take();
+    path.step({ kind: "candidates", nowMs: path.nowMs, candidates: [TWO] });
+    expect(path.take()).toEqual([`0s use ${formatEndpoint(TWO)} 5`]);
+    const called = parseEndpoint("198.51.100.77:7777");
+    path.step({ kind: "observed", nowMs: 20, rxBytes: 0 });
+    path.step({ kind: "observed", nowMs: 50, rxBytes: 180, handshakeAgeMs: 10, endpoint: called });
+    expect(path.take()).toEqual([`0s use ${formatEndpoint(called)} 5`, "0s up"]);
+    // Afterwards WireGuard follows the node by itself, and nothing is set.
+    path.step({ kind: "observed", nowMs: 1050, rxBytes: 280, handshakeAgeMs: 1010, endpoint: ONE });
+    expect(path.take()).toEqual([]);
+    expect(pathUse(path.state).endpoint).toEqual(called);
+  });
+
   test("new candidates and invitations end a rest; an invited round does not invite", () => {
     const path = new Driver({ candidates: [ONE] });
     path.run(16);

@@ -59,12 +59,13 @@ export interface PathState {
 /** PathEvent is what happened. `nowMs` is monotonic. */
 export type PathEvent =
   | { readonly kind: "candidates"; readonly nowMs: number; readonly candidates: readonly Endpoint[] }
-  /** The device was read. `handshakeAgeMs` is absent before the first handshake. */
+  /** The device was read. `handshakeAgeMs` is absent before the first handshake; `endpoint` is where the device sends to. */
   | {
       readonly kind: "observed";
       readonly nowMs: number;
       readonly rxBytes: number;
       readonly handshakeAgeMs?: number;
+      readonly endpoint?: Endpoint;
     }
   /** The other side begins a round now; trying at the same time opens NATs on both sides. */
   | { readonly kind: "invited"; readonly nowMs: number };
@@ -156,12 +157,12 @@ function onObserved(state: PathState, event: PathEvent & { kind: "observed" }): 
   const [next, effects] = lost
     ? beginRound(fresh, nowMs, 0)
     : heard
-      ? onHeard(fresh, nowMs)
+      ? onHeard(fresh, event)
       : onSilence(fresh, nowMs);
   return report(next, effects, nowMs);
 }
 
-function onHeard(state: PathState, nowMs: number): PathStep {
+function onHeard(state: PathState, { nowMs, endpoint }: PathEvent & { kind: "observed" }): PathStep {
   const { phase } = state;
   switch (phase.kind) {
     case "up":
@@ -173,7 +174,9 @@ function onHeard(state: PathState, nowMs: number): PathStep {
         : [state, []];
     default: {
       const kind = settleMs(state) === 0 ? "up" : "settling";
-      return changed(state, { ...state, phase: { kind, sinceMs: nowMs } });
+      // Where it was heard from is what is wanted from now on: a candidate that is just about to be set would undo what WireGuard has learned.
+      const where = endpoint === undefined ? {} : { endpoint };
+      return changed(state, { ...state, ...where, phase: { kind, sinceMs: nowMs } });
     }
   }
 }
