@@ -57,6 +57,8 @@ async function between(
   sendAll(first, bytes(READY));
   const testament = JSON.parse(receiveText(first)) as Testament;
   sendAll(first, bytes(DONE));
+  // It stays until the connection ends.
+  first.close();
   await until("the first one ends", () => !isAlive(old));
   const [, listener] = descriptors as [Fd, Fd];
   successor = spawnDetached([executable, "dataplane", side.link, "--take-over"], {

@@ -129,6 +129,9 @@ export function wgSuite(
       expect(await pair.pings(near)).toBe(true);
       expect(await pair.pings(far)).toBe(true);
       for (const side of [near, far]) {
+        // Bytes may be counted a moment after they passed.
+        const bytes = () => side.tunnel.device.read().peers.map(({ rxBytes, txBytes }) => rxBytes + txBytes);
+        for (let before = [-1]; `${before}` !== `${bytes()}`; await Bun.sleep(300)) before = bytes();
         const [ours, theirs] = [side.tunnel.device.read(), wgDump(side)];
         expect(comparable(ours)).toEqual(comparable(theirs));
         const [a, b] = [ours.peers[0], theirs.peers[0]];
