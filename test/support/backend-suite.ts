@@ -11,7 +11,7 @@ import {
 } from "../../src/net/mod.ts";
 import { run } from "../../src/sys/mod.ts";
 import type { TunnelBackend } from "../../src/tunnel/backend.ts";
-import { comparable, ip, TunnelPair, until } from "./tunnel-pair.ts";
+import { comparable, ip, type Side, TunnelPair, until } from "./tunnel-pair.ts";
 
 /** Backends says who runs the two ends; `skip` why nobody can. */
 export interface Backends {
