@@ -1,7 +1,7 @@
 /** The real process under floods and under nonsense, while a flow goes through it. */
 import { describe, expect, test } from "bun:test";
 import { formatIp, parseEndpoint, parseIp } from "../../src/net/mod.ts";
-import { Crowd } from "../support/crowd.ts";
+import { Crowd, udpPacket } from "../support/crowd.ts";
 import { dataplaneBackend, type DataplaneProcess, processOf } from "../support/dataplane.ts";
 import { ownLacks as skip } from "../support/own-needs.ts";
 import { PacedFlow } from "../support/paced-flow.ts";
@@ -165,7 +165,6 @@ describe.skipIf(skip !== undefined)(
       await until("all have a session", () =>
         crowd.members.every((member) => crowd.session(member) !== undefined),
       );
-      const { udpPacket } = await import("../support/crowd.ts");
       const { sealPacket } = await import("../../src/tunnel/wireguard/mod.ts");
       for (let i = 0; i < 20_000; i++) {
         const member = random.pick(crowd.members);
