@@ -30,8 +30,8 @@ export interface HubClientOptions {
   readonly hooks: {
     /** A new state: store `formatCache(signed)`, then use the view. */
     readonly onState: (view: MeshView, signed: SignedState) => void;
-    /** Another node begins to try: event `invited` of its path. */
-    readonly onProbe?: (peer: string) => void;
+    /** Another node and this one are to try each other in so many milliseconds. */
+    readonly onProbe?: (peer: string, inMs: number) => void;
     readonly onConnection?: (connected: boolean, reason?: string) => void;
     /** The hub confirmed that this node left, after `leave` had given up waiting. */
     readonly onLeft?: () => void;
@@ -55,10 +55,8 @@ export class HubClient implements Disposable {
   private constructor(options: HubClientOptions) {
     const { node, signingKey, signed, facts } = options;
     this.#options = options;
-    const session = Buffer.from(randomBytes(12)).toString("hex");
     this.#state = startClient({
       trust: { signingKey, node },
-      session,
       facts,
       ...(signed === undefined ? {} : { signed }),
     });
@@ -80,11 +78,6 @@ export class HubClient implements Disposable {
   /** Number of the last change that this node has; 0 before the first. */
   get revision(): number {
     return this.#state.signed?.header.revision ?? 0;
-  }
-
-  /** report tells whether another node is heard directly; it is said again after each reconnection. */
-  report(peer: string, up: boolean): void {
-    this.#step({ kind: "report", peer, up });
   }
 
   /** invite asks another node to try now. */
@@ -149,7 +142,7 @@ export class HubClient implements Disposable {
       case "state":
         return this.#use(effect.signed);
       case "probe":
-        return hooks.onProbe?.(effect.peer);
+        return hooks.onProbe?.(effect.peer, effect.inMs);
       case "online":
         return hooks.onConnection?.(true);
       case "offline":

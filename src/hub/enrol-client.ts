@@ -1,6 +1,6 @@
 /** The newcomer's side: through which use to ask, and one exchange with the hub. */
 import { ENROL_PORT, enrolServiceAddress } from "../mesh/mod.ts";
-import { type Endpoint, formatEndpoint, formatIp, type PrivateKey } from "../net/mod.ts";
+import { formatIp, type PrivateKey } from "../net/mod.ts";
 import { type Json, present } from "../resources/mod.ts";
 import { after, connectTcp, randomBytes, sleep, wallMs } from "../sys/mod.ts";
 import { ENROL_VERSION, hubMessage } from "./enrol-protocol.ts";
@@ -24,7 +24,7 @@ const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 export interface Newcomer {
   readonly key: PrivateKey;
   readonly name: string;
-  readonly endpoints: readonly Endpoint[];
+  readonly endpoints: readonly string[];
   readonly site?: string;
 }
 
@@ -178,7 +178,7 @@ export function answerTo(
         version: ENROL_VERSION,
         name: newcomer.name,
         publicKey: newcomer.key.publicKey,
-        endpoints: newcomer.endpoints.map(formatEndpoint),
+        endpoints: newcomer.endpoints,
         site: newcomer.site,
       });
       const keys = { own: newcomer.key, peer: token.hubKey };

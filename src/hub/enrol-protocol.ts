@@ -9,7 +9,7 @@
  * The use of the token is known by the source address. The state is signed for the node, so a newcomer need not trust the wire.
  */
 import { z } from "zod";
-import { endpointSchema, publicKeySchema, siteSchema } from "../resources/mod.ts";
+import { hostPortSchema, publicKeySchema, siteSchema } from "../resources/mod.ts";
 import { NONCE_BYTES } from "./proof.ts";
 import { stateMessageSchema } from "./signed-state.ts";
 
@@ -34,7 +34,7 @@ export const registerRequest = z.object({
   version: z.number().int(),
   name: z.string().max(253),
   publicKey: publicKeySchema,
-  endpoints: z.array(endpointSchema).max(8),
+  endpoints: z.array(hostPortSchema).max(8),
   site: siteSchema.optional(),
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { formatIp, parseEndpoint, parseIp, PrivateKey, SigningSecret } from "../net/mod.ts";
+import { formatIp, parseIp, PrivateKey, SigningSecret } from "../net/mod.ts";
 import { newMesh } from "../resources/mod.ts";
 import { answerTo, type Newcomer, nextUses, usesAfterRefusal } from "./enrol-client.ts";
 import { type EnrolEffect, startEnrol, stepEnrol } from "./enrol-server.ts";
@@ -29,7 +29,7 @@ function setUp(uses = 1) {
   const newcomer: Newcomer = {
     key: PrivateKey.random(),
     name: "attic",
-    endpoints: [parseEndpoint("192.0.2.1:5")],
+    endpoints: ["192.0.2.1:5"],
     site: "home",
   };
   return { register, token, newcomer, use: tokenUse(token, 0), nonce: new Uint8Array(32).fill(9) };
@@ -61,7 +61,7 @@ describe("enrolment", () => {
       address: s.use.address,
       publicKey: s.newcomer.key.publicKey,
       name: "attic",
-      endpoints: [parseEndpoint("192.0.2.1:5")],
+      endpoints: ["192.0.2.1:5"],
       site: "home",
     });
     const node = register.registerNode(effect.registration, NOW);

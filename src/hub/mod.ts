@@ -14,7 +14,6 @@
  */
 export { HubClient, type HubClientOptions } from "./client.ts";
 export { type Enrolled, enrol, type Newcomer } from "./enrol-client.ts";
-export type { PublishedPair } from "./arbiter.ts";
 export { Refusal, type RefusalCode } from "./refusal.ts";
 export { Register, type Registration } from "./register.ts";
 export { type HubLogEvent, type HubOptions, HubServer, STATE_INTERVAL_MS } from "./server.ts";

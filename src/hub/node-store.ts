@@ -14,7 +14,7 @@ import {
   prefixAddress,
   type PublicKey,
 } from "../net/mod.ts";
-import type { Mesh, Node } from "../resources/mod.ts";
+import type { Mesh, Node, Observation } from "../resources/mod.ts";
 import type { Database, Statement } from "../sys/mod.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -29,6 +29,7 @@ interface Row {
   readonly pods6: string | null;
   readonly endpoints: string;
   readonly local: string;
+  readonly mapped: string;
   readonly observed: string | null;
   readonly mtu_bytes: number | null;
   readonly site: string | null;
@@ -39,7 +40,7 @@ export interface NewNode {
   readonly name: string;
   readonly publicKey: PublicKey;
   readonly hub: boolean;
-  readonly endpoints: readonly Endpoint[];
+  readonly endpoints: readonly string[];
   readonly site?: string;
 }
 
@@ -96,11 +97,12 @@ export class NodeStore {
       "INSERT INTO node (name, number, public_key, hub, overlay4, overlay6, pods4, pods6, endpoints, site) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     );
     this.#setKey = database.prepare(
-      "UPDATE node SET public_key = ?, observed = NULL, local = '[]', mtu_bytes = NULL WHERE name = ?",
+      "UPDATE node SET public_key = ?, observed = NULL, local = '[]', mapped = '[]', mtu_bytes = NULL WHERE name = ?",
     );
     this.#setConfigured = database.prepare("UPDATE node SET endpoints = ?, site = ? WHERE name = ?");
-    this.#setFacts = database.prepare("UPDATE node SET local = ?, mtu_bytes = ? WHERE name = ?");
-    this.#setObserved = database.prepare("UPDATE node SET observed = ? WHERE name = ?");
+    this.#setFacts = database.prepare("UPDATE node SET local = ?, mapped = ?, mtu_bytes = ? WHERE name = ?");
+    this.#setObserved = database.prepare("UPDATE node SET observed = json_set(coalesce(observed, '{}'), '$.' || json_quote(?), ?) WHERE name = ?",
+    );
     this.#delete = database.prepare("DELETE FROM node WHERE name = ?");
   }
 
@@ -136,7 +138,7 @@ export class NodeStore {
       formatIp(given.overlay6),
       given.pods4 === undefined ? null : formatPrefix(given.pods4),
       given.pods6 === undefined ? null : formatPrefix(given.pods6),
-      endpointsText(node.endpoints),
+      JSON.stringify(node.endpoints),
       node.site ?? null,
     );
   }
@@ -148,20 +150,20 @@ export class NodeStore {
 
   setConfigured(
     name: string,
-    node: { readonly endpoints: readonly Endpoint[]; readonly site?: string | undefined },
+    node: { readonly endpoints: readonly string[]; readonly site?: string | undefined },
   ): void {
-    this.#setConfigured.run(endpointsText(node.endpoints), node.site ?? null, name);
+    this.#setConfigured.run(JSON.stringify(node.endpoints), node.site ?? null, name);
   }
 
   setFacts(
     name: string,
-    facts: { readonly local: readonly Endpoint[]; readonly mtuBytes?: number | undefined },
+    facts: Pick<Node, "local" | "mapped"> & { readonly mtuBytes?: number | undefined },
   ): void {
-    this.#setFacts.run(endpointsText(facts.local), facts.mtuBytes ?? null, name);
+    this.#setFacts.run(endpointsText(facts.local), endpointsText(facts.mapped), facts.mtuBytes ?? null, name);
   }
 
-  setObserved(name: string, endpoint: Endpoint): void {
-    this.#setObserved.run(formatEndpoint(endpoint), name);
+  setObserved(name: string, { hub, endpoint }: Observation): void {
+    this.#setObserved.run(hub, formatEndpoint(endpoint), name);
   }
 
   remove(name: string): void {
@@ -190,8 +192,11 @@ function nodeOf(row: Row): Node {
     overlay6: parseIp(row.overlay6),
     ...(row.pods4 === null ? {} : { pods4: parsePrefix(row.pods4) }),
     ...(row.pods6 === null ? {} : { pods6: parsePrefix(row.pods6) }),
-    endpoints: parseEndpoints(row.endpoints),
-    ...(row.observed === null ? {} : { observed: parseEndpoint(row.observed) }),
+    endpoints: JSON.parse(row.endpoints) as string[],
+    observed: Object.entries(JSON.parse(row.observed ?? "{}") as { readonly [hub: string]: string }).map(
+      ([hub, endpoint]) => ({ hub, endpoint: parseEndpoint(endpoint) }),
+    ),
+    mapped: parseEndpoints(row.mapped),
     local: parseEndpoints(row.local),
     ...(row.mtu_bytes === null ? {} : { mtuBytes: row.mtu_bytes }),
     ...(row.site === null ? {} : { site: row.site }),

@@ -17,16 +17,15 @@ import {
   Secret,
   type SigningKey,
 } from "../net/mod.ts";
-import { type Mesh, type Node, nameProblem, parseObject, resourceJson } from "../resources/mod.ts";
+import { type Mesh, type Node, type Observation, nameProblem, parseObject, resourceJson } from "../resources/mod.ts";
 import { after, Database, randomBytes, type Statement } from "../sys/mod.ts";
-import type { ArbiterEffect, PublishedPair } from "./arbiter.ts";
 import { Ledger, type PublishedEntry } from "./ledger.ts";
 import { type NewNode, NodeStore } from "./node-store.ts";
 import { Refusal } from "./refusal.ts";
 import { registerSchema } from "./schema.ts";
 import { formatToken, MAX_USES, type Token } from "./token.ts";
 import { type TokenInfo, TokenStore } from "./token-store.ts";
-import { concerns, type MeshView, meshView, pairKey } from "./view.ts";
+import { concerns, type MeshView, meshView } from "./view.ts";
 
 /** Uses of all live tokens together; each is a WireGuard peer of the hub. */
 const MAX_LIVE_USES = 4096;
@@ -39,7 +38,8 @@ export interface Registration {
   readonly address: Ip;
   readonly publicKey: PublicKey;
   readonly name: string;
-  readonly endpoints: readonly Endpoint[];
+  /** `host:port`, reachable from anywhere. */
+  readonly endpoints: readonly string[];
   readonly site?: string;
 }
 
@@ -55,9 +55,6 @@ export class Register implements Disposable {
   readonly #getMesh: Statement<{ mesh: string }>;
   readonly #revokeKey: Statement;
   readonly #isRevoked: Statement;
-  readonly #pairs: Statement<PublishedPair>;
-  readonly #setPair: Statement;
-  readonly #deletePair: Statement;
   #notice: Disposable | undefined;
   #mesh: Mesh | undefined;
 
@@ -75,11 +72,6 @@ export class Register implements Disposable {
       "INSERT INTO revoked_key (public_key, node) VALUES (?, ?) ON CONFLICT DO NOTHING",
     );
     this.#isRevoked = database.prepare("SELECT 1 FROM revoked_key WHERE public_key = ?");
-    this.#pairs = database.prepare("SELECT a, b, path, generation FROM pair");
-    this.#setPair = database.prepare(
-      "INSERT INTO pair (a, b, path, generation) VALUES (?, ?, ?, ?) ON CONFLICT (a, b) DO UPDATE SET path = excluded.path, generation = excluded.generation",
-    );
-    this.#deletePair = database.prepare("DELETE FROM pair WHERE a = ? AND b = ?");
   }
 
   /** open opens or makes the file; `:memory:` for none. */
@@ -312,7 +304,6 @@ export class Register implements Disposable {
     this.#revokeKey.run(old.publicKey, name);
     this.#nodes.setKey(name, wanted.publicKey);
     this.#nodes.setConfigured(name, wanted);
-    this.#forgetPairs(name);
   }
 
   /** handshakeSeen tells the register that WireGuard made a handshake with this key, which spends its use of a token. */
@@ -334,25 +325,16 @@ export class Register implements Disposable {
       this.#revokeKey.run(node.publicKey, name);
       this.#nodes.remove(name);
       this.#ledger.withdraw(`node/${name}`);
-      this.#forgetPairs(name);
-    });
+      });
   }
 
-  #forgetPairs(name: string): void {
-    for (const pair of this.#pairs.all()) if (pair.a === name || pair.b === name) this.#dropPair(pair);
-  }
-
-  #dropPair(pair: { readonly a: string; readonly b: string }): void {
-    this.#deletePair.run(pair.a, pair.b);
-    this.#ledger.withdraw(pairKey(pair.a, pair.b));
-  }
-
-  /** observe stores where the hub's WireGuard device hears a node. */
-  observe(name: string, endpoint: Endpoint): void {
-    const node = this.#nodes.byName(name);
-    if (node === undefined || (node.observed !== undefined && endpointEqual(node.observed, endpoint))) return;
+  /** observe stores where a hub's WireGuard device hears a node. */
+  observe(name: string, seen: Observation): void {
+    const known = this.#nodes.byName(name)?.observed.find(({ hub }) => hub === seen.hub);
+    if (this.#nodes.byName(name) === undefined) return;
+    if (known !== undefined && endpointEqual(known.endpoint, seen.endpoint)) return;
     this.#write(() => {
-      this.#nodes.setObserved(name, endpoint);
+      this.#nodes.setObserved(name, seen);
       this.#publishNode(name);
     });
   }
@@ -360,14 +342,14 @@ export class Register implements Disposable {
   /** setFacts stores what a node says of itself. */
   setFacts(
     name: string,
-    facts: { readonly local: readonly Endpoint[]; readonly mtuBytes?: number | undefined },
+    facts: Pick<Node, "local" | "mapped"> & { readonly mtuBytes?: number | undefined },
   ): void {
     const node = this.#nodes.byName(name);
     if (node === undefined) return;
+    const alike = (a: readonly Endpoint[], b: readonly Endpoint[]) =>
+      a.length === b.length && a.every((endpoint, i) => endpointEqual(endpoint, b[i] as Endpoint));
     const same =
-      node.mtuBytes === facts.mtuBytes &&
-      node.local.length === facts.local.length &&
-      node.local.every((endpoint, i) => endpointEqual(endpoint, facts.local[i] as Endpoint));
+      node.mtuBytes === facts.mtuBytes && alike(node.local, facts.local) && alike(node.mapped, facts.mapped);
     // A write costs a flush of the disk; nodes say the same again at each connection.
     if (same) return;
     this.#write(() => {
@@ -379,7 +361,7 @@ export class Register implements Disposable {
   /** setConfigured stores a node's reachable endpoints and site. */
   setConfigured(
     name: string,
-    values: { readonly endpoints: readonly Endpoint[]; readonly site?: string },
+    values: { readonly endpoints: readonly string[]; readonly site?: string },
   ): void {
     if (this.#nodes.byName(name) === undefined) return;
     this.#write(() => {
@@ -392,29 +374,6 @@ export class Register implements Disposable {
     const node = this.#nodes.byName(name) as Node;
     this.#ledger.publish(`node/${name}`, resourceJson({ kind: "Node", value: node }));
     return node;
-  }
-
-  /** pairs returns the paths of all pairs that were ever direct. */
-  pairs(): PublishedPair[] {
-    return this.#pairs.all();
-  }
-
-  /** storePairs stores and publishes the arbiter's effects. Only direct pairs are published. */
-  storePairs(effects: readonly ArbiterEffect[]): void {
-    if (effects.length === 0) return;
-    this.#write(() => {
-      for (const effect of effects) {
-        if (effect.kind === "remove") {
-          this.#dropPair(effect);
-          continue;
-        }
-        const { a, b, path, generation } = effect.pair;
-        if (this.#nodes.byName(a) === undefined || this.#nodes.byName(b) === undefined) continue;
-        this.#setPair.run(a, b, path, generation);
-        if (path === "direct") this.#ledger.publish(pairKey(a, b), { path, generation });
-        else this.#ledger.withdraw(pairKey(a, b));
-      }
-    });
   }
 
   /** raiseRevision makes the next number higher than one that nodes have seen from this register before it was restored from a copy. */

@@ -76,4 +76,13 @@ export const registerSchema: readonly string[] = [
     PRIMARY KEY (a, b)
   ) STRICT;
   `,
+  `
+  -- A path is an endpoint that the two nodes find by themselves; nobody publishes it.
+  DROP TABLE pair;
+  DELETE FROM published WHERE key LIKE 'pair/%';
+  UPDATE register SET floor = revision;
+  -- Where each hub sees the node: JSON, hub name to endpoint. What its router forwards: JSON list.
+  UPDATE node SET observed = json_object((SELECT name FROM node WHERE hub = 1), observed) WHERE observed IS NOT NULL;
+  ALTER TABLE node ADD COLUMN mapped TEXT NOT NULL DEFAULT '[]';
+  `,
 ];

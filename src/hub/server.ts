@@ -6,7 +6,6 @@ import {
   parseIp,
   prefixContains,
   type PrivateKey,
-  type PublicKey,
   type SigningSecret,
 } from "../net/mod.ts";
 import {
@@ -20,7 +19,6 @@ import {
   type TcpListener,
   wallMs,
 } from "../sys/mod.ts";
-import { type ArbiterEvent, arbiterFrom, stepArbiter } from "./arbiter.ts";
 import { ENROL_LINE_BYTES } from "./enrol-protocol.ts";
 import { type EnrolEvent, startEnrol, stepEnrol } from "./enrol-server.ts";
 import { NONCE_BYTES } from "./proof.ts";
@@ -42,6 +40,8 @@ const MAX_PER_NODE = 4;
 /** A pair is invited at most so often. */
 const INVITE_MS = 5_000;
 const MAX_INVITES = 65_536;
+/** From the invitation to the moment when both ends of a pair try: longer than most ways from the hub to a node. */
+const MEET_MS = 100;
 /**
  * STATE_INTERVAL_MS is the least time between two states that a node is told because of changes. In a mesh that moves, each state costs a
  * signature and a message per node, and one with the changes of many revisions costs the same as one with those of a single one.
@@ -94,8 +94,6 @@ export class HubServer implements Disposable {
   readonly #newcomers = new Map<string, number>();
   readonly #invited = new Map<string, number>();
   readonly #recent = new Map<string, number[]>();
-  #arbiter: ReturnType<typeof arbiterFrom>;
-  #keys: ReadonlyMap<string, PublicKey>;
   #nextId = 0;
   /** The next states of nodes that were told one just now. */
   #later: Disposable | undefined;
@@ -106,8 +104,6 @@ export class HubServer implements Disposable {
     const { register, signing } = options;
     this.#options = options;
     this.#snapshots = new Snapshots(register, signing);
-    this.#arbiter = arbiterFrom(register.pairs());
-    this.#keys = new Map(register.nodes().map((node) => [node.name, node.publicKey]));
     using undo = new DisposableStack();
     this.#enrolListener = undo.use(
       listenTcp({
@@ -151,12 +147,6 @@ export class HubServer implements Disposable {
     ].sort();
   }
 
-  #arbitrate(event: ArbiterEvent): void {
-    const [state, effects] = stepArbiter(this.#arbiter, event);
-    this.#options.register.storePairs(effects);
-    this.#arbiter = state;
-  }
-
   #acceptNewcomer(connection: TcpConnection): TcpEvents | string {
     const { register, hubKey } = this.#options;
     const from = connection.remoteAddress;
@@ -193,7 +183,6 @@ export class HubServer implements Disposable {
   #registered(registration: Parameters<Register["registerNode"]>[0], from: string): EnrolEvent {
     try {
       const node = this.#options.register.registerNode(registration, wallMs());
-      this.#resetChanged();
       this.#log({ kind: "registered", node: node.name, from });
       return { kind: "registered", name: node.name, state: this.#snapshots.message(node.name) };
     } catch (error) {
@@ -281,19 +270,7 @@ export class HubServer implements Disposable {
           return live.connection.close("superseded");
         for (const other of others) if (other.id < live.id) other.connection.close("superseded");
         live.helloed = true;
-        this.#arbitrate({
-          kind: "hello",
-          node,
-          session: effect.session,
-          reports: this.#known(effect.reports),
-        });
         hooks?.onNode?.(node, true);
-        return;
-      }
-      case "report": {
-        const { session } = effect;
-        for (const report of this.#known([effect.report]))
-          this.#arbitrate({ kind: "report", node, session, report });
         return;
       }
       case "facts":
@@ -307,19 +284,19 @@ export class HubServer implements Disposable {
     }
   }
 
-  /** Reports on nodes that do not exist, or on the hub, would only take memory. */
-  #known<R extends { readonly peer: string }>(reports: readonly R[]): R[] {
-    return reports.filter((report) => this.#options.register.node(report.peer)?.hub === false);
-  }
-
   #invite(from: string, to: string): void {
     const nowMs = monotonicMs();
-    const key = `${from}/${to}`;
-    const target = [...this.#live.values()].find((live) => live.session.node === to && live.helloed);
-    if (target === undefined || nowMs - (this.#invited.get(key) ?? -INVITE_MS) < INVITE_MS) return;
+    const key = from < to ? `${from}/${to}` : `${to}/${from}`;
+    const live = (name: string) =>
+      [...this.#live.values()].find((one) => one.session.node === name && one.helloed);
+    const [caller, called] = [live(from), live(to)];
+    if (caller === undefined || called === undefined) return;
+    if (nowMs - (this.#invited.get(key) ?? -INVITE_MS) < INVITE_MS) return;
     if (this.#invited.size >= MAX_INVITES) this.#invited.clear();
     this.#invited.set(key, nowMs);
-    target.connection.send(JSON.stringify({ type: "probe", peer: from }));
+    // Both are told the same moment: what each sends first opens its own NAT for the other.
+    caller.connection.send(JSON.stringify({ type: "probe", peer: to, inMs: MEET_MS }));
+    called.connection.send(JSON.stringify({ type: "probe", peer: from, inMs: MEET_MS }));
   }
 
   #leave(live: Live): void {
@@ -335,16 +312,7 @@ export class HubServer implements Disposable {
     this.#step(live, { kind: "left" });
   }
 
-  /** What was said by and of a node does not hold any more when it was removed or its machine was replaced. */
-  #resetChanged(): void {
-    const keys = new Map(this.#options.register.nodes().map((node) => [node.name, node.publicKey]));
-    for (const [name, key] of this.#keys)
-      if (keys.get(name) !== key) this.#arbitrate({ kind: "reset", node: name });
-    this.#keys = keys;
-  }
-
   #changed(): void {
-    this.#resetChanged();
     this.#tell();
     for (const live of [...this.#live.values()])
       if (this.#options.register.node(live.session.node) === undefined) live.connection.close("removed");

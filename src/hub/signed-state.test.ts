@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { PrivateKey, SigningSecret } from "../net/mod.ts";
+import { parseEndpoint, PrivateKey, SigningSecret } from "../net/mod.ts";
 import { newMesh } from "../resources/mod.ts";
 import { Register } from "./register.ts";
 import {
@@ -64,10 +64,8 @@ describe("deltas", () => {
     let state: SignedState = applyState(undefined, wire(snapshots.message("a")), trust);
     const changes = [
       () => add(2, "c"),
-      () =>
-        register.storePairs([{ kind: "publish", pair: { a: "a", b: "c", path: "direct", generation: 1 } }]),
-      () =>
-        register.storePairs([{ kind: "publish", pair: { a: "b", b: "c", path: "direct", generation: 1 } }]),
+      () => register.observe("a", { hub: "hub", endpoint: parseEndpoint("192.0.2.1:5") }),
+      () => register.observe("c", { hub: "hub", endpoint: parseEndpoint("192.0.2.2:5") }),
       () => register.removeNode("b"),
       () => register.removeNode("c"),
       () => add(3, "d"),

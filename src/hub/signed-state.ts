@@ -3,7 +3,7 @@
  *
  * ```
  * header   epoch, revision, node, digest; signed with the register's Ed25519 key
- * digest   SHA-256( SHA-256(entries all may see) ‖ SHA-256(pairs of this node) ), entries as "key LF canonical JSON LF", sorted
+ * digest   SHA-256( SHA-256(entries all may see) ‖ SHA-256(entries of this node alone) ), entries as "key LF canonical JSON LF", sorted
  * ```
  * A delta is applied first and then checked as a whole: the digest of the result must be the signed one. So a node's state is at
  * all times exactly one that the hub has signed for it, and the same check serves for the copy on disk.
@@ -69,21 +69,21 @@ function part(entries: Iterable<readonly [string, string]>): string {
   return Buffer.from(sha256(...sorted.flatMap(([key, value]) => [key, "\n", value, "\n"]))).toString("hex");
 }
 
-/** isPair tells entries of one pair from those that everybody may see. */
-export function isPair(key: string): boolean {
-  return key.startsWith("pair/");
+/** isOwn tells entries for one node alone, `for/NODE/…`, from those that everybody may see. */
+export function isOwn(key: string): boolean {
+  return key.startsWith("for/");
 }
 
 /** sharedDigest digests the entries that everybody may see; a hub computes it once for all nodes. */
 export function sharedDigest(entries: Iterable<readonly [string, string]>): string {
-  return part([...entries].filter(([key]) => !isPair(key)));
+  return part([...entries].filter(([key]) => !isOwn(key)));
 }
 
 /** stateDigest digests a node's entries; `shared` is the sharedDigest of them if it is known. */
 export function stateDigest(entries: Iterable<readonly [string, string]>, shared?: string): string {
   const list = [...entries];
-  const pairs = part(list.filter(([key]) => isPair(key)));
-  return Buffer.from(sha256(shared ?? sharedDigest(list), pairs)).toString("hex");
+  const own = part(list.filter(([key]) => isOwn(key)));
+  return Buffer.from(sha256(shared ?? sharedDigest(list), own)).toString("hex");
 }
 
 function signedBytes(header: Omit<StateHeader, "signature">): Uint8Array {

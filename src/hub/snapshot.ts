@@ -1,9 +1,9 @@
-/** The register at one revision, cut up for all nodes: what everybody sees once, and each node's pairs. */
+/** The register at one revision, cut up for all nodes: what everybody sees once, and what is for one node alone. */
 import type { SigningSecret } from "../net/mod.ts";
 import type { Json } from "../resources/mod.ts";
 import type { Register } from "./register.ts";
 import {
-  isPair,
+  isOwn,
   sharedDigest,
   signHeader,
   stateDigest,
@@ -28,7 +28,7 @@ export class Snapshots {
         readonly revision: number;
         readonly shared: Map<string, string>;
         readonly digest: string;
-        readonly pairs: Map<string, Map<string, string>>;
+        readonly owned: Map<string, Map<string, string>>;
         /** By node: a revision is signed once for each. */
         readonly headers: Map<string, StateHeader>;
       }
@@ -46,8 +46,8 @@ export class Snapshots {
 
   /** message returns a signed state of one node. */
   message(node: string, since?: StateHeader): StateMessage {
-    const { epoch, revision, shared, digest, pairs, headers } = this.#current();
-    const own = pairs.get(node) ?? new Map<string, string>();
+    const { epoch, revision, shared, digest, owned, headers } = this.#current();
+    const own = owned.get(node) ?? new Map<string, string>();
     const header =
       headers.get(node) ??
       signHeader({ epoch, revision, node, digest: stateDigest(own, digest) }, this.#signing);
@@ -74,19 +74,18 @@ export class Snapshots {
     const { epoch, revision } = this.#register;
     if (this.#cached?.revision === revision && this.#cached.epoch === epoch) return this.#cached;
     const shared = new Map<string, string>();
-    const pairs = new Map<string, Map<string, string>>();
+    const owned = new Map<string, Map<string, string>>();
     for (const [key, value] of this.#register.entries()) {
-      if (!isPair(key)) {
+      if (!isOwn(key)) {
         shared.set(key, value);
         continue;
       }
-      for (const node of key.split("/").slice(1)) {
-        const own = pairs.get(node) ?? new Map<string, string>();
-        pairs.set(node, own.set(key, value));
-      }
+      const node = key.split("/")[1] as string;
+      const own = owned.get(node) ?? new Map<string, string>();
+      owned.set(node, own.set(key, value));
     }
     const digest = sharedDigest(shared);
-    this.#cached = { epoch, revision, shared, digest, pairs, headers: new Map() };
+    this.#cached = { epoch, revision, shared, digest, owned, headers: new Map() };
     return this.#cached;
   }
 }

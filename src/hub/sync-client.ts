@@ -9,7 +9,6 @@
  * ```
  */
 import { formatEndpoint, type SigningKey } from "../net/mod.ts";
-import type { PairReport } from "./arbiter.ts";
 import { applyState, type SignedState, StateError } from "./signed-state.ts";
 import { type NodeFacts, registerEvent, SYNC_VERSION } from "./sync-protocol.ts";
 
@@ -19,13 +18,9 @@ const MAX_RETRY_MS = 15_000;
 /** SyncClient is the state of the machine. */
 export interface SyncClient {
   readonly trust: { readonly signingKey: SigningKey; readonly node: string };
-  /** Random, one per life of the agent. */
-  readonly session: string;
   readonly phase: "waiting" | "connecting" | "online" | "ended";
   readonly signed?: SignedState;
   readonly facts: NodeFacts;
-  readonly reports: ReadonlyMap<string, PairReport>;
-  readonly sequence: number;
   readonly retryMs: number;
   /** Whether everything was asked for on this connection already. */
   readonly resyncing: boolean;
@@ -40,7 +35,6 @@ export type ClientEvent =
   | { readonly kind: "disconnected"; readonly reason: string }
   | { readonly kind: "line"; readonly text: string }
   | { readonly kind: "facts"; readonly facts: NodeFacts }
-  | { readonly kind: "report"; readonly peer: string; readonly up: boolean }
   | { readonly kind: "invite"; readonly peer: string };
 
 /** ClientEffect is to be carried out in order. */
@@ -51,7 +45,7 @@ export type ClientEffect =
   | { readonly kind: "retry"; readonly afterMs: number }
   /** Store it, then use it. */
   | { readonly kind: "state"; readonly signed: SignedState }
-  | { readonly kind: "probe"; readonly peer: string }
+  | { readonly kind: "probe"; readonly peer: string; readonly inMs: number }
   | { readonly kind: "online" }
   | { readonly kind: "offline"; readonly reason: string }
   | { readonly kind: "left" };
@@ -59,12 +53,10 @@ export type ClientEffect =
 type Step = readonly [SyncClient, readonly ClientEffect[]];
 
 /** startClient makes the machine; `signed` is the stored state. */
-export function startClient(options: Pick<SyncClient, "trust" | "session" | "facts" | "signed">): SyncClient {
+export function startClient(options: Pick<SyncClient, "trust" | "facts" | "signed">): SyncClient {
   return {
     ...options,
     phase: "waiting",
-    reports: new Map(),
-    sequence: 0,
     retryMs: FIRST_RETRY_MS,
     resyncing: false,
     leaving: false,
@@ -94,12 +86,6 @@ export function stepClient(client: SyncClient, event: ClientEvent): Step {
         online ? [{ kind: "send", message: { type: "facts", facts: factsJson(event.facts) } }] : [],
       ];
     }
-    case "report": {
-      const report: PairReport = { peer: event.peer, up: event.up, sequence: client.sequence };
-      const reports = new Map(client.reports).set(event.peer, report);
-      const next = { ...client, reports, sequence: client.sequence + 1 };
-      return [next, online ? [{ kind: "send", message: { type: "report", ...report } }] : []];
-    }
     case "invite":
       return [client, online ? [{ kind: "send", message: { type: "invite", peer: event.peer } }] : []];
     case "leave":
@@ -114,10 +100,8 @@ function onConnected(client: SyncClient): Step {
   const hello = {
     type: "hello",
     version: SYNC_VERSION,
-    session: client.session,
     ...(client.signed === undefined ? {} : { header: client.signed.header }),
     facts: factsJson(client.facts),
-    reports: [...client.reports.values()],
   };
   const leave = client.leaving ? [{ kind: "send", message: { type: "leave" } } as const] : [];
   return [
@@ -152,7 +136,7 @@ function onLine(client: SyncClient, text: string): Step {
     case "state":
       return onState(client, message);
     case "probe":
-      return [client, [{ kind: "probe", peer: message.peer }]];
+      return [client, [{ kind: "probe", peer: message.peer, inMs: message.inMs }]];
     case "pong":
       return [client, []];
     case "left":
@@ -165,9 +149,8 @@ function onLine(client: SyncClient, text: string): Step {
 function onState(client: SyncClient, message: Parameters<typeof applyState>[1]): Step {
   try {
     const signed = applyState(client.signed, message, client.trust);
-    const reports = reportsThatHold(client, signed);
     return [
-      { ...client, signed, reports, retryMs: FIRST_RETRY_MS, resyncing: false },
+      { ...client, signed, retryMs: FIRST_RETRY_MS, resyncing: false },
       [{ kind: "state", signed }],
     ];
   } catch (error) {
@@ -178,20 +161,6 @@ function onState(client: SyncClient, message: Parameters<typeof applyState>[1]):
   }
 }
 
-/** What was said of a node that was removed, or came back with another key, is forgotten; so the list stays as short as the register. */
-function reportsThatHold(client: SyncClient, signed: SignedState): SyncClient["reports"] {
-  const holds = (peer: string) => {
-    const before = client.signed?.entries.get(`node/${peer}`);
-    const now = signed.entries.get(`node/${peer}`);
-    return now !== undefined && (before === undefined || before === now || keyOf(before) === keyOf(now));
-  };
-  return new Map([...client.reports].filter(([peer]) => holds(peer)));
-}
-
-function keyOf(entry: string): unknown {
-  return (JSON.parse(entry) as { spec?: { publicKey?: unknown } } | null)?.spec?.publicKey;
-}
-
 /** The connection ends; the state that we have stays. */
 function hangUp(client: SyncClient, reason: string): Step {
   const [next, effects] = onDisconnected(client, reason);
@@ -199,5 +168,5 @@ function hangUp(client: SyncClient, reason: string): Step {
 }
 
 function factsJson(facts: NodeFacts): unknown {
-  return { ...facts, local: facts.local.map(formatEndpoint) };
+  return { ...facts, local: facts.local.map(formatEndpoint), mapped: facts.mapped.map(formatEndpoint) };
 }

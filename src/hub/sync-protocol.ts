@@ -3,8 +3,8 @@
  * address that it comes from, and by nothing else.
  *
  * ```
- * node ─▶ hello{version,session,header?,facts,reports}      hub ─▶ state{from?,set,remove,header}   signed, see signed-state.ts
- *      ─▶ facts{…} report{peer,up,sequence}                     ─▶ probe{peer}   the other side tries now
+ * node ─▶ hello{version,header?,facts}                      hub ─▶ state{from?,set,remove,header}   signed, see signed-state.ts
+ *      ─▶ facts{…}                                              ─▶ probe{peer,inMs}   both sides try at that moment
  *      ─▶ invite{peer} resync leave ping                        ─▶ left pong refused{code,message}
  * ```
  */
@@ -13,20 +13,20 @@ import { endpointSchema } from "../resources/mod.ts";
 import { stateMessageSchema } from "./signed-state.ts";
 
 /** SYNC_VERSION is raised when old hubs and nodes cannot understand each other. */
-export const SYNC_VERSION = 1;
+export const SYNC_VERSION = 2;
 
-/** NODE_LINE_BYTES bounds a node's line: a hello with reports on every other node. */
-export const NODE_LINE_BYTES = 256 * 1024;
+/** NODE_LINE_BYTES bounds a node's line: a hello. */
+export const NODE_LINE_BYTES = 16 * 1024;
 
 /** HUB_LINE_BYTES bounds the hub's line: a whole register. */
 export const HUB_LINE_BYTES = 64 * 1024 * 1024;
 
 const name = z.string().min(1).max(253);
-const report = z.object({ peer: name, up: z.boolean(), sequence: z.number().int().min(0) });
 
 /** factsSchema is what a node finds out about itself. */
 export const factsSchema = z.object({
   local: z.array(endpointSchema).max(16),
+  mapped: z.array(endpointSchema).max(8),
   // The range of Node.status.mtuBytes: another value would make the node's entry unreadable for all.
   mtuBytes: z.number().int().min(1280).max(65535).optional(),
   version: z.string().max(64),
@@ -40,13 +40,10 @@ export const nodeMessage = z.discriminatedUnion("type", [
   z.object({
     type: z.literal("hello"),
     version: z.number().int(),
-    session: z.string().min(8).max(64),
     header: stateMessageSchema.shape.header.optional(),
     facts: factsSchema,
-    reports: z.array(report).max(4096),
   }),
   z.object({ type: z.literal("facts"), facts: factsSchema }),
-  report.extend({ type: z.literal("report") }),
   z.object({ type: z.literal("invite"), peer: name }),
   z.object({ type: z.literal("resync") }),
   z.object({ type: z.literal("leave") }),
@@ -56,7 +53,7 @@ export const nodeMessage = z.discriminatedUnion("type", [
 /** registerEvent is what the hub sends. */
 export const registerEvent = z.discriminatedUnion("type", [
   stateMessageSchema,
-  z.object({ type: z.literal("probe"), peer: name }),
+  z.object({ type: z.literal("probe"), peer: name, inMs: z.number().min(0).max(10_000) }),
   z.object({ type: z.literal("left") }),
   z.object({ type: z.literal("pong") }),
   z.object({ type: z.literal("refused"), code: z.string().max(64), message: z.string().max(1024) }),

@@ -1,6 +1,5 @@
 /** The hub's side of one node's connection: a state machine without socket, clock or file. */
 import type { SigningKey } from "../net/mod.ts";
-import type { PairReport } from "./arbiter.ts";
 import { Refusal } from "./refusal.ts";
 import { headerHolds, type StateHeader } from "./signed-state.ts";
 import type { StateSource } from "./snapshot.ts";
@@ -16,7 +15,7 @@ export interface SyncSession {
   readonly phase:
     | { readonly kind: "new" }
     /** `sent` is what the node has when it has read everything. */
-    | { readonly kind: "live"; readonly session: string; readonly sent: StateHeader }
+    | { readonly kind: "live"; readonly sent: StateHeader }
     | { readonly kind: "ended" };
   readonly budget: { readonly lines: number; readonly atMs: number };
 }
@@ -32,13 +31,7 @@ export type SyncEffect =
   | { readonly kind: "send"; readonly message: unknown }
   | { readonly kind: "close"; readonly reason: string }
   /** The node is there: earlier connections of it are to be closed. */
-  | {
-      readonly kind: "hello";
-      readonly session: string;
-      readonly reports: readonly PairReport[];
-      readonly version: string;
-    }
-  | { readonly kind: "report"; readonly session: string; readonly report: PairReport }
+  | { readonly kind: "hello"; readonly version: string }
   | { readonly kind: "facts"; readonly facts: NodeFacts }
   | { readonly kind: "invite"; readonly peer: string }
   /** The node has seen this revision from us, though we are behind it: we were restored from a copy. */
@@ -64,7 +57,7 @@ export function stepSync(
     case "changed": {
       const { phase } = session;
       if (phase.kind !== "live" || phase.sent.revision === context.source.revision) return [session, []];
-      return push(session, phase, phase.sent, context.source);
+      return push(session, phase.sent, context.source);
     }
     case "left":
       return end(session, "left", [{ kind: "send", message: { type: "left" } }]);
@@ -112,14 +105,10 @@ function onLine(
   switch (message.type) {
     case "facts":
       return [session, [{ kind: "facts", facts: message.facts }]];
-    case "report": {
-      const { peer, up, sequence } = message;
-      return [session, [{ kind: "report", session: phase.session, report: { peer, up, sequence } }]];
-    }
     case "invite":
       return [session, [{ kind: "invite", peer: message.peer }]];
     case "resync":
-      return push(session, phase, undefined, context.source);
+      return push(session, undefined, context.source);
     case "leave":
       return [session, [{ kind: "leave" }]];
     case "ping":
@@ -132,33 +121,32 @@ function onHello(
   hello: Extract<ReturnType<typeof nodeMessage.parse>, { type: "hello" }>,
   context: { readonly source: StateSource; readonly signingKey: SigningKey },
 ): Step {
-  const { header, facts, reports } = hello;
+  const { header, facts } = hello;
   // A header that we signed proves what the node has; any other is as good as none.
   const proven =
     header !== undefined && header.node === session.node && headerHolds(header, context.signingKey)
       ? header
       : undefined;
   const before: SyncEffect[] = [
-    { kind: "hello", session: hello.session, reports, version: facts.version },
+    { kind: "hello", version: facts.version },
     { kind: "facts", facts },
   ];
   if (proven !== undefined && proven.revision > context.source.revision) {
     // The register moves on first; `changed` then sends everything.
-    const phase = { kind: "live", session: hello.session, sent: { ...proven, epoch: "" } } as const;
+    const phase = { kind: "live", sent: { ...proven, epoch: "" } } as const;
     return [{ ...session, phase }, [...before, { kind: "raise", revision: proven.revision }]];
   }
-  const [next, effects] = push(session, { session: hello.session }, proven, context.source);
+  const [next, effects] = push(session, proven, context.source);
   return [next, [...before, ...effects]];
 }
 
 function push(
   session: SyncSession,
-  live: { readonly session: string },
   since: StateHeader | undefined,
   source: StateSource,
 ): Step {
   const message = source.message(session.node, since);
-  const phase = { kind: "live", session: live.session, sent: message.header } as const;
+  const phase = { kind: "live", sent: message.header } as const;
   return [{ ...session, phase }, [{ kind: "send", message }]];
 }
 

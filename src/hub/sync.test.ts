@@ -17,7 +17,7 @@ import { meshView } from "./view.ts";
 
 const NOW = 1_800_000_000_000;
 const signing = SigningSecret.random();
-const facts = { local: [parseEndpoint("10.0.0.2:51820")], mtuBytes: 1420, version: "0.1.0" };
+const facts = { local: [parseEndpoint("10.0.0.2:51820")], mapped: [], mtuBytes: 1420, version: "0.1.0" };
 
 function setUp() {
   const register = Register.open(":memory:");
@@ -60,7 +60,6 @@ class Wire {
     this.s = s;
     this.client = startClient({
       trust: { signingKey: signing.publicKey, node: "a" },
-      session: "session-1",
       facts,
     } as never);
   }
@@ -114,11 +113,7 @@ class Wire {
         this.s.register.removeNode("a");
         return this.at({ kind: "left" });
       case "hello":
-        return void this.log.push(`hello ${effect.session} ${JSON.stringify(effect.reports)}`);
-      case "report":
-        return void this.log.push(
-          `report ${effect.report.peer} ${effect.report.up} ${effect.report.sequence}`,
-        );
+        return void this.log.push(`hello ${effect.version}`);
       case "invite":
         return void this.log.push(`invite ${effect.peer}`);
     }
@@ -136,7 +131,7 @@ describe("a node follows the register", () => {
     const wire = new Wire(s);
     wire.do({ kind: "start" });
     // The order of `online` is that of this joined test; a real answer comes later.
-    expect(wire.take().sort()).toEqual(["hello session-1 []", "online", "state mesh node/a node/hub"]);
+    expect(wire.take().sort()).toEqual([`hello ${facts.version}`, "online", "state mesh node/a node/hub"]);
     expect(s.register.node("a")).toMatchObject({ local: facts.local, mtuBytes: 1420 });
     wire.at({ kind: "changed" });
     expect(wire.take()).toEqual(["state mesh node/a node/hub"]);
@@ -147,23 +142,19 @@ describe("a node follows the register", () => {
     expect(wire.client.signed?.header.revision).toBe(s.register.revision);
   });
 
-  test("a node that returns gets only what it missed; what it had to say is said again", () => {
+  test("a node that returns gets only what it missed, and says what it is again", () => {
     const s = setUp();
     using _ = s.register;
     const wire = new Wire(s);
     wire.do({ kind: "start" });
     wire.at({ kind: "changed" });
-    wire.do({ kind: "report", peer: "b", up: true });
     wire.do({ kind: "disconnected", reason: "reset" });
-    wire.do({ kind: "report", peer: "b", up: false });
-    wire.do({ kind: "report", peer: "c", up: true });
+    wire.do({ kind: "facts", facts: { ...facts, version: "later" } });
     s.add(1, "b");
     wire.take();
     const before = wire.client.signed;
     wire.do({ kind: "retry" });
-    expect(wire.take()).toContain(
-      'hello session-1 [{"peer":"b","up":false,"sequence":1},{"peer":"c","up":true,"sequence":2}]',
-    );
+    expect(wire.take()).toContain("hello later");
     expect(s.snapshots.message("a", before?.header).set.map(([key]) => key)).toEqual(["node/b"]);
     expect(wire.client.signed?.entries.has("node/b")).toBe(true);
   });
@@ -173,7 +164,6 @@ describe("a node follows the register", () => {
     using _ = s.register;
     let client = startClient({
       trust: { signingKey: signing.publicKey, node: "a" },
-      session: "session-1",
       facts,
     } as never);
     const waits: number[] = [];
@@ -196,11 +186,9 @@ describe("a node follows the register", () => {
     const context = () => ({ source: s.snapshots.source(), signingKey: signing.publicKey });
     const hello = {
       type: "hello",
-      version: 1,
-      session: "12345678",
+      version: 2,
       header: ahead,
-      facts: { local: [], version: "x" },
-      reports: [],
+      facts: { local: [], mapped: [], version: "x" },
     };
     const [session, effects] = stepSync(
       startSync("a", 0),
@@ -221,10 +209,8 @@ describe("a node follows the register", () => {
     const forged = new Snapshots(s.register, SigningSecret.random()).message("a").header;
     const hello = {
       type: "hello",
-      version: 1,
-      session: "12345678",
-      facts: { local: [], version: "x" },
-      reports: [],
+      version: 2,
+      facts: { local: [], mapped: [], version: "x" },
     };
     const text = JSON.stringify({ ...hello, header: { ...forged, revision: 10 ** 9 } });
     const [, effects] = stepSync(startSync("a", 0), { kind: "line", text, nowMs: 0 }, context);
@@ -285,22 +271,6 @@ describe("what a node remembers", () => {
     expect(s.register.node("a")).toBeDefined();
   });
 
-  test("what was said of a node that was removed or came back with another key is forgotten", () => {
-    const s = setUp();
-    using _ = s.register;
-    s.add(1, "b");
-    s.add(2, "c");
-    s.add(3, "d");
-    const wire = new Wire(s);
-    wire.do({ kind: "start" });
-    for (const peer of ["b", "c", "d"]) wire.do({ kind: "report", peer, up: true });
-    s.register.removeNode("b");
-    s.register.removeNode("c");
-    s.add(4, "c");
-    wire.at({ kind: "changed" });
-    expect([...wire.client.reports.keys()]).toEqual(["d"]);
-  });
-
   test("an entry of its own that it cannot read does not count as removed", () => {
     const s = setUp();
     using _ = s.register;
@@ -323,10 +293,8 @@ describe("bad input", () => {
     const context = { source: s.snapshots.source(), signingKey: signing.publicKey };
     const hello = JSON.stringify({
       type: "hello",
-      version: 1,
-      session: "12345678",
-      facts: { local: [], version: "x" },
-      reports: [],
+      version: 2,
+      facts: { local: [], mapped: [], version: "x" },
     });
     for (const text of [
       "",
@@ -334,7 +302,7 @@ describe("bad input", () => {
       "[]",
       '{"type":"ping"}',
       '{"type":"leave"}',
-      hello.replace('"version":1', '"version":9'),
+      hello.replace('"version":2', '"version":9'),
     ]) {
       const [, effects] = stepSync(startSync("a", 0), { kind: "line", text, nowMs: 0 }, context);
       expect(effects.map((effect) => effect.kind)).toEqual(["send", "close"]);
@@ -355,10 +323,8 @@ describe("bad input", () => {
     const context = { source: s.snapshots.source(), signingKey: signing.publicKey };
     const hello = JSON.stringify({
       type: "hello",
-      version: 1,
-      session: "12345678",
-      facts: { local: [], version: "x" },
-      reports: [],
+      version: 2,
+      facts: { local: [], mapped: [], version: "x" },
     });
     let [session] = stepSync(startSync("a", 0), { kind: "line", text: hello, nowMs: 0 }, context);
     let lines = 0;

@@ -1,5 +1,6 @@
 /** What a node knows of the mesh: published entries, parsed. */
 import { type Mesh, type Node, parseObject } from "../resources/mod.ts";
+import { isOwn } from "./signed-state.ts";
 
 /** MeshView is the register's content as one node may see it. */
 export interface MeshView {
@@ -8,20 +9,11 @@ export interface MeshView {
   readonly self?: Node;
   /** All other nodes, by name. */
   readonly nodes: readonly Node[];
-  /** Names of nodes whose pair with this one is published direct. */
-  readonly direct: ReadonlySet<string>;
 }
 
-/** pairKey returns the key under which a pair's path is published. */
-export function pairKey(a: string, b: string): string {
-  return a < b ? `pair/${a}/${b}` : `pair/${b}/${a}`;
-}
-
-/** concerns tells whether an entry is for this node: everything but the pairs of others. */
+/** concerns tells whether an entry is for this node: everything but what is for another alone. */
 export function concerns(key: string, name: string): boolean {
-  if (!key.startsWith("pair/")) return true;
-  const [, a, b] = key.split("/");
-  return a === name || b === name;
+  return !isOwn(key) || key.split("/")[1] === name;
 }
 
 /**
@@ -33,24 +25,19 @@ export function meshView(entries: ReadonlyMap<string, string>, selfName: string)
   if (mesh?.kind !== "Mesh")
     throw new Error("Cannot read the register's content: it holds no mesh; update this node");
   const nodes: Node[] = [];
-  const direct = new Set<string>();
   let self: Node | undefined;
   for (const [key, value] of entries) {
-    if (key.startsWith("node/")) {
-      const resource = read(value);
-      if (resource?.kind !== "Node") {
-        if (key !== `node/${selfName}`) continue;
-        throw new Error(`Cannot read the register's entry of ${selfName}, this node; update this node`);
-      }
-      if (resource.value.name === selfName) self = resource.value;
-      else nodes.push(resource.value);
-    } else if (key.startsWith("pair/")) {
-      const [, a, b] = key.split("/") as [string, string, string];
-      if (concerns(key, selfName)) direct.add(a === selfName ? b : a);
+    if (!key.startsWith("node/")) continue;
+    const resource = read(value);
+    if (resource?.kind !== "Node") {
+      if (key !== `node/${selfName}`) continue;
+      throw new Error(`Cannot read the register's entry of ${selfName}, this node; update this node`);
     }
+    if (resource.value.name === selfName) self = resource.value;
+    else nodes.push(resource.value);
   }
   nodes.sort((a, b) => (a.name < b.name ? -1 : 1));
-  return { mesh: mesh.value, ...(self === undefined ? {} : { self }), nodes, direct };
+  return { mesh: mesh.value, ...(self === undefined ? {} : { self }), nodes };
 }
 
 function read(text: string | undefined) {

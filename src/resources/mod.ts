@@ -14,13 +14,16 @@
 export { canonicalJson, type Json, present } from "./canonical.ts";
 export * from "./manifest.ts";
 export { type Mesh, meshExample, meshSpec, randomUla } from "./mesh.ts";
+export { formatDurationMs, parseDurationMs } from "./duration.ts";
+export { formatRule, type NodeSelector, type Rule } from "./rules.ts";
 export { MAX_NODE_BITS, nodeBitsProblem } from "./node-bits.ts";
-export { type Node, nodeExample, nodeSpec, nodeStatus } from "./node.ts";
+export { type Node, type Observation, nodeExample, nodeRole, nodeSpec, nodeStatus } from "./node.ts";
 export {
   endpointSchema,
   type ExposedPort,
   formatExposedPort,
   hostPortSchema,
+  labelSchema,
   nameProblem,
   parseExposedPort,
   publicKeySchema,

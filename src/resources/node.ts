@@ -14,12 +14,20 @@ import {
 import { type Json, present } from "./canonical.ts";
 import {
   endpointSchema,
+  hostPortSchema,
   ipSchema,
+  labelSchema,
   prefixSchema,
   publicKeySchema,
   siteSchema,
   wholeNumber,
 } from "./scalars.ts";
+
+/** Observation is where one hub sees a node. */
+export interface Observation {
+  readonly hub: string;
+  readonly endpoint: Endpoint;
+}
 
 /** Node is one member of the mesh. */
 export interface Node {
@@ -32,16 +40,27 @@ export interface Node {
   /** The node's part of the default pod network. */
   readonly pods4?: Prefix;
   readonly pods6?: Prefix;
-  /** Where the node says that it can be reached from anywhere. */
-  readonly endpoints: readonly Endpoint[];
-  /** Where the hub sees the node's packets come from. */
-  readonly observed?: Endpoint;
+  /** Where the node says that it can be reached from anywhere: `host:port`, name or address. */
+  readonly endpoints: readonly string[];
+  /** Where hubs see the node's packets come from. */
+  readonly observed: readonly Observation[];
+  /** What the node's router forwards to it (NAT-PMP, PCP, UPnP-IGD). */
+  readonly mapped: readonly Endpoint[];
   /** The node's own addresses with its port, as it sees them. */
   readonly local: readonly Endpoint[];
   /** MTU of the node's tunnel. */
   readonly mtuBytes?: number;
-  /** Data centre or home; for people and for later features. */
+  /** Data centre or home; bound by the token where rules name it. */
   readonly site?: string;
+  /** What its token made it; rules name it. Absent: see nodeRole. */
+  readonly role?: string;
+  /** The key that is about to take the place of publicKey. */
+  readonly nextPublicKey?: PublicKey;
+}
+
+/** nodeRole returns the role that rules see: what the token gave, or `hub` or `node`. */
+export function nodeRole(node: Pick<Node, "role" | "hub">): string {
+  return node.role ?? (node.hub ? "hub" : "node");
 }
 
 /** The fields of `spec`. */
@@ -52,13 +71,19 @@ export const nodeFields = {
   overlay6: ipSchema(6),
   pods4: prefixSchema(4).optional(),
   pods6: prefixSchema(6).optional(),
-  endpoints: z.array(endpointSchema).max(8).default([]),
+  endpoints: z.array(hostPortSchema).max(8).default([]),
   site: siteSchema.optional(),
+  role: labelSchema.optional(),
+  nextPublicKey: publicKeySchema.optional(),
 } as const;
 
 /** The fields of `status`: what was found, not what was asked for. */
 export const nodeStatusFields = {
-  observed: endpointSchema.optional(),
+  observed: z
+    .array(z.object({ hub: z.string().min(1).max(253), endpoint: endpointSchema }))
+    .max(64)
+    .default([]),
+  mapped: z.array(endpointSchema).max(8).default([]),
   local: z.array(endpointSchema).max(16).default([]),
   mtuBytes: wholeNumber(1280, 65535).optional(),
 } as const;
@@ -83,15 +108,18 @@ export function nodeSpec(node: Node): { readonly [field: string]: Json } {
     overlay6: formatIp(node.overlay6),
     pods4: node.pods4 && formatPrefix(node.pods4),
     pods6: node.pods6 && formatPrefix(node.pods6),
-    endpoints: node.endpoints.map(formatEndpoint),
+    endpoints: [...node.endpoints],
     site: node.site,
+    role: node.role,
+    nextPublicKey: node.nextPublicKey,
   });
 }
 
 /** nodeStatus returns the fields of `status` as JSON. */
 export function nodeStatus(node: Node): { readonly [field: string]: Json } {
   return present({
-    observed: node.observed && formatEndpoint(node.observed),
+    observed: node.observed.map(({ hub, endpoint }) => ({ hub, endpoint: formatEndpoint(endpoint) })),
+    mapped: node.mapped.map(formatEndpoint),
     local: node.local.map(formatEndpoint),
     mtuBytes: node.mtuBytes,
   });
