@@ -80,6 +80,7 @@ export interface Memory {
 export interface PeerMemory {
   readonly endpoint?: Endpoint;
   readonly presharedKey?: Secret;
+  readonly generation?: number;
   /** Received bytes as last read, and since when (monotonic) they are the same. */
   readonly heard?: { readonly rxBytes: number; readonly sinceMs: number };
 }

@@ -41,6 +41,7 @@ export function noteChange(view: DeviceView, change: DeviceChange): void {
 }
 
 function notePeer(view: DeviceView, change: PeerChange): void {
+  if (change.anew === true) notePeer(view, { publicKey: change.publicKey, remove: true });
   const { publicKey, endpoint, allowedIps, keepaliveSeconds } = change;
   const before = view.peers.get(publicKey);
   if (change.remove) {

@@ -120,6 +120,21 @@ test("a peer is silent when no byte came for long enough, whatever the machine's
     );
 });
 
+test("a peer is made anew when its generation changes, and not because nobody knows what it was", () => {
+  const wanted = wish(a, { endpoint: parseEndpoint("192.0.2.1:51820"), generation: 3, keepaliveSeconds: 5 });
+  const has = view([state(a, { endpoint: wanted.endpoint, keepaliveSeconds: 5, rxBytes: 9 } as never)]);
+  expect(peer.compare(wanted, has).is).toBe("same");
+  peer.settled?.(wanted, has);
+  expect(peer.compare(wanted, has).is).toBe("same");
+  expect(text(peer.compare({ ...wanted, generation: 4 }, has))).toBe(
+    `wg set cw0 peer ${a} (anew) endpoint 192.0.2.1:51820 persistent-keepalive 5 allowed-ips 10.1.0.0/24`,
+  );
+  const device = viewDevice({ listenPort: 1, peers: [state(a, { rxBytes: 9 })] });
+  noteChange(device, { peers: [{ publicKey: a, anew: true, allowedIps: [parsePrefix("10.2.0.0/24")] }] });
+  expect(device.peers.get(a)?.rxBytes).toBe(0);
+  expect([...device.owners.keys()]).toEqual(["10.2.0.0/24"]);
+});
+
 test("a pre-shared key is set again only when the wish changed", () => {
   const first = wish(a, { presharedKey: Secret.random() });
   const has = view([state(a, { presharedKey: true })]);

@@ -65,7 +65,12 @@ export const peer: KindHandler<Peer> = {
     if (device === undefined) return missing(object.link);
     const found = device.peers.get(object.publicKey);
     const lost = claimedByLater(object, device, view);
-    const change = found === undefined ? newPeer(object) : difference(object, found, lost, view);
+    const change =
+      found === undefined
+        ? newPeer(object)
+        : isAnew(object, view)
+          ? { ...newPeer(object), anew: true }
+          : difference(object, found, lost, view);
     if (change !== undefined)
       return step(found === undefined ? "add" : "change", text(object.link, change), {
         via: "wireguard",
@@ -92,12 +97,13 @@ export const peer: KindHandler<Peer> = {
   },
 
   settled(object, view) {
-    const { endpoint, presharedKey } = object;
+    const { endpoint, presharedKey, generation } = object;
     const rxBytes = view.wireguard(object.link)?.peers.get(object.publicKey)?.rxBytes ?? 0;
     const before = view.memory.peers.get(peer.key(object))?.heard;
     view.memory.peers.set(peer.key(object), {
       ...(endpoint !== undefined && { endpoint }),
       ...(presharedKey !== undefined && { presharedKey }),
+      ...(generation !== undefined && { generation }),
       heard: before?.rxBytes === rxBytes ? before : { rxBytes, sinceMs: view.nowMs },
     });
   },
@@ -112,6 +118,11 @@ function newPeer(object: Peer): PeerChange {
     ...(keepaliveSeconds !== undefined && keepaliveSeconds > 0 && { keepaliveSeconds }),
     ...(presharedKey !== undefined && { presharedKey }),
   };
+}
+
+function isAnew(object: Peer, view: View): boolean {
+  const applied = view.memory.peers.get(peer.key(object))?.generation;
+  return applied !== undefined && object.generation !== undefined && applied !== object.generation;
 }
 
 function difference(
@@ -185,6 +196,7 @@ function text(link: string, change: PeerChange): string {
   return words(
     `wg set ${link} peer ${publicKey}`,
     change.remove && "remove",
+    change.anew && "(anew)",
     presharedKey !== undefined && `preshared-key ${cleared ? "/dev/null" : "(hidden)"}`,
     endpoint !== undefined && `endpoint ${formatEndpoint(endpoint)}`,
     keepaliveSeconds !== undefined &&

@@ -20,6 +20,8 @@ test("what is not masqueraded is named for both families: nodes, pods, services,
     pods6: parsePrefix("fd01:2:3:101::/64"),
     endpoints: [],
     local: [],
+    observed: [],
+    mapped: [],
   };
   const { text } = meshRuleset({ mesh, self, listenPort: 51820 });
   const exceptions = [...text.matchAll(/saddr (\S+) ip6? daddr \S+ \{ ([^}]*) \}.* masquerade/g)].map(

@@ -32,6 +32,8 @@ export interface DeviceState {
 export interface PeerChange {
   readonly publicKey: PublicKey;
   readonly remove?: boolean;
+  /** Remove the peer first, in the same request: its sessions end, and the next packet begins a handshake. */
+  readonly anew?: boolean;
   /** Fail silently if the peer is not there, instead of making it. */
   readonly updateOnly?: boolean;
   readonly endpoint?: Endpoint;

@@ -199,6 +199,11 @@ describe("changing a device", () => {
   });
 
   test("what is absent is not sent; nothing to change is a message with the name only", () => {
+    const [anew] = splitChange("wg0", { peers: [{ publicKey: publicA, anew: true, keepaliveSeconds: 5 }] });
+    expect(anew?.peers?.map(({ flags, keepaliveSeconds }) => [flags, keepaliveSeconds])).toEqual([
+      [PEER_FLAG.remove, undefined],
+      [undefined, 5],
+    ]);
     expect(splitChange("wg0", {}).map(hexOf)).toEqual([setHeader + attribute(2, "77673000")]);
     const [part] = splitChange("wg0", {
       peers: [

@@ -88,6 +88,11 @@ export function splitChange(link: string, change: DeviceChange): DevicePart[] {
   next({ privateKey: change.privateKey?.reveal(), listenPort: change.listenPort });
 
   for (const peer of change.peers ?? []) {
+    if (peer.anew === true) {
+      if (left < PEER_BYTES) next({});
+      left -= PEER_BYTES;
+      peers.push({ publicKey: publicKeyBytes(peer.publicKey), flags: PEER_FLAG.remove });
+    }
     let rest = (peer.allowedIps ?? []).map(allowedPart);
     let head = peerHead(peer);
     for (;;) {

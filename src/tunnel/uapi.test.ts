@@ -101,6 +101,12 @@ test("a change is written in the order that the protocol asks for", () => {
   ]);
 });
 
+test("a peer that is made anew is removed first, in the same request", () => {
+  const key = `public_key=${Buffer.from(publicKeyBytes(peerKey)).toString("hex")}`;
+  const text = encodeSet({ peers: [{ publicKey: peerKey, anew: true, keepaliveSeconds: 5 }] });
+  expect(text.split("\n").slice(1, 5)).toEqual([key, "remove=true", key, "persistent_keepalive_interval=5"]);
+});
+
 test("an allowed-ips list that is empty clears; one that is absent changes nothing", () => {
   expect(encodeSet({ peers: [{ publicKey: peerKey, allowedIps: [] }] })).toContain(
     "replace_allowed_ips=true\n\n",

@@ -44,7 +44,8 @@ export class UapiError extends Error {
 
 function peerLines(peer: PeerChange): string[] {
   // public_key begins a peer; what follows belongs to it.
-  const lines = [line("public_key", publicKeyBytes(peer.publicKey))];
+  const key = line("public_key", publicKeyBytes(peer.publicKey));
+  const lines = peer.anew === true ? [key, line("remove", true), key] : [key];
   if (peer.remove === true) return [...lines, line("remove", true)];
   if (peer.updateOnly === true) lines.push(line("update_only", true));
   if (peer.presharedKey !== undefined) lines.push(line("preshared_key", peer.presharedKey.reveal()));

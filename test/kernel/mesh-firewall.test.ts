@@ -29,6 +29,8 @@ function self(hub: boolean): Node {
     pods6: parsePrefix("fd01:2:3:101::/64"),
     endpoints: [],
     local: [],
+    observed: [],
+    mapped: [],
   };
 }
 

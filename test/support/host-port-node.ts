@@ -36,6 +36,8 @@ const rules = meshRuleset({
     pods6: parsePrefix("fd01:2:3:101::/64"),
     endpoints: [],
     local: [],
+    observed: [],
+    mapped: [],
   },
   listenPort: 51820,
 });
