@@ -19,7 +19,6 @@ import {
   monotonicMs,
   onSignal,
   readText,
-  sleep,
   writeStandardError,
   writeStandardOutput,
 } from "../src/sys/mod.ts";
@@ -66,26 +65,6 @@ async function describeNodes(lab: Lab): Promise<DemoReport["nodes"]> {
   );
 }
 
-/** Longer than the keepalives of a direct path, by which an end learns where a symmetric NAT has moved the other one. */
-const SETTLE_MS = 7000;
-
-/** Pings pairs that did not answer once more: a path may just have changed. It says so. */
-async function repeat(
-  lab: Lab,
-  matrix: readonly MatrixCell[],
-  signal: AbortSignal,
-): Promise<readonly MatrixCell[]> {
-  const silent = matrix.filter(({ ok }) => !ok);
-  if (silent.length === 0) return matrix;
-  progress(`${silent.length} pairs did not answer while paths were changing; they are pinged once more`);
-  await sleep(SETTLE_MS);
-  signal.throwIfAborted();
-  const pods = [...new Set(silent.flatMap(({ from, to }) => [from, to]))];
-  const second = await pingMatrix(lab, { marker: MARKER, pods });
-  const same = (a: MatrixCell, b: MatrixCell) => a.from === b.from && a.to === b.to && a.family === b.family;
-  return matrix.map((cell) => (cell.ok ? cell : (second.find((other) => same(cell, other)) ?? cell)));
-}
-
 /** The matrix, with every wire recorded while it runs. */
 async function prove(
   lab: Lab,
@@ -106,10 +85,9 @@ async function prove(
     },
   });
   const stop = (capture: Capture) => capture.stop(MARKER);
-  const again = await repeat(lab, matrix, signal);
   const reports = await Promise.all(wires.map(stop));
   return {
-    matrix: again,
+    matrix,
     proof: {
       wires: networks,
       packets: reports.reduce((sum, report) => sum + report.packets, 0),

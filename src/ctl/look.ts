@@ -37,7 +37,14 @@ export const status: Command = {
           hub &&
             (node?.hub
               ? `this node, revision ${hub.revision}`
-              : `${hub.connected ? "connected" : "away"}, revision ${hub.revision}`),
+              : `${hub.connected ? "connected" : "away"}${hub.followed === undefined ? "" : ` (${hub.followed})`}, revision ${hub.revision}`),
+        ],
+        [
+          "register",
+          hub?.writes &&
+            (hub.writes.possible
+              ? `${hub.writes.register === "etcd" ? "shared in etcd" : "on this hub"}, can be written`
+              : `shared in etcd, cannot be written: ${hub.writes.problem}`),
         ],
         ["pods", node && String(result.pods)],
         ["objects", `${objects.ready} ready, ${objects.pending} pending, ${objects.failed.length} failed`],
@@ -51,8 +58,10 @@ export const status: Command = {
 export const peers: Command = {
   name: "peers",
   about: "Show the other nodes, and by which path each is reached",
-  more: `PATH is direct (own tunnel between the two), hub (through the hub), or down.
-With NAME it also shows why the path is not a better one.`,
+  more: `PATH is the rung of the ladder: lan (same network), direct (an address that anybody can
+call), punched (through NATs that both sides call at once), relay (through a hub, which
+cannot read it), or down. With NAME it also shows every address that was tried, and why
+it is not used.`,
   positionals: ["[NAME]"],
   options: withJson(),
   examples: ["causeway peers", "causeway peers worker-3", "causeway peers --json"],
@@ -67,9 +76,10 @@ With NAME it also shows why the path is not a better one.`,
           ["name", only.name],
           ["overlay", `${only.overlay4}, ${only.overlay6}`],
           ["pod ranges", [only.pods4, only.pods6].filter(Boolean).join(", ")],
-          ["path", only.path],
+          ["path", only.relay === undefined ? only.path : `${only.path} through ${only.relay}`],
           ["endpoint", only.endpoint],
-          ["tried", only.candidates.join(", ") || undefined],
+          ["round trip", only.rttMs === undefined ? undefined : `${only.rttMs.toFixed(1)} ms`],
+          ["path MTU", only.mtuBytes === undefined ? undefined : String(only.mtuBytes)],
           ["why", only.reason],
           [
             "handshake",
@@ -79,6 +89,20 @@ With NAME it also shows why the path is not a better one.`,
           ["sent", bytes(only.txBytes)],
         ]),
       );
+      if (only.candidates.length > 0)
+        printText(
+          table(
+            ["TRIED", "RUNG", "FROM", "STATE", "ROUND TRIP", "WHY"],
+            only.candidates.map((one) => [
+              one.endpoint,
+              one.rung,
+              one.source,
+              one.state,
+              one.rttMs === undefined ? "" : `${one.rttMs.toFixed(1)} ms`,
+              one.why,
+            ]),
+          ),
+        );
       return 0;
     }
     printText(

@@ -1,4 +1,5 @@
 /** Every pod to every pod: does it answer, by which path, and how fast. */
+import type { ShownPeer } from "../agent/mod.ts";
 import { formatIp } from "../net/mod.ts";
 import type { Lab } from "./lab.ts";
 import type { Pod } from "./pod.ts";
@@ -11,7 +12,7 @@ export interface MatrixCell {
   readonly family: 4 | 6;
   readonly ok: boolean;
   /** `local` for pods of one node; `unknown` while the agent that could tell does not run. */
-  readonly path: "local" | "direct" | "hub" | "down" | "unknown";
+  readonly path: "local" | ShownPeer["path"] | "unknown";
   /** Mean round trip of the answers. */
   readonly rttMs?: number;
 }

@@ -29,7 +29,7 @@ function machine(...names: readonly BackendName[]): TunnelFacts & { readonly ask
 
 test("the kernel is preferred, then our own engine; a wish is followed", () => {
   const chosen = (wish: Parameters<typeof chooseBackend>[0], facts: TunnelFacts) => {
-    const { backend, reason } = chooseBackend(wish, facts);
+    const { backend, reason } = chooseBackend(wish, { facts });
     return [backend.name, reason];
   };
   expect(chosen("auto", machine("kernel", "user", "wireguard-go"))).toEqual([
@@ -41,25 +41,34 @@ test("the kernel is preferred, then our own engine; a wish is followed", () => {
     expect(chosen(wish, machine("kernel", "user", "wireguard-go"))).toEqual([wish, "asked for"]);
 });
 
+test("a hub takes what relays, unless somebody asks for another", () => {
+  const facts = machine("kernel", "user", "wireguard-go");
+  expect(chooseBackend("auto", { relays: true, facts })).toMatchObject({
+    backend: { name: "user" },
+    reason: "a hub relays, which the kernel's WireGuard does not",
+  });
+  expect(chooseBackend("kernel", { relays: true, facts }).backend.name).toBe("kernel");
+});
+
 test("nothing is looked for that is not needed", () => {
   const all = machine("kernel", "user", "wireguard-go");
-  chooseBackend("auto", all);
+  chooseBackend("auto", { facts: all });
   expect(all.asked).toEqual(["kernel"]);
   const none = machine("user");
-  chooseBackend("auto", none);
+  chooseBackend("auto", { facts: none });
   expect(none.asked).toEqual(["kernel", "user"]);
 });
 
 test("what is not there is named with the packages that bring it", () => {
   // wireguard-go is what somebody asks for, never what we fall back to.
-  expect(() => chooseBackend("auto", machine("wireguard-go"))).toThrow(
+  expect(() => chooseBackend("auto", { facts: machine("wireguard-go") })).toThrow(
     `Cannot run a tunnel: ${NO_KERNEL}; ${NO_LIBRARY}`,
   );
-  expect(() => chooseBackend("kernel", machine("user"))).toThrow(
+  expect(() => chooseBackend("kernel", { facts: machine("user") })).toThrow(
     `Cannot run a tunnel: ${NO_KERNEL}; or let the choice be automatic (--tunnel auto)`,
   );
-  expect(() => chooseBackend("user", machine("kernel"))).toThrow("apt-get install libssl3");
-  expect(() => chooseBackend("wireguard-go", machine("user"))).toThrow("there is no wireguard-go");
+  expect(() => chooseBackend("user", { facts: machine("kernel") })).toThrow("apt-get install libssl3");
+  expect(() => chooseBackend("wireguard-go", { facts: machine("user") })).toThrow("there is no wireguard-go");
 });
 
 test("pauses between restarts double up to 30 s, between attempts to take over up to an hour", () => {

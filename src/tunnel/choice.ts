@@ -33,15 +33,23 @@ export const tunnelFacts: TunnelFacts = {
   "wireguard-go": () => wireguardGoBackend() ?? "there is no wireguard-go; install it (Debian: wireguard-go)",
 };
 
+type Tries = readonly (readonly [name: BackendName, reason: string])[];
+
+/** What `auto` tries on a hub: only our own engine relays what other nodes encrypted for each other. */
+const relaying: Tries = [["user", "a hub relays, which the kernel's WireGuard does not"]];
+
 /** What `auto` tries, and why it takes what it finds. */
-const automatic: readonly (readonly [name: BackendName, reason: string])[] = [
+const automatic: Tries = [
   ["kernel", "the kernel has WireGuard"],
   ["user", "the kernel has no WireGuard"],
 ];
 
-/** chooseBackend prefers the kernel; throws when what is asked for is not there. */
-export function chooseBackend(wish: TunnelWish, facts: TunnelFacts = tunnelFacts): TunnelChoice {
-  const tried = wish === "auto" ? automatic : [[wish, "asked for"] as const];
+/** chooseBackend prefers the kernel, for a node that does not relay; throws when what is asked for is not there. */
+export function chooseBackend(
+  wish: TunnelWish,
+  { relays = false, facts = tunnelFacts }: { readonly relays?: boolean; readonly facts?: TunnelFacts } = {},
+): TunnelChoice {
+  const tried = wish === "auto" ? (relays ? relaying : automatic) : [[wish, "asked for"] as const];
   const missing: string[] = [];
   for (const [name, reason] of tried) {
     const found = facts[name]();

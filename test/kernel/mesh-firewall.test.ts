@@ -31,6 +31,7 @@ function self(hub: boolean): Node {
     local: [],
     observed: [],
     mapped: [],
+    hubs: [],
   };
 }
 

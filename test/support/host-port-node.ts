@@ -38,6 +38,7 @@ const rules = meshRuleset({
     local: [],
     observed: [],
     mapped: [],
+    hubs: [],
   },
   listenPort: 51820,
 });

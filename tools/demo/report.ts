@@ -78,14 +78,15 @@ function table(rows: readonly (readonly string[])[]): string {
   return rows.map((row, index) => `  ${index === 0 ? paint("dim", line(row)) : line(row)}\n`).join("");
 }
 
-const MARKS = { local: " ", direct: "d", hub: "h", down: "?", unknown: "?" } as const;
+const MARKS = { local: " ", lan: "l", direct: "d", punched: "p", relay: "r", down: "?", unknown: "?" } as const;
 
 function cellText(cell: MatrixCell | undefined): string {
   if (cell === undefined) return paint("dim", "    · ");
   if (!cell.ok || cell.rttMs === undefined) return paint("red", "   ✗  ");
   const text =
     `${cell.rttMs < 10 ? cell.rttMs.toFixed(1) : Math.round(cell.rttMs)}${MARKS[cell.path]}`.padStart(6);
-  return cell.path === "direct" ? paint("green", text) : cell.path === "hub" ? paint("yellow", text) : text;
+  if (cell.path === "relay") return paint("yellow", text);
+  return cell.path === "local" ? text : paint("green", text);
 }
 
 /** matrixText draws one family's matrix: a row for each pod that asks, a column for each that answers. */
@@ -133,12 +134,12 @@ export function reportText(
     matrixText(report.matrix, 4),
     "\n",
     matrixText(report.matrix, 6),
-    `  d: straight from node to node, h: through the hub, nothing: on the same node\n`,
+    `  l: same LAN, d: direct, p: punched through NATs, r: relayed by the hub (which cannot read it), nothing: on the same node\n`,
     title("What it proves"),
     verdict(
       failed === 0,
       failed === 0
-        ? `all ${report.matrix.length} pairs answer: ${ways("direct")} direct, ${ways("hub")} via the hub, ${ways("local")} on one node`
+        ? `all ${report.matrix.length} pairs answer: ${ways("lan")} on a LAN, ${ways("direct")} direct, ${ways("punched")} punched, ${ways("relay")} relayed, ${ways("local")} on one node`
         : `${failed} of ${report.matrix.length} pairs do not answer`,
     ),
     verdict(
