@@ -10,6 +10,9 @@ const names = new Map<number, string>(
     .map(([name, number]) => [number, name]),
 );
 
+// Not in the runtime's table: what a TUN queue says when its device was removed (drivers/net/tun.c; include/uapi/asm-generic/errno.h).
+names.set(77, "EBADFD");
+
 const texts: Record<string, string> = {
   EPERM: "operation not permitted",
   ENOENT: "no such file or directory",
@@ -18,6 +21,7 @@ const texts: Record<string, string> = {
   EIO: "input/output error",
   ENXIO: "no such device or address",
   EBADF: "bad file descriptor",
+  EBADFD: "the device was removed",
   EAGAIN: "resource temporarily unavailable",
   ENOMEM: "out of memory",
   EACCES: "permission denied",

@@ -11,6 +11,7 @@ import {
   connectUnix,
   DatagramSocket,
   ensureDirectory,
+  environmentVariable,
   executablePath,
   exit,
   type Fd,
@@ -21,6 +22,8 @@ import {
   monotonicMs,
   ownPid,
   removeTree,
+  replaceProcess,
+  ResidentCode,
   sendAll,
   setLinkMtu,
   setQueueLength,
@@ -34,6 +37,7 @@ import {
 } from "../../sys/mod.ts";
 import { encodeDataplaneStatus, GET_DATAPLANE } from "../dataplane-status.ts";
 import type { AeadName } from "../path/mod.ts";
+import { decodeRelay } from "../relay/mod.ts";
 import { decodeRequest, EINVAL, encodeErrno, encodeState, rehearse } from "../wireguard/mod.ts";
 import { Control } from "./control.ts";
 import {
@@ -60,7 +64,7 @@ import { Workers } from "./workers.ts";
 /** DataplaneOptions are those of the command line. */
 export interface DataplaneOptions {
   readonly link: string;
-  /** Default: one for each processor, at most DEFAULT_MOST_WORKERS. */
+  /** Default: see defaultWorkers. */
   readonly workers?: number;
   readonly aead?: AeadName;
   /** Processors of the workers, in order. */
@@ -84,6 +88,16 @@ const COLLECT_AFTER = 64;
 const ANSWER_BYTES = 8192;
 const START_MS = 20_000;
 const PATIENCE_MS = 5_000;
+/** Garbage is collected when so many bytes were allocated since the last time. */
+const COLLECT_BYTES = 1_000_000;
+/** So long after a start, or after the last time, the pages of code are dropped that the time needed. */
+const DROP_MS = 1000;
+
+/**
+ * One for each processor; of two, one is left to the control thread, the kernel's own part and the programs: measured (bench tunnel), a second
+ * worker moves nothing more there, and takes 12 MB.
+ */
+const defaultWorkers = (cpus: number) => (cpus <= 2 ? 1 : Math.min(DEFAULT_MOST_WORKERS, cpus));
 
 /** Parts are what a process works with, made by itself or inherited. */
 interface Parts {
@@ -97,8 +111,9 @@ interface Parts {
 
 /** runDataplane makes the link and serves it; it never returns. Throws when it cannot begin. */
 export function runDataplane(options: DataplaneOptions): never {
+  tuneRuntime();
   const { link } = options;
-  const count = options.workers ?? Math.min(DEFAULT_MOST_WORKERS, allowedCpus().length);
+  const count = options.workers ?? defaultWorkers(allowedCpus().length);
   if (!(count >= 1 && count <= MOST_WORKERS))
     throw new Error(`Cannot run ${count} workers; choose 1 to ${MOST_WORKERS}`);
   checkMachine(options);
@@ -121,6 +136,7 @@ export function runDataplane(options: DataplaneOptions): never {
 
 /** takeOver goes on where the process that serves the link is. It never returns. Throws when it cannot; the other goes on then. */
 export function takeOver(options: DataplaneOptions): never {
+  tuneRuntime();
   checkMachine(options);
   const { link } = options;
   const connection = connectPredecessor(link);
@@ -148,6 +164,15 @@ export function takeOver(options: DataplaneOptions): never {
   connection.close();
   store.sweep();
   return dataplane.run();
+}
+
+/**
+ * Lets garbage be collected early. The runtime waits until as much was allocated as the heap holds, and counts the arenas to the heap, which it does not
+ * manage; what it once took for garbage it does not give back. It reads its options only as it starts.
+ */
+function tuneRuntime(): void {
+  const option = "BUN_JSC_gcMaxHeapSize";
+  if (environmentVariable(option) === undefined) replaceProcess({ [option]: `${COLLECT_BYTES}` });
 }
 
 class Dataplane {
@@ -217,8 +242,8 @@ class Dataplane {
   }
 
   /** inherit goes on with a predecessor's device. */
-  inherit({ image, mark }: Testament): void {
-    this.#control.restore(image, mark);
+  inherit({ image, mark, relay }: Testament): void {
+    this.#control.restore(image, mark, relay);
   }
 
   /** serve begins to answer on the UAPI socket. */
@@ -233,6 +258,7 @@ class Dataplane {
   }
 
   run(): never {
+    const code = new ResidentCode({ afterMs: DROP_MS });
     for (;;) {
       this.#control.tick();
       const watched = [
@@ -242,7 +268,7 @@ class Dataplane {
           ? []
           : [{ fd: this.#successor.number, ready: () => this.#heedSuccessor() }]),
       ];
-      if (this.#poller.turn(watched, this.#control.waitMs())) {
+      if (this.#poller.turn(watched, code.waitMs(monotonicMs(), this.#control.waitMs()))) {
         this.#collection.worked(1 + this.#answered / ANSWER_BYTES);
         this.#answered = 0;
       }
@@ -273,8 +299,11 @@ class Dataplane {
     if (request === OTHERS) return (connection) => this.#control.others.attach(connection);
     if (request === TAKE_OVER) return (connection) => this.#meetSuccessor(connection);
     try {
-      const decoded = decodeRequest(request);
+      const { change, rest } = decodeRelay(request);
+      const decoded = decodeRequest(rest ?? "set=1\n\n");
       const { device } = this.#control;
+      if (change !== undefined) this.#control.configureRelay(change);
+      if (rest === undefined) return encodeErrno(0);
       if (decoded.kind === "set") {
         this.#control.step({ kind: "configure", configuration: decoded.configuration });
         return encodeErrno(0);
@@ -298,7 +327,12 @@ class Dataplane {
     const counters = sumCounters(tuns.map((_, worker) => store.counters(worker)));
     const status = { version: VERSION, build: BUILD, pid: ownPid(), aead, passedOver, workers: tuns.length };
     const { unsent, others } = this.#control;
-    const more = { handshakes_unsent: unsent, others_dropped: others.dropped };
+    const more = {
+      handshakes_unsent: unsent,
+      others_dropped: others.dropped,
+      others_refused: others.admission.refused,
+      ...this.#control.relay.counters,
+    };
     return encodeDataplaneStatus({ ...status, counters: { ...counters, ...more } }) + encodeErrno(0);
   }
 
@@ -353,7 +387,11 @@ class Dataplane {
       );
     try {
       this.#halt();
-      const testament: Testament = { mark: this.#control.mark, image: this.#control.image() };
+      const testament: Testament = {
+        mark: this.#control.mark,
+        image: this.#control.image(),
+        relay: this.#control.relay.image(),
+      };
       sendText(connection, JSON.stringify(testament));
       if (!isDone(connection, PATIENCE_MS)) throw new Error("the successor ended, or did not go on in time");
       // Until it serves; else whoever looks for the one that serves finds nobody.

@@ -160,9 +160,10 @@ export class Coalescer implements PacketSink {
   #isRight(at: number, length: number): boolean {
     const { transport, family, protocol } = this.#reader;
     if (family === 4 && this.#checksum.sum(at, IP4.bytes) !== 0xffff) return false;
-    const body = length - transport;
-    const sum = this.#pseudo(at, body, protocol) + this.#checksum.sum(at + transport, body);
-    return fold32(sum) === 0xffff;
+    // The addresses lie right before the transport header, so one sum has both.
+    const addresses = family === 4 ? IP4.source : IP6.source;
+    const sum = swap16(protocol) + swap16(length - transport);
+    return fold32(sum + this.#checksum.sum(at + addresses, length - addresses)) === 0xffff;
   }
 
   /** The sum of the pseudo header. */

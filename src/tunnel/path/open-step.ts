@@ -18,6 +18,8 @@ import type { OpenSession, PathCounters, PathSession, PathTables, SealSession } 
 export interface OpenEvents<Session extends OpenSession = PathSession> {
   /** A datagram that is not a data frame. */
   other(at: number, bytes: number, message: number): void;
+  /** A data frame of a session that is not in the tables: whether it was sent on as it is; `asked` if that was asked before. */
+  relay?(index: number, at: number, bytes: number, message: number, asked: boolean): boolean;
   /** A data frame of a session that is not in the tables; returns it if it is there by now. */
   missing?(index: number, at: number, bytes: number, message: number): Session | undefined;
   /** Authentic and new packets of a session came, at most once for each batch; `packets` is 0 if all were empty (keepalives). */
@@ -76,10 +78,12 @@ export class OpenStep<Session extends OpenSession = PathSession> {
       return;
     }
     let session = tables.sessions.get(index);
+    if (session === undefined && events.relay?.(index, at, bytes, message, false) === true) return;
     if (session === undefined && events.missing !== undefined) {
       // It may take sessions away that frames of the batch belong to.
       this.#open();
       session = events.missing(index, at, bytes, message);
+      if (session === undefined && events.relay?.(index, at, bytes, message, true) === true) return;
     }
     if (session === undefined || tables.nowMs >= session.endsMs) {
       counters.unknown++;

@@ -25,8 +25,9 @@ import { VIRTIO_HEADER } from "./virtio-header.ts";
 
 /** UDP over IPv4 carries no more. */
 const MOST_DATAGRAM = 65_507;
-/** Calls of `receive` in one step: so long the other direction waits. */
-const ROUNDS = 32;
+/** What one step takes from the source, as packets and as bytes: so long the other direction waits. */
+const MOST_PACKETS = 256;
+const MOST_BYTES = 2 << 20;
 
 /** SealEvents tell the protocol what it has to know, at most once for each packet of the source. */
 export interface SealEvents<Session extends SealSession = PathSession> {
@@ -81,11 +82,13 @@ export class SealStep<Session extends SealSession = PathSession> {
   run(): void {
     const { source } = this.#options;
     if (this.blocked && !this.#flush()) return;
-    for (let round = 0; round < ROUNDS; round++) {
+    let packets = 0;
+    for (let bytes = 0; packets < MOST_PACKETS && bytes < MOST_BYTES; bytes += source.bytes(0)) {
       if (!this.#finish()) return;
       this.#packet = 0;
       this.#packets = source.receive();
       if (this.#packets === 0) break;
+      packets += this.#packets;
     }
     // What the last round brought.
     if (this.#finish()) this.#flush();
