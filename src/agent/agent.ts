@@ -11,16 +11,28 @@
  */
 import { CniService, serveCni, TOMBSTONES } from "../cni/mod.ts";
 import { Engine, type ObjectStatus } from "../engine/mod.ts";
-import { enrol, meshView, parseToken, Register, type Token, type TokenUse } from "../hub/mod.ts";
+import {
+  enrol,
+  type Enrolled,
+  type EnrolWay,
+  meshView,
+  parseToken,
+  type Token,
+  tokenHubs,
+  type TokenUse,
+} from "../hub/mod.ts";
 import { newcomerObjects, tunnelMtu } from "../mesh/mod.ts";
-import { type Endpoint, formatIp, formatPrefix, parseEndpoint, tryParseEndpoint } from "../net/mod.ts";
+import { formatIp, formatPrefix } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import { type Mesh, newMesh, type Node, nameProblem } from "../resources/mod.ts";
-import { exists, hostName, type LineServer, listDirectory, removeTree, sleep } from "../sys/mod.ts";
+import { hostName, type LineServer, listDirectory, removeTree, sleep } from "../sys/mod.ts";
 import type { TunnelWish } from "../tunnel/mod.ts";
 import { resolveInTurn } from "./endpoint.ts";
+import { checkEtcd, type EtcdGiven, etcdOf } from "./etcd-config.ts";
+import { joinedHub, newHub, storedHub } from "./hub-files.ts";
 import { HubRole } from "./hub-role.ts";
-import { nodeKey, signingKey } from "./identity.ts";
+import { nodeKey, takeNodeKey, storeNodeSecret } from "./identity.ts";
+import { addImported, type Imported, importedKey } from "./imported.ts";
 import { Joined } from "./joined.ts";
 import { info, warn } from "./log.ts";
 import { loadMembership, MemberRole, storeMembership } from "./member-role.ts";
@@ -29,10 +41,8 @@ import type { Role } from "./role.ts";
 import { TunnelHolder } from "./tunnel-holder.ts";
 import { ownAddressIn } from "./underlay.ts";
 
-const REGISTER = `${STATE}/register.db`;
-
 /** Files that belong to the membership, and end with it. */
-const MEMBERSHIP_FILES = /^(?:node\.key|register\.|member\.json|pods\.)/;
+const MEMBERSHIP_FILES = /^(?:node\.key|register\.|member\.json|announced\.|pods\.)/;
 
 /** The MTU while a node registers: what every IPv6 path carries. */
 const NEWCOMER_MTU_BYTES = tunnelMtu({ underlayBytes: 1280, outerFamily: 6 });
@@ -113,6 +123,15 @@ export class Agent implements Disposable {
           if (this.joined === joined) await this.#forget();
         }).catch((error: unknown) => warn("cannot leave", { error }));
       },
+      onKeyChanged: () => {
+        // As after a restart: what is in the kernel stays, and the first plan changes the device's key.
+        this.inTurn(async () => {
+          const role = this.joined === joined ? storedRole() : undefined;
+          if (role === undefined) return;
+          joined[Symbol.dispose]();
+          await this.#run(role);
+        }).catch((error: unknown) => warn("cannot take the new key up", { error }));
+      },
     });
     this.role = role;
     this.joined = joined;
@@ -143,9 +162,14 @@ export class Agent implements Disposable {
     readonly name?: string | undefined;
     readonly endpoints: readonly string[];
     readonly spec: { readonly [field: string]: string | number | readonly string[] | undefined };
+    /** Where the register is to be shared; absent: this hub keeps it alone. */
+    readonly etcd?: EtcdGiven | undefined;
+    /** A generated mesh of plain WireGuard that this one begins with. */
+    readonly imported?: Imported | undefined;
   }): Promise<Node> {
     this.#mustBeFree("make a mesh");
-    const name = nodeName(options.name);
+    const { imported } = options;
+    const name = nodeName(imported?.hub.name ?? options.name);
     if (options.endpoints.length === 0)
       throw new Error(
         "Cannot make a mesh: no endpoint is given; say where nodes reach this hub: --endpoint HOST:51820",
@@ -155,17 +179,29 @@ export class Agent implements Disposable {
     mustNotHoldUs(
       mesh,
       "make a mesh",
-      "give other networks, with --overlay4 or --pods4 (--overlay6, --pods6)",
+      imported === undefined
+        ? "give other networks, with --overlay4 or --pods4 (--overlay6, --pods6)"
+        : "if it is the generated interface, take it down first: wg-quick down wg0, and disable its unit",
     );
-    const endpoints = options.endpoints.map(tryParseEndpoint).filter((endpoint) => endpoint !== undefined);
     try {
       // First what can be missing on a machine: a mesh is stored only where it can run.
-      await this.tunnel.open();
+      await this.tunnel.open({ relays: true });
+      if (imported !== undefined) takeNodeKey(importedKey(imported));
       const key = nodeKey();
-      const role = new HubRole(Register.open(REGISTER), { node: key, signing: signingKey() });
+      const { role, epoch } = await newHub(name, options.etcd);
       using undo = new DisposableStack();
       undo.use(role);
-      const node = role.register.init(mesh, { name, publicKey: key.publicKey, endpoints });
+      const node = await role.registrar.init(
+        mesh,
+        {
+        name,
+        publicKey: key.publicKey,
+        endpoints: options.endpoints,
+        number: imported?.hub.number,
+        },
+        epoch,
+      );
+      if (imported !== undefined) await addImported(role.registrar, imported, name);
       undo.move();
       await this.#run(role);
       return node;
@@ -181,13 +217,17 @@ export class Agent implements Disposable {
     readonly name?: string | undefined;
     readonly endpoints: readonly string[];
     readonly site?: string | undefined;
+    /** Of a newcomer that becomes a hub. */
+    readonly etcd?: EtcdGiven | undefined;
     readonly progress: Progress;
   }): Promise<Node> {
     this.#mustBeFree("join");
     const token = parseToken(options.token);
+    await mustFitHub(token, options);
     const name = token.node ?? nodeName(options.name);
-    const endpoints = options.endpoints.map(parseEndpoint);
-    options.progress(`tunnel to the hub at ${token.endpoints.join(", ")}`);
+    const { endpoints } = options;
+    const reached = tokenHubs(token).flatMap((hub) => hub.endpoints);
+    options.progress(`tunnel to the hub at ${reached.join(", ")}`);
     const enrolled = await this.#enrol(token, {
       name,
       endpoints,
@@ -206,9 +246,7 @@ export class Agent implements Disposable {
       await this.#clear();
       throw error;
     }
-    const membership = { name: enrolled.name, signingKey: token.signingKey, endpoints: token.endpoints };
-    storeMembership(membership, enrolled.state);
-    const role = new MemberRole(membership);
+    const role = await this.#joinedRole(token, enrolled, options.etcd);
     await this.#run(role);
     await this.#seen(role, options.progress);
     const { self } = role.view();
@@ -219,25 +257,42 @@ export class Agent implements Disposable {
     return self;
   }
 
+  async #joinedRole(token: Token, enrolled: Enrolled, etcd: EtcdGiven | undefined): Promise<Role> {
+    const { name, secret, state } = enrolled;
+    storeNodeSecret(enrolled.nodeSecret);
+    if (secret !== undefined && etcd !== undefined) {
+      try {
+        return await joinedHub(name, secret, etcd);
+      } catch (error) {
+        await this.#clear();
+        throw error;
+      }
+    }
+    const endpoints = tokenHubs(token).flatMap((hub) => hub.endpoints);
+    const membership = { name, signingKey: token.signingKey, endpoints };
+    storeMembership(membership, state);
+    return new MemberRole(membership);
+  }
+
   async #enrol(
     token: Token,
     newcomer: {
       readonly name: string;
-      readonly endpoints: readonly Endpoint[];
+      readonly endpoints: readonly string[];
       readonly site?: string;
       readonly progress: Progress;
     },
   ) {
-    const tunnel = await this.tunnel.open();
+    const tunnel = await this.tunnel.open({ relays: token.role === "hub" });
     const { progress, ...asked } = newcomer;
-    const setUse = async (use: TokenUse, attempt: number) => {
+    const setUse = async (use: TokenUse, { hub, turn }: EnrolWay) => {
       this.engine.set(
         "newcomer",
         newcomerObjects({
           enrol6: token.enrol6,
           use,
-          hubKey: token.hubKey,
-          hubEndpoint: await resolveInTurn(token.endpoints, attempt),
+          hubKey: hub.key,
+          hubEndpoint: await resolveInTurn(hub.endpoints, turn),
           tunnelLink: tunnel.linkType,
           listenPort: NEWCOMER_PORT,
           mtuBytes: NEWCOMER_MTU_BYTES,
@@ -278,13 +333,15 @@ export class Agent implements Disposable {
       return this.#clear();
     }
     if (role === undefined) throw new Error("Cannot leave: this node belongs to no mesh");
-    if (role.hub && !options.force)
+    const last = role instanceof HubRole && role.register.hubs().length <= 1;
+    if (last && !options.force)
       throw new Error(
         "Cannot leave: this node is the hub, and its register ends with it; to end the whole mesh: causeway leave --force",
       );
-    if (role instanceof MemberRole) {
+    if (!last) {
       try {
-        await role.leave();
+        if (role instanceof HubRole) await role.registrar.removeHub(role.name);
+        else if (role instanceof MemberRole) await role.leave();
         options.progress("the hub has removed this node");
       } catch (error) {
         if (!options.force) throw error;
@@ -354,6 +411,28 @@ function mustNotHoldUs(mesh: Mesh, what: string, fix: string): void {
     );
 }
 
+/** Whether a node becomes a hub is the token's word; what a hub needs is checked before the token is used. */
+async function mustFitHub(
+  token: Token,
+  options: { readonly endpoints: readonly string[]; readonly etcd?: EtcdGiven | undefined },
+): Promise<void> {
+  const { etcd, endpoints } = options;
+  if (token.role !== "hub") {
+    if (etcd === undefined) return;
+    throw new Error(
+      "Cannot join as a hub: the token is for a node; ask for one made with causeway token create --role hub",
+    );
+  }
+  const what = "join as a hub";
+  if (etcd === undefined)
+    throw new Error(
+      `Cannot ${what}: a hub shares the register in etcd; give --etcd-ca, --etcd-cert and --etcd-key (and --etcd where its addresses are others here)`,
+    );
+  if (endpoints.length === 0)
+    throw new Error(`Cannot ${what}: no endpoint is given; say where nodes reach this hub: --endpoint HOST:51820`);
+  if (etcd.endpoints.length > 0) await checkEtcd(etcdOf(etcd, what), what);
+}
+
 function nodeName(given: string | undefined): string {
   const name = given ?? hostName();
   const problem = nameProblem(name);
@@ -364,11 +443,8 @@ function nodeName(given: string | undefined): string {
 
 /** storedRole returns what this node was before the agent started. */
 function storedRole(): Role | undefined {
-  if (exists(REGISTER)) {
-    const register = Register.open(REGISTER);
-    if (register.initialised) return new HubRole(register, { node: nodeKey(), signing: signingKey() });
-    register.close();
-  }
+  const hub = storedHub();
+  if (hub !== undefined) return hub;
   const membership = loadMembership();
   return membership && new MemberRole(membership);
 }

@@ -6,6 +6,10 @@
  */
 import { z } from "zod";
 import type { BackendName, DataplaneStatus } from "../tunnel/mod.ts";
+import { removalSchema } from "../hub/mod.ts";
+import type { MemberStatus } from "../hub/mod.ts";
+import { etcdGiven } from "./etcd-config.ts";
+import { importedSchema } from "./imported.ts";
 
 const texts = z.array(z.string()).max(64);
 const text = z.string().max(16384);
@@ -32,6 +36,8 @@ export const requestSchema = z.discriminatedUnion("op", [
     nodeBits: z.number().optional(),
     listenPort: z.number().optional(),
     mtuBytes: z.number().optional(),
+    imported: importedSchema.optional(),
+    etcd: etcdGiven.optional(),
   }),
   z.object({
     op: z.literal("join"),
@@ -39,11 +45,42 @@ export const requestSchema = z.discriminatedUnion("op", [
     endpoints: texts,
     name: text.optional(),
     site: text.optional(),
+    etcd: etcdGiven.optional(),
   }),
+  z.object({ op: z.literal("hub-list") }),
+  z.object({ op: z.literal("hub-remove"), name: text }),
+  z.object({ op: z.literal("hub-migrate"), etcd: etcdGiven }),
   z.object({ op: z.literal("leave"), force: z.boolean() }),
   z.object({ op: z.literal("node-remove"), name: text }),
-  z.object({ op: z.literal("token-create"), uses: z.number(), expiresMs: z.number(), node: text.optional() }),
-  z.object({ op: z.literal("token-revoke"), id: text }),
+  z.object({ op: z.literal("node-announce"), prefix: text, withdraw: z.boolean() }),
+  z.object({ op: z.literal("node-approve"), node: text, prefix: text, revoke: z.boolean() }),
+  z.object({ op: z.literal("peer-list") }),
+  z.object({
+    op: z.literal("peer-add"),
+    name: text,
+    publicKey: text,
+    presharedKey: text.optional(),
+    allowed: texts,
+    endpoint: text.optional(),
+    role: text.optional(),
+    site: text.optional(),
+  }),
+  z.object({ op: z.literal("peer-remove"), name: text }),
+  z.object({
+    op: z.literal("token-create"),
+    uses: z.number(),
+    expiresMs: z.number(),
+    node: text.optional(),
+    role: text.optional(),
+    site: text.optional(),
+  }),
+  z.object({ op: z.literal("token-revoke"), id: text, reason: text.optional() }),
+  z.object({ op: z.literal("may-talk"), a: text, b: text }),
+  z.object({ op: z.literal("node-assign"), name: text, role: text.optional(), site: text.optional() }),
+  z.object({ op: z.literal("node-rotate"), name: text.optional() }),
+  z.object({ op: z.literal("psk-rotate") }),
+  z.object({ op: z.literal("operator-set"), key: text, replace: z.boolean() }),
+  z.object({ op: z.literal("removal-add"), removal: removalSchema }),
 ]);
 
 /** Request is one operation with its arguments. */
@@ -54,11 +91,22 @@ export type Operation = Request["op"];
 
 /** writing lists the operations that change something; only root may ask for them. */
 export const writing: ReadonlySet<Operation> = new Set([
+  "hub-migrate",
+  "hub-remove",
   "init",
   "join",
   "leave",
   "mesh-apply",
+  "node-announce",
+  "node-approve",
+  "node-assign",
   "node-remove",
+  "node-rotate",
+  "operator-set",
+  "peer-add",
+  "peer-remove",
+  "psk-rotate",
+  "removal-add",
   "token-create",
   "token-list",
   "token-revoke",
@@ -93,7 +141,20 @@ export interface Status {
     readonly listenPort: number;
     readonly mtuBytes: number;
   };
-  readonly hub?: { readonly connected: boolean; readonly revision: number };
+  readonly hub?: {
+    readonly connected: boolean;
+    readonly revision: number;
+    /** The hub that the register is followed through. */
+    readonly followed?: string;
+    /** What this node knows is too old, or will soon be (Mesh.spec.snapshotMaxAge). */
+    readonly problem?: string;
+    /** On a hub: whether the register can be written. */
+    readonly writes?: {
+      readonly register: "sqlite" | "etcd";
+      readonly possible: boolean;
+      readonly problem?: string;
+    };
+  };
   readonly objects: {
     readonly ready: number;
     readonly pending: number;
@@ -110,15 +171,45 @@ export interface ShownPeer {
   readonly overlay6: string;
   readonly pods4?: string;
   readonly pods6?: string;
-  readonly path: "direct" | "hub" | "down";
+  /** Rung of the ladder: same LAN, an address that anybody can call, one that both sides must call, a hub that relays. */
+  readonly path: "lan" | "direct" | "punched" | "relay" | "down";
   readonly endpoint?: string;
-  /** Endpoints that a direct tunnel was tried with, best first. */
-  readonly candidates: readonly string[];
+  /** The hub that relays. */
+  readonly relay?: string;
+  readonly rttMs?: number;
+  /** The largest IP packet that the path carries. */
+  readonly mtuBytes?: number;
+  /** Where it was tried, best first. */
+  readonly candidates: readonly {
+    readonly endpoint: string;
+    readonly rung: string;
+    readonly source: string;
+    readonly state: string;
+    readonly rttMs?: number;
+    readonly why: string;
+  }[];
   /** Why the path is what it is. */
   readonly reason: string;
   readonly lastHandshakeSeconds?: number;
   readonly rxBytes: number;
   readonly txBytes: number;
+}
+
+/** ShownExternal is an external peer; where it was heard is known at the hub that carries it. */
+export interface ShownExternal {
+  readonly name: string;
+  readonly hub: string;
+  readonly publicKey: string;
+  readonly overlay4?: string;
+  readonly overlay6?: string;
+  readonly allowed: readonly string[];
+  readonly presharedKey: boolean;
+  readonly role?: string;
+  readonly site?: string;
+  readonly endpoint?: string;
+  readonly lastHandshakeSeconds?: number;
+  /** Why it is not carried. */
+  readonly problem?: string;
 }
 
 /** Result of each operation. */
@@ -136,6 +227,9 @@ export interface Results {
   "node-list": {
     readonly nodes: readonly (ShownNode & {
       readonly site?: string;
+      /** Networks behind the node that are routed to it, and those that it asks for. */
+      readonly subnets?: readonly string[];
+      readonly announced?: readonly string[];
       readonly observed?: string;
       readonly heardSeconds?: number;
     })[];
@@ -144,6 +238,38 @@ export interface Results {
   "mesh-show": { readonly manifest: string; readonly resource: unknown };
   "mesh-apply": { readonly revision: number };
   "node-remove": Record<string, never>;
+  "node-announce": { readonly announced: readonly string[]; readonly approved: readonly string[] };
+  "node-approve": { readonly subnets: readonly string[] };
+  "hub-list": {
+    readonly hubs: readonly {
+      readonly name: string;
+      readonly self: boolean;
+      readonly connected: boolean;
+      readonly rttMs?: number;
+      readonly revision?: number;
+      /** Entry of the log that it has come to. */
+      readonly position?: number;
+      /** Why it cannot write. */
+      readonly problem?: string;
+    }[];
+    /** Of etcd. */
+    readonly members: readonly MemberStatus[];
+  };
+  "hub-remove": Record<string, never>;
+  "hub-migrate": { readonly prefix: string };
+  "peer-list": { readonly peers: readonly ShownExternal[] };
+  "peer-add": {
+    readonly peer: ShownExternal;
+    readonly hub: {
+      readonly name: string;
+      readonly publicKey: string;
+      readonly endpoints: readonly string[];
+    };
+    /** What the peer reaches through the hub. */
+    readonly networks: readonly string[];
+    readonly mtuBytes?: number;
+  };
+  "peer-remove": Record<string, never>;
   "token-create": {
     readonly id: string;
     readonly token: string;
@@ -160,10 +286,27 @@ export interface Results {
       readonly spent: number;
       readonly expiresAt: string;
       readonly revoked?: boolean;
+      /** Why it was revoked. */
+      readonly reason?: string;
       readonly node?: string;
+      /** What newcomers become, and where they stand. */
+      readonly role: string;
+      readonly site?: string;
+      /** What was refused to its holders since the agent started. */
+      readonly refused?: number;
+      readonly lastRefusal?: { readonly reason: string; readonly from: string; readonly at: string };
     }[];
+    /** What was refused to newcomers since the agent started, by reason. */
+    readonly refusals: { readonly [reason: string]: number };
   };
   "token-revoke": Record<string, never>;
+  "may-talk": { readonly allowed: boolean; readonly reason: string };
+  "node-assign": Record<string, never>;
+  "node-rotate": { readonly name: string };
+  "psk-rotate": { readonly generation: number };
+  "operator-set": Record<string, never>;
+  /** Names of the nodes that are gone by it, as far as this node knew them. */
+  "removal-add": { readonly nodes: readonly string[] };
 }
 
 /** Answer is one line from the agent. */

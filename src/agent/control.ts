@@ -1,23 +1,27 @@
 /** The agent's side of ctl.sock: who asks may or may not, what is asked is checked, the answer is JSON lines. */
-import { formatEndpoint } from "../net/mod.ts";
+import { formatEndpoint, formatPrefix } from "../net/mod.ts";
 import { formatManifest, formatProblem, parseManifest, resourceJson } from "../resources/mod.ts";
 import { type LineConnection, LineServer, wallMs } from "../sys/mod.ts";
 import type { Agent } from "./agent.ts";
 import { type Answer, type Operation, type Request, requestSchema, type Results, writing } from "./api.ts";
+import { hubHandlers, writesOf } from "./control-hubs.ts";
+import { peerHandlers } from "./control-peers.ts";
+import { policyHandlers, unseen } from "./control-policy.ts";
+import { tokenHandlers } from "./control-tokens.ts";
 import { HubRole } from "./hub-role.ts";
+import { MemberRole } from "./member-role.ts";
 import { CTL_SOCKET } from "./paths.ts";
+import type { Role } from "./role.ts";
 import { shownNode, shownPeer } from "./shown.ts";
 import { VERSION } from "./version.ts";
 
 /** Group whose members may read. */
 const GROUP = "causeway";
 
-/** A year: longer tokens are forgotten, not used. */
-const LONGEST_TOKEN_MS = 366 * 86_400_000;
-
 type Progress = (text: string) => void;
 type Of<O extends Operation> = Extract<Request, { op: O }>;
-type Handlers = {
+/** Handlers answer each operation. */
+export type Handlers = {
   readonly [O in Operation]: (
     agent: Agent,
     request: Of<O>,
@@ -32,7 +36,20 @@ function hub(agent: Agent, what: string): HubRole {
   );
 }
 
+function shownHub(role: Role): NonNullable<Results["status"]["hub"]> {
+  const { connected, revision, ageProblem: problem } = role;
+  const common = { connected, revision, ...(problem === undefined ? {} : { problem }) };
+  if (role instanceof HubRole) return { ...common, writes: writesOf(role) };
+  const followed = role instanceof MemberRole ? role.followedHub : undefined;
+  return { ...common, ...(followed === undefined ? {} : { followed }) };
+}
+
 const handlers: Handlers = {
+  ...hubHandlers,
+  ...peerHandlers,
+  ...policyHandlers,
+  ...tokenHandlers,
+
   status(agent) {
     const { role, joined } = agent;
     const view = role?.view();
@@ -44,7 +61,7 @@ const handlers: Handlers = {
       ...(description === undefined || joined === undefined || view === undefined
         ? {}
         : { tunnel: { ...description, listenPort: view.mesh.listenPort, mtuBytes: joined.mtuBytes } }),
-      ...(role === undefined ? {} : { hub: { connected: role.connected, revision: role.revision } }),
+      ...(role === undefined ? {} : { hub: shownHub(role) }),
       objects: {
         ready: all.filter(({ state }) => state === "ready").length,
         pending: all.filter(({ state }) => state === "pending").length,
@@ -65,16 +82,17 @@ const handlers: Handlers = {
     }
     const context = {
       self: view.self,
-      nodes: view.nodes,
-      direct: view.direct,
       peers: joined.peers(),
       wallMs: wallMs(),
       explain: (peer: string) => joined.explain(peer),
+      hubAnswers: (hub: string) => joined.hubs.find(({ name }) => name === hub)?.state !== "down",
     };
     const wanted = view.nodes.filter((node) => name === undefined || node.name === name);
     if (name !== undefined && wanted.length === 0)
       throw new Error(
-        `There is no node ${name}; there are ${view.nodes.map((node) => node.name).join(", ") || "none"}`,
+        view.mesh.rules !== undefined && !view.self.hub
+          ? unseen(name, true)
+          : `There is no node ${name}; there are ${view.nodes.map((node) => node.name).join(", ") || "none"}`,
       );
     return { peers: wanted.map((node) => shownPeer(node, context)) };
   },
@@ -87,8 +105,8 @@ const handlers: Handlers = {
     };
   },
 
-  init: async (agent, { op: _, name, endpoints, ...spec }) =>
-    shownNode(await agent.init({ name, endpoints, spec })),
+  init: async (agent, { op: _, name, endpoints, imported, etcd, ...spec }) =>
+    shownNode(await agent.init({ name, endpoints, spec, imported, etcd })),
 
   join: async (agent, request, progress) => shownNode(await agent.join({ ...request, progress })),
 
@@ -108,7 +126,11 @@ const handlers: Handlers = {
         return {
           ...shownNode(node),
           ...(node.site === undefined ? {} : { site: node.site }),
-          ...(node.observed === undefined ? {} : { observed: formatEndpoint(node.observed) }),
+          ...(node.subnets === undefined ? {} : { subnets: node.subnets.map(formatPrefix) }),
+          ...(node.announced === undefined ? {} : { announced: node.announced.map(formatPrefix) }),
+          ...(node.observed.length === 0
+            ? {}
+            : { observed: [...new Set(node.observed.map((seen) => formatEndpoint(seen.endpoint)))].join(", ") }),
           ...(heardMs === undefined
             ? {}
             : { heardSeconds: Math.max(0, Math.round((wallMs() - heardMs) / 1000)) }),
@@ -123,8 +145,8 @@ const handlers: Handlers = {
     return { manifest: formatManifest([resource]), resource: resourceJson(resource) };
   },
 
-  "mesh-apply"(agent, { manifest }) {
-    const { register } = hub(agent, "change the mesh");
+  async "mesh-apply"(agent, { manifest }) {
+    const { register, registrar } = hub(agent, "change the mesh");
     const { resources, problems } = parseManifest(manifest);
     if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"));
     const [resource] = resources;
@@ -132,51 +154,14 @@ const handlers: Handlers = {
       throw new Error(
         "Cannot change the mesh: the manifest must hold one object, of kind Mesh; see causeway mesh show",
       );
-    register.updateMesh(resource.value);
+    await registrar.updateMesh(resource.value);
     agent.joined?.changed();
     return { revision: register.revision };
   },
 
-  "node-remove"(agent, { name }) {
+  async "node-remove"(agent, { name }) {
     // The register tells the node first; its peer goes with the refresh that follows, when the news is on its way.
-    hub(agent, "remove a node").removeNode(name);
-    return {};
-  },
-
-  "token-create"(agent, { uses, expiresMs, node }) {
-    const role = hub(agent, "create a token");
-    if (!(expiresMs > 0 && expiresMs <= LONGEST_TOKEN_MS))
-      throw new Error("Cannot create a token: it may be valid for at most 366d; give less with --expires");
-    const nowMs = wallMs();
-    const expiresAtMs = nowMs + expiresMs;
-    const { token, text } = role.register.createToken({
-      uses,
-      nowMs,
-      expiresAtMs,
-      signingKey: role.signing.publicKey,
-      ...(node === undefined ? {} : { node }),
-    });
-    agent.joined?.changed();
-    return { id: token.id, token: text, uses, expiresAt: new Date(expiresAtMs).toISOString() };
-  },
-
-  "token-list": (agent) => ({
-    tokens: hub(agent, "list tokens")
-      .register.tokens()
-      .map((token) => ({
-        id: token.id,
-        uses: token.uses,
-        used: token.used,
-        spent: token.spent,
-        expiresAt: new Date(token.expiresAtMs).toISOString(),
-        ...(token.revoked ? { revoked: true } : {}),
-        ...(token.node === undefined ? {} : { node: token.node }),
-      })),
-  }),
-
-  "token-revoke"(agent, { id }) {
-    hub(agent, "revoke a token").register.revokeToken(id);
-    agent.joined?.changed();
+    await hub(agent, "remove a node").registrar.removeNode(name);
     return {};
   },
 };
@@ -217,7 +202,8 @@ export function serveControl(agent: Agent): LineServer {
   return LineServer.listen(CTL_SOCKET, {
     mode: 0o660,
     group: GROUP,
-    maxLineBytes: 65536,
+    // A generated mesh that is taken over: 4096 machines of about 200 bytes.
+    maxLineBytes: 2 ** 20,
     onRequest: (line, connection) => void answer(agent, line, connection),
   });
 }

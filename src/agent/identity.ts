@@ -1,9 +1,10 @@
 /** Who this node is: its private key, made here and never leaving, in a file of mode 0600. */
-import { PrivateKey, SigningSecret } from "../net/mod.ts";
+import { PrivateKey, Secret, SigningSecret } from "../net/mod.ts";
 import { readText, writeAtomic } from "../sys/mod.ts";
 import { STATE } from "./paths.ts";
 
 const NODE_KEY = `${STATE}/node.key`;
+const NODE_SECRET = `${STATE}/node.key.secret`;
 const SIGNING_KEY = `${STATE}/register.key`;
 
 /** nodeKey returns the node's key, made at the first call and stored before it is returned. */
@@ -13,6 +14,27 @@ export function nodeKey(): PrivateKey {
   const made = PrivateKey.random();
   writeAtomic(NODE_KEY, made.toFile(), 0o600);
   return made;
+}
+
+/** takeNodeKey makes a key this node's that another tool made for it. */
+export function takeNodeKey(key: PrivateKey): void {
+  writeAtomic(NODE_KEY, key.toFile(), 0o600);
+}
+
+/** storeNodeSecret keeps what this node and its hubs have in common in secret since it joined, for pre-shared keys. */
+export function storeNodeSecret(secret: Secret): void {
+  writeAtomic(NODE_SECRET, secret.toFile(), 0o600);
+}
+
+/** nodeSecret returns it; undefined on a node that joined with a token of an older version. */
+export function nodeSecret(): Secret | undefined {
+  const stored = readText(NODE_SECRET);
+  return stored === undefined ? undefined : Secret.fromBase64(stored);
+}
+
+/** takeSigningKey makes the key of a register this hub's too, which another hub made. */
+export function takeSigningKey(key: SigningSecret): void {
+  writeAtomic(SIGNING_KEY, key.toFile(), 0o600);
 }
 
 /** signingKey returns the key with which a hub signs its register; made at the first call. */

@@ -5,19 +5,35 @@
 import type { CniService } from "../cni/mod.ts";
 import { type Engine, sameValue } from "../engine/mod.ts";
 import type { MeshView } from "../hub/mod.ts";
-import { ENROL_PORT, meshObjects, SYNC_PORT, tunnelMtu } from "../mesh/mod.ts";
-import { type Endpoint, parseIp, type PeerState, type PrivateKey } from "../net/mod.ts";
+import {
+  ENROL_PORT,
+  GOSSIP_PORT,
+  heardNext,
+  type LadderExplanation,
+  type MeshFacts,
+  meshObjects,
+  peerObjects,
+  peerScope,
+  SYNC_PORT,
+  relayPolicy,
+  tunnelMtu,
+} from "../mesh/mod.ts";
+import { type Endpoint, formatIp, parseIp, type PeerState, type Prefix, type PrivateKey } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { OwnPort } from "../pods/mod.ts";
-import type { Mesh } from "../resources/mod.ts";
-import { after, every, monotonicMs, sleep, wallMs } from "../sys/mod.ts";
-import { info, warn } from "./log.ts";
-import { PeerPaths, type Tick } from "./peer-paths.ts";
+import type { HubDistance, Mesh, Node } from "../resources/mod.ts";
+import { after, boottimeMs, every, monotonicMs, openUdp, type UdpSocket } from "../sys/mod.ts";
+import { warn } from "./log.ts";
+import { MeshPaths } from "./mesh-paths.ts";
+import { peerKeys } from "./peer-keys.ts";
+import { Resolver } from "./resolver.ts";
 import type { Role, SelfFacts } from "./role.ts";
 import type { TunnelHolder } from "./tunnel-holder.ts";
 import { localEndpoints, underlayMtu } from "./underlay.ts";
 
 const TICK_MS = 1000;
+/** How often a node's next key is looked for while it changes its key. */
+const NEXT_KEY_MS = 50;
 /** A pod with one of these would speak for the node to the whole cluster. */
 const clusterPorts: readonly OwnPort[] = [
   { protocol: "tcp", port: 10250, purpose: "kubelet" },
@@ -30,8 +46,10 @@ const clusterPorts: readonly OwnPort[] = [
 const FACTS_MS = 10_000;
 /** Changes that come together are planned together. */
 const REFRESH_MS = 10;
-/** Resolving the hub's name may take so long before the node comes up without it; the answer is used when it comes. */
-const RESOLVE_PATIENCE_MS = 2_000;
+/** A sleep of the machine is noticed from this length on. */
+const SLEPT_MS = 5_000;
+/** Where hubs are greeted: nobody needs to listen (discard, RFC 863). */
+const GREETING_PORT = 9;
 /** Routes that router advertisements made (linux/rtnetlink.h). */
 const RTPROT_RA = 9;
 
@@ -44,20 +62,27 @@ export interface JoinedOptions {
   readonly tunnel: TunnelHolder;
   /** The register no longer holds this node. */
   readonly onRemoved: () => void;
+  /** The node's key is another one now, stored: this part of the node is to be begun anew with it. */
+  readonly onKeyChanged: () => void;
 }
 
 /** Joined runs a node's part of the mesh until it is disposed; disposing leaves the kernel as it is. */
 export class Joined implements Disposable {
   readonly #options: JoinedOptions;
-  readonly #paths = new PeerPaths();
+  readonly #paths: MeshPaths;
+  readonly #resolver = new Resolver(() => this.#schedule());
   readonly #resources = new DisposableStack();
   #scopes = new Set<string>();
-  #facts: SelfFacts & { readonly advertisedLinks: readonly string[] } = {
+  #facts: Omit<SelfFacts, "hubs"> & { readonly advertisedLinks: readonly string[] } = {
     local: [],
+    mapped: [],
     mtuBytes: 1280,
     advertisedLinks: [],
   };
-  #hubEndpoint: Endpoint | undefined;
+  #hubs: readonly HubDistance[] = [];
+  #underlayMtuBytes = 1500;
+  #sleptMs = boottimeMs() - monotonicMs();
+  #greeter: UdpSocket | undefined;
   #mesh: Mesh | undefined;
   #factsMs = Number.NEGATIVE_INFINITY;
   #enrolments = "";
@@ -65,19 +90,33 @@ export class Joined implements Disposable {
   #begun = false;
   #started = false;
   #closed = false;
+  /** Nodes that were heard with their next key. */
+  #heardNext: ReadonlySet<string> = new Set();
+  #watching: Disposable | undefined;
 
   constructor(options: JoinedOptions) {
     this.#options = options;
+    this.#paths = this.#resources.use(
+      new MeshPaths(options.key, {
+        device: () => this.peers(),
+        use: (names) => this.#guarded("set paths", () => this.#move(names)),
+        invite: (name) => options.role.invite(name),
+        distances: (hubs) => {
+          const reached = hubs.map(({ hub }) => hub);
+          const lost = this.#hubs.map(({ hub }) => hub).filter((name) => !reached.includes(name));
+          this.#hubs = hubs;
+          options.role.hubsReached(reached, lost);
+          this.#tellFacts();
+        },
+        greetHubs: () => this.#greetHubs(),
+      }),
+    );
   }
 
   /** start brings the node up from what it knows; the hub may be away. Resolves when the first state is applied, or will be tried again. */
   async start(): Promise<void> {
     const { role, tunnel } = this.#options;
-    await tunnel.open();
-    this.#hubEndpoint = await Promise.race([
-      role.hubEndpoint(),
-      sleep(RESOLVE_PATIENCE_MS).then(() => undefined),
-    ]);
+    await tunnel.open({ relays: role.hub });
     if (this.#closed) return;
     this.#guarded("set up this node", () => this.#begin());
     this.#startRole();
@@ -85,9 +124,8 @@ export class Joined implements Disposable {
   }
 
   #begin(): void {
-    const { engine, role } = this.#options;
+    const { engine } = this.#options;
     this.#readFacts();
-    this.#paths.update(role.view(), this.#tick());
     this.#refresh();
     // Now every scope is known; what is marked as ours and wanted by nobody can go.
     engine.apply({ prune: true });
@@ -105,20 +143,13 @@ export class Joined implements Disposable {
             if (this.#closed) return;
             const view = role.view();
             if (view.self === undefined) return onRemoved();
-            const tick = this.#tick();
-            // First what WireGuard has learned by itself: a path that works is not to be tried elsewhere.
-            this.#paths.observe(view, tick);
-            this.#paths.update(view, tick);
-            this.#perform();
             // The mesh's settings decide the MTU and what counts as an address of this node.
             if (!sameValue(view.mesh, this.#mesh)) this.#readFacts();
             this.#schedule();
           }),
-        onInvited: (peer) => {
-          this.#paths.invited(peer, monotonicMs());
-          this.#perform();
-        },
+        onInvited: (peer, inMs) => this.#paths.invited(peer, inMs),
         onConnection: () => {},
+        onKeyChanged: this.#options.onKeyChanged,
         onGone: onRemoved,
       });
       this.#started = true;
@@ -129,30 +160,17 @@ export class Joined implements Disposable {
 
   /** refresh computes the desired state anew and applies what differs. */
   #refresh(): void {
-    const { engine, cni, role, key, tunnel } = this.#options;
+    const { engine, cni, role } = this.#options;
     const view = role.view();
     if (view.self === undefined) return;
-    // What WireGuard has learned since is not to be undone by what was wanted before.
-    this.#paths.observe(view, this.#tick());
-    this.#perform();
-    const { mesh, self, nodes } = view;
-    const scopes = meshObjects({
-      mesh,
-      self,
-      nodes,
-      privateKey: key,
-      tunnelLink: tunnel.tunnel?.linkType ?? "external",
-      listenPort: mesh.listenPort,
-      mtuBytes: this.#facts.mtuBytes,
-      advertisedLinks: this.#facts.advertisedLinks,
-      paths: this.#paths.uses(view),
-      enrolments: role.enrolments(),
-      ...(this.#hubEndpoint === undefined ? {} : { hubEndpoint: this.#hubEndpoint }),
-    });
+    this.#followRegister(view);
+    const facts = this.#meshFacts(view);
+    const scopes = meshObjects(facts);
     // What goes makes room first: a key or a prefix may move from one scope to another.
     for (const scope of this.#scopes) if (!scopes.has(scope)) engine.remove(scope);
     for (const [scope, objects] of scopes) engine.set(scope, objects);
     this.#scopes = new Set(scopes.keys());
+    const { mesh, self } = view;
     cni.setNode({
       ranges: [self.pods4, self.pods6].filter((range) => range !== undefined),
       mtuBytes: this.#facts.mtuBytes,
@@ -161,11 +179,102 @@ export class Joined implements Disposable {
         // The hub's; but where a pod can run must not depend on which node is the hub.
         { protocol: "tcp", port: ENROL_PORT, purpose: "the enrolment service" },
         { protocol: "tcp", port: SYNC_PORT, purpose: "the register" },
+        { protocol: "tcp", port: GOSSIP_PORT, purpose: "news of the register" },
         ...clusterPorts,
       ],
       services: mesh.services,
     });
     engine.apply();
+    this.#relay(view);
+    this.#listen(view);
+  }
+
+  /** Moves single paths: what changes is one peer's endpoint each, so nothing else is computed. */
+  #move(names: readonly string[]): void {
+    const { engine, role } = this.#options;
+    const view = role.view();
+    if (!this.#begun || view.self === undefined) return;
+    const facts = this.#meshFacts(view);
+    for (const node of view.nodes) {
+      const scope = peerScope(node.name);
+      if (!names.includes(node.name) || !this.#scopes.has(scope)) continue;
+      engine.set(scope, peerObjects(node, facts));
+      engine.apply(scope);
+    }
+  }
+
+  /**
+   * While a node changes its key, its prefixes move to the next one as soon as that is heard: until then what it sends is dropped,
+   * so it is looked for more often than once a second.
+   */
+  #lookForNext(): void {
+    const changing = this.#options.role.view().nodes.filter((node) => node.nextPublicKey !== undefined);
+    if (changing.length === 0) {
+      this.#watching?.[Symbol.dispose]();
+      this.#watching = undefined;
+    } else
+      this.#watching ??= every(NEXT_KEY_MS, () =>
+        this.#guarded("look for a node's next key", () => this.#lookForNext()),
+      );
+    const heard = heardNext(changing, changing.length === 0 ? [] : this.peers());
+    const moved = changing.map((node) => node.name).filter((name) => heard.has(name) !== this.#heardNext.has(name));
+    this.#heardNext = heard;
+    if (moved.length > 0) this.#move(moved);
+  }
+
+  #resolve({ nodes }: MeshView): ReadonlyMap<string, readonly Endpoint[]> {
+    return this.#resolver.lookUp([
+      ...nodes.flatMap((node) => node.endpoints),
+      ...this.#options.role.hubEndpoints,
+    ]);
+  }
+
+  #followRegister(view: MeshView): void {
+    const { role } = this.#options;
+    const { mesh } = view;
+    const resolved = this.#resolve(view);
+    this.#paths.update(view, {
+      resolved,
+      fallback: role.hubEndpoints,
+      inside: networksOf(mesh),
+      linkMtuBytes: this.#underlayMtuBytes,
+    });
+  }
+
+  #meshFacts(view: MeshView): MeshFacts {
+    const { role, key, tunnel } = this.#options;
+    const { mesh, self, nodes } = view;
+    return {
+      mesh,
+      self: self as Node,
+      nodes,
+      privateKey: key,
+      tunnelLink: tunnel.tunnel?.linkType ?? "external",
+      listenPort: mesh.listenPort,
+      mtuBytes: this.#facts.mtuBytes,
+      advertisedLinks: this.#facts.advertisedLinks,
+      paths: this.#paths.paths(),
+      enrolments: role.enrolments(),
+      peers: view.peers,
+      pairKeys: role.pairKeys,
+      heardNext: this.#heardNext,
+      ...(role.hub ? { presharedKeys: peerKeys() } : {}),
+    };
+  }
+
+  /** A hub relays for the pairs that may talk. */
+  #relay(view: MeshView): void {
+    const { role, tunnel } = this.#options;
+    const relay = tunnel.tunnel?.relay;
+    if (!role.hub || relay === undefined) return;
+    const nodes = view.nodes.filter((node) => !node.hub);
+    relay.set({ enabled: true, ...relayPolicy(view.mesh, nodes) });
+  }
+
+  /** The device has its port by now. */
+  #listen(view: MeshView): void {
+    const { tunnel } = this.#options;
+    if (tunnel.tunnel !== undefined) this.#paths.listen(tunnel.tunnel, view.mesh.listenPort);
   }
 
   #schedule(): void {
@@ -186,11 +295,9 @@ export class Joined implements Disposable {
       const { role } = this.#options;
       if (!this.#begun) this.#begin();
       this.#startRole();
-      const tick = this.#tick();
-      role.observe(tick.peers);
-      const view = role.view();
-      this.#paths.observe(view, tick);
-      this.#perform();
+      role.observe(this.peers());
+      this.#lookForNext();
+      this.#paths.observe();
       const enrolments = JSON.stringify(
         role.enrolments().map(({ id, uses }) => [id, uses.map((use) => use.publicKey)]),
       );
@@ -198,62 +305,70 @@ export class Joined implements Disposable {
         this.#enrolments = enrolments;
         this.#schedule();
       }
-      if (tick.nowMs - this.#factsMs > FACTS_MS) this.#readFacts();
+      const sleptMs = boottimeMs() - monotonicMs();
+      const slept = sleptMs - this.#sleptMs > SLEPT_MS;
+      this.#sleptMs = sleptMs;
+      if (slept || monotonicMs() - this.#factsMs > FACTS_MS) this.#readFacts();
+      if (slept) this.#paths.network();
+      // Names that are due are looked up again; what changed comes back by itself.
+      this.#resolve(role.view());
     });
-    this.#options.role.hubEndpoint().then(
-      (endpoint) => {
-        if (endpoint === undefined || endpoint === this.#hubEndpoint) return;
-        this.#hubEndpoint = endpoint;
-        this.#schedule();
-      },
-      (error: unknown) => warn("cannot resolve the hub's endpoint", { error }),
-    );
-  }
-
-  #perform(): void {
-    for (const { peer, effect } of this.#paths.effects()) {
-      if (effect.kind === "use") this.#schedule();
-      else if (effect.kind === "invite") this.#options.role.invite(peer);
-      else {
-        info(effect.up ? "direct path heard" : "direct path lost", { peer });
-        this.#options.role.report(peer, effect.up);
-      }
-    }
   }
 
   /** What this node's own interfaces say; told to the register when it changed. */
   #readFacts(): void {
     this.#factsMs = monotonicMs();
     const { role } = this.#options;
-    const { mesh, self } = role.view();
+    const { mesh } = role.view();
     this.#mesh = mesh;
     using route = Rtnetlink.open();
     const links = route.links();
     const routes = route.routes();
-    const without = [mesh.overlay4, mesh.overlay6, mesh.enrol6, mesh.pods4, mesh.pods6].filter(
-      (p) => p !== undefined,
-    );
-    const local = localEndpoints(links, route.addresses(), { port: mesh.listenPort, without });
-    const outward = this.#hubEndpoint?.ip ?? self?.endpoints[0]?.ip ?? parseIp("192.0.2.1");
+    const local = localEndpoints(links, route.addresses(), {
+      port: mesh.listenPort,
+      without: networksOf(mesh),
+    });
+    const outward = this.#paths.outward?.ip ?? parseIp("192.0.2.1");
     // A direct peer may be met over IPv6, whose header is longer.
     const outerFamily = outward.family === 6 || local.some(({ ip }) => ip.family === 6) ? 6 : 4;
+    this.#underlayMtuBytes = underlayMtu(routes, links, outward);
     const mtuBytes =
-      mesh.mtuBytes ?? tunnelMtu({ underlayBytes: underlayMtu(routes, links, outward), outerFamily });
+      mesh.mtuBytes ?? tunnelMtu({ underlayBytes: this.#underlayMtuBytes, outerFamily });
     const advertised = new Set(
       routes
         .filter((entry) => entry.protocol === RTPROT_RA)
         .flatMap((entry) => entry.hops.map((hop) => hop.linkIndex)),
     );
     const advertisedLinks = links.filter((link) => advertised.has(link.index)).map((link) => link.name);
-    const facts = { local, mtuBytes, advertisedLinks };
+    const facts = { local, mapped: this.#facts.mapped, mtuBytes, advertisedLinks };
     if (sameValue(facts, this.#facts)) return;
+    const moved = !sameValue(local, this.#facts.local);
     this.#facts = facts;
-    role.setFacts({ local, mtuBytes });
+    this.#tellFacts();
+    if (moved) this.#paths.network();
     if (this.#started) this.#schedule();
   }
 
-  #tick(): Tick {
-    return { nowMs: monotonicMs(), wallMs: wallMs(), peers: this.peers() };
+  #tellFacts(): void {
+    const { local, mapped, mtuBytes } = this.#facts;
+    this.#options.role.setFacts({ local, mapped, mtuBytes, hubs: this.#hubs });
+  }
+
+  /** A word in the tunnel, so that each hub's WireGuard sees where this node is now. */
+  #greetHubs(): void {
+    const send = (socket: UdpSocket) => {
+      for (const hub of this.view().nodes)
+        if (hub.hub) socket.send(new Uint8Array(1), formatIp(hub.overlay4), GREETING_PORT);
+    };
+    if (this.#greeter !== undefined) return send(this.#greeter);
+    openUdp().then(
+      (socket) => {
+        if (this.#closed) return socket.close();
+        this.#greeter ??= this.#resources.use(socket);
+        send(this.#greeter);
+      },
+      (error: unknown) => warn("cannot greet the hubs", { error }),
+    );
   }
 
   /** peers returns what the device says; nothing while the tunnel is not there. */
@@ -274,9 +389,14 @@ export class Joined implements Disposable {
     return this.#facts.mtuBytes;
   }
 
-  /** explain says why a node's path is what it is. */
-  explain(name: string): ReturnType<PeerPaths["explain"]> {
-    return this.#paths.explain(name, this.view().direct.has(name));
+  /** explain says why a node's path is what it is; undefined for hubs, and on a hub. */
+  explain(name: string): LadderExplanation | undefined {
+    return this.#paths.explain(name);
+  }
+
+  /** hubs returns what is known of the hubs' health. */
+  get hubs(): MeshPaths["hubs"] {
+    return this.#paths.hubs;
   }
 
   /** scopes lists what this node's mesh put into the engine. */
@@ -295,8 +415,14 @@ export class Joined implements Disposable {
 
   [Symbol.dispose](): void {
     this.#closed = true;
+    this.#watching?.[Symbol.dispose]();
     this.#refreshing?.[Symbol.dispose]();
     this.#resources.dispose();
     this.#options.role[Symbol.dispose]();
   }
+}
+
+/** The networks that only the tunnel carries. */
+function networksOf(mesh: Mesh): Prefix[] {
+  return [mesh.overlay4, mesh.overlay6, mesh.enrol6, mesh.pods4, mesh.pods6].filter((prefix) => prefix !== undefined);
 }

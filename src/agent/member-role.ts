@@ -1,9 +1,28 @@
 /** A member's role: it follows the hub's register, keeps a signed copy, and goes on from the copy when the hub is away. */
-import { formatCache, HubClient, type MeshView, meshView, parseCache, type SignedState } from "../hub/mod.ts";
+import {
+  explainAge,
+  type FollowedHub,
+  formatCache,
+  type Gossip,
+  HubClient,
+  Kept,
+  type MeshView,
+  meshView,
+  PairKeys,
+  parseCache,
+  type Removal,
+  type SignedState,
+  type SnapshotAge,
+  type ViewCache,
+} from "../hub/mod.ts";
 import type { Enrolment } from "../mesh/mod.ts";
-import { type Endpoint, parseSigningKey, type SigningKey } from "../net/mod.ts";
-import { monotonicMs, readText, writeAtomic } from "../sys/mod.ts";
-import { resolveInTurn } from "./endpoint.ts";
+import { type PeerState, type PublicKey, parseSigningKey, type Secret, type SigningKey } from "../net/mod.ts";
+import { equalBytes, monotonicMs, readText, wallMs, writeAtomic } from "../sys/mod.ts";
+import { announcedFact } from "./announced.ts";
+import { FactsFile } from "./facts-file.ts";
+import { liveNodes, startGossiping } from "./gossiping.ts";
+import { nodeKey, nodeSecret } from "./identity.ts";
+import { KeyChange } from "./key-change.ts";
 import { info, warn } from "./log.ts";
 import { STATE } from "./paths.ts";
 import type { Role, RoleHooks, SelfFacts } from "./role.ts";
@@ -11,11 +30,17 @@ import { VERSION } from "./version.ts";
 
 const MEMBERSHIP = `${STATE}/member.json`;
 const COPY = `${STATE}/register.json`;
+const KEPT = `${STATE}/register.kept.json`;
+const PAIRS = `${STATE}/node.key.pairs`;
 
-/** With the hub away for so long, its endpoints are resolved anew and the next one is tried. */
-const RESOLVE_AGAIN_MS = 20_000;
-/** The same while no endpoint could be resolved at all. */
-const RESOLVE_RETRY_MS = 5_000;
+/** Hubs as they are reached inside the tunnel, the preferred ones first. */
+function followed(view: MeshView, order: readonly string[]): FollowedHub[] {
+  const place = (name: string) => (order.includes(name) ? order.indexOf(name) : order.length);
+  return view.nodes
+    .filter((node) => node.hub)
+    .map((hub) => ({ name: hub.name, addresses: [hub.overlay4, hub.overlay6] }))
+    .sort((a, b) => place(a.name) - place(b.name));
+}
 
 /** Membership is what a node keeps of its token: nothing of it is secret. */
 export interface Membership {
@@ -39,17 +64,48 @@ export function loadMembership(): Membership | undefined {
   return { ...stored, signingKey: parseSigningKey(stored.signingKey) };
 }
 
+/** What cannot be written costs time after the next restart, not the network now. */
+function storeKept(text: string): void {
+  try {
+    writeAtomic(KEPT, text, 0o600);
+  } catch (error) {
+    warn("cannot store what this node knows of removals", { error });
+  }
+}
+
+/** sameKeys tells whether two maps hold the same keys. */
+export function sameKeys(a: ReadonlyMap<string, Secret>, b: ReadonlyMap<string, Secret>): boolean {
+  return (
+    a.size === b.size &&
+    [...a].every(([name, key]) => {
+      const other = b.get(name);
+      return other !== undefined && (other === key || equalBytes(key.reveal(), other.reveal()));
+    })
+  );
+}
+
 /** MemberRole owns the connection to the hub. */
 export class MemberRole implements Role {
   readonly hub = false;
   readonly #membership: Membership;
+  readonly #cache: ViewCache = new Map();
   #signed: SignedState;
   #view: MeshView;
-  #facts: SelfFacts = { local: [], mtuBytes: 1280 };
+  #facts: SelfFacts = { local: [], mapped: [], mtuBytes: 1280, hubs: [] };
+  readonly #known = new FactsFile();
+  readonly #kept: Kept;
+  readonly #ownKey = nodeKey().publicKey;
+  readonly #keyChange = new KeyChange({
+    announce: (keys) => this.#client?.announceKey(keys),
+    switched: () => this.#hooks?.onKeyChanged(),
+  });
+  readonly #pairs: PairKeys;
+  #pairKeys: ReadonlyMap<string, Secret> = new Map();
+  #gossip: Gossip | undefined;
+  #ageState: SnapshotAge["state"] = "fresh";
+  #hooks: RoleHooks | undefined;
   #client: HubClient | undefined;
-  #endpoint: Endpoint | undefined;
-  #resolvedMs = Number.NEGATIVE_INFINITY;
-  #turn = 0;
+  #order: readonly string[] = [];
 
   constructor(membership: Membership) {
     this.#membership = membership;
@@ -59,7 +115,34 @@ export class MemberRole implements Role {
         "Cannot start as a member: the copy of the register is missing; restore it, or leave (--force) and join again",
       );
     this.#signed = parseCache(text, { signingKey: membership.signingKey, node: membership.name });
-    this.#view = meshView(this.#signed.entries, membership.name);
+    this.#kept = new Kept({
+      signingKey: membership.signingKey,
+      node: membership.name,
+      signed: this.#signed,
+      text: readText(KEPT),
+      wallMs: wallMs(),
+      save: storeKept,
+    });
+    this.#pairs = new PairKeys({
+      node: membership.name,
+      secret: nodeSecret(),
+      text: readText(PAIRS),
+      save: (file) => writeAtomic(PAIRS, file, 0o600),
+    });
+    this.#view = this.#look();
+  }
+
+  /** What this node goes by: the register as it was told or lent, without those who were removed. */
+  #look(): MeshView {
+    const view = meshView(this.#kept.entries(), this.name, { facts: this.#known.book, cache: this.#cache });
+    return this.#kept.filter(view, this.#ownKey, wallMs());
+  }
+
+  #changed(): void {
+    this.#view = this.#look();
+    if (this.#view.self === undefined) return this.#hooks?.onGone();
+    this.#client?.setHubs(followed(this.#view, this.#order));
+    this.#hooks?.onView();
   }
 
   get name(): string {
@@ -67,7 +150,7 @@ export class MemberRole implements Role {
   }
 
   get revision(): number {
-    return this.#signed.header.revision;
+    return this.#kept.revision;
   }
 
   get connected(): boolean {
@@ -79,30 +162,42 @@ export class MemberRole implements Role {
   }
 
   start(hooks: RoleHooks): void {
-    const hub = this.#view.nodes.find((node) => node.hub);
-    if (this.#client !== undefined || hub === undefined) return;
+    const hubs = followed(this.#view, this.#order);
+    this.#hooks = hooks;
+    this.#startGossip();
+    if (this.#client !== undefined || hubs.length === 0) return;
     this.#client = HubClient.start({
       node: this.name,
-      hubAddresses: [hub.overlay4, hub.overlay6],
+      hubs,
+      book: this.#known.book,
       signingKey: this.#membership.signingKey,
       signed: this.#signed,
+      removedTo: Math.max(0, ...[...this.#kept.removals.values()].map((removal) => removal.revision)),
       facts: this.#hubFacts(),
       hooks: {
-        onState: (view, signed) => {
+        onState: (_, signed) => {
           this.#signed = signed;
-          this.#view = view;
+          this.#kept.told(signed);
           // A copy that cannot be written costs time after the next restart, not the network now.
           try {
             writeAtomic(COPY, formatCache(signed), 0o600);
           } catch (error) {
             warn("cannot store the copy of the register", { error });
           }
-          hooks.onView();
+          this.#changed();
         },
+        onFacts: () => this.#changed(),
+        onRemovals: (removals) => void this.addRemovals(removals),
+        onRotate: () => this.rotate(),
+        onPairKeys: (keys) => void this.#pairs.take(keys),
+        onHeard: () => this.#kept.heard(wallMs()),
         onProbe: hooks.onInvited,
         onLeft: hooks.onGone,
         onConnection: (connected, reason) => {
-          if (connected) info("hub connected");
+          if (connected) {
+            info("hub connected");
+            this.#client?.tellRemovals(this.#operators());
+          }
           else warn("hub away", { reason: reason ?? "" });
           hooks.onConnection(connected, reason);
         },
@@ -110,17 +205,37 @@ export class MemberRole implements Role {
     });
   }
 
+  /** The hub that the register is followed through now, or was last. */
+  get followedHub(): string | undefined {
+    return this.#client?.hub;
+  }
+
+  /** A hub that does not answer on its path is left for the next one at once; otherwise the present connection stays. */
+  hubsReached(names: readonly string[], lost: readonly string[]): void {
+    this.#order = names;
+    this.#client?.setHubs(followed(this.#view, names));
+    for (const name of lost) this.#client?.hubLost(name);
+  }
+
   setFacts(facts: SelfFacts): void {
     this.#facts = facts;
     this.#client?.setFacts(this.#hubFacts());
   }
 
-  #hubFacts() {
-    return { local: [...this.#facts.local], mtuBytes: this.#facts.mtuBytes, version: VERSION };
+  announcedChanged(): void {
+    this.#client?.setFacts(this.#hubFacts());
   }
 
-  report(peer: string, up: boolean): void {
-    this.#client?.report(peer, up);
+  #hubFacts() {
+    const { local, mapped, mtuBytes, hubs } = this.#facts;
+    return {
+      local: [...local],
+      mapped: [...mapped],
+      mtuBytes,
+      hubs: [...hubs],
+      ...announcedFact(),
+      version: VERSION,
+    };
   }
 
   invite(peer: string): void {
@@ -131,21 +246,88 @@ export class MemberRole implements Role {
     return [];
   }
 
-  observe(): void {}
+  /** addRemovals takes over those that hold: their nodes are gone at once, and others are told. */
+  addRemovals(removals: readonly Removal[]): readonly string[] {
+    const before = this.#view.nodes;
+    const added = this.#kept.addRemovals(removals);
+    if (added.length === 0) return [];
+    const keys = new Set<PublicKey>(added.map((removal) => removal.key));
+    this.#changed();
+    this.#gossip?.news();
+    this.#client?.tellRemovals(added.filter((removal) => removal.by === "operator"));
+    return before.filter((node) => keys.has(node.publicKey)).map((node) => node.name);
+  }
 
-  async hubEndpoint(): Promise<Endpoint | undefined> {
-    const nowMs = monotonicMs();
-    const pauseMs = this.#endpoint === undefined ? RESOLVE_RETRY_MS : RESOLVE_AGAIN_MS;
-    if (this.connected || nowMs - this.#resolvedMs <= pauseMs) return this.#endpoint;
-    this.#resolvedMs = nowMs;
+  /** What the operator signed of nodes that the register still holds. */
+  #operators(): Removal[] {
+    const held = meshView(this.#signed.entries, this.name).nodes.map((node) => node.publicKey);
+    return [...this.#kept.removals.values()].filter(({ by, key }) => by === "operator" && held.includes(key));
+  }
+
+  #startGossip(): void {
+    const { self } = this.#view;
+    if (this.#gossip !== undefined || self === undefined) return;
+    this.#gossip = startGossiping(self, () => this.#view, {
+      local: (peer) => this.#kept.local(this.#view, peer),
+      onRemovals: (removals) => {
+        const before = this.#kept.removals;
+        this.addRemovals(removals);
+        return this.#kept.removals !== before;
+      },
+      onLoan: (loan, from) => {
+        if (!this.#kept.addLoan(loan)) return;
+        info("register lent by a node", { peer: from, revision: loan.header.revision });
+        this.#changed();
+      },
+    });
+  }
+
+  rotate(): void {
+    this.#keyChange.want();
+  }
+
+  get pairKeys(): ReadonlyMap<string, Secret> {
+    return this.#pairKeys;
+  }
+
+  #lookAtKeys(peers: readonly PeerState[], nowMs: number): void {
+    const { self, nodes, mesh, pskGeneration } = this.#view;
+    if (self === undefined) return;
+    const hubKey = nodes.find((node) => node.name === this.#client?.hub)?.publicKey;
+    this.#keyChange.look({
+      connected: this.connected,
+      self,
+      epoch: this.#signed.header.epoch,
+      hubKey,
+      maxAgeMs: mesh.keyMaxAgeMs,
+    });
+    if (this.connected) this.#client?.askPairKeys(this.#pairs.missing(nodes, pskGeneration, monotonicMs()));
+    const keys = this.#pairs.use({ self, nodes, states: peers, wallMs: nowMs });
+    if (sameKeys(keys, this.#pairKeys)) return;
+    this.#pairKeys = keys;
+    this.#hooks?.onView();
+  }
+
+  observe(peers: readonly PeerState[]): void {
+    this.#startGossip();
+    const nowMs = wallMs();
+    this.#lookAtKeys(peers, nowMs);
+    this.#gossip?.look(liveNodes(this.#view, peers, nowMs));
+    const { state } = this.#kept.age(this.#view.mesh, nowMs);
+    if (state === this.#ageState) return;
+    this.#ageState = state;
+    if (this.ageProblem !== undefined) warn("the register is old", { reason: this.ageProblem });
+    this.#changed();
+  }
+
+  get ageProblem(): string | undefined {
+    const { mesh } = this.#view;
+    return explainAge(mesh, this.#kept.age(mesh, wallMs()));
+  }
+
+  get hubEndpoints(): readonly string[] {
     const known = this.#view.mesh.endpoints;
-    const endpoints = known.length > 0 ? known : this.#membership.endpoints;
-    try {
-      this.#endpoint = await resolveInTurn(endpoints, this.#turn++);
-    } catch (error) {
-      warn("cannot resolve the hub's endpoint", { error });
-    }
-    return this.#endpoint;
+    return known.length > 0 ? known : this.#membership.endpoints;
   }
 
   /** leave asks the hub to remove this node; rejects when the hub does not answer. */
@@ -156,6 +338,8 @@ export class MemberRole implements Role {
   }
 
   [Symbol.dispose](): void {
+    this.#gossip?.close();
     this.#client?.close();
+    this.#known[Symbol.dispose]();
   }
 }

@@ -1,22 +1,29 @@
 /** What a joined node follows: its own register on the hub, the hub's elsewhere. */
-import type { MeshView } from "../hub/mod.ts";
+import type { MeshView, Removal } from "../hub/mod.ts";
 import type { Enrolment } from "../mesh/mod.ts";
-import type { Endpoint, PeerState } from "../net/mod.ts";
+import type { Endpoint, PeerState, Secret } from "../net/mod.ts";
+import type { HubDistance } from "../resources/mod.ts";
 
 /** SelfFacts is what this node finds out about itself and tells the register. */
 export interface SelfFacts {
   readonly local: readonly Endpoint[];
+  /** What the node's router forwards to it. */
+  readonly mapped: readonly Endpoint[];
   readonly mtuBytes: number;
+  /** Hubs that it reaches. */
+  readonly hubs: readonly HubDistance[];
 }
 
 /** RoleHooks are called while the role runs. */
 export interface RoleHooks {
   /** The register's content changed. */
   readonly onView: () => void;
-  /** Another node tries to reach this one directly, now. */
-  readonly onInvited: (peer: string) => void;
+  /** Another node and this one are to try each other in so many milliseconds. */
+  readonly onInvited: (peer: string, inMs: number) => void;
   /** The hub was reached or lost. */
   readonly onConnection: (connected: boolean, reason?: string) => void;
+  /** The node's key is another one now, stored: take it up. */
+  readonly onKeyChanged: () => void;
   /** The register no longer holds this node. */
   readonly onGone: () => void;
 }
@@ -34,12 +41,24 @@ export interface Role extends Disposable {
   /** start serves or connects; the node's overlay addresses are there by now. */
   start(hooks: RoleHooks): void;
   setFacts(facts: SelfFacts): void;
-  report(peer: string, up: boolean): void;
+  /** hubsReached says which hubs answer probes, the best first, and which do so no more. */
+  hubsReached(names: readonly string[], lost: readonly string[]): void;
+  /** announcedChanged tells the register what this node announces now. */
+  announcedChanged(): void;
+  /** invite asks, through a hub, that both ends of a pair try each other at the same moment. */
   invite(peer: string): void;
   /** Who may register now; none on a member. */
   enrolments(): readonly Enrolment[];
+  /** addRemovals takes over removals that hold and spreads them; returns the names of the nodes that are gone by it. */
+  addRemovals(removals: readonly Removal[]): readonly string[];
+  /** Pre-shared keys that pairs use now, by the other node's name; onView is called when they change. */
+  readonly pairKeys: ReadonlyMap<string, Secret>;
+  /** rotate asks for another key of this node; it takes about a minute. */
+  rotate(): void;
+  /** Why what this node knows is too old, or will soon be (Mesh.spec.snapshotMaxAge). */
+  readonly ageProblem: string | undefined;
   /** observe is told what the tunnel's device says of its peers, once a second. */
   observe(peers: readonly PeerState[]): void;
-  /** hubEndpoint returns where to send to the hub, resolved; undefined on the hub. */
-  hubEndpoint(): Promise<Endpoint | undefined>;
+  /** Where hubs were when this node joined, `host:port`, for one that the register names no endpoint of. */
+  readonly hubEndpoints: readonly string[];
 }

@@ -1,5 +1,6 @@
 /** What people are shown of nodes: texts, ready to print. Nothing secret is in the values that come in. */
-import { formatEndpoint, formatIp, formatPrefix, type PeerState, type PublicKey } from "../net/mod.ts";
+import type { LadderExplanation } from "../mesh/mod.ts";
+import { formatEndpoint, formatIp, formatPrefix, type PeerState } from "../net/mod.ts";
 import type { Node } from "../resources/mod.ts";
 import type { ShownNode, ShownPeer } from "./api.ts";
 
@@ -28,43 +29,62 @@ export function shownNode(node: Node): ShownNode {
 /** PeerContext is what this node knows beside the register. */
 export interface PeerContext {
   readonly self: Node;
-  readonly nodes: readonly Node[];
-  readonly direct: ReadonlySet<string>;
   readonly peers: readonly PeerState[];
   readonly wallMs: number;
-  explain(name: string): {
-    readonly candidates: readonly Parameters<typeof formatEndpoint>[0][];
-    readonly reason: string;
-  };
+  /** Undefined for hubs, and on a hub. */
+  explain(name: string): LadderExplanation | undefined;
+  /** Whether a hub answers, as far as this node can tell. */
+  hubAnswers(name: string): boolean;
 }
 
 /** shownPeer returns another node with the path to it. */
 export function shownPeer(node: Node, context: PeerContext): ShownPeer {
-  const state = (key: PublicKey | undefined) => context.peers.find((peer) => peer.publicKey === key);
-  const own = state(node.publicKey);
-  const alive = (peer: PeerState | undefined) =>
-    peer?.lastHandshakeMs !== undefined && context.wallMs - peer.lastHandshakeMs < DEAD_MS;
-  const straight = node.hub || context.self.hub;
-  const direct = straight || context.direct.has(node.name);
-  const hub = state(context.nodes.find((other) => other.hub)?.publicKey);
-  const path = direct ? (alive(own) ? "direct" : "down") : alive(hub) ? "hub" : "down";
-  const why = straight
-    ? { candidates: [], reason: alive(own) ? "the hub is reached by everyone" : "no handshake" }
-    : context.explain(node.name);
+  const own = context.peers.find((peer) => peer.publicKey === node.publicKey);
+  const ageMs = own?.lastHandshakeMs === undefined ? undefined : Math.max(0, context.wallMs - own.lastHandshakeMs);
+  const alive = ageMs !== undefined && ageMs < DEAD_MS;
+  const endpoint = own?.endpoint === undefined ? {} : { endpoint: formatEndpoint(own.endpoint) };
   return {
     name: node.name,
     hub: node.hub,
     overlay4: formatIp(node.overlay4),
     overlay6: formatIp(node.overlay6),
     ...ranges(node),
-    path,
-    ...(own?.endpoint === undefined ? {} : { endpoint: formatEndpoint(own.endpoint) }),
-    candidates: why.candidates.map(formatEndpoint),
-    reason: why.reason,
-    ...(own?.lastHandshakeMs === undefined
-      ? {}
-      : { lastHandshakeSeconds: Math.max(0, Math.round((context.wallMs - own.lastHandshakeMs) / 1000)) }),
+    ...endpoint,
+    ...shownPath(context.explain(node.name), { alive, hubAnswers: context.hubAnswers }),
+    ...(ageMs === undefined ? {} : { lastHandshakeSeconds: Math.round(ageMs / 1000) }),
     rxBytes: own?.rxBytes ?? 0,
     txBytes: own?.txBytes ?? 0,
+  };
+}
+
+type ShownPath = Pick<ShownPeer, "path" | "relay" | "rttMs" | "mtuBytes" | "candidates" | "reason">;
+
+function shownPath(
+  found: LadderExplanation | undefined,
+  { alive, hubAnswers }: { readonly alive: boolean } & Pick<PeerContext, "hubAnswers">,
+): ShownPath {
+  if (found === undefined)
+    return {
+      path: alive ? "direct" : "down",
+      candidates: [],
+      reason: alive ? "hubs are reached by everyone" : "no handshake",
+    };
+  const { rung, hub, rttMs, mtuBytes, why } = found;
+  // A handshake says nothing: without traffic there need not be one.
+  const down = rung === "none" || (rung === "relay" && hub !== undefined && !hubAnswers(hub));
+  return {
+    path: down ? "down" : rung,
+    ...(hub === undefined ? {} : { relay: hub }),
+    ...(rttMs === undefined ? {} : { rttMs }),
+    ...(mtuBytes === undefined ? {} : { mtuBytes }),
+    candidates: found.candidates.map((one) => ({
+      endpoint: formatEndpoint(one.endpoint),
+      rung: one.rung,
+      source: one.source,
+      state: one.state,
+      ...(one.rttMs === undefined ? {} : { rttMs: one.rttMs }),
+      why: one.why,
+    })),
+    reason: down && rung === "relay" ? `${why}; hub ${hub} does not answer` : why,
   };
 }

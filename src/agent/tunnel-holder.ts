@@ -28,10 +28,10 @@ export class TunnelHolder implements Disposable {
     this.#onRunning = onRunning;
   }
 
-  /** open opens or takes over the tunnel; does nothing when it is open. */
-  async open(): Promise<Tunnel> {
+  /** open opens or takes over the tunnel, on a hub one that `relays` if there is a choice; does nothing when it is open. */
+  async open({ relays = false }: { readonly relays?: boolean } = {}): Promise<Tunnel> {
     if (this.#tunnel !== undefined) return this.#tunnel;
-    this.#choice ??= chooseBackend(this.#wish);
+    this.#choice = chooseBackend(this.#wish, { relays });
     const { backend, reason } = this.#choice;
     this.#tunnel = await backend.open(LINK, {
       logPath: `${RUN}/${LINK}.log`,

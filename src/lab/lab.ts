@@ -30,6 +30,7 @@ import { applyRules, makeBox, makeNetwork, removeBox } from "./network.ts";
 import { labNames, LAB_ROOT, Place } from "./place.ts";
 import { parseLab } from "./plan.ts";
 import { addPod, checkPod, deletePod, dropPod, type Pod, readPod } from "./pod.ts";
+import { startPortMapping } from "./port-mapping.ts";
 import { clearNamespaces, recorded, stopEverything } from "./processes.ts";
 import { type PortAnswers, scan } from "./scan.ts";
 import { agentNodes, type Box, isNat, isNode, type NodeBox, podNames, type Topology } from "./topology.ts";
@@ -74,6 +75,7 @@ export class Lab {
     try {
       place.make({ manifest, executable });
       lab.#makeMachines(options);
+      for (const box of topology.boxes) if (isNat(box) && box.portMapping) await startPortMapping(place, box);
       if (runsAgents) await lab.#makeCluster(options);
       return lab;
     } catch (error) {

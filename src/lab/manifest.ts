@@ -106,10 +106,19 @@ const network = z.strictObject({
   mtu: z.int().min(1280).max(9000).default(1500),
 });
 
+const blockUdp = z.boolean().default(false);
+
 const router = z.discriminatedUnion("kind", [
-  z.strictObject({ name, kind: z.literal("router"), networks: attachments }),
+  z.strictObject({ name, kind: z.literal("router"), networks: attachments, blockUdp }),
   ...(["cone", "restricted", "symmetric"] as const).map((kind) =>
-    z.strictObject({ name, kind: z.literal(kind), inside: attachment4, outside: attachment4 }),
+    z.strictObject({
+      name,
+      kind: z.literal(kind),
+      inside: attachment4,
+      outside: attachment4,
+      portMapping: z.boolean().default(false),
+      blockUdp,
+    }),
   ),
 ]);
 

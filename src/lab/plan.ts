@@ -18,6 +18,7 @@ import {
   prefixLast,
 } from "../net/mod.ts";
 import { LabError, type LabManifest, type ManifestAttachment, parseManifest } from "./manifest.ts";
+import { portMappingProblem } from "./port-mapping.ts";
 import { realms } from "./realm.ts";
 import type { Attachment, Box, NodeBox, Topology } from "./topology.ts";
 
@@ -51,6 +52,8 @@ export function planLab(manifest: LabManifest): Topology {
   stop();
   checkRealms(manifest, wrong);
   const addresses = assign(manifest, drafts, wrong);
+  stop();
+  checkPortMapping(manifest, addresses, wrong);
   stop();
   return {
     name: lab,
@@ -96,7 +99,7 @@ function draftsOf({ spec }: LabManifest): Draft[] {
         field,
         networks,
         links,
-        build: (attachments) => ({ kind: "router", name, attachments }),
+        build: (attachments) => ({ kind: "router", name, attachments, ...without(router) }),
       };
     }
     return {
@@ -109,6 +112,8 @@ function draftsOf({ spec }: LabManifest): Draft[] {
         kind: router.kind,
         name,
         attachments: attachments as [Attachment, Attachment],
+        portMapping: router.portMapping,
+        ...without(router),
       }),
     };
   });
@@ -140,6 +145,8 @@ function draftsOf({ spec }: LabManifest): Draft[] {
   }));
   return [...routers, ...nodes, ...hosts];
 }
+
+const without = ({ blockUdp }: { readonly blockUdp: boolean }) => (blockUdp ? { blockUdp } : {});
 
 function checkNames({ spec }: LabManifest, drafts: readonly Draft[], wrong: (mistake: string) => void): void {
   const users = new Map<string, string>();
@@ -178,6 +185,19 @@ function checkRoles({ spec }: LabManifest, wrong: (mistake: string) => void): vo
     if (pods > 0) wrong(`spec.nodes[${name}].pods "${pods}": pods need an agent; remove it or "role: none"`);
     if (endpoint !== undefined)
       wrong(`spec.nodes[${name}].endpoint: is for an agent; remove it or "role: none"`);
+  }
+}
+
+function checkPortMapping(
+  { spec }: LabManifest,
+  addresses: ReadonlyMap<string, readonly Attachment[]>,
+  wrong: (mistake: string) => void,
+): void {
+  for (const router of spec.routers) {
+    const outside = addresses.get(router.name)?.[1];
+    if (router.kind === "router" || !router.portMapping || outside === undefined) continue;
+    const problem = portMappingProblem(outside.address4.ip);
+    if (problem !== undefined) wrong(`spec.routers[${router.name}].${problem}`);
   }
 }
 

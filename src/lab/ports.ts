@@ -49,6 +49,12 @@ export function servicePorts(lab: Lab, flows: readonly UdpFlow[]): number[] {
           boxes.filter((other) => other !== nat),
         );
   };
-  const ports = flows.flatMap((flow) => [portOf(flow.source, nats), portOf(flow.destination, nats)]);
+  // A probe of where a node was seen before its NAT forgot it: that port is nobody's any more.
+  const gone = ({ ip, port }: Endpoint) =>
+    nats.some(({ outside, mappings }) => ipEqual(outside, ip) && !mappings.has(port));
+  const ports = flows.flatMap(({ source, destination }) => [
+    portOf(source, nats),
+    ...(gone(destination) ? [] : [portOf(destination, nats)]),
+  ]);
   return [...new Set(ports)].sort((a, b) => a - b);
 }

@@ -43,6 +43,8 @@ export interface NodeBox extends BoxBase {
 /** RouterBox forwards between its networks. It knows the networks of its realm and no others. */
 export interface RouterBox extends BoxBase {
   readonly kind: "router";
+  /** It forwards no UDP. */
+  readonly blockUdp?: boolean;
 }
 
 /** NatKind says how a NAT box maps and filters UDP, in the terms of RFC 4787. */
@@ -52,6 +54,10 @@ export type NatKind = "cone" | "restricted" | "symmetric";
 export interface NatBox extends BoxBase {
   readonly kind: NatKind;
   readonly attachments: readonly [inside: Attachment, outside: Attachment];
+  /** Whether it maps ports for who asks from inside. */
+  readonly portMapping: boolean;
+  /** It forwards no UDP. */
+  readonly blockUdp?: boolean;
 }
 
 /** HostBox is a machine without agent, such as an observer or a scanner. */

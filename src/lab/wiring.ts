@@ -5,7 +5,9 @@
  * with the far end, named after the box, plugged into that bridge.
  */
 import type { InterfaceAddress, Ip } from "../net/mod.ts";
+import { blockUdpRuleset } from "./block-udp.ts";
 import { LAB_TABLE, natRuleset } from "./nat.ts";
+import { portMappingRuleset } from "./port-mapping.ts";
 import { type LabRoute, realmsOf, routesOf } from "./realm.ts";
 import { type Box, isNat, type NatBox, type Network, type Topology } from "./topology.ts";
 
@@ -83,6 +85,8 @@ function segmentOf({ name, mtuBytes, delayMs, lossBasisPoints }: Network): Segme
 function wiredBox(topology: Topology, box: Box): WiredBox {
   const mtu = new Map(topology.networks.map((network) => [network.name, network.mtuBytes]));
   const forwards = box.kind === "router" || isNat(box);
+  const nat = isNat(box) ? rulesOf(box, insideOf(topology, box)) : "";
+  const rules = `${nat}${forwards && box.blockUdp === true ? blockUdpRuleset() : ""}`;
   return {
     name: box.name,
     cables: box.attachments.map(({ network, link, address4, address6 }) => ({
@@ -102,11 +106,15 @@ function wiredBox(topology: Topology, box: Box): WiredBox {
       // Anybody may ping, as with unprivileged containers.
       "net/ipv4/ping_group_range": "0 2147483647",
     },
-    ...(isNat(box) ? { ruleset: natRuleset(box, insideOf(topology, box)) } : {}),
+    ...(rules === "" ? {} : { ruleset: rules }),
   };
 }
 
 /** The addresses of all machines whose packets come to the inside of a NAT box. */
+function rulesOf(nat: NatBox, inside: readonly Ip[]): string {
+  return natRuleset(nat, inside) + (nat.portMapping ? portMappingRuleset() : "");
+}
+
 function insideOf(topology: Topology, nat: NatBox): Ip[] {
   const realm = realmsOf(topology);
   const inside = realm.get(nat.attachments[0].network);

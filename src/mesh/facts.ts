@@ -1,6 +1,6 @@
 /** What the mesh feature is told: the register's content, and what this node found out by itself. */
-import type { Endpoint, Ip, PrivateKey, PublicKey } from "../net/mod.ts";
-import type { Mesh, Node } from "../resources/mod.ts";
+import type { Endpoint, Ip, PrivateKey, PublicKey, Secret } from "../net/mod.ts";
+import type { ExternalPeer, Mesh, Node } from "../resources/mod.ts";
 
 /** LINK is the overlay interface, on every node. */
 export const LINK = "cw0";
@@ -8,13 +8,15 @@ export const LINK = "cw0";
 /** PODS_LINK is the bridge of the default pod network. */
 export const PODS_LINK = "cw-pods";
 
-/** PeerPath is what is known of the way to one node; made by path.ts and the hub's pair states. */
+/** PeerPath is the way to one node: an endpoint, its own or that of a hub that relays. */
 export interface PeerPath {
-  /** The pair is published direct: this node's prefixes are the peer's own, not the hub's. */
-  readonly direct: boolean;
-  /** Where to try, or where it works; absent: wait to be called. */
+  /** Absent: wait to be called. */
   readonly endpoint?: Endpoint;
+  /** Changes when a handshake is needed at the endpoint, because a relay has to learn from it. */
+  readonly generation?: number;
   readonly keepaliveSeconds?: number;
+  /** What was found to fit into the tunnel on this way. */
+  readonly mtuBytes?: number;
 }
 
 /** Enrolment is one token's unexpired uses, as WireGuard peers of the hub. */
@@ -35,9 +37,15 @@ export interface MeshFacts {
   readonly listenPort: number;
   /** MTU of cw0. */
   readonly mtuBytes: number;
-  /** The hub's endpoint, resolved; not used on the hub. */
-  readonly hubEndpoint?: Endpoint;
-  /** By node name; a node that is not in it is reached through the hub and not tried. Not used on the hub. */
+  /** External peers of the mesh. */
+  readonly peers?: readonly ExternalPeer[];
+  /** Of external peers, by name, at the hub that carries them. */
+  readonly presharedKeys?: ReadonlyMap<string, Secret>;
+  /** Pre-shared keys that pairs use now, by the other node's name. */
+  readonly pairKeys?: ReadonlyMap<string, Secret>;
+  /** Names of nodes that were heard with their next key. */
+  readonly heardNext?: ReadonlySet<string>;
+  /** By node name. */
   readonly paths?: ReadonlyMap<string, PeerPath>;
   /** On the hub: who may register. */
   readonly enrolments?: readonly Enrolment[];

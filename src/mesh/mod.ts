@@ -9,10 +9,28 @@
  * ```
  */
 export * from "./candidates.ts";
+export { carriedPrefixes, type ExternalFacts, externalObjects, subnetRules, subnetsOf } from "./external.ts";
 export { type Enrolment, LINK, type MeshFacts, type PeerPath, PODS_LINK } from "./facts.ts";
+export * from "./hub-choice.ts";
+export { explainLadder } from "./ladder-explain.ts";
+export * from "./ladder.ts";
+export * from "./ladder-state.ts";
 export { OVERHEAD_BYTES, pathMtu, tunnelMtu } from "./mtu.ts";
-export { enrolServiceAddress, meshObjects, newcomerObjects } from "./objects.ts";
-export * from "./path.ts";
-export { prefixesOf } from "./peers.ts";
-export { ENROL_PORT, SYNC_PORT } from "./ports.ts";
+export { enrolServiceAddress, meshObjects, newcomerObjects, peerScope } from "./objects.ts";
+export { peerObjects, prefixesOf } from "./peers.ts";
+export {
+  explainTalk,
+  mayTalk,
+  type PolicyNode,
+  relayPolicy,
+  type TalkClasses,
+  talkClasses,
+  treatedAlike,
+} from "./policy.ts";
+export { isTooSmall, leastMtu, tunnelMtuOf } from "./path-mtu.ts";
+export * from "./probe.ts";
+export { choosePsk, leads, NO_KEY, type PskChoice } from "./psk-choice.ts";
+export { heardNext, twins } from "./twin.ts";
+export { ENROL_PORT, GOSSIP_PORT, SYNC_PORT } from "./ports.ts";
 export { meshRuleset } from "./ruleset.ts";
+export * from "./uplink.ts";

@@ -11,8 +11,7 @@ import {
   type PublicKey,
 } from "../net/mod.ts";
 import { newMesh, type Node } from "../resources/mod.ts";
-import { candidatesFor } from "./candidates.ts";
-import type { MeshFacts } from "./facts.ts";
+import type { MeshFacts, PeerPath } from "./facts.ts";
 import { tunnelMtu } from "./mtu.ts";
 import { meshObjects, newcomerObjects } from "./objects.ts";
 
@@ -31,6 +30,9 @@ function node(name: string, number: number, more: Partial<Node> = {}): Node {
     pods6: parsePrefix(`fd01:2:3:10${number - 1}::/64`),
     endpoints: [],
     local: [],
+    observed: [],
+    mapped: [],
+    hubs: [],
     ...more,
   };
 }
@@ -48,7 +50,6 @@ function factsOf(self: Node, nodes: Node[], more: Partial<MeshFacts> = {}): Mesh
     tunnelLink: "wireguard",
     listenPort: 51820,
     mtuBytes: 1420,
-    hubEndpoint: HUB_ENDPOINT,
     ...more,
   };
 }
@@ -111,68 +112,46 @@ describe("a node", () => {
     });
   });
 
-  test("gives the hub everything that no direct peer has more precisely", () => {
-    expect(scope(facts, "hub")).toEqual([
-      "peer key-hub endpoint 203.0.113.1:51820 keepalive 25 allowed [10.90.0.0/16 fd01:2:3::/64 10.244.0.0/16 fd01:2:3:100::/56]",
+  test("has every other node as a peer with that node's prefixes, the hub like any other", () => {
+    expect(scope(facts, "peer/hub")).toEqual([
+      "peer key-hub allowed [10.90.0.1/32 fd01:2:3::1/128 10.244.0.0/24 fd01:2:3:100::/64]",
       "route 10.244.0.0/24 src 10.90.0.2",
       "route fd01:2:3:100::/64 src fd01:2:3::2",
     ]);
-  });
-
-  test("has another node as a peer without allowed IPs while it is relayed, and with them when direct", () => {
-    const endpoint = parseEndpoint("198.51.100.3:4");
-    const routes = [
+    expect(scope(facts, "peer/b")).toEqual([
+      "peer key-b allowed [10.90.0.3/32 fd01:2:3::3/128 10.244.2.0/24 fd01:2:3:102::/64]",
       "route 10.90.0.3/32 src 10.90.0.2 mtu 1380",
       "route fd01:2:3::3/128 src fd01:2:3::2 mtu 1380",
       "route 10.244.2.0/24 src 10.90.0.2 mtu 1380",
       "route fd01:2:3:102::/64 src fd01:2:3::2 mtu 1380",
-    ];
-    expect(scope(facts, "peer/b")).toEqual(["peer key-b allowed []", ...routes]);
-    const trying = { ...facts, paths: new Map([["b", { direct: false, endpoint, keepaliveSeconds: 5 }]]) };
-    expect(scope(trying, "peer/b")?.[0]).toBe("peer key-b endpoint 198.51.100.3:4 keepalive 5 allowed []");
-    const direct = { ...facts, paths: new Map([["b", { direct: true, endpoint, keepaliveSeconds: 5 }]]) };
-    expect(scope(direct, "peer/b")?.[0]).toBe(
-      "peer key-b endpoint 198.51.100.3:4 keepalive 5 allowed [10.90.0.3/32 fd01:2:3::3/128 10.244.2.0/24 fd01:2:3:102::/64]",
+    ]);
+  });
+
+  test("a path is the peer's endpoint, and what fits on it", () => {
+    const paths = (path: PeerPath) => ({ ...facts, paths: new Map([["b", path]]) });
+    const relayed = paths({ endpoint: HUB_ENDPOINT, generation: 1, keepaliveSeconds: 25 });
+    expect(scope(relayed, "peer/b")?.[0]).toBe(
+      "peer key-b endpoint 203.0.113.1:51820 keepalive 25 allowed [10.90.0.3/32 fd01:2:3::3/128 10.244.2.0/24 fd01:2:3:102::/64]",
     );
-  });
-
-  test("moving one pair, or adding a node, changes that node's scope and no other", () => {
-    const before = meshObjects(facts);
-    const moved = meshObjects({ ...facts, paths: new Map([["b", { direct: true }]]) });
-    const added = meshObjects({ ...facts, nodes: [hub, b, node("c", 4)] });
-    expect(
-      [...moved]
-        .filter(([name, objects]) => !Bun.deepEquals(objects, before.get(name)))
-        .map(([name]) => name),
-    ).toEqual(["peer/b"]);
-    expect(
-      [...added]
-        .filter(([name, objects]) => !Bun.deepEquals(objects, before.get(name)))
-        .map(([name]) => name),
-    ).toEqual(["peer/c"]);
-  });
-
-  test("a relayed route is no wider than the hub's tunnel", () => {
-    const narrow = factsOf(a, [{ ...hub, mtuBytes: 1300 }, b]);
+    const narrow = paths({ endpoint: parseEndpoint("198.51.100.3:4"), mtuBytes: 1300 });
     expect(scope(narrow, "peer/b")).toContain("route 10.244.2.0/24 src 10.90.0.2 mtu 1300");
-    const direct = { ...narrow, paths: new Map([["b", { direct: true }]]) };
-    expect(scope(direct, "peer/b")).toContain("route 10.244.2.0/24 src 10.90.0.2 mtu 1380");
+  });
+
+  test("moving one path, or adding a node, changes that node's scope and no other", () => {
+    const before = meshObjects(facts);
+    const moved = meshObjects({ ...facts, paths: new Map([["b", { endpoint: HUB_ENDPOINT }]]) });
+    const added = meshObjects({ ...facts, nodes: [hub, b, node("c", 4)] });
+    const changed = (after: ReadonlyMap<string, readonly KernelObject[]>) =>
+      [...after].filter(([name, objects]) => !Bun.deepEquals(objects, before.get(name))).map(([name]) => name);
+    expect(changed(moved)).toEqual(["peer/b"]);
+    expect(changed(added)).toEqual(["peer/c"]);
   });
 });
 
 describe("the hub", () => {
   const use = { publicKey: "key-use" as PublicKey, address: parseIp("fd01:2:3:1::abcd") };
-  const facts = factsOf(hub, [a, { ...b, observed: parseEndpoint("192.0.2.9:1024") }], {
+  const facts = factsOf(hub, [a, b], {
     enrolments: [{ id: "t1", uses: [use] }],
-  });
-
-  test("gives each node its own prefixes, and calls those that it has seen", () => {
-    expect(scope(facts, "peer/a")?.[0]).toBe(
-      "peer key-a allowed [10.90.0.2/32 fd01:2:3::2/128 10.244.1.0/24 fd01:2:3:101::/64]",
-    );
-    expect(scope(facts, "peer/b")?.[0]).toContain(
-      "peer key-b endpoint 192.0.2.9:1024 keepalive 25 allowed [10.90.0.3/32",
-    );
   });
 
   test("confines each use of a token to its address", () => {
@@ -181,7 +160,7 @@ describe("the hub", () => {
     expect(scope(facts, "mesh")).toContain("route fd01:2:3:1::/64 src fd01:2:3:1::1");
     expect([...meshObjects(factsOf(a, [hub], { enrolments: [{ id: "t1", uses: [use] }] })).keys()]).toEqual([
       "mesh",
-      "hub",
+      "peer/hub",
     ]);
   });
 });
@@ -205,49 +184,6 @@ test("a newcomer reaches the enrolment service and nothing else", () => {
     "route fd01:2:3:1::1/128 src fd01:2:3:1::abcd",
     "peer key-hub endpoint 203.0.113.1:51820 allowed [fd01:2:3:1::1/128]",
   ]);
-});
-
-describe("candidates", () => {
-  const at = (text: string) => parseEndpoint(text);
-  const show = (self: Node, peer: Node) => candidatesFor(self, peer).map(formatEndpoint);
-
-  test("LAN first behind one NAT, then configured, then what the hub sees", () => {
-    const self = node("s", 2, { local: [at("192.168.1.2:51820")], observed: at("198.51.100.1:1000") });
-    const peer = node("p", 3, {
-      local: [at("192.168.1.3:51820"), at("172.17.0.1:51820")],
-      observed: at("198.51.100.1:1001"),
-      endpoints: [at("203.0.113.8:51820")],
-    });
-    expect(show(self, peer)).toEqual([
-      "192.168.1.3:51820",
-      "172.17.0.1:51820",
-      "203.0.113.8:51820",
-      "198.51.100.1:1001",
-    ]);
-    // Elsewhere, private addresses lead to strangers.
-    const away = { ...self, local: [at("10.9.9.9:51820")], observed: at("198.51.100.77:1000") };
-    expect(show(away, peer)).toEqual(["203.0.113.8:51820", "198.51.100.1:1001"]);
-    // One LAN prefix is enough where the hub sees two different public addresses.
-    expect(show({ ...self, observed: at("198.51.100.2:5") }, peer)[0]).toBe("192.168.1.3:51820");
-  });
-
-  test("never itself, never loopback or link-local, each once", () => {
-    const self = node("s", 2, { local: [at("172.17.0.1:51820"), at("[2001:db8::2]:51820")] });
-    const peer = node("p", 3, {
-      local: [
-        at("172.17.0.1:51820"),
-        at("127.0.0.1:5"),
-        at("[fe80::1]:5"),
-        at("[2001:db8::3]:51820"),
-        at("203.0.113.9:51820"),
-      ],
-      observed: at("203.0.113.9:51820"),
-    });
-    expect(show(self, peer)).toEqual(["[2001:db8::3]:51820", "203.0.113.9:51820"]);
-    expect(show({ ...self, local: [] }, peer)).toEqual(["203.0.113.9:51820"]);
-    const inside = [parsePrefix("203.0.113.0/24")];
-    expect(candidatesFor(self, peer, inside).map(formatEndpoint)).toEqual(["[2001:db8::3]:51820"]);
-  });
 });
 
 test("the tunnel's MTU leaves room for the outer headers", () => {

@@ -1,5 +1,5 @@
 /**
- * The mesh as kernel objects, by scope: `mesh` for the node itself, `hub`, `peer/NAME` for each other node, `enrol/ID` for each token.
+ * The mesh as kernel objects, by scope: `mesh` for the node itself, `peer/NAME` for each other node, `enrol/ID` for each token.
  */
 import type { Address, KernelObject, Link, Route, Sysctl } from "../engine/mod.ts";
 import {
@@ -13,8 +13,9 @@ import {
   type PublicKey,
 } from "../net/mod.ts";
 import type { Endpoint } from "../net/mod.ts";
+import { externalObjects } from "./external.ts";
 import { LINK, type MeshFacts } from "./facts.ts";
-import { enrolmentPeers, hubObjects, ownAddress, peerObjects, spokeObjects } from "./peers.ts";
+import { enrolmentPeers, ownAddress, peerObjects } from "./peers.ts";
 import { meshRuleset } from "./ruleset.ts";
 
 /** Only where nothing better exists; any route with a metric up to this one comes first. */
@@ -89,18 +90,22 @@ function nodeObjects(facts: MeshFacts): KernelObject[] {
   ];
 }
 
+/** peerScope names the scope of one peer. */
+export function peerScope(node: string): string {
+  return `peer/${node}`;
+}
+
 /** meshObjects returns the desired state of every scope; a scope that is no longer in the map is to be removed. */
 export function meshObjects(facts: MeshFacts): ReadonlyMap<string, KernelObject[]> {
   const scopes = new Map<string, KernelObject[]>([["mesh", nodeObjects(facts)]]);
   for (const node of facts.nodes) {
     if (node.name === facts.self.name) continue;
-    if (facts.self.hub) scopes.set(`peer/${node.name}`, spokeObjects(node, facts));
-    else if (node.hub) scopes.set("hub", hubObjects(node, facts));
-    else scopes.set(`peer/${node.name}`, peerObjects(node, facts));
+    scopes.set(peerScope(node.name), peerObjects(node, facts));
   }
   if (facts.self.hub)
     for (const enrolment of facts.enrolments ?? [])
       scopes.set(`enrol/${enrolment.id}`, enrolmentPeers(enrolment));
+  for (const [scope, objects] of externalObjects(facts)) scopes.set(scope, objects);
   return scopes;
 }
 

@@ -1,27 +1,20 @@
 /**
  * WireGuard peers and routes, one scope per peer.
  *
- * ```
- *  allowed IPs of …   on a node                               on the hub
- *  the hub's peer     the whole overlay and pod networks      –
- *  a node's peer      its /32, /128 and pod ranges if the     its /32, /128 and pod ranges, always
- *                     pair is direct, else none
- * ```
- * WireGuard picks the longest prefix, for sending and for judging where a packet may come from. So moving one node between
- * direct and relayed changes its own peer alone; the hub's peer stays as it is, and nobody's session is disturbed.
+ * Every node has a peer for every other one that it may talk to, with that node's prefixes as allowed IPs, always. A path is the peer's endpoint
+ * and nothing else: the node's own, or a hub's, which relays what it cannot read. So moving a path changes one endpoint, and nobody else's session.
  */
 import type { KernelObject, Peer, Route } from "../engine/mod.ts";
 import { hostPrefix, type Ip, type Prefix } from "../net/mod.ts";
 import type { Node } from "../resources/mod.ts";
+import { carriedPrefixes, subnetsOf } from "./external.ts";
 import { type Enrolment, LINK, type MeshFacts, type PeerPath } from "./facts.ts";
 import { pathMtu } from "./mtu.ts";
+import { twins } from "./twin.ts";
 
-/** Keeps the NAT's mapping towards the hub (most forget after 30 s). */
-const HUB_KEEPALIVE_SECONDS = 25;
-
-/** prefixesOf returns all networks that are a node's own. */
+/** prefixesOf returns all networks that are a node's own, and those behind it. */
 export function prefixesOf(node: Node): Prefix[] {
-  return [hostPrefix(node.overlay4), hostPrefix(node.overlay6), ...podRanges(node)];
+  return [hostPrefix(node.overlay4), hostPrefix(node.overlay6), ...podRanges(node), ...(node.subnets ?? [])];
 }
 
 function podRanges(node: Node): Prefix[] {
@@ -47,56 +40,25 @@ function tunnelRoute(destination: Prefix, facts: MeshFacts, mtuBytes: number): R
 /** routesTo returns the routes of one node: its pod ranges, and its addresses if they need a lower MTU than the overlay's route has. */
 function routesTo(node: Node, facts: MeshFacts, mtuBytes: number): Route[] {
   const addresses = mtuBytes < facts.mtuBytes ? [hostPrefix(node.overlay4), hostPrefix(node.overlay6)] : [];
-  return [...addresses, ...podRanges(node)].map((prefix) => tunnelRoute(prefix, facts, mtuBytes));
+  return [...addresses, ...podRanges(node), ...subnetsOf(node, facts.self)].map((prefix) => tunnelRoute(prefix, facts, mtuBytes));
 }
 
-/** hubObjects is what a node has for its hub. */
-export function hubObjects(hub: Node, facts: MeshFacts): KernelObject[] {
-  const { mesh } = facts;
-  const peer: Peer = {
-    kind: "peer",
-    link: LINK,
-    publicKey: hub.publicKey,
-    ...(facts.hubEndpoint === undefined ? {} : { endpoint: facts.hubEndpoint }),
-    allowedIps: [mesh.overlay4, mesh.overlay6, mesh.pods4, mesh.pods6].filter(
-      (prefix) => prefix !== undefined,
-    ),
-    keepaliveSeconds: HUB_KEEPALIVE_SECONDS,
-  };
-  return [peer, ...routesTo(hub, facts, pathMtu(facts.mtuBytes, hub.mtuBytes))];
-}
-
-/** peerObjects is what a node has for another node that is not the hub. */
+/** peerObjects is what a node has for another one. */
 export function peerObjects(node: Node, facts: MeshFacts): KernelObject[] {
-  const path: PeerPath = facts.paths?.get(node.name) ?? { direct: false };
-  const hub = facts.nodes.find((other) => other.hub);
-  const peer: Peer = {
-    kind: "peer",
-    link: LINK,
-    publicKey: node.publicKey,
-    ...(path.endpoint === undefined ? {} : { endpoint: path.endpoint }),
-    allowedIps: path.direct ? prefixesOf(node) : [],
-    ...(path.keepaliveSeconds === undefined ? {} : { keepaliveSeconds: path.keepaliveSeconds }),
-  };
-  const mtuBytes = pathMtu(facts.mtuBytes, node.mtuBytes, path.direct ? undefined : hub?.mtuBytes);
-  return [peer, ...routesTo(node, facts, mtuBytes)];
-}
-
-/**
- * spokeObjects is what the hub has for a node. Endpoint and keepalive let the hub call first after it was away: a keepalive that is
- * set makes WireGuard begin a handshake at once, while the nodes would find out only at their next one.
- */
-export function spokeObjects(node: Node, facts: MeshFacts): KernelObject[] {
-  const endpoint = node.observed ?? node.endpoints[0];
+  const path: PeerPath = facts.paths?.get(node.name) ?? {};
+  const { endpoint, generation, keepaliveSeconds } = path;
+  const presharedKey = facts.pairKeys?.get(node.name);
   const peer: Peer = {
     kind: "peer",
     link: LINK,
     publicKey: node.publicKey,
     ...(endpoint === undefined ? {} : { endpoint }),
-    allowedIps: prefixesOf(node),
-    ...(endpoint === undefined ? {} : { keepaliveSeconds: HUB_KEEPALIVE_SECONDS }),
+    allowedIps: [...prefixesOf(node), ...carriedPrefixes(node, facts)],
+    ...(keepaliveSeconds === undefined ? {} : { keepaliveSeconds }),
+    ...(generation === undefined ? {} : { generation }),
+    ...(presharedKey === undefined ? {} : { presharedKey }),
   };
-  return [peer, ...routesTo(node, facts, pathMtu(facts.mtuBytes, node.mtuBytes))];
+  return [...twins(peer, node, { heard: facts.heardNext?.has(node.name) === true }), ...routesTo(node, facts, pathMtu(facts.mtuBytes, node.mtuBytes, path.mtuBytes))];
 }
 
 /** enrolmentPeers is what the hub has for one token: a peer per use, confined to the address of that use. */

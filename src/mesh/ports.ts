@@ -5,3 +5,6 @@ export const ENROL_PORT = 7472;
 
 /** SYNC_PORT is where nodes follow the register, TCP on the hub's overlay addresses. */
 export const SYNC_PORT = 7473;
+
+/** GOSSIP_PORT is where nodes tell each other of removals, TCP on every node's overlay addresses; next to SYNC_PORT. */
+export const GOSSIP_PORT = 7474;

@@ -22,6 +22,7 @@ test("what is not masqueraded is named for both families: nodes, pods, services,
     local: [],
     observed: [],
     mapped: [],
+    hubs: [],
   };
   const { text } = meshRuleset({ mesh, self, listenPort: 51820 });
   const exceptions = [...text.matchAll(/saddr (\S+) ip6? daddr \S+ \{ ([^}]*) \}.* masquerade/g)].map(

@@ -11,11 +11,14 @@
 import type { Ruleset } from "../engine/mod.ts";
 import { formatIp, formatPrefix, ipPlus, type Prefix, prefixAddress } from "../net/mod.ts";
 import type { ExposedPort, Mesh, Node } from "../resources/mod.ts";
+import { subnetRules } from "./external.ts";
 import { LINK, PODS_LINK } from "./facts.ts";
-import { ENROL_PORT, SYNC_PORT } from "./ports.ts";
+import { ENROL_PORT, GOSSIP_PORT, SYNC_PORT } from "./ports.ts";
 
+/** Ports on which nodes speak of the register. */
+const REGISTER_TCP = `${SYNC_PORT}-${GOSSIP_PORT}`;
 /** API, kubelet (10250, 10255), kube-proxy (10249, 10256), controller manager, scheduler, etcd, BGP, NodePort range, our own. */
-const CLUSTER_TCP = `179, 2379-2380, 6443, ${ENROL_PORT}, ${SYNC_PORT}, 10249-10250, 10255-10257, 10259, 30000-32767`;
+const CLUSTER_TCP = `179, 2379-2380, 6443, ${ENROL_PORT}-${GOSSIP_PORT}, 10249-10250, 10255-10257, 10259, 30000-32767`;
 /** VXLAN (IANA's port and the kernel's old one), NodePort range. */
 const CLUSTER_UDP = "4789, 8472, 30000-32767";
 
@@ -92,8 +95,8 @@ function outputRules(mesh: Mesh, listenPort: number): Line[] {
   return [
     [
       "Who speaks to the register can leave in this node's name: as at ctl.sock, only root may.",
-      `tcp dport ${SYNC_PORT} ip daddr ${formatPrefix(mesh.overlay4)} meta skuid != 0 counter drop`,
-      `tcp dport ${SYNC_PORT} ip6 daddr ${formatPrefix(mesh.overlay6)} meta skuid != 0 counter drop`,
+      `tcp dport ${REGISTER_TCP} ip daddr ${formatPrefix(mesh.overlay4)} meta skuid != 0 counter drop`,
+      `tcp dport ${REGISTER_TCP} ip6 daddr ${formatPrefix(mesh.overlay6)} meta skuid != 0 counter drop`,
     ],
     [
       "The tunnel never carries itself: a node that claimed an overlay address as its endpoint would send packets round for ever.",
@@ -112,9 +115,9 @@ function exposed(ports: readonly ExposedPort[], protocol: "tcp" | "udp"): string
 function portRules(mesh: Mesh): Line[] {
   return [
     [
-      "The register's port is for nodes: neither for pods of this node nor for those of others.",
-      `iifname != "lo" tcp dport ${SYNC_PORT} fib daddr type local ip saddr != ${formatPrefix(mesh.overlay4)} counter drop`,
-      `iifname != "lo" tcp dport ${SYNC_PORT} fib daddr type local ip6 saddr != ${formatPrefix(mesh.overlay6)} counter drop`,
+      "The register's ports are for nodes: neither for pods of this node nor for those of others.",
+      `iifname != "lo" tcp dport ${REGISTER_TCP} fib daddr type local ip saddr != ${formatPrefix(mesh.overlay4)} counter drop`,
+      `iifname != "lo" tcp dport ${REGISTER_TCP} fib daddr type local ip6 saddr != ${formatPrefix(mesh.overlay6)} counter drop`,
     ],
     [
       "Cluster ports answer in the tunnel and to pods only. Before DNAT, so that NodePorts are seen as what was called.",
@@ -160,6 +163,10 @@ function masqueradeRules(mesh: Mesh, self: Node): Line[] {
       ...(self.pods4 === undefined ? [] : [rule(self.pods4, ["224.0.0.0/4", "255.255.255.255"])]),
       ...(self.pods6 === undefined ? [] : [rule(self.pods6, ["ff00::/8", "fe80::/10"])]),
     ],
+    [
+      "So are packets of the mesh for networks behind this node, which know no way back.",
+      ...subnetRules(self),
+    ],
   ];
 }
 
@@ -189,9 +196,9 @@ export function meshRuleset(options: {
     ]),
     chain("forward", "type filter hook forward priority mangle; policy accept;", [
       [
-        "Nothing is forwarded to the register's port, since a NAT of this node could make it look like the node's own.",
-        `tcp dport ${SYNC_PORT} ip daddr ${formatPrefix(mesh.overlay4)} counter drop`,
-        `tcp dport ${SYNC_PORT} ip6 daddr ${formatPrefix(mesh.overlay6)} counter drop`,
+        "Nothing is forwarded to the register's ports, since a NAT of this node could make it look like the node's own.",
+        `tcp dport ${REGISTER_TCP} ip daddr ${formatPrefix(mesh.overlay4)} counter drop`,
+        `tcp dport ${REGISTER_TCP} ip6 daddr ${formatPrefix(mesh.overlay6)} counter drop`,
       ],
       [
         "A TCP segment must fit the way even where ICMP is lost; lowers only, never raises.",

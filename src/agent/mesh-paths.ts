@@ -1,0 +1,537 @@
+/**
+ * The paths from this node to all others: a ladder for each (mesh/ladder.ts), the choice of hubs (mesh/hub-choice.ts), and the probes that feed
+ * them. Decides nothing itself: events go in, effects are carried out.
+ *
+ * ```
+ *   register, resolver ──▶ candidates, hubs ─┐                 ┌─▶ probes out (prober.ts)
+ *   probes in ───────────────────────────────┼─▶ steps ────────┼─▶ peers whose endpoint is to be set (`use`)
+ *   device, once a second ───────────────────┘                 └─▶ invitations, distances of hubs
+ * ```
+ */
+import type { MeshView } from "../hub/mod.ts";
+import {
+  candidatesFor,
+  explainLadder,
+  hubChoiceDueMs,
+  type HubChoice,
+  type HubChoiceEvent,
+  hubDistances,
+  type KnownHub,
+  ladderDueMs,
+  type LadderEvent,
+  type LadderExplanation,
+  type LadderMode,
+  ladderMtu,
+  type LadderState,
+  ladderUse,
+  type PeerPath,
+  pongFor,
+  relayingHub,
+  type Relay,
+  relaysFor,
+  startHubChoice,
+  startLadder,
+  stepHubChoice,
+  stepLadder,
+} from "../mesh/mod.ts";
+import {
+  type Endpoint,
+  endpointEqual,
+  type Ip,
+  type PeerState,
+  type PrivateKey,
+  type Prefix,
+  type PublicKey,
+  publicKeyBytes,
+} from "../net/mod.ts";
+import type { HubDistance, Node, Topology } from "../resources/mod.ts";
+import { after, monotonicMs, randomBytes, wallMs } from "../sys/mod.ts";
+import type { Tunnel } from "../tunnel/mod.ts";
+import { DueQueue } from "./due-queue.ts";
+import { type ArrivedProbe, Prober } from "./prober.ts";
+
+/** Keeps the NAT's mapping towards a hub (most forget after 30 s). */
+const HUB_KEEPALIVE_SECONDS = 25;
+/** A hub that is down is tried at its next address after this time. */
+const HUB_ADDRESS_MS = 4_000;
+/** A hub answers each node's pings, so many a second. */
+const HUB_PONGS_PER_SECOND = 20;
+/** First rounds of a thousand ladders that begin together are spread over this time. */
+const SPREAD_MS = 20_000;
+/** So many begin at once. */
+const AT_ONCE = 32;
+/** The name of the choice of hubs among the ladders' in the queue; no node is named so. */
+const HUBS = "/hubs";
+
+const MODES: Readonly<Record<Topology, LadderMode>> = {
+  "full-mesh": "full",
+  "hubs-only": "hubs",
+  "on-demand": "on-demand",
+};
+
+/** PathHooks carry out what is not a probe. */
+export interface PathHooks {
+  /** What the tunnel's device says of its peers now. */
+  readonly device: () => readonly PeerState[];
+  /** Paths of these nodes changed: set their peers, at once. */
+  readonly use: (names: readonly string[]) => void;
+  /** Ask the other side, through a hub, to try at the same moment. */
+  readonly invite: (name: string) => void;
+  /** Distances of hubs changed, which other nodes are to know. */
+  readonly distances: (hubs: readonly HubDistance[]) => void;
+  /** A hub sees this node at another address: say something in the tunnel to every hub. */
+  readonly greetHubs: () => void;
+}
+
+interface Ladder {
+  node: Node;
+  state: LadderState;
+}
+
+interface HubEndpoint {
+  endpoints: readonly Endpoint[];
+  index: number;
+  /** Since when the one in use does not answer. */
+  downMs: number | undefined;
+}
+
+/** MeshPaths owns the machines and the prober. */
+export class MeshPaths implements Disposable {
+  readonly #hooks: PathHooks;
+  readonly #prober: Prober;
+  readonly #own: PublicKey;
+  readonly #ladders = new Map<string, Ladder>();
+  readonly #hubEndpoints = new Map<string, HubEndpoint>();
+  readonly #seen = new Map<string, Endpoint>();
+  readonly #due = new DueQueue();
+  readonly #pongs = new Map<string, { atMs: number; left: number }>();
+  readonly #invited = new Set<Disposable>();
+  #choice: HubChoice = startHubChoice({ seed: seed() });
+  #self: Node | undefined;
+  #hubs: readonly Node[] = [];
+  #mode: LadderMode = "full";
+  /** What a hub tells nodes of the life of its relay. */
+  #instance: number | undefined;
+  #used = new Set<string>();
+  #looks = new Set<string>();
+  #timer: Disposable | undefined;
+  #timerMs = Number.POSITIVE_INFINITY;
+  #working = false;
+  #closed = false;
+
+  constructor(key: PrivateKey, hooks: PathHooks) {
+    this.#own = key.publicKey;
+    this.#hooks = hooks;
+    this.#prober = new Prober(key, (arrived) => this.#work(() => this.#arrived(arrived)));
+  }
+
+  /** listen shares the tunnel's port for probes. */
+  listen(tunnel: Tunnel, listenPort: number): void {
+    this.#prober.listen(tunnel, listenPort);
+  }
+
+  /** relays is told on a hub which life of the relay's table this is. */
+  relays(instance: number): void {
+    this.#instance = instance;
+  }
+
+  /** update follows the register, and what its names resolve to. */
+  update(
+    view: MeshView,
+    about: {
+      readonly resolved: ReadonlyMap<string, readonly Endpoint[]>;
+      /** Endpoints of hubs that the register names none of. */
+      readonly fallback: readonly string[];
+      readonly inside: readonly Prefix[];
+      readonly linkMtuBytes: number;
+    },
+  ): void {
+    const { self, nodes, mesh } = view;
+    if (self === undefined) return;
+    this.#work(() => {
+      const nowMs = monotonicMs();
+      this.#self = self;
+      this.#hubs = nodes.filter((node) => node.hub);
+      this.#mode = MODES[mesh.topology];
+      this.#prober.setNodes(nodes);
+      for (const name of [...this.#ladders.keys()])
+        if (!nodes.some((node) => node.name === name && !node.hub)) this.#forget(name);
+      this.#updateHubs(about, nowMs);
+      if (self.hub) return this.#updateSeen(nodes, about);
+      const peers = this.#peersByKey();
+      let begun = 0;
+      for (const node of nodes) {
+        if (node.hub) continue;
+        const known = this.#ladders.get(node.name);
+        if (known !== undefined && known.node.publicKey !== node.publicKey) this.#forget(node.name);
+        const candidates = candidatesFor(self, node, about);
+        const ladder = this.#ladders.get(node.name);
+        if (ladder === undefined) this.#begin(node, { nowMs, candidates, peer: peers.get(node.publicKey), number: begun++ });
+        else {
+          ladder.node = node;
+          this.#step(ladder, { kind: "candidates", nowMs, candidates });
+          if (ladder.state.mode !== this.#mode) this.#step(ladder, { kind: "mode", nowMs, mode: this.#mode });
+          this.#step(ladder, { kind: "relays", nowMs, relays: this.#relaysOf(ladder.node, ladder.state) });
+        }
+      }
+    });
+  }
+
+  #begin(
+    node: Node,
+    about: {
+      readonly nowMs: number;
+      readonly candidates: ReturnType<typeof candidatesFor>;
+      readonly peer: PeerState | undefined;
+      readonly number: number;
+    },
+  ): void {
+    const { nowMs, candidates, peer, number } = about;
+    const [state, effects] = startLadder({
+      nowMs,
+      controlling: Buffer.compare(publicKeyBytes(this.#own), publicKeyBytes(node.publicKey)) < 0,
+      mode: this.#mode,
+      seed: seed(),
+      relays: this.#relaysOf(node),
+      candidates,
+      ...(peer === undefined
+        ? {}
+        : {
+            known: {
+              ...(peer.endpoint === undefined ? {} : { endpoint: peer.endpoint }),
+              rxBytes: peer.rxBytes,
+              txBytes: peer.txBytes,
+              ...ageOf(peer),
+            },
+          }),
+      ...(number < AT_ONCE ? {} : { delayMs: Math.random() * SPREAD_MS }),
+    });
+    const ladder: Ladder = { node, state };
+    this.#ladders.set(node.name, ladder);
+    this.#used.add(node.name);
+    this.#perform(ladder, effects, undefined);
+  }
+
+  #forget(name: string): void {
+    this.#ladders.delete(name);
+    this.#due.set(name, undefined);
+  }
+
+  #updateHubs(about: Parameters<MeshPaths["update"]>[1], nowMs: number): void {
+    for (const name of [...this.#hubEndpoints.keys()])
+      if (!this.#hubs.some((hub) => hub.name === name)) this.#hubEndpoints.delete(name);
+    const known = this.#hubs.flatMap((hub): KnownHub[] => {
+      const texts = hub.endpoints.length > 0 ? hub.endpoints : this.#hubs.length === 1 ? about.fallback : [];
+      const endpoints = texts.flatMap((text) => about.resolved.get(text) ?? []);
+      const entry = this.#hubEndpoints.get(hub.name) ?? { endpoints, index: 0, downMs: undefined };
+      const used = entry.endpoints[entry.index];
+      // The address in use stays in use while the hub has it.
+      const index = used === undefined ? 0 : endpoints.findIndex((one) => endpointEqual(one, used));
+      this.#hubEndpoints.set(hub.name, { ...entry, endpoints, index: Math.max(0, index) });
+      const endpoint = endpoints[Math.max(0, index)];
+      if (used === undefined || endpoint === undefined || !endpointEqual(used, endpoint)) this.#used.add(hub.name);
+      return endpoint === undefined ? [] : [{ name: hub.name, endpoint, linkMtuBytes: about.linkMtuBytes }];
+    });
+    this.#stepHubs({ kind: "hubs", nowMs, hubs: known });
+  }
+
+  /** On a hub: where nodes were seen last by it, or say that they are. */
+  #updateSeen(nodes: readonly Node[], about: Parameters<MeshPaths["update"]>[1]): void {
+    this.#seen.clear();
+    for (const node of nodes) {
+      const seen = node.observed.find(({ hub }) => hub === this.#self?.name)?.endpoint;
+      const [said] = node.endpoints.flatMap((text) => about.resolved.get(text) ?? []);
+      const endpoint = seen ?? said;
+      if (!node.hub && endpoint !== undefined) this.#seen.set(node.name, endpoint);
+    }
+  }
+
+  /** observe gives the device's reading to all ladders; once a second. */
+  observe(): void {
+    this.#work(() => {
+      const nowMs = monotonicMs();
+      const peers = this.#peersByKey();
+      for (const ladder of this.#ladders.values()) this.#observe(ladder, peers.get(ladder.node.publicKey), nowMs);
+      const hubs = new Set<string>();
+      for (const { state } of this.#ladders.values()) {
+        const hub = relayingHub(state, nowMs);
+        if (hub !== undefined) hubs.add(hub);
+      }
+      if (!this.#self?.hub) this.#stepHubs({ kind: "relaying", nowMs, hubs: [...hubs] });
+      this.#rotateHubs(nowMs);
+    });
+  }
+
+  /** A hub that does not answer may have another address that does. */
+  #rotateHubs(nowMs: number): void {
+    for (const { name, state, endpoint } of this.#choice.hubs) {
+      const entry = this.#hubEndpoints.get(name);
+      if (entry === undefined) continue;
+      if (state !== "down" || entry.endpoints.length < 2) {
+        entry.downMs = undefined;
+        continue;
+      }
+      entry.downMs ??= nowMs;
+      if (nowMs - entry.downMs < HUB_ADDRESS_MS) continue;
+      entry.downMs = undefined;
+      entry.index = (entry.index + 1) % entry.endpoints.length;
+      const next = entry.endpoints[entry.index] as Endpoint;
+      if (endpointEqual(next, endpoint)) continue;
+      this.#used.add(name);
+      const hubs = this.#choice.hubs.map((hub) => (hub.name === name ? { ...hub, endpoint: next } : hub));
+      this.#stepHubs({ kind: "hubs", nowMs, hubs });
+    }
+  }
+
+  /** network makes everything be tried again: interfaces, routes or the machine's sleep changed what was true. */
+  network(): void {
+    this.#work(() => {
+      const nowMs = monotonicMs();
+      this.#stepHubs({ kind: "network", nowMs });
+      for (const ladder of this.#ladders.values()) this.#step(ladder, { kind: "network", nowMs });
+    });
+  }
+
+  /** invited tries a node at the moment that a hub named to both. */
+  invited(name: string, inMs: number): void {
+    const timer = after(inMs, () => {
+      this.#invited.delete(timer);
+      const ladder = this.#ladders.get(name);
+      if (ladder !== undefined) this.#work(() => this.#step(ladder, { kind: "invited", nowMs: monotonicMs() }));
+    });
+    this.#invited.add(timer);
+  }
+
+  /** path returns what the mesh feature needs to know of one node's path. */
+  path(name: string): PeerPath {
+    const ladder = this.#ladders.get(name);
+    if (ladder !== undefined) {
+      const mtuBytes = ladderMtu(ladder.state)?.tunnelBytes;
+      return { ...ladderUse(ladder.state), ...(mtuBytes === undefined ? {} : { mtuBytes }) };
+    }
+    const entry = this.#hubEndpoints.get(name);
+    // A hub that was away calls first: the nodes would find out only at their next handshake.
+    const endpoint = entry === undefined ? this.#seen.get(name) : entry.endpoints[entry.index];
+    return endpoint === undefined ? {} : { endpoint, keepaliveSeconds: HUB_KEEPALIVE_SECONDS };
+  }
+
+  /** paths returns the paths of all nodes that there is something to say of. */
+  paths(): ReadonlyMap<string, PeerPath> {
+    const names = [...this.#ladders.keys(), ...this.#hubEndpoints.keys(), ...this.#seen.keys()];
+    return new Map(names.map((name) => [name, this.path(name)]));
+  }
+
+  /** explain says where a node's path is and why not on a better rung; undefined for hubs, and on a hub. */
+  explain(name: string): LadderExplanation | undefined {
+    const ladder = this.#ladders.get(name);
+    return ladder && explainLadder(ladder.state, monotonicMs());
+  }
+
+  /** hubs returns what is known of the hubs' health. */
+  get hubs(): HubChoice["hubs"] {
+    return this.#choice.hubs;
+  }
+
+  /** Where this node speaks to the world: at its hub. */
+  get outward(): Endpoint | undefined {
+    return this.#choice.hubs.find(({ name }) => name === this.#choice.home)?.endpoint ?? this.#choice.hubs[0]?.endpoint;
+  }
+
+  /** Name of the hub that serves this node best. */
+  get home(): string | undefined {
+    return this.#choice.home;
+  }
+
+  #arrived({ node, probe, from, local }: ArrivedProbe): void {
+    const nowMs = monotonicMs();
+    if (probe.kind === "pong" && this.#hubEndpoints.has(node)) {
+      const { transaction, sizeBytes, seen, instance } = probe;
+      this.#stepHubs({
+        kind: "pong",
+        nowMs,
+        hub: node,
+        transaction,
+        sizeBytes,
+        seen,
+        ...(instance === undefined ? {} : { instance }),
+      });
+      return;
+    }
+    const ladder = this.#ladders.get(node);
+    if (ladder !== undefined) {
+      const { kind, transaction, chosen, sizeBytes, rung } = probe;
+      this.#step(
+        ladder,
+        kind === "ping"
+          ? { kind, nowMs, from, transaction, chosen, sizeBytes, ...(rung === undefined ? {} : { rung }) }
+          : { kind, nowMs, from, transaction, chosen, sizeBytes },
+        local,
+      );
+    } else if (probe.kind === "ping" && this.#mayPong(node, nowMs)) {
+      // A hub keeps no state of a pair, nor does a node of its hub.
+      const instance = this.#instance === undefined ? {} : { instance: this.#instance };
+      this.#prober.send(node, pongFor(probe, { from, ...instance }), { to: from, from: local });
+    }
+  }
+
+  #mayPong(node: string, nowMs: number): boolean {
+    const entry = this.#pongs.get(node) ?? { atMs: nowMs, left: HUB_PONGS_PER_SECOND };
+    this.#pongs.set(node, entry);
+    entry.left = Math.min(HUB_PONGS_PER_SECOND, entry.left + ((nowMs - entry.atMs) / 1000) * HUB_PONGS_PER_SECOND);
+    entry.atMs = nowMs;
+    if (entry.left < 1) return false;
+    entry.left--;
+    return true;
+  }
+
+  #relaysOf(node: Node, state?: LadderState): readonly Relay[] {
+    const current = state?.path.kind === "relay" ? state.path.relay.hub : undefined;
+    return relaysFor(this.#choice, {
+      nowMs: monotonicMs(),
+      ...(node.hubs.length === 0 ? {} : { peer: node.hubs }),
+      ...(current === undefined ? {} : { current }),
+    });
+  }
+
+  #stepHubs(event: HubChoiceEvent): void {
+    const before = hubDistances(this.#choice);
+    const [choice, effects] = stepHubChoice(this.#choice, event);
+    this.#choice = choice;
+    this.#due.set(HUBS, hubChoiceDueMs(choice, event.nowMs));
+    for (const effect of effects) {
+      if (effect.kind === "ping") {
+        const { hub, to, transaction, sizeBytes } = effect;
+        this.#prober.send(hub, { kind: "ping", transaction, chosen: false, sizeBytes }, { to });
+      } else if (effect.kind === "changed") {
+        for (const ladder of this.#ladders.values())
+          this.#step(ladder, { kind: "relays", nowMs: event.nowMs, relays: this.#relaysOf(ladder.node, ladder.state) });
+      } else {
+        this.#hooks.greetHubs();
+        for (const ladder of this.#ladders.values())
+          this.#step(ladder, { kind: "network", nowMs: event.nowMs, moved: true });
+      }
+    }
+    const distances = hubDistances(choice);
+    if (!Bun.deepEquals(before, distances)) this.#hooks.distances(distances);
+  }
+
+  #observe(ladder: Ladder, peer: PeerState | undefined, nowMs: number): void {
+    if (peer === undefined) return;
+    const { rxBytes, txBytes, endpoint } = peer;
+    this.#step(ladder, {
+      kind: "observed",
+      nowMs,
+      rxBytes,
+      txBytes,
+      ...ageOf(peer),
+      ...(endpoint === undefined ? {} : { endpoint }),
+    });
+  }
+
+  #step(ladder: Ladder, event: LadderEvent, local?: Ip): void {
+    const [state, effects] = stepLadder(ladder.state, event);
+    ladder.state = state;
+    this.#perform(ladder, effects, local);
+  }
+
+  #perform(ladder: Ladder, effects: ReturnType<typeof stepLadder>[1], local: Ip | undefined): void {
+    const { name } = ladder.node;
+    for (const effect of effects) {
+      switch (effect.kind) {
+        case "ping": {
+          const { kind, to, transaction, chosen, rung, sizeBytes } = effect;
+          this.#prober.send(name, { kind, transaction, chosen, rung, sizeBytes }, { to });
+          break;
+        }
+        case "pong": {
+          const { kind, to, transaction, chosen, sizeBytes } = effect;
+          this.#prober.send(name, { kind, transaction, chosen, sizeBytes, seen: to }, { to, from: local });
+          break;
+        }
+        case "use":
+        case "mtu":
+          this.#used.add(name);
+          break;
+        case "look":
+          this.#looks.add(name);
+          break;
+        case "invite":
+          this.#hooks.invite(name);
+      }
+    }
+    this.#due.set(name, ladderDueMs(ladder.state, monotonicMs()));
+  }
+
+  /** Does something, then all that it asked for: readings of the device, and peers that are to be set, each once. */
+  #work(work: () => void): void {
+    if (this.#closed) return;
+    if (this.#working) return work();
+    this.#working = true;
+    try {
+      work();
+      this.#settle();
+    } finally {
+      this.#working = false;
+      this.#wake();
+    }
+  }
+
+  #settle(): void {
+    if (this.#looks.size === 0 && this.#used.size === 0) return;
+    // What WireGuard has learned by itself is not undone: before a peer is set, its ladder is told where it is.
+    const peers = this.#peersByKey();
+    const nowMs = monotonicMs();
+    for (const name of new Set([...this.#looks, ...this.#used])) {
+      const ladder = this.#ladders.get(name);
+      if (ladder !== undefined) this.#observe(ladder, peers.get(ladder.node.publicKey), nowMs);
+    }
+    this.#looks.clear();
+    const used = [...this.#used];
+    this.#used.clear();
+    if (used.length > 0) this.#hooks.use(used);
+  }
+
+  #wake(): void {
+    const nextMs = this.#looks.size > 0 || this.#used.size > 0 ? monotonicMs() : this.#due.nextMs;
+    if (this.#closed || nextMs === undefined || (this.#timer !== undefined && this.#timerMs <= nextMs)) return;
+    this.#timer?.[Symbol.dispose]();
+    this.#timerMs = nextMs;
+    this.#timer = after(Math.max(0, nextMs - monotonicMs()), () => {
+      this.#timer = undefined;
+      this.#timerMs = Number.POSITIVE_INFINITY;
+      this.#work(() => this.#onDue());
+    });
+  }
+
+  #onDue(): void {
+    const nowMs = monotonicMs();
+    const names: string[] = [];
+    for (let name = this.#due.take(nowMs); name !== undefined; name = this.#due.take(nowMs)) names.push(name);
+    // Each once: what is due again at once has its turn after everything else.
+    for (const name of names) {
+      const ladder = this.#ladders.get(name);
+      if (name === HUBS) this.#stepHubs({ kind: "due", nowMs });
+      else if (ladder !== undefined) this.#step(ladder, { kind: "due", nowMs });
+    }
+  }
+
+  #peersByKey(): ReadonlyMap<PublicKey, PeerState> {
+    return new Map(this.#hooks.device().map((peer) => [peer.publicKey, peer]));
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    this.#timer?.[Symbol.dispose]();
+    for (const timer of this.#invited) timer[Symbol.dispose]();
+    this.#prober[Symbol.dispose]();
+  }
+}
+
+function ageOf(peer: PeerState): { readonly handshakeAgeMs?: number } {
+  const { lastHandshakeMs } = peer;
+  return lastHandshakeMs === undefined ? {} : { handshakeAgeMs: Math.max(0, wallMs() - lastHandshakeMs) };
+}
+
+function seed(): bigint {
+  return Buffer.from(randomBytes(8)).readBigUInt64BE();
+}

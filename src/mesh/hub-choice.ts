@@ -1,0 +1,405 @@
+/**
+ * Which hub relays, as this node finds it: each hub's health and distance by pings of its own (probe.ts), often while traffic is
+ * relayed, seldom at rest. For a pair both ends' distances count, so both find the same hub. No clock, no socket: times come with events.
+ *
+ * ```
+ *   unknown ──pong──▶ up ──5 pings unanswered──▶ down ──pong──▶ up, and for a while behind hubs that were steady
+ * ```
+ */
+import { type Endpoint, endpointEqual } from "../net/mod.ts";
+import type { Relay } from "./ladder-state.ts";
+import { isTooSmall, pathMtuDueMs, pathMtuOf, startPathMtu, type PathMtu, stepPathMtu } from "./path-mtu.ts";
+import { LEAST_PROBE_BYTES } from "./probe.ts";
+
+/** RELAYING_PING_MS between pings to a hub through which traffic is relayed now. */
+export const RELAYING_PING_MS = 200;
+/** HOME_PING_MS between pings to the hub that serves this node, at rest. */
+export const HOME_PING_MS = 15_000;
+/** OTHER_PING_MS between pings to the others. */
+export const OTHER_PING_MS = 60_000;
+/** After an unanswered ping the next ones follow at once, to tell a lost packet from a lost hub. */
+const DOUBT_PING_MS = 60;
+const DOUBT_AT_REST_PING_MS = 250;
+const UNANSWERED_IS_DOWN = 5;
+/** A hub that is down is asked again after this time, and after a minute less often. */
+const DOWN_PING_MS = 2_000;
+const LONG_DOWN_PING_MS = 15_000;
+const LONG_DOWN_MS = 60_000;
+/** Patience with an answer. */
+const LEAST_PATIENCE_MS = 120;
+const MOST_PATIENCE_MS = 600;
+/** Another hub must be better by both. */
+const BETTER_MS = 15;
+const BETTER_SHARE = 0.25;
+/** A hub that was down must be up for this time, doubled each time, before it is preferred again. */
+const SETTLE_MS = 10_000;
+const MOST_SETTLE_MS = 320_000;
+const FORGIVE_MS = 600_000;
+/** Distance of a hub that nobody has measured. */
+const UNKNOWN_RTT_MS = 500;
+/** MAX_HUBS bounds the table. */
+export const MAX_HUBS = 16;
+
+/** KnownHub is a hub as the register and the resolver know it, in order of preference while nothing is measured. */
+export interface KnownHub {
+  readonly name: string;
+  readonly endpoint: Endpoint;
+  /** MTU of the link towards it; 1500 when absent. */
+  readonly linkMtuBytes?: number;
+}
+
+/** HubDistance is what a node publishes of a hub that it reaches; what it does not name it does not reach. */
+export interface HubDistance {
+  readonly hub: string;
+  readonly rttMs: number;
+  readonly mtuBytes?: number;
+}
+
+/** HubHealth is what is known of one hub. */
+export interface HubHealth extends KnownHub {
+  readonly state: "unknown" | "up" | "down";
+  readonly sinceMs: number;
+  readonly rttMs?: number;
+  /** Distance as it is published: it changes in steps, lest every change goes through the register. */
+  readonly saidMs?: number;
+  readonly pongMs?: number;
+  readonly unanswered: readonly { readonly transaction: bigint; readonly sentMs: number }[];
+  readonly nextMs: number;
+  readonly instance?: number;
+  /** Where it sees our pings come from. */
+  readonly seen?: Endpoint;
+  /** Times it went down. */
+  readonly downs: number;
+  readonly mtu: PathMtu;
+}
+
+/** HubChoice is this node's view of all hubs. A plain value. */
+export interface HubChoice {
+  readonly hubs: readonly HubHealth[];
+  /** The hub that serves this node best. */
+  readonly home?: string;
+  /** Hubs through which traffic is relayed now. */
+  readonly relaying: readonly string[];
+  readonly nextTransaction: bigint;
+}
+
+/** HubChoiceEvent is what happened. `nowMs` is monotonic. */
+export type HubChoiceEvent =
+  | { readonly kind: "hubs"; readonly nowMs: number; readonly hubs: readonly KnownHub[] }
+  | {
+      readonly kind: "pong";
+      readonly nowMs: number;
+      readonly hub: string;
+      readonly transaction: bigint;
+      readonly sizeBytes: number;
+      readonly seen: Endpoint;
+      readonly instance?: number;
+    }
+  /** Hubs through which traffic was relayed lately (relayingHub of each ladder); told once a second. */
+  | { readonly kind: "relaying"; readonly nowMs: number; readonly hubs: readonly string[] }
+  /** Own interfaces or routes changed: look at all hubs now. */
+  | { readonly kind: "network"; readonly nowMs: number }
+  | { readonly kind: "due"; readonly nowMs: number };
+
+/** HubChoiceEffect is to be carried out by the caller, in order. */
+export type HubChoiceEffect =
+  | {
+      readonly kind: "ping";
+      readonly hub: string;
+      readonly to: Endpoint;
+      readonly transaction: bigint;
+      readonly sizeBytes: number;
+    }
+  /** Health, distance, instance or MTU of a hub changed: step `relays` at the ladders, publish `hubDistances`. */
+  | { readonly kind: "changed" }
+  /** A hub sees us at another address: say something to every hub inside the tunnel, so that WireGuard there learns it; then step `network` with `moved` at the ladders. */
+  | { readonly kind: "moved"; readonly hub: string; readonly seen: Endpoint };
+
+/** HubChoiceStep is the new state and what to do. */
+export type HubChoiceStep = readonly [HubChoice, readonly HubChoiceEffect[]];
+
+/** startHubChoice begins with no hubs. `seed` is random: transactions of a former life are not ours. */
+export function startHubChoice(options: { readonly seed: bigint }): HubChoice {
+  return { hubs: [], relaying: [], nextTransaction: BigInt.asUintN(63, options.seed) };
+}
+
+/** stepHubChoice takes one event. */
+export function stepHubChoice(state: HubChoice, event: HubChoiceEvent): HubChoiceStep {
+  const { nowMs } = event;
+  switch (event.kind) {
+    case "hubs":
+      return turn(withHubs(state, event.hubs, nowMs), nowMs, { before: state });
+    case "relaying":
+      return turn(soonerWhereRelaying(state, event.hubs, nowMs), nowMs, { before: state });
+    case "network":
+      return turn({ ...state, hubs: state.hubs.map((hub) => ({ ...hub, nextMs: nowMs })) }, nowMs, {
+        before: state,
+      });
+    case "pong":
+      return onPong(state, event);
+    case "due":
+      return turn(state, nowMs, { before: state });
+  }
+}
+
+function withHubs(state: HubChoice, hubs: readonly KnownHub[], nowMs: number): HubChoice {
+  return {
+    ...state,
+    hubs: hubs.slice(0, MAX_HUBS).map((hub): HubHealth => {
+      const known = state.hubs.find(({ name }) => name === hub.name);
+      if (known !== undefined && endpointEqual(known.endpoint, hub.endpoint)) return known;
+      const mtu = startPathMtu(hub.endpoint.ip.family, hub.linkMtuBytes);
+      return { ...hub, state: "unknown", sinceMs: nowMs, unanswered: [], nextMs: nowMs, downs: 0, mtu };
+    }),
+  };
+}
+
+function soonerWhereRelaying(state: HubChoice, relaying: readonly string[], nowMs: number): HubChoice {
+  const hubs = state.hubs.map((hub) =>
+    relaying.includes(hub.name) ? { ...hub, nextMs: Math.min(hub.nextMs, nowMs + RELAYING_PING_MS) } : hub,
+  );
+  return { ...state, relaying, hubs };
+}
+
+function onPong(state: HubChoice, event: HubChoiceEvent & { readonly kind: "pong" }): HubChoiceStep {
+  const { nowMs, transaction, seen, instance } = event;
+  const hub = state.hubs.find(({ name }) => name === event.hub);
+  if (hub === undefined) return [state, []];
+  const padded = hub.mtu.probe?.transaction === transaction;
+  const ping = hub.unanswered.find((one) => one.transaction === transaction);
+  // An answer to nothing of ours, or the second one.
+  if (ping === undefined && !padded) return [state, []];
+  const [mtu] = stepPathMtu(hub.mtu, { kind: "pong", nowMs, transaction, sizeBytes: event.sizeBytes });
+  const took = ping === undefined ? undefined : nowMs - ping.sentMs;
+  const rttMs = took === undefined ? hub.rttMs : smooth(hub.rttMs, took);
+  const up = hub.state === "up" ? {} : { state: "up" as const, sinceMs: nowMs };
+  const next: HubHealth = {
+    ...hub,
+    ...up,
+    mtu,
+    seen,
+    pongMs: nowMs,
+    unanswered: hub.unanswered.filter(({ sentMs }) => ping !== undefined && sentMs > ping.sentMs),
+    ...(rttMs === undefined ? {} : { rttMs, saidMs: said(hub.saidMs, rttMs) }),
+    ...(instance === undefined ? {} : { instance }),
+    downs: hub.state === "up" && nowMs - hub.sinceMs > FORGIVE_MS ? 0 : hub.downs,
+  };
+  const moved = hub.seen !== undefined && !endpointEqual(hub.seen, seen);
+  const [after, effects] = turn(put(state, next), nowMs, { before: state });
+  return [after, moved ? [{ kind: "moved", hub: hub.name, seen }, ...effects] : effects];
+}
+
+function smooth(before: number | undefined, tookMs: number): number {
+  return before === undefined ? tookMs : before + (tookMs - before) / 8;
+}
+
+/** What is published stays while it is about right. */
+function said(before: number | undefined, rttMs: number): number {
+  const rounded = Math.max(1, Math.round(rttMs));
+  if (before === undefined) return rounded;
+  return Math.abs(before - rttMs) > Math.max(5, before * BETTER_SHARE) ? rounded : before;
+}
+
+function put(state: HubChoice, hub: HubHealth): HubChoice {
+  return { ...state, hubs: state.hubs.map((one) => (one.name === hub.name ? hub : one)) };
+}
+
+/** Sends what is due, judges what was not answered, and says what changed since `before`. */
+function turn(state: HubChoice, nowMs: number, options: { readonly before: HubChoice }): HubChoiceStep {
+  const effects: HubChoiceEffect[] = [];
+  let { nextTransaction } = state;
+  const hubs = state.hubs.map((hub) => {
+    let next = judge(hub, nowMs);
+    const { name, endpoint: to } = hub;
+    const relaying = state.relaying.includes(name);
+    if (next.nextMs <= nowMs) {
+      const transaction = nextTransaction++;
+      effects.push({ kind: "ping", hub: name, to, transaction, sizeBytes: LEAST_PROBE_BYTES });
+      const unanswered = [...next.unanswered, { transaction, sentMs: nowMs }].slice(-2 * UNANSWERED_IS_DOWN);
+      next = { ...next, unanswered };
+      next = { ...next, nextMs: nowMs + interval(next, { nowMs, relaying, home: state.home === name }) };
+    } else if (doubted(next, nowMs)) {
+      next = {
+        ...next,
+        nextMs: Math.min(next.nextMs, nowMs + (relaying ? DOUBT_PING_MS : DOUBT_AT_REST_PING_MS)),
+      };
+    }
+    if (next.state === "up") {
+      const due = { kind: "due" as const, nowMs, transaction: nextTransaction, active: relaying };
+      const [mtu, ask] = stepPathMtu(next.mtu, {
+        ...due,
+        rttMs: next.rttMs ?? UNKNOWN_RTT_MS,
+        pongMs: next.pongMs ?? 0,
+      });
+      next = { ...next, mtu };
+      if (ask !== undefined)
+        effects.push({ kind: "ping", hub: name, to, transaction: nextTransaction++, ...ask });
+    }
+    return next;
+  });
+  const next = chooseHome({ ...state, hubs, nextTransaction }, nowMs);
+  return [next, summary(next) === summary(options.before) ? effects : [...effects, { kind: "changed" }]];
+}
+
+function patienceMs(hub: HubHealth): number {
+  const wanted = hub.rttMs === undefined ? MOST_PATIENCE_MS : 2 * hub.rttMs + 50;
+  return Math.max(LEAST_PATIENCE_MS, Math.min(MOST_PATIENCE_MS, wanted));
+}
+
+/** Pings that should have been answered by now. */
+function overdue(hub: HubHealth, nowMs: number): number {
+  return hub.unanswered.filter(({ sentMs }) => nowMs >= sentMs + patienceMs(hub)).length;
+}
+
+function doubted(hub: HubHealth, nowMs: number): boolean {
+  return hub.state === "up" && overdue(hub, nowMs) > 0;
+}
+
+function judge(hub: HubHealth, nowMs: number): HubHealth {
+  if (hub.state === "down" || overdue(hub, nowMs) < UNANSWERED_IS_DOWN) return hub;
+  const downs = hub.downs + (hub.state === "up" ? 1 : 0);
+  return { ...hub, state: "down", sinceMs: nowMs, downs, unanswered: [], nextMs: nowMs + DOWN_PING_MS };
+}
+
+function interval(
+  hub: HubHealth,
+  options: { readonly nowMs: number; readonly relaying: boolean; readonly home: boolean },
+): number {
+  const { nowMs, relaying, home } = options;
+  if (hub.state === "down") return nowMs - hub.sinceMs < LONG_DOWN_MS ? DOWN_PING_MS : LONG_DOWN_PING_MS;
+  if (hub.state === "unknown") return RELAYING_PING_MS;
+  if (doubted(hub, nowMs)) return relaying ? DOUBT_PING_MS : DOUBT_AT_REST_PING_MS;
+  return relaying ? RELAYING_PING_MS : home ? HOME_PING_MS : OTHER_PING_MS;
+}
+
+/** hubChoiceDueMs returns when to step `due`. */
+export function hubChoiceDueMs(state: HubChoice, nowMs: number): number | undefined {
+  let due = Number.POSITIVE_INFINITY;
+  for (const hub of state.hubs) {
+    due = Math.min(due, hub.nextMs);
+    // When the oldest ping is overdue, the next follow sooner.
+    const oldest = hub.unanswered.find(({ sentMs }) => nowMs < sentMs + patienceMs(hub));
+    if (oldest !== undefined) due = Math.min(due, oldest.sentMs + patienceMs(hub));
+    if (hub.state !== "up") continue;
+    const active = state.relaying.includes(hub.name);
+    const rttMs = hub.rttMs ?? UNKNOWN_RTT_MS;
+    due = Math.min(due, pathMtuDueMs(hub.mtu, { nowMs, rttMs, active, pongMs: hub.pongMs ?? 0 }) ?? due);
+  }
+  return Number.isFinite(due) ? Math.max(due, nowMs) : undefined;
+}
+
+function settled(hub: HubHealth, nowMs: number): boolean {
+  const settleMs = hub.downs === 0 ? 0 : Math.min(MOST_SETTLE_MS, SETTLE_MS * 2 ** (hub.downs - 1));
+  return hub.state === "up" && nowMs - hub.sinceMs >= settleMs;
+}
+
+/** Whether one distance is so much better that it is worth a move. */
+function muchBetter(ms: number, than: number): boolean {
+  return ms < than - BETTER_MS && ms < than * (1 - BETTER_SHARE);
+}
+
+function chooseHome(state: HubChoice, nowMs: number): HubChoice {
+  const [best] = ranked(state.hubs, {
+    nowMs,
+    costMs: (hub) => hub.saidMs ?? UNKNOWN_RTT_MS,
+    current: state.home,
+  });
+  if (best === undefined || best.name === state.home) return state;
+  return { ...state, home: best.name };
+}
+
+/** Best first: up and settled, up, unknown, down; within these by cost; the current one stays unless another is much better. */
+function ranked(
+  hubs: readonly HubHealth[],
+  options: {
+    readonly nowMs: number;
+    readonly costMs: (hub: HubHealth) => number;
+    readonly current: string | undefined;
+  },
+): readonly HubHealth[] {
+  const { nowMs, costMs, current } = options;
+  const kind = (hub: HubHealth) =>
+    hub.state === "up"
+      ? settled(hub, nowMs) || hub.name === current
+        ? 0
+        : 1
+      : hub.state === "unknown"
+        ? 2
+        : 3;
+  const sorted = [...hubs].sort(
+    (a, b) => kind(a) - kind(b) || costMs(a) - costMs(b) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
+  );
+  const [best] = sorted;
+  const now = sorted.find(({ name }) => name === current);
+  if (
+    best === undefined ||
+    now === undefined ||
+    kind(now) !== kind(best) ||
+    muchBetter(costMs(best), costMs(now))
+  )
+    return sorted;
+  return [now, ...sorted.filter((hub) => hub !== now)];
+}
+
+/**
+ * relaysFor returns the hubs through which a pair can be relayed, best first. `peer` is what the other node publishes, undefined when
+ * it publishes nothing yet; `current` is the hub that relays now. With all hubs down, all are returned: a hub is left for another only.
+ */
+export function relaysFor(
+  state: HubChoice,
+  options: { readonly nowMs: number; readonly peer?: readonly HubDistance[]; readonly current?: string },
+): readonly Relay[] {
+  const { peer } = options;
+  const theirs = (hub: HubHealth) => peer?.find((one) => one.hub === hub.name);
+  const alive = state.hubs.filter((hub) => hub.state !== "down");
+  const own = alive.length > 0 ? alive : state.hubs;
+  const both = own.filter((hub) => peer === undefined || theirs(hub) !== undefined);
+  const costMs = (hub: HubHealth) =>
+    (hub.saidMs ?? UNKNOWN_RTT_MS) + (peer === undefined ? 0 : (theirs(hub)?.rttMs ?? UNKNOWN_RTT_MS));
+  return ranked(both.length > 0 ? both : own, { ...options, costMs, current: options.current }).map(
+    (hub): Relay => {
+      const other = theirs(hub);
+      const ours = isTooSmall(hub.mtu) ? undefined : pathMtuOf(hub.mtu);
+      const mtuBytes =
+        ours === undefined || other?.mtuBytes === undefined ? undefined : Math.min(ours, other.mtuBytes);
+      return {
+        hub: hub.name,
+        endpoint: hub.endpoint,
+        ...(hub.rttMs === undefined || other === undefined ? {} : { rttMs: hub.rttMs + other.rttMs }),
+        ...(mtuBytes === undefined ? {} : { mtuBytes }),
+        ...(hub.instance === undefined ? {} : { instance: hub.instance }),
+      };
+    },
+  );
+}
+
+/** hubDistances returns what this node publishes: hubs that it reaches, nearest first. */
+export function hubDistances(state: HubChoice): readonly HubDistance[] {
+  return state.hubs
+    .flatMap((hub): HubDistance[] => {
+      if (hub.state !== "up" || hub.saidMs === undefined) return [];
+      const mtuBytes = hub.mtu.foundMs === undefined ? undefined : pathMtuOf(hub.mtu);
+      return [{ hub: hub.name, rttMs: hub.saidMs, ...(mtuBytes === undefined ? {} : { mtuBytes }) }];
+    })
+    .sort((a, b) => a.rttMs - b.rttMs || (a.hub < b.hub ? -1 : 1));
+}
+
+function summary(state: HubChoice): string {
+  const hubs = state.hubs.map(({ name, endpoint, state: health, saidMs, instance, mtu }) =>
+    [
+      name,
+      endpoint.ip.value,
+      endpoint.port,
+      health,
+      saidMs,
+      instance,
+      mtu.foundMs === undefined ? "" : mtu.goodBytes,
+    ].join(),
+  );
+  return `${state.home ?? ""};${hubs.join(";")}`;
+}
+
+/** homeHub returns the hub that serves this node best, with its health. */
+export function homeHub(state: HubChoice): HubHealth | undefined {
+  return state.hubs.find(({ name }) => name === state.home);
+}

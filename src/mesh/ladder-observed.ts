@@ -1,0 +1,129 @@
+/** What the device says: who talks, whether handshakes came, and where WireGuard went by itself. */
+import { type Endpoint, endpointEqual } from "../net/mod.ts";
+import * as draftOf from "./ladder-draft.ts";
+import type { Draft } from "./ladder-draft.ts";
+import { followHandshake, renewHandshake } from "./ladder-handshake.ts";
+import { moveTo, toDirect } from "./ladder-path.ts";
+import { addReflexive, agreedLately } from "./ladder-probes.ts";
+import { beginRound } from "./ladder-rounds.ts";
+import type { LadderEvent, Traffic } from "./ladder-state.ts";
+import * as timing from "./ladder-timing.ts";
+
+type Observed = Extract<LadderEvent, { readonly kind: "observed" }>;
+
+/** One keepalive is 32 bytes; a handshake that was repeated once, with a keepalive, is less than this. */
+const KEEPALIVE_BYTES = 32;
+const HANDSHAKE_BYTES = 400;
+
+/** onObserved takes one reading of the device. */
+export function onObserved(draft: Draft, event: Observed): void {
+  const { state, nowMs } = draft;
+  const talked = draftOf.talks(state, nowMs);
+  const probed = draftOf.probes(state, nowMs);
+  const before = state.traffic;
+  const shaken = before.handshakeMs;
+  state.traffic = reading(draft, event);
+  const { handshakeMs } = state.traffic;
+  if (handshakeMs !== undefined && handshakeMs !== shaken) followHandshake(draft, handshakeMs);
+  if (event.endpoint !== undefined) followEndpoint(draft, event.endpoint);
+  if (!probed && draftOf.probes(state, nowMs)) beginRound(draft, 0, { invite: true });
+  else if (!talked && draftOf.talks(state, nowMs) && state.round.kind === "resting" && state.round.number > 1)
+    beginRound(draft, 1, { invite: state.controlling });
+  doubt(draft);
+}
+
+function reading({ state, nowMs }: Draft, event: Observed): Traffic {
+  const { rxBytes, txBytes, handshakeAgeMs, endpoint } = event;
+  const { traffic } = state;
+  // A lower count: the peer was made anew.
+  const anew = rxBytes < (traffic.rxBytes ?? 0) || txBytes < (traffic.txBytes ?? 0);
+  const based = traffic.rxBytes !== undefined && traffic.txBytes !== undefined && !anew;
+  const rx = based ? rxBytes - (traffic.rxBytes as number) : 0;
+  const tx = based ? txBytes - (traffic.txBytes as number) : 0;
+  const handshakeMs = handshakeAgeMs === undefined ? undefined : nowMs - handshakeAgeMs;
+  const shook =
+    handshakeMs !== undefined &&
+    (traffic.handshakeMs === undefined || handshakeMs > traffic.handshakeMs + timing.CLOCKS_MS);
+  const waits = state.handshake !== undefined;
+  const least = shook || waits || anew ? HANDSHAKE_BYTES : KEEPALIVE_BYTES;
+  const heardMs = rx > least ? nowMs : traffic.heardMs;
+  const saidMs = tx > least ? nowMs : traffic.saidMs;
+  const unheardMs = rx > 0 ? undefined : (traffic.unheardMs ?? (tx > least ? nowMs : undefined));
+  const session = handshakeMs !== undefined && nowMs - handshakeMs < timing.SESSION_MS;
+  const wantedMs = session ? undefined : (traffic.wantedMs ?? (tx > 0 ? nowMs : undefined));
+  const kept = shook || traffic.handshakeMs === undefined ? handshakeMs : traffic.handshakeMs;
+  return {
+    rxBytes,
+    txBytes,
+    atMs: nowMs,
+    ...(kept === undefined || handshakeMs === undefined ? {} : { handshakeMs: kept }),
+    ...(heardMs === undefined ? {} : { heardMs }),
+    ...(saidMs === undefined ? {} : { saidMs }),
+    ...(unheardMs === undefined ? {} : { unheardMs }),
+    ...(wantedMs === undefined ? {} : { wantedMs }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+  };
+}
+
+function followEndpoint(draft: Draft, endpoint: Endpoint): void {
+  const { state } = draft;
+  const relay = draftOf.relayAt(state, endpoint);
+  if (state.path.kind === "direct") {
+    if (relay === undefined) roam(draft, endpoint);
+    else ledBack(draft);
+    return;
+  }
+  if (relay !== undefined) {
+    if (state.path.kind === "relay" && state.path.relay.hub === relay.hub) return;
+    // The peer came through another hub: it knows why.
+    moveTo(draft, relay, { handshake: false });
+    return;
+  }
+  if (state.path.kind === "relay") strayed(draft, endpoint);
+}
+
+/** WireGuard follows its peer: its packets came from there and were authentic. Nothing is to undo that; whether it works both ways, pings tell. */
+function roam(draft: Draft, endpoint: Endpoint): void {
+  const { state } = draft;
+  if (state.path.kind !== "direct" || endpointEqual(state.path.endpoint, endpoint)) return;
+  if (draftOf.attemptAt(state, endpoint) === undefined && !addReflexive(draft, endpoint)) return;
+  toDirect(draft, endpoint, { roamed: true });
+}
+
+/** On a direct path, and WireGuard follows packets through a relay: late ones, or the peer left. Only pings know. */
+function ledBack(draft: Draft): void {
+  const { state, nowMs, effects } = draft;
+  if (state.path.kind !== "direct") return;
+  if (agreedLately(state, nowMs)) effects.push({ kind: "use" });
+  else draftOf.pingSoon(draft, state.path.endpoint);
+}
+
+/** On a relay, and WireGuard follows packets that came directly. */
+function strayed(draft: Draft, endpoint: Endpoint): void {
+  const { state, nowMs, effects } = draft;
+  const known = draftOf.attemptAt(state, endpoint);
+  const lost = known !== undefined && draftOf.settledMs(known) > nowMs;
+  // It was just found dead: what came was late. And what was never to be direct, is not.
+  if (state.mode === "hubs" || lost) {
+    effects.push({ kind: "use" });
+    return;
+  }
+  if (known === undefined && !addReflexive(draft, endpoint)) return;
+  toDirect(draft, endpoint, { roamed: true });
+}
+
+/** What we say is not heard: ask at once. What cannot be said: help WireGuard. */
+function doubt(draft: Draft): void {
+  const { state, nowMs } = draft;
+  const { unheardMs, heardMs, wantedMs } = state.traffic;
+  if (state.path.kind === "direct" && unheardMs !== undefined) draftOf.pingSoon(draft, state.path.endpoint);
+  if (wantedMs !== undefined) {
+    renewHandshake(draft, state.controlling ? timing.SESSIONLESS_MS : timing.SESSIONLESS_CONTROLLED_MS);
+    return;
+  }
+  if (state.path.kind !== "relay" || unheardMs === undefined) return;
+  // A conversation that became one-sided: the relay, or the peer, lost the session. What was one-sided all the time says nothing.
+  const patience = state.controlling ? timing.UNHEARD_MS : timing.UNHEARD_CONTROLLED_MS;
+  const conversed = heardMs !== undefined && unheardMs - heardMs < timing.TALK_MS;
+  if (conversed && nowMs - unheardMs >= patience) renewHandshake(draft, 0);
+}

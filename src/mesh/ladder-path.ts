@@ -1,0 +1,154 @@
+/** The path in use: moving to a direct one, falling back to a relay, and whether it lives. */
+import type { Endpoint } from "../net/mod.ts";
+import * as draftOf from "./ladder-draft.ts";
+import type { Draft } from "./ladder-draft.ts";
+import { wantHandshake } from "./ladder-handshake.ts";
+import { beginRound } from "./ladder-rounds.ts";
+import type { Attempt, LadderState, Relay } from "./ladder-state.ts";
+import * as timing from "./ladder-timing.ts";
+import { isTooSmall, leastMtu, startPathMtu, stepPathMtu } from "./path-mtu.ts";
+
+/** toDirect moves the pair to an endpoint: nothing is lost, for the session stays. */
+export function toDirect(
+  draft: Draft,
+  endpoint: Endpoint,
+  options: { readonly roamed?: boolean } = {},
+): void {
+  const { state, nowMs, effects } = draft;
+  const roamed = options.roamed === true;
+  state.path = {
+    kind: "direct",
+    endpoint,
+    sinceMs: nowMs,
+    looksMs: roamed ? [] : timing.LOOKS_MS.map((ms) => nowMs + ms),
+    ...(roamed ? { roamedMs: nowMs } : {}),
+  };
+  state.changes++;
+  state.traffic = { ...state.traffic, endpoint };
+  delete state.nominee;
+  state.mtu = startPathMtu(endpoint.ip.family, draftOf.attemptAt(state, endpoint)?.linkMtuBytes);
+  effects.push({ kind: "use" });
+  draftOf.ping(draft, endpoint);
+}
+
+/** lose takes the pair off a direct path that does not work, and remembers why. */
+export function lose(draft: Draft, why: string): void {
+  const { state, nowMs } = draft;
+  const attempt = draftOf.inUse(state);
+  if (attempt === undefined) return;
+  draftOf.change(draft, attempt.endpoint, ({ chosenMs: _, askedMs: __, pongMs: ___, ...one }) => ({
+    ...one,
+    unanswered: [],
+    losses: one.losses + 1,
+    lostMs: nowMs,
+    lostWhy: why,
+  }));
+  toRelay(draft, attempt.pongMs ?? state.path.sinceMs);
+  beginRound(draft, 0, { invite: true });
+}
+
+/** toRelay falls back. Where WireGuard went to a relay by itself, it is followed; else a handshake through the best one is made. */
+export function toRelay(draft: Draft, workedMs = draft.nowMs - timing.GRACE_MS): void {
+  const { state, nowMs } = draft;
+  const { endpoint } = state.traffic;
+  const there = endpoint === undefined ? undefined : draftOf.relayAt(state, endpoint);
+  const relay = there ?? state.relays[0];
+  if (relay === undefined) {
+    // WireGuard keeps its endpoint: it may come back.
+    state.path = { kind: "none", sinceMs: nowMs };
+    return;
+  }
+  moveTo(draft, relay, { handshake: there === undefined, workedMs });
+}
+
+/** moveTo moves the pair to a relay. The other side does not know; a handshake tells it, and the hub who we are. */
+export function moveTo(
+  draft: Draft,
+  relay: Relay,
+  options: { readonly handshake: boolean; readonly workedMs?: number },
+): void {
+  const { state, nowMs, effects } = draft;
+  state.path = { kind: "relay", relay, sinceMs: nowMs };
+  state.changes++;
+  state.traffic = { ...state.traffic, endpoint: relay.endpoint };
+  delete state.nominee;
+  delete state.handshake;
+  effects.push({ kind: "use" });
+  const { handshake, ...worked } = options;
+  if (handshake) wantHandshake(draft, { ...worked, delayMs: state.controlling ? 0 : timing.GRACE_MS });
+}
+
+/** Packets come in from there, though pings are not answered. */
+function hears({ traffic, path }: LadderState, nowMs: number): boolean {
+  if (path.kind !== "direct" || traffic.heardMs === undefined || nowMs - traffic.heardMs > 1_500)
+    return false;
+  const { endpoint } = traffic;
+  return (
+    endpoint !== undefined &&
+    endpoint.port === path.endpoint.port &&
+    endpoint.ip.value === path.endpoint.ip.value
+  );
+}
+
+/** Unanswered pings in a row that a path of this loss has once in hundred thousand. */
+function needed(attempt: Attempt): number {
+  if (attempt.loss <= 0.05) return timing.LEAST_UNANSWERED;
+  const count = Math.ceil(Math.log(1e-5) / Math.log(Math.min(0.9, attempt.loss)));
+  return Math.max(timing.LEAST_UNANSWERED, Math.min(timing.MOST_UNANSWERED, count));
+}
+
+/** nextPingMs returns when the direct path in use is to be pinged. */
+export function nextPingMs(state: LadderState, nowMs: number): number | undefined {
+  const attempt = draftOf.inUse(state);
+  if (attempt === undefined) return undefined;
+  if (draftOf.missed(attempt, nowMs).length > 0)
+    return state.pingMs + (hears(state, nowMs) ? timing.HEARING_PING_MS : timing.DOUBT_PING_MS);
+  if (draftOf.talks(state, nowMs)) return state.pingMs + timing.ACTIVE_PING_MS;
+  const lately = Math.max(draftOf.lastTalkMs(state), state.path.sinceMs);
+  const interval = nowMs - lately < timing.QUIET_AFTER_MS ? timing.IDLE_PING_MS : timing.QUIET_PING_MS;
+  if (state.controlling) return state.pingMs + interval;
+  // One side's pings keep both sides' mappings; the other asks when they stop.
+  return Math.max(state.pingMs, attempt.heardMs ?? 0) + interval * 1.5 + 1_000;
+}
+
+/** turnPath pings the direct path in use when that is due, and leaves it when it is dead. */
+export function turnPath(draft: Draft): void {
+  const { state, nowMs, effects } = draft;
+  const attempt = draftOf.inUse(state);
+  if (attempt === undefined || state.path.kind !== "direct") return;
+  const missed = draftOf.missed(attempt, nowMs).length;
+  const hearing = hears(state, nowMs);
+  const silentMs = nowMs - Math.max(attempt.pongMs ?? 0, state.path.sinceMs);
+  if (missed >= (hearing ? timing.LEAST_UNANSWERED : needed(attempt))) {
+    if (!hearing || silentMs >= timing.HEARING_PATIENCE_MS) {
+      lose(draft, `${missed} pings in a row were not answered`);
+      return;
+    }
+  }
+  if ((nextPingMs(state, nowMs) ?? Number.POSITIVE_INFINITY) <= nowMs) draftOf.ping(draft, attempt.endpoint);
+  const looksMs = state.path.looksMs.filter((ms) => ms > nowMs);
+  if (looksMs.length < state.path.looksMs.length) {
+    state.path = { ...state.path, looksMs };
+    effects.push({ kind: "look" });
+  }
+  if (attempt.losses > 0 && nowMs - state.path.sinceMs >= timing.FORGIVE_MS)
+    draftOf.change(draft, attempt.endpoint, ({ lostMs: _, lostWhy: __, ...one }) => ({ ...one, losses: 0 }));
+  turnMtu(draft);
+}
+
+/** Padded pings of the path in use, and what they mean. */
+function turnMtu(draft: Draft): void {
+  const { state, nowMs } = draft;
+  const attempt = draftOf.inUse(state);
+  // Only when the path itself is proven; until then every answer would say the same.
+  if (attempt?.pongMs === undefined) return;
+  const { rttMs = 500, pongMs } = attempt;
+  const transaction = state.nextTransaction;
+  const active = draftOf.talks(state, nowMs);
+  const [mtu, ask] = stepPathMtu(state.mtu, { kind: "due", nowMs, transaction, rttMs, pongMs, active });
+  state.mtu = mtu;
+  if (ask !== undefined) draftOf.ping(draft, attempt.endpoint, ask.sizeBytes);
+  const relayed = state.relays[0]?.mtuBytes;
+  if (isTooSmall(mtu) && relayed !== undefined && relayed >= leastMtu(mtu.family))
+    lose(draft, `packets of ${leastMtu(mtu.family)} bytes do not get through`);
+}
