@@ -194,10 +194,10 @@ export class Agent implements Disposable {
       const node = await role.registrar.init(
         mesh,
         {
-        name,
-        publicKey: key.publicKey,
-        endpoints: options.endpoints,
-        number: imported?.hub.number,
+          name,
+          publicKey: key.publicKey,
+          endpoints: options.endpoints,
+          number: imported?.hub.number,
         },
         epoch,
       );
@@ -271,7 +271,11 @@ export class Agent implements Disposable {
     const endpoints = tokenHubs(token).flatMap((hub) => hub.endpoints);
     const membership = { name, signingKey: token.signingKey, endpoints };
     storeMembership(membership, state);
-    return new MemberRole(membership);
+    const role = new MemberRole(membership);
+    // The one that answered is there.
+    const first = role.view().nodes.find((node) => node.publicKey === enrolled.hubKey);
+    if (first !== undefined) role.hubsReached([first.name], []);
+    return role;
   }
 
   async #enrol(
@@ -429,7 +433,9 @@ async function mustFitHub(
       `Cannot ${what}: a hub shares the register in etcd; give --etcd-ca, --etcd-cert and --etcd-key (and --etcd where its addresses are others here)`,
     );
   if (endpoints.length === 0)
-    throw new Error(`Cannot ${what}: no endpoint is given; say where nodes reach this hub: --endpoint HOST:51820`);
+    throw new Error(
+      `Cannot ${what}: no endpoint is given; say where nodes reach this hub: --endpoint HOST:51820`,
+    );
   if (etcd.endpoints.length > 0) await checkEtcd(etcdOf(etcd, what), what);
 }
 

@@ -226,6 +226,8 @@ export interface Results {
   leave: Record<string, never>;
   "node-list": {
     readonly nodes: readonly (ShownNode & {
+      /** As rules see it. */
+      readonly role: string;
       readonly site?: string;
       /** Networks behind the node that are routed to it, and those that it asks for. */
       readonly subnets?: readonly string[];

@@ -1,6 +1,6 @@
 /** The agent's side of ctl.sock: who asks may or may not, what is asked is checked, the answer is JSON lines. */
 import { formatEndpoint, formatPrefix } from "../net/mod.ts";
-import { formatManifest, formatProblem, parseManifest, resourceJson } from "../resources/mod.ts";
+import { formatManifest, formatProblem, nodeRole, parseManifest, resourceJson } from "../resources/mod.ts";
 import { type LineConnection, LineServer, wallMs } from "../sys/mod.ts";
 import type { Agent } from "./agent.ts";
 import { type Answer, type Operation, type Request, requestSchema, type Results, writing } from "./api.ts";
@@ -125,12 +125,15 @@ const handlers: Handlers = {
         const heardMs = heard.get(node.name);
         return {
           ...shownNode(node),
+          role: nodeRole(node),
           ...(node.site === undefined ? {} : { site: node.site }),
           ...(node.subnets === undefined ? {} : { subnets: node.subnets.map(formatPrefix) }),
           ...(node.announced === undefined ? {} : { announced: node.announced.map(formatPrefix) }),
           ...(node.observed.length === 0
             ? {}
-            : { observed: [...new Set(node.observed.map((seen) => formatEndpoint(seen.endpoint)))].join(", ") }),
+            : {
+                observed: [...new Set(node.observed.map((seen) => formatEndpoint(seen.endpoint)))].join(", "),
+              }),
           ...(heardMs === undefined
             ? {}
             : { heardSeconds: Math.max(0, Math.round((wallMs() - heardMs) / 1000)) }),

@@ -1,5 +1,14 @@
 /** The hub's role: it keeps the register, serves it, and tells nodes and other hubs what its tunnel sees. */
-import { chosenKeys, type Gossip, HubServer, type MeshView, type Register, type Removal, Registrar, type RegisterLog } from "../hub/mod.ts";
+import {
+  chosenKeys,
+  type Gossip,
+  HubServer,
+  type MeshView,
+  type Register,
+  type Removal,
+  Registrar,
+  type RegisterLog,
+} from "../hub/mod.ts";
 import { enrolServiceAddress, type Enrolment, type PskChoice } from "../mesh/mod.ts";
 import type { PeerState, PrivateKey, PublicKey, Secret, SigningSecret } from "../net/mod.ts";
 import type { Node } from "../resources/mod.ts";

@@ -18,7 +18,14 @@ import {
   relayPolicy,
   tunnelMtu,
 } from "../mesh/mod.ts";
-import { type Endpoint, formatIp, parseIp, type PeerState, type Prefix, type PrivateKey } from "../net/mod.ts";
+import {
+  type Endpoint,
+  formatIp,
+  parseIp,
+  type PeerState,
+  type Prefix,
+  type PrivateKey,
+} from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { OwnPort } from "../pods/mod.ts";
 import type { HubDistance, Mesh, Node } from "../resources/mod.ts";
@@ -217,7 +224,9 @@ export class Joined implements Disposable {
         this.#guarded("look for a node's next key", () => this.#lookForNext()),
       );
     const heard = heardNext(changing, changing.length === 0 ? [] : this.peers());
-    const moved = changing.map((node) => node.name).filter((name) => heard.has(name) !== this.#heardNext.has(name));
+    const moved = changing
+      .map((node) => node.name)
+      .filter((name) => heard.has(name) !== this.#heardNext.has(name));
     this.#heardNext = heard;
     if (moved.length > 0) this.#move(moved);
   }
@@ -297,6 +306,8 @@ export class Joined implements Disposable {
       this.#startRole();
       role.observe(this.peers());
       this.#lookForNext();
+      // Another process has another table of what it relays.
+      this.#paths.relays(role.hub ? this.#options.tunnel.tunnel?.dataplane?.pid : undefined);
       this.#paths.observe();
       const enrolments = JSON.stringify(
         role.enrolments().map(({ id, uses }) => [id, uses.map((use) => use.publicKey)]),
@@ -332,8 +343,7 @@ export class Joined implements Disposable {
     // A direct peer may be met over IPv6, whose header is longer.
     const outerFamily = outward.family === 6 || local.some(({ ip }) => ip.family === 6) ? 6 : 4;
     this.#underlayMtuBytes = underlayMtu(routes, links, outward);
-    const mtuBytes =
-      mesh.mtuBytes ?? tunnelMtu({ underlayBytes: this.#underlayMtuBytes, outerFamily });
+    const mtuBytes = mesh.mtuBytes ?? tunnelMtu({ underlayBytes: this.#underlayMtuBytes, outerFamily });
     const advertised = new Set(
       routes
         .filter((entry) => entry.protocol === RTPROT_RA)
@@ -424,5 +434,7 @@ export class Joined implements Disposable {
 
 /** The networks that only the tunnel carries. */
 function networksOf(mesh: Mesh): Prefix[] {
-  return [mesh.overlay4, mesh.overlay6, mesh.enrol6, mesh.pods4, mesh.pods6].filter((prefix) => prefix !== undefined);
+  return [mesh.overlay4, mesh.overlay6, mesh.enrol6, mesh.pods4, mesh.pods6].filter(
+    (prefix) => prefix !== undefined,
+  );
 }

@@ -197,8 +197,7 @@ export class MemberRole implements Role {
           if (connected) {
             info("hub connected");
             this.#client?.tellRemovals(this.#operators());
-          }
-          else warn("hub away", { reason: reason ?? "" });
+          } else warn("hub away", { reason: reason ?? "" });
           hooks.onConnection(connected, reason);
         },
       },

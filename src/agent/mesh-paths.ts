@@ -8,6 +8,7 @@
  *   device, once a second ───────────────────┘                 └─▶ invitations, distances of hubs
  * ```
  */
+import { sameValue } from "../engine/mod.ts";
 import type { MeshView } from "../hub/mod.ts";
 import {
   candidatesFor,
@@ -16,7 +17,6 @@ import {
   type HubChoice,
   type HubChoiceEvent,
   hubDistances,
-  type KnownHub,
   ladderDueMs,
   type LadderEvent,
   type LadderExplanation,
@@ -36,7 +36,6 @@ import {
 } from "../mesh/mod.ts";
 import {
   type Endpoint,
-  endpointEqual,
   type Ip,
   type PeerState,
   type PrivateKey,
@@ -48,12 +47,11 @@ import type { HubDistance, Node, Topology } from "../resources/mod.ts";
 import { after, monotonicMs, randomBytes, wallMs } from "../sys/mod.ts";
 import type { Tunnel } from "../tunnel/mod.ts";
 import { DueQueue } from "./due-queue.ts";
+import { HubEndpoints, type Resolved, seenNodes } from "./hub-endpoints.ts";
 import { type ArrivedProbe, Prober } from "./prober.ts";
 
 /** Keeps the NAT's mapping towards a hub (most forget after 30 s). */
 const HUB_KEEPALIVE_SECONDS = 25;
-/** A hub that is down is tried at its next address after this time. */
-const HUB_ADDRESS_MS = 4_000;
 /** A hub answers each node's pings, so many a second. */
 const HUB_PONGS_PER_SECOND = 20;
 /** First rounds of a thousand ladders that begin together are spread over this time. */
@@ -88,28 +86,22 @@ interface Ladder {
   state: LadderState;
 }
 
-interface HubEndpoint {
-  endpoints: readonly Endpoint[];
-  index: number;
-  /** Since when the one in use does not answer. */
-  downMs: number | undefined;
-}
-
 /** MeshPaths owns the machines and the prober. */
 export class MeshPaths implements Disposable {
   readonly #hooks: PathHooks;
   readonly #prober: Prober;
   readonly #own: PublicKey;
   readonly #ladders = new Map<string, Ladder>();
-  readonly #hubEndpoints = new Map<string, HubEndpoint>();
-  readonly #seen = new Map<string, Endpoint>();
+  readonly #hubEndpoints = new HubEndpoints();
+  /** On a hub: where nodes are. */
+  #seen: ReadonlyMap<string, Endpoint> = new Map();
   readonly #due = new DueQueue();
   readonly #pongs = new Map<string, { atMs: number; left: number }>();
   readonly #invited = new Set<Disposable>();
   #choice: HubChoice = startHubChoice({ seed: seed() });
   #self: Node | undefined;
-  #hubs: readonly Node[] = [];
   #mode: LadderMode = "full";
+  #linkMtuBytes = 1500;
   /** What a hub tells nodes of the life of its relay. */
   #instance: number | undefined;
   #used = new Set<string>();
@@ -131,33 +123,32 @@ export class MeshPaths implements Disposable {
   }
 
   /** relays is told on a hub which life of the relay's table this is. */
-  relays(instance: number): void {
+  relays(instance: number | undefined): void {
     this.#instance = instance;
   }
 
   /** update follows the register, and what its names resolve to. */
   update(
     view: MeshView,
-    about: {
-      readonly resolved: ReadonlyMap<string, readonly Endpoint[]>;
-      /** Endpoints of hubs that the register names none of. */
-      readonly fallback: readonly string[];
-      readonly inside: readonly Prefix[];
-      readonly linkMtuBytes: number;
-    },
+    about: Resolved & { readonly inside: readonly Prefix[]; readonly linkMtuBytes: number },
   ): void {
     const { self, nodes, mesh } = view;
     if (self === undefined) return;
     this.#work(() => {
       const nowMs = monotonicMs();
       this.#self = self;
-      this.#hubs = nodes.filter((node) => node.hub);
       this.#mode = MODES[mesh.topology];
       this.#prober.setNodes(nodes);
       for (const name of [...this.#ladders.keys()])
         if (!nodes.some((node) => node.name === name && !node.hub)) this.#forget(name);
-      this.#updateHubs(about, nowMs);
-      if (self.hub) return this.#updateSeen(nodes, about);
+      const hubs = nodes.filter((node) => node.hub);
+      for (const name of this.#hubEndpoints.follow(hubs, about)) this.#used.add(name);
+      this.#linkMtuBytes = about.linkMtuBytes;
+      this.#stepHubs({ kind: "hubs", nowMs, hubs: this.#hubEndpoints.known(this.#linkMtuBytes) });
+      if (self.hub) {
+        this.#seen = seenNodes(self.name, nodes, about);
+        return;
+      }
       const peers = this.#peersByKey();
       let begun = 0;
       for (const node of nodes) {
@@ -166,7 +157,8 @@ export class MeshPaths implements Disposable {
         if (known !== undefined && known.node.publicKey !== node.publicKey) this.#forget(node.name);
         const candidates = candidatesFor(self, node, about);
         const ladder = this.#ladders.get(node.name);
-        if (ladder === undefined) this.#begin(node, { nowMs, candidates, peer: peers.get(node.publicKey), number: begun++ });
+        if (ladder === undefined)
+          this.#begin(node, { nowMs, candidates, peer: peers.get(node.publicKey), number: begun++ });
         else {
           ladder.node = node;
           this.#step(ladder, { kind: "candidates", nowMs, candidates });
@@ -204,7 +196,7 @@ export class MeshPaths implements Disposable {
               ...ageOf(peer),
             },
           }),
-      ...(number < AT_ONCE ? {} : { delayMs: Math.random() * SPREAD_MS }),
+      ...(number < AT_ONCE ? {} : { delayMs: (randomBytes(1)[0] as number) * (SPREAD_MS / 256) }),
     });
     const ladder: Ladder = { node, state };
     this.#ladders.set(node.name, ladder);
@@ -217,70 +209,25 @@ export class MeshPaths implements Disposable {
     this.#due.set(name, undefined);
   }
 
-  #updateHubs(about: Parameters<MeshPaths["update"]>[1], nowMs: number): void {
-    for (const name of [...this.#hubEndpoints.keys()])
-      if (!this.#hubs.some((hub) => hub.name === name)) this.#hubEndpoints.delete(name);
-    const known = this.#hubs.flatMap((hub): KnownHub[] => {
-      const texts = hub.endpoints.length > 0 ? hub.endpoints : this.#hubs.length === 1 ? about.fallback : [];
-      const endpoints = texts.flatMap((text) => about.resolved.get(text) ?? []);
-      const entry = this.#hubEndpoints.get(hub.name) ?? { endpoints, index: 0, downMs: undefined };
-      const used = entry.endpoints[entry.index];
-      // The address in use stays in use while the hub has it.
-      const index = used === undefined ? 0 : endpoints.findIndex((one) => endpointEqual(one, used));
-      this.#hubEndpoints.set(hub.name, { ...entry, endpoints, index: Math.max(0, index) });
-      const endpoint = endpoints[Math.max(0, index)];
-      if (used === undefined || endpoint === undefined || !endpointEqual(used, endpoint)) this.#used.add(hub.name);
-      return endpoint === undefined ? [] : [{ name: hub.name, endpoint, linkMtuBytes: about.linkMtuBytes }];
-    });
-    this.#stepHubs({ kind: "hubs", nowMs, hubs: known });
-  }
-
-  /** On a hub: where nodes were seen last by it, or say that they are. */
-  #updateSeen(nodes: readonly Node[], about: Parameters<MeshPaths["update"]>[1]): void {
-    this.#seen.clear();
-    for (const node of nodes) {
-      const seen = node.observed.find(({ hub }) => hub === this.#self?.name)?.endpoint;
-      const [said] = node.endpoints.flatMap((text) => about.resolved.get(text) ?? []);
-      const endpoint = seen ?? said;
-      if (!node.hub && endpoint !== undefined) this.#seen.set(node.name, endpoint);
-    }
-  }
-
   /** observe gives the device's reading to all ladders; once a second. */
   observe(): void {
     this.#work(() => {
       const nowMs = monotonicMs();
       const peers = this.#peersByKey();
-      for (const ladder of this.#ladders.values()) this.#observe(ladder, peers.get(ladder.node.publicKey), nowMs);
+      for (const ladder of this.#ladders.values())
+        this.#observe(ladder, peers.get(ladder.node.publicKey), nowMs);
       const hubs = new Set<string>();
       for (const { state } of this.#ladders.values()) {
         const hub = relayingHub(state, nowMs);
         if (hub !== undefined) hubs.add(hub);
       }
       if (!this.#self?.hub) this.#stepHubs({ kind: "relaying", nowMs, hubs: [...hubs] });
-      this.#rotateHubs(nowMs);
+      // A hub that does not answer may have another address that does.
+      const elsewhere = this.#hubEndpoints.rotate(this.#choice.hubs, nowMs);
+      for (const name of elsewhere) this.#used.add(name);
+      if (elsewhere.length > 0)
+        this.#stepHubs({ kind: "hubs", nowMs, hubs: this.#hubEndpoints.known(this.#linkMtuBytes) });
     });
-  }
-
-  /** A hub that does not answer may have another address that does. */
-  #rotateHubs(nowMs: number): void {
-    for (const { name, state, endpoint } of this.#choice.hubs) {
-      const entry = this.#hubEndpoints.get(name);
-      if (entry === undefined) continue;
-      if (state !== "down" || entry.endpoints.length < 2) {
-        entry.downMs = undefined;
-        continue;
-      }
-      entry.downMs ??= nowMs;
-      if (nowMs - entry.downMs < HUB_ADDRESS_MS) continue;
-      entry.downMs = undefined;
-      entry.index = (entry.index + 1) % entry.endpoints.length;
-      const next = entry.endpoints[entry.index] as Endpoint;
-      if (endpointEqual(next, endpoint)) continue;
-      this.#used.add(name);
-      const hubs = this.#choice.hubs.map((hub) => (hub.name === name ? { ...hub, endpoint: next } : hub));
-      this.#stepHubs({ kind: "hubs", nowMs, hubs });
-    }
   }
 
   /** network makes everything be tried again: interfaces, routes or the machine's sleep changed what was true. */
@@ -297,7 +244,8 @@ export class MeshPaths implements Disposable {
     const timer = after(inMs, () => {
       this.#invited.delete(timer);
       const ladder = this.#ladders.get(name);
-      if (ladder !== undefined) this.#work(() => this.#step(ladder, { kind: "invited", nowMs: monotonicMs() }));
+      if (ladder !== undefined)
+        this.#work(() => this.#step(ladder, { kind: "invited", nowMs: monotonicMs() }));
     });
     this.#invited.add(timer);
   }
@@ -309,15 +257,14 @@ export class MeshPaths implements Disposable {
       const mtuBytes = ladderMtu(ladder.state)?.tunnelBytes;
       return { ...ladderUse(ladder.state), ...(mtuBytes === undefined ? {} : { mtuBytes }) };
     }
-    const entry = this.#hubEndpoints.get(name);
     // A hub that was away calls first: the nodes would find out only at their next handshake.
-    const endpoint = entry === undefined ? this.#seen.get(name) : entry.endpoints[entry.index];
+    const endpoint = this.#hubEndpoints.of(name) ?? this.#seen.get(name);
     return endpoint === undefined ? {} : { endpoint, keepaliveSeconds: HUB_KEEPALIVE_SECONDS };
   }
 
   /** paths returns the paths of all nodes that there is something to say of. */
   paths(): ReadonlyMap<string, PeerPath> {
-    const names = [...this.#ladders.keys(), ...this.#hubEndpoints.keys(), ...this.#seen.keys()];
+    const names = [...this.#ladders.keys(), ...this.#hubEndpoints.names(), ...this.#seen.keys()];
     return new Map(names.map((name) => [name, this.path(name)]));
   }
 
@@ -334,7 +281,10 @@ export class MeshPaths implements Disposable {
 
   /** Where this node speaks to the world: at its hub. */
   get outward(): Endpoint | undefined {
-    return this.#choice.hubs.find(({ name }) => name === this.#choice.home)?.endpoint ?? this.#choice.hubs[0]?.endpoint;
+    return (
+      this.#choice.hubs.find(({ name }) => name === this.#choice.home)?.endpoint ??
+      this.#choice.hubs[0]?.endpoint
+    );
   }
 
   /** Name of the hub that serves this node best. */
@@ -377,7 +327,10 @@ export class MeshPaths implements Disposable {
   #mayPong(node: string, nowMs: number): boolean {
     const entry = this.#pongs.get(node) ?? { atMs: nowMs, left: HUB_PONGS_PER_SECOND };
     this.#pongs.set(node, entry);
-    entry.left = Math.min(HUB_PONGS_PER_SECOND, entry.left + ((nowMs - entry.atMs) / 1000) * HUB_PONGS_PER_SECOND);
+    entry.left = Math.min(
+      HUB_PONGS_PER_SECOND,
+      entry.left + ((nowMs - entry.atMs) / 1000) * HUB_PONGS_PER_SECOND,
+    );
     entry.atMs = nowMs;
     if (entry.left < 1) return false;
     entry.left--;
@@ -404,7 +357,11 @@ export class MeshPaths implements Disposable {
         this.#prober.send(hub, { kind: "ping", transaction, chosen: false, sizeBytes }, { to });
       } else if (effect.kind === "changed") {
         for (const ladder of this.#ladders.values())
-          this.#step(ladder, { kind: "relays", nowMs: event.nowMs, relays: this.#relaysOf(ladder.node, ladder.state) });
+          this.#step(ladder, {
+            kind: "relays",
+            nowMs: event.nowMs,
+            relays: this.#relaysOf(ladder.node, ladder.state),
+          });
       } else {
         this.#hooks.greetHubs();
         for (const ladder of this.#ladders.values())
@@ -412,7 +369,7 @@ export class MeshPaths implements Disposable {
       }
     }
     const distances = hubDistances(choice);
-    if (!Bun.deepEquals(before, distances)) this.#hooks.distances(distances);
+    if (!sameValue(before, distances)) this.#hooks.distances(distances);
   }
 
   #observe(ladder: Ladder, peer: PeerState | undefined, nowMs: number): void {
@@ -493,7 +450,8 @@ export class MeshPaths implements Disposable {
 
   #wake(): void {
     const nextMs = this.#looks.size > 0 || this.#used.size > 0 ? monotonicMs() : this.#due.nextMs;
-    if (this.#closed || nextMs === undefined || (this.#timer !== undefined && this.#timerMs <= nextMs)) return;
+    if (this.#closed || nextMs === undefined || (this.#timer !== undefined && this.#timerMs <= nextMs))
+      return;
     this.#timer?.[Symbol.dispose]();
     this.#timerMs = nextMs;
     this.#timer = after(Math.max(0, nextMs - monotonicMs()), () => {

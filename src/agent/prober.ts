@@ -1,5 +1,13 @@
 /** Probes of this node: who may send them, the keys that prove it, and the port that they share with the tunnel. */
-import { encodeProbe, openProbe, type Probe, type ProbeKey, probeKey, probeSender, shortId } from "../mesh/mod.ts";
+import {
+  encodeProbe,
+  openProbe,
+  type Probe,
+  type ProbeKey,
+  probeKey,
+  probeSender,
+  shortId,
+} from "../mesh/mod.ts";
 import type { Endpoint, Ip, PrivateKey, PublicKey } from "../net/mod.ts";
 import { after } from "../sys/mod.ts";
 import type { ProbeDatagram, ProbeOutcome, ProbePort, Tunnel } from "../tunnel/mod.ts";
@@ -103,7 +111,11 @@ export class Prober implements Disposable {
   }
 
   /** send sends a probe to a node, at one of its endpoints. */
-  send(node: string, probe: Probe, { to, from }: { readonly to: Endpoint; readonly from?: Ip | undefined }): ProbeOutcome {
+  send(
+    node: string,
+    probe: Probe,
+    { to, from }: { readonly to: Endpoint; readonly from?: Ip | undefined },
+  ): ProbeOutcome {
     const one = this.#byName.get(node);
     if (one === undefined || this.#port === undefined) return "refused";
     const bytes = encodeProbe(probe, { key: this.#key(one), sender: this.#id });

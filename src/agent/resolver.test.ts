@@ -24,7 +24,10 @@ test("addresses are there at once, names when they are resolved; what failed say
   });
   await Bun.sleep(0);
   expect(changes).toBe(1);
-  expect(shown(resolver.lookUp(texts))["hub.example:51820"]).toEqual(["192.0.2.1:51820", "[2001:db8::1]:51820"]);
+  expect(shown(resolver.lookUp(texts))["hub.example:51820"]).toEqual([
+    "192.0.2.1:51820",
+    "[2001:db8::1]:51820",
+  ]);
   expect(resolver.problem("nowhere.example:1")).toBe("no such name");
   // Known, and not due: nobody is asked again.
   expect(asked).toEqual(["hub.example", "nowhere.example"]);

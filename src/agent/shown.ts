@@ -40,7 +40,8 @@ export interface PeerContext {
 /** shownPeer returns another node with the path to it. */
 export function shownPeer(node: Node, context: PeerContext): ShownPeer {
   const own = context.peers.find((peer) => peer.publicKey === node.publicKey);
-  const ageMs = own?.lastHandshakeMs === undefined ? undefined : Math.max(0, context.wallMs - own.lastHandshakeMs);
+  const ageMs =
+    own?.lastHandshakeMs === undefined ? undefined : Math.max(0, context.wallMs - own.lastHandshakeMs);
   const alive = ageMs !== undefined && ageMs < DEAD_MS;
   const endpoint = own?.endpoint === undefined ? {} : { endpoint: formatEndpoint(own.endpoint) };
   return {

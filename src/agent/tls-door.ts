@@ -2,9 +2,12 @@
  * A hub's door for nodes that UDP does not reach: its certificate, and the process that listens. The files are made when TLS is enabled for
  * the first time; an operator may put others in their place.
  */
-import { exists, isSelfIssued, keyHashOfCertificate, readText, writeAtomic } from "../sys/mod.ts";
+import { after, exists, isSelfIssued, keyHashOfCertificate, readText, writeAtomic } from "../sys/mod.ts";
 import { makeCertificate, TlsProcess, type TlsProcessOptions, type TlsStatus } from "../tunnel/tls/mod.ts";
 import { warn } from "./log.ts";
+
+/** A process that could not be started is started again after this time. */
+const RETRY_MS = 5000;
 
 /** TlsDoorOptions say where the files are, and where the process answers. */
 export interface TlsDoorOptions {
@@ -22,6 +25,7 @@ export class TlsDoor implements Disposable {
   };
   #process: TlsProcess | undefined;
   #opening: Promise<void> | undefined;
+  #retry: Disposable | undefined;
   #closed = false;
 
   constructor(options: TlsDoorOptions) {
@@ -61,7 +65,10 @@ export class TlsDoor implements Disposable {
         if (this.#closed) started.close();
         else this.#configure();
       })
-      .catch((error: unknown) => warn("cannot start the process for TLS", { error }))
+      .catch((error: unknown) => {
+        warn("cannot start the process for TLS", { error });
+        this.#retry = after(RETRY_MS, () => this.#open());
+      })
       .finally(() => {
         this.#opening = undefined;
       });
@@ -88,6 +95,7 @@ export class TlsDoor implements Disposable {
 
   [Symbol.dispose](): void {
     this.#closed = true;
+    this.#retry?.[Symbol.dispose]();
     this.#process?.close();
   }
 }

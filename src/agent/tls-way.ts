@@ -11,11 +11,13 @@ import {
   type UplinkState,
 } from "../mesh/mod.ts";
 import { type Endpoint, parseIp } from "../net/mod.ts";
-import { every, monotonicMs } from "../sys/mod.ts";
+import { after, every, monotonicMs } from "../sys/mod.ts";
 import { type TlsHub, TlsProcess, type TlsProcessOptions, type TlsStatus } from "../tunnel/tls/mod.ts";
 import { info, warn } from "./log.ts";
 
 const TICK_MS = 250;
+/** A process that could not be started is started again after this time. */
+const RETRY_MS = 5000;
 const LOOPBACK = parseIp("127.0.0.1");
 
 /** TlsWayOptions say what the node's operator wants, and what the agent does for it. */
@@ -45,6 +47,7 @@ export class TlsWay implements Disposable {
   /** What a process of an earlier agent said. */
   readonly #found: TlsStatus | undefined;
   #opening: Promise<void> | undefined;
+  #retry: Disposable | undefined;
   #wanted = false;
   #using = false;
   #closed = false;
@@ -139,7 +142,10 @@ export class TlsWay implements Disposable {
         if (this.#closed) started.close();
         else this.#configure();
       })
-      .catch((error: unknown) => warn("cannot start the process for TLS", { error }))
+      .catch((error: unknown) => {
+        warn("cannot start the process for TLS", { error });
+        this.#retry = after(RETRY_MS, () => this.#open());
+      })
       .finally(() => {
         this.#opening = undefined;
       });
@@ -175,6 +181,7 @@ export class TlsWay implements Disposable {
 
   [Symbol.dispose](): void {
     this.#closed = true;
+    this.#retry?.[Symbol.dispose]();
     this.#timer[Symbol.dispose]();
     this.#process?.close();
   }

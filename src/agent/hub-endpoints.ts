@@ -1,0 +1,99 @@
+/** Where hubs are: of each hub's endpoints the one that answers, and for a hub the nodes as they were seen. Pure, but for what the resolver found. */
+import { type KnownHub } from "../mesh/mod.ts";
+import { type Endpoint, endpointEqual } from "../net/mod.ts";
+import type { Node } from "../resources/mod.ts";
+
+/** A hub that is down is tried at its next address after this time. */
+const NEXT_ADDRESS_MS = 4_000;
+
+/** Resolved is what the register's texts lead to. */
+export interface Resolved {
+  readonly resolved: ReadonlyMap<string, readonly Endpoint[]>;
+  /** Endpoints of the hub, if there is one only, and the register names none of it. */
+  readonly fallback: readonly string[];
+}
+
+interface Entry {
+  endpoints: readonly Endpoint[];
+  index: number;
+  /** Since when the one in use does not answer. */
+  downMs: number | undefined;
+}
+
+/** HubEndpoints keeps one address in use for each hub. */
+export class HubEndpoints {
+  readonly #entries = new Map<string, Entry>();
+
+  /** follow takes over the register's hubs, and returns the names of those that are to be sent to elsewhere now. */
+  follow(hubs: readonly Node[], { resolved, fallback }: Resolved): string[] {
+    for (const name of [...this.#entries.keys()])
+      if (!hubs.some((hub) => hub.name === name)) this.#entries.delete(name);
+    return hubs.flatMap((hub) => {
+      const before = this.of(hub.name);
+      const texts = hub.endpoints.length > 0 ? hub.endpoints : hubs.length === 1 ? fallback : [];
+      const endpoints = texts.flatMap((text) => resolved.get(text) ?? []);
+      // The address in use stays in use while the hub has it.
+      const kept = before === undefined ? -1 : endpoints.findIndex((one) => endpointEqual(one, before));
+      const entry = this.#entries.get(hub.name);
+      this.#entries.set(hub.name, { endpoints, index: Math.max(0, kept), downMs: entry?.downMs });
+      return kept >= 0 ? [] : [hub.name];
+    });
+  }
+
+  /** has tells whether a node is a hub. */
+  has(name: string): boolean {
+    return this.#entries.has(name);
+  }
+
+  /** names returns the hubs' names. */
+  names(): string[] {
+    return [...this.#entries.keys()];
+  }
+
+  /** of returns the endpoint in use. */
+  of(name: string): Endpoint | undefined {
+    const entry = this.#entries.get(name);
+    return entry?.endpoints[entry.index];
+  }
+
+  /** known returns the hubs that have an endpoint. */
+  known(linkMtuBytes: number): KnownHub[] {
+    return this.names().flatMap((name) => {
+      const endpoint = this.of(name);
+      return endpoint === undefined ? [] : [{ name, endpoint, linkMtuBytes }];
+    });
+  }
+
+  /** rotate goes on to the next address of hubs that have been down for a while, and returns their names. */
+  rotate(health: readonly { readonly name: string; readonly state: string }[], nowMs: number): string[] {
+    return health.flatMap(({ name, state }) => {
+      const entry = this.#entries.get(name);
+      if (entry === undefined) return [];
+      if (state !== "down" || entry.endpoints.length < 2) {
+        entry.downMs = undefined;
+        return [];
+      }
+      entry.downMs ??= nowMs;
+      if (nowMs - entry.downMs < NEXT_ADDRESS_MS) return [];
+      entry.downMs = undefined;
+      entry.index = (entry.index + 1) % entry.endpoints.length;
+      return [name];
+    });
+  }
+}
+
+/** seenNodes returns where a hub called `self` sees nodes, or where they say that they are. */
+export function seenNodes(
+  self: string,
+  nodes: readonly Node[],
+  { resolved }: Resolved,
+): ReadonlyMap<string, Endpoint> {
+  const found = new Map<string, Endpoint>();
+  for (const node of nodes) {
+    const seen = node.observed.find(({ hub }) => hub === self)?.endpoint;
+    const [said] = node.endpoints.flatMap((text) => resolved.get(text) ?? []);
+    const endpoint = seen ?? said;
+    if (!node.hub && endpoint !== undefined) found.set(node.name, endpoint);
+  }
+  return found;
+}
