@@ -25,15 +25,19 @@ const BUFFER_BYTES = 7 << 20;
 
 /** IP_PROTOCOL_ESP is Encapsulating Security Payload (IANA, protocol numbers). */
 export const IP_PROTOCOL_ESP = 50;
+/** IP_PROTOCOL_UDP is the User Datagram Protocol. */
+export const IP_PROTOCOL_UDP = 17;
 
 /** RawSocketOptions say where a socket lives and what comes with what it receives. */
 export interface RawSocketOptions {
   readonly protocol: number;
-  readonly netns?: Netns;
+  readonly netns?: Netns | undefined;
   /** 4 or 16 bytes; default any. */
   readonly address?: Uint8Array;
   /** Each packet tells the address that it was sent to. */
   readonly localAddress?: boolean;
+  /** Default: some megabytes. */
+  readonly bufferBytes?: number;
 }
 
 /** RawSocket owns a socket; it needs CAP_NET_RAW. */
@@ -63,7 +67,7 @@ export class RawSocket implements Disposable {
         else libc.setsockopt(number, SOL_IPV6, IPV6_RECVPKTINFO, 1);
       for (const option of [SO_RCVBUFFORCE, SO_SNDBUFFORCE])
         try {
-          libc.setsockopt(number, SOL_SOCKET, option, BUFFER_BYTES);
+          libc.setsockopt(number, SOL_SOCKET, option, options.bufferBytes ?? BUFFER_BYTES);
         } catch (error) {
           // Without CAP_NET_ADMIN in the first user namespace the system's default stays.
           if (!isErrno(error, "EPERM")) throw error;

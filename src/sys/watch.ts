@@ -14,8 +14,17 @@ export interface SocketWatch {
   readonly onFailure: () => void;
 }
 
+/** SocketWatcher is a watch that runs. */
+export interface SocketWatcher extends Disposable {
+  /** pause leaves what arrives in the socket's buffer, and what does not fit there is lost, until `resume`. */
+  pause(): void;
+  resume(): void;
+}
+
 interface AdoptedSocket {
   terminate(): void;
+  pause(): void;
+  resume(): void;
 }
 
 type Adopt = (options: {
@@ -32,8 +41,9 @@ type Adopt = (options: {
  * watchSocket hands over messages from the event loop until it is disposed. The owner of `fd` may read from it too, without
  * waiting: each message goes to whoever reads first.
  */
-export function watchSocket(fd: Fd, watch: SocketWatch): Disposable {
+export function watchSocket(fd: Fd, watch: SocketWatch): SocketWatcher {
   let disposed = false;
+  let paused = false;
   let adopted: AdoptedSocket | undefined;
   const own = duplicate(fd, "watched socket");
   const fail = () => {
@@ -47,6 +57,7 @@ export function watchSocket(fd: Fd, watch: SocketWatch): Disposable {
       open(socket) {
         adopted = socket;
         if (disposed) socket.terminate();
+        else if (paused) socket.pause();
       },
       data(_socket, bytes) {
         if (!disposed) watch.onMessage(bytes);
@@ -57,6 +68,14 @@ export function watchSocket(fd: Fd, watch: SocketWatch): Disposable {
   });
   connected.catch(fail);
   return {
+    pause() {
+      paused = true;
+      if (!disposed) adopted?.pause();
+    },
+    resume() {
+      paused = false;
+      if (!disposed) adopted?.resume();
+    },
     [Symbol.dispose]() {
       if (disposed) return;
       disposed = true;
