@@ -1,0 +1,204 @@
+/**
+ * Facts: what nodes say of themselves and where hubs see them. They change often and matter now, so they are not in the register:
+ * no command, no revision, no signature. Hubs tell them to each other and to their nodes, with or without etcd; of two facts the
+ * newer is taken, so that any order and any repetition gives the same.
+ *
+ * A fact is a hint, and proves nothing: whoever uses an endpoint proves it with a handshake.
+ */
+import { z } from "zod";
+import { endpointEqual, formatEndpoint, formatPrefix, type Endpoint } from "../net/mod.ts";
+import {
+  canonicalJson,
+  endpointSchema,
+  hubDistanceSchema,
+  type Json,
+  type Node,
+  present,
+  prefixSchema,
+  tlsPinSchema,
+} from "../resources/mod.ts";
+
+/** The most facts that a book holds: of 5,000 nodes, what they say and what five hubs see. */
+const MAX_FACTS = 32_768;
+/** Changes that are remembered; a reader that is further behind gets everything. */
+const MAX_CHANGES = 32_768;
+
+/** factsSchema reads what a node finds out about itself. */
+export const factsSchema = z.object({
+  local: z.array(endpointSchema).max(16),
+  mapped: z.array(endpointSchema).max(8),
+  // The range of Node.status.mtuBytes.
+  mtuBytes: z.number().int().min(1280).max(65535).optional(),
+  /** Networks behind the node that it asks to have routed to it; without an approval they mean nothing. */
+  announced: z.array(prefixSchema()).max(64).optional(),
+  /** Hubs that the node reaches. */
+  hubs: z.array(hubDistanceSchema).max(16).default([]),
+  /** Of a hub that takes TLS: the hash of its key. */
+  tlsPin: tlsPinSchema.optional(),
+  version: z.string().max(64),
+});
+
+/** NodeFacts is what a node tells a hub of itself. */
+export type NodeFacts = z.output<typeof factsSchema>;
+
+/** factSchema reads one fact. */
+export const factSchema = z.object({
+  /** Name of the node that it is about. */
+  node: z.string().min(1).max(253),
+  /** The hub that saw it; absent: what the node says of itself. */
+  by: z.string().min(1).max(253).optional(),
+  /** Milliseconds since 1970 by the clock of the hub that learnt it, and always higher than what that hub knew before. */
+  at: z.number().int().min(0),
+  seen: endpointSchema.optional(),
+  says: factsSchema.optional(),
+});
+
+/** Fact is one thing that is known of a node. */
+export type Fact = z.output<typeof factSchema>;
+
+/** factJson returns a fact as it is sent. */
+export function factJson(fact: Fact): Json {
+  return present({
+    node: fact.node,
+    by: fact.by,
+    at: fact.at,
+    seen: fact.seen && formatEndpoint(fact.seen),
+    says: fact.says && factsJson(fact.says),
+  });
+}
+
+/** factsJson returns what a node says of itself as it is sent. */
+export function factsJson(facts: NodeFacts): Json {
+  return present({
+    ...facts,
+    local: facts.local.map(formatEndpoint),
+    mapped: facts.mapped.map(formatEndpoint),
+    announced: facts.announced?.map(formatPrefix),
+    hubs: facts.hubs.map((hub) => present({ ...hub })),
+  });
+}
+
+/** FactStatus is what a book knows of a node, as the node's status has it. */
+export type FactStatus = Pick<
+  Node,
+  "observed" | "mapped" | "hubs" | "local" | "mtuBytes" | "announced" | "tlsPin"
+>;
+
+interface Entry {
+  readonly fact: Fact;
+  readonly text: string;
+}
+
+/** FactBook holds facts in memory; every change has a number. */
+export class FactBook {
+  readonly #entries = new Map<string, Entry>();
+  readonly #byNode = new Map<string, Map<string, Entry>>();
+  /** Keys of entries in order of their changes; the first has number `#first`. */
+  #changes: string[] = [];
+  #first = 1;
+
+  /** Number of the last change. */
+  get version(): number {
+    return this.#first + this.#changes.length - 1;
+  }
+
+  /** observe stores where a hub sees a node; true when that is new. */
+  observe(node: string, seen: { readonly hub: string; readonly endpoint: Endpoint }, nowMs: number): boolean {
+    const known = this.#entries.get(keyOf({ node, by: seen.hub }))?.fact;
+    if (known?.seen !== undefined && endpointEqual(known.seen, seen.endpoint)) return false;
+    const at = Math.max(nowMs, (known?.at ?? 0) + 1);
+    return this.merge({ node, by: seen.hub, at, seen: seen.endpoint });
+  }
+
+  /** say stores what a node says of itself; true when that is new. */
+  say(node: string, says: NodeFacts, nowMs: number): boolean {
+    const known = this.#entries.get(keyOf({ node }))?.fact;
+    if (known?.says !== undefined && canonicalJson(factsJson(known.says)) === canonicalJson(factsJson(says)))
+      return false;
+    return this.merge({ node, at: Math.max(nowMs, (known?.at ?? 0) + 1), says });
+  }
+
+  /** merge takes a fact over if it is newer than what is known; true when it did. */
+  merge(fact: Fact): boolean {
+    const key = keyOf(fact);
+    const text = canonicalJson(factJson(fact));
+    const known = this.#entries.get(key);
+    if (known !== undefined) {
+      if (fact.at < known.fact.at) return false;
+      // The same moment at two hubs: any rule will do that both have.
+      if (fact.at === known.fact.at && text <= known.text) return false;
+    } else if (this.#entries.size >= MAX_FACTS) return false;
+    const entry = { fact, text };
+    this.#entries.set(key, entry);
+    const own = this.#byNode.get(fact.node) ?? new Map<string, Entry>();
+    this.#byNode.set(fact.node, own.set(fact.by ?? "", entry));
+    this.#changes.push(key);
+    if (this.#changes.length > MAX_CHANGES) {
+      const drop = MAX_CHANGES / 2;
+      this.#changes = this.#changes.slice(drop);
+      this.#first += drop;
+    }
+    return true;
+  }
+
+  /** of returns what is known of a node. */
+  of(node: string): FactStatus {
+    const own = this.#byNode.get(node);
+    const says = own?.get("")?.fact.says;
+    const observed = [...(own?.values() ?? [])]
+      .flatMap(({ fact }) =>
+        fact.by === undefined || fact.seen === undefined ? [] : [{ hub: fact.by, endpoint: fact.seen }],
+      )
+      .sort((a, b) => (a.hub < b.hub ? -1 : 1));
+    return {
+      observed,
+      mapped: says?.mapped ?? [],
+      hubs: says?.hubs ?? [],
+      local: says?.local ?? [],
+      ...(says?.mtuBytes === undefined ? {} : { mtuBytes: says.mtuBytes }),
+      ...(says?.announced === undefined ? {} : { announced: says.announced }),
+      ...(says?.tlsPin === undefined ? {} : { tlsPin: says.tlsPin }),
+    };
+  }
+
+  /** since returns the facts that changed after a version, each once; everything when that is too long ago or of the future. */
+  since(version: number): readonly Fact[] {
+    if (version > this.version) return this.all();
+    if (version + 1 < this.#first) return this.all();
+    const keys = new Set(this.#changes.slice(version + 1 - this.#first));
+    return [...keys].flatMap((key) => this.#entries.get(key)?.fact ?? []);
+  }
+
+  all(): readonly Fact[] {
+    return [...this.#entries.values()].map(({ fact }) => fact);
+  }
+
+  /** keepOnly forgets what is known of nodes, and seen by hubs, that are gone. */
+  keepOnly(nodes: ReadonlySet<string>): void {
+    for (const [key, { fact }] of this.#entries) {
+      if (nodes.has(fact.node) && (fact.by === undefined || nodes.has(fact.by))) continue;
+      this.#entries.delete(key);
+      const own = this.#byNode.get(fact.node);
+      own?.delete(fact.by ?? "");
+      if (own?.size === 0) this.#byNode.delete(fact.node);
+    }
+  }
+
+  /** format returns the text of a file that holds all facts. */
+  format(): string {
+    return `${JSON.stringify(this.all().map(factJson))}\n`;
+  }
+
+  /** load takes over what `format` wrote; a file that is damaged is as good as none. */
+  load(text: string): void {
+    try {
+      for (const value of JSON.parse(text) as unknown[]) this.merge(factSchema.parse(value));
+    } catch {
+      // They are told again.
+    }
+  }
+}
+
+function keyOf(fact: { readonly node: string; readonly by?: string | undefined }): string {
+  return `${fact.node}\n${fact.by ?? ""}`;
+}
