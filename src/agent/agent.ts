@@ -40,6 +40,7 @@ import { STATE } from "./paths.ts";
 import type { Role } from "./role.ts";
 import { TunnelHolder } from "./tunnel-holder.ts";
 import { ownAddressIn } from "./underlay.ts";
+import type { WayOptions } from "./ways.ts";
 
 /** Files that belong to the membership, and end with it. */
 const MEMBERSHIP_FILES = /^(?:node\.key|register\.|member\.json|announced\.|pods\.)/;
@@ -55,6 +56,11 @@ const CONNECT_LIMIT_MS = 30_000;
 
 type Progress = (text: string) => void;
 
+/** AgentOptions are what the operator of this machine wants. */
+export interface AgentOptions extends WayOptions {
+  readonly tunnel: TunnelWish;
+}
+
 /** Agent is the process's one object. */
 export class Agent implements Disposable {
   readonly engine: Engine;
@@ -68,8 +74,11 @@ export class Agent implements Disposable {
   /** Writing operations come one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  private constructor(wish: TunnelWish) {
-    this.tunnel = new TunnelHolder(wish, () => this.engine.round());
+  readonly #options: AgentOptions;
+
+  private constructor(options: AgentOptions) {
+    this.#options = options;
+    this.tunnel = new TunnelHolder(options.tunnel, () => this.engine.round());
     this.engine = Engine.open({
       wireguard: (link) => this.tunnel.device(link),
       onChange: (status) => logStatus(status),
@@ -79,8 +88,8 @@ export class Agent implements Disposable {
   }
 
   /** start brings the node up as it was, or waits to be told. */
-  static async start(wish: TunnelWish): Promise<Agent> {
-    const agent = new Agent(wish);
+  static async start(options: AgentOptions): Promise<Agent> {
+    const agent = new Agent(options);
     let role: Role | undefined;
     try {
       role = storedRole();
@@ -116,6 +125,7 @@ export class Agent implements Disposable {
       role,
       key: nodeKey(),
       tunnel,
+      ways: this.#options,
       onRemoved: () => {
         warn("this node was removed from the mesh");
         // By the time of its turn the node may have left already, and joined again.
@@ -363,6 +373,7 @@ export class Agent implements Disposable {
 
   /** The files go first: an agent that ends half-way finds no membership when it starts, and removes what is left in the kernel. */
   async #clear(): Promise<void> {
+    await this.joined?.leave();
     this.joined?.[Symbol.dispose]();
     this.joined = undefined;
     this.role = undefined;

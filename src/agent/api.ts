@@ -5,6 +5,7 @@
  * Reading is open to whoever may open ctl.sock; operations in `writing` are root's, judged by SO_PEERCRED.
  */
 import { z } from "zod";
+import type { TlsStatus } from "../tunnel/tls/mod.ts";
 import type { BackendName, DataplaneStatus } from "../tunnel/mod.ts";
 import { removalSchema } from "../hub/mod.ts";
 import type { MemberStatus } from "../hub/mod.ts";
@@ -155,6 +156,10 @@ export interface Status {
       readonly problem?: string;
     };
   };
+  /** What this node's routers let in: a line for each. */
+  readonly portMappings: readonly string[];
+  /** The TLS way to hubs, or on a hub the door for those that come by it. */
+  readonly tls?: { readonly using: boolean; readonly status: TlsStatus };
   readonly objects: {
     readonly ready: number;
     readonly pending: number;

@@ -62,6 +62,8 @@ const handlers: Handlers = {
         ? {}
         : { tunnel: { ...description, listenPort: view.mesh.listenPort, mtuBytes: joined.mtuBytes } }),
       ...(role === undefined ? {} : { hub: shownHub(role) }),
+      portMappings: joined?.ways.portMappings ?? [],
+      ...(joined?.ways.tls === undefined ? {} : { tls: joined.ways.tls }),
       objects: {
         ready: all.filter(({ state }) => state === "ready").length,
         pending: all.filter(({ state }) => state === "pending").length,

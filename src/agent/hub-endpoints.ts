@@ -11,9 +11,13 @@ export interface Resolved {
   readonly resolved: ReadonlyMap<string, readonly Endpoint[]>;
   /** Endpoints of the hub, if there is one only, and the register names none of it. */
   readonly fallback: readonly string[];
+  /** Where a hub is reached while UDP is blocked. */
+  readonly instead?: (hub: string) => Endpoint | undefined;
 }
 
 interface Entry {
+  /** Its own, by UDP. */
+  own: readonly Endpoint[];
   endpoints: readonly Endpoint[];
   index: number;
   /** Since when the one in use does not answer. */
@@ -25,17 +29,19 @@ export class HubEndpoints {
   readonly #entries = new Map<string, Entry>();
 
   /** follow takes over the register's hubs, and returns the names of those that are to be sent to elsewhere now. */
-  follow(hubs: readonly Node[], { resolved, fallback }: Resolved): string[] {
+  follow(hubs: readonly Node[], { resolved, fallback, instead }: Resolved): string[] {
     for (const name of [...this.#entries.keys()])
       if (!hubs.some((hub) => hub.name === name)) this.#entries.delete(name);
     return hubs.flatMap((hub) => {
       const before = this.of(hub.name);
       const texts = hub.endpoints.length > 0 ? hub.endpoints : hubs.length === 1 ? fallback : [];
-      const endpoints = texts.flatMap((text) => resolved.get(text) ?? []);
+      const own = texts.flatMap((text) => resolved.get(text) ?? []);
+      const other = instead?.(hub.name);
+      const endpoints = other === undefined ? own : [other];
       // The address in use stays in use while the hub has it.
       const kept = before === undefined ? -1 : endpoints.findIndex((one) => endpointEqual(one, before));
       const entry = this.#entries.get(hub.name);
-      this.#entries.set(hub.name, { endpoints, index: Math.max(0, kept), downMs: entry?.downMs });
+      this.#entries.set(hub.name, { own, endpoints, index: Math.max(0, kept), downMs: entry?.downMs });
       return kept >= 0 ? [] : [hub.name];
     });
   }
@@ -54,6 +60,14 @@ export class HubEndpoints {
   of(name: string): Endpoint | undefined {
     const entry = this.#entries.get(name);
     return entry?.endpoints[entry.index];
+  }
+
+  /** own returns each hub's first endpoint by UDP, whichever way is in use. */
+  own(): { readonly name: string; readonly endpoint: Endpoint }[] {
+    return [...this.#entries].flatMap(([name, { own }]) => {
+      const [endpoint] = own;
+      return endpoint === undefined ? [] : [{ name, endpoint }];
+    });
   }
 
   /** known returns the hubs that have an endpoint. */

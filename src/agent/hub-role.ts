@@ -132,6 +132,7 @@ export class HubRole implements Role {
       local: [...facts.local],
       mapped: [...facts.mapped],
       hubs: [...facts.hubs],
+      ...(facts.tlsPin === undefined ? {} : { tlsPin: facts.tlsPin }),
       mtuBytes: facts.mtuBytes,
       ...announcedFact(),
       version: VERSION,
@@ -153,6 +154,7 @@ export class HubRole implements Role {
   readonly ageProblem = undefined;
   readonly #choices = new Map<string, PskChoice>();
   #pairKeys: ReadonlyMap<string, Secret> = new Map();
+  readonly #derived = new Map<string, { readonly of: string; readonly keys: ReadonlyMap<number, Secret> }>();
 
   get pairKeys(): ReadonlyMap<string, Secret> {
     return this.#pairKeys;
@@ -168,8 +170,10 @@ export class HubRole implements Role {
     const view = this.view();
     const { self } = view;
     if (self === undefined) return;
-    for (const { publicKey, lastHandshakeMs } of peers) {
-      const node = lastHandshakeMs === undefined ? undefined : this.register.nodeByNextKey(publicKey);
+    const changing = view.nodes.filter((node) => node.nextPublicKey !== undefined);
+    for (const { publicKey, lastHandshakeMs } of changing.length > 0 ? peers : []) {
+      const heard = lastHandshakeMs !== undefined;
+      const node = heard ? changing.find((one) => one.nextPublicKey === publicKey) : undefined;
       if (node === undefined || this.#promoting.has(publicKey)) continue;
       this.#promoting.add(publicKey);
       this.registrar
@@ -185,7 +189,7 @@ export class HubRole implements Role {
             nodes: view.nodes,
             states: peers,
             wallMs: wallMs(),
-            keysOf: (node) => this.register.pairKeys(self, node),
+            keysOf: (node) => this.#keysWith(self, node, view.pskGeneration),
           });
     if (sameKeys(keys, this.#pairKeys)) return;
     this.#pairKeys = keys;
@@ -200,6 +204,18 @@ export class HubRole implements Role {
         .removeNode(name)
         .catch((error: unknown) => warn("cannot remove a node that the operator removed", { error }));
     return names;
+  }
+
+  /** Deriving costs; a pair's keys are others only with another generation or another enrolment, which has another public key. */
+  #keysWith(self: Node, node: Node, generation: number | undefined): ReadonlyMap<number, Secret> {
+    const of = `${generation} ${node.publicKey}`;
+    const known = this.#derived.get(node.name);
+    if (known?.of === of) return known.keys;
+    const keys = this.register.pairKeys(self, node);
+    // Those of removed nodes.
+    if (this.#derived.size > 2 * this.view().nodes.length) this.#derived.clear();
+    this.#derived.set(node.name, { of, keys });
+    return keys;
   }
 
   #gossipWith(peers: readonly PeerState[]): void {

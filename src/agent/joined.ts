@@ -36,6 +36,7 @@ import { peerKeys } from "./peer-keys.ts";
 import { Resolver } from "./resolver.ts";
 import type { Role, SelfFacts } from "./role.ts";
 import type { TunnelHolder } from "./tunnel-holder.ts";
+import { type WayOptions, Ways } from "./ways.ts";
 import { localEndpoints, underlayMtu } from "./underlay.ts";
 
 const TICK_MS = 1000;
@@ -67,6 +68,7 @@ export interface JoinedOptions {
   readonly role: Role;
   readonly key: PrivateKey;
   readonly tunnel: TunnelHolder;
+  readonly ways: WayOptions;
   /** The register no longer holds this node. */
   readonly onRemoved: () => void;
   /** The node's key is another one now, stored: this part of the node is to be begun anew with it. */
@@ -77,12 +79,12 @@ export interface JoinedOptions {
 export class Joined implements Disposable {
   readonly #options: JoinedOptions;
   readonly #paths: MeshPaths;
+  readonly #ways: Ways;
   readonly #resolver = new Resolver(() => this.#schedule());
   readonly #resources = new DisposableStack();
   #scopes = new Set<string>();
-  #facts: Omit<SelfFacts, "hubs"> & { readonly advertisedLinks: readonly string[] } = {
+  #facts: Pick<SelfFacts, "local" | "mtuBytes"> & { readonly advertisedLinks: readonly string[] } = {
     local: [],
-    mapped: [],
     mtuBytes: 1280,
     advertisedLinks: [],
   };
@@ -116,6 +118,18 @@ export class Joined implements Disposable {
           this.#tellFacts();
         },
         greetHubs: () => this.#greetHubs(),
+        asked: () => this.#ways.asked(),
+        answered: () => this.#ways.answered(),
+      }),
+    );
+    this.#ways = this.#resources.use(
+      new Ways(options.ways, {
+        key: options.key,
+        hooks: {
+          changed: () => this.#schedule(),
+          facts: () => this.#tellFacts(),
+          probe: () => this.#paths.probeHubs(),
+        },
       }),
     );
   }
@@ -242,9 +256,11 @@ export class Joined implements Disposable {
     const { role } = this.#options;
     const { mesh } = view;
     const resolved = this.#resolve(view);
+    this.#ways.follow(view, role.hubEndpoints);
     this.#paths.update(view, {
       resolved,
       fallback: role.hubEndpoints,
+      instead: (hub) => this.#ways.endpoint(hub),
       inside: networksOf(mesh),
       linkMtuBytes: this.#underlayMtuBytes,
     });
@@ -320,7 +336,10 @@ export class Joined implements Disposable {
       const slept = sleptMs - this.#sleptMs > SLEPT_MS;
       this.#sleptMs = sleptMs;
       if (slept || monotonicMs() - this.#factsMs > FACTS_MS) this.#readFacts();
-      if (slept) this.#paths.network();
+      if (slept) {
+        this.#paths.network();
+        this.#ways.moved();
+      }
       // Names that are due are looked up again; what changed comes back by itself.
       this.#resolve(role.view());
     });
@@ -350,18 +369,20 @@ export class Joined implements Disposable {
         .flatMap((entry) => entry.hops.map((hop) => hop.linkIndex)),
     );
     const advertisedLinks = links.filter((link) => advertised.has(link.index)).map((link) => link.name);
-    const facts = { local, mapped: this.#facts.mapped, mtuBytes, advertisedLinks };
+    const facts = { local, mtuBytes, advertisedLinks };
     if (sameValue(facts, this.#facts)) return;
     const moved = !sameValue(local, this.#facts.local);
     this.#facts = facts;
     this.#tellFacts();
     if (moved) this.#paths.network();
+    if (moved) this.#ways.moved();
     if (this.#started) this.#schedule();
   }
 
   #tellFacts(): void {
-    const { local, mapped, mtuBytes } = this.#facts;
-    this.#options.role.setFacts({ local, mapped, mtuBytes, hubs: this.#hubs });
+    const { local, mtuBytes } = this.#facts;
+    const { mapped, pin: tlsPin } = this.#ways;
+    this.#options.role.setFacts({ local, mapped, mtuBytes, hubs: this.#hubs, tlsPin });
   }
 
   /** A word in the tunnel, so that each hub's WireGuard sees where this node is now. */
@@ -402,6 +423,16 @@ export class Joined implements Disposable {
   /** explain says why a node's path is what it is; undefined for hubs, and on a hub. */
   explain(name: string): LadderExplanation | undefined {
     return this.#paths.explain(name);
+  }
+
+  /** leave gives back what this node asked of its router, and ends its TLS connections. */
+  leave(): Promise<void> {
+    return this.#ways.leave();
+  }
+
+  /** ways returns what helps this node to be reached. */
+  get ways(): Pick<Ways, "portMappings" | "tls"> {
+    return this.#ways;
   }
 
   /** hubs returns what is known of the hubs' health. */

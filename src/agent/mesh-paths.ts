@@ -24,6 +24,7 @@ import {
   ladderMtu,
   type LadderState,
   ladderUse,
+  LEAST_PROBE_BYTES,
   type PeerPath,
   pongFor,
   relayingHub,
@@ -79,6 +80,14 @@ export interface PathHooks {
   readonly distances: (hubs: readonly HubDistance[]) => void;
   /** A hub sees this node at another address: say something in the tunnel to every hub. */
   readonly greetHubs: () => void;
+  /** A hub was asked by UDP, and one answered by UDP. */
+  readonly asked: () => void;
+  readonly answered: () => void;
+}
+
+/** 127.0.0.0/8: not UDP to a hub, but TLS (tunnel/tls). */
+function isLoopback({ ip }: Endpoint): boolean {
+  return ip.family === 4 && ip.value >> 24n === 127n;
 }
 
 interface Ladder {
@@ -239,6 +248,17 @@ export class MeshPaths implements Disposable {
     });
   }
 
+  /** probeHubs asks each hub by UDP, whichever way is in use. */
+  probeHubs(): void {
+    this.#hooks.asked();
+    for (const { name, endpoint: to } of this.#hubEndpoints.own())
+      this.#prober.send(
+        name,
+        { kind: "ping", transaction: seed(), chosen: false, sizeBytes: LEAST_PROBE_BYTES },
+        { to },
+      );
+  }
+
   /** invited tries a node at the moment that a hub named to both. */
   invited(name: string, inMs: number): void {
     const timer = after(inMs, () => {
@@ -281,10 +301,8 @@ export class MeshPaths implements Disposable {
 
   /** Where this node speaks to the world: at its hub. */
   get outward(): Endpoint | undefined {
-    return (
-      this.#choice.hubs.find(({ name }) => name === this.#choice.home)?.endpoint ??
-      this.#choice.hubs[0]?.endpoint
-    );
+    const hubs = this.#hubEndpoints.own();
+    return (hubs.find(({ name }) => name === this.#choice.home) ?? hubs[0])?.endpoint;
   }
 
   /** Name of the hub that serves this node best. */
@@ -295,6 +313,7 @@ export class MeshPaths implements Disposable {
   #arrived({ node, probe, from, local }: ArrivedProbe): void {
     const nowMs = monotonicMs();
     if (probe.kind === "pong" && this.#hubEndpoints.has(node)) {
+      if (!isLoopback(from)) this.#hooks.answered();
       const { transaction, sizeBytes, seen, instance } = probe;
       this.#stepHubs({
         kind: "pong",
@@ -354,6 +373,7 @@ export class MeshPaths implements Disposable {
     for (const effect of effects) {
       if (effect.kind === "ping") {
         const { hub, to, transaction, sizeBytes } = effect;
+        if (!isLoopback(to)) this.#hooks.asked();
         this.#prober.send(hub, { kind: "ping", transaction, chosen: false, sizeBytes }, { to });
       } else if (effect.kind === "changed") {
         for (const ladder of this.#ladders.values())

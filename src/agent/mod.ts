@@ -4,10 +4,11 @@
  *
  * @example
  * ```ts
- * await runAgent({ tunnel: "auto" }); // until SIGTERM
+ * await runAgent({ tunnel: "auto", portMapping: "auto", tls: "never" }); // until SIGTERM
  * ```
  */
 export * from "./api.ts";
 export { CTL_SOCKET } from "./paths.ts";
 export { runAgent } from "./run.ts";
 export { VERSION } from "./version.ts";
+export { portMappingModes } from "./ways.ts";

@@ -12,6 +12,8 @@ export interface SelfFacts {
   readonly mtuBytes: number;
   /** Hubs that it reaches. */
   readonly hubs: readonly HubDistance[];
+  /** Of a hub that takes TLS: the hash of its key. */
+  readonly tlsPin?: string | undefined;
 }
 
 /** RoleHooks are called while the role runs. */

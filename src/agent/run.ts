@@ -1,8 +1,7 @@
 /** The agent as a process: alone on its node, ready when it says so, gone at SIGTERM without touching the kernel. */
 import { CNI_SOCKET } from "../cni/mod.ts";
 import { connectUnix, ensureDirectory, exit, onBug, onSignal } from "../sys/mod.ts";
-import type { TunnelWish } from "../tunnel/mod.ts";
-import { Agent } from "./agent.ts";
+import { Agent, type AgentOptions } from "./agent.ts";
 import { serveControl } from "./control.ts";
 import { info, warn } from "./log.ts";
 import { RUN, STATE } from "./paths.ts";
@@ -21,7 +20,7 @@ function mustBeAlone(): void {
 }
 
 /** runAgent serves until SIGTERM or SIGINT, and leaves the kernel as it is. */
-export async function runAgent(options: { readonly tunnel: TunnelWish }): Promise<never> {
+export async function runAgent(options: AgentOptions): Promise<never> {
   ensureDirectory(STATE, 0o700);
   ensureDirectory(RUN, 0o755);
   mustBeAlone();
@@ -34,7 +33,7 @@ export async function runAgent(options: { readonly tunnel: TunnelWish }): Promis
     exit(70);
   });
   info(`causeway ${VERSION} starts`);
-  const agent = await Agent.start(options.tunnel);
+  const agent = await Agent.start(options);
   const control = serveControl(agent);
   const stop = Promise.withResolvers<void>();
   using _ = onSignal(["SIGTERM", "SIGINT"], () => stop.resolve());

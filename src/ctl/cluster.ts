@@ -1,9 +1,14 @@
 /** Commands that make and change the mesh: init, token, join, leave, node. */
 import type { Results } from "../agent/mod.ts";
 import { wallMs } from "../sys/mod.ts";
+import { announce, approve, revoke } from "./announce.ts";
 import { ask } from "./client.ts";
 import { type Command, withJson } from "./command.ts";
+import { generate } from "./generate.ts";
+import { etcdOf, etcdOptions } from "./hub.ts";
+import { importGiven } from "./import.ts";
 import { printJson, printText, progress, readFile, readStandardInput } from "./output.ts";
+import { assign, mayTalk, removeAsOperator, rotate, rotatePsk } from "./policy.ts";
 import { ago, facts, table } from "./table.ts";
 
 const DAY_MS = 86_400_000;
@@ -19,13 +24,18 @@ export const init: Command = {
   name: "init",
   about: "Make a new mesh, with this node as its hub",
   more: `The hub is the only node that must be reachable: one UDP port at the endpoint.
-Prefixes that are not given are chosen: IPv6 from a new random ULA /48.`,
+Prefixes that are not given are chosen: IPv6 from a new random ULA /48.
+
+With --from a folder of causeway mesh generate is taken over, on the machine
+that is its hub: networks, key, name and addresses stay, and the others go on
+with their files as external peers until they join.`,
   options: withJson({
     endpoint: {
       about: "where nodes reach this hub (repeat for several)",
       value: "HOST:PORT",
       many: true,
     },
+    from: { about: "take over a generated mesh", value: "DIR" },
     name: { about: "name of this node (default: the host name)", value: "NAME" },
     overlay4: { about: "IPv4 addresses of nodes (default 10.90.0.0/16)", value: "PREFIX" },
     overlay6: { about: "IPv6 addresses of nodes (default: chosen)", value: "PREFIX" },
@@ -40,18 +50,22 @@ Prefixes that are not given are chosen: IPv6 from a new random ULA /48.`,
     port: { about: "UDP port that nodes listen on (default 51820)", value: "PORT" },
     mtu: { about: "MTU of the overlay (default: from the underlay)", value: "BYTES" },
     expose: { about: "port that stays open to the world (repeat)", value: "tcp/PORT", many: true },
+    ...etcdOptions,
   }),
   examples: [
     "causeway init --endpoint 203.0.113.10:51820",
     "causeway init --endpoint hub.example.org:51820 --pods4 10.8.0.0/14",
+    "causeway init --from wg",
   ],
   async run(given) {
     const result = await ask(
       {
         op: "init",
         endpoints: [...given.values("endpoint")],
+        ...importGiven(given),
         exposedPorts: [...given.values("expose")],
         ...defined({
+          etcd: etcdOf(given),
           services: given.values("service").length > 0 ? [...given.values("service")] : undefined,
           name: given.value("name"),
           overlay4: given.value("overlay4"),
@@ -79,10 +93,13 @@ Prefixes that are not given are chosen: IPv6 from a new random ULA /48.`,
 
 export const mesh: Command = {
   name: "mesh",
-  about: "Show and change the settings of the mesh, as a manifest",
+  about: "Show and change the mesh's settings; make meshes without Causeway",
   more: `May change while nodes are there: endpoints, exposedPorts, services, listenPort,
 mtuBytes. Networks and nodeBits are in use; nothing is ever renumbered.`,
   commands: [
+    generate,
+    mayTalk,
+    rotatePsk,
     {
       name: "show",
       about: "Print the mesh as a manifest (YAML)",
@@ -97,7 +114,7 @@ mtuBytes. Networks and nodeBits are in use; nothing is ever renumbered.`,
     },
     {
       name: "apply",
-      about: "Change the mesh to what a manifest says, on the hub (-: standard input)",
+      about: "Change the mesh to what a manifest says, on the hub (-: stdin)",
       positionals: ["FILE"],
       options: withJson(),
       examples: [
@@ -118,7 +135,7 @@ mtuBytes. Networks and nodeBits are in use; nothing is ever renumbered.`,
 
 /** The hub, whose clock alone counts, is this machine. */
 function tokenState(entry: Results["token-list"]["tokens"][number]): string {
-  if (entry.revoked === true) return "revoked";
+  if (entry.revoked === true) return entry.reason === undefined ? "revoked" : `revoked: ${entry.reason}`;
   if (entry.spent >= entry.uses) return "spent";
   if (entry.used >= entry.uses) return "taken";
   return Date.parse(entry.expiresAt) <= wallMs() ? "expired" : "open";
@@ -138,11 +155,14 @@ export const token: Command = {
           about: "for a reinstalled node: it gets its addresses back",
           value: "NAME",
         },
+        role: { about: "what the nodes become, for rules: one word (default node)", value: "ROLE" },
+        site: { about: "where the nodes stand; they cannot choose another", value: "SITE" },
       }),
       examples: [
         "causeway token create",
         "causeway token create --uses 20 --expires 2h",
         "causeway token create --node worker-3",
+        "causeway token create --role worker --site attic",
       ],
       async run(given) {
         const result = await ask(
@@ -150,7 +170,7 @@ export const token: Command = {
             op: "token-create",
             uses: given.number("uses") ?? 1,
             expiresMs: given.durationMs("expires") ?? DAY_MS,
-            ...defined({ node: given.value("node") }),
+            ...defined({ node: given.value("node"), role: given.value("role"), site: given.value("site") }),
           },
           progress,
         );
@@ -171,7 +191,7 @@ export const token: Command = {
         if (given.flag("json")) return printJson(result);
         printText(
           table(
-            ["ID", "STATE", "USED", "USES", "EXPIRES", "NODE"],
+            ["ID", "STATE", "USED", "USES", "EXPIRES", "NODE", "ROLE", "SITE", "REFUSED", "LAST REFUSAL"],
             result.tokens.map((entry) => [
               entry.id,
               tokenState(entry),
@@ -179,9 +199,18 @@ export const token: Command = {
               String(entry.uses),
               entry.expiresAt,
               entry.node ?? "",
+              entry.role,
+              entry.site ?? "",
+              entry.refused === undefined ? "" : String(entry.refused),
+              entry.lastRefusal === undefined ? "" : `${entry.lastRefusal.reason} at ${entry.lastRefusal.at}`,
             ]),
           ),
         );
+        const refusals = Object.entries(result.refusals);
+        if (refusals.length > 0)
+          printText(
+            `Refused since the agent started: ${refusals.map(([reason, count]) => `${reason} ${count}`).join(", ")}\n`,
+          );
         return 0;
       },
     },
@@ -189,11 +218,11 @@ export const token: Command = {
       name: "revoke",
       about: "Make a token useless; nodes that joined with it stay",
       positionals: ["ID"],
-      options: withJson(),
-      examples: ["causeway token revoke 3f9a1c"],
+      options: withJson({ reason: { about: "why, for the list (at most 64 characters)", value: "TEXT" } }),
+      examples: ["causeway token revoke 3f9a1c", 'causeway token revoke 3f9a1c --reason "was mailed"'],
       async run(given) {
         const id = given.positionals[0] as string;
-        await ask({ op: "token-revoke", id }, progress);
+        await ask({ op: "token-revoke", id, ...defined({ reason: given.value("reason") }) }, progress);
         if (given.flag("json")) return printJson({ id, revoked: true });
         progress("revoked");
         return 0;
@@ -216,6 +245,7 @@ hub's UDP port is used. With - the token is read from standard input.`,
       many: true,
     },
     site: { about: "name of the place where this node stands", value: "NAME" },
+    ...etcdOptions,
   }),
   examples: ["causeway join cw1.eyJ…", "causeway join - < token.txt", "causeway join cw1.eyJ… --site berlin"],
   async run(given) {
@@ -225,7 +255,7 @@ hub's UDP port is used. With - the token is read from standard input.`,
         op: "join",
         token: (text === "-" ? readStandardInput() : text).trim(),
         endpoints: [...given.values("endpoint")],
-        ...defined({ name: given.value("name"), site: given.value("site") }),
+        ...defined({ name: given.value("name"), site: given.value("site"), etcd: etcdOf(given) }),
       },
       progress,
     );
@@ -254,25 +284,41 @@ export const leave: Command = {
   },
 };
 
+/** Networks behind a node: those that are routed to it, and those that wait for an approval. */
+function behind(entry: Results["node-list"]["nodes"][number]): string {
+  const { subnets = [], announced = [] } = entry;
+  return [
+    ...subnets,
+    ...announced.filter((prefix) => !subnets.includes(prefix)).map((prefix) => `(${prefix})`),
+  ].join(", ");
+}
+
 export const node: Command = {
   name: "node",
-  about: "List and remove nodes of the mesh",
+  about: "List, change and remove nodes, and networks behind them",
   commands: [
+    announce,
+    approve,
+    revoke,
+    assign,
+    rotate,
     {
       name: "list",
       about: "List the nodes in the register",
+      more: "BEHIND IT: networks that are routed to the node; in brackets, what it announces\nand nobody has approved.",
       options: withJson(),
       async run(given) {
         const result = await ask({ op: "node-list" }, progress);
         if (given.flag("json")) return printJson(result);
         printText(
           table(
-            ["NAME", "ROLE", "OVERLAY", "PODS", "SITE", "SEEN FROM", "HEARD"],
+            ["NAME", "ROLE", "OVERLAY", "PODS", "BEHIND IT", "SITE", "SEEN FROM", "HEARD"],
             result.nodes.map((entry) => [
               entry.name,
-              entry.hub ? "hub" : "member",
+              entry.hub ? "hub" : entry.role,
               entry.overlay4,
               entry.pods4 ?? entry.pods6 ?? "",
+              behind(entry),
               entry.site ?? "",
               entry.observed ?? "",
               entry.heardSeconds === undefined ? "" : `${ago(entry.heardSeconds)} ago`,
@@ -285,11 +331,25 @@ export const node: Command = {
     {
       name: "remove",
       about: "Remove a node: its key is revoked, its addresses are released",
+      more: `At a hub. With the operator's key at any node, also while all hubs are down:
+the removal goes from node to node. NAME may then be the node's public key.`,
       positionals: ["NAME"],
-      options: withJson(),
-      examples: ["causeway node remove worker-3"],
+      options: withJson({
+        "operator-key": { about: "the file that causeway operator key made", value: "FILE" },
+      }),
+      examples: [
+        "causeway node remove worker-3",
+        "causeway node remove worker-3 --operator-key /media/usb/key",
+      ],
       async run(given) {
         const name = given.positionals[0] as string;
+        const key = given.value("operator-key");
+        if (key !== undefined) {
+          const nodes = await removeAsOperator(name, key);
+          if (given.flag("json")) return printJson({ nodes, removed: true });
+          progress(`removed ${nodes.join(", ")}; the news spreads from node to node`);
+          return 0;
+        }
         await ask({ op: "node-remove", name }, progress);
         if (given.flag("json")) return printJson({ name, removed: true });
         progress("removed");

@@ -58,7 +58,9 @@ test("every command has help that fits a terminal, and does something or holds o
 });
 
 test("completion follows the table", () => {
-  expect(words(root, ["pe"])).toEqual(["peers"]);
+  expect(words(root, ["pe"])).toEqual(["peer", "peers"]);
+  expect(words(root, ["peer", ""])).toEqual(["add", "list", "remove", "--help"]);
+  expect(words(root, ["mesh", "generate", "--topology", ""])).toEqual(["hub", "full", "sites"]);
   expect(words(root, ["token", ""])).toEqual(["create", "list", "revoke", "--help"]);
   expect(words(root, ["agent", "--tunnel", ""])).toEqual(["auto", "kernel", "user", "wireguard-go"]);
   expect(words(root, ["peers", "--j"])).toEqual(["--json"]);

@@ -15,7 +15,10 @@ export const dataplane: Command = {
 and is configured on /var/run/wireguard/LINK.sock, so wg(8) works on it.`,
   positionals: ["LINK"],
   options: {
-    workers: { value: "N", about: "threads for packets; default one per processor, at most 4" },
+    workers: {
+      value: "N",
+      about: "threads for packets; default one per processor, and one where there are two, at most 4",
+    },
     aead: {
       value: "NAME",
       about: `${AEAD.join(", ")}; default the first that works`,

@@ -1,8 +1,17 @@
 /** Commands that show: status, peers, plan. */
+import type { Status } from "../agent/mod.ts";
 import { ask } from "./client.ts";
 import { type Command, withJson } from "./command.ts";
 import { printJson, printText, progress } from "./output.ts";
 import { ago, bytes, facts, table } from "./table.ts";
+
+function tlsText({ using, status }: NonNullable<Status["tls"]>): string | undefined {
+  const hubs = status.hubs.map(({ name, state }) => `${name} ${state}`).join(", ");
+  const door = status.listener === undefined ? "" : `served at port ${status.listener.port}`;
+  return (
+    [door, hubs && `${using ? "in use" : "not in use"}: ${hubs}`].filter(Boolean).join("; ") || undefined
+  );
+}
 
 export const status: Command = {
   name: "status",
@@ -39,6 +48,7 @@ export const status: Command = {
               ? `this node, revision ${hub.revision}`
               : `${hub.connected ? "connected" : "away"}${hub.followed === undefined ? "" : ` (${hub.followed})`}, revision ${hub.revision}`),
         ],
+        ["", hub?.problem],
         [
           "register",
           hub?.writes &&
@@ -46,6 +56,8 @@ export const status: Command = {
               ? `${hub.writes.register === "etcd" ? "shared in etcd" : "on this hub"}, can be written`
               : `shared in etcd, cannot be written: ${hub.writes.problem}`),
         ],
+        ...result.portMappings.map((line): [string, string] => ["port mapping", line]),
+        ["tls", result.tls && tlsText(result.tls)],
         ["pods", node && String(result.pods)],
         ["objects", `${objects.ready} ready, ${objects.pending} pending, ${objects.failed.length} failed`],
       ]),

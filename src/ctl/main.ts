@@ -4,13 +4,15 @@ import { type Command, parseGiven, UsageError } from "./command.ts";
 import { dataplane } from "./dataplane.ts";
 import { helpText } from "./help.ts";
 import { printText, progress } from "./output.ts";
+import { tunnelTls } from "./tunnel-tls.ts";
 
 async function dispatch(argv: readonly string[]): Promise<number> {
-  // The data plane stays small: all other commands, and what they need, are not even loaded.
+  // Processes that carry packets stay small: all other commands, and what they need, are not even loaded.
+  const alone = [dataplane, tunnelTls].find(({ name }) => name === argv[0]);
   let command: Command =
-    argv[0] === dataplane.name
-      ? { name: "causeway", about: "", commands: [dataplane] }
-      : (await import("./root.ts")).root;
+    alone === undefined
+      ? (await import("./root.ts")).root
+      : { name: "causeway", about: "", commands: [alone] };
   let path = "causeway";
   let rest = [...argv];
   while (command.commands !== undefined) {

@@ -1,13 +1,17 @@
 /** The table of all commands. */
 import { init, join, leave, mesh, node, token } from "./cluster.ts";
 import { cni } from "./cni.ts";
+import { hub } from "./hub.ts";
 import type { Command } from "./command.ts";
 import { scripts, words } from "./completion.ts";
 import { dataplane } from "./dataplane.ts";
 import { lab } from "./lab.ts";
 import { peers, plan, status } from "./look.ts";
 import { printText } from "./output.ts";
+import { peer } from "./peer.ts";
+import { operator } from "./policy.ts";
 import { agent, version } from "./system.ts";
+import { tunnelTls } from "./tunnel-tls.ts";
 
 const completion: Command = {
   name: "completion",
@@ -42,12 +46,16 @@ export const root: Command = {
     join,
     leave,
     node,
+    operator,
+    hub,
     mesh,
+    peer,
     status,
     peers,
     plan,
     cni,
     dataplane,
+    tunnelTls,
     lab,
     completion,
     version,

@@ -1,6 +1,8 @@
 /** Commands about this executable: agent, version. */
-import { runAgent, VERSION } from "../agent/mod.ts";
+import { portMappingModes, runAgent, VERSION } from "../agent/mod.ts";
+import { type TlsMode, tlsModes } from "../mesh/mod.ts";
 import { type TunnelWish, tunnelWishes } from "../tunnel/mod.ts";
+import { parseProxy } from "../tunnel/tls/mod.ts";
 import { type Command, withJson } from "./command.ts";
 import { printJson, printText } from "./output.ts";
 
@@ -18,10 +20,28 @@ space (user), or the program wireguard-go.`,
       value: "WHICH",
       choices: tunnelWishes,
     },
+    "port-mapping": {
+      about: "ask the router to let the tunnel's port in (default auto)",
+      value: "WHEN",
+      choices: portMappingModes,
+    },
+    tls: {
+      about: "reach hubs by TLS where UDP is blocked (default never)",
+      value: "WHEN",
+      choices: tlsModes,
+    },
+    "tls-proxy": { about: "HTTP proxy for TLS: http://[USER:PASSWORD@]HOST:PORT", value: "URL" },
   },
-  examples: ["causeway agent", "causeway agent --tunnel user"],
+  examples: ["causeway agent", "causeway agent --tunnel user", "causeway agent --tls auto"],
   async run(given) {
-    await runAgent({ tunnel: (given.value("tunnel") ?? "auto") as TunnelWish });
+    const tlsProxy = given.value("tls-proxy");
+    if (tlsProxy !== undefined) parseProxy(tlsProxy);
+    await runAgent({
+      tunnel: (given.value("tunnel") ?? "auto") as TunnelWish,
+      portMapping: (given.value("port-mapping") ?? "auto") as (typeof portMappingModes)[number],
+      tls: (given.value("tls") ?? "never") as TlsMode,
+      tlsProxy,
+    });
     return 0;
   },
 };

@@ -1,6 +1,6 @@
 /** The node's connection to its hub. Thin: what to do is decided by the state machine of sync-client.ts. */
 import { SYNC_PORT } from "../mesh/mod.ts";
-import { formatIp, type Ip, type SigningKey } from "../net/mod.ts";
+import { formatIp, type Ip, type PublicKey, type SigningKey } from "../net/mod.ts";
 import { after, connectTcp, every, monotonicMs, randomBytes, type TcpConnection } from "../sys/mod.ts";
 import type { SignedState } from "./signed-state.ts";
 import {
@@ -10,26 +10,59 @@ import {
   stepClient,
   type SyncClient,
 } from "./sync-client.ts";
-import { HUB_LINE_BYTES, type NodeFacts, PING_MS, SILENCE_MS } from "./sync-protocol.ts";
-import { type MeshView, meshView } from "./view.ts";
+import type { SealedKey } from "./pair-keys.ts";
+import type { Removal } from "./removal.ts";
+import { type Fact, FactBook, type NodeFacts } from "./facts.ts";
+import {
+  HUB_LINE_BYTES,
+  MAX_TOLD_REMOVALS,
+  PING_MS,
+  PING_OF_SEVERAL_MS,
+  SILENCE_MS,
+  SILENCE_OF_SEVERAL_MS,
+} from "./sync-protocol.ts";
+import { type MeshView, meshView, type ViewCache } from "./view.ts";
 
 const CONNECT_MS = 8_000;
+/** The same while there is another hub to try. */
+const CONNECT_NEXT_MS = 3_000;
 /** How long the hub may take to confirm that this node left. */
 const LEAVE_MS = 8_000;
+
+/** FollowedHub is a hub to follow the register through. */
+export interface FollowedHub {
+  readonly name: string;
+  /** Its overlay addresses; tried in turn. */
+  readonly addresses: readonly Ip[];
+}
 
 /** HubClientOptions is what a node needs to follow its hub. */
 export interface HubClientOptions {
   /** This node's name. */
   readonly node: string;
-  /** The hub's overlay addresses; tried in turn. */
-  readonly hubAddresses: readonly Ip[];
+  /** All hubs, the one to begin with first. */
+  readonly hubs: readonly FollowedHub[];
   readonly signingKey: SigningKey;
   /** The stored state, read with parseCache. */
   readonly signed?: SignedState;
+  /** Revision of the newest removal that is known. */
+  readonly removedTo?: number;
   readonly facts: NodeFacts;
+  /** What is known of nodes; what hubs say is added to it. */
+  readonly book?: FactBook;
   readonly hooks: {
     /** A new state: store `formatCache(signed)`, then use the view. */
     readonly onState: (view: MeshView, signed: SignedState) => void;
+    /** New facts in the book: the view with them. */
+    readonly onFacts?: (view: MeshView) => void;
+    /** Nodes were removed: take over those that hold (Kept). */
+    readonly onRemovals?: (removals: readonly Removal[]) => void;
+    /** The operator wants another key of this node. */
+    readonly onRotate?: () => void;
+    /** Pre-shared keys that were asked for. */
+    readonly onPairKeys?: (keys: readonly SealedKey[]) => void;
+    /** The hub has said something: what this node knows is what the hub knows. */
+    readonly onHeard?: () => void;
     /** Another node and this one are to try each other in so many milliseconds. */
     readonly onProbe?: (peer: string, inMs: number) => void;
     readonly onConnection?: (connected: boolean, reason?: string) => void;
@@ -50,17 +83,27 @@ export class HubClient implements Disposable {
   #retry: Disposable | undefined;
   #closed = false;
   #left: PromiseWithResolvers<void> | undefined;
-  readonly #pinging: Disposable;
+  readonly #book: FactBook;
+  readonly #cache: ViewCache = new Map();
+  #hubs: readonly FollowedHub[];
+  /** The hub of the present connection or attempt. */
+  #hub: FollowedHub | undefined;
+  #turn = 0;
+  #pinging: Disposable;
 
   private constructor(options: HubClientOptions) {
     const { node, signingKey, signed, facts } = options;
     this.#options = options;
+    this.#book = options.book ?? new FactBook();
+    this.#hubs = options.hubs;
     this.#state = startClient({
       trust: { signingKey, node },
       facts,
+      hubs: options.hubs.length,
       ...(signed === undefined ? {} : { signed }),
+      ...(options.removedTo === undefined ? {} : { removedTo: options.removedTo }),
     });
-    this.#pinging = every(PING_MS, () => this.#ping());
+    this.#pinging = this.#beginPinging();
   }
 
   /** start begins to connect. */
@@ -75,9 +118,51 @@ export class HubClient implements Disposable {
     return this.#state.phase === "online";
   }
 
+  /** Name of the hub that the register is followed through now, or was last. */
+  get hub(): string | undefined {
+    return this.#hub?.name;
+  }
+
+  /** setHubs says which hubs there are, the preferred one first; the present connection stays, unless its hub is gone. */
+  setHubs(hubs: readonly FollowedHub[]): void {
+    const before = this.#hubs.length;
+    this.#hubs = hubs;
+    this.#turn = 0;
+    if (before > 1 !== hubs.length > 1) {
+      this.#pinging[Symbol.dispose]();
+      this.#pinging = this.#beginPinging();
+    }
+    this.#step({ kind: "hubs", count: hubs.length });
+    const current = this.#hub;
+    if (current !== undefined && !hubs.some((hub) => hub.name === current.name)) this.hubLost(current.name);
+  }
+
+  /** hubLost says that a hub does not answer on its path: a connection through it is given up for the next hub. */
+  hubLost(name: string): void {
+    if (this.#hub?.name === name) this.#connection?.close(`hub ${name} does not answer`);
+  }
+
   /** Number of the last change that this node has; 0 before the first. */
   get revision(): number {
     return this.#state.signed?.header.revision ?? 0;
+  }
+
+  /** tellRemovals tells the hub what the operator has signed; does nothing while there is none. */
+  tellRemovals(removals: readonly Removal[]): void {
+    for (let i = 0; i < removals.length; i += MAX_TOLD_REMOVALS)
+      this.#step({ kind: "tell-removals", removals: removals.slice(i, i + MAX_TOLD_REMOVALS) });
+  }
+
+  /** announceKey tells a connected hub this node's next key. */
+  announceKey(keys: { readonly now: PublicKey; readonly next: PublicKey; readonly proof: Uint8Array }): void {
+    const { now, next } = keys;
+    const proof = Buffer.from(keys.proof).toString("base64");
+    this.#step({ kind: "tell", message: { type: "rotate", now, next, proof } });
+  }
+
+  /** askPairKeys asks a connected hub for this node's keys with peers; onPairKeys has the answer. */
+  askPairKeys(peers: readonly string[]): void {
+    if (peers.length > 0) this.#step({ kind: "tell", message: { type: "psk", peers } });
   }
 
   /** invite asks another node to try now. */
@@ -141,6 +226,14 @@ export class HubClient implements Disposable {
       }
       case "state":
         return this.#use(effect.signed);
+      case "facts":
+        return this.#learn(effect.facts);
+      case "rotate":
+        return hooks.onRotate?.();
+      case "psk":
+        return hooks.onPairKeys?.(effect.keys);
+      case "removals":
+        return hooks.onRemovals?.(effect.removals);
       case "probe":
         return hooks.onProbe?.(effect.peer, effect.inMs);
       case "online":
@@ -153,11 +246,18 @@ export class HubClient implements Disposable {
     }
   }
 
+  #onLine(text: string): void {
+    this.#step({ kind: "line", text });
+    if (this.connected && this.#state.signed !== undefined) this.#options.hooks.onHeard?.();
+  }
+
   #use(signed: SignedState): void {
     const { hooks, node } = this.#options;
     let view: MeshView;
     try {
-      view = meshView(signed.entries, node);
+      view = this.#view(signed);
+      const names = [node, ...view.nodes.map((other) => other.name)];
+      this.#book.keepOnly(new Set(names));
     } catch (error) {
       // Signed by the hub, but of a version that this node does not know: the last view stays.
       const connection = this.#connection;
@@ -168,9 +268,28 @@ export class HubClient implements Disposable {
     hooks.onState(view, signed);
   }
 
+  #view(signed: SignedState): MeshView {
+    return meshView(signed.entries, this.#options.node, { facts: this.#book, cache: this.#cache });
+  }
+
+  #learn(facts: readonly Fact[]): void {
+    const { signed } = this.#state;
+    const taken = facts.filter((fact) => this.#book.merge(fact));
+    if (taken.length === 0 || signed === undefined) return;
+    this.#options.hooks.onFacts?.(this.#view(signed));
+  }
+
+  #beginPinging(): Disposable {
+    return every(this.#hubs.length > 1 ? PING_OF_SEVERAL_MS : PING_MS, () => this.#ping());
+  }
+
   #connect(): void {
-    const addresses = this.#options.hubAddresses;
-    const address = addresses[this.#attempt++ % addresses.length] as Ip;
+    const hub = this.#hubs[this.#turn++ % this.#hubs.length];
+    if (hub === undefined) return this.#step({ kind: "disconnected", reason: "the mesh has no hub" });
+    this.#hub = hub;
+    const { addresses } = hub;
+    const round = Math.floor(this.#attempt++ / this.#hubs.length);
+    const address = addresses[round % addresses.length] as Ip;
     // Lines that come before the promise resolves wait for `connected`.
     let early: string[] | undefined = [];
     let own: TcpConnection | undefined;
@@ -179,12 +298,12 @@ export class HubClient implements Disposable {
       address: formatIp(address),
       port: this.#options.port ?? SYNC_PORT,
       maxLineBytes: HUB_LINE_BYTES,
-      timeoutMs: CONNECT_MS,
+      timeoutMs: this.#hubs.length > 1 ? CONNECT_NEXT_MS : CONNECT_MS,
       events: {
         line: (text) => {
           this.#heardMs = monotonicMs();
           if (early !== undefined) early.push(text);
-          else if (current()) this.#step({ kind: "line", text });
+          else if (current()) this.#onLine(text);
         },
         closed: (reason) => {
           if (!current()) return;
@@ -201,7 +320,7 @@ export class HubClient implements Disposable {
         this.#step({ kind: "connected" });
         const lines = early ?? [];
         early = undefined;
-        for (const text of lines) if (current()) this.#step({ kind: "line", text });
+        for (const text of lines) if (current()) this.#onLine(text);
         if (connection.closed && current()) {
           this.#connection = undefined;
           this.#step({ kind: "disconnected", reason: "the hub closed the connection" });
@@ -214,7 +333,8 @@ export class HubClient implements Disposable {
 
   #ping(): void {
     if (this.#connection === undefined) return;
-    if (monotonicMs() - this.#heardMs > SILENCE_MS) return this.#connection.close("the hub is silent");
+    const silenceMs = this.#hubs.length > 1 ? SILENCE_OF_SEVERAL_MS : SILENCE_MS;
+    if (monotonicMs() - this.#heardMs > silenceMs) return this.#connection.close("the hub is silent");
     this.#connection.send('{"type":"ping"}');
   }
 

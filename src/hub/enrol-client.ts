@@ -1,17 +1,27 @@
 /** The newcomer's side: through which use to ask, and one exchange with the hub. */
 import { ENROL_PORT, enrolServiceAddress } from "../mesh/mod.ts";
-import { formatIp, type PrivateKey } from "../net/mod.ts";
+import { formatIp, type PrivateKey, type PublicKey, type Secret } from "../net/mod.ts";
 import { type Json, present } from "../resources/mod.ts";
 import { after, connectTcp, randomBytes, sleep, wallMs } from "../sys/mod.ts";
 import { ENROL_VERSION, hubMessage } from "./enrol-protocol.ts";
+import { nodeSecret } from "./pair-key.ts";
 import { proofOf } from "./proof.ts";
 import { Refusal, type RefusalCode } from "./refusal.ts";
 import { applyState, type SignedState } from "./signed-state.ts";
-import { type Token, tokenUse, type TokenUse, useOrder } from "./token.ts";
+import { type HubSecret, openHubSecret } from "./hub-secret.ts";
+import {
+  type Token,
+  type TokenHub,
+  tokenHubs,
+  tokenUse,
+  type TokenUse,
+  useOrder,
+  useSecret,
+} from "./token.ts";
 
 /** How long one use is tried: the tunnel's handshake, which repeats after 5 s, and the exchange. */
 const TRY_MS = 7_000;
-/** The first use is given up sooner while there are others: newcomers who meet at it block each other's handshakes. */
+/** The first use is given up sooner while there are others, where newcomers who meet block each other's handshakes, or another hub. */
 const FIRST_TRY_MS = 2_500;
 /** More tries than this do not help: the hub is not reached at all. */
 const MAX_TRIES = 12;
@@ -33,6 +43,18 @@ export interface Enrolled {
   /** The node's name: the token's, if it is for one node. */
   readonly name: string;
   readonly state: SignedState;
+  /** Of the hub that answered. */
+  readonly hubKey: PublicKey;
+  /** What the node and the hubs have in common from now on, for pre-shared keys (pair-key.ts). */
+  readonly nodeSecret: Secret;
+  /** Only for a hub: what it needs to be one. */
+  readonly secret?: HubSecret;
+}
+
+/** EnrolWay is where an attempt goes: a hub, and the number of the round in which all its endpoints are tried. */
+export interface EnrolWay {
+  readonly hub: TokenHub;
+  readonly turn: number;
 }
 
 /** nextUses returns the uses still to try: those that the hub named as free, in the newcomer's own order. */
@@ -56,8 +78,8 @@ export function usesAfterRefusal(free: readonly number[], silent: ReadonlySet<nu
 export async function enrol(options: {
   readonly token: Token;
   readonly newcomer: Newcomer;
-  /** Makes the tunnel to the hub that of this use (newcomerObjects of mesh). `attempt` counts from 0, to go round the hub's endpoints. */
-  readonly setUse: (use: TokenUse, attempt: number) => void | Promise<void>;
+  /** Makes the tunnel to the hub that of this use (newcomerObjects of mesh). */
+  readonly setUse: (use: TokenUse, way: EnrolWay) => void | Promise<void>;
   readonly progress?: (text: string) => void;
   /** For tests: another way to the service. */
   readonly service?: { readonly address: string; readonly port: number };
@@ -65,7 +87,8 @@ export async function enrol(options: {
 }): Promise<Enrolled> {
   const { token, newcomer, progress } = options;
   const order = useOrder(token, newcomer.key.publicKey);
-  const tries = Math.min(MAX_TRIES, Math.max(4, token.uses * 2));
+  const hubs = tokenHubs(token);
+  const tries = Math.min(MAX_TRIES, Math.max(4, token.uses * 2, hubs.length * 3));
   const tried = new Set<number>();
   // No answer may mean that only the answer was lost: the use may be this key's own by now.
   const silent = new Set<number>();
@@ -80,11 +103,18 @@ export async function enrol(options: {
     tried.add(number);
     queue = queue.slice(1);
     const use = tokenUse(token, number);
-    progress?.(`asking the hub through use ${number + 1} of ${token.uses}`);
-    await options.setUse(use, attempt);
+    const hub = hubs[attempt % hubs.length] as TokenHub;
+    const which = hubs.length === 1 ? "the hub" : `hub ${(attempt % hubs.length) + 1} of ${hubs.length}`;
+    progress?.(`asking ${which} through use ${number + 1} of ${token.uses}`);
+    await options.setUse(use, { hub, turn: Math.floor(attempt / hubs.length) });
     try {
-      const patience = attempt === 0 && token.uses > 1 ? FIRST_TRY_MS : TRY_MS;
-      const enrolled = await exchange({ ...options, use, timeoutMs: options.tryMs ?? patience });
+      const patience = attempt === 0 && (token.uses > 1 || hubs.length > 1) ? FIRST_TRY_MS : TRY_MS;
+      const enrolled = await exchange({
+        ...options,
+        hubKey: hub.key,
+        use,
+        timeoutMs: options.tryMs ?? patience,
+      });
       await sleep(ADMIT_MS);
       return enrolled;
     } catch (error) {
@@ -106,7 +136,7 @@ export async function enrol(options: {
   // Only a hint: the hub's clock decides, and to a token that it does not accept it is silent.
   const late = token.expiresAtMs < wallMs() ? "; by this machine's clock the token has expired" : "";
   throw new Error(
-    `Cannot join mesh ${token.mesh}: the hub does not answer at ${token.endpoints.join(", ")} (${failure?.message}); ` +
+    `Cannot join mesh ${token.mesh}: the hub does not answer at ${hubs.flatMap(({ endpoints }) => endpoints).join(", ")} (${failure?.message}); ` +
       `check that UDP gets through, that the hub runs, and that the token is not revoked or expired${late}`,
   );
 }
@@ -115,18 +145,19 @@ export async function enrol(options: {
 function exchange(options: {
   readonly token: Token;
   readonly newcomer: Newcomer;
+  readonly hubKey: PublicKey;
   readonly use: TokenUse;
   readonly timeoutMs: number;
   readonly service?: { readonly address: string; readonly port: number };
 }): Promise<Enrolled> {
-  const { token, newcomer, use, timeoutMs } = options;
+  const { token, newcomer, hubKey, use, timeoutMs } = options;
   const service = options.service ?? { address: formatIp(enrolServiceAddress(token)), port: ENROL_PORT };
   const { promise, resolve, reject } = Promise.withResolvers<Enrolled>();
   let connection: { send(text: string): void; close(): void } | undefined;
   let early: string[] | undefined = [];
   const onLine = (text: string) => {
     try {
-      const answer = answerTo(text, { token, newcomer, use });
+      const answer = answerTo(text, { token, newcomer, use, hubKey });
       if (answer.kind === "send") connection?.send(JSON.stringify(answer.message));
       else resolve(answer.enrolled);
     } catch (error) {
@@ -161,9 +192,15 @@ type Answer =
 /** answerTo takes one line of the hub; throws Refusal for a no, and StateError for a state that is not the hub's. */
 export function answerTo(
   text: string,
-  from: { readonly token: Token; readonly newcomer: Newcomer; readonly use: TokenUse },
+  from: {
+    readonly token: Token;
+    readonly newcomer: Newcomer;
+    readonly use: TokenUse;
+    /** Of the hub that is asked; the token's first if absent. */
+    readonly hubKey?: PublicKey;
+  },
 ): Answer {
-  const { token, newcomer, use } = from;
+  const { token, newcomer, use, hubKey = token.hubKey } = from;
   let message: ReturnType<typeof hubMessage.parse>;
   try {
     message = hubMessage.parse(JSON.parse(text));
@@ -181,7 +218,7 @@ export function answerTo(
         endpoints: newcomer.endpoints,
         site: newcomer.site,
       });
-      const keys = { own: newcomer.key, peer: token.hubKey };
+      const keys = { own: newcomer.key, peer: hubKey };
       const proof = proofOf(keys, { nonce: message.nonce, address: use.address, request });
       return {
         kind: "send",
@@ -193,7 +230,20 @@ export function answerTo(
         signingKey: token.signingKey,
         node: message.name,
       });
-      return { kind: "done", enrolled: { name: message.name, state } };
+      const secret =
+        message.secret === undefined
+          ? undefined
+          : openHubSecret({ own: newcomer.key, peer: hubKey }, message.secret);
+      return {
+        kind: "done",
+        enrolled: {
+          name: message.name,
+          state,
+          hubKey,
+          nodeSecret: nodeSecret(useSecret(token, use.number), newcomer.key.publicKey),
+          ...(secret === undefined ? {} : { secret }),
+        },
+      };
     }
     case "refused":
       throw new Refusal(message.code as RefusalCode, message.message, {

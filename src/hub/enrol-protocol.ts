@@ -11,6 +11,7 @@
 import { z } from "zod";
 import { hostPortSchema, publicKeySchema, siteSchema } from "../resources/mod.ts";
 import { NONCE_BYTES } from "./proof.ts";
+import type { RefusalCode } from "./refusal.ts";
 import { stateMessageSchema } from "./signed-state.ts";
 
 /** ENROL_LINE_BYTES bounds what a newcomer may send in one line. */
@@ -54,9 +55,18 @@ export const refusedMessage = z.object({
   freeUses: z.array(z.number().int().min(0)).max(256).optional(),
 });
 
+/** RefusedMessage is the hub's no, as it sends it. */
+export type RefusedMessage = Omit<z.input<typeof refusedMessage>, "code"> & { readonly code: RefusalCode };
+
 /** hubMessage is what the hub sends to newcomers. */
 export const hubMessage = z.discriminatedUnion("type", [
   z.object({ type: z.literal("nonce"), nonce: base64(NONCE_BYTES) }),
-  z.object({ type: z.literal("welcome"), name: z.string().max(253), state: stateMessageSchema }),
+  z.object({
+    type: z.literal("welcome"),
+    name: z.string().max(253),
+    state: stateMessageSchema,
+    /** For a hub: see hub-secret.ts. */
+    secret: z.string().max(8192).optional(),
+  }),
   refusedMessage,
 ]);

@@ -16,7 +16,13 @@ export type EnrolSession =
 /** EnrolEvent is what happened on the connection, or what the register said. */
 export type EnrolEvent =
   | { readonly kind: "line"; readonly text: string }
-  | { readonly kind: "registered"; readonly name: string; readonly state: StateMessage }
+  | {
+      readonly kind: "registered";
+      readonly name: string;
+      readonly state: StateMessage;
+      /** Sealed; for a hub. */
+      readonly secret?: string;
+    }
   | { readonly kind: "refused"; readonly refusal: Refusal };
 
 /** EnrolEffect is to be carried out in order. `register` is answered by an event. */
@@ -40,7 +46,12 @@ export function stepEnrol(session: EnrolSession, event: EnrolEvent, hubKey: Priv
       return session.kind === "waiting" ? onLine(session, event.text, hubKey) : [session, []];
     case "registered":
       if (session.kind !== "deciding") return [session, []];
-      return end({ type: "welcome", name: event.name, state: event.state });
+      return end({
+        type: "welcome",
+        name: event.name,
+        state: event.state,
+        ...(event.secret === undefined ? {} : { secret: event.secret }),
+      });
     case "refused":
       return session.kind === "ended" ? [session, []] : refuse(event.refusal);
   }

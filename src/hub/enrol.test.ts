@@ -5,6 +5,7 @@ import { answerTo, type Newcomer, nextUses, usesAfterRefusal } from "./enrol-cli
 import { type EnrolEffect, startEnrol, stepEnrol } from "./enrol-server.ts";
 import { Refusal } from "./refusal.ts";
 import { Register } from "./register.ts";
+import { Registrar } from "./registrar.ts";
 import { Snapshots } from "./snapshot.ts";
 import { StateError } from "./signed-state.ts";
 import { tokenUse } from "./token.ts";
@@ -13,14 +14,15 @@ const NOW = 1_800_000_000_000;
 const hubKey = PrivateKey.random();
 const signing = SigningSecret.random();
 
-function setUp(uses = 1) {
+async function setUp(uses = 1) {
   const register = Register.open(":memory:");
-  register.init(newMesh("home", { endpoints: ["h:1"] }), {
+  const registrar = new Registrar(register);
+  await registrar.init(newMesh("home", { endpoints: ["h:1"] }), {
     name: "hub",
     publicKey: hubKey.publicKey,
     endpoints: [],
   });
-  const { token } = register.createToken({
+  const { token } = await registrar.createToken({
     uses,
     nowMs: NOW,
     expiresAtMs: NOW + 1000,
@@ -32,27 +34,27 @@ function setUp(uses = 1) {
     endpoints: ["192.0.2.1:5"],
     site: "home",
   };
-  return { register, token, newcomer, use: tokenUse(token, 0), nonce: new Uint8Array(32).fill(9) };
+  return { register, registrar, token, newcomer, use: tokenUse(token, 0), nonce: new Uint8Array(32).fill(9) };
 }
 
 const sent = (effects: readonly EnrolEffect[]) =>
   effects.flatMap((effect) => (effect.kind === "send" ? [JSON.parse(JSON.stringify(effect.message))] : []));
 
-function request(s: ReturnType<typeof setUp>, nonce = s.nonce): string {
+function request(s: Awaited<ReturnType<typeof setUp>>, nonce = s.nonce): string {
   const hello = sent(startEnrol(s.use.address, nonce)[1])[0];
   const answer = answerTo(JSON.stringify(hello), s);
   if (answer.kind !== "send") throw new Error("no request");
   return JSON.stringify(answer.message);
 }
 
-function ask(s: ReturnType<typeof setUp>, line: string, address = s.use.address) {
+function ask(s: Awaited<ReturnType<typeof setUp>>, line: string, address = s.use.address) {
   const [session] = startEnrol(address, s.nonce);
   return stepEnrol(session, { kind: "line", text: line }, hubKey);
 }
 
 describe("enrolment", () => {
-  test("a newcomer proves its key, is registered, and takes over the signed state", () => {
-    const s = setUp();
+  test("a newcomer proves its key, is registered, and takes over the signed state", async () => {
+    const s = await setUp();
     using register = s.register;
     const [session, effects] = ask(s, request(s));
     expect(session.kind).toBe("deciding");
@@ -64,7 +66,7 @@ describe("enrolment", () => {
       endpoints: ["192.0.2.1:5"],
       site: "home",
     });
-    const node = register.registerNode(effect.registration, NOW);
+    const node = await s.registrar.registerNode(effect.registration, NOW);
     const state = new Snapshots(register, signing).message(node.name);
     const [ended, answer] = stepEnrol(session, { kind: "registered", name: node.name, state }, hubKey);
     expect(ended.kind).toBe("ended");
@@ -78,8 +80,8 @@ describe("enrolment", () => {
     ]);
   });
 
-  test("a proof cannot be replayed on another connection, through another use, or with other content", () => {
-    const s = setUp(2);
+  test("a proof cannot be replayed on another connection, through another use, or with other content", async () => {
+    const s = await setUp(2);
     using _ = s.register;
     const line = request(s);
     const code = (effects: readonly EnrolEffect[]) => sent(effects)[0]?.code;
@@ -93,15 +95,15 @@ describe("enrolment", () => {
     expect(code(ask(s, low)[1])).toBe("bad-proof");
   });
 
-  test("one nonce is good for one request", () => {
-    const s = setUp();
+  test("one nonce is good for one request", async () => {
+    const s = await setUp();
     using _ = s.register;
     const [session] = ask(s, request(s));
     expect(stepEnrol(session, { kind: "line", text: request(s) }, hubKey)).toEqual([session, []]);
   });
 
-  test("a refusal is a sentence, and the hub's free uses are tried next in the newcomer's own order", () => {
-    const s = setUp();
+  test("a refusal is a sentence, and the hub's free uses are tried next in the newcomer's own order", async () => {
+    const s = await setUp();
     using _ = s.register;
     const [session] = ask(s, request(s));
     const refusal = new Refusal("use-taken", "taken", { freeUses: [3, 1] });
@@ -118,10 +120,10 @@ describe("enrolment", () => {
     expect(usesAfterRefusal([], new Set())).toEqual([]);
   });
 
-  test("a state that another key signed, or that is for another node, is not taken", () => {
-    const s = setUp();
+  test("a state that another key signed, or that is for another node, is not taken", async () => {
+    const s = await setUp();
     using register = s.register;
-    register.registerNode(
+    await s.registrar.registerNode(
       { ...s.newcomer, publicKey: s.newcomer.key.publicKey, address: s.use.address },
       NOW,
     );
@@ -135,8 +137,8 @@ describe("enrolment", () => {
     );
   });
 
-  test("no line makes the hub throw or register", () => {
-    const s = setUp();
+  test("no line makes the hub throw or register", async () => {
+    const s = await setUp();
     using _ = s.register;
     const line = request(s);
     let seed = 11;
@@ -163,8 +165,8 @@ describe("enrolment", () => {
     }
   });
 
-  test("no answer makes the newcomer do anything but throw", () => {
-    const s = setUp();
+  test("no answer makes the newcomer do anything but throw", async () => {
+    const s = await setUp();
     using _ = s.register;
     for (const text of [
       "",
@@ -176,7 +178,7 @@ describe("enrolment", () => {
       expect(() => answerTo(text, s)).toThrow();
   });
 
-  test("addresses are written one way only", () => {
+  test("addresses are written one way only", async () => {
     expect(formatIp(parseIp("fd00:0:0:1::ABC"))).toBe("fd00:0:0:1::abc");
   });
 });

@@ -2,19 +2,17 @@
 import { nodeCount, nodeRange } from "../ipam/mod.ts";
 import {
   bitsOf,
-  type Endpoint,
-  formatEndpoint,
   formatIp,
   formatPrefix,
   ipPlus,
-  parseEndpoint,
   parseIp,
   parsePrefix,
   parsePublicKey,
+  type Prefix,
   prefixAddress,
   type PublicKey,
 } from "../net/mod.ts";
-import type { Mesh, Node, Observation } from "../resources/mod.ts";
+import type { Mesh, Node } from "../resources/mod.ts";
 import type { Database, Statement } from "../sys/mod.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -28,11 +26,10 @@ interface Row {
   readonly pods4: string | null;
   readonly pods6: string | null;
   readonly endpoints: string;
-  readonly local: string;
-  readonly mapped: string;
-  readonly observed: string | null;
-  readonly mtu_bytes: number | null;
   readonly site: string | null;
+  readonly role: string | null;
+  readonly next_key: string | null;
+  readonly subnets: string;
 }
 
 /** NewNode is what a node brings along. */
@@ -42,6 +39,10 @@ export interface NewNode {
   readonly hub: boolean;
   readonly endpoints: readonly string[];
   readonly site?: string;
+  /** What its token made it; absent: what it is says it. */
+  readonly role?: string;
+  /** Of a mesh or a peer that it takes the place of; absent: the lowest that is free. */
+  readonly number?: number | undefined;
 }
 
 /** allotted returns the addresses and ranges that belong to a number, from 1. */
@@ -77,32 +78,37 @@ export class NodeStore {
   readonly #byName: Statement<Row>;
   readonly #byKey: Statement<Row>;
   readonly #byAddress: Statement<Row>;
+  readonly #byNextKey: Statement<Row>;
   readonly #free: Statement<{ number: number }>;
   readonly #insert: Statement;
   readonly #setKey: Statement;
   readonly #setConfigured: Statement;
-  readonly #setFacts: Statement;
-  readonly #setObserved: Statement;
+  readonly #setIdentity: Statement;
+  readonly #setNextKey: Statement;
+  readonly #promoteKey: Statement;
+  readonly #setSubnets: Statement;
   readonly #delete: Statement;
 
   constructor(database: Database) {
     this.#all = database.prepare("SELECT * FROM node ORDER BY number");
     this.#byName = database.prepare("SELECT * FROM node WHERE name = ?");
     this.#byKey = database.prepare("SELECT * FROM node WHERE public_key = ?");
+    this.#byNextKey = database.prepare("SELECT * FROM node WHERE next_key = ?");
     this.#byAddress = database.prepare("SELECT * FROM node WHERE overlay4 = ?1 OR overlay6 = ?1");
     this.#free = database.prepare(
-      "SELECT min(n) AS number FROM (SELECT 1 AS n UNION SELECT number + 1 FROM node) WHERE n NOT IN (SELECT number FROM node)",
+      "WITH taken AS (SELECT number FROM node UNION ALL SELECT number FROM peer) SELECT min(n) AS number FROM (SELECT 1 AS n UNION SELECT number + 1 FROM taken) WHERE n NOT IN (SELECT number FROM taken)",
     );
     this.#insert = database.prepare(
-      "INSERT INTO node (name, number, public_key, hub, overlay4, overlay6, pods4, pods6, endpoints, site) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT INTO node (name, number, public_key, hub, overlay4, overlay6, pods4, pods6, endpoints, site, role) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     );
-    this.#setKey = database.prepare(
-      "UPDATE node SET public_key = ?, observed = NULL, local = '[]', mapped = '[]', mtu_bytes = NULL WHERE name = ?",
-    );
+    this.#setKey = database.prepare("UPDATE node SET public_key = ?, next_key = NULL WHERE name = ?");
     this.#setConfigured = database.prepare("UPDATE node SET endpoints = ?, site = ? WHERE name = ?");
-    this.#setFacts = database.prepare("UPDATE node SET local = ?, mapped = ?, mtu_bytes = ? WHERE name = ?");
-    this.#setObserved = database.prepare("UPDATE node SET observed = json_set(coalesce(observed, '{}'), '$.' || json_quote(?), ?) WHERE name = ?",
+    this.#setIdentity = database.prepare("UPDATE node SET role = ?, site = ? WHERE name = ?");
+    this.#setNextKey = database.prepare("UPDATE node SET next_key = ? WHERE name = ?");
+    this.#promoteKey = database.prepare(
+      "UPDATE node SET public_key = next_key, next_key = NULL WHERE name = ? AND next_key IS NOT NULL",
     );
+    this.#setSubnets = database.prepare("UPDATE node SET subnets = ? WHERE name = ?");
     this.#delete = database.prepare("DELETE FROM node WHERE name = ?");
   }
 
@@ -118,6 +124,11 @@ export class NodeStore {
     return some(this.#byKey.get(key));
   }
 
+  /** byNextKey finds the node that announced this key. */
+  byNextKey(key: PublicKey): Node | undefined {
+    return some(this.#byNextKey.get(key));
+  }
+
   /** byAddress finds a node by the text of one of its overlay addresses. */
   byAddress(address: string): Node | undefined {
     return some(this.#byAddress.get(address));
@@ -125,7 +136,7 @@ export class NodeStore {
 
   /** add gives the lowest free number and stores it; Refusal when none is left. */
   add(mesh: Mesh, node: NewNode): void {
-    const number = this.#free.get()?.number ?? 1;
+    const number = node.number ?? this.#free.get()?.number ?? 1;
     const full = fullMessage(mesh, number);
     if (full !== undefined) throw new Refusal("mesh-full", `Cannot register node ${node.name}: ${full}`);
     const given = allotted(mesh, number);
@@ -140,10 +151,29 @@ export class NodeStore {
       given.pods6 === undefined ? null : formatPrefix(given.pods6),
       JSON.stringify(node.endpoints),
       node.site ?? null,
+      node.role ?? null,
     );
   }
 
-  /** setKey gives a node a new key; what was found out about the old machine is forgotten. */
+  /** setIdentity stores what rules see of a node beside its name. */
+  setIdentity(
+    name: string,
+    identity: { readonly role?: string | undefined; readonly site?: string | undefined },
+  ): void {
+    this.#setIdentity.run(identity.role ?? null, identity.site ?? null, name);
+  }
+
+  /** setNextKey announces the key that is about to take the place of a node's; undefined takes it back. */
+  setNextKey(name: string, key: PublicKey | undefined): void {
+    this.#setNextKey.run(key ?? null, name);
+  }
+
+  /** promoteKey makes the announced key the node's; what was found out about the machine stays. */
+  promoteKey(name: string): void {
+    this.#promoteKey.run(name);
+  }
+
+  /** setKey gives a node a new key: another machine takes its place. */
   setKey(name: string, key: PublicKey): void {
     this.#setKey.run(key, name);
   }
@@ -155,28 +185,13 @@ export class NodeStore {
     this.#setConfigured.run(JSON.stringify(node.endpoints), node.site ?? null, name);
   }
 
-  setFacts(
-    name: string,
-    facts: Pick<Node, "local" | "mapped"> & { readonly mtuBytes?: number | undefined },
-  ): void {
-    this.#setFacts.run(endpointsText(facts.local), endpointsText(facts.mapped), facts.mtuBytes ?? null, name);
-  }
-
-  setObserved(name: string, { hub, endpoint }: Observation): void {
-    this.#setObserved.run(hub, formatEndpoint(endpoint), name);
+  setSubnets(name: string, subnets: readonly Prefix[]): void {
+    this.#setSubnets.run(JSON.stringify(subnets.map(formatPrefix)), name);
   }
 
   remove(name: string): void {
     this.#delete.run(name);
   }
-}
-
-function endpointsText(endpoints: readonly Endpoint[]): string {
-  return JSON.stringify(endpoints.map(formatEndpoint));
-}
-
-function parseEndpoints(text: string): Endpoint[] {
-  return (JSON.parse(text) as string[]).map(parseEndpoint);
 }
 
 function some(row: Row | undefined): Node | undefined {
@@ -192,13 +207,14 @@ function nodeOf(row: Row): Node {
     overlay6: parseIp(row.overlay6),
     ...(row.pods4 === null ? {} : { pods4: parsePrefix(row.pods4) }),
     ...(row.pods6 === null ? {} : { pods6: parsePrefix(row.pods6) }),
+    ...(row.subnets === "[]" ? {} : { subnets: (JSON.parse(row.subnets) as string[]).map(parsePrefix) }),
     endpoints: JSON.parse(row.endpoints) as string[],
-    observed: Object.entries(JSON.parse(row.observed ?? "{}") as { readonly [hub: string]: string }).map(
-      ([hub, endpoint]) => ({ hub, endpoint: parseEndpoint(endpoint) }),
-    ),
-    mapped: parseEndpoints(row.mapped),
-    local: parseEndpoints(row.local),
-    ...(row.mtu_bytes === null ? {} : { mtuBytes: row.mtu_bytes }),
+    observed: [],
+    mapped: [],
+    hubs: [],
+    local: [],
     ...(row.site === null ? {} : { site: row.site }),
+    ...(row.role === null ? {} : { role: row.role }),
+    ...(row.next_key === null ? {} : { nextPublicKey: parsePublicKey(row.next_key) }),
   };
 }

@@ -10,6 +10,8 @@ export type RefusalCode =
   | "bad-proof"
   | "token-expired"
   | "token-revoked"
+  /** The token binds another site, or a rule names the site and the token does not bind it. */
+  | "not-bound"
   /** The use belongs to another key; `freeUses` says which are free. */
   | "use-taken"
   /** The key is registered already, through another use. */
@@ -21,6 +23,8 @@ export type RefusalCode =
   | "no-such-node"
   /** No address or pod range is left. */
   | "mesh-full"
+  /** Nothing can be written at present: etcd has no majority, or cannot be reached. */
+  | "read-only"
   /** Too many messages or connections. */
   | "too-many";
 

@@ -85,4 +85,71 @@ export const registerSchema: readonly string[] = [
   UPDATE node SET observed = json_object((SELECT name FROM node WHERE hub = 1), observed) WHERE observed IS NOT NULL;
   ALTER TABLE node ADD COLUMN mapped TEXT NOT NULL DEFAULT '[]';
   `,
+  `
+  -- What a newcomer becomes and where it stands, bound by its token; why a token was revoked.
+  ALTER TABLE token ADD COLUMN role TEXT NOT NULL DEFAULT 'node';
+  ALTER TABLE token ADD COLUMN site TEXT;
+  ALTER TABLE token ADD COLUMN reason TEXT;
+  -- Null: what the node is says it (nodeRole of resources).
+  ALTER TABLE node ADD COLUMN role TEXT;
+  -- The key that is about to take the place of public_key.
+  ALTER TABLE node ADD COLUMN next_key TEXT;
+  -- Number of the change that revoked the key.
+  ALTER TABLE revoked_key ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+  `,
+  `
+  -- What is merely found out about nodes is told beside the register (facts.ts).
+  ALTER TABLE node DROP COLUMN local;
+  ALTER TABLE node DROP COLUMN mapped;
+  ALTER TABLE node DROP COLUMN observed;
+  ALTER TABLE node DROP COLUMN mtu_bytes;
+  UPDATE published SET value = json_remove(value, '$.status') WHERE key LIKE 'node/%' AND value IS NOT NULL;
+  UPDATE register SET revision = revision + 1, floor = revision + 1;
+  -- Which entries of the log in etcd are in these tables. This hub's own; all other tables are the same at every hub.
+  CREATE TABLE log_position (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL) STRICT;
+  INSERT INTO log_position (id, number) VALUES (1, 0);
+  `,
+  `
+  -- External peers. Names and numbers are of one kind with those of nodes; an address may be absent.
+  CREATE TABLE peer (
+    name TEXT PRIMARY KEY,
+    number INTEGER NOT NULL UNIQUE CHECK (number >= 1),
+    public_key TEXT NOT NULL UNIQUE,
+    hub TEXT NOT NULL,
+    overlay4 TEXT UNIQUE,
+    overlay6 TEXT UNIQUE,
+    -- JSON list of networks behind it.
+    allowed TEXT NOT NULL,
+    -- Whether there is one; the key is a file of the hub.
+    preshared_key INTEGER NOT NULL,
+    endpoint TEXT,
+    role TEXT,
+    site TEXT
+  ) STRICT;
+  -- JSON list of networks behind the node that were approved.
+  ALTER TABLE node ADD COLUMN subnets TEXT NOT NULL DEFAULT '[]';
+  `,
+  `
+  -- For pre-shared keys (pair-key.ts), base64: what a use's holder and the hubs have in common until the use is bound; the same of each node; and
+  -- of each generation of keys.
+  ALTER TABLE token_use ADD COLUMN secret TEXT;
+  CREATE TABLE node_secret (
+    name TEXT PRIMARY KEY REFERENCES node (name) ON DELETE CASCADE,
+    secret TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE psk (generation INTEGER PRIMARY KEY, secret TEXT NOT NULL) STRICT;
+  `,
+];
+
+/** replicatedTables lists the tables that commands write, those first that others refer to. They are what a snapshot holds. */
+export const replicatedTables: readonly string[] = [
+  "register",
+  "node",
+  "peer",
+  "revoked_key",
+  "token",
+  "token_use",
+  "node_secret",
+  "psk",
+  "published",
 ];

@@ -1,11 +1,11 @@
 /** The hub's two services: enrolment for newcomers, sync for nodes. Thin: what to do is decided by the state machines. */
-import { ENROL_PORT, SYNC_PORT } from "../mesh/mod.ts";
+import { SYNC_PORT } from "../mesh/mod.ts";
 import {
   formatIp,
   type Ip,
   parseIp,
-  prefixContains,
   type PrivateKey,
+  type PublicKey,
   type SigningSecret,
 } from "../net/mod.ts";
 import {
@@ -13,27 +13,29 @@ import {
   every,
   listenTcp,
   monotonicMs,
-  randomBytes,
   type TcpConnection,
   type TcpEvents,
   type TcpListener,
   wallMs,
 } from "../sys/mod.ts";
-import { ENROL_LINE_BYTES } from "./enrol-protocol.ts";
-import { type EnrolEvent, startEnrol, stepEnrol } from "./enrol-server.ts";
-import { NONCE_BYTES } from "./proof.ts";
+import type { Admission } from "./admission.ts";
+import type { EnrolEvent } from "./enrol-server.ts";
+import { EnrolService } from "./enrol-service.ts";
+import { FactTeller } from "./fact-teller.ts";
+import type { FactBook } from "./facts.ts";
+import { HubLinks, type LinkState } from "./hub-links.ts";
+import type { HubHealth } from "./hub-protocol.ts";
+import { HubRemovals } from "./hub-removals.ts";
+import { type HubSecret, sealHubSecret } from "./hub-secret.ts";
+import { answerHub, isHubHello } from "./hub-session.ts";
 import { Refusal } from "./refusal.ts";
-import type { Register } from "./register.ts";
+import type { Register, Registration } from "./register.ts";
+import type { Registrar } from "./registrar.ts";
+import { answerRequest } from "./node-requests.ts";
 import { Snapshots } from "./snapshot.ts";
 import { NODE_LINE_BYTES, SILENCE_MS } from "./sync-protocol.ts";
 import { startSync, type SyncEffect, type SyncEvent, type SyncSession, stepSync } from "./sync-server.ts";
 
-const MAX_NEWCOMERS = 64;
-const MAX_NEWCOMERS_PER_USE = 4;
-/** A newcomer that has not registered by then is cut off. */
-const ENROL_MS = 10_000;
-/** Connections that one use may open in a minute. */
-const USES_PER_MINUTE = 30;
 const MAX_NODES = 4096;
 /** A node that comes back before the old connection is known to be dead has two for a while. */
 const MAX_PER_NODE = 4;
@@ -50,16 +52,23 @@ export const STATE_INTERVAL_MS = 50;
 
 /** HubOptions is what the hub's services need. */
 export interface HubOptions {
-  readonly register: Register;
+  readonly registrar: Registrar;
+  readonly facts: FactBook;
   /** First address of the enrolment prefix; it must be on this machine already. */
   readonly enrolAddress: Ip;
   /** The hub's overlay addresses; they must be on this machine already. */
   readonly overlayAddresses: readonly Ip[];
   readonly signing: SigningSecret;
   readonly hubKey: PrivateKey;
+  /** What a newcomer needs that becomes a hub. */
+  readonly hubSecret?: () => HubSecret | undefined;
   readonly hooks?: {
     /** A node connected or went. */
     readonly onNode?: (name: string, connected: boolean) => void;
+    /** There are new facts. */
+    readonly onFacts?: () => void;
+    /** Another hub was reached or lost. */
+    readonly onHub?: (name: string, connected: boolean, reason?: string) => void;
     /** For the log: what newcomers and nodes were told. */
     readonly onEvent?: (event: HubLogEvent) => void;
   };
@@ -83,35 +92,64 @@ interface Live {
   /** When it was last told a state. */
   toldMs: number;
   helloed: boolean;
+  /** Revision up to which it was told of removals. */
+  removedTo: number;
+  /** Another hub's connection, which follows no state. */
+  peerHub: boolean;
 }
 
 /** HubServer owns the listening sockets and all connections. */
 export class HubServer implements Disposable {
   readonly #options: HubOptions;
+  readonly #register: Register;
+  readonly #links: HubLinks;
+  readonly #facts: FactTeller;
+  #sameSince = 0;
+  readonly #own: PublicKey;
   readonly #snapshots: Snapshots;
   readonly #resources = new DisposableStack();
   readonly #live = new Map<number, Live>();
-  readonly #newcomers = new Map<string, number>();
+  /** Removals as they are told and handed on. */
+  readonly removals: HubRemovals;
   readonly #invited = new Map<string, number>();
-  readonly #recent = new Map<string, number[]>();
   #nextId = 0;
   /** The next states of nodes that were told one just now. */
   #later: Disposable | undefined;
-  readonly #enrolListener: TcpListener;
+  readonly #enrolment: EnrolService;
   readonly #syncListeners: TcpListener[];
 
   private constructor(options: HubOptions) {
-    const { register, signing } = options;
+    const { registrar, facts, signing, hubKey, hooks } = options;
+    const { register } = registrar;
     this.#options = options;
+    this.#register = register;
     this.#snapshots = new Snapshots(register, signing);
+    this.removals = new HubRemovals(register, signing);
+    this.#own = hubKey.publicKey;
     using undo = new DisposableStack();
-    this.#enrolListener = undo.use(
-      listenTcp({
-        address: formatIp(options.enrolAddress),
-        port: options.enrolPort ?? ENROL_PORT,
-        maxLineBytes: ENROL_LINE_BYTES,
-        maxConnections: MAX_NEWCOMERS,
-        accept: (connection) => this.#acceptNewcomer(connection),
+    this.#facts = undo.use(
+      new FactTeller(facts, {
+        sees: (node, other) => this.#snapshots.sees(node, other),
+        connections: () => this.#live.size,
+        tell: () => this.#guarded("tell nodes of facts", () => this.#tellFactsNow()),
+      }),
+    );
+    this.#links = undo.use(
+      new HubLinks({
+        facts,
+        book: this.#facts.book,
+        health: () => this.#health(),
+        ...(hooks?.onHub === undefined ? {} : { onLink: hooks.onHub }),
+        ...(options.syncPort === undefined ? {} : { port: options.syncPort }),
+      }),
+    );
+    this.#enrolment = undo.use(
+      new EnrolService({
+        register,
+        hubKey,
+        address: options.enrolAddress,
+        ...(options.enrolPort === undefined ? {} : { port: options.enrolPort }),
+        registered: (registration, from) => this.#registered(registration, from),
       }),
     );
     this.#syncListeners = options.overlayAddresses.map((address) =>
@@ -127,6 +165,8 @@ export class HubServer implements Disposable {
     );
     undo.use(register.subscribe(() => this.#guarded("tell nodes of changes", () => this.#changed())));
     undo.use(every(5_000, () => this.#guarded("look for silent nodes", () => this.#sweep())));
+    this.#sameSince = this.#snapshots.sameSince;
+    this.#followHubs();
     this.#resources.use(undo.move());
   }
 
@@ -137,7 +177,12 @@ export class HubServer implements Disposable {
 
   /** Ports, for tests that let the system choose. */
   get ports(): { readonly enrol: number; readonly sync: readonly number[] } {
-    return { enrol: this.#enrolListener.port, sync: this.#syncListeners.map((listener) => listener.port) };
+    return { enrol: this.#enrolment.port, sync: this.#syncListeners.map((listener) => listener.port) };
+  }
+
+  /** How often newcomers may knock, and what was refused. */
+  get admission(): Admission {
+    return this.#enrolment.admission;
   }
 
   /** connected returns the names of nodes that follow the register now. */
@@ -147,44 +192,35 @@ export class HubServer implements Disposable {
     ].sort();
   }
 
-  #acceptNewcomer(connection: TcpConnection): TcpEvents | string {
-    const { register, hubKey } = this.#options;
-    const from = connection.remoteAddress;
-    const address = parseIp(from);
-    const count = this.#newcomers.get(from) ?? 0;
-    if (!prefixContains(register.mesh().enrol6, address)) return "not from the enrolment network";
-    if (count >= MAX_NEWCOMERS_PER_USE || !this.#admit(from)) return "too many connections";
-    this.#newcomers.set(from, count + 1);
-    let [session, effects] = startEnrol(address, randomBytes(NONCE_BYTES));
-    const step = (event: EnrolEvent) => {
-      [session, effects] = stepEnrol(session, event, hubKey);
-      perform();
-    };
-    const perform = () => {
-      for (const effect of effects) {
-        if (effect.kind === "send") connection.send(JSON.stringify(effect.message));
-        else if (effect.kind === "close") connection.close();
-        else step(this.#registered(effect.registration, from));
-      }
-    };
-    const deadline = after(ENROL_MS, () => connection.close("too slow"));
-    perform();
-    return {
-      line: (text) => step({ kind: "line", text }),
-      closed: () => {
-        deadline[Symbol.dispose]();
-        const left = (this.#newcomers.get(from) ?? 1) - 1;
-        if (left > 0) this.#newcomers.set(from, left);
-        else this.#newcomers.delete(from);
-      },
-    };
+  /** hubs returns the other hubs as this one sees them. */
+  hubs(): readonly LinkState[] {
+    return this.#links.states();
   }
 
-  #registered(registration: Parameters<Register["registerNode"]>[0], from: string): EnrolEvent {
+  #health(): HubHealth {
+    const { position, problem } = this.#options.registrar.state();
+    return { revision: this.#register.revision, position, ...(problem === undefined ? {} : { problem }) };
+  }
+
+  #followHubs(): void {
+    this.#links.follow(this.#register.hubs().filter((hub) => hub.publicKey !== this.#own));
+  }
+
+  /** Registers a newcomer, and returns what it is to be answered. */
+  async #registered(registration: Registration, from: string): Promise<EnrolEvent> {
     try {
-      const node = this.#options.register.registerNode(registration, wallMs());
+      const node = await this.#options.registrar.registerNode(registration, wallMs());
       this.#log({ kind: "registered", node: node.name, from });
-      return { kind: "registered", name: node.name, state: this.#snapshots.message(node.name) };
+      const { hubKey, hubSecret } = this.#options;
+      const secret = node.hub ? hubSecret?.() : undefined;
+      return {
+        kind: "registered",
+        name: node.name,
+        state: this.#snapshots.message(node.name),
+        ...(secret === undefined
+          ? {}
+          : { secret: sealHubSecret({ own: hubKey, peer: node.publicKey }, secret) }),
+      };
     } catch (error) {
       const refusal =
         error instanceof Refusal
@@ -200,16 +236,8 @@ export class HubServer implements Disposable {
     }
   }
 
-  #admit(from: string): boolean {
-    const nowMs = monotonicMs();
-    const times = (this.#recent.get(from) ?? []).filter((time) => nowMs - time < 60_000);
-    if (times.length >= USES_PER_MINUTE) return false;
-    this.#recent.set(from, [...times, nowMs]);
-    return true;
-  }
-
   #acceptNode(connection: TcpConnection): TcpEvents | string {
-    const node = this.#options.register.nodeByAddress(parseIp(connection.remoteAddress));
+    const node = this.#register.nodeByAddress(parseIp(connection.remoteAddress));
     const open = [...this.#live.values()].filter((live) => live.session.node === node?.name);
     if (node === undefined || open.length >= MAX_PER_NODE) {
       const refusal =
@@ -230,12 +258,16 @@ export class HubServer implements Disposable {
       heardMs: nowMs,
       toldMs: Number.NEGATIVE_INFINITY,
       helloed: false,
+      removedTo: 0,
+      peerHub: false,
     };
     this.#live.set(live.id, live);
     return {
       line: (text) => {
         live.heardMs = monotonicMs();
-        this.#step(live, { kind: "line", text, nowMs: live.heardMs });
+        if (node.hub && !live.helloed && isHubHello(text)) live.peerHub = true;
+        if (live.peerHub) this.#onHubLine(live, text);
+        else this.#step(live, { kind: "line", text, nowMs: live.heardMs });
       },
       closed: () => {
         this.#live.delete(live.id);
@@ -245,15 +277,46 @@ export class HubServer implements Disposable {
     };
   }
 
+  #onHubLine(live: Live, text: string): void {
+    // Its key may have been revoked while the connection stays.
+    if (this.#register.node(live.session.node)?.hub !== true) return live.connection.close("no hub");
+    answerHub(text, {
+      connection: live.connection,
+      health: () => this.#health(),
+      facts: (facts) => {
+        const taken = facts.filter((fact) => this.#options.facts.merge(fact));
+        if (taken.length > 0) this.tellFacts();
+      },
+      invite: (from, to) => {
+        if (this.#snapshots.sees(to, from)) this.#find(to)?.connection.send(probe(from, MEET_MS));
+      },
+    });
+  }
+
+  /** tellFacts tells nodes and hubs, a little later, what changed in the book. */
+  tellFacts(): void {
+    this.#facts.changed();
+  }
+
+  #tellFactsNow(): void {
+    this.#links.tell();
+    for (const live of [...this.#live.values()]) this.#step(live, { kind: "facts" });
+    this.#options.hooks?.onFacts?.();
+  }
+
   #step(live: Live, event: SyncEvent): void {
-    const context = { source: this.#snapshots.source(), signingKey: this.#options.signing.publicKey };
+    const context = {
+      source: this.#snapshots.source(),
+      facts: this.#facts,
+      signingKey: this.#options.signing.publicKey,
+    };
     const [session, effects] = stepSync(live.session, event, context);
     live.session = session;
     for (const effect of effects) this.#perform(live, effect);
   }
 
   #perform(live: Live, effect: SyncEffect): void {
-    const { register, hooks } = this.#options;
+    const { registrar, facts, hooks } = this.#options;
     const { node } = live.session;
     switch (effect.kind) {
       case "send":
@@ -270,42 +333,79 @@ export class HubServer implements Disposable {
           return live.connection.close("superseded");
         for (const other of others) if (other.id < live.id) other.connection.close("superseded");
         live.helloed = true;
+        live.removedTo = effect.removedTo;
+        this.#tellRemovals(live);
         hooks?.onNode?.(node, true);
         return;
       }
       case "facts":
-        return register.setFacts(node, effect.facts);
+        if (facts.say(node, effect.facts, wallMs())) this.tellFacts();
+        return;
+      case "removals":
+      case "rotate":
+      case "psk":
+        return answerRequest(node, effect, {
+          registrar,
+          removals: this.removals,
+          hubKey: this.#options.hubKey,
+          sees: (own, other) => this.#snapshots.sees(own, other),
+          send: (message) => live.connection.send(JSON.stringify(message)),
+          failed: (error) => this.#failed(error),
+        });
       case "invite":
         return this.#invite(node, effect.peer);
       case "raise":
-        return register.raiseRevision(effect.revision);
+        registrar.raiseRevision(effect.revision).catch((error: Error) => this.#failed(error));
+        return;
       case "leave":
-        return this.#leave(live);
+        void this.#leave(live);
+        return;
     }
+  }
+
+  /** askRotate asks a node to change its key; false when it is not connected here. */
+  askRotate(node: string): boolean {
+    const live = this.#find(node);
+    live?.connection.send('{"type":"rotate"}');
+    return live !== undefined;
+  }
+
+  #tellRemovals(live: Live): void {
+    if (!live.helloed) return;
+    const list = this.removals.after(live.removedTo);
+    live.removedTo = this.#register.revision;
+    if (list.length > 0) live.connection.send(JSON.stringify({ type: "removals", list }));
   }
 
   #invite(from: string, to: string): void {
     const nowMs = monotonicMs();
     const key = from < to ? `${from}/${to}` : `${to}/${from}`;
-    const live = (name: string) =>
-      [...this.#live.values()].find((one) => one.session.node === name && one.helloed);
-    const [caller, called] = [live(from), live(to)];
-    if (caller === undefined || called === undefined) return;
-    if (nowMs - (this.#invited.get(key) ?? -INVITE_MS) < INVITE_MS) return;
+    const [caller, called] = [this.#find(from), this.#find(to)];
+    if (caller === undefined) return;
+    if (nowMs - (this.#invited.get(key) ?? -INVITE_MS) < INVITE_MS || !this.#snapshots.sees(from, to)) return;
     if (this.#invited.size >= MAX_INVITES) this.#invited.clear();
     this.#invited.set(key, nowMs);
     // Both are told the same moment: what each sends first opens its own NAT for the other.
-    caller.connection.send(JSON.stringify({ type: "probe", peer: to, inMs: MEET_MS }));
-    called.connection.send(JSON.stringify({ type: "probe", peer: from, inMs: MEET_MS }));
+    const awayMs = called === undefined ? this.#links.invite(from, to) : 0;
+    if (awayMs === undefined) return;
+    caller.connection.send(probe(to, MEET_MS + awayMs));
+    called?.connection.send(probe(from, MEET_MS));
   }
 
-  #leave(live: Live): void {
+  #find(node: string): Live | undefined {
+    return [...this.#live.values()].find((one) => one.session.node === node && one.helloed);
+  }
+
+  async #leave(live: Live): Promise<void> {
     const { node } = live.session;
     try {
-      this.#options.register.removeNode(node);
+      await this.#options.registrar.removeNode(node);
       this.#log({ kind: "left", node });
     } catch (error) {
-      this.#log({ kind: "failed", message: (error as Error).message });
+      const { message } = error as Error;
+      this.#log({ kind: "failed", message });
+      if (error instanceof Refusal)
+        live.connection.send(JSON.stringify({ type: "refused", code: error.code, message }));
       return live.connection.close("cannot leave");
     }
     // The register tells the others a moment later, so the answer still finds the tunnel.
@@ -313,9 +413,18 @@ export class HubServer implements Disposable {
   }
 
   #changed(): void {
+    this.#followHubs();
+    // Before the states, which may wait: what was removed has to stop at once.
+    for (const live of [...this.#live.values()]) this.#tellRemovals(live);
+    this.#options.facts.keepOnly(new Set(this.#register.nodes().map((node) => node.name)));
     this.#tell();
+    if (this.#sameSince !== this.#snapshots.sameSince) {
+      // Who sees more nodes than before has not been told of them.
+      this.#sameSince = this.#snapshots.sameSince;
+      for (const live of [...this.#live.values()]) this.#step(live, { kind: "facts", all: true });
+    }
     for (const live of [...this.#live.values()])
-      if (this.#options.register.node(live.session.node) === undefined) live.connection.close("removed");
+      if (this.#register.node(live.session.node) === undefined) live.connection.close("removed");
   }
 
   /** Tells nodes the register's state; those that were told one just now a little later. Who was removed sees itself gone at once. */
@@ -326,7 +435,7 @@ export class HubServer implements Disposable {
     let waitMs = Number.POSITIVE_INFINITY;
     for (const live of [...this.#live.values()]) {
       const restMs = live.toldMs + STATE_INTERVAL_MS - nowMs;
-      const removed = this.#options.register.node(live.session.node) === undefined;
+      const removed = this.#register.node(live.session.node) === undefined;
       if (restMs <= 0 || removed) this.#step(live, { kind: "changed" });
       else waitMs = Math.min(waitMs, restMs);
     }
@@ -338,8 +447,7 @@ export class HubServer implements Disposable {
     const nowMs = monotonicMs();
     for (const live of [...this.#live.values()])
       if (nowMs - live.heardMs > SILENCE_MS) live.connection.close("silent");
-    for (const [from, times] of this.#recent)
-      if (times.every((time) => nowMs - time >= 60_000)) this.#recent.delete(from);
+    this.#enrolment.sweep(nowMs);
   }
 
   /** A disk that is full or broken must not end the hub; who was not told asks again when it connects. */
@@ -349,6 +457,10 @@ export class HubServer implements Disposable {
     } catch (error) {
       this.#log({ kind: "failed", message: `Cannot ${what}: ${(error as Error).message}` });
     }
+  }
+
+  #failed(error: Error): void {
+    this.#log({ kind: "failed", message: error.message });
   }
 
   #log(event: HubLogEvent): void {
@@ -363,4 +475,8 @@ export class HubServer implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+function probe(peer: string, inMs: number): string {
+  return JSON.stringify({ type: "probe", peer, inMs: Math.round(inMs) });
 }

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { parseEndpoint, PrivateKey, SigningSecret } from "../net/mod.ts";
+import { PrivateKey, SigningSecret } from "../net/mod.ts";
 import { newMesh } from "../resources/mod.ts";
 import { Register } from "./register.ts";
+import { Registrar } from "./registrar.ts";
 import {
   applyState,
   formatCache,
@@ -16,21 +17,22 @@ import { tokenUse } from "./token.ts";
 const signing = SigningSecret.random();
 const NOW = 1_800_000_000_000;
 
-function setUp() {
+async function setUp() {
   const register = Register.open(":memory:");
-  register.init(newMesh("home", { endpoints: ["h:1"] }), {
+  const registrar = new Registrar(register);
+  await registrar.init(newMesh("home", { endpoints: ["h:1"] }), {
     name: "hub",
     publicKey: PrivateKey.random().publicKey,
     endpoints: [],
   });
-  const { token } = register.createToken({
+  const { token } = await registrar.createToken({
     uses: 8,
     nowMs: NOW,
     expiresAtMs: NOW + 1,
     signingKey: signing.publicKey,
   });
   const add = (use: number, name: string) =>
-    register.registerNode(
+    registrar.registerNode(
       {
         address: tokenUse(token, use).address,
         publicKey: PrivateKey.random().publicKey,
@@ -39,9 +41,9 @@ function setUp() {
       },
       NOW,
     );
-  add(0, "a");
-  add(1, "b");
-  return { register, add, snapshots: new Snapshots(register, signing) };
+  await add(0, "a");
+  await add(1, "b");
+  return { register, registrar, add, snapshots: new Snapshots(register, signing) };
 }
 
 const trust = { signingKey: signing.publicKey, node: "a" };
@@ -58,20 +60,20 @@ function refused(work: () => unknown): StateError {
 }
 
 describe("deltas", () => {
-  test("a node that follows deltas has what a node that starts anew gets", () => {
-    const { register, add, snapshots } = setUp();
+  test("a node that follows deltas has what a node that starts anew gets", async () => {
+    const { register, registrar, add, snapshots } = await setUp();
     using _ = register;
     let state: SignedState = applyState(undefined, wire(snapshots.message("a")), trust);
     const changes = [
       () => add(2, "c"),
-      () => register.observe("a", { hub: "hub", endpoint: parseEndpoint("192.0.2.1:5") }),
-      () => register.observe("c", { hub: "hub", endpoint: parseEndpoint("192.0.2.2:5") }),
-      () => register.removeNode("b"),
-      () => register.removeNode("c"),
+      () => registrar.setConfigured("a", { endpoints: ["192.0.2.1:5"] }),
+      () => registrar.setConfigured("c", { endpoints: ["192.0.2.2:5"] }),
+      () => registrar.removeNode("b"),
+      () => registrar.removeNode("c"),
       () => add(3, "d"),
     ];
     for (const change of changes) {
-      change();
+      await change();
       const delta = wire(snapshots.message("a", state.header));
       expect(delta.from).toBe(state.header.revision);
       state = applyState(state, delta, trust);
@@ -80,13 +82,13 @@ describe("deltas", () => {
     expect([...state.entries.keys()].sort()).toEqual(["mesh", "node/a", "node/d", "node/hub"]);
   });
 
-  test("a lost delta is noticed", () => {
-    const { register, add, snapshots } = setUp();
+  test("a lost delta is noticed", async () => {
+    const { register, add, snapshots } = await setUp();
     using _ = register;
     const state = applyState(undefined, snapshots.message("a"), trust);
-    add(2, "c");
+    await add(2, "c");
     const lost = applyState(state, snapshots.message("a", state.header), trust);
-    add(3, "d");
+    await add(3, "d");
     const next = snapshots.message("a", lost.header);
     expect(refused(() => applyState(state, next, trust)).resync).toBe(true);
     // Claiming to continue our revision does not help: the content does not fit.
@@ -95,8 +97,8 @@ describe("deltas", () => {
     );
   });
 
-  test("tampering with anything is noticed", () => {
-    const { register, snapshots } = setUp();
+  test("tampering with anything is noticed", async () => {
+    const { register, snapshots } = await setUp();
     using _ = register;
     const message = snapshots.message("a");
     const text = JSON.stringify(message);
@@ -114,27 +116,27 @@ describe("deltas", () => {
     for (const one of tampered) expect(refused(() => applyState(undefined, one, trust)).resync).toBe(false);
   });
 
-  test("an older state is not taken again", () => {
-    const { register, add, snapshots } = setUp();
+  test("an older state is not taken again", async () => {
+    const { register, add, snapshots } = await setUp();
     using _ = register;
     const old = snapshots.message("a");
     const state = applyState(undefined, old, trust);
-    add(2, "c");
+    await add(2, "c");
     const newer = applyState(state, snapshots.message("a"), trust);
     expect(refused(() => applyState(newer, old, trust)).message).toContain("is older than ours");
   });
 });
 
 describe("the stored copy", () => {
-  test("comes back the same without the hub", () => {
-    const { register, snapshots } = setUp();
+  test("comes back the same without the hub", async () => {
+    const { register, snapshots } = await setUp();
     using _ = register;
     const state = applyState(undefined, snapshots.message("a"), trust);
     expect(parseCache(formatCache(state), trust)).toEqual(state);
   });
 
-  test("damage anywhere is refused, never taken and never a crash", () => {
-    const { register, snapshots } = setUp();
+  test("damage anywhere is refused, never taken and never a crash", async () => {
+    const { register, snapshots } = await setUp();
     using _ = register;
     const text = formatCache(applyState(undefined, snapshots.message("a"), trust));
     // Base64 has several ways to write the same bytes.

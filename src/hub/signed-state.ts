@@ -74,6 +74,11 @@ export function isOwn(key: string): boolean {
   return key.startsWith("for/");
 }
 
+/** selfKey returns the key under which a node is told of itself if nodes of its class may not talk to each other. */
+export function selfKey(node: string): string {
+  return `for/${node}/self`;
+}
+
 /** sharedDigest digests the entries that everybody may see; a hub computes it once for all nodes. */
 export function sharedDigest(entries: Iterable<readonly [string, string]>): string {
   return part([...entries].filter(([key]) => !isOwn(key)));
@@ -82,8 +87,17 @@ export function sharedDigest(entries: Iterable<readonly [string, string]>): stri
 /** stateDigest digests a node's entries; `shared` is the sharedDigest of them if it is known. */
 export function stateDigest(entries: Iterable<readonly [string, string]>, shared?: string): string {
   const list = [...entries];
-  const own = part(list.filter(([key]) => isOwn(key)));
-  return Buffer.from(sha256(shared ?? sharedDigest(list), own)).toString("hex");
+  return stateDigestOf(shared ?? sharedDigest(list), ownDigest(list));
+}
+
+/** ownDigest digests the entries for one node alone. */
+export function ownDigest(entries: Iterable<readonly [string, string]>): string {
+  return part([...entries].filter(([key]) => isOwn(key)));
+}
+
+/** stateDigestOf joins the two digests to the one that is signed. */
+export function stateDigestOf(shared: string, own: string): string {
+  return Buffer.from(sha256(shared, own)).toString("hex");
 }
 
 function signedBytes(header: Omit<StateHeader, "signature">): Uint8Array {

@@ -8,12 +8,17 @@
  *     └──── back-off ───────┴────────────────────────────────┘
  * ```
  */
-import { formatEndpoint, type SigningKey } from "../net/mod.ts";
+import type { SigningKey } from "../net/mod.ts";
+import { type Fact, factsJson, type NodeFacts } from "./facts.ts";
+import type { SealedKey } from "./pair-keys.ts";
+import type { Removal } from "./removal.ts";
 import { applyState, type SignedState, StateError } from "./signed-state.ts";
-import { type NodeFacts, registerEvent, SYNC_VERSION } from "./sync-protocol.ts";
+import { registerEvent, SYNC_VERSION } from "./sync-protocol.ts";
 
 const FIRST_RETRY_MS = 500;
 const MAX_RETRY_MS = 15_000;
+/** While there is a hub that was not tried since the last connection, the next one is tried at once. */
+const NEXT_HUB_MS = 20;
 
 /** SyncClient is the state of the machine. */
 export interface SyncClient {
@@ -22,6 +27,13 @@ export interface SyncClient {
   readonly signed?: SignedState;
   readonly facts: NodeFacts;
   readonly retryMs: number;
+  /** How many hubs there are, and how many connections failed since the last that held. */
+  readonly hubs: number;
+  readonly failures: number;
+  /** How far the facts of which hub were read. */
+  readonly read?: { readonly book: string; readonly version: number };
+  /** Revision of the newest removal that was heard. */
+  readonly removedTo?: number;
   /** Whether everything was asked for on this connection already. */
   readonly resyncing: boolean;
   readonly leaving: boolean;
@@ -35,6 +47,10 @@ export type ClientEvent =
   | { readonly kind: "disconnected"; readonly reason: string }
   | { readonly kind: "line"; readonly text: string }
   | { readonly kind: "facts"; readonly facts: NodeFacts }
+  /** Said once, to a hub that is connected. */
+  | { readonly kind: "tell"; readonly message: unknown }
+  | { readonly kind: "tell-removals"; readonly removals: readonly Removal[] }
+  | { readonly kind: "hubs"; readonly count: number }
   | { readonly kind: "invite"; readonly peer: string };
 
 /** ClientEffect is to be carried out in order. */
@@ -45,6 +61,13 @@ export type ClientEffect =
   | { readonly kind: "retry"; readonly afterMs: number }
   /** Store it, then use it. */
   | { readonly kind: "state"; readonly signed: SignedState }
+  /** What is known of nodes beside the state. */
+  | { readonly kind: "facts"; readonly facts: readonly Fact[] }
+  /** The operator wants another key of this node. */
+  | { readonly kind: "rotate" }
+  | { readonly kind: "psk"; readonly keys: readonly SealedKey[] }
+  /** Take over those that hold. */
+  | { readonly kind: "removals"; readonly removals: readonly Removal[] }
   | { readonly kind: "probe"; readonly peer: string; readonly inMs: number }
   | { readonly kind: "online" }
   | { readonly kind: "offline"; readonly reason: string }
@@ -53,9 +76,13 @@ export type ClientEffect =
 type Step = readonly [SyncClient, readonly ClientEffect[]];
 
 /** startClient makes the machine; `signed` is the stored state. */
-export function startClient(options: Pick<SyncClient, "trust" | "facts" | "signed">): SyncClient {
+export function startClient(
+  options: Pick<SyncClient, "trust" | "facts" | "signed" | "removedTo"> & { readonly hubs?: number },
+): SyncClient {
   return {
     ...options,
+    hubs: options.hubs ?? 1,
+    failures: 0,
     phase: "waiting",
     retryMs: FIRST_RETRY_MS,
     resyncing: false,
@@ -86,8 +113,14 @@ export function stepClient(client: SyncClient, event: ClientEvent): Step {
         online ? [{ kind: "send", message: { type: "facts", facts: factsJson(event.facts) } }] : [],
       ];
     }
+    case "hubs":
+      return [{ ...client, hubs: event.count }, []];
     case "invite":
       return [client, online ? [{ kind: "send", message: { type: "invite", peer: event.peer } }] : []];
+    case "tell":
+      return [client, online ? [{ kind: "send", message: event.message }] : []];
+    case "tell-removals":
+      return [client, online ? [{ kind: "send", message: { type: "removals", list: event.removals } }] : []];
     case "leave":
       return [{ ...client, leaving: true }, online ? [{ kind: "send", message: { type: "leave" } }] : []];
     case "stay":
@@ -102,6 +135,8 @@ function onConnected(client: SyncClient): Step {
     version: SYNC_VERSION,
     ...(client.signed === undefined ? {} : { header: client.signed.header }),
     facts: factsJson(client.facts),
+    ...(client.read === undefined ? {} : { read: client.read }),
+    ...(client.removedTo === undefined ? {} : { removedTo: client.removedTo }),
   };
   const leave = client.leaving ? [{ kind: "send", message: { type: "leave" } } as const] : [];
   return [
@@ -112,9 +147,12 @@ function onConnected(client: SyncClient): Step {
 
 function onDisconnected(client: SyncClient, reason: string): Step {
   if (client.phase === "waiting") return [client, []];
-  const afterMs = client.retryMs;
+  const failures = client.failures + 1;
+  const untried = failures % client.hubs !== 0;
+  const afterMs = untried ? NEXT_HUB_MS : client.retryMs;
+  const retryMs = untried ? client.retryMs : Math.min(client.retryMs * 2, MAX_RETRY_MS);
   return [
-    { ...client, phase: "waiting", retryMs: Math.min(afterMs * 2, MAX_RETRY_MS) },
+    { ...client, phase: "waiting", failures, retryMs },
     [
       { kind: "offline", reason },
       { kind: "retry", afterMs },
@@ -137,6 +175,18 @@ function onLine(client: SyncClient, text: string): Step {
       return onState(client, message);
     case "probe":
       return [client, [{ kind: "probe", peer: message.peer, inMs: message.inMs }]];
+    case "facts": {
+      const { book, version, facts } = message;
+      return [{ ...client, read: { book, version } }, [{ kind: "facts", facts }]];
+    }
+    case "removals": {
+      const removedTo = Math.max(client.removedTo ?? 0, ...message.list.map((removal) => removal.revision));
+      return [{ ...client, removedTo }, [{ kind: "removals", removals: message.list }]];
+    }
+    case "rotate":
+      return [client, [{ kind: "rotate" }]];
+    case "psk":
+      return [client, [{ kind: "psk", keys: message.keys }]];
     case "pong":
       return [client, []];
     case "left":
@@ -150,7 +200,7 @@ function onState(client: SyncClient, message: Parameters<typeof applyState>[1]):
   try {
     const signed = applyState(client.signed, message, client.trust);
     return [
-      { ...client, signed, retryMs: FIRST_RETRY_MS, resyncing: false },
+      { ...client, signed, retryMs: FIRST_RETRY_MS, failures: 0, resyncing: false },
       [{ kind: "state", signed }],
     ];
   } catch (error) {
@@ -165,8 +215,4 @@ function onState(client: SyncClient, message: Parameters<typeof applyState>[1]):
 function hangUp(client: SyncClient, reason: string): Step {
   const [next, effects] = onDisconnected(client, reason);
   return [next, [{ kind: "close", reason }, ...effects]];
-}
-
-function factsJson(facts: NodeFacts): unknown {
-  return { ...facts, local: facts.local.map(formatEndpoint), mapped: facts.mapped.map(formatEndpoint) };
 }

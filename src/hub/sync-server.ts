@@ -1,9 +1,12 @@
 /** The hub's side of one node's connection: a state machine without socket, clock or file. */
-import type { SigningKey } from "../net/mod.ts";
+import type { PublicKey, SigningKey } from "../net/mod.ts";
+import type { Json } from "../resources/mod.ts";
+import type { NodeFacts } from "./facts.ts";
 import { Refusal } from "./refusal.ts";
+import type { Removal } from "./removal.ts";
 import { headerHolds, type StateHeader } from "./signed-state.ts";
 import type { StateSource } from "./snapshot.ts";
-import { type NodeFacts, nodeMessage, SYNC_VERSION } from "./sync-protocol.ts";
+import { nodeMessage, SYNC_VERSION } from "./sync-protocol.ts";
 
 /** Lines that a node may send at once, and per second in the long run. */
 const BURST = 400;
@@ -14,16 +17,34 @@ export interface SyncSession {
   readonly node: string;
   readonly phase:
     | { readonly kind: "new" }
-    /** `sent` is what the node has when it has read everything. */
-    | { readonly kind: "live"; readonly sent: StateHeader }
+    /** `sent` and `told` are the state and the facts that the node has when it has read everything. */
+    | { readonly kind: "live"; readonly sent: StateHeader; readonly told: number }
     | { readonly kind: "ended" };
   readonly budget: { readonly lines: number; readonly atMs: number };
 }
 
-/** SyncEvent is what happened. `changed`: the register has a new revision. */
+/** FactsSource is the facts as they are now. */
+export interface FactsSource {
+  /** Names the numbers: each life of a hub has its own. */
+  readonly book: string;
+  readonly version: number;
+  /** since returns what changed after a version and may be told to the node; `undefined`: everything. */
+  since(node: string, version: number | undefined): readonly Json[];
+}
+
+/** SyncContext is what a connection needs of the hub. */
+export interface SyncContext {
+  readonly source: StateSource;
+  readonly facts: FactsSource;
+  readonly signingKey: SigningKey;
+}
+
+/** SyncEvent is what happened. `changed`: the register has a new revision; `facts`: there are new facts. */
 export type SyncEvent =
   | { readonly kind: "line"; readonly text: string; readonly nowMs: number }
   | { readonly kind: "changed" }
+  /** `all`: the node may see more than before. */
+  | { readonly kind: "facts"; readonly all?: true }
   | { readonly kind: "left" };
 
 /** SyncEffect is to be carried out in order. */
@@ -31,9 +52,15 @@ export type SyncEffect =
   | { readonly kind: "send"; readonly message: unknown }
   | { readonly kind: "close"; readonly reason: string }
   /** The node is there: earlier connections of it are to be closed. */
-  | { readonly kind: "hello"; readonly version: string }
+  | { readonly kind: "hello"; readonly version: string; readonly removedTo: number }
+  /** Removals that the operator signed, as the node says. */
+  | { readonly kind: "removals"; readonly removals: readonly Removal[] }
   | { readonly kind: "facts"; readonly facts: NodeFacts }
   | { readonly kind: "invite"; readonly peer: string }
+  /** The node will have another key. */
+  | { readonly kind: "rotate"; readonly now: PublicKey; readonly next: PublicKey; readonly proof: string }
+  /** The node wants its keys with these. */
+  | { readonly kind: "psk"; readonly peers: readonly string[] }
   /** The node has seen this revision from us, though we are behind it: we were restored from a copy. */
   | { readonly kind: "raise"; readonly revision: number }
   /** Remove the node; the event `left` follows. */
@@ -47,17 +74,20 @@ export function startSync(node: string, nowMs: number): SyncSession {
 }
 
 /** stepSync takes one event; `source` is the register as it is now. */
-export function stepSync(
-  session: SyncSession,
-  event: SyncEvent,
-  context: { readonly source: StateSource; readonly signingKey: SigningKey },
-): Step {
+export function stepSync(session: SyncSession, event: SyncEvent, context: SyncContext): Step {
   if (session.phase.kind === "ended") return [session, []];
   switch (event.kind) {
     case "changed": {
       const { phase } = session;
-      if (phase.kind !== "live" || phase.sent.revision === context.source.revision) return [session, []];
-      return push(session, phase.sent, context.source);
+      // A hub that is behind waits until it has what the node has seen from another.
+      if (phase.kind !== "live" || phase.sent.revision >= context.source.revision) return [session, []];
+      return push(session, { since: phase.sent, told: phase.told }, context.source);
+    }
+    case "facts": {
+      const { phase } = session;
+      const all = event.all === true;
+      if (phase.kind !== "live" || (phase.told === context.facts.version && !all)) return [session, []];
+      return tell(session, all ? undefined : phase.told, context.facts);
     }
     case "left":
       return end(session, "left", [{ kind: "send", message: { type: "left" } }]);
@@ -75,11 +105,7 @@ export function stepSync(
   }
 }
 
-function onLine(
-  session: SyncSession,
-  text: string,
-  context: { readonly source: StateSource; readonly signingKey: SigningKey },
-): Step {
+function onLine(session: SyncSession, text: string, context: SyncContext): Step {
   let message: ReturnType<typeof nodeMessage.parse>;
   try {
     message = nodeMessage.parse(JSON.parse(text));
@@ -107,8 +133,14 @@ function onLine(
       return [session, [{ kind: "facts", facts: message.facts }]];
     case "invite":
       return [session, [{ kind: "invite", peer: message.peer }]];
+    case "removals":
+      return [session, [{ kind: "removals", removals: message.list }]];
+    case "rotate":
+      return [session, [{ ...message, kind: "rotate" }]];
+    case "psk":
+      return [session, [{ kind: "psk", peers: message.peers }]];
     case "resync":
-      return push(session, undefined, context.source);
+      return push(session, { since: undefined, told: phase.told }, context.source);
     case "leave":
       return [session, [{ kind: "leave" }]];
     case "ping":
@@ -119,35 +151,47 @@ function onLine(
 function onHello(
   session: SyncSession,
   hello: Extract<ReturnType<typeof nodeMessage.parse>, { type: "hello" }>,
-  context: { readonly source: StateSource; readonly signingKey: SigningKey },
+  context: SyncContext,
 ): Step {
-  const { header, facts } = hello;
+  const { header, facts, read } = hello;
+  const told = read?.book === context.facts.book ? read.version : undefined;
   // A header that we signed proves what the node has; any other is as good as none.
   const proven =
     header !== undefined && header.node === session.node && headerHolds(header, context.signingKey)
       ? header
       : undefined;
   const before: SyncEffect[] = [
-    { kind: "hello", version: facts.version },
+    { kind: "hello", version: facts.version, removedTo: proven === undefined ? 0 : (hello.removedTo ?? 0) },
     { kind: "facts", facts },
   ];
   if (proven !== undefined && proven.revision > context.source.revision) {
-    // The register moves on first; `changed` then sends everything.
-    const phase = { kind: "live", sent: { ...proven, epoch: "" } } as const;
-    return [{ ...session, phase }, [...before, { kind: "raise", revision: proven.revision }]];
+    // The register moves on first; then the node is told what it has not seen.
+    const phase = { kind: "live", sent: proven, told: 0 } as const;
+    const [ahead, effects] = tell({ ...session, phase }, told, context.facts);
+    return [ahead, [...before, { kind: "raise", revision: proven.revision }, ...effects]];
   }
-  const [next, effects] = push(session, proven, context.source);
-  return [next, [...before, ...effects]];
+  const [pushed, state] = push(session, { since: proven, told: 0 }, context.source);
+  const [next, known] = tell(pushed, told, context.facts);
+  return [next, [...before, ...state, ...known]];
 }
 
 function push(
   session: SyncSession,
-  since: StateHeader | undefined,
+  has: { readonly since: StateHeader | undefined; readonly told: number },
   source: StateSource,
 ): Step {
-  const message = source.message(session.node, since);
-  const phase = { kind: "live", sent: message.header } as const;
+  const message = source.message(session.node, has.since);
+  const phase = { kind: "live", sent: message.header, told: has.told } as const;
   return [{ ...session, phase }, [{ kind: "send", message }]];
+}
+
+/** Tells the facts after a version; `undefined`: all of them. */
+function tell(session: SyncSession, after: number | undefined, source: FactsSource): Step {
+  if (session.phase.kind !== "live") return [session, []];
+  const { book, version } = source;
+  const phase = { ...session.phase, told: version };
+  const facts = source.since(session.node, after);
+  return [{ ...session, phase }, [{ kind: "send", message: { type: "facts", book, version, facts } }]];
 }
 
 function refuse(session: SyncSession, { code, message }: Refusal): Step {

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { parseEndpoint, PrivateKey, SigningSecret } from "../net/mod.ts";
 import { newMesh } from "../resources/mod.ts";
+import { FactBook, factJson } from "./facts.ts";
 import { Register } from "./register.ts";
+import { Registrar } from "./registrar.ts";
 import { signHeader, type StateMessage } from "./signed-state.ts";
 import { Snapshots } from "./snapshot.ts";
 import {
@@ -11,29 +13,43 @@ import {
   stepClient,
   type SyncClient,
 } from "./sync-client.ts";
-import { startSync, stepSync, type SyncEffect, type SyncEvent, type SyncSession } from "./sync-server.ts";
+import {
+  startSync,
+  stepSync,
+  type SyncContext,
+  type SyncEffect,
+  type SyncEvent,
+  type SyncSession,
+} from "./sync-server.ts";
 import { tokenUse } from "./token.ts";
 import { meshView } from "./view.ts";
 
 const NOW = 1_800_000_000_000;
 const signing = SigningSecret.random();
-const facts = { local: [parseEndpoint("10.0.0.2:51820")], mapped: [], mtuBytes: 1420, version: "0.1.0" };
+const facts = {
+  local: [parseEndpoint("10.0.0.2:51820")],
+  mapped: [],
+  hubs: [],
+  mtuBytes: 1420,
+  version: "0.1.0",
+};
 
-function setUp() {
+async function setUp() {
   const register = Register.open(":memory:");
-  register.init(newMesh("home", { endpoints: ["h:1"] }), {
+  const registrar = new Registrar(register);
+  await registrar.init(newMesh("home", { endpoints: ["h:1"] }), {
     name: "hub",
     publicKey: PrivateKey.random().publicKey,
     endpoints: [],
   });
-  const { token } = register.createToken({
+  const { token } = await registrar.createToken({
     uses: 8,
     nowMs: NOW,
     expiresAtMs: NOW + 1,
     signingKey: signing.publicKey,
   });
   const add = (use: number, name: string) =>
-    register.registerNode(
+    registrar.registerNode(
       {
         address: tokenUse(token, use).address,
         publicKey: PrivateKey.random().publicKey,
@@ -42,9 +58,19 @@ function setUp() {
       },
       NOW,
     );
-  add(0, "a");
+  await add(0, "a");
   const snapshots = new Snapshots(register, signing);
-  return { register, add, snapshots };
+  const book = new FactBook();
+  const context = (): SyncContext => ({
+    source: snapshots.source(),
+    facts: {
+      book: "book",
+      version: book.version,
+      since: (_, version) => (version === undefined ? book.all() : book.since(version)).map(factJson),
+    },
+    signingKey: signing.publicKey,
+  });
+  return { register, registrar, add, snapshots, book, context };
 }
 
 /** A client and a server core, joined; effects of either side are carried out at once. */
@@ -54,9 +80,9 @@ class Wire {
   readonly log: string[] = [];
   nowMs = 0;
 
-  readonly s: ReturnType<typeof setUp>;
+  readonly s: Awaited<ReturnType<typeof setUp>>;
 
-  constructor(s: ReturnType<typeof setUp>) {
+  constructor(s: Awaited<ReturnType<typeof setUp>>) {
     this.s = s;
     this.client = startClient({
       trust: { signingKey: signing.publicKey, node: "a" },
@@ -72,8 +98,7 @@ class Wire {
 
   at(event: SyncEvent): void {
     if (this.server === undefined) return;
-    const context = { source: this.s.snapshots.source(), signingKey: signing.publicKey };
-    const [server, effects] = stepSync(this.server, event, context);
+    const [server, effects] = stepSync(this.server, event, this.s.context());
     this.server = server;
     for (const effect of effects) this.#server(effect);
   }
@@ -105,12 +130,11 @@ class Wire {
         this.server = undefined;
         return this.do({ kind: "disconnected", reason: effect.reason });
       case "facts":
-        return this.s.register.setFacts("a", effect.facts);
+        return void this.s.book.say("a", effect.facts, NOW);
       case "raise":
-        this.s.register.raiseRevision(effect.revision);
-        return;
+        return void this.s.register.apply({ op: "raise", revision: effect.revision });
       case "leave":
-        this.s.register.removeNode("a");
+        this.s.register.apply({ op: "remove-node", name: "a" });
         return this.at({ kind: "left" });
       case "hello":
         return void this.log.push(`hello ${effect.version}`);
@@ -125,32 +149,41 @@ class Wire {
 }
 
 describe("a node follows the register", () => {
-  test("everything first, then changes", () => {
-    const s = setUp();
+  test("everything first, then changes", async () => {
+    const s = await setUp();
     using _ = s.register;
     const wire = new Wire(s);
     wire.do({ kind: "start" });
     // The order of `online` is that of this joined test; a real answer comes later.
-    expect(wire.take().sort()).toEqual([`hello ${facts.version}`, "online", "state mesh node/a node/hub"]);
-    expect(s.register.node("a")).toMatchObject({ local: facts.local, mtuBytes: 1420 });
+    expect(wire.take().sort()).toEqual([
+      "facts",
+      `hello ${facts.version}`,
+      "online",
+      "state mesh node/a node/hub",
+    ]);
+    expect(s.book.of("a")).toMatchObject({ local: facts.local, mtuBytes: 1420 });
     wire.at({ kind: "changed" });
-    expect(wire.take()).toEqual(["state mesh node/a node/hub"]);
-    s.add(1, "b");
+    expect(wire.take()).toEqual([]);
+    // What it said itself was not in the book yet when it was told all; then it is told once.
+    wire.at({ kind: "facts" });
+    wire.at({ kind: "facts" });
+    expect(wire.take()).toEqual(["facts"]);
+    await s.add(1, "b");
     wire.at({ kind: "changed" });
     wire.at({ kind: "changed" });
     expect(wire.take()).toEqual(["state mesh node/a node/hub node/b"]);
     expect(wire.client.signed?.header.revision).toBe(s.register.revision);
   });
 
-  test("a node that returns gets only what it missed, and says what it is again", () => {
-    const s = setUp();
+  test("a node that returns gets only what it missed, and says what it is again", async () => {
+    const s = await setUp();
     using _ = s.register;
     const wire = new Wire(s);
     wire.do({ kind: "start" });
     wire.at({ kind: "changed" });
     wire.do({ kind: "disconnected", reason: "reset" });
     wire.do({ kind: "facts", facts: { ...facts, version: "later" } });
-    s.add(1, "b");
+    await s.add(1, "b");
     wire.take();
     const before = wire.client.signed;
     wire.do({ kind: "retry" });
@@ -159,8 +192,8 @@ describe("a node follows the register", () => {
     expect(wire.client.signed?.entries.has("node/b")).toBe(true);
   });
 
-  test("retries wait longer and longer, and start over after a state", () => {
-    const s = setUp();
+  test("retries wait longer and longer, and start over after a state", async () => {
+    const s = await setUp();
     using _ = s.register;
     let client = startClient({
       trust: { signingKey: signing.publicKey, node: "a" },
@@ -176,14 +209,14 @@ describe("a node follows the register", () => {
     expect(waits).toEqual([500, 1000, 2000, 4000, 8000, 15000, 15000, 15000]);
   });
 
-  test("a hub that was restored from an old copy moves past what the node has", () => {
-    const s = setUp();
+  test("a hub that was restored from an old copy moves past what the node has", async () => {
+    const s = await setUp();
     using _ = s.register;
     const wire = new Wire(s);
     wire.do({ kind: "start" });
     const { header } = s.snapshots.message("a");
     const ahead = signHeader({ ...header, revision: header.revision + 50, digest: "0".repeat(64) }, signing);
-    const context = () => ({ source: s.snapshots.source(), signingKey: signing.publicKey });
+    const { context } = s;
     const hello = {
       type: "hello",
       version: 2,
@@ -195,17 +228,19 @@ describe("a node follows the register", () => {
       { kind: "line", text: JSON.stringify(hello), nowMs: 0 },
       context(),
     );
-    expect(effects.at(-1)).toEqual({ kind: "raise", revision: ahead.revision });
-    s.register.raiseRevision(ahead.revision);
+    expect(effects.at(2)).toEqual({ kind: "raise", revision: ahead.revision });
+    // Until the hub has caught up, the node is not told what is older than what it has.
+    expect(stepSync(session, { kind: "changed" }, context())[1]).toEqual([]);
+    await s.registrar.raiseRevision(ahead.revision);
     const [, pushed] = stepSync(session, { kind: "changed" }, context());
     const message = (pushed[0] as { message: StateMessage }).message;
     expect([message.from, message.header.revision]).toEqual([undefined, ahead.revision + 1]);
   });
 
-  test("a header that another key signed counts as none, and no revision is believed without proof", () => {
-    const s = setUp();
+  test("a header that another key signed counts as none, and no revision is believed without proof", async () => {
+    const s = await setUp();
     using _ = s.register;
-    const context = { source: s.snapshots.source(), signingKey: signing.publicKey };
+    const context = s.context();
     const forged = new Snapshots(s.register, SigningSecret.random()).message("a").header;
     const hello = {
       type: "hello",
@@ -214,16 +249,16 @@ describe("a node follows the register", () => {
     };
     const text = JSON.stringify({ ...hello, header: { ...forged, revision: 10 ** 9 } });
     const [, effects] = stepSync(startSync("a", 0), { kind: "line", text, nowMs: 0 }, context);
-    expect(effects.map((effect) => effect.kind)).toEqual(["hello", "facts", "send"]);
+    expect(effects.map((effect) => effect.kind)).toEqual(["hello", "facts", "send", "send"]);
     expect((effects[2] as { message: { from?: number } }).message.from).toBeUndefined();
   });
 
-  test("a damaged delta is answered with a request for everything, a wrong hub with hanging up", () => {
-    const s = setUp();
+  test("a damaged delta is answered with a request for everything, a wrong hub with hanging up", async () => {
+    const s = await setUp();
     using _ = s.register;
     const wire = new Wire(s);
     wire.do({ kind: "start" });
-    s.add(1, "b");
+    await s.add(1, "b");
     const delta = s.snapshots.message("a", wire.client.signed?.header);
     const [asking, effects] = stepClient(wire.client, {
       kind: "line",
@@ -237,16 +272,16 @@ describe("a node follows the register", () => {
     expect(after.signed).toBe(wire.client.signed as never);
   });
 
-  test("a node that was removed sees itself gone; one that leaves is told so", () => {
-    const s = setUp();
+  test("a node that was removed sees itself gone; one that leaves is told so", async () => {
+    const s = await setUp();
     using _ = s.register;
     const wire = new Wire(s);
     wire.do({ kind: "start" });
     wire.take();
-    s.register.removeNode("a");
+    await s.registrar.removeNode("a");
     wire.at({ kind: "changed" });
     expect(wire.take()).toEqual(["state mesh node/hub"]);
-    const other = setUp();
+    const other = await setUp();
     using __ = other.register;
     const leaving = new Wire(other);
     leaving.do({ kind: "start" });
@@ -258,8 +293,8 @@ describe("a node follows the register", () => {
 });
 
 describe("what a node remembers", () => {
-  test("a wish to leave that was given up is not said again at the next connection", () => {
-    const s = setUp();
+  test("a wish to leave that was given up is not said again at the next connection", async () => {
+    const s = await setUp();
     using _ = s.register;
     const wire = new Wire(s);
     wire.do({ kind: "start" });
@@ -271,8 +306,8 @@ describe("what a node remembers", () => {
     expect(s.register.node("a")).toBeDefined();
   });
 
-  test("an entry of its own that it cannot read does not count as removed", () => {
-    const s = setUp();
+  test("an entry of its own that it cannot read does not count as removed", async () => {
+    const s = await setUp();
     using _ = s.register;
     const entries = new Map(s.register.entries());
     const own = JSON.parse(entries.get("node/a") as string);
@@ -287,10 +322,10 @@ describe("what a node remembers", () => {
 describe("bad input", () => {
   const random = (seed: number) => () => (seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff);
 
-  test("the hub hangs up with a sentence and does nothing else", () => {
-    const s = setUp();
+  test("the hub hangs up with a sentence and does nothing else", async () => {
+    const s = await setUp();
     using _ = s.register;
-    const context = { source: s.snapshots.source(), signingKey: signing.publicKey };
+    const context = s.context();
     const hello = JSON.stringify({
       type: "hello",
       version: 2,
@@ -317,10 +352,10 @@ describe("bad input", () => {
     }
   });
 
-  test("a node that floods is cut off", () => {
-    const s = setUp();
+  test("a node that floods is cut off", async () => {
+    const s = await setUp();
     using _ = s.register;
-    const context = { source: s.snapshots.source(), signingKey: signing.publicKey };
+    const context = s.context();
     const hello = JSON.stringify({
       type: "hello",
       version: 2,
@@ -335,8 +370,8 @@ describe("bad input", () => {
     expect(lines).toBe(400);
   });
 
-  test("the node keeps its state whatever the hub says", () => {
-    const s = setUp();
+  test("the node keeps its state whatever the hub says", async () => {
+    const s = await setUp();
     using _ = s.register;
     const wire = new Wire(s);
     wire.do({ kind: "start" });

@@ -1,8 +1,11 @@
-/** Rows of the tables `token` and `token_use`: hashes, public keys and addresses; nothing from which a token could be made again. */
-import { formatIp, type Ip, parseIp, parsePublicKey, type PublicKey } from "../net/mod.ts";
+/**
+ * Rows of the tables `token` and `token_use`: hashes, public keys, addresses, and until it is bound a secret of each use, for pre-shared keys;
+ * nothing from which a token could be made again.
+ */
+import { formatIp, type Ip, parseIp, parsePublicKey, type PublicKey, type Secret } from "../net/mod.ts";
 import type { Database, Statement } from "../sys/mod.ts";
 import { sha256 } from "../sys/mod.ts";
-import { formatToken, type Token, tokenUse } from "./token.ts";
+import { formatToken, type Token, tokenUse, useSecret } from "./token.ts";
 
 /** Rows of tokens that ended so long ago are deleted. */
 const KEEP_ENDED_MS = 30 * 24 * 3600_000;
@@ -17,7 +20,12 @@ export interface TokenInfo {
   readonly spent: number;
   readonly expiresAtMs: number;
   readonly revoked: boolean;
+  /** Why it was revoked, in the operator's words. */
+  readonly reason?: string;
   readonly node?: string;
+  /** What newcomers become. */
+  readonly role: string;
+  readonly site?: string;
 }
 
 /** StoredUse is one use with its token. */
@@ -28,6 +36,40 @@ export interface StoredUse {
   readonly revoked: boolean;
   readonly expiresAtMs: number;
   readonly node?: string;
+  readonly role: string;
+  readonly site?: string;
+}
+
+/** NewToken is what is stored of a token: nothing from which it could be made again. */
+export interface NewToken {
+  readonly id: string;
+  /** SHA-256 of the text, hex. */
+  readonly hash: string;
+  readonly uses: readonly {
+    readonly publicKey: PublicKey;
+    readonly address: Ip;
+    readonly secret?: Secret | undefined;
+  }[];
+  readonly expiresAtMs: number;
+  readonly node?: string | undefined;
+  readonly role: string;
+  readonly site?: string | undefined;
+}
+
+/** storedToken returns what is stored of a token. */
+export function storedToken(token: Token): NewToken {
+  return {
+    id: token.id,
+    hash: Buffer.from(sha256(formatToken(token))).toString("hex"),
+    uses: Array.from({ length: token.uses }, (_, number) => {
+      const { privateKey, address } = tokenUse(token, number);
+      return { publicKey: privateKey.publicKey, address, secret: useSecret(token, number) };
+    }),
+    expiresAtMs: token.expiresAtMs,
+    node: token.node,
+    role: token.role ?? "node",
+    site: token.site,
+  };
 }
 
 interface InfoRow {
@@ -37,7 +79,10 @@ interface InfoRow {
   readonly spent: number | null;
   readonly expires_at_ms: number;
   readonly revoked: number;
+  readonly reason: string | null;
   readonly node: string | null;
+  readonly role: string;
+  readonly site: string | null;
 }
 
 interface UseRow {
@@ -47,6 +92,8 @@ interface UseRow {
   readonly revoked: number;
   readonly expires_at_ms: number;
   readonly node: string | null;
+  readonly role: string;
+  readonly site: string | null;
 }
 
 interface PeerRow {
@@ -69,21 +116,22 @@ export class TokenStore {
   readonly #revoke: Statement;
   readonly #peers: Statement<PeerRow>;
   readonly #isUseKey: Statement;
+  readonly #isUnspent: Statement;
   readonly #countLive: Statement<{ n: number }>;
   readonly #purge: Statement;
 
   constructor(database: Database) {
     this.#insert = database.prepare(
-      "INSERT INTO token (id, hash, uses, expires_at_ms, node) VALUES (?, ?, ?, ?, ?)",
+      "INSERT INTO token (id, hash, uses, expires_at_ms, node, role, site) VALUES (?, ?, ?, ?, ?, ?, ?)",
     );
     this.#insertUse = database.prepare(
-      "INSERT INTO token_use (token, number, public_key, address) VALUES (?, ?, ?, ?)",
+      "INSERT INTO token_use (token, number, public_key, address, secret) VALUES (?, ?, ?, ?, ?)",
     );
     this.#infos = database.prepare(
       "SELECT t.*, count(u.bound_key) AS used, sum(u.spent) AS spent FROM token t JOIN token_use u ON u.token = t.id GROUP BY t.id ORDER BY expires_at_ms, id",
     );
     this.#use = database.prepare(
-      "SELECT u.token, u.number, u.bound_key, t.revoked, t.expires_at_ms, t.node FROM token_use u JOIN token t ON t.id = u.token WHERE u.address = ?",
+      "SELECT u.token, u.number, u.bound_key, t.revoked, t.expires_at_ms, t.node, t.role, t.site FROM token_use u JOIN token t ON t.id = u.token WHERE u.address = ?",
     );
     this.#free = database.prepare(
       "SELECT number FROM token_use WHERE token = ? AND bound_key IS NULL ORDER BY number",
@@ -92,28 +140,31 @@ export class TokenStore {
       "UPDATE token_use SET bound_key = ? WHERE token = ? AND number = ? AND bound_key IS NULL",
     );
     this.#spend = database.prepare("UPDATE token_use SET spent = 1 WHERE bound_key = ? AND spent = 0");
-    this.#revoke = database.prepare("UPDATE token SET revoked = 1 WHERE id = ?");
+    this.#revoke = database.prepare(
+      // The first reason stays.
+      "UPDATE token SET reason = CASE revoked WHEN 0 THEN ?2 ELSE reason END, revoked = 1 WHERE id = ?1",
+    );
     this.#peers = database.prepare(
       `SELECT u.token, u.public_key, u.address FROM token_use u JOIN token t ON t.id = u.token WHERE ${LIVE} ORDER BY u.token, u.number`,
     );
     this.#isUseKey = database.prepare("SELECT 1 FROM token_use WHERE public_key = ?");
+    this.#isUnspent = database.prepare("SELECT 1 FROM token_use WHERE bound_key = ? AND spent = 0");
     this.#countLive = database.prepare(`SELECT coalesce(sum(uses), 0) AS n FROM token WHERE ${LIVE}`);
     this.#purge = database.prepare("DELETE FROM token WHERE expires_at_ms < ?");
   }
 
   /** add stores hash, public keys and addresses of a new token. */
-  add(token: Token): void {
-    this.#insert.run(
-      token.id,
-      Buffer.from(sha256(formatToken(token))).toString("hex"),
-      token.uses,
-      token.expiresAtMs,
-      token.node ?? null,
-    );
-    for (let number = 0; number < token.uses; number++) {
-      const use = tokenUse(token, number);
-      this.#insertUse.run(token.id, number, use.privateKey.publicKey, formatIp(use.address));
-    }
+  add(token: NewToken): void {
+    const { id, hash, uses, expiresAtMs, node, role, site } = token;
+    this.#insert.run(id, hash, uses.length, expiresAtMs, node ?? null, role, site ?? null);
+    for (const [number, use] of uses.entries())
+      this.#insertUse.run(
+        id,
+        number,
+        use.publicKey,
+        formatIp(use.address),
+        use.secret?.toFile().trim() ?? null,
+      );
   }
 
   infos(): TokenInfo[] {
@@ -124,7 +175,10 @@ export class TokenStore {
       spent: row.spent ?? 0,
       expiresAtMs: row.expires_at_ms,
       revoked: row.revoked === 1,
+      ...(row.reason === null ? {} : { reason: row.reason }),
       ...(row.node === null ? {} : { node: row.node }),
+      role: row.role,
+      ...(row.site === null ? {} : { site: row.site }),
     }));
   }
 
@@ -139,6 +193,8 @@ export class TokenStore {
       revoked: row.revoked === 1,
       expiresAtMs: row.expires_at_ms,
       ...(row.node === null ? {} : { node: row.node }),
+      role: row.role,
+      ...(row.site === null ? {} : { site: row.site }),
     };
   }
 
@@ -157,8 +213,8 @@ export class TokenStore {
   }
 
   /** revoke ends a token; false when there is no such token. */
-  revoke(id: string): boolean {
-    return this.#revoke.run(id) > 0;
+  revoke(id: string, reason?: string): boolean {
+    return this.#revoke.run(id, reason ?? null) > 0;
   }
 
   /** live returns the WireGuard peers of tokens that are neither expired nor revoked, by token. */
@@ -174,6 +230,11 @@ export class TokenStore {
 
   isUseKey(key: PublicKey): boolean {
     return this.#isUseKey.get(key) !== undefined;
+  }
+
+  /** isUnspent tells whether a use belongs to this key and is not spent. */
+  isUnspent(key: PublicKey): boolean {
+    return this.#isUnspent.get(key) !== undefined;
   }
 
   countLive(nowMs: number): number {

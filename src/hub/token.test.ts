@@ -21,6 +21,10 @@ describe("token text", () => {
     const parsed = parseToken(` ${text}\n`);
     expect({ ...parsed, seed: parsed.seed.toFile() }).toEqual({ ...token, seed: token.seed.toFile() });
     expect(parseToken(formatToken({ ...token, node: "attic" })).node).toBe("attic");
+    expect(parseToken(formatToken({ ...token, role: "worker", site: "Haus 3" }))).toMatchObject({
+      role: "worker",
+      site: "Haus 3",
+    });
   });
 
   test("any changed or lost character is found, and the text is never in the error", () => {

@@ -25,7 +25,14 @@ import {
   type SigningKey,
   formatPrefix,
 } from "../net/mod.ts";
-import { canonicalJson, hostPortSchema, nameProblem, present } from "../resources/mod.ts";
+import {
+  canonicalJson,
+  hostPortSchema,
+  labelSchema,
+  nameProblem,
+  present,
+  siteSchema,
+} from "../resources/mod.ts";
 import { equalBytes, hkdf, sha256 } from "../sys/mod.ts";
 
 /** MAX_USES is how many nodes one token can let in. */
@@ -35,6 +42,14 @@ const START = "cw1.";
 /** Longer texts are no tokens of ours. */
 const MAX_TEXT = 8192;
 const CHECK_BYTES = 4;
+/** Hubs of a token beside the first. */
+export const MAX_HUBS = 15;
+
+/** TokenHub is another hub through which a newcomer may register. */
+export interface TokenHub {
+  readonly endpoints: readonly string[];
+  readonly key: PublicKey;
+}
 
 /** Token is the parsed form. */
 export interface Token {
@@ -44,6 +59,8 @@ export interface Token {
   /** `host:port` of the hub, best first. */
   readonly endpoints: readonly string[];
   readonly hubKey: PublicKey;
+  /** Further hubs, in the order in which they are tried. */
+  readonly hubs?: readonly TokenHub[];
   readonly signingKey: SigningKey;
   readonly enrol6: Prefix;
   readonly seed: Secret;
@@ -52,6 +69,10 @@ export interface Token {
   readonly expiresAtMs: number;
   /** The one existing node that this token is for. */
   readonly node?: string;
+  /** What the newcomer becomes; absent: `node`, or what the existing node is. Here for messages only, the hub decides. */
+  readonly role?: string;
+  /** Where the newcomer stands; absent: it may say so itself, unless a rule names that site. */
+  readonly site?: string;
 }
 
 const schema = z.object({
@@ -59,6 +80,10 @@ const schema = z.object({
   mesh: z.string().max(253),
   hub: z.array(hostPortSchema).min(1).max(8),
   key: z.string().transform(parsePublicKey),
+  hubs: z
+    .array(z.object({ at: z.array(hostPortSchema).min(1).max(8), key: z.string().transform(parsePublicKey) }))
+    .max(MAX_HUBS)
+    .optional(),
   sign: z.string().transform(parseSigningKey),
   enrol: z.string().transform(parsePrefix),
   seed: z.string().transform((text) => Secret.fromBase64(text)),
@@ -68,6 +93,8 @@ const schema = z.object({
     .string()
     .refine((name) => nameProblem(name) === undefined)
     .optional(),
+  role: labelSchema.optional(),
+  site: siteSchema.optional(),
 });
 
 /** formatToken returns the secret text. */
@@ -78,12 +105,15 @@ export function formatToken(token: Token): string {
       mesh: token.mesh,
       hub: [...token.endpoints],
       key: token.hubKey,
+      hubs: token.hubs?.map((hub) => ({ at: [...hub.endpoints], key: hub.key })),
       sign: token.signingKey,
       enrol: formatPrefix(token.enrol6),
       seed: token.seed.toFile().trim(),
       uses: token.uses,
       until: token.expiresAtMs,
       node: token.node,
+      role: token.role,
+      site: token.site,
     }),
   );
   const body = Buffer.from(json);
@@ -120,13 +150,21 @@ export function parseToken(text: string): Token {
     mesh: data.mesh,
     endpoints: data.hub,
     hubKey: data.key,
+    ...(data.hubs === undefined ? {} : { hubs: data.hubs.map(({ at, key }) => ({ endpoints: at, key })) }),
     signingKey: data.sign,
     enrol6: data.enrol,
     seed: data.seed,
     uses: data.uses,
     expiresAtMs: data.until,
     ...(data.node === undefined ? {} : { node: data.node }),
+    ...(data.role === undefined ? {} : { role: data.role }),
+    ...(data.site === undefined ? {} : { site: data.site }),
   };
+}
+
+/** tokenHubs returns all hubs of a token, the first to try first. */
+export function tokenHubs(token: Pick<Token, "endpoints" | "hubKey" | "hubs">): readonly TokenHub[] {
+  return [{ endpoints: token.endpoints, key: token.hubKey }, ...(token.hubs ?? [])];
 }
 
 /** TokenUse is what one newcomer speaks WireGuard with until it is registered. */
@@ -150,6 +188,11 @@ export function tokenUse(token: Pick<Token, "seed" | "enrol6">, number: number):
     privateKey: new PrivateKey(hkdf(seed, `causeway enrol 1 use ${number} key`, 32)),
     address: ip(6, token.enrol6.value | suffix),
   };
+}
+
+/** useSecret derives what a use and the hub have in common beside its keys; from it come pre-shared keys (pair-key.ts). */
+export function useSecret(token: Pick<Token, "seed">, number: number): Secret {
+  return new Secret(hkdf(token.seed.reveal(), `causeway enrol 1 use ${number} secret`, 32));
 }
 
 /**

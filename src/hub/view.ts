@@ -1,6 +1,7 @@
 /** What a node knows of the mesh: published entries, parsed. */
-import { type Mesh, type Node, parseObject } from "../resources/mod.ts";
-import { isOwn } from "./signed-state.ts";
+import { type ExternalPeer, type Mesh, type Node, parseObject, type Resource } from "../resources/mod.ts";
+import type { FactBook } from "./facts.ts";
+import { isOwn, selfKey } from "./signed-state.ts";
 
 /** MeshView is the register's content as one node may see it. */
 export interface MeshView {
@@ -9,6 +10,10 @@ export interface MeshView {
   readonly self?: Node;
   /** All other nodes, by name. */
   readonly nodes: readonly Node[];
+  /** External peers, by name. */
+  readonly peers: readonly ExternalPeer[];
+  /** The newest generation of pre-shared keys; absent: pairs have none. */
+  readonly pskGeneration?: number;
 }
 
 /** concerns tells whether an entry is for this node: everything but what is for another alone. */
@@ -16,30 +21,66 @@ export function concerns(key: string, name: string): boolean {
   return !isOwn(key) || key.split("/")[1] === name;
 }
 
+/** ViewCache keeps what was parsed, by key of the entry, so that a change costs what it touches. */
+export type ViewCache = Map<string, { readonly text: string; readonly resource: Resource | undefined }>;
+
 /**
  * meshView parses entries (key to canonical JSON); throws when there is no valid mesh, or when this node's own entry is not valid: that
  * it cannot be read does not mean that the node was removed. Another node that is not valid is left out.
  */
-export function meshView(entries: ReadonlyMap<string, string>, selfName: string): MeshView {
-  const mesh = read(entries.get("mesh"));
+export function meshView(
+  entries: ReadonlyMap<string, string>,
+  selfName: string,
+  options: { readonly facts?: FactBook | undefined; readonly cache?: ViewCache } = {},
+): MeshView {
+  const { facts, cache = new Map() } = options;
+  for (const key of cache.keys()) if (!entries.has(key)) cache.delete(key);
+  const read = (key: string, text: string) => {
+    const known = cache.get(key);
+    if (known?.text === text) return known.resource;
+    const resource = parseObject(JSON.parse(text), { problems: [], strict: false });
+    cache.set(key, { text, resource });
+    return resource;
+  };
+  const meshText = entries.get("mesh");
+  const mesh = meshText === undefined ? undefined : read("mesh", meshText);
   if (mesh?.kind !== "Mesh")
     throw new Error("Cannot read the register's content: it holds no mesh; update this node");
   const nodes: Node[] = [];
+  const peers: ExternalPeer[] = [];
   let self: Node | undefined;
   for (const [key, value] of entries) {
-    if (!key.startsWith("node/")) continue;
-    const resource = read(value);
+    if (key.startsWith("peer/")) {
+      const peer = read(key, value);
+      if (peer?.kind === "Peer") peers.push(peer.value);
+      continue;
+    }
+    const alone = key === selfKey(selfName);
+    if (!key.startsWith("node/") && !alone) continue;
+    const resource = read(key, value);
     if (resource?.kind !== "Node") {
-      if (key !== `node/${selfName}`) continue;
+      if (key !== `node/${selfName}` && !alone) continue;
       throw new Error(`Cannot read the register's entry of ${selfName}, this node; update this node`);
     }
-    if (resource.value.name === selfName) self = resource.value;
-    else nodes.push(resource.value);
+    const node =
+      facts === undefined ? resource.value : { ...resource.value, ...facts.of(resource.value.name) };
+    if (node.name === selfName) self = node;
+    else nodes.push(node);
   }
   nodes.sort((a, b) => (a.name < b.name ? -1 : 1));
-  return { mesh: mesh.value, ...(self === undefined ? {} : { self }), nodes };
+  peers.sort((a, b) => (a.name < b.name ? -1 : 1));
+  const pskGeneration = mesh.value.presharedKeys ? generationOf(entries.get("psk")) : undefined;
+  return {
+    mesh: mesh.value,
+    ...(self === undefined ? {} : { self }),
+    nodes,
+    peers,
+    ...(pskGeneration === undefined ? {} : { pskGeneration }),
+  };
 }
 
-function read(text: string | undefined) {
-  return text === undefined ? undefined : parseObject(JSON.parse(text), { problems: [], strict: false });
+function generationOf(text: string | undefined): number | undefined {
+  const generation =
+    text === undefined ? undefined : (JSON.parse(text) as { generation?: unknown }).generation;
+  return typeof generation === "number" ? generation : undefined;
 }

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { canonicalJson, type Json } from "./canonical.ts";
 import { type Mesh, meshFields, meshFromSpec, meshSpec } from "./mesh.ts";
 import { type Node, nodeFields, nodeFromSpec, nodeSpec, nodeStatus, nodeStatusFields } from "./node.ts";
+import { type ExternalPeer, peerFields, peerFromSpec, peerSpec } from "./peer.ts";
 import { nameProblem } from "./scalars.ts";
 
 /** API_VERSION stands first in every manifest. */
@@ -16,7 +17,9 @@ const MAX_TEXT = 4 * 1024 * 1024;
 
 /** Resource is one parsed manifest. */
 export type Resource =
-  { readonly kind: "Mesh"; readonly value: Mesh } | { readonly kind: "Node"; readonly value: Node };
+  | { readonly kind: "Mesh"; readonly value: Mesh }
+  | { readonly kind: "Node"; readonly value: Node }
+  | { readonly kind: "Peer"; readonly value: ExternalPeer };
 
 /** ManifestProblem says what was refused and how to mend it. */
 export interface ManifestProblem {
@@ -73,7 +76,7 @@ function readFields<F extends Fields>(
   const result = schema.safeParse(input);
   if (result.success) return result.data as z.output<z.ZodObject<F>>;
   for (const issue of result.error.issues) {
-    if (issue.code === "unrecognized_keys") {
+    if (issue.code === "unrecognized_keys" && issue.path.length === 0) {
       for (const key of issue.keys)
         problems.push({
           object: envelope.object,
@@ -112,6 +115,15 @@ const readers: { readonly [K in Resource["kind"]]: (e: Envelope, problems: Probl
     const spec = readFields(nodeFields, "spec", envelope, problems);
     const status = readFields(nodeStatusFields, "status", envelope, problems);
     return spec && status && nodeFromSpec(envelope.name, spec, status);
+  },
+  Peer(envelope, problems) {
+    const spec = readFields(peerFields, "spec", envelope, problems);
+    if (spec === undefined) return undefined;
+    const before = problems.length;
+    const peer = peerFromSpec(envelope.name, spec, (field, value, problem) =>
+      problems.push({ object: envelope.object, field, ...(value === "" ? {} : { value }), problem }),
+    );
+    return problems.length > before ? undefined : peer;
   },
 };
 
@@ -208,6 +220,8 @@ export function resourceJson(resource: Resource): { readonly [key: string]: Json
       return { ...head, spec: meshSpec(resource.value) };
     case "Node":
       return { ...head, spec: nodeSpec(resource.value), status: nodeStatus(resource.value) };
+    case "Peer":
+      return { ...head, spec: peerSpec(resource.value) };
   }
 }
 

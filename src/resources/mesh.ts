@@ -11,19 +11,30 @@ import {
   prefixAddress,
   prefixesOverlap,
   prefixOf,
+  type SigningKey,
   subnet,
 } from "../net/mod.ts";
 import { randomBytes } from "../sys/mod.ts";
 import { type Json, present } from "./canonical.ts";
+import { formatDurationMs } from "./duration.ts";
 import { nodeBitsProblem } from "./node-bits.ts";
+import { type Rule, rulesJson, rulesSchema } from "./rules.ts";
 import {
+  durationSchema,
   type ExposedPort,
   exposedPortSchema,
   formatExposedPort,
   hostPortSchema,
   prefixSchema,
+  signingKeySchema,
   wholeNumber,
 } from "./scalars.ts";
+
+/** topologies are the modes of a mesh. */
+export const topologies = ["full-mesh", "hubs-only", "on-demand"] as const;
+
+/** Topology is one of them. */
+export type Topology = (typeof topologies)[number];
 
 /** Mesh is the network that all nodes share. */
 export interface Mesh {
@@ -48,6 +59,20 @@ export interface Mesh {
   readonly exposedPorts: readonly ExposedPort[];
   /** MTU of the tunnel on every node; absent: from each node's underlay. */
   readonly mtuBytes?: number;
+  /** TCP port on which hubs take the tunnel's datagrams over TLS, from nodes that UDP does not reach; absent: no TLS. */
+  readonly tlsPort?: number;
+  /** Which pairs of nodes look for a direct path: all of them, none (all through a hub), or those that have traffic. */
+  readonly topology: Topology;
+  /** Which nodes may talk; absent: all. */
+  readonly rules?: readonly Rule[];
+  /** Node keys older than this are replaced; absent: only on request. */
+  readonly keyMaxAgeMs?: number;
+  /** Pairs have a pre-shared key beside their node keys. */
+  readonly presharedKeys: boolean;
+  /** A node that has not heard from a hub for so long talks to hubs only; absent: it goes on. */
+  readonly snapshotMaxAgeMs?: number;
+  /** Signs removals while all hubs are down; the private half is kept offline. */
+  readonly operatorKey?: SigningKey;
 }
 
 /** randomUla returns a /48 with 40 random bits (RFC 4193, section 3.2). */
@@ -73,7 +98,16 @@ export const meshFields = {
   endpoints: z.array(hostPortSchema).min(1, "names no endpoint; add the hub's public host:port").max(8),
   exposedPorts: z.array(exposedPortSchema).max(64).default([]),
   mtuBytes: wholeNumber(1280, 65535).optional(),
+  tlsPort: wholeNumber(1, 65535).optional(),
+  topology: z.enum(topologies, { error: `is none of ${topologies.join(", ")}` }).default("full-mesh"),
+  rules: rulesSchema.optional(),
+  keyMaxAge: durationSchema.optional(),
+  presharedKeys: z.boolean({ error: "is not true or false" }).default(false),
+  snapshotMaxAge: durationSchema.optional(),
+  operatorKey: signingKeySchema.optional(),
 } as const;
+
+const DAY_MS = 86_400_000;
 
 type MeshSpec = z.output<z.ZodObject<typeof meshFields>>;
 type Report = (field: string, value: string, problem: string) => void;
@@ -99,6 +133,13 @@ export function meshFromSpec(name: string, spec: MeshSpec, report: Report): Mesh
     endpoints: spec.endpoints,
     exposedPorts: spec.exposedPorts,
     ...(spec.mtuBytes === undefined ? {} : { mtuBytes: spec.mtuBytes }),
+    ...(spec.tlsPort === undefined ? {} : { tlsPort: spec.tlsPort }),
+    topology: spec.topology,
+    ...(spec.rules === undefined ? {} : { rules: spec.rules }),
+    ...(spec.keyMaxAge === undefined ? {} : { keyMaxAgeMs: spec.keyMaxAge }),
+    presharedKeys: spec.presharedKeys,
+    ...(spec.snapshotMaxAge === undefined ? {} : { snapshotMaxAgeMs: spec.snapshotMaxAge }),
+    ...(spec.operatorKey === undefined ? {} : { operatorKey: spec.operatorKey }),
   };
   checkMesh(mesh, report);
   return mesh;
@@ -136,6 +177,9 @@ function checkMesh(mesh: Mesh, report: Report): void {
   }
   if (mesh.enrol6.length > 64)
     report("spec.enrol6", formatPrefix(mesh.enrol6), "is too small for newcomers; use a /64 or larger");
+  // A day: a node that was switched off over night must not need attention.
+  if (mesh.keyMaxAgeMs !== undefined && mesh.keyMaxAgeMs < DAY_MS)
+    report("spec.keyMaxAge", formatDurationMs(mesh.keyMaxAgeMs), "is less than a day; write 1d or more");
   for (const pods of [mesh.pods4, mesh.pods6]) {
     const problem = pods === undefined ? undefined : nodeBitsProblem(pods, mesh.nodeBits);
     if (problem !== undefined) report("spec.nodeBits", String(mesh.nodeBits), problem);
@@ -156,6 +200,13 @@ export function meshSpec(mesh: Mesh): { readonly [field: string]: Json } {
     endpoints: [...mesh.endpoints],
     exposedPorts: mesh.exposedPorts.map(formatExposedPort),
     mtuBytes: mesh.mtuBytes,
+    tlsPort: mesh.tlsPort,
+    topology: mesh.topology,
+    rules: mesh.rules && rulesJson(mesh.rules),
+    keyMaxAge: mesh.keyMaxAgeMs === undefined ? undefined : formatDurationMs(mesh.keyMaxAgeMs),
+    presharedKeys: mesh.presharedKeys ? true : undefined,
+    snapshotMaxAge: mesh.snapshotMaxAgeMs === undefined ? undefined : formatDurationMs(mesh.snapshotMaxAgeMs),
+    operatorKey: mesh.operatorKey,
   });
 }
 
@@ -172,4 +223,5 @@ spec:
   listenPort: 51820           # the one UDP port; default
   endpoints: ["hub.example.com:51820"]
   exposedPorts: [tcp/443]     # default: none
+  topology: full-mesh         # default; or hubs-only, on-demand
 `;

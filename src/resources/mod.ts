@@ -13,11 +13,22 @@
  */
 export { canonicalJson, type Json, present } from "./canonical.ts";
 export * from "./manifest.ts";
-export { type Mesh, meshExample, meshSpec, randomUla } from "./mesh.ts";
+export { type Mesh, meshExample, meshSpec, randomUla, type Topology, topologies } from "./mesh.ts";
 export { formatDurationMs, parseDurationMs } from "./duration.ts";
 export { formatRule, type NodeSelector, type Rule } from "./rules.ts";
 export { MAX_NODE_BITS, nodeBitsProblem } from "./node-bits.ts";
-export { type Node, type Observation, nodeExample, nodeRole, nodeSpec, nodeStatus } from "./node.ts";
+export {
+  type HubDistance,
+  hubDistanceSchema,
+  type Node,
+  type Observation,
+  nodeExample,
+  nodeRole,
+  nodeSpec,
+  nodeStatus,
+  tlsPinSchema,
+} from "./node.ts";
+export { EXTERNAL_ROLE, type ExternalPeer, peerExample, peerNetworks, peerSpec } from "./peer.ts";
 export {
   endpointSchema,
   type ExposedPort,
@@ -26,6 +37,7 @@ export {
   labelSchema,
   nameProblem,
   parseExposedPort,
+  prefixSchema,
   publicKeySchema,
   siteSchema,
 } from "./scalars.ts";

@@ -29,6 +29,14 @@ export interface Observation {
   readonly endpoint: Endpoint;
 }
 
+/** HubDistance is a hub that a node reaches. */
+export interface HubDistance {
+  readonly hub: string;
+  readonly rttMs: number;
+  /** The largest IP packet that gets there unfragmented; absent while it is not found. */
+  readonly mtuBytes?: number;
+}
+
 /** Node is one member of the mesh. */
 export interface Node {
   readonly name: string;
@@ -40,16 +48,24 @@ export interface Node {
   /** The node's part of the default pod network. */
   readonly pods4?: Prefix;
   readonly pods6?: Prefix;
+  /** Networks behind the node that were approved at a hub. */
+  readonly subnets?: readonly Prefix[];
   /** Where the node says that it can be reached from anywhere: `host:port`, name or address. */
   readonly endpoints: readonly string[];
   /** Where hubs see the node's packets come from. */
   readonly observed: readonly Observation[];
   /** What the node's router forwards to it (NAT-PMP, PCP, UPnP-IGD). */
   readonly mapped: readonly Endpoint[];
+  /** Hubs that the node reaches, and how far they are. */
+  readonly hubs: readonly HubDistance[];
   /** The node's own addresses with its port, as it sees them. */
   readonly local: readonly Endpoint[];
   /** MTU of the node's tunnel. */
   readonly mtuBytes?: number;
+  /** Networks behind the node, as it says; those that were approved are in `subnets`. */
+  readonly announced?: readonly Prefix[];
+  /** Of a hub that takes TLS: by which its key is known, base64 of the SHA-256 of the public key. Absent: by its name, in the certificate of an authority. */
+  readonly tlsPin?: string;
   /** Data centre or home; bound by the token where rules name it. */
   readonly site?: string;
   /** What its token made it; rules name it. Absent: see nodeRole. */
@@ -71,11 +87,22 @@ export const nodeFields = {
   overlay6: ipSchema(6),
   pods4: prefixSchema(4).optional(),
   pods6: prefixSchema(6).optional(),
+  subnets: z.array(prefixSchema()).max(64).optional(),
   endpoints: z.array(hostPortSchema).max(8).default([]),
   site: siteSchema.optional(),
   role: labelSchema.optional(),
   nextPublicKey: publicKeySchema.optional(),
 } as const;
+
+/** hubDistanceSchema reads a HubDistance. */
+export const hubDistanceSchema: z.ZodType<HubDistance> = z.object({
+  hub: z.string().min(1).max(253),
+  rttMs: z.number().min(0).max(60_000),
+  mtuBytes: wholeNumber(576, 65535).exactOptional(),
+});
+
+/** tlsPinSchema reads the hash of a key. */
+export const tlsPinSchema = z.string().regex(/^[A-Za-z0-9+/]{43}=$/, "is not a SHA-256 in base64");
 
 /** The fields of `status`: what was found, not what was asked for. */
 export const nodeStatusFields = {
@@ -84,8 +111,11 @@ export const nodeStatusFields = {
     .max(64)
     .default([]),
   mapped: z.array(endpointSchema).max(8).default([]),
+  hubs: z.array(hubDistanceSchema).max(16).default([]),
   local: z.array(endpointSchema).max(16).default([]),
   mtuBytes: wholeNumber(1280, 65535).optional(),
+  announced: z.array(prefixSchema()).max(64).optional(),
+  tlsPin: tlsPinSchema.optional(),
 } as const;
 
 type NodeSpec = z.output<z.ZodObject<typeof nodeFields>>;
@@ -108,6 +138,7 @@ export function nodeSpec(node: Node): { readonly [field: string]: Json } {
     overlay6: formatIp(node.overlay6),
     pods4: node.pods4 && formatPrefix(node.pods4),
     pods6: node.pods6 && formatPrefix(node.pods6),
+    subnets: node.subnets?.map(formatPrefix),
     endpoints: [...node.endpoints],
     site: node.site,
     role: node.role,
@@ -120,8 +151,11 @@ export function nodeStatus(node: Node): { readonly [field: string]: Json } {
   return present({
     observed: node.observed.map(({ hub, endpoint }) => ({ hub, endpoint: formatEndpoint(endpoint) })),
     mapped: node.mapped.map(formatEndpoint),
+    hubs: node.hubs.map((one) => ({ ...one })),
     local: node.local.map(formatEndpoint),
     mtuBytes: node.mtuBytes,
+    announced: node.announced?.map(formatPrefix),
+    tlsPin: node.tlsPin,
   });
 }
 

@@ -10,11 +10,14 @@ import {
   type Ip,
   parsePrefix,
   parsePublicKey,
+  parseSigningKey,
   type Prefix,
   type PublicKey,
+  type SigningKey,
   tryParseEndpoint,
   tryParseIp,
 } from "../net/mod.ts";
+import { parseDurationMs } from "./duration.ts";
 
 // The executable forbids code generation from strings.
 z.config({ jitless: true });
@@ -84,6 +87,22 @@ export const siteSchema = z
   .min(1)
   .max(63)
   .regex(/^\P{C}+$/u, "holds control characters; write it with letters, digits and spaces");
+
+const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+
+/** labelSchema reads a role: one word that rules can name. */
+export const labelSchema = z
+  .string({ error: "is not a word; write it with letters, digits and '-'" })
+  .regex(LABEL, {
+    error:
+      "is not a word; use lower-case letters, digits and '-', starting and ending with a letter or digit, at most 63",
+  });
+
+/** durationSchema reads a duration such as `90d`, as milliseconds. */
+export const durationSchema = textValue<number>("a duration such as 90d", parseDurationMs);
+
+/** signingKeySchema reads an Ed25519 public key. */
+export const signingKeySchema = textValue<SigningKey>("a public key", parseSigningKey);
 
 /** ExposedPort is a range of ports that other interfaces than the tunnel may reach. */
 export interface ExposedPort {

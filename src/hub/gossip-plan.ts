@@ -1,0 +1,68 @@
+/**
+ * Whom to gossip with, and when: a node that comes within reach at once, on news several others at once, and one at random now and then,
+ * which heals what the others missed. Only nodes with a live session are met: gossip never makes a tunnel.
+ *
+ * With 8 others told by each who learns something, all but about one in 3,000 of any number of nodes hear it in the first wave, after a few
+ * round trips (5 for 5,000 nodes); the rest within GOSSIP_MS of meeting anybody.
+ */
+
+/** GOSSIP_MS is how often a node meets one other at random. */
+export const GOSSIP_MS = 20_000;
+const FAN_OUT = 8;
+/** News that come together are spread together. */
+const NEWS_MS = 50;
+/** A node is met again at most so often because it came within reach. */
+const AGAIN_MS = 5_000;
+
+/** GossipPlan is when the next meetings are due. */
+export interface GossipPlan {
+  /** Nodes that were within reach at the last look. */
+  readonly alive: ReadonlySet<string>;
+  /** When each was met last. */
+  readonly metMs: ReadonlyMap<string, number>;
+  readonly nextMs: number;
+  /** When there was news that have not been spread yet. */
+  readonly newsMs?: number;
+}
+
+/** startPlan begins with nobody known. */
+export function startPlan(nowMs: number): GossipPlan {
+  return { alive: new Set(), metMs: new Map(), nextMs: nowMs + GOSSIP_MS };
+}
+
+/** withNews remembers that there is something to spread. */
+export function withNews(plan: GossipPlan, nowMs: number): GossipPlan {
+  return plan.newsMs === undefined ? { ...plan, newsMs: nowMs } : plan;
+}
+
+/** stepPlan returns whom to meet now; `alive` are the nodes with a live session, `random` gives numbers from 0 to below 1. */
+export function stepPlan(
+  plan: GossipPlan,
+  now: { readonly nowMs: number; readonly alive: ReadonlySet<string>; readonly random: () => number },
+): readonly [GossipPlan, readonly string[]] {
+  const { nowMs, alive, random } = now;
+  const metMs = new Map([...plan.metMs].filter(([name]) => alive.has(name)));
+  const due = new Set<string>();
+  for (const name of alive)
+    if (!plan.alive.has(name) && nowMs - (plan.metMs.get(name) ?? -AGAIN_MS) >= AGAIN_MS) due.add(name);
+  const spread = plan.newsMs !== undefined && nowMs - plan.newsMs >= NEWS_MS;
+  if (spread) for (const name of some(alive, FAN_OUT, random)) due.add(name);
+  const timed = nowMs >= plan.nextMs;
+  if (timed && due.size === 0) for (const name of some(alive, 1, random)) due.add(name);
+  for (const name of due) metMs.set(name, nowMs);
+  const { newsMs, ...rest } = plan;
+  // Half fixed, half random: nodes must not all meet in the same moment.
+  const nextMs = timed ? nowMs + GOSSIP_MS * (0.5 + random()) : plan.nextMs;
+  return [
+    { ...rest, alive: new Set(alive), metMs, nextMs, ...(newsMs === undefined || spread ? {} : { newsMs }) },
+    [...due],
+  ];
+}
+
+function some(names: ReadonlySet<string>, count: number, random: () => number): string[] {
+  const left = [...names].sort();
+  const taken: string[] = [];
+  while (taken.length < count && left.length > 0)
+    taken.push(...left.splice(Math.floor(random() * left.length), 1));
+  return taken;
+}

@@ -1,0 +1,117 @@
+import { describe, expect, test } from "bun:test";
+import { formatIp, type Ip, parseIp, PrivateKey, SigningSecret } from "../net/mod.ts";
+import { connectTcp, sleep } from "../sys/mod.ts";
+import type { GossipLocal } from "./gossip.ts";
+import { Gossip } from "./gossip-service.ts";
+import { mergeRemovals, operatorRemoval, type Removals } from "./removal.ts";
+
+const operator = SigningSecret.random();
+const trust = { signingKey: SigningSecret.random().publicKey, operatorKey: operator.publicKey };
+// On the loopback each node has an address of its own; the port is the same for all, as it is on an overlay.
+const addresses = new Map<string, Ip>(["a", "b", "c"].map((name, i) => [name, parseIp(`127.7.4.${i + 2}`)]));
+const port = 20_000 + (process.pid % 20_000);
+
+/** A node: it takes everybody for a node, since on the loopback sources tell nothing. */
+class TestNode implements Disposable {
+  removals: Removals = new Map();
+  readonly failed: string[] = [];
+  readonly gossip: Gossip;
+
+  constructor(name: string, options: { readonly stranger?: boolean } = {}) {
+    const local = (): GossipLocal => ({
+      epoch: "e",
+      revision: 1,
+      removals: this.removals,
+      loan: () => undefined,
+    });
+    this.gossip = Gossip.start({
+      addresses: [addresses.get(name) as Ip],
+      port,
+      hooks: {
+        local,
+        nodeAt: () => (options.stranger === true ? undefined : "somebody"),
+        addressOf: (peer) => addresses.get(peer),
+        onRemovals: (heard) => {
+          const { removals, added } = mergeRemovals(this.removals, heard, trust);
+          this.removals = removals;
+          return added.length > 0;
+        },
+        onFailed: (peer, reason) => void this.failed.push(`${peer}: ${reason}`),
+      },
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.gossip.close();
+  }
+}
+
+async function until(what: string, look: () => boolean): Promise<void> {
+  for (let i = 0; i < 300; i++) {
+    if (look()) return;
+    await sleep(10);
+  }
+  throw new Error(`it never came: ${what}`);
+}
+
+const removal = () => operatorRemoval(PrivateKey.random().publicKey, operator);
+
+describe("gossip over sockets", () => {
+  test("a removal goes from one node to the next, in either direction of the connection", async () => {
+    using a = new TestNode("a");
+    using b = new TestNode("b");
+    using c = new TestNode("c");
+    const [one, two] = [removal(), removal()];
+    a.removals = mergeRemovals(new Map(), [one], trust).removals;
+    c.removals = mergeRemovals(new Map(), [two], trust).removals;
+    // b hears of it, and tells c by itself, which is within its reach.
+    b.gossip.look(new Set(["c"]));
+    await until("c's at b", () => b.removals.size === 1);
+    a.gossip.look(new Set(["b"]));
+    await until("all at a", () => a.removals.size === 2);
+    await until("all at b", () => b.removals.size === 2);
+    await until("all at c", () => c.removals.size === 2);
+    expect([a.failed, b.failed, c.failed]).toEqual([[], [], []]);
+  });
+
+  test("who is no node of the mesh hears nothing", async () => {
+    using a = new TestNode("a", { stranger: true });
+    a.removals = mergeRemovals(new Map(), [removal()], trust).removals;
+    const lines: string[] = [];
+    let closed = false;
+    const connection = await connectTcp({
+      address: formatIp(addresses.get("a") as Ip),
+      port,
+      maxLineBytes: 1000,
+      timeoutMs: 2000,
+      events: { line: (text) => void lines.push(text), closed: () => (closed = true) },
+    });
+    connection.send('{"type":"have","version":1,"epoch":"e","revision":1,"digest":""}');
+    await until("the end", () => closed);
+    expect(lines).toEqual([]);
+  });
+
+  test("a node that is not there is a failure, and can be met later", async () => {
+    using a = new TestNode("a");
+    a.gossip.meet("b");
+    await until("the failure", () => a.failed.length === 1);
+    using b = new TestNode("b");
+    b.removals = mergeRemovals(new Map(), [removal()], trust).removals;
+    a.gossip.meet("b");
+    await until("b's at a", () => a.removals.size === 1);
+  });
+
+  test("a visitor that says nonsense is shown out", async () => {
+    using _ = new TestNode("a");
+    let closed = false;
+    const connection = await connectTcp({
+      address: formatIp(addresses.get("a") as Ip),
+      port,
+      maxLineBytes: 1000,
+      timeoutMs: 2000,
+      events: { line: () => {}, closed: () => (closed = true) },
+    });
+    connection.send("nonsense");
+    await until("the end", () => closed);
+  });
+});

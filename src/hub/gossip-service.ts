@@ -1,0 +1,204 @@
+/** Gossip over real sockets: listens on this node's overlay addresses and meets others. Thin: gossip.ts and gossip-plan.ts decide. */
+import { GOSSIP_PORT } from "../mesh/mod.ts";
+import { formatIp, type Ip, parseIp } from "../net/mod.ts";
+import {
+  after,
+  connectTcp,
+  listenTcp,
+  monotonicMs,
+  randomBytes,
+  type TcpConnection,
+  type TcpEvents,
+} from "../sys/mod.ts";
+import {
+  GOSSIP_LINE_BYTES,
+  type GossipEffect,
+  type GossipLocal,
+  type GossipSession,
+  startGossip,
+  stepGossip,
+} from "./gossip.ts";
+import { type GossipPlan, startPlan, stepPlan, withNews } from "./gossip-plan.ts";
+import type { Loan } from "./loan.ts";
+import type { Removal } from "./removal.ts";
+
+/** A meeting that takes longer is given up. */
+const MEET_MS = 10_000;
+const MAX_MEETINGS = 16;
+const MAX_VISITORS = 64;
+/** Visits of one node in a minute; it has no need of more than a few. */
+const VISITS_PER_MINUTE = 60;
+/** A little later than news are spread (gossip-plan.ts). */
+const SPREAD_MS = 60;
+
+/** GossipOptions is what a node needs to gossip. */
+export interface GossipOptions {
+  /** This node's overlay addresses; they must be on this machine already. */
+  readonly addresses: readonly Ip[];
+  readonly hooks: {
+    /** What this node has, as it is told to a peer. */
+    readonly local: (peer: string) => GossipLocal;
+    /** The node with this overlay address; undefined for one that is not known or was removed. */
+    readonly nodeAt: (address: Ip) => string | undefined;
+    /** The overlay address of a node. */
+    readonly addressOf: (node: string) => Ip | undefined;
+    /** Take over those that hold; true when some were new. */
+    readonly onRemovals: (removals: readonly Removal[], from: string) => boolean;
+    readonly onLoan?: (loan: Loan, from: string) => void;
+    /** For the log. */
+    readonly onFailed?: (peer: string, reason: string) => void;
+  };
+  /** For tests. */
+  readonly port?: number;
+}
+
+/** Gossip owns the listening sockets and the meetings. */
+export class Gossip implements Disposable {
+  readonly #options: GossipOptions;
+  readonly #resources = new DisposableStack();
+  readonly #meetings = new Map<string, Disposable>();
+  readonly #visits = new Map<string, number[]>();
+  #plan: GossipPlan = startPlan(monotonicMs());
+  #alive: ReadonlySet<string> = new Set();
+  #spreading: Disposable | undefined;
+  #closed = false;
+
+  private constructor(options: GossipOptions) {
+    this.#options = options;
+    using undo = new DisposableStack();
+    for (const address of options.addresses)
+      undo.use(
+        listenTcp({
+          address: formatIp(address),
+          port: options.port ?? GOSSIP_PORT,
+          maxLineBytes: GOSSIP_LINE_BYTES,
+          maxConnections: MAX_VISITORS,
+          accept: (connection) => this.#accept(connection),
+        }),
+      );
+    this.#resources.use(undo.move());
+  }
+
+  /** start listens; throws when an address is not there yet or the port is taken. */
+  static start(options: GossipOptions): Gossip {
+    return new Gossip(options);
+  }
+
+  /** look is told once a second which nodes have a live session with this one, and meets those that are due. */
+  look(alive: ReadonlySet<string>): void {
+    this.#alive = alive;
+    const nowMs = monotonicMs();
+    const [plan, due] = stepPlan(this.#plan, { nowMs, alive, random });
+    this.#plan = plan;
+    for (const peer of due) this.meet(peer);
+    for (const [name, times] of this.#visits)
+      if (times.every((time) => nowMs - time >= 60_000)) this.#visits.delete(name);
+  }
+
+  /** news is called when this node learnt of a removal: it is spread at once. */
+  news(): void {
+    this.#plan = withNews(this.#plan, monotonicMs());
+    this.#spreading ??= after(SPREAD_MS, () => {
+      this.#spreading = undefined;
+      if (!this.#closed) this.look(this.#alive);
+    });
+  }
+
+  /** meet opens a connection to a node, unless there is one. */
+  meet(peer: string): void {
+    const address = this.#options.hooks.addressOf(peer);
+    if (address === undefined || this.#meetings.has(peer) || this.#meetings.size >= MAX_MEETINGS) return;
+    const { hooks, port } = this.#options;
+    let connection: TcpConnection | undefined;
+    let early: string[] | undefined = [];
+    const end = (reason?: string) => {
+      if (this.#meetings.get(peer) !== meeting) return;
+      this.#meetings.delete(peer);
+      deadline[Symbol.dispose]();
+      connection?.close();
+      if (reason !== undefined) hooks.onFailed?.(peer, reason);
+    };
+    const deadline = after(MEET_MS, () => end("it takes too long"));
+    const meeting: Disposable = { [Symbol.dispose]: () => end() };
+    this.#meetings.set(peer, meeting);
+    let talk: Talk | undefined;
+    connectTcp({
+      address: formatIp(address),
+      port: port ?? GOSSIP_PORT,
+      maxLineBytes: GOSSIP_LINE_BYTES,
+      timeoutMs: MEET_MS,
+      events: {
+        line: (text) => (early === undefined ? talk?.line(text) : void early.push(text)),
+        closed: (reason) => end(reason),
+      },
+    }).then(
+      (made) => {
+        connection = made;
+        if (this.#meetings.get(peer) !== meeting) return made.close();
+        talk = this.#talk(made, { peer, opener: true, end });
+        const lines = early ?? [];
+        early = undefined;
+        for (const text of lines) talk.line(text);
+      },
+      (error: Error) => end(error.message),
+    );
+  }
+
+  #accept(connection: TcpConnection): TcpEvents | string {
+    const peer = this.#options.hooks.nodeAt(parseIp(connection.remoteAddress));
+    if (peer === undefined) return "no node of this mesh";
+    const nowMs = monotonicMs();
+    const times = (this.#visits.get(peer) ?? []).filter((time) => nowMs - time < 60_000);
+    if (times.length >= VISITS_PER_MINUTE) return "too many visits";
+    this.#visits.set(peer, [...times, nowMs]);
+    const deadline = after(MEET_MS, () => connection.close("it takes too long"));
+    const talk = this.#talk(connection, { peer, opener: false, end: () => connection.close() });
+    return { line: (text) => talk.line(text), closed: () => deadline[Symbol.dispose]() };
+  }
+
+  #talk(
+    connection: TcpConnection,
+    context: { readonly peer: string; readonly opener: boolean; readonly end: (reason?: string) => void },
+  ): Talk {
+    const { hooks } = this.#options;
+    const { peer, opener, end } = context;
+    let [session, effects]: readonly [GossipSession, readonly GossipEffect[]] = startGossip(
+      opener,
+      hooks.local(peer),
+    );
+    const perform = () => {
+      for (const effect of effects) {
+        if (effect.kind === "send") connection.send(JSON.stringify(effect.message));
+        else if (effect.kind === "loan") hooks.onLoan?.(effect.loan, peer);
+        else if (effect.kind === "close") end(effect.reason);
+        else if (hooks.onRemovals(effect.removals, peer)) this.news();
+      }
+    };
+    perform();
+    return {
+      line: (text) => {
+        [session, effects] = stepGossip(session, text, hooks.local(peer));
+        perform();
+      },
+    };
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#spreading?.[Symbol.dispose]();
+    for (const meeting of [...this.#meetings.values()]) meeting[Symbol.dispose]();
+    this.#resources.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+interface Talk {
+  line(text: string): void;
+}
+
+function random(): number {
+  return new DataView(randomBytes(4).buffer).getUint32(0) / 2 ** 32;
+}

@@ -1,0 +1,49 @@
+/** Removals at a hub: those that its register makes, signed when they are first told, and those that the operator signed. */
+import type { PublicKey, SigningSecret } from "../net/mod.ts";
+import type { Register } from "./register.ts";
+import { MAX_REMOVALS, type Removal, removalHolds, type Removals, signRemoval } from "./removal.ts";
+
+/** HubRemovals keeps what was signed, for as long as it is among the newest. */
+export class HubRemovals {
+  readonly #register: Register;
+  readonly #signing: SigningSecret;
+  #signed: ReadonlyMap<PublicKey, Removal> = new Map();
+  #revision = -1;
+
+  constructor(register: Register, signing: SigningSecret) {
+    this.#register = register;
+    this.#signing = signing;
+  }
+
+  /** all returns the removals that the register holds, the newest of very many. */
+  all(): Removals {
+    const { revision, epoch } = this.#register;
+    if (revision === this.#revision) return this.#signed;
+    const made = this.#register.revocations(0, MAX_REMOVALS).map(({ publicKey: key, revision: at }) => {
+      const known = this.#signed.get(key);
+      if (known?.revision === at && known.epoch === epoch) return known;
+      return signRemoval({ by: "register", epoch, key, revision: at }, this.#signing);
+    });
+    this.#signed = new Map(made.map((removal) => [removal.key, removal]));
+    this.#revision = revision;
+    return this.#signed;
+  }
+
+  /** after returns those that changes after a revision made. */
+  after(revision: number): Removal[] {
+    if (this.#register.revision <= revision) return [];
+    return [...this.all().values()].filter((removal) => removal.revision > revision);
+  }
+
+  /** asked returns the names of nodes that the operator wants removed and the register still holds. */
+  asked(heard: readonly Removal[]): string[] {
+    const trust = {
+      signingKey: this.#signing.publicKey,
+      operatorKey: this.#register.mesh().operatorKey,
+    };
+    return heard.flatMap((removal) => {
+      const node = removal.by === "operator" ? this.#register.nodeByKey(removal.key) : undefined;
+      return node !== undefined && removalHolds(removal, trust) ? [node.name] : [];
+    });
+  }
+}
