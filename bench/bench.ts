@@ -8,6 +8,7 @@ import { OptionError } from "./options.ts";
 const benches: Record<string, () => Promise<{ readonly bench: Bench }>> = {
   cni: () => import("./cni.ts"),
   engine: () => import("./engine.ts"),
+  relay: () => import("./relay.ts"),
   tunnel: () => import("./tunnel.ts"),
   "tunnel-profile": () => import("./tunnel-profile.ts"),
 };

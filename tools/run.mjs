@@ -13,6 +13,8 @@ const show = [...run, "iperf3", "tcpdump", "conntrack"];
 const prove = [
   ...show,
   "wireguard-go",
+  "ethtool",
+  "miniupnpd-nftables",
   "jq",
   "qemu-system-x86",
   "cpio",

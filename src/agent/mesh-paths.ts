@@ -49,12 +49,11 @@ import { after, monotonicMs, randomBytes, wallMs } from "../sys/mod.ts";
 import type { Tunnel } from "../tunnel/mod.ts";
 import { DueQueue } from "./due-queue.ts";
 import { HubEndpoints, type Resolved, seenNodes } from "./hub-endpoints.ts";
+import { PongAllowance } from "./pong-allowance.ts";
 import { type ArrivedProbe, Prober } from "./prober.ts";
 
 /** Keeps the NAT's mapping towards a hub (most forget after 30 s). */
 const HUB_KEEPALIVE_SECONDS = 25;
-/** A hub answers each node's pings, so many a second. */
-const HUB_PONGS_PER_SECOND = 20;
 /** First rounds of a thousand ladders that begin together are spread over this time. */
 const SPREAD_MS = 20_000;
 /** So many begin at once. */
@@ -105,7 +104,7 @@ export class MeshPaths implements Disposable {
   /** On a hub: where nodes are. */
   #seen: ReadonlyMap<string, Endpoint> = new Map();
   readonly #due = new DueQueue();
-  readonly #pongs = new Map<string, { atMs: number; left: number }>();
+  readonly #pongs = new PongAllowance();
   readonly #invited = new Set<Disposable>();
   #choice: HubChoice = startHubChoice({ seed: seed() });
   #self: Node | undefined;
@@ -148,6 +147,7 @@ export class MeshPaths implements Disposable {
       this.#self = self;
       this.#mode = MODES[mesh.topology];
       this.#prober.setNodes(nodes);
+      this.#pongs.keep(new Set(nodes.map(({ name }) => name)));
       for (const name of [...this.#ladders.keys()])
         if (!nodes.some((node) => node.name === name && !node.hub)) this.#forget(name);
       const hubs = nodes.filter((node) => node.hub);
@@ -305,11 +305,6 @@ export class MeshPaths implements Disposable {
     return (hubs.find(({ name }) => name === this.#choice.home) ?? hubs[0])?.endpoint;
   }
 
-  /** Name of the hub that serves this node best. */
-  get home(): string | undefined {
-    return this.#choice.home;
-  }
-
   #arrived({ node, probe, from, local }: ArrivedProbe): void {
     const nowMs = monotonicMs();
     if (probe.kind === "pong" && this.#hubEndpoints.has(node)) {
@@ -336,24 +331,11 @@ export class MeshPaths implements Disposable {
           : { kind, nowMs, from, transaction, chosen, sizeBytes },
         local,
       );
-    } else if (probe.kind === "ping" && this.#mayPong(node, nowMs)) {
+    } else if (probe.kind === "ping" && this.#pongs.take(node, nowMs)) {
       // A hub keeps no state of a pair, nor does a node of its hub.
       const instance = this.#instance === undefined ? {} : { instance: this.#instance };
       this.#prober.send(node, pongFor(probe, { from, ...instance }), { to: from, from: local });
     }
-  }
-
-  #mayPong(node: string, nowMs: number): boolean {
-    const entry = this.#pongs.get(node) ?? { atMs: nowMs, left: HUB_PONGS_PER_SECOND };
-    this.#pongs.set(node, entry);
-    entry.left = Math.min(
-      HUB_PONGS_PER_SECOND,
-      entry.left + ((nowMs - entry.atMs) / 1000) * HUB_PONGS_PER_SECOND,
-    );
-    entry.atMs = nowMs;
-    if (entry.left < 1) return false;
-    entry.left--;
-    return true;
   }
 
   #relaysOf(node: Node, state?: LadderState): readonly Relay[] {

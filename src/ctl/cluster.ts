@@ -95,7 +95,8 @@ export const mesh: Command = {
   name: "mesh",
   about: "Show and change the mesh's settings; make meshes without Causeway",
   more: `May change while nodes are there: endpoints, exposedPorts, services, listenPort,
-mtuBytes. Networks and nodeBits are in use; nothing is ever renumbered.`,
+mtuBytes, rules, keyMaxAge, presharedKeys, snapshotMaxAge and the like. Networks
+and nodeBits are in use; nothing is ever renumbered.`,
   commands: [
     generate,
     mayTalk,

@@ -30,8 +30,8 @@ export function etcdOf(given: Given) {
 export const hub: Command = {
   name: "hub",
   about: "List and remove hubs, and share the register between several",
-  more: `One hub keeps the register in a file. Several share it in etcd, which runs at the
-operator's, for example on three of the hubs; nodes never speak to it. With
+  more: `One hub keeps the register in a file. Several share it in etcd, which runs at
+the operator's, for example on three of the hubs; nodes never speak to it. With
 three members of etcd, writes go on when one is lost. While too few members run,
 hubs still serve the register, relay, and help nodes find paths; what writes is
 refused: new nodes, tokens, settings.
@@ -77,7 +77,7 @@ refused: new nodes, tokens, settings.
     },
     {
       name: "remove",
-      about: "Remove a hub from the mesh: its key is revoked, nodes go to the others",
+      about: "Remove a hub from the mesh: its key is revoked, nodes take others",
       positionals: ["NAME"],
       options: withJson(),
       examples: ["causeway hub remove hub-2"],

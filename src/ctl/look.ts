@@ -70,10 +70,10 @@ export const status: Command = {
 export const peers: Command = {
   name: "peers",
   about: "Show the other nodes, and by which path each is reached",
-  more: `PATH is the rung of the ladder: lan (same network), direct (an address that anybody can
-call), punched (through NATs that both sides call at once), relay (through a hub, which
-cannot read it), or down. With NAME it also shows every address that was tried, and why
-it is not used.`,
+  more: `PATH is the rung of the ladder: lan (same network), direct (an address that
+anybody can call), punched (through NATs, which both sides call at once), relay
+(through a hub, which cannot read it), or down. With NAME it also shows every
+address that was tried, and why it is not used.`,
   positionals: ["[NAME]"],
   options: withJson(),
   examples: ["causeway peers", "causeway peers worker-3", "causeway peers --json"],

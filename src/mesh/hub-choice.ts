@@ -18,11 +18,13 @@ export const HOME_PING_MS = 15_000;
 /** OTHER_PING_MS between pings to the others. */
 export const OTHER_PING_MS = 60_000;
 /** After an unanswered ping the next ones follow at once, to tell a lost packet from a lost hub. */
-const DOUBT_PING_MS = 60;
+const DOUBT_PING_MS = 40;
 const DOUBT_AT_REST_PING_MS = 250;
 const UNANSWERED_IS_DOWN = 5;
+const MAX_UNANSWERED = 16;
 /** A hub that is down is asked again after this time, and after a minute less often. */
 const DOWN_PING_MS = 2_000;
+const DOWN_RELAYING_PING_MS = 500;
 const LONG_DOWN_PING_MS = 15_000;
 const LONG_DOWN_MS = 60_000;
 /** Patience with an answer. */
@@ -212,17 +214,15 @@ function turn(state: HubChoice, nowMs: number, options: { readonly before: HubCh
     let next = judge(hub, nowMs);
     const { name, endpoint: to } = hub;
     const relaying = state.relaying.includes(name);
+    const last = next.unanswered.at(-1);
+    if (last !== undefined && doubted(next, nowMs))
+      next = { ...next, nextMs: Math.min(next.nextMs, last.sentMs + doubtMs(relaying)) };
     if (next.nextMs <= nowMs) {
       const transaction = nextTransaction++;
       effects.push({ kind: "ping", hub: name, to, transaction, sizeBytes: LEAST_PROBE_BYTES });
-      const unanswered = [...next.unanswered, { transaction, sentMs: nowMs }].slice(-2 * UNANSWERED_IS_DOWN);
+      const unanswered = [...next.unanswered, { transaction, sentMs: nowMs }].slice(-MAX_UNANSWERED);
       next = { ...next, unanswered };
       next = { ...next, nextMs: nowMs + interval(next, { nowMs, relaying, home: state.home === name }) };
-    } else if (doubted(next, nowMs)) {
-      next = {
-        ...next,
-        nextMs: Math.min(next.nextMs, nowMs + (relaying ? DOUBT_PING_MS : DOUBT_AT_REST_PING_MS)),
-      };
     }
     if (next.state === "up") {
       const due = { kind: "due" as const, nowMs, transaction: nextTransaction, active: relaying };
@@ -242,7 +242,7 @@ function turn(state: HubChoice, nowMs: number, options: { readonly before: HubCh
 }
 
 function patienceMs(hub: HubHealth): number {
-  const wanted = hub.rttMs === undefined ? MOST_PATIENCE_MS : 2 * hub.rttMs + 50;
+  const wanted = hub.rttMs === undefined ? MOST_PATIENCE_MS : 1.5 * hub.rttMs + 50;
   return Math.max(LEAST_PATIENCE_MS, Math.min(MOST_PATIENCE_MS, wanted));
 }
 
@@ -251,14 +251,19 @@ function overdue(hub: HubHealth, nowMs: number): number {
   return hub.unanswered.filter(({ sentMs }) => nowMs >= sentMs + patienceMs(hub)).length;
 }
 
+function doubtMs(relaying: boolean): number {
+  return relaying ? DOUBT_PING_MS : DOUBT_AT_REST_PING_MS;
+}
+
+/** Whether more pings at once can tell: as many as decide are on their way at most. */
 function doubted(hub: HubHealth, nowMs: number): boolean {
-  return hub.state === "up" && overdue(hub, nowMs) > 0;
+  return hub.state === "up" && hub.unanswered.length < UNANSWERED_IS_DOWN && overdue(hub, nowMs) > 0;
 }
 
 function judge(hub: HubHealth, nowMs: number): HubHealth {
   if (hub.state === "down" || overdue(hub, nowMs) < UNANSWERED_IS_DOWN) return hub;
   const downs = hub.downs + (hub.state === "up" ? 1 : 0);
-  return { ...hub, state: "down", sinceMs: nowMs, downs, unanswered: [], nextMs: nowMs + DOWN_PING_MS };
+  return { ...hub, state: "down", sinceMs: nowMs, downs, unanswered: [], nextMs: nowMs };
 }
 
 function interval(
@@ -266,9 +271,12 @@ function interval(
   options: { readonly nowMs: number; readonly relaying: boolean; readonly home: boolean },
 ): number {
   const { nowMs, relaying, home } = options;
-  if (hub.state === "down") return nowMs - hub.sinceMs < LONG_DOWN_MS ? DOWN_PING_MS : LONG_DOWN_PING_MS;
+  if (hub.state === "down") {
+    if (nowMs - hub.sinceMs >= LONG_DOWN_MS) return LONG_DOWN_PING_MS;
+    return relaying ? DOWN_RELAYING_PING_MS : DOWN_PING_MS;
+  }
   if (hub.state === "unknown") return RELAYING_PING_MS;
-  if (doubted(hub, nowMs)) return relaying ? DOUBT_PING_MS : DOUBT_AT_REST_PING_MS;
+  if (doubted(hub, nowMs)) return doubtMs(relaying);
   return relaying ? RELAYING_PING_MS : home ? HOME_PING_MS : OTHER_PING_MS;
 }
 

@@ -30,9 +30,25 @@ export function attemptAt(state: LadderState, endpoint: Endpoint): Attempt | und
   return state.attempts.find((one) => endpointEqual(one.endpoint, endpoint));
 }
 
-/** relayAt finds the relay that has an endpoint. */
+/** relayAt finds the relay that has an endpoint, whether it can be used now or not. */
 export function relayAt(state: LadderState, endpoint: Endpoint): Relay | undefined {
-  return state.relays.find((relay) => endpointEqual(relay.endpoint, endpoint));
+  return (
+    state.relays.find((relay) => endpointEqual(relay.endpoint, endpoint)) ??
+    state.hubs.find((relay) => endpointEqual(relay.endpoint, endpoint))
+  );
+}
+
+/** isUsable tells whether a relay is one of those that can be used now. */
+export function isUsable(state: LadderState, relay: Relay): boolean {
+  return state.relays.some(({ hub }) => hub === relay.hub);
+}
+
+/** setRelays remembers the hubs too that cannot be used now. */
+export function setRelays({ state }: Draft, relays: readonly Relay[]): void {
+  const { hubs } = state;
+  state.relays = relays;
+  const former = hubs.filter((one) => !relays.some(({ endpoint }) => endpointEqual(endpoint, one.endpoint)));
+  state.hubs = [...relays, ...former].slice(0, 2 * timing.MAX_RELAYS);
 }
 
 /** inUse returns the attempt that is the path in use. */

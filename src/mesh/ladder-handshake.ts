@@ -39,8 +39,12 @@ export function turnHandshake(draft: Draft): void {
     effects.push({ kind: "look" });
     return;
   }
+  if (!state.controlling && handshake.postponed !== true && state.traffic.rxMs === state.traffic.atMs) {
+    state.handshake = { ...handshake, postponed: true, looked: false, dueMs: nowMs + timing.GRACE_MS };
+    return;
+  }
   const waitMs = timing.HANDSHAKE_MS[handshake.attempts];
-  if (waitMs === undefined) {
+  if (waitMs === undefined || (state.renewals > 1 && handshake.attempts > 0)) {
     // The peer is away; WireGuard calls it when there is something to say.
     endHandshake(draft);
     return;

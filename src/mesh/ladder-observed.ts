@@ -48,6 +48,7 @@ function reading({ state, nowMs }: Draft, event: Observed): Traffic {
   const least = shook || waits || anew ? HANDSHAKE_BYTES : KEEPALIVE_BYTES;
   const heardMs = rx > least ? nowMs : traffic.heardMs;
   const saidMs = tx > least ? nowMs : traffic.saidMs;
+  const rxMs = rx > 0 ? nowMs : traffic.rxMs;
   const unheardMs = rx > 0 ? undefined : (traffic.unheardMs ?? (tx > least ? nowMs : undefined));
   const session = handshakeMs !== undefined && nowMs - handshakeMs < timing.SESSION_MS;
   const wantedMs = session ? undefined : (traffic.wantedMs ?? (tx > 0 ? nowMs : undefined));
@@ -57,6 +58,7 @@ function reading({ state, nowMs }: Draft, event: Observed): Traffic {
     txBytes,
     atMs: nowMs,
     ...(kept === undefined || handshakeMs === undefined ? {} : { handshakeMs: kept }),
+    ...(rxMs === undefined ? {} : { rxMs }),
     ...(heardMs === undefined ? {} : { heardMs }),
     ...(saidMs === undefined ? {} : { saidMs }),
     ...(unheardMs === undefined ? {} : { unheardMs }),
@@ -75,8 +77,9 @@ function followEndpoint(draft: Draft, endpoint: Endpoint): void {
   }
   if (relay !== undefined) {
     if (state.path.kind === "relay" && state.path.relay.hub === relay.hub) return;
-    // The peer came through another hub: it knows why.
-    moveTo(draft, relay, { handshake: false });
+    // The peer came through another hub: it knows why. One that is down here was where we were.
+    if (draftOf.isUsable(state, relay)) moveTo(draft, relay, { handshake: false });
+    else draft.effects.push({ kind: "use" });
     return;
   }
   if (state.path.kind === "relay") strayed(draft, endpoint);

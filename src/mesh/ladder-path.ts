@@ -1,5 +1,5 @@
 /** The path in use: moving to a direct one, falling back to a relay, and whether it lives. */
-import type { Endpoint } from "../net/mod.ts";
+import { type Endpoint, endpointEqual } from "../net/mod.ts";
 import * as draftOf from "./ladder-draft.ts";
 import type { Draft } from "./ladder-draft.ts";
 import { wantHandshake } from "./ladder-handshake.ts";
@@ -51,7 +51,8 @@ export function lose(draft: Draft, why: string): void {
 export function toRelay(draft: Draft, workedMs = draft.nowMs - timing.GRACE_MS): void {
   const { state, nowMs } = draft;
   const { endpoint } = state.traffic;
-  const there = endpoint === undefined ? undefined : draftOf.relayAt(state, endpoint);
+  const at = endpoint === undefined ? undefined : draftOf.relayAt(state, endpoint);
+  const there = at !== undefined && draftOf.isUsable(state, at) ? at : undefined;
   const relay = there ?? state.relays[0];
   if (relay === undefined) {
     // WireGuard keeps its endpoint: it may come back.
@@ -72,7 +73,6 @@ export function moveTo(
   state.changes++;
   state.traffic = { ...state.traffic, endpoint: relay.endpoint };
   delete state.nominee;
-  delete state.handshake;
   effects.push({ kind: "use" });
   const { handshake, ...worked } = options;
   if (handshake) wantHandshake(draft, { ...worked, delayMs: state.controlling ? 0 : timing.GRACE_MS });
@@ -80,14 +80,16 @@ export function moveTo(
 
 /** Packets come in from there, though pings are not answered. */
 function hears({ traffic, path }: LadderState, nowMs: number): boolean {
-  if (path.kind !== "direct" || traffic.heardMs === undefined || nowMs - traffic.heardMs > 1_500)
-    return false;
-  const { endpoint } = traffic;
-  return (
-    endpoint !== undefined &&
-    endpoint.port === path.endpoint.port &&
-    endpoint.ip.value === path.endpoint.ip.value
-  );
+  const { heardMs, endpoint } = traffic;
+  if (path.kind !== "direct" || heardMs === undefined || nowMs - heardMs > timing.HEARING_MS) return false;
+  return endpoint !== undefined && endpointEqual(endpoint, path.endpoint);
+}
+
+/** How long the path may be silent: no packet is lost while none is said, or while they come in. */
+function silencePatienceMs(state: LadderState, nowMs: number): number {
+  if (hears(state, nowMs)) return timing.HEARING_PATIENCE_MS;
+  const { saidMs } = state.traffic;
+  return saidMs !== undefined && nowMs - saidMs <= timing.TALK_MS / 4 ? 0 : timing.SILENT_PATIENCE_MS;
 }
 
 /** Unanswered pings in a row that a path of this loss has once in hundred thousand. */
@@ -101,14 +103,19 @@ function needed(attempt: Attempt): number {
 export function nextPingMs(state: LadderState, nowMs: number): number | undefined {
   const attempt = draftOf.inUse(state);
   if (attempt === undefined) return undefined;
+  const { pingMs } = state;
   if (draftOf.missed(attempt, nowMs).length > 0)
-    return state.pingMs + (hears(state, nowMs) ? timing.HEARING_PING_MS : timing.DOUBT_PING_MS);
-  if (draftOf.talks(state, nowMs)) return state.pingMs + timing.ACTIVE_PING_MS;
+    return pingMs + (silencePatienceMs(state, nowMs) > 0 ? timing.CALM_PING_MS : timing.DOUBT_PING_MS);
+  const heardMs = Math.max(pingMs, attempt.heardMs ?? 0);
+  const { FOLLOWING_SHARE, ACTIVE_PING_MS, IDLE_PING_MS } = timing;
+  if (draftOf.talks(state, nowMs)) {
+    if (state.controlling) return pingMs + ACTIVE_PING_MS;
+    return Math.min(heardMs + ACTIVE_PING_MS * FOLLOWING_SHARE, pingMs + IDLE_PING_MS);
+  }
   const lately = Math.max(draftOf.lastTalkMs(state), state.path.sinceMs);
-  const interval = nowMs - lately < timing.QUIET_AFTER_MS ? timing.IDLE_PING_MS : timing.QUIET_PING_MS;
-  if (state.controlling) return state.pingMs + interval;
+  const interval = nowMs - lately < timing.QUIET_AFTER_MS ? IDLE_PING_MS : timing.QUIET_PING_MS;
   // One side's pings keep both sides' mappings; the other asks when they stop.
-  return Math.max(state.pingMs, attempt.heardMs ?? 0) + interval * 1.5 + 1_000;
+  return state.controlling ? pingMs + interval : heardMs + interval * FOLLOWING_SHARE;
 }
 
 /** turnPath pings the direct path in use when that is due, and leaves it when it is dead. */
@@ -117,15 +124,17 @@ export function turnPath(draft: Draft): void {
   const attempt = draftOf.inUse(state);
   if (attempt === undefined || state.path.kind !== "direct") return;
   const missed = draftOf.missed(attempt, nowMs).length;
-  const hearing = hears(state, nowMs);
+  const patience = silencePatienceMs(state, nowMs);
   const silentMs = nowMs - Math.max(attempt.pongMs ?? 0, state.path.sinceMs);
-  if (missed >= (hearing ? timing.LEAST_UNANSWERED : needed(attempt))) {
-    if (!hearing || silentMs >= timing.HEARING_PATIENCE_MS) {
-      lose(draft, `${missed} pings in a row were not answered`);
-      return;
-    }
+  if (missed >= (patience > 0 ? timing.LEAST_UNANSWERED : needed(attempt)) && silentMs >= patience) {
+    lose(draft, `${missed} pings in a row were not answered`);
+    return;
   }
-  if ((nextPingMs(state, nowMs) ?? Number.POSITIVE_INFINITY) <= nowMs) draftOf.ping(draft, attempt.endpoint);
+  if ((nextPingMs(state, nowMs) ?? Number.POSITIVE_INFINITY) <= nowMs) {
+    draftOf.ping(draft, attempt.endpoint);
+    // What the device says decides how long to wait.
+    if (missed > 0) effects.push({ kind: "look" });
+  }
   const looksMs = state.path.looksMs.filter((ms) => ms > nowMs);
   if (looksMs.length < state.path.looksMs.length) {
     state.path = { ...state.path, looksMs };

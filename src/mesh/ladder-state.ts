@@ -163,6 +163,8 @@ export interface Traffic {
   readonly rxBytes?: number;
   readonly txBytes?: number;
   readonly atMs?: number;
+  /** Last time that anything came in. */
+  readonly rxMs?: number;
   readonly handshakeMs?: number;
   /** Last time that more than keepalives and handshakes moved, in each direction. */
   readonly heardMs?: number;
@@ -191,6 +193,8 @@ export interface LadderState {
   readonly nextTransaction: bigint;
   readonly generation: number;
   readonly relays: readonly Relay[];
+  /** All hubs that were ever named, lest the endpoint of one that is down is taken for the peer's. */
+  readonly hubs: readonly Relay[];
   readonly attempts: readonly Attempt[];
   readonly path: LadderPath;
   /** A handshake is wanted and was not seen. */
@@ -201,6 +205,8 @@ export interface LadderState {
     readonly attempts: number;
     /** The device was asked for. */
     readonly looked: boolean;
+    /** Something came in just then: perhaps the peer's handshake, under way. */
+    readonly postponed?: boolean;
   };
   readonly round: Round;
   readonly traffic: Traffic;

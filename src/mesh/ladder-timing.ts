@@ -2,16 +2,22 @@
 
 /** ACTIVE_PING_MS between pings of a direct path while the pair talks. */
 export const ACTIVE_PING_MS = 1_000;
+/** FOLLOWING_SHARE of the controlling side's interval until the controlled side asks itself; so it notices later, and follows. */
+export const FOLLOWING_SHARE = 1.3;
 /** IDLE_PING_MS between pings of a direct path that talked lately: keeps all NATs' mappings. */
 export const IDLE_PING_MS = 5_000;
 /** QUIET_PING_MS between pings of a direct path that did not: below the 30 s after which the strictest NATs forget. */
 export const QUIET_PING_MS = 20_000;
 /** DOUBT_PING_MS between pings once one was not answered. */
 export const DOUBT_PING_MS = 150;
-/** HEARING_PING_MS likewise while packets still come in from there: the other agent may be restarting. */
-export const HEARING_PING_MS = 500;
-/** HEARING_PATIENCE_MS is how long pings may go unanswered then. */
+/** CALM_PING_MS likewise while nothing is lost by waiting: packets come in from there, or nothing is said. The other agent may be restarting. */
+export const CALM_PING_MS = 400;
+/** HEARING_MS after a packet more of them are expected. */
+export const HEARING_MS = 600;
+/** HEARING_PATIENCE_MS is how long pings may go unanswered while packets come in. */
 export const HEARING_PATIENCE_MS = 8_000;
+/** SILENT_PATIENCE_MS likewise while nothing is said. */
+export const SILENT_PATIENCE_MS = 4_000;
 /** LEAST_UNANSWERED pings in a row end a path; on a path that loses more of them, up to MOST_UNANSWERED. */
 export const LEAST_UNANSWERED = 5;
 /** MOST_UNANSWERED: see LEAST_UNANSWERED. */
@@ -58,7 +64,7 @@ export const FASTER_MS = 15;
 export const FASTER_SHARE = 0.3;
 
 /** GRACE_MS that the controlled side waits for the other's handshake through a relay: two that cross cost kernel WireGuard 5 s. */
-export const GRACE_MS = 400;
+export const GRACE_MS = 500;
 /** HANDSHAKE_MS after a handshake was begun the peer is made anew again, since WireGuard itself repeats after 5 s only. */
 export const HANDSHAKE_MS: readonly number[] = [1_000, 1_500, 3_000, 6_000, 12_000];
 /** HANDSHAKE_KEEPALIVE_SECONDS makes WireGuard begin one by itself. */
@@ -97,6 +103,6 @@ export const MAX_ATTEMPTS = 24;
 /** REFLEXIVE_MS at least between two of those. */
 export const REFLEXIVE_MS = 500;
 /** MAX_UNANSWERED pings per endpoint are remembered. */
-export const MAX_UNANSWERED = 16;
+export const MAX_UNANSWERED = 32;
 /** MAX_RELAYS bounds the list. */
 export const MAX_RELAYS = 16;

@@ -62,10 +62,12 @@ export function startLadder(options: LadderStart): LadderStep {
     nextTransaction: BigInt.asUintN(64, options.seed),
     generation: 0,
     relays,
+    hubs: relays,
     attempts: options.candidates.map((one) => draftOf.newAttempt(one, true)),
     path: { kind: "none", sinceMs: nowMs },
     round: { kind: "resting", untilMs: nowMs + delayMs, number: 0 },
-    traffic: {},
+    // A peer that is made now has said nothing.
+    traffic: known === undefined ? { rxBytes: 0, txBytes: 0 } : {},
     renewals: 0,
     mtu: startPathMtu(4),
     pingMs: nowMs,
@@ -184,7 +186,7 @@ function isDelayed({ state, nowMs }: Draft): boolean {
 function onRelays(draft: Draft, relays: readonly Relay[]): void {
   const { state, nowMs } = draft;
   const [best] = relays;
-  state.relays = relays;
+  draftOf.setRelays(draft, relays);
   const { path } = state;
   if (best === undefined) return;
   if (path.kind === "none") return moveTo(draft, best, { handshake: false });

@@ -142,7 +142,9 @@ describe("a node", () => {
     const moved = meshObjects({ ...facts, paths: new Map([["b", { endpoint: HUB_ENDPOINT }]]) });
     const added = meshObjects({ ...facts, nodes: [hub, b, node("c", 4)] });
     const changed = (after: ReadonlyMap<string, readonly KernelObject[]>) =>
-      [...after].filter(([name, objects]) => !Bun.deepEquals(objects, before.get(name))).map(([name]) => name);
+      [...after]
+        .filter(([name, objects]) => !Bun.deepEquals(objects, before.get(name)))
+        .map(([name]) => name);
     expect(changed(moved)).toEqual(["peer/b"]);
     expect(changed(added)).toEqual(["peer/c"]);
   });

@@ -40,7 +40,9 @@ function tunnelRoute(destination: Prefix, facts: MeshFacts, mtuBytes: number): R
 /** routesTo returns the routes of one node: its pod ranges, and its addresses if they need a lower MTU than the overlay's route has. */
 function routesTo(node: Node, facts: MeshFacts, mtuBytes: number): Route[] {
   const addresses = mtuBytes < facts.mtuBytes ? [hostPrefix(node.overlay4), hostPrefix(node.overlay6)] : [];
-  return [...addresses, ...podRanges(node), ...subnetsOf(node, facts.self)].map((prefix) => tunnelRoute(prefix, facts, mtuBytes));
+  return [...addresses, ...podRanges(node), ...subnetsOf(node, facts.self)].map((prefix) =>
+    tunnelRoute(prefix, facts, mtuBytes),
+  );
 }
 
 /** peerObjects is what a node has for another one. */
@@ -58,7 +60,10 @@ export function peerObjects(node: Node, facts: MeshFacts): KernelObject[] {
     ...(generation === undefined ? {} : { generation }),
     ...(presharedKey === undefined ? {} : { presharedKey }),
   };
-  return [...twins(peer, node, { heard: facts.heardNext?.has(node.name) === true }), ...routesTo(node, facts, pathMtu(facts.mtuBytes, node.mtuBytes, path.mtuBytes))];
+  return [
+    ...twins(peer, node, { heard: facts.heardNext?.has(node.name) === true }),
+    ...routesTo(node, facts, pathMtu(facts.mtuBytes, node.mtuBytes, path.mtuBytes)),
+  ];
 }
 
 /** enrolmentPeers is what the hub has for one token: a peer per use, confined to the address of that use. */

@@ -144,7 +144,8 @@ export function openProbe(
 ): Probe | undefined {
   if (probeSender(bytes) === undefined) return undefined;
   const end = BODY_BYTES + CODE_BYTES;
-  if (!equalBytes(code(key, bytes.subarray(0, BODY_BYTES)), bytes.subarray(BODY_BYTES, end))) return undefined;
+  if (!equalBytes(code(key, bytes.subarray(0, BODY_BYTES)), bytes.subarray(BODY_BYTES, end)))
+    return undefined;
   const reader = new Reader(bytes, 0, BODY_BYTES);
   const { type, flags, length, transaction, instance, port } = header.decode(reader);
   const address = reader.bytes(ADDRESS_BYTES);

@@ -4,14 +4,11 @@
  * Everything lives as long as its descriptor: a link that is closed, by a killed process too, detaches its program, and nothing of it
  * has a name in the file system. Layouts are those of `union bpf_attr` (include/uapi/linux/bpf.h), Linux 5.9 and later.
  */
-import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
+import { attributes, bpf, nameBytes, refer } from "./bpf-call.ts";
 import { isErrno, SystemError } from "./errno.ts";
 import { Fd } from "./fd.ts";
-import { addressOf, stable } from "./memory.ts";
+import { stable } from "./memory.ts";
 import type { Netns } from "./netns.ts";
-
-/** include/uapi/asm-generic/unistd.h, and arch/x86/entry/syscalls/syscall_64.tbl. */
-const SYS_BPF = process.arch === "x64" ? 321 : 280;
 
 const MAP_CREATE = 0;
 const MAP_UPDATE_ELEM = 2;
@@ -23,51 +20,12 @@ const MAP_TYPE_XSKMAP = 17;
 const PROG_TYPE_XDP = 6;
 const ATTACH_XDP = 37;
 const INSTRUCTION_BYTES = 8;
-const NAME_BYTES = 16;
 const LOG_BYTES = 1 << 16;
 const XDP_MD_BYTES = 24;
 const XDP_MD_QUEUE = 16;
 
 /** Flags of an XDP link (include/uapi/linux/if_link.h). */
 const MODE_FLAG = { generic: 1 << 1, native: 1 << 2 } as const;
-
-const word = FFIType.i64_fast;
-const load = () =>
-  dlopen("libc.so.6", {
-    __errno_location: { args: [], returns: FFIType.ptr },
-    syscall: { args: [word, word, word, word], returns: word },
-  }).symbols;
-let libc: ReturnType<typeof load> | undefined;
-
-/** What a call is given, and the memory that it refers to. */
-interface Attributes {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly view: DataView<ArrayBuffer>;
-  readonly refers: Uint8Array<ArrayBuffer>[];
-}
-
-/** Calls with the attributes; the result is a descriptor or 0. */
-function bpf(command: number, { bytes, refers }: Attributes, what: string): number {
-  libc ??= load();
-  const errno = libc.__errno_location() as Pointer;
-  const result = Number(libc.syscall(SYS_BPF, command, addressOf(bytes), bytes.length));
-  // Until here all of it had to stay.
-  refers.length = 0;
-  if (result < 0) throw new SystemError(what, read.i32(errno, 0));
-  return result;
-}
-
-function attributes(length: number): Attributes {
-  const bytes = stable(length);
-  return { bytes, view: new DataView(bytes.buffer), refers: [] };
-}
-
-function refer({ view, refers }: Attributes, at: number, to: Uint8Array<ArrayBuffer>): void {
-  refers.push(to);
-  view.setBigUint64(at, BigInt(addressOf(to)), true);
-}
-
-const nameBytes = (name: string) => new TextEncoder().encode(name).subarray(0, NAME_BYTES - 1);
 
 /** createXskMap makes a map from queue numbers, below `queues`, to AF_XDP sockets. */
 export function createXskMap(queues: number): Fd {
@@ -101,14 +59,21 @@ export class BpfRefusal extends Error {
   }
 }
 
-/** loadXdpProgram loads instructions (eight bytes each). The license is one that lets it call what every program may. */
-export function loadXdpProgram(name: string, instructions: Uint8Array): Fd {
+/**
+ * loadXdpProgram loads instructions (eight bytes each). With the default license a program may call what every program may; some of the kernel's functions
+ * are for programs under the GPL.
+ */
+export function loadXdpProgram(
+  name: string,
+  instructions: Uint8Array,
+  options: { readonly license?: "Apache-2.0" | "GPL" } = {},
+): Fd {
   if (instructions.length === 0 || instructions.length % INSTRUCTION_BYTES !== 0)
     throw new RangeError(`Cannot load XDP program ${name}: ${instructions.length} bytes are no instructions`);
   const code = stable(instructions.length);
   code.set(instructions);
   const license = stable(16);
-  license.set(new TextEncoder().encode("Apache-2.0"));
+  license.set(new TextEncoder().encode(options.license ?? "Apache-2.0"));
   const attempt = (log: Uint8Array<ArrayBuffer> | undefined) => {
     const all = attributes(72);
     all.view.setUint32(0, PROG_TYPE_XDP, true);

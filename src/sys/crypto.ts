@@ -3,6 +3,8 @@
  * Keys are raw bytes here; src/net/key.ts gives them types that hide what is secret.
  */
 import {
+  createCipheriv,
+  createDecipheriv,
   createHash,
   createHmac,
   createPrivateKey,
@@ -97,6 +99,21 @@ export function hmacSha256(key: Uint8Array, ...parts: (Uint8Array | string)[]): 
 /** hkdf derives `length` bytes from a secret for one named purpose (RFC 5869, SHA-256, empty salt). */
 export function hkdf(secret: Uint8Array, purpose: string, length: number): Bytes {
   return new Uint8Array(hkdfSync("sha256", secret, new Uint8Array(0), purpose, length));
+}
+
+/** seal encrypts with AES-256-GCM: 12 random bytes, what is encrypted, 16 bytes that prove it. The key is 32 bytes. */
+export function seal(key: Uint8Array, plain: Uint8Array): Bytes {
+  const nonce = nodeRandomBytes(12);
+  const cipher = createCipheriv("aes-256-gcm", key, nonce);
+  return new Uint8Array(Buffer.concat([nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()]));
+}
+
+/** unseal returns what `seal` encrypted; throws when key or bytes are others. */
+export function unseal(key: Uint8Array, sealed: Uint8Array): Bytes {
+  if (sealed.length < 28) throw new Error("the sealed bytes are too short");
+  const decipher = createDecipheriv("aes-256-gcm", key, sealed.subarray(0, 12));
+  decipher.setAuthTag(sealed.subarray(-16));
+  return new Uint8Array(Buffer.concat([decipher.update(sealed.subarray(12, -16)), decipher.final()]));
 }
 
 /** equalBytes compares in constant time; false for different lengths. */

@@ -97,6 +97,11 @@ export class Database implements Disposable {
     return new Statement(statement);
   }
 
+  /** query compiles a statement that is used now and then; the same text is compiled once. */
+  query<Row = unknown>(sql: string): Statement<Row> {
+    return new Statement(this.#sqlite.query<Row, SqlValue[]>(sql));
+  }
+
   /** execute runs a script of statements that return nothing. */
   execute(script: string): void {
     this.#sqlite.run(script);
@@ -121,4 +126,9 @@ export class Database implements Disposable {
 /** isUnwritable tells whether an error means that nothing can be written at present: a full, broken or read-only disk. */
 export function isUnwritable(error: unknown): boolean {
   return error instanceof SQLiteError && /^SQLITE_(?:FULL|IOERR|READONLY|CANTOPEN)/.test(error.code ?? "");
+}
+
+/** isDatabaseFailure tells whether an error is the database's own trouble, not the answer of a constraint, which depends on the rows alone. */
+export function isDatabaseFailure(error: unknown): boolean {
+  return error instanceof SQLiteError && !/^SQLITE_CONSTRAINT/.test(error.code ?? "");
 }

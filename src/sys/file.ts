@@ -120,6 +120,11 @@ export function exists(path: string): boolean {
   return existsSync(path);
 }
 
+/** fileMode returns a file's permissions, 12 bits; ENOENT if it is not there. */
+export function fileMode(path: string): number {
+  return statSync(path).mode & 0o7777;
+}
+
 /** isExecutable tells whether a path leads to a file that everybody may execute. */
 export function isExecutable(path: string): boolean {
   const found = statSync(path, { throwIfNoEntry: false });

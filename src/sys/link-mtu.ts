@@ -4,6 +4,7 @@ import * as libc from "./libc.ts";
 import { stable } from "./memory.ts";
 
 const TUNGETIFF = 0x800454d2;
+const SIOCGIFINDEX = 0x8933;
 const SIOCGIFMTU = 0x8921;
 const SIOCSIFMTU = 0x8922;
 const SIOCSIFTXQLEN = 0x8943;
@@ -28,6 +29,18 @@ export function linkMtu(socket: number, name: string): number | undefined {
   const request = requestFor(name);
   try {
     libc.ioctl(socket, SIOCGIFMTU, request);
+  } catch (error) {
+    if (isErrno(error, "ENODEV")) return undefined;
+    throw error;
+  }
+  return new DataView(request.buffer).getInt32(VALUE, true);
+}
+
+/** linkIndex returns the index of a link in the namespace of a socket; undefined if there is no such link. */
+export function linkIndex(socket: number, name: string): number | undefined {
+  const request = requestFor(name);
+  try {
+    libc.ioctl(socket, SIOCGIFINDEX, request);
   } catch (error) {
     if (isErrno(error, "ENODEV")) return undefined;
     throw error;

@@ -2,6 +2,8 @@
 import type { WireguardDevice } from "../net/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import type { DataplaneStatus } from "./dataplane-status.ts";
+import type { ProbeOptions, ProbePort } from "./probe-port.ts";
+import type { RelayControl } from "./relay/mod.ts";
 
 /** TunnelOptions are common to the back-ends; each uses what concerns it. */
 export interface TunnelOptions {
@@ -31,7 +33,11 @@ export interface Tunnel extends Disposable {
   /** What the process of our own engine says of itself; absent for the other back-ends. */
   readonly dataplane?: DataplaneStatus | undefined;
   readonly device: WireguardDevice;
+  /** What it sends on between its peers; absent for back-ends that cannot. */
+  readonly relay?: RelayControl | undefined;
   readonly state: TunnelState;
+  /** probes opens a way to send and receive datagrams of ours on the tunnel's UDP port; the caller disposes of it. */
+  probes(options: ProbeOptions): ProbePort;
   /** close lets go of the tunnel; its traffic goes on, and a later `open` takes it over. */
   close(): void;
   /** destroy ends what the back-end made. A link that the engine made is the engine's to remove. */

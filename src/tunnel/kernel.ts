@@ -3,6 +3,8 @@ import { KernelWireguard } from "../netlink/mod.ts";
 import { readText } from "../sys/mod.ts";
 import type { TunnelBackend, TunnelOptions, TunnelState } from "./backend.ts";
 import { makeRoom } from "./predecessor.ts";
+import { openProbePort } from "./probe-port.ts";
+import { RawProbes } from "./probe-raw.ts";
 
 /** kernelBackend returns the back-end of the running kernel; ask kernelHasWireguard before. */
 export function kernelBackend(): TunnelBackend {
@@ -22,6 +24,8 @@ export function kernelBackend(): TunnelBackend {
         provider,
         device,
         state,
+        probes: (probing) =>
+          openProbePort({ ...probing, netns: options.netns }, (place) => new RawProbes(place)),
         close,
         destroy: async () => close(),
         [Symbol.dispose]: close,

@@ -19,6 +19,7 @@ import {
 } from "../sys/mod.ts";
 import type { TunnelBackend } from "./backend.ts";
 import { type DataplaneStatus, decodeDataplaneStatus, GET_DATAPLANE } from "./dataplane-status.ts";
+import { OthersProbes } from "./probe-others.ts";
 import { isWhole } from "./uapi-field.ts";
 import type { UserProgram } from "./user-program.ts";
 import { UserTunnel } from "./user-tunnel.ts";
@@ -69,6 +70,8 @@ function ownProgram(options: OwnOptions): UserProgram {
       }
     },
     describe,
+    relays: true,
+    hears: (socket, probing) => new OthersProbes(socket, probing),
     // From sources, what is started may be an executable of any build.
     build: options.build ?? (COMPILED ? BUILD : undefined),
   };

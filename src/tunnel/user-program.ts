@@ -2,6 +2,7 @@
 import type { WireguardDevice } from "../net/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import type { DataplaneStatus } from "./dataplane-status.ts";
+import type { ProbeOptions, ProbeReceiver } from "./probe-port.ts";
 
 /** UserProgram is a program that makes a link of type TUN, moves its packets, and answers on the socket of socketOf. */
 export interface UserProgram {
@@ -19,6 +20,10 @@ export interface UserProgram {
   accompany?(device: WireguardDevice, options: { readonly netns?: Netns }): Disposable;
   /** describe asks the running process what it is; throws when it does not answer. */
   describe?(socket: string): DataplaneStatus;
+  /** Whether it relays (relay/mod.ts). */
+  readonly relays?: true;
+  /** hears receives datagrams of ours from the program that has the port; without it they are received beside it. */
+  hears?(socket: string, options: ProbeOptions): ProbeReceiver;
   /**
    * The build that is to run. A process of another build is taken over, without loss, by one that is started as this program with
    * `--take-over`; undefined for a program that cannot, or where any build is right.

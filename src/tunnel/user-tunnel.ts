@@ -24,6 +24,9 @@ import {
 import type { Tunnel, TunnelOptions, TunnelState } from "./backend.ts";
 import { type DataplaneStatus, providerText } from "./dataplane-status.ts";
 import { makeRoom, markedLink } from "./predecessor.ts";
+import { openProbePort, type ProbeOptions, type ProbePort } from "./probe-port.ts";
+import { RawProbes } from "./probe-raw.ts";
+import { type RelayControl, RelayClient } from "./relay/mod.ts";
 import { listener, settledListener, socketOf, startProgram } from "./program-start.ts";
 import { UapiDevice } from "./uapi-device.ts";
 import type { UserProgram } from "./user-program.ts";
@@ -59,6 +62,7 @@ export class UserTunnel implements Tunnel {
   readonly linkType = "external";
   readonly link: string;
   readonly device: WireguardDevice;
+  readonly relay: (RelayControl & { renew(): void }) | undefined;
   state: TunnelState = { kind: "running" };
   readonly #options: UserOptions;
   readonly #program: UserProgram;
@@ -81,6 +85,7 @@ export class UserTunnel implements Tunnel {
     this.#program = options.program;
     this.#socket = socketOf(link);
     this.device = new UapiDevice(this.#socket);
+    this.relay = options.program.relays === true ? new RelayClient(this.#socket) : undefined;
   }
 
   static async open(link: string, options: UserOptions): Promise<UserTunnel> {
@@ -170,6 +175,7 @@ export class UserTunnel implements Tunnel {
       this.#pid = await startProgram({ ...this.#whatToStart(), takeOver: true });
       this.#startedMs = monotonicMs();
       this.#current();
+      this.#renewRelay();
       void farewell(before);
     } catch (error) {
       if (this.#closed) return;
@@ -194,6 +200,7 @@ export class UserTunnel implements Tunnel {
     if (isAlive(this.#pid)) return;
     this.#pid = this.#heir() ?? 0;
     if (this.#pid !== 0) {
+      this.#renewRelay();
       if (this.state.kind === "outdated") this.#takeOverIfOther();
       return;
     }
@@ -224,9 +231,19 @@ export class UserTunnel implements Tunnel {
     try {
       this.#work = this.#start();
       await this.#work;
+      this.#renewRelay();
       if (!this.#closed) this.#become({ kind: "running" });
     } catch (error) {
       if (!this.#closed) this.#ended(messageOf(error));
+    }
+  }
+
+  /** Another process serves: it may be of a build that was told nothing. */
+  #renewRelay(): void {
+    try {
+      this.relay?.renew();
+    } catch {
+      // It has ended again; the next one is told.
     }
   }
 
@@ -238,6 +255,13 @@ export class UserTunnel implements Tunnel {
   #become(state: TunnelState): void {
     this.state = state;
     this.#options.onChange?.(state);
+  }
+
+  probes(options: ProbeOptions): ProbePort {
+    return openProbePort(
+      { ...options, netns: this.#options.netns },
+      (place) => this.#program.hears?.(this.#socket, place) ?? new RawProbes(place),
+    );
   }
 
   close(): void {

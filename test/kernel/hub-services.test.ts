@@ -22,6 +22,8 @@ test.skipIf(why !== undefined)(
       seen: ["b", "c", "hub"],
       paced: true,
       current: true,
+      factsPaced: true,
+      factsAlone: true,
       left: true,
       revoked: true,
       stranger: "unknown-source",

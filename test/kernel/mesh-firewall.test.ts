@@ -299,7 +299,7 @@ describe("the mesh's firewall", () => {
 
   run(`closes TCP ports of the cluster to the world${note}`, async () => {
     using place = new Place();
-    const all = [22, 179, 2379, 6443, 7472, 7473, 10250, 10256, 10257, 10259, 30001, 8080];
+    const all = [22, 179, 2379, 6443, 7472, 7473, 7474, 10250, 10256, 10257, 10259, 30001, 8080];
     const servers = all.map((port) =>
       place.node.run(() => Bun.listen({ hostname: "0.0.0.0", port, socket: { data() {} } })),
     );

@@ -118,19 +118,22 @@ export function backendSuite(title: string, backends: Backends): void {
       expect(lists()).toEqual({ a: ["10.1.0.0/16"], b: [] });
     });
 
-    test.concurrent("a peer that is made anew shakes hands at once, and what waits meanwhile arrives", async () => {
-      await using pair = await open();
-      const { near, far } = pair;
-      pair.meet();
-      expect(await pair.pings(near)).toBe(true);
-      const before = pair.seen(near)?.lastHandshakeMs ?? 0;
-      // A second and more: some report handshakes in whole seconds.
-      await Bun.sleep(1_100);
-      near.tunnel.device.change({ peers: [{ ...pair.peer(near), anew: true, keepaliveSeconds: 25 }] });
-      expect(await pair.pings(near)).toBe(true);
-      expect(pair.seen(near)?.lastHandshakeMs ?? 0).toBeGreaterThan(before);
-      expect(await pair.pings(far)).toBe(true);
-    });
+    test.concurrent(
+      "a peer that is made anew shakes hands at once, and what waits meanwhile arrives",
+      async () => {
+        await using pair = await open();
+        const { near, far } = pair;
+        pair.meet();
+        expect(await pair.pings(near)).toBe(true);
+        const before = pair.seen(near)?.lastHandshakeMs ?? 0;
+        // A second and more: some report handshakes in whole seconds.
+        await Bun.sleep(1_100);
+        near.tunnel.device.change({ peers: [{ ...pair.peer(near), anew: true, keepaliveSeconds: 25 }] });
+        expect(await pair.pings(near)).toBe(true);
+        expect(pair.seen(near)?.lastHandshakeMs ?? 0).toBeGreaterThan(before);
+        expect(await pair.pings(far)).toBe(true);
+      },
+    );
 
     test.concurrent("an address that is not allowed gets nothing through", async () => {
       await using pair = await open();

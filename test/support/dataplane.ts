@@ -7,6 +7,8 @@ import {
   decodeDataplaneStatus,
   GET_DATAPLANE,
 } from "../../src/tunnel/dataplane-status.ts";
+import { openProbePort } from "../../src/tunnel/probe-port.ts";
+import { OthersProbes } from "../../src/tunnel/probe-others.ts";
 import { UapiDevice } from "../../src/tunnel/uapi-device.ts";
 import { isWhole } from "../../src/tunnel/uapi-field.ts";
 import { until } from "./tunnel-pair.ts";
@@ -148,6 +150,8 @@ export function dataplaneBackend(...args: readonly string[]): TunnelBackend {
         state: { kind: "running" },
         process: started,
         device: started.device,
+        probes: (probing) =>
+          openProbePort({ ...probing, netns }, (place) => new OthersProbes(socketOf(link), place)),
         close,
         destroy: () => started[Symbol.asyncDispose](),
         [Symbol.dispose]: close,

@@ -4,12 +4,14 @@
  */
 import {
   enrol,
+  FactBook,
   HubClient,
   HubServer,
   type MeshView,
   parseToken,
   Refusal,
   Register,
+  Registrar,
   STATE_INTERVAL_MS,
   type TokenUse,
 } from "../../src/hub/mod.ts";
@@ -23,7 +25,9 @@ const hubKey = PrivateKey.random();
 const signing = SigningSecret.random();
 const mesh = newMesh("home", { endpoints: ["hub.example.com:51820"], overlay6: "fd01:2:3::/64" });
 using register = Register.open(":memory:");
-const hub = register.init(mesh, { name: "hub", publicKey: hubKey.publicKey, endpoints: [] });
+const registrar = new Registrar(register);
+const facts = new FactBook();
+const hub = await registrar.init(mesh, { name: "hub", publicKey: hubKey.publicKey, endpoints: [] });
 const enrolAddress = enrolServiceAddress(mesh);
 
 function ip(...words: string[]): void {
@@ -60,7 +64,8 @@ for (const address of [hub.overlay4, hub.overlay6, enrolAddress]) own(address);
 const events: unknown[] = [];
 const start = () =>
   HubServer.start({
-    register,
+    registrar,
+    facts,
     enrolAddress,
     overlayAddresses: [hub.overlay4, hub.overlay6],
     signing,
@@ -71,7 +76,7 @@ let server = start();
 
 // Enrolment.
 const nowMs = Date.now();
-const { text } = register.createToken({
+const { text } = await registrar.createToken({
   uses: 3,
   nowMs,
   expiresAtMs: nowMs + 60_000,
@@ -104,6 +109,7 @@ class Follower {
   readonly probes: string[] = [];
   readonly connections: boolean[] = [];
   states = 0;
+  tellings = 0;
   readonly client: HubClient;
 
   constructor(name: string, family: 4 | 6) {
@@ -112,13 +118,17 @@ class Follower {
     comeFrom(family === 4 ? node.overlay4 : node.overlay6, to);
     this.client = HubClient.start({
       node: name,
-      hubAddresses: [to],
+      hubs: [{ name: "hub", addresses: [to] }],
       signingKey: signing.publicKey,
-      facts: { local: [], mapped: [], mtuBytes: 1420, version: "test" },
+      facts: { local: [], mapped: [], hubs: [], mtuBytes: 1420, version: "test" },
       hooks: {
         onState: (view) => {
           this.view = view;
           this.states++;
+        },
+        onFacts: (view) => {
+          this.view = view;
+          this.tellings++;
         },
         onProbe: (peer) => this.probes.push(peer),
         onConnection: (connected) => this.connections.push(connected),
@@ -134,22 +144,34 @@ await until("the state of b", () => fb.view);
 const fc = new Follower("c", 6);
 await until("the state of c", () => fc.view);
 result.seen = fa.view?.nodes.map((node) => node.name);
-await until("facts", () => register.node("c")?.mtuBytes === 1420);
+await until("facts", () => facts.of("c").mtuBytes === 1420);
+const seenOf = (follower: Follower, name: string) => follower.view?.nodes.find((node) => node.name === name);
+await until("facts at another node", () => seenOf(fa, "c")?.mtuBytes === 1420);
 fa.client.invite("b");
 await until("the invitation", () => fb.probes.includes("a") && fa.probes.includes("b"));
 
 // A mesh that moves: many revisions, few states, and the last is told.
 const [statesBefore, beginMs] = [fc.states, performance.now()];
-const portOfB = () => fc.view?.nodes.find((node) => node.name === "b")?.observed[0]?.endpoint.port;
 for (let port = 1; port <= 101; port++) {
-  register.observe("b", { hub: hub.name, endpoint: { ip: parseIp("192.0.2.7"), port } });
+  await registrar.setConfigured("b", { endpoints: [`192.0.2.7:${port}`] });
   await sleep(5);
 }
-await until("the last of many", () => portOfB() === 101);
+await until("the last of many", () => seenOf(fc, "b")?.endpoints[0] === "192.0.2.7:101");
 const most = (performance.now() - beginMs) / STATE_INTERVAL_MS + 2;
 await sleep(2 * STATE_INTERVAL_MS);
 result.paced = fc.states - statesBefore <= most + 2;
 result.current = fc.client.revision === register.revision;
+
+// What is merely seen comes beside the state, in the same pace, and moves no revision.
+const [tellingsBefore, seenMs] = [fc.tellings, performance.now()];
+for (let port = 1; port <= 101; port++) {
+  facts.observe("b", { hub: hub.name, endpoint: { ip: parseIp("192.0.2.7"), port } }, Date.now());
+  server.tellFacts();
+  await sleep(5);
+}
+await until("the last seen", () => seenOf(fc, "b")?.observed[0]?.endpoint.port === 101);
+result.factsPaced = fc.tellings - tellingsBefore <= (performance.now() - seenMs) / STATE_INTERVAL_MS + 4;
+result.factsAlone = fc.client.revision === register.revision;
 
 // The hub restarts: nodes come back by themselves.
 server.close();

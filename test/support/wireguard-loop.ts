@@ -4,6 +4,8 @@
  */
 import { type Endpoint, formatIp, parseIp } from "../../src/net/mod.ts";
 import { attachTun, boottimeMs, type Fd, libc, openUdp, type UdpSocket, wallMs } from "../../src/sys/mod.ts";
+import { openProbePort } from "../../src/tunnel/probe-port.ts";
+import { RawProbes } from "../../src/tunnel/probe-raw.ts";
 import type { Tunnel, TunnelBackend, TunnelOptions } from "../../src/tunnel/backend.ts";
 import {
   act,
@@ -167,6 +169,8 @@ export function loopBackend(device: DeviceOptions = {}): TunnelBackend {
         state: { kind: "running" },
         loop,
         device: { read: () => loop.device.read(), change: (change) => loop.change(change) },
+        probes: (probing) =>
+          openProbePort({ ...probing, netns: options.netns }, (place) => new RawProbes(place)),
         close,
         destroy: async () => {
           loops.delete(link);

@@ -78,7 +78,15 @@ function table(rows: readonly (readonly string[])[]): string {
   return rows.map((row, index) => `  ${index === 0 ? paint("dim", line(row)) : line(row)}\n`).join("");
 }
 
-const MARKS = { local: " ", lan: "l", direct: "d", punched: "p", relay: "r", down: "?", unknown: "?" } as const;
+const MARKS = {
+  local: " ",
+  lan: "l",
+  direct: "d",
+  punched: "p",
+  relay: "r",
+  down: "?",
+  unknown: "?",
+} as const;
 
 function cellText(cell: MatrixCell | undefined): string {
   if (cell === undefined) return paint("dim", "    · ");

@@ -1,6 +1,7 @@
 /** The control thread's sockets, one of each family: handshakes come here, and leave from here. */
 import type { Arena, DatagramSocket } from "../../sys/mod.ts";
 import { DatagramReceiver, DatagramSender, ENDPOINT_BYTES } from "../path/mod.ts";
+import { keptBytes } from "../probe-admission.ts";
 import { MESSAGE, MESSAGE_BYTES } from "../wireguard/mod.ts";
 import { familyOf, type Place } from "./place.ts";
 import type { Watched } from "./poller.ts";
@@ -8,7 +9,9 @@ import type { Watched } from "./poller.ts";
 /** Arrival is a datagram; `backlog` more of the same batch follow it. */
 export interface Arrival {
   readonly place: Place;
+  /** Of one that is not WireGuard's and long, the beginning. */
   readonly datagram: Uint8Array<ArrayBuffer>;
+  readonly datagramBytes: number;
   readonly backlog: number;
 }
 
@@ -70,8 +73,10 @@ export class ControlPort {
       // Most of a flood is not worth a copy.
       if (!mayMatter(this.#arena.u8, first, length)) continue;
       place ??= receiver.place(message);
-      const datagram = this.#arena.copy(first, length);
-      hear({ place, datagram, backlog: count - message - 1 + (datagrams - i - 1) });
+      const kind = this.#arena.u8[first] as number;
+      const datagram = this.#arena.copy(first, kind > MESSAGE.data ? keptBytes(length) : length);
+      const backlog = count - message - 1 + (datagrams - i - 1);
+      hear({ place, datagram, datagramBytes: length, backlog });
     }
   }
 

@@ -20,7 +20,10 @@ import {
   type DeviceOptions,
   sealPacket,
 } from "../wireguard/mod.ts";
+import { type RelayChange, type RelayImage, relayOrder, type RelayStep } from "../relay/mod.ts";
 import { type Arrival, ControlPort } from "./control-port.ts";
+import { HubRelay } from "./hub-relay.ts";
+import { HubXdp } from "./hub-xdp.ts";
 import type { Message, Report } from "./link.ts";
 import { isOther, OtherTraffic } from "./other-traffic.ts";
 import { PeerOrders } from "./peer-orders.ts";
@@ -52,6 +55,8 @@ export class Control {
   readonly arena = new Arena({ bytes: ARENA_BYTES });
   readonly device: Device;
   readonly groups: readonly SocketGroup[];
+  readonly relay: HubRelay;
+  readonly xdp = new HubXdp(() => this.groups[0]?.[0]?.fd.number ?? -1);
   /** Datagrams of ours that are not WireGuard's. */
   readonly others = new OtherTraffic((place, datagram) => this.#transmit(place, datagram));
   readonly #options: ControlOptions;
@@ -66,6 +71,7 @@ export class Control {
     this.#options = options;
     this.groups = options.groups;
     this.device = new Device({ ...options.device, memory: options.store, mtuBytes: options.mtuBytes });
+    this.relay = new HubRelay(this.device);
     this.#port = new ControlPort(
       this.arena,
       options.groups.map((group) => group[0] as SocketGroup[number]),
@@ -75,13 +81,18 @@ export class Control {
   }
 
   /** restore goes on where a predecessor stopped. Sessions whose memory is not in the store are made anew. */
-  restore(image: DeviceImage, mark: number): void {
+  restore(image: DeviceImage, mark: number, relay?: RelayImage): void {
     const { store } = this.#options;
     const effects = this.device.restore(image, ({ slot, localIndex }) =>
       store.claim(slot, localIndex) ? store.memory(slot) : undefined,
     );
     this.#mark = mark;
     this.#do(effects, {});
+    if (relay !== undefined) {
+      this.relay.restore(relay, boottimeMs());
+      this.#tellRelay();
+      this.#followXdp();
+    }
     this.step({ kind: "bound", port: this.port });
   }
 
@@ -110,14 +121,18 @@ export class Control {
 
   /** waitMs returns how long nothing is due; -1 for ever. */
   waitMs(): number {
-    const due = this.device.nextDueMs();
-    return due === undefined ? -1 : Math.max(0, Math.ceil(due - boottimeMs()));
+    const due = this.device.nextDueMs() ?? Number.POSITIVE_INFINITY;
+    const waitMs = Math.min(this.relay.waitMs, Math.max(0, Math.ceil(due - boottimeMs())));
+    return waitMs === Number.POSITIVE_INFINITY ? -1 : waitMs;
   }
 
   /** tick does what is due. */
   tick(): void {
     const due = this.device.nextDueMs();
     if (due !== undefined && due <= boottimeMs()) this.step({ kind: "due" });
+    this.relay.tick(boottimeMs());
+    this.#tellRelay();
+    this.xdp.tick(boottimeMs());
     this.#followMtu();
   }
 
@@ -147,12 +162,59 @@ export class Control {
     for (const peer of changed) {
       const order = this.#peers.update(peer);
       if (order !== undefined) this.#options.workers.order(order);
+      this.relay.update(peer, boottimeMs());
+      const endpoint = this.xdp.isOn ? this.device.peer(peer)?.endpoint : undefined;
+      if (endpoint !== undefined) this.xdp.move(peer, this.#peers.place(peer, endpoint));
     }
+    this.#tellRelay();
     this.#options.workers.tell();
     // First: what is sent for the first time has to leave from where the answer is awaited.
     const problem = this.#bind(effects);
     for (const effect of effects) this.#send(effect, about.place);
     if (problem !== undefined) throw problem;
+  }
+
+  /** configureRelay changes what is relayed; throws, with nothing changed, for what cannot be. */
+  configureRelay(change: RelayChange): void {
+    const before = this.relay.xdpLinks;
+    this.relay.configure(change, boottimeMs());
+    this.#tellRelay();
+    if (this.relay.xdpLinks.join() !== before.join()) this.#followXdp();
+  }
+
+  #followXdp(): void {
+    this.xdp.follow(this.relay.xdpLinks, () => {
+      for (const step of this.relay.all()) this.#tellXdp(step);
+    });
+    this.xdp.listen(this.port);
+  }
+
+  #tellRelay(): void {
+    const steps = this.relay.steps();
+    if (steps.length === 0) return;
+    for (const step of steps) {
+      this.#options.workers.order({ kind: "relay", order: relayOrder(step) });
+      if (this.xdp.isOn) this.#tellXdp(step);
+    }
+    this.#options.workers.tell();
+  }
+
+  #tellXdp(step: RelayStep): void {
+    const place =
+      step.kind === "node" && step.endpoint !== undefined
+        ? this.#peers.place(step.node, step.endpoint)
+        : undefined;
+    this.xdp.hear(step, place);
+  }
+
+  /** Sends a handshake message on that is for another node; false if it is not. Workers hear of its circuit before. */
+  #relayed(place: Place, datagram: Uint8Array): boolean {
+    const verdict = this.relay.take(datagram, endpointOf(place), boottimeMs());
+    if (verdict === undefined) return false;
+    this.#tellRelay();
+    const to = "to" in verdict ? this.relay.endpoint(verdict.to) : undefined;
+    if (to !== undefined && "to" in verdict) this.#transmit(this.#peers.place(verdict.to, to), datagram);
+    return true;
   }
 
   /** Moves and marks the sockets; returns why that, or the configuration, failed. All else that was asked for is done all the same. */
@@ -258,6 +320,7 @@ export class Control {
       // The device asked for it already; what it is told now is what is true.
       this.step({ kind: "bound", port: this.port });
     }
+    this.xdp.listen(this.port);
     this.#options.workers.order({ kind: "sockets" });
     this.#options.workers.tell();
   }
@@ -278,16 +341,18 @@ export class Control {
   }
 
   /** A datagram that is no data message, or one that the kernel joined to such. */
-  #arrive({ place, datagram, backlog }: Arrival): void {
+  #arrive({ place, datagram, datagramBytes, backlog }: Arrival): void {
     if (isOther(datagram)) {
-      this.others.deliver(place, datagram);
+      this.others.deliver({ place, datagram, datagramBytes });
       return;
     }
     const receiver = datagram[0] === DATA_MESSAGE ? dataReceiver(datagram) : undefined;
     if (receiver !== undefined) {
-      if (this.device.session(receiver) !== undefined) this.#options.workers.pass(place, datagram, receiver);
+      if (this.device.session(receiver) !== undefined || this.relay.carries(endpointOf(place), receiver))
+        this.#options.workers.pass(place, datagram, receiver);
       return;
     }
+    if (this.relay.isOn && this.#relayed(place, datagram)) return;
     const from = endpointOf(place);
     const clock: Clock = { nowMs: boottimeMs(), wallMs: wallMs() };
     // Most of what comes in a flood asks for nothing: it ends here.
@@ -316,7 +381,8 @@ export class Control {
   ): void {
     if (message.kind === "packet")
       this.step({ kind: "packets", peer: message.peer, packets: [message.packet] });
-    else if (message.kind === "datagram") this.#arrive({ ...message, backlog: 0 });
+    else if (message.kind === "datagram")
+      this.#arrive({ ...message, datagramBytes: message.datagram.length, backlog: 0 });
     else
       for (const report of message.list) {
         if (report.kind === "traffic") this.#passed(report);

@@ -332,8 +332,10 @@ class Dataplane {
       others_dropped: others.dropped,
       others_refused: others.admission.refused,
       ...this.#control.relay.counters,
+      ...this.#control.xdp.counters,
     };
-    return encodeDataplaneStatus({ ...status, counters: { ...counters, ...more } }) + encodeErrno(0);
+    const lines = this.#control.xdp.lines.map((line) => `${line.replace(/\s+/g, " ")}\n`).join("");
+    return encodeDataplaneStatus({ ...status, counters: { ...counters, ...more } }) + lines + encodeErrno(0);
   }
 
   /** One successor at a time gets the descriptors; packets flow on. */

@@ -82,3 +82,13 @@ test("datagrams from anywhere do not use up what our own packets may", () => {
   while (handed.mayPacket());
   expect(handed.mayDatagram()).toBe(true);
 });
+
+test("datagrams of sessions have a bound of their own, which datagrams of anybody do not use up", () => {
+  const handed = new Handed(arena, checksumOf(arena));
+  for (let i = 0; i < 10 * MOST; i++) handed.mayDatagram();
+  for (let i = 0; i < 10 * MOST; i++) expect(handed.mayKnown()).toBe(true);
+  for (let i = 0; i < 10 * MOST; i++) handed.mayKnown();
+  expect(handed.mayKnown()).toBe(false);
+  handed.begin(1e6);
+  expect([handed.mayKnown(), handed.mayDatagram(), handed.mayPacket()]).toEqual([true, true, true]);
+});

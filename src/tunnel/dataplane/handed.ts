@@ -9,6 +9,8 @@ import { type Checksum, Segmenter } from "../path/mod.ts";
 
 /** Of each kind in each period; the protocol keeps no more packets for a peer either. */
 const MOST = 128;
+/** Datagrams of sessions that there are, in each period: nobody guesses their indices. Where a node sends to us and by our relay, the kernel may join both. */
+const MOST_KNOWN = 2048;
 const MOST_PACKET = 65_535;
 const PERIOD_MS = 100;
 
@@ -21,6 +23,7 @@ export class Handed {
   readonly #scratch: number;
   #packetsLeft = MOST;
   #datagramsLeft = MOST;
+  #knownLeft = MOST_KNOWN;
   #sinceMs = 0;
 
   constructor(arena: Arena, checksum: Checksum) {
@@ -35,6 +38,7 @@ export class Handed {
     this.#sinceMs = nowMs;
     this.#packetsLeft = MOST;
     this.#datagramsLeft = MOST;
+    this.#knownLeft = MOST_KNOWN;
   }
 
   /** mayPacket tells whether one more packet may be handed on. */
@@ -47,6 +51,13 @@ export class Handed {
   /** mayDatagram tells whether one more datagram may be handed on. */
   mayDatagram(): boolean {
     if (this.#datagramsLeft > 0) return this.#datagramsLeft-- > 0;
+    this.dropped++;
+    return false;
+  }
+
+  /** mayKnown tells whether one more datagram of a session may be handed on. */
+  mayKnown(): boolean {
+    if (this.#knownLeft > 0) return this.#knownLeft-- > 0;
     this.dropped++;
     return false;
   }

@@ -25,6 +25,7 @@ import {
   sendWithDescriptor,
   stable,
 } from "../../sys/mod.ts";
+import type { RelayImage } from "../relay/mod.ts";
 import type { DeviceImage } from "../wireguard/mod.ts";
 
 /** TAKE_OVER is the request. */
@@ -43,6 +44,8 @@ export interface Estate {
 export interface Testament {
   readonly mark: number;
   readonly image: DeviceImage;
+  /** Absent from builds without it. */
+  readonly relay?: RelayImage;
 }
 
 const HEADER = 4;

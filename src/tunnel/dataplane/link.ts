@@ -10,6 +10,7 @@
  */
 import { stable } from "../../sys/mod.ts";
 import { ENDPOINT_BYTES } from "../path/mod.ts";
+import type { RelayOrder } from "../relay/mod.ts";
 import type { Place } from "./place.ts";
 
 /** LINK_BYTES is how much waits in each direction: orders about a thousand peers at once. */
@@ -44,7 +45,9 @@ export type Order =
   | { readonly kind: "sockets" }
   /** Finish what was begun, report, and do nothing more until `go`. */
   | { readonly kind: "halt" }
-  | { readonly kind: "go" };
+  | { readonly kind: "go" }
+  /** What the relay's part has to know (../relay). */
+  | { readonly kind: "relay"; readonly order: RelayOrder };
 
 /** Traffic is what passed under a session since the last report. */
 export interface Traffic {

@@ -2,50 +2,67 @@
  * Datagrams of ours that share WireGuard's port: probes, and whatever else two nodes have to say outside of a session. They begin with MAGIC, which
  * is no type of WireGuard's; the packet path never sees them (steering.ts).
  *
- * One program at a time has them, by a connection to the UAPI socket on which it asked for them (`others=1`). The answer is `errno=0` and an
+ * One program at a time has them, by a connection to the UAPI socket on which it asked for them (`others=2`). The answer is `errno=0` and an
  * empty line; from then on the connection carries messages, both ways:
  *
  * ```
  *   0  length of the datagram (uint32) │ 4  place (ENDPOINT_BYTES) │ 84  datagram, with MAGIC
  * ```
- * What is not authentic is the program's affair. Nothing is kept: what the connection or the network takes no more is dropped, and counted.
+ * Of a datagram longer than MOST_OTHER, as probes of the MTU are, the program gets the first PROBE_HEAD_BYTES, and the length; it sends no such.
+ * What is not authentic is the program's affair. Nothing is kept: what the connection or the network takes no more is dropped, and counted, and so is
+ * what is too much (probe-admission.ts).
  */
-import { type Fd, stable, tryReceive, trySend } from "../../sys/mod.ts";
-import { ENDPOINT_BYTES } from "../path/mod.ts";
-import type { Place } from "./place.ts";
+import {
+  type Fd,
+  monotonicMs,
+  randomBytes,
+  SOCKET_ADDRESS,
+  stable,
+  tryReceive,
+  trySend,
+} from "../../sys/mod.ts";
+import { ENDPOINT, ENDPOINT_BYTES } from "../path/mod.ts";
+import { keptBytes, ProbeAdmission, PROBE_WHOLE_BYTES } from "../probe-admission.ts";
+import { familyOf, type Place } from "./place.ts";
 import type { Watched } from "./poller.ts";
 
 /** OTHERS is the request for them. */
-export const OTHERS = "others=1\n\n";
+export const OTHERS = "others=2\n\n";
 /** ATTACHED is the answer. */
 export const ATTACHED = "errno=0\n\n";
 /** MAGIC begins each of them: "CWAY". */
 export const MAGIC: Uint8Array<ArrayBuffer> = Uint8Array.of(0x43, 0x57, 0x41, 0x59);
-/** MOST_OTHER is the longest datagram: what fits into one packet of IPv6's least MTU. */
-export const MOST_OTHER = 1232;
+/** MOST_OTHER is the longest datagram that goes through the connection whole. */
+export const MOST_OTHER = PROBE_WHOLE_BYTES;
 
 const HEADER = 4 + ENDPOINT_BYTES;
+/** What a length can be. */
+const MOST_DATAGRAM = 65_535;
 /** Messages of one turn: so long handshakes wait. */
 const MOST_AT_ONCE = 64;
 
 /** isOther tells whether a datagram is one of these. */
 export function isOther(datagram: Uint8Array): boolean {
-  return datagram.length <= MOST_OTHER && MAGIC.every((byte, i) => datagram[i] === byte);
-}
-
-/** encodeOther returns the message of a datagram. */
-export function encodeOther(place: Uint8Array, datagram: Uint8Array): Uint8Array<ArrayBuffer> {
-  const message = stable(HEADER + datagram.length);
-  new DataView(message.buffer).setUint32(0, datagram.length, true);
-  message.set(place, 4);
-  message.set(datagram, HEADER);
-  return message;
+  return MAGIC.every((byte, i) => datagram[i] === byte);
 }
 
 /** Other is one of them. */
 export interface Other {
   readonly place: Place;
+  /** The datagram, or what is kept of it. */
   readonly datagram: Uint8Array<ArrayBuffer>;
+  /** Its length as it came. */
+  readonly datagramBytes: number;
+}
+
+/** encodeOther returns the message of a datagram. */
+export function encodeOther({ place, datagram, datagramBytes }: Other): Uint8Array<ArrayBuffer> {
+  const kept = keptBytes(datagramBytes);
+  const message = stable(HEADER + kept);
+  new DataView(message.buffer).setUint32(0, datagramBytes, true);
+  message.set(place, 4);
+  message.set(datagram.subarray(0, kept), HEADER);
+  return message;
 }
 
 /** OtherReader makes messages of what a connection brings. */
@@ -62,11 +79,12 @@ export class OtherReader {
     let at = 0;
     while (at + HEADER <= all.length) {
       const length = view.getUint32(at, true);
-      if (length > MOST_OTHER)
-        throw new RangeError(`A datagram of ${length} bytes; the most is ${MOST_OTHER}`);
-      const end = at + HEADER + length;
+      if (length > MOST_DATAGRAM)
+        throw new RangeError(`A datagram of ${length} bytes; the most is ${MOST_DATAGRAM}`);
+      const end = at + HEADER + keptBytes(length);
       if (end > all.length) break;
-      others.push({ place: all.slice(at + 4, at + HEADER), datagram: all.slice(at + HEADER, end) });
+      const [place, datagram] = [all.slice(at + 4, at + HEADER), all.slice(at + HEADER, end)];
+      others.push({ place, datagramBytes: length, datagram });
       at = end;
     }
     this.#bytes = all.slice(at);
@@ -78,6 +96,7 @@ export class OtherReader {
 export class OtherTraffic {
   /** Datagrams that the program did not take in time, and those that nobody asked for. */
   dropped = 0;
+  readonly admission = new ProbeAdmission(new DataView(randomBytes(4).buffer).getInt32(0));
   readonly #send: (place: Place, datagram: Uint8Array) => void;
   readonly #chunk = stable(64 << 10);
   #connection: Fd | undefined;
@@ -99,12 +118,16 @@ export class OtherTraffic {
   }
 
   /** deliver hands one to the program. */
-  deliver(place: Place, datagram: Uint8Array): void {
+  deliver(other: Other): void {
+    const { place, datagramBytes } = other;
+    const family = familyOf(place);
+    const at = ENDPOINT.address + (family === 4 ? SOCKET_ADDRESS.address4 : SOCKET_ADDRESS.address6);
+    if (!this.admission.admits(place, at, { family, datagramBytes, nowMs: monotonicMs() })) return;
     if (this.#connection === undefined || !this.#flush()) {
       this.dropped++;
       return;
     }
-    this.#rest = encodeOther(place, datagram);
+    this.#rest = encodeOther(other);
     this.#flush();
   }
 
@@ -131,8 +154,8 @@ export class OtherTraffic {
         return;
       }
       try {
-        for (const { place, datagram } of this.#reader.read(this.#chunk.subarray(0, count)))
-          if (isOther(datagram)) this.#send(place, datagram);
+        for (const { place, datagram, datagramBytes } of this.#reader.read(this.#chunk.subarray(0, count)))
+          if (isOther(datagram) && datagram.length === datagramBytes) this.#send(place, datagram);
       } catch {
         // A program that does not keep to the form has nothing to say.
         this.#end();

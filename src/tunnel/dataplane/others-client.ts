@@ -10,7 +10,10 @@ const PATIENCE_MS = 5_000;
 export interface Heard {
   readonly from: Endpoint;
   readonly place: Place;
+  /** Of a long one only the beginning. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** How long it was when it came, with its magic. */
+  readonly datagramBytes: number;
 }
 
 /** OthersClient owns the connection. */
@@ -53,7 +56,8 @@ export class OthersClient implements Disposable {
     const datagram = stable(MAGIC.length + bytes.length);
     datagram.set(MAGIC);
     datagram.set(bytes, MAGIC.length);
-    sendAll(this.socket, encodeOther("ip" in to ? placeOf(to) : to, datagram));
+    const place = "ip" in to ? placeOf(to) : to;
+    sendAll(this.socket, encodeOther({ place, datagram, datagramBytes: datagram.length }));
   }
 
   /** receive waits up to `timeoutMs` and returns what came; undefined when the data plane ended. */
@@ -62,10 +66,11 @@ export class OthersClient implements Disposable {
     const count = tryReceive(this.socket.number, this.#chunk);
     if (count === undefined) return [];
     if (count === 0) return undefined;
-    return this.#reader.read(this.#chunk.subarray(0, count)).map(({ place, datagram }) => ({
+    return this.#reader.read(this.#chunk.subarray(0, count)).map(({ place, datagram, datagramBytes }) => ({
       from: endpointOf(place),
       place,
       bytes: datagram.slice(MAGIC.length),
+      datagramBytes,
     }));
   }
 

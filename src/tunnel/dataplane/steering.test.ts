@@ -9,7 +9,13 @@ test("the codes are those of the kernel", () => {
   expect(codes).toEqual({
     // BPF_LD | BPF_B | BPF_ABS, BPF_JMP | BPF_JEQ, BPF_ALU | BPF_MOD, BPF_ALU | BPF_ADD, BPF_RET, BPF_RET | BPF_A
     loadByte: 0x00 | 0x10 | 0x20,
+    // BPF_LD | BPF_H | BPF_IND, BPF_LD | BPF_W | BPF_IND, BPF_LDX | BPF_B | BPF_MSH, BPF_LDX | BPF_IMM
+    loadHalfBehind: 0x00 | 0x08 | 0x40,
+    loadWordBehind: 0x00 | 0x00 | 0x40,
+    loadHeaderLength: 0x01 | 0x10 | 0xa0,
+    setX: 0x01,
     jumpIfEqual: 0x05 | 0x10,
+    jumpIfGreater: 0x05 | 0x20,
     modulo: 0x04 | 0x90,
     add: 0x04,
     returnNumber: 0x06,

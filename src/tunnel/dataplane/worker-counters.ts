@@ -22,6 +22,15 @@ export const OWN_COUNTERS = {
   datagrams_refused: 11,
   /** Packets without a session that were too many to be kept. */
   not_handed_on: 12,
+  /** What went on to other nodes, and what did not (../relay). */
+  relayed: 24,
+  relayed_bytes: 25,
+  relay_drop_no_circuit: 26,
+  relay_drop_rate: 27,
+  relay_drop_nowhere: 28,
+  relay_drop_back: 29,
+  relay_drop_line_full: 30,
+  relay_drop_refused: 31,
 } as const;
 
 /** publishCounters writes the path's counters. */

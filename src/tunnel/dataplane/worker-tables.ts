@@ -50,6 +50,11 @@ export class WorkerTables implements PathTables<SharedSession, SharedSession> {
     return workerOf(localIndex, this.#options.workers) === this.#options.worker;
   }
 
+  /** knows tells whether there is a session with an index, at whichever worker. */
+  knows(localIndex: number): boolean {
+    return this.#all.has(localIndex);
+  }
+
   setPeer({ peer, place, session }: OrderOf<"peer">): void {
     const { arena, sender } = this.#options;
     const known = this.#peer(peer);

@@ -13,6 +13,7 @@ import {
   Collection,
   libc,
   pinThread,
+  randomBytes,
   receiveMessage,
   stable,
   trySendMessage,
@@ -34,6 +35,7 @@ import {
   TunQueue,
   WireguardFraming,
 } from "../path/mod.ts";
+import { RelayPath, RelaySender } from "../relay/mod.ts";
 import { decodeMessage, encodeDatagram, encodePacket, MOST_MESSAGE, type Order } from "./link.ts";
 import { Handed } from "./handed.ts";
 import { OWN_COUNTERS, publishCounters } from "./worker-counters.ts";
@@ -86,6 +88,8 @@ export class PathWorker {
   readonly #learner: EndpointLearner;
   readonly #reports: Reports;
   readonly #handed: Handed;
+  readonly #relay: RelayPath;
+  readonly #relaySenders: readonly RelaySender[];
   readonly #collection = new Collection(COLLECT_AFTER);
   readonly #inbox = stable(MOST_MESSAGE);
   /** Datagrams that came to another thread. */
@@ -119,6 +123,16 @@ export class PathWorker {
     this.#handed = new Handed(arena, checksum);
     // Not that of the peer's endpoint: an order that was sent before the peer moved may have changed it back.
     this.#reports = new Reports((session) => session.place.copy());
+    this.#relaySenders = this.#ports.map(({ socket }) => new RelaySender(arena, socket));
+    const relaySender = (family: 4 | 6) =>
+      this.#relaySenders[this.#ports.findIndex(({ socket }) => socket.family === family)];
+    this.#relay = new RelayPath(arena, {
+      sourceAt: (message) => this.#receiver.sourceAt(message),
+      peers: this.#tables.peers,
+      sender4: relaySender(4),
+      sender6: relaySender(6),
+      random: randomBytes,
+    });
     this.#open = this.#makeOpen(checksum);
     this.#seal = this.#makeSeal(checksum);
     this.#loop = new PathLoop(arena, {
@@ -126,10 +140,11 @@ export class PathWorker {
       receiver: this.#receiver,
       ports: this.#ports,
       seal: this.#seal as unknown as SealStep,
-      open: this.#open as unknown as OpenStep,
+      open: { run: (count) => this.#run(count) },
       caller: new Fd(start.link, "link"),
       onTurn: () => {
         this.#tables.nowMs = boottimeMs();
+        this.#relay.nowMs = this.#tables.nowMs;
       },
       onCall: () => this.#obey(),
     });
@@ -143,6 +158,7 @@ export class PathWorker {
 
   #makeOpen(checksum: Checksum): OpenStep<SharedSession> {
     const [arena, tables, receiver, learner] = [this.#arena, this.#tables, this.#receiver, this.#learner];
+    const relay = this.#relay;
     return new OpenStep<SharedSession>(arena, {
       messages: receiver,
       framing: this.#framing,
@@ -150,12 +166,19 @@ export class PathWorker {
       tables,
       counters: this.#counters,
       events: {
-        other: (at, bytes, message) => this.#handDatagram(at, bytes, message),
+        other: (at, bytes, message) => {
+          if (this.#handed.mayDatagram()) this.#handDatagram(at, bytes, message);
+        },
+        // What is another worker's is not unknown.
+        relay: (index, at, bytes, message, asked) =>
+          relay.take(index, at, bytes, message, asked && !tables.knows(index)),
         missing: (index, at, bytes, message) => {
           // The control thread may just have said that there is one.
           if (this.#generation !== this.#store.generation) this.#obey();
           const session = tables.sessions.get(index);
-          if (session === undefined && !tables.owns(index)) this.#handDatagram(at, bytes, message);
+          if (session === undefined && !tables.owns(index))
+            if (tables.knows(index) ? this.#handed.mayKnown() : this.#handed.mayDatagram())
+              this.#handDatagram(at, bytes, message);
           return session;
         },
         opened: (session, packets, bytes, message) => {
@@ -200,6 +223,12 @@ export class PathWorker {
     });
   }
 
+  /** Opens what is ours of the messages that came, and sends on what is others'. */
+  #run(count: number): void {
+    this.#open.run(count);
+    this.#relay.flush();
+  }
+
   #senderOf(endpoint: number): DatagramSender | undefined {
     const four = this.#arena.view.getUint16(endpoint, true) === 2;
     return this.#ports.find(({ socket }) => socket.family === (four ? 4 : 6))?.sender;
@@ -208,10 +237,13 @@ export class PathWorker {
   /** run never returns. */
   run(): never {
     const tables = this.#tables;
+    const { link } = this.#start;
+    // Not made anew in every turn: garbage would be all that comes of it.
+    const tell = (message: Uint8Array<ArrayBuffer>) => trySendMessage(link, message);
     for (;;) {
       tables.nowMs = boottimeMs();
       this.#handed.begin(tables.nowMs);
-      this.#reports.send((message) => trySendMessage(this.#start.link, message), tables.nowMs);
+      this.#reports.send(tell, tables.nowMs);
       if (this.#halted) this.#wait();
       else this.#loop.once(this.#takenIn.length > 0 ? 0 : this.#reports.waitMs(tables.nowMs));
       this.#openTakenIn();
@@ -244,10 +276,36 @@ export class PathWorker {
     shared[OWN_COUNTERS.datagrams_sent] = sent;
     shared[OWN_COUNTERS.datagrams_refused] = refused;
     shared[OWN_COUNTERS.not_handed_on] = this.#handed.dropped;
+    this.#publishRelay(shared);
+  }
+
+  #publishRelay(shared: Float64Array): void {
+    let sent = 0;
+    let bytes = 0;
+    let blocked = 0;
+    let refused = 0;
+    for (let i = 0; i < this.#relaySenders.length; i++) {
+      const sender = this.#relaySenders[i] as RelaySender;
+      sent += sender.sent;
+      bytes += sender.sentBytes;
+      blocked += sender.blocked;
+      refused += sender.refused;
+    }
+    const relay = this.#relay;
+    shared[OWN_COUNTERS.relayed] = sent;
+    shared[OWN_COUNTERS.relayed_bytes] = bytes;
+    shared[OWN_COUNTERS.relay_drop_no_circuit] = relay.unknown;
+    shared[OWN_COUNTERS.relay_drop_rate] = relay.limited;
+    shared[OWN_COUNTERS.relay_drop_nowhere] = relay.absent;
+    shared[OWN_COUNTERS.relay_drop_back] = relay.back;
+    shared[OWN_COUNTERS.relay_drop_line_full] = blocked;
+    shared[OWN_COUNTERS.relay_drop_refused] = refused;
   }
 
   /** Reads all orders that wait. */
   #obey(): void {
+    // It refers to what orders may take away.
+    this.#relay.flush();
     // Before reading: what comes in between is read the next time.
     this.#generation = this.#store.generation;
     for (;;) {
@@ -297,6 +355,9 @@ export class PathWorker {
       case "go":
         this.#halted = false;
         return;
+      case "relay":
+        this.#relay.obey(order.order);
+        return;
       default:
         tables.allow(order);
     }
@@ -307,13 +368,12 @@ export class PathWorker {
     if (this.#takenIn.length === 0 || this.#halted) return;
     for (const { place, datagram } of this.#takenIn.splice(0)) {
       this.#receiver.put(place, datagram);
-      this.#open.run(1);
+      this.#run(1);
     }
   }
 
   /** Hands a datagram on that is not for this thread. */
   #handDatagram(at: number, bytes: number, message: number): void {
-    if (!this.#handed.mayDatagram()) return;
     const place = this.#receiver.place(message);
     trySendMessage(this.#start.link, encodeDatagram(place, this.#arena.copy(at, bytes)));
   }

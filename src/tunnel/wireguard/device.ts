@@ -113,6 +113,16 @@ export class Device implements Disposable {
     return this.#peers.nextDueMs();
   }
 
+  /** publicKey returns the device's own; undefined while it has none. */
+  get publicKey(): PublicKey | undefined {
+    return this.#own?.publicKey;
+  }
+
+  /** owns tells whether messages with a receiver index are for us. */
+  owns(index: number): boolean {
+    return this.#indices.peer(index) !== undefined;
+  }
+
   /** session returns the session of a receiver index. It may be over (isOver): then nothing is opened with it. */
   session(index: number): Session | undefined {
     return this.#indices.session(index);

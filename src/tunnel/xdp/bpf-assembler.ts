@@ -14,7 +14,9 @@
  */
 
 /** Register numbers: R0 has the result, R1 to R5 are a function's arguments and lost by a call, R6 to R9 are kept. */
-export const [R0, R1, R2, R3, R4, R5, R6] = [0, 1, 2, 3, 4, 5, 6] as const;
+export const [R0, R1, R2, R3, R4, R5, R6, R7, R8, R9] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] as const;
+/** R10 is the end of the stack, which has 512 bytes. */
+export const R10 = 10;
 
 /** BpfLine is one instruction, or a name for the place of the next. */
 export type BpfLine =
@@ -35,9 +37,11 @@ export type BpfLine =
 const ALU64 = 0x07;
 const JMP = 0x05;
 const FROM_REGISTER = 0x08;
-const OPERATION = { add: 0x00, and: 0x50, shiftLeft: 0x60, move: 0xb0 } as const;
+const OPERATION = { add: 0x00, and: 0x50, shiftLeft: 0x60, shiftRight: 0x70, xor: 0xa0, move: 0xb0 } as const;
 const CONDITION = { "=": 0x10, ">": 0x20, "≠": 0x50, "<": 0xa0 } as const;
-const LOAD = { 4: 0x61, 2: 0x69, 1: 0x71 } as const;
+const LOAD = { 8: 0x79, 4: 0x61, 2: 0x69, 1: 0x71 } as const;
+const STORE = { 8: 0x7b, 4: 0x63, 2: 0x6b, 1: 0x73 } as const;
+const STORE_NUMBER = { 8: 0x7a, 4: 0x62, 2: 0x6a, 1: 0x72 } as const;
 const MAP_DESCRIPTOR = 1;
 
 const alu = (operation: keyof typeof OPERATION, target: number, value: number): BpfLine => ({
@@ -65,8 +69,28 @@ export const addRegister = (target: number, source: number): BpfLine => aluRegis
 export const and = (target: number, value: number): BpfLine => alu("and", target, value);
 /** shiftLeft shifts by a number of bits. */
 export const shiftLeft = (target: number, bits: number): BpfLine => alu("shiftLeft", target, bits);
-/** load reads 1, 2 or 4 bytes, in the machine's order, at the address in a register and an offset. */
-export const load = (target: number, bytes: 1 | 2 | 4, source: number, offset: number): BpfLine => ({
+/** shiftRight shifts by a number of bits; zeros come in. */
+export const shiftRight = (target: number, bits: number): BpfLine => alu("shiftRight", target, bits);
+/** xor turns the bits over that are set in a number. */
+export const xor = (target: number, value: number): BpfLine => alu("xor", target, value);
+/** swap16 turns a number of 16 bits from the machine's order to the network's, or back. */
+export const swap16 = (target: number): BpfLine => ({ opcode: 0xdc, target, immediate: 16 });
+/** store writes the lowest 1, 2, 4 or 8 bytes of a register at the address in another and an offset. */
+export const store = (bytes: 1 | 2 | 4 | 8, into: number, offset: number, source: number): BpfLine => ({
+  opcode: STORE[bytes],
+  target: into,
+  source,
+  offset,
+});
+/** storeNumber writes a number likewise. */
+export const storeNumber = (bytes: 1 | 2 | 4 | 8, into: number, offset: number, value: number): BpfLine => ({
+  opcode: STORE_NUMBER[bytes],
+  target: into,
+  offset,
+  immediate: value,
+});
+/** load reads 1, 2, 4 or 8 bytes, in the machine's order, at the address in a register and an offset. */
+export const load = (target: number, bytes: 1 | 2 | 4 | 8, source: number, offset: number): BpfLine => ({
   opcode: LOAD[bytes],
   target,
   source,
@@ -89,6 +113,13 @@ export const jumpIf = (
 /** jumpIfBehind goes on at a name if a register is greater than another. */
 export const jumpIfBehind = (target: number, source: number, to: string): BpfLine => ({
   opcode: JMP | FROM_REGISTER | CONDITION[">"],
+  target,
+  source,
+  to,
+});
+/** jumpUnlessEqual goes on at a name if two registers are not the same. */
+export const jumpUnlessEqual = (target: number, source: number, to: string): BpfLine => ({
+  opcode: JMP | FROM_REGISTER | CONDITION["≠"],
   target,
   source,
   to,

@@ -1,0 +1,33 @@
+import { createCipheriv } from "node:crypto";
+import { expect, test } from "bun:test";
+import { aesGcmOpen, aesGcmSeal } from "./aes-gcm.ts";
+
+const key = new Uint8Array(32).fill(7);
+const plain = new TextEncoder().encode("thirty-two bytes of a secret key");
+
+test("comes back with the same key and associated data only", () => {
+  const sealed = aesGcmSeal(key, plain, "a b 1");
+  expect(aesGcmOpen(key, sealed, "a b 1")).toEqual(new Uint8Array(plain));
+  expect(aesGcmOpen(key, sealed, "a b 2")).toBeUndefined();
+  expect(aesGcmOpen(new Uint8Array(32), sealed, "a b 1")).toBeUndefined();
+  for (let i = 0; i < sealed.length; i++) {
+    const bad = sealed.slice();
+    bad[i] = (bad[i] as number) ^ 1;
+    expect(aesGcmOpen(key, bad, "a b 1")).toBeUndefined();
+  }
+  expect(aesGcmOpen(key, sealed.subarray(0, 20), "a b 1")).toBeUndefined();
+});
+
+test("the same text is never sealed to the same bytes", () => {
+  const texts = Array.from({ length: 50 }, () => Buffer.from(aesGcmSeal(key, plain, "")).toString("hex"));
+  expect(new Set(texts).size).toBe(50);
+});
+
+// McGrew and Viega, The Galois/Counter Mode of Operation, test case 14: one block of zeros under a key of zeros.
+test("known answer", () => {
+  const cipher = createCipheriv("aes-256-gcm", new Uint8Array(32), new Uint8Array(12));
+  const text = Buffer.concat([cipher.update(new Uint8Array(16)), cipher.final(), cipher.getAuthTag()]);
+  expect(text.toString("hex")).toBe("cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919");
+  const sealed = Buffer.concat([new Uint8Array(12), text]);
+  expect(aesGcmOpen(new Uint8Array(32), sealed, "")).toEqual(new Uint8Array(16));
+});

@@ -1,0 +1,45 @@
+/** Every bound and rate of the relay, with its reason. Nothing here is configured. */
+
+/** MOST_CLASS is the greatest class of nodes. */
+export const MOST_CLASS = 65_535;
+/** MOST_ALLOWED pairs of classes are told at once: a few hundred groups of nodes, each with each. */
+export const MOST_ALLOWED = 65_536;
+
+/** MOST_NODES is as many as a device has peers (MAX_PEERS of wireguard/limits.ts), and the hub itself. */
+export const MOST_NODES = 65_537;
+/** MOST_PAIRS that have circuits at a time: 5,000 nodes which talk to 30 each are 75,000. Each has a meter in the shared memory. */
+export const MOST_PAIRS = 131_072;
+/** MOST_CIRCUITS of all pairs, both directions: while sessions are renewed a pair has four. About 80 MB in the worst case. */
+export const MOST_CIRCUITS = 524_288;
+/** MOST_CIRCUITS_OF_NODE keeps one node from filling the table: 5,000 pairs, with some in renewal. */
+export const MOST_CIRCUITS_OF_NODE = 8_192;
+
+/** MOST_PENDING initiations of a pair wait for their response; the oldest gives way. Both ends may begin, and repeat once. */
+export const MOST_PENDING = 4;
+/** PENDING_MS: a response that comes later is to a handshake that was begun anew meanwhile (Rekey-Timeout is 5 s). */
+export const PENDING_MS = 10_000;
+/** MOST_LIVE circuits of a pair, both directions; its own oldest gives way. Where every second response is lost, 18 handshakes fit into a session's life. */
+export const MOST_LIVE = 48;
+/** LIVE_MS: a session lives Reject-After-Time (180 s) from its handshake, which may have been on its way for a while. */
+export const LIVE_MS = 190_000;
+/** MOST_ANSWERS to one initiation are believed in: the node gives one, whoever listens on the way may have given others before. */
+export const MOST_ANSWERS = 4;
+
+/** INITIATIONS_PER_SECOND of one pair in one direction go through, after INITIATION_BURST: WireGuard begins one in five seconds. */
+export const INITIATIONS_PER_SECOND = 1;
+/** INITIATION_BURST: a peer that is made anew begins at once. */
+export const INITIATION_BURST = 10;
+
+/** MOST_RECENT destinations of a node are tried first. */
+export const MOST_RECENT = 64;
+/** RECENT_HASHES_PER_SECOND and RECENT_HASH_BURST of one node, for its recent destinations: 80 to 300 initiations a second. */
+export const RECENT_HASHES_PER_SECOND = 20_000;
+export const RECENT_HASH_BURST = 20_000;
+/** SEARCH_HASHES_PER_SECOND of one node among all others, some thousand microseconds of a core (tags.ts): four first contacts a second in a mesh of 5,000. */
+export const SEARCH_HASHES_PER_SECOND = 20_000;
+/** SEARCH_HASH_BURST: a node that starts makes 30 first contacts among 5,000. */
+export const SEARCH_HASH_BURST = 150_000;
+/** HASHES_PER_SECOND of all nodes together: about a twentieth of a core. */
+export const HASHES_PER_SECOND = 500_000;
+/** HASH_BURST: less than half a second of a core, when all start at once. */
+export const HASH_BURST = 3_000_000;
