@@ -124,6 +124,11 @@ export interface ShownNode {
   readonly publicKey: string;
 }
 
+/** ShownTls is what the process for TLS says, but for the names of sessions, which are secrets. */
+export type ShownTls = Omit<TlsStatus, "hubs"> & {
+  readonly hubs: readonly Omit<TlsStatus["hubs"][number], "session">[];
+};
+
 /** Status of the agent and what it made. */
 export interface Status {
   readonly version: string;
@@ -159,7 +164,7 @@ export interface Status {
   /** What this node's routers let in: a line for each. */
   readonly portMappings: readonly string[];
   /** The TLS way to hubs, or on a hub the door for those that come by it. */
-  readonly tls?: { readonly using: boolean; readonly status: TlsStatus };
+  readonly tls?: { readonly using: boolean; readonly status: ShownTls };
   readonly objects: {
     readonly ready: number;
     readonly pending: number;

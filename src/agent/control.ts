@@ -12,7 +12,7 @@ import { HubRole } from "./hub-role.ts";
 import { MemberRole } from "./member-role.ts";
 import { CTL_SOCKET } from "./paths.ts";
 import type { Role } from "./role.ts";
-import { shownNode, shownPeer } from "./shown.ts";
+import { shownNode, shownPeer, shownTls } from "./shown.ts";
 import { VERSION } from "./version.ts";
 
 /** Group whose members may read. */
@@ -63,7 +63,7 @@ const handlers: Handlers = {
         : { tunnel: { ...description, listenPort: view.mesh.listenPort, mtuBytes: joined.mtuBytes } }),
       ...(role === undefined ? {} : { hub: shownHub(role) }),
       portMappings: joined?.ways.portMappings ?? [],
-      ...(joined?.ways.tls === undefined ? {} : { tls: joined.ways.tls }),
+      ...(joined?.ways.tls === undefined ? {} : { tls: shownTls(joined.ways.tls) }),
       objects: {
         ready: all.filter(({ state }) => state === "ready").length,
         pending: all.filter(({ state }) => state === "pending").length,

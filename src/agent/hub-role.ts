@@ -12,7 +12,7 @@ import {
 import { enrolServiceAddress, type Enrolment, type PskChoice } from "../mesh/mod.ts";
 import type { PeerState, PrivateKey, PublicKey, Secret, SigningSecret } from "../net/mod.ts";
 import type { Node } from "../resources/mod.ts";
-import { wallMs } from "../sys/mod.ts";
+import { monotonicMs, wallMs } from "../sys/mod.ts";
 import { announcedFact } from "./announced.ts";
 import { loadEtcdConfig } from "./etcd-config.ts";
 import { FactsFile } from "./facts-file.ts";
@@ -198,7 +198,10 @@ export class HubRole implements Role {
 
   /** addRemovals removes the nodes that the operator's key says are removed. */
   addRemovals(removals: readonly Removal[]): readonly string[] {
-    const names = this.#server?.removals.asked(removals) ?? [];
+    return this.#remove(this.#server?.removals.asked(removals) ?? []);
+  }
+
+  #remove(names: readonly string[]): readonly string[] {
     for (const name of names)
       this.registrar
         .removeNode(name)
@@ -230,7 +233,7 @@ export class HubRole implements Role {
         // Nodes are told the register's state by name, when they follow it.
         loan: () => undefined,
       }),
-      onRemovals: (removals) => this.addRemovals(removals).length > 0,
+      onRemovals: (removals) => this.#remove(server.removals.news(removals, monotonicMs())).length > 0,
     });
     this.#gossip?.look(liveNodes(view, peers, wallMs()));
   }

@@ -322,8 +322,7 @@ export class Joined implements Disposable {
       this.#startRole();
       role.observe(this.peers());
       this.#lookForNext();
-      // Another process has another table of what it relays.
-      this.#paths.relays(role.hub ? this.#options.tunnel.tunnel?.dataplane?.pid : undefined);
+      this.#paths.relays(role.hub ? this.#options.tunnel.tunnel?.dataplane?.life : undefined);
       this.#paths.observe();
       const enrolments = JSON.stringify(
         role.enrolments().map(({ id, uses }) => [id, uses.map((use) => use.publicKey)]),

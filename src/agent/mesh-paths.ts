@@ -44,11 +44,12 @@ import {
   type PublicKey,
   publicKeyBytes,
 } from "../net/mod.ts";
-import type { HubDistance, Node, Topology } from "../resources/mod.ts";
+import type { Node, Topology } from "../resources/mod.ts";
 import { after, monotonicMs, randomBytes, wallMs } from "../sys/mod.ts";
 import type { Tunnel } from "../tunnel/mod.ts";
 import { DueQueue } from "./due-queue.ts";
 import { HubEndpoints, type Resolved, seenNodes } from "./hub-endpoints.ts";
+import type { PathHooks } from "./path-hooks.ts";
 import { PongAllowance } from "./pong-allowance.ts";
 import { type ArrivedProbe, Prober } from "./prober.ts";
 
@@ -66,23 +67,6 @@ const MODES: Readonly<Record<Topology, LadderMode>> = {
   "hubs-only": "hubs",
   "on-demand": "on-demand",
 };
-
-/** PathHooks carry out what is not a probe. */
-export interface PathHooks {
-  /** What the tunnel's device says of its peers now. */
-  readonly device: () => readonly PeerState[];
-  /** Paths of these nodes changed: set their peers, at once. */
-  readonly use: (names: readonly string[]) => void;
-  /** Ask the other side, through a hub, to try at the same moment. */
-  readonly invite: (name: string) => void;
-  /** Distances of hubs changed, which other nodes are to know. */
-  readonly distances: (hubs: readonly HubDistance[]) => void;
-  /** A hub sees this node at another address: say something in the tunnel to every hub. */
-  readonly greetHubs: () => void;
-  /** A hub was asked by UDP, and one answered by UDP. */
-  readonly asked: () => void;
-  readonly answered: () => void;
-}
 
 /** 127.0.0.0/8: not UDP to a hub, but TLS (tunnel/tls). */
 function isLoopback({ ip }: Endpoint): boolean {
@@ -103,6 +87,8 @@ export class MeshPaths implements Disposable {
   readonly #hubEndpoints = new HubEndpoints();
   /** On a hub: where nodes are. */
   #seen: ReadonlyMap<string, Endpoint> = new Map();
+  /** How often the session with a hub was made anew. */
+  readonly #generations = new Map<string, number>();
   readonly #due = new DueQueue();
   readonly #pongs = new PongAllowance();
   readonly #invited = new Set<Disposable>();
@@ -279,7 +265,8 @@ export class MeshPaths implements Disposable {
     }
     // A hub that was away calls first: the nodes would find out only at their next handshake.
     const endpoint = this.#hubEndpoints.of(name) ?? this.#seen.get(name);
-    return endpoint === undefined ? {} : { endpoint, keepaliveSeconds: HUB_KEEPALIVE_SECONDS };
+    const generation = this.#generations.get(name) ?? 0;
+    return endpoint === undefined ? {} : { endpoint, generation, keepaliveSeconds: HUB_KEEPALIVE_SECONDS };
   }
 
   /** paths returns the paths of all nodes that there is something to say of. */
@@ -310,6 +297,12 @@ export class MeshPaths implements Disposable {
     if (probe.kind === "pong" && this.#hubEndpoints.has(node)) {
       if (!isLoopback(from)) this.#hooks.answered();
       const { transaction, sizeBytes, seen, instance } = probe;
+      const known = this.#choice.hubs.find(({ name }) => name === node)?.instance;
+      if (known !== undefined && instance !== undefined && known !== instance) {
+        // It has lost its sessions: ours with it is made anew at once, since it relays only for those that it has one with.
+        this.#generations.set(node, (this.#generations.get(node) ?? 0) + 1);
+        this.#used.add(node);
+      }
       this.#stepHubs({
         kind: "pong",
         nowMs,

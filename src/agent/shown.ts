@@ -2,7 +2,8 @@
 import type { LadderExplanation } from "../mesh/mod.ts";
 import { formatEndpoint, formatIp, formatPrefix, type PeerState } from "../net/mod.ts";
 import type { Node } from "../resources/mod.ts";
-import type { ShownNode, ShownPeer } from "./api.ts";
+import type { ShownNode, ShownPeer, Status } from "./api.ts";
+import type { Ways } from "./ways.ts";
 
 /** A tunnel without a handshake for so long carries nothing (WireGuard's REJECT_AFTER_TIME). */
 const DEAD_MS = 180_000;
@@ -88,4 +89,9 @@ function shownPath(
     })),
     reason: down && rung === "relay" ? `${why}; hub ${hub} does not answer` : why,
   };
+}
+
+/** shownTls returns the TLS way without the names of sessions: who knows one can take the place of this node's connection. */
+export function shownTls({ using, status }: NonNullable<Ways["tls"]>): NonNullable<Status["tls"]> {
+  return { using, status: { ...status, hubs: status.hubs.map(({ session: _, ...hub }) => hub) } };
 }

@@ -17,7 +17,7 @@ and is configured on /var/run/wireguard/LINK.sock, so wg(8) works on it.`,
   options: {
     workers: {
       value: "N",
-      about: "threads for packets; default one per processor, and one where there are two, at most 4",
+      about: "threads for packets; default one per CPU, of two CPUs one",
     },
     aead: {
       value: "NAME",

@@ -6,9 +6,9 @@ import type { Command } from "./command.ts";
 export const tunnelTls: Command = {
   name: "tunnel-tls",
   about: "Carry the tunnel's datagrams over TLS, until it is ended",
-  more: `The agent starts one where TLS is enabled: on a hub it serves TLS in front of the
-UDP port, on a node it connects to hubs that UDP does not reach. It is told what
-to do on the socket SOCKET.`,
+  more: `The agent starts one where TLS is enabled: on a hub it serves TLS in front of
+the UDP port, on a node it connects to hubs that UDP does not reach. It is told
+what to do on the socket SOCKET.`,
   positionals: ["SOCKET"],
   examples: ["causeway tunnel-tls /run/causeway/tls.sock"],
   async run(given) {

@@ -4,7 +4,7 @@ import type { Mesh } from "../resources/mod.ts";
 import type { Handlers } from "./apply.ts";
 import { checkName } from "./apply-node.ts";
 import { Refusal } from "./refusal.ts";
-import { parseMesh } from "./tables.ts";
+import { parseMesh, type Tables } from "./tables.ts";
 
 /** apply holds the commands on the mesh and its register. */
 export const apply = {
@@ -43,6 +43,7 @@ export const apply = {
         `Cannot change mesh ${old.name}: its name and nodeBits are in use; make a new mesh instead`,
       );
     tables.storeMesh(mesh);
+    moveHub(tables, old, mesh);
   },
 
   /** The next number becomes higher than one that nodes have seen before the register was restored from a copy. */
@@ -51,6 +52,15 @@ export const apply = {
     if (head !== undefined && revision > head.revision) tables.ledger.raise(revision + 1);
   },
 } as const satisfies Handlers<"init" | "update-mesh" | "raise">;
+
+/** Nodes follow what a hub's own entry says; that of the only hub goes with the mesh's endpoints, as in tokens. */
+function moveHub(tables: Tables, old: Mesh, mesh: Mesh): void {
+  const [hub, ...more] = tables.nodes.all().filter((node) => node.hub);
+  if (hub === undefined || more.length > 0 || hub.endpoints.length === 0) return;
+  if (old.endpoints.join() === mesh.endpoints.join()) return;
+  tables.nodes.setConfigured(hub.name, { endpoints: mesh.endpoints, site: hub.site });
+  tables.publishNode(hub.name);
+}
 
 function needMesh(json: unknown): Mesh {
   const mesh = parseMesh(json);

@@ -101,6 +101,28 @@ describe("gossip over sockets", () => {
     await until("b's at a", () => a.removals.size === 1);
   });
 
+  test("a node has two visits open at most, and another one when they end", async () => {
+    using _ = new TestNode("a");
+    const ends: number[] = [];
+    const visit = (number: number) =>
+      connectTcp({
+        address: formatIp(addresses.get("a") as Ip),
+        port,
+        maxLineBytes: 1000,
+        timeoutMs: 2000,
+        events: { line: () => {}, closed: () => void ends.push(number) },
+      });
+    const [first] = [await visit(1), await visit(2), await visit(3)];
+    await until("the third one's end", () => ends.length === 1);
+    expect(ends).toEqual([3]);
+    first?.close();
+    await until("the first one's end", () => ends.length === 2);
+    const fourth = await visit(4);
+    fourth.send("nonsense");
+    await until("an end that says that it was heard", () => ends.length === 3);
+    expect(ends).toEqual([3, 1, 4]);
+  });
+
   test("a visitor that says nonsense is shown out", async () => {
     using _ = new TestNode("a");
     let closed = false;

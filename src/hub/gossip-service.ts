@@ -28,6 +28,8 @@ const MAX_MEETINGS = 16;
 const MAX_VISITORS = 64;
 /** Visits of one node in a minute; it has no need of more than a few. */
 const VISITS_PER_MINUTE = 60;
+/** And open at once: each may cost the memory of a line. */
+const VISITS_AT_ONCE = 2;
 /** A little later than news are spread (gossip-plan.ts). */
 const SPREAD_MS = 60;
 
@@ -58,6 +60,8 @@ export class Gossip implements Disposable {
   readonly #resources = new DisposableStack();
   readonly #meetings = new Map<string, Disposable>();
   readonly #visits = new Map<string, number[]>();
+  /** How many of each node are open. */
+  readonly #visiting = new Map<string, number>();
   #plan: GossipPlan = startPlan(monotonicMs());
   #alive: ReadonlySet<string> = new Set();
   #spreading: Disposable | undefined;
@@ -149,11 +153,19 @@ export class Gossip implements Disposable {
     if (peer === undefined) return "no node of this mesh";
     const nowMs = monotonicMs();
     const times = (this.#visits.get(peer) ?? []).filter((time) => nowMs - time < 60_000);
-    if (times.length >= VISITS_PER_MINUTE) return "too many visits";
+    const open = this.#visiting.get(peer) ?? 0;
+    if (times.length >= VISITS_PER_MINUTE || open >= VISITS_AT_ONCE) return "too many visits";
     this.#visits.set(peer, [...times, nowMs]);
-    const deadline = after(MEET_MS, () => connection.close("it takes too long"));
     const talk = this.#talk(connection, { peer, opener: false, end: () => connection.close() });
-    return { line: (text) => talk.line(text), closed: () => deadline[Symbol.dispose]() };
+    const deadline = after(MEET_MS, () => connection.close("it takes too long"));
+    this.#visiting.set(peer, open + 1);
+    const closed = () => {
+      deadline[Symbol.dispose]();
+      const left = (this.#visiting.get(peer) ?? 1) - 1;
+      if (left > 0) this.#visiting.set(peer, left);
+      else this.#visiting.delete(peer);
+    };
+    return { line: (text) => talk.line(text), closed };
   }
 
   #talk(

@@ -61,6 +61,14 @@ describe("two nodes that meet", () => {
     expect(a.closed).toBe(null);
   });
 
+  test("a line as long as a loan is read only where a loan was asked for", () => {
+    const side = new Side({});
+    const [session] = startGossip(false, side.local);
+    const have = { type: "have", version: 1, epoch: "e", revision: 1, digest: "", padding: "x".repeat(2 << 20) };
+    const [after, effects] = stepGossip(session, JSON.stringify(have), side.local);
+    expect([after.ended, effects.map(({ kind }) => kind)]).toEqual([true, ["close"]]);
+  });
+
   test("end with the same removals, whoever opened and whoever had more", () => {
     const all = [removal(1), removal(2), operatorRemoval(PrivateKey.random().publicKey, operator)] as const;
     for (const [mine, theirs] of [

@@ -25,6 +25,8 @@ export const GOSSIP_VERSION = 1;
 
 /** GOSSIP_LINE_BYTES bounds a line: a loan of a large register. */
 export const GOSSIP_LINE_BYTES = 64 * 1024 * 1024;
+/** And any other: MAX_REMOVALS removals are half of it. What is longer is not even parsed. */
+const SHORT_LINE = 1024 * 1024;
 
 const haveSchema = z.object({
   type: z.literal("have"),
@@ -82,6 +84,8 @@ export function startGossip(opener: boolean, local: GossipLocal): Step {
 /** stepGossip takes one line. */
 export function stepGossip(session: GossipSession, text: string, local: GossipLocal): Step {
   if (session.ended) return [session, []];
+  if (text.length > SHORT_LINE && !session.awaited.has("loan"))
+    return hangUp(session, "a message is too long");
   let message: z.output<typeof gossipMessage>;
   try {
     message = gossipMessage.parse(JSON.parse(text));

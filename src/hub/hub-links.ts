@@ -200,15 +200,20 @@ class HubLink implements Disposable {
   }
 }
 
-/** The other hub takes no longer lines from this one than from a node. */
-function inLines(facts: readonly Json[]): Json[][] {
+/**
+ * inLines divides facts into lines. The other hub takes no longer lines from this one than from a node, so a fact that is longer by itself is left
+ * out: no node can end the connections of hubs with what it says of itself.
+ */
+export function inLines(facts: readonly Json[]): Json[][] {
   const lines: Json[][] = [];
+  const most = NODE_LINE_BYTES - 256;
   let room = 0;
   for (const fact of facts) {
     const length = Buffer.byteLength(JSON.stringify(fact)) + 1;
+    if (length > most) continue;
     if (length > room) {
       lines.push([]);
-      room = NODE_LINE_BYTES - 256;
+      room = most;
     }
     lines.at(-1)?.push(fact);
     room -= length;

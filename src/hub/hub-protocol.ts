@@ -20,7 +20,10 @@ const health = z.object({
   revision: z.number().int().min(0),
   position: z.number().int().min(0),
   /** Why it cannot write. */
-  problem: z.string().max(1024).exactOptional(),
+  problem: z
+    .string()
+    .transform((text) => text.slice(0, 1024))
+    .exactOptional(),
 });
 
 /** HubHealth is what a hub says of its register. */

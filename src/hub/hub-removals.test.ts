@@ -70,3 +70,15 @@ test("what the operator signed is asked of the register by the node's name; noth
   await s.registrar.removeNode("a");
   expect(s.removals.asked([operatorRemoval(a, operator)])).toEqual([]);
 });
+
+test("what could not be removed yet is news only now and then, or hubs would tell each other for ever", async () => {
+  const s = await setUp();
+  using _ = s.register;
+  const removal = operatorRemoval(await s.add("a"), operator);
+  expect(s.removals.news([removal], 0)).toEqual(["a"]);
+  expect(s.removals.news([removal], 29_000)).toEqual([]);
+  expect(s.removals.asked([removal])).toEqual(["a"]);
+  expect(s.removals.news([removal], 31_000)).toEqual(["a"]);
+  await s.registrar.removeNode("a");
+  expect(s.removals.news([removal], 70_000)).toEqual([]);
+});

@@ -3,12 +3,17 @@ import type { PublicKey, SigningSecret } from "../net/mod.ts";
 import type { Register } from "./register.ts";
 import { MAX_REMOVALS, type Removal, removalHolds, type Removals, signRemoval } from "./removal.ts";
 
+/** A node that could not be removed is asked for again after this time. */
+const AGAIN_MS = 30_000;
+
 /** HubRemovals keeps what was signed, for as long as it is among the newest. */
 export class HubRemovals {
   readonly #register: Register;
   readonly #signing: SigningSecret;
   #signed: ReadonlyMap<PublicKey, Removal> = new Map();
   #revision = -1;
+  /** When each node was news. */
+  readonly #newsMs = new Map<string, number>();
 
   constructor(register: Register, signing: SigningSecret) {
     this.#register = register;
@@ -45,5 +50,13 @@ export class HubRemovals {
       const node = removal.by === "operator" ? this.#register.nodeByKey(removal.key) : undefined;
       return node !== undefined && removalHolds(removal, trust) ? [node.name] : [];
     });
+  }
+
+  /** news returns those of them that were not returned a moment ago: while nothing can be written, others tell us of them again and again. */
+  news(heard: readonly Removal[], nowMs: number): string[] {
+    for (const [name, atMs] of this.#newsMs) if (nowMs - atMs >= AGAIN_MS) this.#newsMs.delete(name);
+    const names = this.asked(heard).filter((name) => !this.#newsMs.has(name));
+    for (const name of names) this.#newsMs.set(name, nowMs);
+    return names;
   }
 }

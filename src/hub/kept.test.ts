@@ -123,6 +123,19 @@ describe("what a member keeps", () => {
     expect(s.files.at(-1)).not.toContain("loan");
   });
 
+  test("a loan that is forged changes nothing, and is not taken for one", async () => {
+    const s = await setUp();
+    using _ = s.book;
+    const kept = s.kept(s.state("a"));
+    const { revision } = kept;
+    await s.add("d");
+    const loan = loanOf(s.state("b"));
+    const header = { ...loan.header, revision: loan.header.revision + 7 };
+    expect(kept.addLoan({ ...loan, header })).toBe(false);
+    expect(kept.addLoan({ ...loan, set: loan.set.slice(1) })).toBe(false);
+    expect([kept.revision, s.files]).toEqual([revision, []]);
+  });
+
   test("what is damaged is lost, never the rest of the node's life", async () => {
     const s = await setUp();
     using _ = s.book;

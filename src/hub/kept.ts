@@ -130,21 +130,23 @@ export class Kept {
     return added;
   }
 
-  /** addLoan takes a newer register from another node; false when it is none, StateError when it is wrong. */
+  /** addLoan takes a newer register from another node; false when it is none, or is wrong. */
   addLoan(loan: Loan): boolean {
     if (loan.header.epoch === this.#signed.header.epoch && loan.header.revision <= this.revision)
       return false;
-    this.#borrow(loan);
+    if (!this.#borrow(loan)) return false;
     this.#store();
     return true;
   }
 
-  #borrow(loan: Loan): void {
+  #borrow(loan: Loan): boolean {
     try {
       this.#loan = { loan, entries: borrow(this.#signed, loan, this.#trust) };
+      return true;
     } catch (error) {
       if (!(error instanceof StateError)) throw error;
       // A stored loan may have been overtaken meanwhile; one that is heard and wrong is not taken, and that is all.
+      return false;
     }
   }
 

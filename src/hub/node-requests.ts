@@ -1,6 +1,8 @@
 /** What a node asks its hub beside following the register: another key, its pre-shared keys, removals that the operator signed. */
 import type { PrivateKey } from "../net/mod.ts";
+import { monotonicMs } from "../sys/mod.ts";
 import type { HubRemovals } from "./hub-removals.ts";
+import type { KeyLimit } from "./key-limit.ts";
 import type { Registrar } from "./registrar.ts";
 import { rotationProofHolds } from "./rotation.ts";
 import type { SyncEffect } from "./sync-server.ts";
@@ -12,6 +14,7 @@ export type NodeRequest = Extract<SyncEffect, { readonly kind: "rotate" | "psk" 
 export interface RequestContext {
   readonly registrar: Registrar;
   readonly removals: HubRemovals;
+  readonly keyLimit: KeyLimit;
   readonly hubKey: PrivateKey;
   /** Whether a node is told of another. */
   sees(node: string, other: string): boolean;
@@ -26,7 +29,8 @@ export function answerRequest(node: string, request: NodeRequest, context: Reque
   const { register } = registrar;
   switch (request.kind) {
     case "removals":
-      for (const name of removals.asked(request.removals)) registrar.removeNode(name).catch(failed);
+      for (const name of removals.news(request.removals, monotonicMs()))
+        registrar.removeNode(name).catch(failed);
       return;
     case "psk": {
       const peers = request.peers
@@ -45,11 +49,12 @@ export function answerRequest(node: string, request: NodeRequest, context: Reque
 async function announceKey(
   name: string,
   { now, next, proof }: NodeRequest & { readonly kind: "rotate" },
-  { registrar, hubKey }: RequestContext,
+  { registrar, hubKey, keyLimit }: RequestContext,
 ): Promise<void> {
   const { register } = registrar;
   const node = register.node(name);
   if (node === undefined) return;
+  if (!keyLimit.allows(name, next, monotonicMs())) throw new Error("it announced too many keys lately");
   const claim = { node: name, epoch: register.epoch, now, next, address: node.overlay6 };
   if (!rotationProofHolds(hubKey, claim, Buffer.from(proof, "base64")))
     throw new Error("its proof does not fit the key");

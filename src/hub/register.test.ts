@@ -319,6 +319,21 @@ describe("revisions", () => {
     expect(register.view("hub").mesh.exposedPorts).toHaveLength(1);
   });
 
+  test("the only hub moves with the mesh's endpoints", async () => {
+    using made = await newRegister();
+    const { register, registrar } = made;
+    await registrar.setConfigured("hub", { endpoints: ["h:1"], site: "home" });
+    const endpoints = ["h:1", "[2001:db8::1]:1"];
+    await registrar.updateMesh({ ...register.mesh(), endpoints });
+    expect(register.hubs()).toMatchObject([{ endpoints, site: "home" }]);
+    const { revision } = register;
+    // What the operator said of the hub alone stays while the mesh's own are not changed.
+    await registrar.setConfigured("hub", { endpoints: ["other:1"], site: "home" });
+    await registrar.updateMesh({ ...register.mesh(), tlsPort: 443 });
+    expect(register.hubs()[0]?.endpoints).toEqual(["other:1"]);
+    expect(register.revision).toBeGreaterThan(revision);
+  });
+
   test("a name that comes and goes leaves one change", async () => {
     using made = await newRegister();
     const { register, registrar } = made;

@@ -31,6 +31,7 @@ import { answerHub, isHubHello } from "./hub-session.ts";
 import { Refusal } from "./refusal.ts";
 import type { Register, Registration } from "./register.ts";
 import type { Registrar } from "./registrar.ts";
+import { KeyLimit } from "./key-limit.ts";
 import { answerRequest } from "./node-requests.ts";
 import { Snapshots } from "./snapshot.ts";
 import { NODE_LINE_BYTES, SILENCE_MS } from "./sync-protocol.ts";
@@ -112,6 +113,7 @@ export class HubServer implements Disposable {
   /** Removals as they are told and handed on. */
   readonly removals: HubRemovals;
   readonly #invited = new Map<string, number>();
+  readonly #keyLimit = new KeyLimit();
   #nextId = 0;
   /** The next states of nodes that were told one just now. */
   #later: Disposable | undefined;
@@ -347,6 +349,7 @@ export class HubServer implements Disposable {
         return answerRequest(node, effect, {
           registrar,
           removals: this.removals,
+          keyLimit: this.#keyLimit,
           hubKey: this.#options.hubKey,
           sees: (own, other) => this.#snapshots.sees(own, other),
           send: (message) => live.connection.send(JSON.stringify(message)),

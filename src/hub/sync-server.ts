@@ -11,6 +11,8 @@ import { nodeMessage, SYNC_VERSION } from "./sync-protocol.ts";
 /** Lines that a node may send at once, and per second in the long run. */
 const BURST = 400;
 const LINES_PER_SECOND = 50;
+/** What costs more than a line counts as so many more: the whole register with a signature, sixty keys, 32 signatures to check. */
+const COSTS: Readonly<Record<string, number>> = { resync: 50, psk: 10, removals: 10 };
 
 /** SyncSession is one connection. */
 export interface SyncSession {
@@ -128,19 +130,21 @@ function onLine(session: SyncSession, text: string, context: SyncContext): Step 
   }
   if (phase.kind !== "live")
     return refuse(session, new Refusal("bad-request", "The first message is not a hello"));
+  const { lines, atMs } = session.budget;
+  const charged = { ...session, budget: { lines: lines - (COSTS[message.type] ?? 0), atMs } };
   switch (message.type) {
     case "facts":
       return [session, [{ kind: "facts", facts: message.facts }]];
     case "invite":
       return [session, [{ kind: "invite", peer: message.peer }]];
     case "removals":
-      return [session, [{ kind: "removals", removals: message.list }]];
+      return [charged, [{ kind: "removals", removals: message.list }]];
     case "rotate":
       return [session, [{ ...message, kind: "rotate" }]];
     case "psk":
-      return [session, [{ kind: "psk", peers: message.peers }]];
+      return [charged, [{ kind: "psk", peers: message.peers }]];
     case "resync":
-      return push(session, { since: undefined, told: phase.told }, context.source);
+      return push(charged, { since: undefined, told: phase.told }, context.source);
     case "leave":
       return [session, [{ kind: "leave" }]];
     case "ping":

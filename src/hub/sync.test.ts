@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { parseEndpoint, PrivateKey, SigningSecret } from "../net/mod.ts";
 import { newMesh } from "../resources/mod.ts";
-import { FactBook, factJson } from "./facts.ts";
+import { FactBook, factJson, factsJson, factsSchema } from "./facts.ts";
 import { Register } from "./register.ts";
 import { Registrar } from "./registrar.ts";
 import { signHeader, type StateMessage } from "./signed-state.ts";
@@ -270,6 +270,36 @@ describe("a node follows the register", () => {
     const [after, hangUp] = stepClient(wire.client, { kind: "line", text: JSON.stringify(forged) });
     expect(hangUp.map((effect) => effect.kind)).toEqual(["close", "offline", "retry"]);
     expect(after.signed).toBe(wire.client.signed as never);
+  });
+
+  test("a node that asks for everything again and again is sent away", async () => {
+    const s = await setUp();
+    using _ = s.register;
+    const wire = new Wire(s);
+    wire.do({ kind: "start" });
+    wire.take();
+    let states = 0;
+    for (let i = 0; i < 30; i++) {
+      wire.at({ kind: "line", text: '{"type":"resync"}', nowMs: NOW });
+      states += wire.take().filter((text) => text.startsWith("state")).length;
+    }
+    expect(states).toBeGreaterThan(3);
+    expect(states).toBeLessThan(12);
+  });
+
+  test("a node that asks for its keys again and again is sent away", async () => {
+    const s = await setUp();
+    using _ = s.register;
+    const hello = JSON.stringify({ type: "hello", version: 2, facts: factsJson(factsSchema.parse({ local: [], mapped: [], version: "1" })) });
+    let [session] = stepSync(startSync("a", 0), { kind: "line", text: hello, nowMs: 0 }, s.context());
+    let answered = 0;
+    for (let i = 0; i < 100; i++) {
+      const event = { kind: "line", text: '{"type":"psk","peers":["b"]}', nowMs: 0 } as const;
+      const [next, effects] = stepSync(session, event, s.context());
+      session = next;
+      answered += effects.filter(({ kind }) => kind === "psk").length;
+    }
+    expect([answered > 20, answered < 60, session.phase.kind]).toEqual([true, true, "ended"]);
   });
 
   test("a node that was removed sees itself gone; one that leaves is told so", async () => {

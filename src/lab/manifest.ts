@@ -129,6 +129,7 @@ const node = z.strictObject({
   pods: z.int().min(0).max(200).default(0),
   site: z.string().optional(),
   endpoint: endpoint.optional(),
+  agentOptions: z.array(z.string()).default([]),
 });
 
 const mesh = z.strictObject({

@@ -4,7 +4,7 @@ import { type ProcessResult, readText, run } from "../sys/mod.ts";
 import { inNode } from "./mounts.ts";
 import type { Place } from "./place.ts";
 import { recorded, startProcess, stopProcess } from "./processes.ts";
-import { agentNodes, type NodeBox, type Topology } from "./topology.ts";
+import { agentNodes, isNat, isNode, type NodeBox, type Topology } from "./topology.ts";
 import { throwIfStopped, until } from "./wait.ts";
 
 /** MeshContext is a laboratory with what its nodes run. */
@@ -52,7 +52,12 @@ export async function causewayJson<T>(
 export async function startAgent(context: MeshContext, node: string, watch: Watch = {}): Promise<void> {
   const { place, executable, topology } = context;
   const tunnel = topology.mesh.tunnel === undefined ? [] : ["--tunnel", topology.mesh.tunnel];
-  const argv = inNode(place, { node, netns: node }, [executable, "agent", ...tunnel]);
+  const box = topology.boxes.filter(isNode).find(({ name }) => name === node);
+  // Where no box maps ports there is nobody to ask, and wires show what the mesh itself needs.
+  const asks = topology.boxes.some((one) => isNat(one) && one.portMapping);
+  const mapping = asks ? [] : ["--port-mapping", "off"];
+  const words = ["agent", ...tunnel, ...mapping, ...(box?.agentOptions ?? [])];
+  const argv = inNode(place, { node, netns: node }, [executable, ...words]);
   startProcess(place, `agent-${node}`, { argv, logPath: place.agentLog(node) });
   await until(
     async () => {

@@ -2,9 +2,9 @@
  * Makes the wiring of a laboratory real: namespaces, bridges, cables, addresses, routes, rules. It stays inside namespaces
  * of its own; the machine's own namespace gets nothing.
  */
-import { networkOf, prefixContains, prefixOf } from "../net/mod.ts";
+import { type Mac, macFromBytes, networkOf, prefixContains, prefixOf } from "../net/mod.ts";
 import { addAddress, addLink, addRoute, deleteLink, Nftables, Rtnetlink, setLink } from "../netlink/mod.ts";
-import { createNetns, isErrno, Netns, removeNetns, runSync, writeKernelFile } from "../sys/mod.ts";
+import { createNetns, isErrno, Netns, removeNetns, runSync, sha256, writeKernelFile } from "../sys/mod.ts";
 import { type Segment, SWITCH, type WiredBox, type Wiring } from "./wiring.ts";
 
 /** makeNetwork makes all namespaces at the paths that `pathOf` gives, and what is in them. A failure leaves what was made. */
@@ -74,6 +74,7 @@ function makeCables(box: WiredBox, netns: Netns, pathOf: (namespace: string) => 
       addLink({
         name: link,
         type: "veth",
+        mac: macOf(`${box.name}/${link}`),
         mtuBytes,
         up: true,
         peer: { name: box.name, netns: segmentNetns, mtuBytes },
@@ -93,6 +94,13 @@ function makeCables(box: WiredBox, netns: Netns, pathOf: (namespace: string) => 
       cable === undefined ? { via } : { via, linkIndex: linkIndex(route, cable.link), onlink: true };
     route.request(addRoute({ destination: destination ?? prefixOf(via, 0), hops: [hop] }));
   }
+}
+
+/** A machine that is started again has the addresses that it had: its neighbours still know them. Locally administered (IEEE 802, section 8.2). */
+function macOf(text: string): Mac {
+  const bytes = sha256(text).subarray(0, 6);
+  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 2;
+  return macFromBytes(bytes);
 }
 
 function linkIndex(route: Rtnetlink, name: string): number {

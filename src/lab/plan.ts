@@ -117,7 +117,7 @@ function draftsOf({ spec }: LabManifest): Draft[] {
       }),
     };
   });
-  const nodes = spec.nodes.map(({ name, networks, role, pods, site, endpoint }): Draft => ({
+  const nodes = spec.nodes.map(({ name, networks, role, pods, site, endpoint, agentOptions }): Draft => ({
     name,
     field: `spec.nodes[${name}]`,
     networks,
@@ -133,6 +133,7 @@ function draftsOf({ spec }: LabManifest): Draft[] {
         pods,
         ...(site === undefined ? {} : { site }),
         ...(reached === undefined ? {} : { endpoint: reached === "auto" ? own : reached }),
+        ...(agentOptions.length === 0 ? {} : { agentOptions }),
       };
     },
   }));

@@ -38,6 +38,8 @@ export interface NodeBox extends BoxBase {
   readonly site?: string;
   /** `HOST:PORT` under which others reach the node; given to `causeway init` and `causeway join`. */
   readonly endpoint?: string;
+  /** More words for `causeway agent` on this node. */
+  readonly agentOptions?: readonly string[];
 }
 
 /** RouterBox forwards between its networks. It knows the networks of its realm and no others. */

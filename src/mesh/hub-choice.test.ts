@@ -1,17 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { parseEndpoint } from "../net/mod.ts";
-import {
-  homeHub,
-  type HubChoice,
-  hubChoiceDueMs,
-  type HubChoiceEffect,
-  type HubChoiceEvent,
-  hubDistances,
-  type KnownHub,
-  relaysFor,
-  startHubChoice,
-  stepHubChoice,
-} from "./hub-choice.ts";
+import { hubChoiceDueMs, startHubChoice, stepHubChoice } from "./hub-choice.ts";
+import { homeHub, hubDistances, relaysFor } from "./hub-ranking.ts";
+import type { HubChoice, HubChoiceEffect, HubChoiceEvent, KnownHub } from "./hub-state.ts";
 
 const hub = (number: number): KnownHub => ({
   name: `h${number}`,

@@ -6,9 +6,18 @@
  *   unknown ──pong──▶ up ──5 pings unanswered──▶ down ──pong──▶ up, and for a while behind hubs that were steady
  * ```
  */
-import { type Endpoint, endpointEqual } from "../net/mod.ts";
-import type { Relay } from "./ladder-state.ts";
-import { isTooSmall, pathMtuDueMs, pathMtuOf, startPathMtu, type PathMtu, stepPathMtu } from "./path-mtu.ts";
+import { endpointEqual } from "../net/mod.ts";
+import { chooseHome } from "./hub-ranking.ts";
+import {
+  type HubChoice,
+  type HubChoiceEffect,
+  type HubChoiceEvent,
+  type HubChoiceStep,
+  type HubHealth,
+  type KnownHub,
+  MAX_HUBS,
+} from "./hub-state.ts";
+import { pathMtuDueMs, startPathMtu, stepPathMtu } from "./path-mtu.ts";
 import { LEAST_PROBE_BYTES } from "./probe.ts";
 
 /** RELAYING_PING_MS between pings to a hub through which traffic is relayed now. */
@@ -30,95 +39,12 @@ const LONG_DOWN_MS = 60_000;
 /** Patience with an answer. */
 const LEAST_PATIENCE_MS = 120;
 const MOST_PATIENCE_MS = 600;
-/** Another hub must be better by both. */
-const BETTER_MS = 15;
-const BETTER_SHARE = 0.25;
-/** A hub that was down must be up for this time, doubled each time, before it is preferred again. */
-const SETTLE_MS = 10_000;
-const MOST_SETTLE_MS = 320_000;
+/** What is published stays while it is right but for this share. */
+const SAID_SHARE = 0.25;
+/** A hub that was up for so long is not held to have been down. */
 const FORGIVE_MS = 600_000;
-/** Distance of a hub that nobody has measured. */
+/** Of a hub that nobody has measured. */
 const UNKNOWN_RTT_MS = 500;
-/** MAX_HUBS bounds the table. */
-export const MAX_HUBS = 16;
-
-/** KnownHub is a hub as the register and the resolver know it, in order of preference while nothing is measured. */
-export interface KnownHub {
-  readonly name: string;
-  readonly endpoint: Endpoint;
-  /** MTU of the link towards it; 1500 when absent. */
-  readonly linkMtuBytes?: number;
-}
-
-/** HubDistance is what a node publishes of a hub that it reaches; what it does not name it does not reach. */
-export interface HubDistance {
-  readonly hub: string;
-  readonly rttMs: number;
-  readonly mtuBytes?: number;
-}
-
-/** HubHealth is what is known of one hub. */
-export interface HubHealth extends KnownHub {
-  readonly state: "unknown" | "up" | "down";
-  readonly sinceMs: number;
-  readonly rttMs?: number;
-  /** Distance as it is published: it changes in steps, lest every change goes through the register. */
-  readonly saidMs?: number;
-  readonly pongMs?: number;
-  readonly unanswered: readonly { readonly transaction: bigint; readonly sentMs: number }[];
-  readonly nextMs: number;
-  readonly instance?: number;
-  /** Where it sees our pings come from. */
-  readonly seen?: Endpoint;
-  /** Times it went down. */
-  readonly downs: number;
-  readonly mtu: PathMtu;
-}
-
-/** HubChoice is this node's view of all hubs. A plain value. */
-export interface HubChoice {
-  readonly hubs: readonly HubHealth[];
-  /** The hub that serves this node best. */
-  readonly home?: string;
-  /** Hubs through which traffic is relayed now. */
-  readonly relaying: readonly string[];
-  readonly nextTransaction: bigint;
-}
-
-/** HubChoiceEvent is what happened. `nowMs` is monotonic. */
-export type HubChoiceEvent =
-  | { readonly kind: "hubs"; readonly nowMs: number; readonly hubs: readonly KnownHub[] }
-  | {
-      readonly kind: "pong";
-      readonly nowMs: number;
-      readonly hub: string;
-      readonly transaction: bigint;
-      readonly sizeBytes: number;
-      readonly seen: Endpoint;
-      readonly instance?: number;
-    }
-  /** Hubs through which traffic was relayed lately (relayingHub of each ladder); told once a second. */
-  | { readonly kind: "relaying"; readonly nowMs: number; readonly hubs: readonly string[] }
-  /** Own interfaces or routes changed: look at all hubs now. */
-  | { readonly kind: "network"; readonly nowMs: number }
-  | { readonly kind: "due"; readonly nowMs: number };
-
-/** HubChoiceEffect is to be carried out by the caller, in order. */
-export type HubChoiceEffect =
-  | {
-      readonly kind: "ping";
-      readonly hub: string;
-      readonly to: Endpoint;
-      readonly transaction: bigint;
-      readonly sizeBytes: number;
-    }
-  /** Health, distance, instance or MTU of a hub changed: step `relays` at the ladders, publish `hubDistances`. */
-  | { readonly kind: "changed" }
-  /** A hub sees us at another address: say something to every hub inside the tunnel, so that WireGuard there learns it; then step `network` with `moved` at the ladders. */
-  | { readonly kind: "moved"; readonly hub: string; readonly seen: Endpoint };
-
-/** HubChoiceStep is the new state and what to do. */
-export type HubChoiceStep = readonly [HubChoice, readonly HubChoiceEffect[]];
 
 /** startHubChoice begins with no hubs. `seed` is random: transactions of a former life are not ours. */
 export function startHubChoice(options: { readonly seed: bigint }): HubChoice {
@@ -157,8 +83,10 @@ function withHubs(state: HubChoice, hubs: readonly KnownHub[], nowMs: number): H
 }
 
 function soonerWhereRelaying(state: HubChoice, relaying: readonly string[], nowMs: number): HubChoice {
+  // Where a pair has just fallen back is to be known at once: whether the hub lives, and where it sees us.
+  const soonMs = ({ name }: HubHealth) => (state.relaying.includes(name) ? nowMs + RELAYING_PING_MS : nowMs);
   const hubs = state.hubs.map((hub) =>
-    relaying.includes(hub.name) ? { ...hub, nextMs: Math.min(hub.nextMs, nowMs + RELAYING_PING_MS) } : hub,
+    relaying.includes(hub.name) ? { ...hub, nextMs: Math.min(hub.nextMs, soonMs(hub)) } : hub,
   );
   return { ...state, relaying, hubs };
 }
@@ -199,7 +127,7 @@ function smooth(before: number | undefined, tookMs: number): number {
 function said(before: number | undefined, rttMs: number): number {
   const rounded = Math.max(1, Math.round(rttMs));
   if (before === undefined) return rounded;
-  return Math.abs(before - rttMs) > Math.max(5, before * BETTER_SHARE) ? rounded : before;
+  return Math.abs(before - rttMs) > Math.max(5, before * SAID_SHARE) ? rounded : before;
 }
 
 function put(state: HubChoice, hub: HubHealth): HubChoice {
@@ -296,102 +224,6 @@ export function hubChoiceDueMs(state: HubChoice, nowMs: number): number | undefi
   return Number.isFinite(due) ? Math.max(due, nowMs) : undefined;
 }
 
-function settled(hub: HubHealth, nowMs: number): boolean {
-  const settleMs = hub.downs === 0 ? 0 : Math.min(MOST_SETTLE_MS, SETTLE_MS * 2 ** (hub.downs - 1));
-  return hub.state === "up" && nowMs - hub.sinceMs >= settleMs;
-}
-
-/** Whether one distance is so much better that it is worth a move. */
-function muchBetter(ms: number, than: number): boolean {
-  return ms < than - BETTER_MS && ms < than * (1 - BETTER_SHARE);
-}
-
-function chooseHome(state: HubChoice, nowMs: number): HubChoice {
-  const [best] = ranked(state.hubs, {
-    nowMs,
-    costMs: (hub) => hub.saidMs ?? UNKNOWN_RTT_MS,
-    current: state.home,
-  });
-  if (best === undefined || best.name === state.home) return state;
-  return { ...state, home: best.name };
-}
-
-/** Best first: up and settled, up, unknown, down; within these by cost; the current one stays unless another is much better. */
-function ranked(
-  hubs: readonly HubHealth[],
-  options: {
-    readonly nowMs: number;
-    readonly costMs: (hub: HubHealth) => number;
-    readonly current: string | undefined;
-  },
-): readonly HubHealth[] {
-  const { nowMs, costMs, current } = options;
-  const kind = (hub: HubHealth) =>
-    hub.state === "up"
-      ? settled(hub, nowMs) || hub.name === current
-        ? 0
-        : 1
-      : hub.state === "unknown"
-        ? 2
-        : 3;
-  const sorted = [...hubs].sort(
-    (a, b) => kind(a) - kind(b) || costMs(a) - costMs(b) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
-  );
-  const [best] = sorted;
-  const now = sorted.find(({ name }) => name === current);
-  if (
-    best === undefined ||
-    now === undefined ||
-    kind(now) !== kind(best) ||
-    muchBetter(costMs(best), costMs(now))
-  )
-    return sorted;
-  return [now, ...sorted.filter((hub) => hub !== now)];
-}
-
-/**
- * relaysFor returns the hubs through which a pair can be relayed, best first. `peer` is what the other node publishes, undefined when
- * it publishes nothing yet; `current` is the hub that relays now. With all hubs down, all are returned: a hub is left for another only.
- */
-export function relaysFor(
-  state: HubChoice,
-  options: { readonly nowMs: number; readonly peer?: readonly HubDistance[]; readonly current?: string },
-): readonly Relay[] {
-  const { peer } = options;
-  const theirs = (hub: HubHealth) => peer?.find((one) => one.hub === hub.name);
-  const alive = state.hubs.filter((hub) => hub.state !== "down");
-  const own = alive.length > 0 ? alive : state.hubs;
-  const both = own.filter((hub) => peer === undefined || theirs(hub) !== undefined);
-  const costMs = (hub: HubHealth) =>
-    (hub.saidMs ?? UNKNOWN_RTT_MS) + (peer === undefined ? 0 : (theirs(hub)?.rttMs ?? UNKNOWN_RTT_MS));
-  return ranked(both.length > 0 ? both : own, { ...options, costMs, current: options.current }).map(
-    (hub): Relay => {
-      const other = theirs(hub);
-      const ours = isTooSmall(hub.mtu) ? undefined : pathMtuOf(hub.mtu);
-      const mtuBytes =
-        ours === undefined || other?.mtuBytes === undefined ? undefined : Math.min(ours, other.mtuBytes);
-      return {
-        hub: hub.name,
-        endpoint: hub.endpoint,
-        ...(hub.rttMs === undefined || other === undefined ? {} : { rttMs: hub.rttMs + other.rttMs }),
-        ...(mtuBytes === undefined ? {} : { mtuBytes }),
-        ...(hub.instance === undefined ? {} : { instance: hub.instance }),
-      };
-    },
-  );
-}
-
-/** hubDistances returns what this node publishes: hubs that it reaches, nearest first. */
-export function hubDistances(state: HubChoice): readonly HubDistance[] {
-  return state.hubs
-    .flatMap((hub): HubDistance[] => {
-      if (hub.state !== "up" || hub.saidMs === undefined) return [];
-      const mtuBytes = hub.mtu.foundMs === undefined ? undefined : pathMtuOf(hub.mtu);
-      return [{ hub: hub.name, rttMs: hub.saidMs, ...(mtuBytes === undefined ? {} : { mtuBytes }) }];
-    })
-    .sort((a, b) => a.rttMs - b.rttMs || (a.hub < b.hub ? -1 : 1));
-}
-
 function summary(state: HubChoice): string {
   const hubs = state.hubs.map(({ name, endpoint, state: health, saidMs, instance, mtu }) =>
     [
@@ -405,9 +237,4 @@ function summary(state: HubChoice): string {
     ].join(),
   );
   return `${state.home ?? ""};${hubs.join(";")}`;
-}
-
-/** homeHub returns the hub that serves this node best, with its health. */
-export function homeHub(state: HubChoice): HubHealth | undefined {
-  return state.hubs.find(({ name }) => name === state.home);
 }

@@ -6,6 +6,7 @@
  */
 import * as draftOf from "./ladder-draft.ts";
 import type { Draft } from "./ladder-draft.ts";
+import type { LadderState } from "./ladder-state.ts";
 import * as timing from "./ladder-timing.ts";
 
 /**
@@ -17,7 +18,10 @@ export function wantHandshake(
 ): void {
   const { state, nowMs } = draft;
   const { delayMs, workedMs = nowMs - 1_000 } = options;
-  state.handshake = { sinceMs: workedMs, dueMs: nowMs + delayMs, attempts: 0, looked: delayMs === 0 };
+  // One that is to be made at once is not put off.
+  const atOnce = delayMs === 0;
+  const postponed = atOnce ? timing.MOST_POSTPONED : 0;
+  state.handshake = { sinceMs: workedMs, dueMs: nowMs + delayMs, attempts: 0, looked: atOnce, postponed };
   turnHandshake(draft);
 }
 
@@ -39,26 +43,35 @@ export function turnHandshake(draft: Draft): void {
     effects.push({ kind: "look" });
     return;
   }
-  if (!state.controlling && handshake.postponed !== true && state.traffic.rxMs === state.traffic.atMs) {
-    state.handshake = { ...handshake, postponed: true, looked: false, dueMs: nowMs + timing.GRACE_MS };
-    return;
-  }
-  const waitMs = timing.HANDSHAKE_MS[handshake.attempts];
+  if (yields(draft, handshake)) return;
+  const waitsMs = state.controlling ? timing.HANDSHAKE_MS : timing.HANDSHAKE_CONTROLLED_MS;
+  const waitMs = waitsMs[handshake.attempts];
   if (waitMs === undefined || (state.renewals > 1 && handshake.attempts > 0)) {
     // The peer is away; WireGuard calls it when there is something to say.
     endHandshake(draft);
     return;
   }
   state.generation++;
-  const { heardMs, saidMs, endpoint } = state.traffic;
-  state.traffic = {
-    ...(heardMs === undefined ? {} : { heardMs }),
-    ...(saidMs === undefined ? {} : { saidMs }),
-    ...(endpoint === undefined ? {} : { endpoint }),
-  };
-  const dueMs = nowMs + waitMs * (state.controlling ? 1 : 2);
-  state.handshake = { sinceMs: nowMs, dueMs, attempts: handshake.attempts + 1, looked: false };
+  // Its counters begin anew too; a reading from before is still possible.
+  const { handshakeMs: _, wantedMs: __, unheardMs: ___, ...traffic } = state.traffic;
+  state.traffic = traffic;
+  const rttMs = state.path.kind === "relay" ? (state.path.relay.rttMs ?? 0) : 0;
+  const dueMs = nowMs + Math.max(waitMs, 3 * rttMs);
+  const attempts = handshake.attempts + 1;
+  state.handshake = { sinceMs: nowMs, dueMs, attempts, postponed: 0, looked: false };
   effects.push({ kind: "use" });
+}
+
+/** A handshake is put off when something came in: the other side's is perhaps under way, and would be undone. */
+function yields({ state, nowMs }: Draft, handshake: NonNullable<LadderState["handshake"]>): boolean {
+  const { rxMs, atMs } = state.traffic;
+  const first = handshake.attempts === 0;
+  const came = rxMs !== undefined && (first ? rxMs === atMs : rxMs > handshake.sinceMs);
+  if (!came || handshake.postponed >= (state.controlling ? 1 : timing.MOST_POSTPONED)) return false;
+  const controlledMs = first ? timing.GRACE_MS : timing.POSTPONE_MS;
+  const dueMs = nowMs + (state.controlling ? timing.POSTPONE_CONTROLLING_MS : controlledMs);
+  state.handshake = { ...handshake, postponed: handshake.postponed + 1, looked: false, dueMs };
+  return true;
 }
 
 /** followHandshake takes one that was seen: it is what was waited for, whoever began it, unless it went another way. */
@@ -66,10 +79,20 @@ export function followHandshake(draft: Draft, handshakeMs: number): void {
   const { state } = draft;
   const { handshake, path, traffic } = state;
   state.renewals = 0;
-  if (handshake === undefined || handshakeMs < handshake.sinceMs - timing.CLOCKS_MS) return;
+  // One that came before the peer was made anew is gone.
+  const margin = handshake?.attempts === 0 ? timing.CLOCKS_MS : timing.CLOCKS_MS / 10;
+  if (handshake === undefined || handshakeMs < handshake.sinceMs - margin) return;
   const { endpoint } = traffic;
   const direct = endpoint !== undefined && draftOf.relayAt(state, endpoint) === undefined;
   if (path.kind !== "relay" || !direct) endHandshake(draft);
+}
+
+/** repeatHandshake has one made that the hub could not have let through; unless it did. */
+export function repeatHandshake(draft: Draft): void {
+  const { state, nowMs } = draft;
+  const { handshake } = state;
+  if (handshake === undefined || handshake.attempts === 0) wantHandshake(draft, { delayMs: 0 });
+  else state.handshake = { ...handshake, looked: false, dueMs: nowMs };
 }
 
 /** renewHandshake lets one be made where WireGuard's own does not come about: not too often, for the peer may just be away. */

@@ -38,8 +38,8 @@ function reading({ state, nowMs }: Draft, event: Observed): Traffic {
   // A lower count: the peer was made anew.
   const anew = rxBytes < (traffic.rxBytes ?? 0) || txBytes < (traffic.txBytes ?? 0);
   const based = traffic.rxBytes !== undefined && traffic.txBytes !== undefined && !anew;
-  const rx = based ? rxBytes - (traffic.rxBytes as number) : 0;
-  const tx = based ? txBytes - (traffic.txBytes as number) : 0;
+  const rx = anew ? rxBytes : based ? rxBytes - (traffic.rxBytes as number) : 0;
+  const tx = anew ? txBytes : based ? txBytes - (traffic.txBytes as number) : 0;
   const handshakeMs = handshakeAgeMs === undefined ? undefined : nowMs - handshakeAgeMs;
   const shook =
     handshakeMs !== undefined &&
@@ -97,7 +97,9 @@ function roam(draft: Draft, endpoint: Endpoint): void {
 function ledBack(draft: Draft): void {
   const { state, nowMs, effects } = draft;
   if (state.path.kind !== "direct") return;
-  if (agreedLately(state, nowMs)) effects.push({ kind: "use" });
+  const relay = state.traffic.endpoint && draftOf.relayAt(state, state.traffic.endpoint);
+  if (!draftOf.probes(state, nowMs) && relay) moveTo(draft, relay, { handshake: false });
+  else if (agreedLately(state, nowMs)) effects.push({ kind: "use" });
   else draftOf.pingSoon(draft, state.path.endpoint);
 }
 
@@ -106,8 +108,8 @@ function strayed(draft: Draft, endpoint: Endpoint): void {
   const { state, nowMs, effects } = draft;
   const known = draftOf.attemptAt(state, endpoint);
   const lost = known !== undefined && draftOf.settledMs(known) > nowMs;
-  // It was just found dead: what came was late. And what was never to be direct, is not.
-  if (state.mode === "hubs" || lost) {
+  // It was just found dead: what came was late. And what is not to be direct, is not.
+  if (!draftOf.probes(state, nowMs) || lost) {
     effects.push({ kind: "use" });
     return;
   }

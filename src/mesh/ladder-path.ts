@@ -66,7 +66,7 @@ export function toRelay(draft: Draft, workedMs = draft.nowMs - timing.GRACE_MS):
 export function moveTo(
   draft: Draft,
   relay: Relay,
-  options: { readonly handshake: boolean; readonly workedMs?: number },
+  options: { readonly handshake: boolean; readonly workedMs?: number; readonly delayMs?: number },
 ): void {
   const { state, nowMs, effects } = draft;
   state.path = { kind: "relay", relay, sinceMs: nowMs };
@@ -74,8 +74,9 @@ export function moveTo(
   state.traffic = { ...state.traffic, endpoint: relay.endpoint };
   delete state.nominee;
   effects.push({ kind: "use" });
-  const { handshake, ...worked } = options;
-  if (handshake) wantHandshake(draft, { ...worked, delayMs: state.controlling ? 0 : timing.GRACE_MS });
+  const { handshake, delayMs = 0, ...worked } = options;
+  if (handshake)
+    wantHandshake(draft, { ...worked, delayMs: delayMs + (state.controlling ? 0 : timing.GRACE_MS) });
 }
 
 /** Packets come in from there, though pings are not answered. */

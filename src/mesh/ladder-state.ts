@@ -205,8 +205,8 @@ export interface LadderState {
     readonly attempts: number;
     /** The device was asked for. */
     readonly looked: boolean;
-    /** Something came in just then: perhaps the peer's handshake, under way. */
-    readonly postponed?: boolean;
+    /** Times that it was put off. */
+    readonly postponed: number;
   };
   readonly round: Round;
   readonly traffic: Traffic;

@@ -65,8 +65,18 @@ export const FASTER_SHARE = 0.3;
 
 /** GRACE_MS that the controlled side waits for the other's handshake through a relay: two that cross cost kernel WireGuard 5 s. */
 export const GRACE_MS = 500;
-/** HANDSHAKE_MS after a handshake was begun the peer is made anew again, since WireGuard itself repeats after 5 s only. */
-export const HANDSHAKE_MS: readonly number[] = [1_000, 1_500, 3_000, 6_000, 12_000];
+/** HANDSHAKE_MS after a handshake was begun, or three round trips, the peer is made anew again: WireGuard itself repeats after 5 s only. */
+export const HANDSHAKE_MS: readonly number[] = [700, 900, 1_500, 3_000, 6_000, 12_000];
+/** HANDSHAKE_CONTROLLED_MS likewise, by the controlled side: seldom enough to leave the other's alone. */
+export const HANDSHAKE_CONTROLLED_MS: readonly number[] = [2_500, 4_000, 8_000, 16_000];
+/** POSTPONE_MS that the controlled side waits when something came in meanwhile: the other's handshake, perhaps, under way. */
+export const POSTPONE_MS = 1_500;
+/** POSTPONE_CONTROLLING_MS likewise the controlling side, once: long enough for a handshake, short enough if two crossed. */
+export const POSTPONE_CONTROLLING_MS = 300;
+/** GREET_MS after a hub lost its table: the other side has to greet it first. */
+export const GREET_MS = 250;
+/** MOST_POSTPONED times in a row. */
+export const MOST_POSTPONED = 2;
 /** HANDSHAKE_KEEPALIVE_SECONDS makes WireGuard begin one by itself. */
 export const HANDSHAKE_KEEPALIVE_SECONDS = 5;
 /** LOOK_MS: the device may need so long to be read. */

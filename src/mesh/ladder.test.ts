@@ -447,7 +447,9 @@ describe("relays", () => {
     ladder.run(3_000);
     ladder.step({ kind: "relays", nowMs: ladder.nowMs, relays: [{ ...HUB, instance: 1 }] });
     expect(ladder.state.generation).toBe(0);
+    ladder.talk.rx = 0;
     ladder.step({ kind: "relays", nowMs: ladder.nowMs, relays: [{ ...HUB, instance: 2 }] });
+    ladder.run(700);
     expect(ladder.state.generation).toBe(1);
     ladder.handshakeMs = ladder.nowMs;
     ladder.run(3_000);

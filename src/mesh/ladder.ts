@@ -22,7 +22,7 @@ import type { Candidate } from "./candidates.ts";
 import * as draftOf from "./ladder-draft.ts";
 import type { Draft } from "./ladder-draft.ts";
 import { onObserved } from "./ladder-observed.ts";
-import { turnHandshake, wantHandshake } from "./ladder-handshake.ts";
+import { repeatHandshake, turnHandshake } from "./ladder-handshake.ts";
 import { moveTo, nextPingMs, toRelay, turnPath } from "./ladder-path.ts";
 import { onPing, onPong } from "./ladder-probes.ts";
 import { beginRound, decide, decideDueMs, retry, roundEndMs, turnRound } from "./ladder-rounds.ts";
@@ -202,7 +202,8 @@ function onRelays(draft: Draft, relays: readonly Relay[]): void {
   if (same === undefined) return moveTo(draft, best, { handshake: alive });
   const elsewhere = !endpointEqual(same.endpoint, path.relay.endpoint);
   const forgot = path.relay.instance !== undefined && same.instance !== path.relay.instance;
-  if (elsewhere || (forgot && same.instance !== undefined)) return moveTo(draft, same, { handshake: alive });
+  if (elsewhere || (forgot && same.instance !== undefined))
+    return moveTo(draft, same, { handshake: alive, ...(forgot ? { delayMs: timing.GREET_MS } : {}) });
   // An instance that is not known now is known to have been.
   state.path = { ...path, relay: { ...path.relay, ...same } };
   const dwelt = nowMs - path.sinceMs >= timing.DWELL_MS && state.handshake === undefined;
@@ -214,7 +215,7 @@ function onNetwork(draft: Draft, moved: boolean): void {
   if (state.path.kind === "direct") draftOf.pingSoon(draft, state.path.endpoint);
   // The hub knows our packets by where they come from.
   const needs = draftOf.hasSession(state, nowMs) || state.handshake !== undefined;
-  if (moved && state.path.kind === "relay" && needs) wantHandshake(draft, { delayMs: 0 });
+  if (moved && state.path.kind === "relay" && needs) repeatHandshake(draft);
   if (!isDelayed(draft)) retry(draft, { invite: true });
 }
 

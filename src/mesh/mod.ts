@@ -12,6 +12,8 @@ export * from "./candidates.ts";
 export { carriedPrefixes, type ExternalFacts, externalObjects, subnetRules, subnetsOf } from "./external.ts";
 export { type Enrolment, LINK, type MeshFacts, type PeerPath, PODS_LINK } from "./facts.ts";
 export * from "./hub-choice.ts";
+export { homeHub, hubDistances, relaysFor } from "./hub-ranking.ts";
+export * from "./hub-state.ts";
 export { explainLadder } from "./ladder-explain.ts";
 export * from "./ladder.ts";
 export * from "./ladder-state.ts";

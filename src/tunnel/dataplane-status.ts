@@ -28,6 +28,8 @@ export interface DataplaneStatus {
   /** Providers that come before it and cannot be used here. */
   readonly passedOver: readonly { readonly name: string; readonly reason: string }[];
   readonly workers: number;
+  /** Random, of 32 bits: another after sessions and circuits were lost, the same after a successor took them over. Absent from builds without it. */
+  readonly life?: number;
   /** Numbers that only grow: packets that were `forged`, `replayed`, `unrouted` and so on. */
   readonly counters: Readonly<Record<string, number>>;
 }
@@ -40,6 +42,7 @@ export function encodeDataplaneStatus(status: DataplaneStatus): string {
     `pid=${status.pid}`,
     `aead=${status.aead}`,
     `workers=${status.workers}`,
+    ...(status.life === undefined ? [] : [`life=${status.life}`]),
     ...status.passedOver.map(({ name, reason }) => `passed_over=${name}: ${oneLine(reason)}`),
     ...Object.entries(status.counters).map(([name, count]) => `${name}=${count}`),
   ]
@@ -87,12 +90,13 @@ export function decodeDataplaneStatus(answer: string): DataplaneStatus {
     pid: count("pid"),
     aead: text("aead"),
     workers: count("workers"),
+    ...(texts.has("life") ? { life: count("life") } : {}),
     passedOver,
     counters,
   };
 }
 
-const described: ReadonlySet<string> = new Set(["version", "build", "pid", "aead", "workers"]);
+const described: ReadonlySet<string> = new Set(["version", "build", "pid", "aead", "workers", "life"]);
 
 function isCount(text: string): boolean {
   return /^\d{1,15}$/.test(text);

@@ -42,8 +42,8 @@ function cut(world: SimWorld, from: SimNode, to: SimNode): void {
 const EVENTS: Readonly<Record<string, Event>> = {
   "nothing happens": { boundMs: 400, roughMs: 800, strike: () => {} },
   "the direct path dies": {
-    boundMs: 2_500,
-    roughMs: 4_500,
+    boundMs: 2_600,
+    roughMs: 5_500,
     sites: direct,
     strike: (world, { a, b }) => {
       cut(world, a, b);

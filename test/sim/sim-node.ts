@@ -6,7 +6,6 @@ import {
   type HubChoice,
   type HubChoiceEvent,
   hubChoiceDueMs,
-  type HubDistance,
   hubDistances,
   ladderDueMs,
   type LadderEvent,
@@ -22,6 +21,7 @@ import {
   stepLadder,
 } from "../../src/mesh/mod.ts";
 import type { Endpoint } from "../../src/net/mod.ts";
+import type { HubDistance } from "../../src/resources/mod.ts";
 import type { Datagram } from "./internet.ts";
 import type { Hello, ProbeContent } from "./sim-hub.ts";
 import type { SimHost } from "./sim-host.ts";

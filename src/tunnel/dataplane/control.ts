@@ -9,7 +9,16 @@
  * Workers hear of a session before its handshake's answer leaves: the first packet under it finds it known.
  */
 import { endpointEqual, formatPrefix } from "../../net/mod.ts";
-import { Arena, boottimeMs, type Fd, linkMtu, replaceDescriptor, tunName, wallMs } from "../../sys/mod.ts";
+import {
+  Arena,
+  boottimeMs,
+  type Fd,
+  linkMtu,
+  replaceDescriptor,
+  tunName,
+  wallMs,
+  randomBytes,
+} from "../../sys/mod.ts";
 import {
   type Clock,
   dataReceiver,
@@ -62,6 +71,8 @@ export class Control {
   readonly #options: ControlOptions;
   readonly #port: ControlPort;
   readonly #peers: PeerOrders;
+  /** See DataplaneStatus. */
+  life = new DataView(randomBytes(4).buffer).getUint32(0);
   #mark = 0;
   #mtuMs = 0;
   /** Handshakes that the system took no more. */

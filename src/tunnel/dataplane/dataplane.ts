@@ -242,7 +242,8 @@ class Dataplane {
   }
 
   /** inherit goes on with a predecessor's device. */
-  inherit({ image, mark, relay }: Testament): void {
+  inherit({ image, mark, relay, life }: Testament): void {
+    if (life !== undefined) this.#control.life = life;
     this.#control.restore(image, mark, relay);
   }
 
@@ -326,7 +327,7 @@ class Dataplane {
     const { store, tuns } = this.#parts;
     const counters = sumCounters(tuns.map((_, worker) => store.counters(worker)));
     const status = { version: VERSION, build: BUILD, pid: ownPid(), aead, passedOver, workers: tuns.length };
-    const { unsent, others } = this.#control;
+    const { unsent, others, life } = this.#control;
     const more = {
       handshakes_unsent: unsent,
       others_dropped: others.dropped,
@@ -335,7 +336,9 @@ class Dataplane {
       ...this.#control.xdp.counters,
     };
     const lines = this.#control.xdp.lines.map((line) => `${line.replace(/\s+/g, " ")}\n`).join("");
-    return encodeDataplaneStatus({ ...status, counters: { ...counters, ...more } }) + lines + encodeErrno(0);
+    return (
+      encodeDataplaneStatus({ ...status, life, counters: { ...counters, ...more } }) + lines + encodeErrno(0)
+    );
   }
 
   /** One successor at a time gets the descriptors; packets flow on. */
@@ -391,6 +394,7 @@ class Dataplane {
       this.#halt();
       const testament: Testament = {
         mark: this.#control.mark,
+        life: this.#control.life,
         image: this.#control.image(),
         relay: this.#control.relay.image(),
       };

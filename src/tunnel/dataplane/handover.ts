@@ -44,6 +44,8 @@ export interface Estate {
 export interface Testament {
   readonly mark: number;
   readonly image: DeviceImage;
+  /** See DataplaneStatus. */
+  readonly life?: number;
   /** Absent from builds without it. */
   readonly relay?: RelayImage;
 }

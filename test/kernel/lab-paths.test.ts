@@ -1,0 +1,268 @@
+/** Every kind of place that a node may be in: all pairs reach each other on the rung that the place allows, and come back after what goes wrong. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { Lab, pingMatrix, type ShownPeer, until } from "../../src/lab/mod.ts";
+import { formatIp } from "../../src/net/mod.ts";
+import { processesInNetns, sleep } from "../../src/sys/mod.ts";
+import { executable, labLacks as skip } from "../support/lab-needs.ts";
+
+const root = `/run/causeway-test/${process.pid}-paths`;
+
+/** Guard against hanging only; a test waits more than once. */
+const DEADLINE_MS = 60_000;
+const TEST_MS = 200_000;
+
+/** `six` joins in the test, without its IPv4 address; the office's wall lets UDP through until `tls` has joined. */
+const manifest = `apiVersion: causeway.network/v1alpha1
+kind: Lab
+metadata: { name: paths }
+spec:
+  networks:
+    - { name: internet, prefix4: 203.0.113.0/24, prefix6: "2001:db8:1::/64" }
+    - { name: cloud, prefix4: 198.51.100.0/24, prefix6: "2001:db8:2::/64" }
+    - { name: newnet, prefix4: 198.18.0.0/24, prefix6: "2001:db8:3::/64" }
+    - { name: isp, prefix4: 192.0.2.0/24 }
+    - { name: carrier, prefix4: 100.64.0.0/24 }
+    - { name: home-c, prefix4: 192.168.1.0/24 }
+    - { name: home-s, prefix4: 192.168.2.0/24 }
+    - { name: home-d, prefix4: 192.168.3.0/24 }
+    - { name: home-l, prefix4: 192.168.4.0/24 }
+    - { name: office, prefix4: 192.168.5.0/24 }
+  routers:
+    - { name: core, kind: router, networks: [internet, cloud, newnet, isp] }
+    - { name: nat-c, kind: cone, inside: home-c, outside: isp }
+    - { name: nat-s, kind: symmetric, inside: home-s, outside: isp }
+    - { name: nat-carrier, kind: restricted, inside: carrier, outside: isp }
+    - { name: nat-d, kind: cone, inside: home-d, outside: carrier }
+    - { name: nat-l, kind: restricted, inside: home-l, outside: isp }
+    - { name: wall, kind: restricted, inside: office, outside: isp }
+  nodes:
+    - { name: hub, role: hub, networks: [internet], pods: 1 }
+    - { name: pub, networks: [cloud], pods: 1, endpoint: auto }
+    - { name: cone, networks: [home-c], pods: 1 }
+    - { name: sym, networks: [home-s], pods: 1 }
+    - { name: double, networks: [home-d], pods: 1 }
+    - { name: lan1, networks: [home-l], pods: 1 }
+    - { name: lan2, networks: [home-l], pods: 1 }
+    - { name: tls, networks: [office], pods: 1, agentOptions: ["--tls", "auto"] }
+    - { name: six, networks: [newnet], role: none }
+`;
+
+const NAMES = ["hub", "pub", "cone", "sym", "double", "lan1", "lan2", "tls", "six"] as const;
+type Name = (typeof NAMES)[number];
+type Path = ShownPeer["path"];
+
+/**
+ * The rung of each pair, once each way, as the node in the row and then the node in the column see it. `D` is direct, `P` punched, `L` the same LAN,
+ * `R` the relay. A node that is called from an address that nobody had named calls the path punched, whichever side could be called: `d`
+ * is direct for the one and direct or punched for the other.
+ */
+const RUNGS: Readonly<Record<Name, string>> = {
+  //       hub pub cone sym double lan1 lan2 tls six
+  hub: "   .   D   D    D   D      D    D    D   D",
+  pub: "   D   .   d    d   d      d    d    R   D",
+  cone: "  D   d   .    P   P      P    P    R   R",
+  sym: "   D   d   P    .   R      R    R    R   R",
+  double: "D   d   P    R   .      P    P    R   R",
+  lan1: "  D   d   P    R   P      .    L    R   R",
+  lan2: "  D   d   P    R   P      L    .    R   R",
+  tls: "   D   R   R    R   R      R    R    .   R",
+  six: "   D   D   R    R   R      R    R    R   .",
+};
+
+const MEANS: Readonly<Record<string, readonly Path[]>> = {
+  D: ["direct"],
+  d: ["direct", "punched"],
+  P: ["punched"],
+  L: ["lan"],
+  R: ["relay"],
+};
+
+function expected(from: Name, to: Name): readonly Path[] {
+  const letter = RUNGS[from].trim().split(/\s+/)[NAMES.indexOf(to)] ?? "";
+  const paths = MEANS[letter];
+  if (paths === undefined) throw new Error(`the table has no rung from ${from} to ${to}`);
+  return paths;
+}
+
+/** One ping every 10 ms from a pod to another, and when each answer came. */
+class Pinger implements AsyncDisposable {
+  readonly name: string;
+  readonly #process: Bun.Subprocess<"ignore", "pipe", "pipe">;
+  readonly #atMs: number[] = [];
+  readonly #read: Promise<void>;
+
+  constructor(lab: Lab, [from, to]: Pair) {
+    this.name = `${from} → ${to}`;
+    const { ip4 } = lab.pod(`${to}-p1`);
+    const argv = ["ping", "-n", "-D", "-i", "0.01", "-s", "24", ip4 === undefined ? "" : formatIp(ip4)];
+    this.#process = Bun.spawn(lab.command(`${from}-p1`, argv), {
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    this.#read = this.#listen();
+  }
+
+  async #listen(): Promise<void> {
+    let rest = "";
+    const decoder = new TextDecoder();
+    for await (const bytes of this.#process.stdout) {
+      const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) {
+        const at = /^\[(\d+\.\d+)\] \d+ bytes from .* time=/.exec(line)?.[1];
+        if (at !== undefined) this.#atMs.push(Number(at) * 1000);
+      }
+    }
+  }
+
+  /** Answers that came after a moment. */
+  since(wallMs: number): number {
+    return this.#atMs.filter((at) => at > wallMs).length;
+  }
+
+  /** The longest time without an answer since a moment, and where it began, counted from there. */
+  longestGap(sinceMs: number): { readonly gapMs: number; readonly afterMs: number } {
+    let found = { gapMs: 0, afterMs: 0 };
+    for (let i = 1; i < this.#atMs.length; i++) {
+      const [before, at] = [this.#atMs[i - 1] as number, this.#atMs[i] as number];
+      if (at > sinceMs && at - before > found.gapMs) found = { gapMs: at - before, afterMs: before - sinceMs };
+    }
+    return found;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#process.kill("SIGKILL");
+    await this.#process.exited;
+    await this.#read;
+  }
+}
+
+type Pair = readonly [from: Name, to: Name];
+
+describe.skipIf(skip !== undefined)(`paths of all kinds${skip === undefined ? "" : ` (${skip})`}`, () => {
+  let lab: Lab;
+  const measured: string[] = [];
+  /** Processes that a test has stopped with SIGSTOP and not continued. */
+  const asleep = new Set<number>();
+
+  const wake = () => {
+    for (const pid of asleep)
+      try {
+        process.kill(pid, "SIGCONT");
+      } catch {
+        // It ended in its sleep.
+      }
+    asleep.clear();
+  };
+
+  beforeAll(async () => {
+    mkdirSync(root, { recursive: true });
+    await Lab.remove("paths", { root });
+    const onProgress = process.env.CAUSEWAY_LAB_VERBOSE ? (text: string) => console.error(text) : undefined;
+    lab = await Lab.up(manifest, { root, executable, ...(onProgress === undefined ? {} : { onProgress }) });
+  }, TEST_MS);
+  afterAll(async () => {
+    wake();
+    if (measured.length > 0) console.log(measured.join("\n"));
+    if (process.env.CAUSEWAY_LAB_KEEP) return;
+    await Lab.remove("paths", { root });
+    rmSync(root, { recursive: true, force: true });
+  }, TEST_MS);
+
+  async function run(box: string, script: string): Promise<void> {
+    const done = await lab.exec(box, ["sh", "-ec", script]);
+    if (done.status !== 0) throw new Error(`${box}: ${script}: ${done.stderr.trim()}`);
+  }
+
+  /** Waits until these nodes see all others on the table's rungs. */
+  async function onRungs(names: readonly Name[], rungs = expected): Promise<void> {
+    await until(
+      async () => {
+        const wrong: string[] = [];
+        for (const from of names)
+          for (const peer of await lab.peers(from)) {
+            const wanted = rungs(from, peer.name as Name);
+            if (!wanted.includes(peer.path))
+              wrong.push(`${from} → ${peer.name} ${peer.path} (${peer.reason}), not ${wanted.join(" or ")}`);
+          }
+        return wrong.length === 0 ? undefined : `${wrong.length} pairs: ${wrong.slice(0, 6).join("; ")}`;
+      },
+      { what: "every pair to be on its rung", deadlineMs: DEADLINE_MS },
+    );
+  }
+
+  /** Waits until all pods reach all pods, and asserts that the pairs were all tried. */
+  async function everybodyReachesEverybody(): Promise<void> {
+    const pods = lab.pods().length;
+    await until(
+      async () => {
+        const matrix = await pingMatrix(lab, { count: 1 });
+        expect(matrix.length).toBe(pods * (pods - 1) * 2);
+        const failed = matrix.filter((cell) => !cell.ok);
+        const shown = failed.slice(0, 4).map((cell) => `${cell.from} → ${cell.to} IPv${cell.family}`);
+        return failed.length === 0 ? undefined : `${failed.length} fail: ${shown.join(", ")}`;
+      },
+      { what: "all pods to reach all pods", deadlineMs: DEADLINE_MS },
+    );
+  }
+
+  /** Pings the pairs while something happens, until all are answered well again; keeps the longest gaps to be printed. */
+  async function measure(event: string, pairs: readonly Pair[], happen: () => Promise<void>): Promise<void> {
+    const rungs = await Promise.all(
+      pairs.map(async ([from, to]) => (await lab.peers(from)).find(({ name }) => name === to)?.path),
+    );
+    await using stack = new AsyncDisposableStack();
+    const pingers = pairs.map((pair) => stack.use(new Pinger(lab, pair)));
+    const answered = (sinceMs: number) => () =>
+      pingers.find((pinger) => pinger.since(sinceMs) < 100)?.name;
+    await until(answered(0), { what: `answers before: ${event}`, deadlineMs: DEADLINE_MS });
+    const startMs = Date.now();
+    await happen();
+    // What breaks may do so a little later only.
+    await sleep(3_000);
+    await until(answered(Date.now()), { what: `answers after: ${event}`, deadlineMs: DEADLINE_MS });
+    for (const [index, pinger] of pingers.entries()) {
+      const { gapMs, afterMs } = pinger.longestGap(startMs);
+      measured.push(
+        `${event}: ${pinger.name} (${rungs[index]}): longest gap ${Math.round(gapMs)} ms, ${Math.round(afterMs)} ms after`,
+      );
+    }
+  }
+
+  /** The processes of a node's own namespace that run a command of ours. */
+  function processesOf(node: Name, command: "agent" | "dataplane"): number[] {
+    using netns = lab.netns(node);
+    return processesInNetns(new Set([netns.inode])).filter(
+      (pid) => readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")[1] === command,
+    );
+  }
+
+  test(
+    "all pairs reach each other on the best rung; where UDP becomes blocked, by TLS",
+    async () => {
+      // Hubs take TLS, and have an IPv6 address too.
+      const { resource } = { resource: await lab.causewayJson<Record<string, unknown>>("hub", ["mesh", "show"]) };
+      const spec = resource.spec as { endpoints: string[] };
+      const mesh = { ...resource, spec: { ...spec, tlsPort: 443, endpoints: [...spec.endpoints, "[2001:db8:1::2]:51820"] } };
+      await lab.causewayJson("hub", ["mesh", "apply", "-"], JSON.stringify(mesh));
+
+      await run("six", "ip -4 addr flush dev eth0; ip -4 route flush table main");
+      await lab.startAgent("six");
+      const { token } = await lab.causewayJson<{ token: string }>("hub", ["token", "create"]);
+      await lab.causewayJson("six", ["join", "-", "--name", "six"], token);
+      const installed = await lab.causeway("six", ["cni", "install"]);
+      expect([installed.status, installed.stderr]).toEqual([0, expect.any(String)]);
+      await lab.addPod("six", "six-p1");
+
+      await run("wall", "nft add table inet wall; nft add chain inet wall f '{ type filter hook forward priority filter - 1; }'; nft add rule inet wall f meta l4proto udp counter drop");
+      await everybodyReachesEverybody();
+      await onRungs(NAMES);
+      type Wired = { readonly tls?: { readonly using: boolean } };
+      const usesTls = async () => ((await lab.status("tls")) as Wired | undefined)?.tls?.using;
+      expect(await usesTls()).toBe(true);
+    },
+    TEST_MS,
+  );
+});

@@ -1,0 +1,48 @@
+/** The same with the real WireGuard core in place of the model: fewer runs, for they seal and open every packet. */
+import { expect, test } from "bun:test";
+import { newSeed, Random } from "../support/random.ts";
+import { bestRung, settle, type Site } from "./sites.ts";
+import { Identities, RealWireguard } from "./real-wireguard.ts";
+import { SimWorld } from "./sim-world.ts";
+
+const seed = newSeed();
+const PAIRS: readonly (readonly [Site, Site])[] = [
+  ["public", "symmetric"],
+  ["port-restricted", "restricted"],
+  ["symmetric", "double"],
+  ["ipv6", "ipv6-firewalled"],
+  ["blocked", "public"],
+];
+
+function worldOf(sites: readonly [Site, Site], own: number): SimWorld {
+  const random = new Random(own);
+  const identities = new Identities(random);
+  const world = new SimWorld(own, (host) => new RealWireguard(host, { identities, random }));
+  world.addHub("hub1", { weather: { delayMs: 10 } });
+  world.addHub("hub2", { weather: { delayMs: 30 } });
+  const weather = { delayMs: 15, jitterMs: 5, loss: 0.005 };
+  sites.forEach((site, i) => settle(world, { name: `n${i}`, site, weather }));
+  world.time.run(1_000);
+  world.talk("n0", "n1", 200);
+  world.time.run(30_000);
+  world.worst();
+  return world;
+}
+
+for (const [a, b] of PAIRS)
+  test(`${a} and ${b}, seed ${seed}`, () => {
+    const world = worldOf([a, b], seed);
+    const [n0, n1] = ["n0", "n1"].map((name) => world.nodes.get(name));
+    const isDirect = bestRung(a, b) !== "relay";
+    expect([n0?.rung("n1") !== "relay", n1?.rung("n0") !== "relay"]).toEqual([isDirect, isDirect]);
+    // Through renewals of the session nothing is lost but what the network loses.
+    world.time.run(200_000);
+    expect(world.worst()).toBeLessThan(1_500);
+    if (isDirect) {
+      world.internet.cut("n0", "n1");
+      world.internet.cut("n1", "n0");
+    } else world.hubs[0]?.kill();
+    world.time.run(15_000);
+    expect(world.worst()).toBeLessThan(isDirect ? 5_000 : 3_000);
+    for (const { heard, sent } of world.flows) expect(heard / sent).toBeGreaterThan(0.95);
+  });
