@@ -155,7 +155,7 @@ const rungs: Record<string, () => void | Promise<void>> = {
   unit() {
     check("format", [bun, "fmt", "--no-script", "--check", "src", "test", "bench", "tools"]);
     check("types", ["node_modules/.bin/tsc", "-p", "."]);
-    runFiles("unit", [...testFiles("src"), "test/tidy.test.ts"]);
+    runFiles("unit", [...testFiles("src"), ...testFiles("test/sim"), "test/tidy.test.ts"]);
   },
   kernel: () => namespaceRung("test/kernel"),
   async vm() {

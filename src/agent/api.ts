@@ -7,6 +7,7 @@
 import { z } from "zod";
 import type { TlsStatus } from "../tunnel/tls/mod.ts";
 import type { BackendName, DataplaneStatus } from "../tunnel/mod.ts";
+import type { NatKind } from "../mesh/mod.ts";
 import { removalSchema } from "../hub/mod.ts";
 import type { MemberStatus } from "../hub/mod.ts";
 import { etcdGiven } from "./etcd-config.ts";
@@ -161,6 +162,8 @@ export interface Status {
       readonly problem?: string;
     };
   };
+  /** How the network names this node to others (RFC 4787): `none`, `endpoint-independent`, `endpoint-dependent`, `unknown`. */
+  readonly nat?: NatKind;
   /** What this node's routers let in: a line for each. */
   readonly portMappings: readonly string[];
   /** The TLS way to hubs, or on a hub the door for those that come by it. */

@@ -1,4 +1,5 @@
 /** The agent's side of ctl.sock: who asks may or may not, what is asked is checked, the answer is JSON lines. */
+import { natKind } from "../mesh/mod.ts";
 import { formatEndpoint, formatPrefix } from "../net/mod.ts";
 import { formatManifest, formatProblem, nodeRole, parseManifest, resourceJson } from "../resources/mod.ts";
 import { type LineConnection, LineServer, wallMs } from "../sys/mod.ts";
@@ -62,6 +63,14 @@ const handlers: Handlers = {
         ? {}
         : { tunnel: { ...description, listenPort: view.mesh.listenPort, mtuBytes: joined.mtuBytes } }),
       ...(role === undefined ? {} : { hub: shownHub(role) }),
+      ...(view?.self === undefined || view.self.hub
+        ? {}
+        : {
+            nat: natKind(view.self.observed, {
+              local: view.self.local,
+              hubs: new Map(joined?.hubs.map(({ name, endpoint }) => [name, endpoint.ip])),
+            }),
+          }),
       portMappings: joined?.ways.portMappings ?? [],
       ...(joined?.ways.tls === undefined ? {} : { tls: shownTls(joined.ways.tls) }),
       objects: {

@@ -34,6 +34,7 @@ import {
   startLadder,
   stepHubChoice,
   stepLadder,
+  tunnelMtuOf,
 } from "../mesh/mod.ts";
 import {
   type Endpoint,
@@ -44,7 +45,7 @@ import {
   type PublicKey,
   publicKeyBytes,
 } from "../net/mod.ts";
-import type { Node, Topology } from "../resources/mod.ts";
+import type { HubDistance, Node, Topology } from "../resources/mod.ts";
 import { after, monotonicMs, randomBytes, wallMs } from "../sys/mod.ts";
 import type { Tunnel } from "../tunnel/mod.ts";
 import { DueQueue } from "./due-queue.ts";
@@ -75,6 +76,8 @@ function isLoopback({ ip }: Endpoint): boolean {
 
 interface Ladder {
   node: Node;
+  /** Times that the device was to be set. */
+  uses: number;
   state: LadderState;
 }
 
@@ -87,6 +90,7 @@ export class MeshPaths implements Disposable {
   readonly #hubEndpoints = new HubEndpoints();
   /** On a hub: where nodes are. */
   #seen: ReadonlyMap<string, Endpoint> = new Map();
+  #distances: ReadonlyMap<string, readonly HubDistance[]> = new Map();
   /** How often the session with a hub was made anew. */
   readonly #generations = new Map<string, number>();
   readonly #due = new DueQueue();
@@ -142,6 +146,7 @@ export class MeshPaths implements Disposable {
       this.#stepHubs({ kind: "hubs", nowMs, hubs: this.#hubEndpoints.known(this.#linkMtuBytes) });
       if (self.hub) {
         this.#seen = seenNodes(self.name, nodes, about);
+        this.#distances = new Map(nodes.map((node) => [node.name, node.hubs]));
         return;
       }
       const peers = this.#peersByKey();
@@ -193,7 +198,7 @@ export class MeshPaths implements Disposable {
           }),
       ...(number < AT_ONCE ? {} : { delayMs: (randomBytes(1)[0] as number) * (SPREAD_MS / 256) }),
     });
-    const ladder: Ladder = { node, state };
+    const ladder: Ladder = { node, uses: 0, state };
     this.#ladders.set(node.name, ladder);
     this.#used.add(node.name);
     this.#perform(ladder, effects, undefined);
@@ -261,12 +266,29 @@ export class MeshPaths implements Disposable {
     const ladder = this.#ladders.get(name);
     if (ladder !== undefined) {
       const mtuBytes = ladderMtu(ladder.state)?.tunnelBytes;
-      return { ...ladderUse(ladder.state), ...(mtuBytes === undefined ? {} : { mtuBytes }) };
+      const use = { ...ladderUse(ladder.state), endpointSerial: ladder.uses };
+      return { ...use, ...(mtuBytes === undefined ? {} : { mtuBytes }) };
     }
     // A hub that was away calls first: the nodes would find out only at their next handshake.
     const endpoint = this.#hubEndpoints.of(name) ?? this.#seen.get(name);
+    if (endpoint === undefined) return {};
     const generation = this.#generations.get(name) ?? 0;
-    return endpoint === undefined ? {} : { endpoint, generation, keepaliveSeconds: HUB_KEEPALIVE_SECONDS };
+    const mtuBytes = this.#hubMtu(name, endpoint);
+    return {
+      endpoint,
+      generation,
+      keepaliveSeconds: HUB_KEEPALIVE_SECONDS,
+      ...(mtuBytes === undefined ? {} : { mtuBytes }),
+    };
+  }
+
+  /** What fits into the tunnel between a node and a hub: the node has found it, and says so. */
+  #hubMtu(name: string, { ip }: Endpoint): number | undefined {
+    const self = this.#self;
+    const found = self?.hub
+      ? this.#distances.get(name)?.find(({ hub }) => hub === self.name)
+      : hubDistances(this.#choice).find(({ hub }) => hub === name);
+    return found?.mtuBytes === undefined ? undefined : tunnelMtuOf(found.mtuBytes, ip.family);
   }
 
   /** paths returns the paths of all nodes that there is something to say of. */
@@ -364,7 +386,10 @@ export class MeshPaths implements Disposable {
       }
     }
     const distances = hubDistances(choice);
-    if (!sameValue(before, distances)) this.#hooks.distances(distances);
+    if (sameValue(before, distances)) return;
+    this.#hooks.distances(distances);
+    // What fits on the way to a hub may be another.
+    for (const name of this.#hubEndpoints.names()) this.#used.add(name);
   }
 
   #observe(ladder: Ladder, peer: PeerState | undefined, nowMs: number): void {
@@ -401,6 +426,9 @@ export class MeshPaths implements Disposable {
           break;
         }
         case "use":
+          ladder.uses++;
+          this.#used.add(name);
+          break;
         case "mtu":
           this.#used.add(name);
           break;

@@ -5,6 +5,13 @@ import { type Command, withJson } from "./command.ts";
 import { printJson, printText, progress } from "./output.ts";
 import { ago, bytes, facts, table } from "./table.ts";
 
+const natTexts = {
+  none: "none: hubs see this node's own address",
+  "endpoint-independent": "one mapping for all destinations: can be punched",
+  "endpoint-dependent": "another mapping for each destination: only public nodes and open NATs are reached directly",
+  unknown: undefined,
+} as const;
+
 function tlsText({ using, status }: NonNullable<Status["tls"]>): string | undefined {
   const hubs = status.hubs.map(({ name, state }) => `${name} ${state}`).join(", ");
   const door = status.listener === undefined ? "" : `served at port ${status.listener.port}`;
@@ -56,6 +63,7 @@ export const status: Command = {
               ? `${hub.writes.register === "etcd" ? "shared in etcd" : "on this hub"}, can be written`
               : `shared in etcd, cannot be written: ${hub.writes.problem}`),
         ],
+        ["nat", result.nat && natTexts[result.nat]],
         ...result.portMappings.map((line): [string, string] => ["port mapping", line]),
         ["tls", result.tls && tlsText(result.tls)],
         ["pods", node && String(result.pods)],

@@ -81,6 +81,7 @@ export interface PeerMemory {
   readonly endpoint?: Endpoint;
   readonly presharedKey?: Secret;
   readonly generation?: number;
+  readonly endpointSerial?: number;
   /** Received bytes as last read, and since when (monotonic) they are the same. */
   readonly heard?: { readonly rxBytes: number; readonly sinceMs: number };
 }

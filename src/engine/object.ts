@@ -220,6 +220,8 @@ export interface Peer {
   readonly allowedIps: readonly Prefix[];
   readonly keepaliveSeconds?: number;
   readonly presharedKey?: Secret;
+  /** When this changes, the endpoint is set although the wish is the same: WireGuard has gone elsewhere, and is to come back. */
+  readonly endpointSerial?: number;
   /** When this changes, the peer is made anew, so that a handshake goes where it is sent now. What it was before a restart is not known, and changes nothing. */
   readonly generation?: number;
 }

@@ -3,7 +3,6 @@
  * sessions of others are never disturbed. Words of wg(8); keys that are secret never appear in text.
  */
 import {
-  type Endpoint,
   endpointEqual,
   formatEndpoint,
   formatPrefix,
@@ -97,13 +96,14 @@ export const peer: KindHandler<Peer> = {
   },
 
   settled(object, view) {
-    const { endpoint, presharedKey, generation } = object;
+    const { endpoint, presharedKey, generation, endpointSerial } = object;
     const rxBytes = view.wireguard(object.link)?.peers.get(object.publicKey)?.rxBytes ?? 0;
     const before = view.memory.peers.get(peer.key(object))?.heard;
     view.memory.peers.set(peer.key(object), {
       ...(endpoint !== undefined && { endpoint }),
       ...(presharedKey !== undefined && { presharedKey }),
       ...(generation !== undefined && { generation }),
+      ...(endpointSerial !== undefined && { endpointSerial }),
       heard: before?.rxBytes === rxBytes ? before : { rxBytes, sinceMs: view.nowMs },
     });
   },
@@ -142,7 +142,7 @@ function difference(
     change.allowedIps = wanted;
   if ((object.keepaliveSeconds ?? 0) !== (found.keepaliveSeconds ?? 0))
     change.keepaliveSeconds = object.keepaliveSeconds ?? 0;
-  if (object.endpoint !== undefined && mustSetEndpoint(object.endpoint, applied, found, view))
+  if (object.endpoint !== undefined && mustSetEndpoint(object, applied, found, view))
     change.endpoint = object.endpoint;
   const psk = object.presharedKey;
   // The key itself is never read back: it is compared with what was applied last, and believed after a restart.
@@ -154,14 +154,16 @@ function difference(
 
 /** A peer that is heard knows better where it is: only a changed wish or long silence sets the endpoint again. */
 function mustSetEndpoint(
-  wanted: Endpoint,
+  { endpoint: wanted, endpointSerial }: Peer,
   applied: PeerMemory | undefined,
   found: PeerState,
   view: View,
 ): boolean {
+  if (wanted === undefined) return false;
   if (found.endpoint === undefined) return true;
   if (endpointEqual(wanted, found.endpoint)) return false;
   if (applied?.endpoint !== undefined && !endpointEqual(wanted, applied.endpoint)) return true;
+  if (applied?.endpointSerial !== undefined && applied.endpointSerial !== endpointSerial) return true;
   return isSilent(applied?.heard, found, view);
 }
 

@@ -64,7 +64,14 @@ describe("two nodes that meet", () => {
   test("a line as long as a loan is read only where a loan was asked for", () => {
     const side = new Side({});
     const [session] = startGossip(false, side.local);
-    const have = { type: "have", version: 1, epoch: "e", revision: 1, digest: "", padding: "x".repeat(2 << 20) };
+    const have = {
+      type: "have",
+      version: 1,
+      epoch: "e",
+      revision: 1,
+      digest: "",
+      padding: "x".repeat(2 << 20),
+    };
     const [after, effects] = stepGossip(session, JSON.stringify(have), side.local);
     expect([after.ended, effects.map(({ kind }) => kind)]).toEqual([true, ["close"]]);
   });

@@ -76,9 +76,9 @@ test("what could not be removed yet is news only now and then, or hubs would tel
   using _ = s.register;
   const removal = operatorRemoval(await s.add("a"), operator);
   expect(s.removals.news([removal], 0)).toEqual(["a"]);
-  expect(s.removals.news([removal], 29_000)).toEqual([]);
+  expect(s.removals.news([removal], 9_000)).toEqual([]);
   expect(s.removals.asked([removal])).toEqual(["a"]);
-  expect(s.removals.news([removal], 31_000)).toEqual(["a"]);
+  expect(s.removals.news([removal], 11_000)).toEqual(["a"]);
   await s.registrar.removeNode("a");
   expect(s.removals.news([removal], 70_000)).toEqual([]);
 });

@@ -4,7 +4,7 @@ import type { Register } from "./register.ts";
 import { MAX_REMOVALS, type Removal, removalHolds, type Removals, signRemoval } from "./removal.ts";
 
 /** A node that could not be removed is asked for again after this time. */
-const AGAIN_MS = 30_000;
+const AGAIN_MS = 10_000;
 
 /** HubRemovals keeps what was signed, for as long as it is among the newest. */
 export class HubRemovals {

@@ -31,6 +31,7 @@ import { answerHub, isHubHello } from "./hub-session.ts";
 import { Refusal } from "./refusal.ts";
 import type { Register, Registration } from "./register.ts";
 import type { Registrar } from "./registrar.ts";
+import { Arrivals } from "./arrivals.ts";
 import { KeyLimit } from "./key-limit.ts";
 import { answerRequest } from "./node-requests.ts";
 import { Snapshots } from "./snapshot.ts";
@@ -114,6 +115,7 @@ export class HubServer implements Disposable {
   readonly removals: HubRemovals;
   readonly #invited = new Map<string, number>();
   readonly #keyLimit = new KeyLimit();
+  readonly #arrivals = new Arrivals();
   #nextId = 0;
   /** The next states of nodes that were told one just now. */
   #later: Disposable | undefined;
@@ -241,7 +243,8 @@ export class HubServer implements Disposable {
   #acceptNode(connection: TcpConnection): TcpEvents | string {
     const node = this.#register.nodeByAddress(parseIp(connection.remoteAddress));
     const open = [...this.#live.values()].filter((live) => live.session.node === node?.name);
-    if (node === undefined || open.length >= MAX_PER_NODE) {
+    const nowMs = monotonicMs();
+    if (node === undefined || open.length >= MAX_PER_NODE || !this.#arrivals.take(node.name, nowMs)) {
       const refusal =
         node === undefined
           ? new Refusal(
@@ -252,7 +255,6 @@ export class HubServer implements Disposable {
       connection.send(JSON.stringify({ type: "refused", code: refusal.code, message: refusal.message }));
       return refusal.message;
     }
-    const nowMs = monotonicMs();
     const live: Live = {
       id: this.#nextId++,
       connection,
@@ -451,6 +453,7 @@ export class HubServer implements Disposable {
     for (const live of [...this.#live.values()])
       if (nowMs - live.heardMs > SILENCE_MS) live.connection.close("silent");
     this.#enrolment.sweep(nowMs);
+    this.#arrivals.sweep(nowMs);
   }
 
   /** A disk that is full or broken must not end the hub; who was not told asks again when it connects. */

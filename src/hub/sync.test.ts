@@ -290,7 +290,11 @@ describe("a node follows the register", () => {
   test("a node that asks for its keys again and again is sent away", async () => {
     const s = await setUp();
     using _ = s.register;
-    const hello = JSON.stringify({ type: "hello", version: 2, facts: factsJson(factsSchema.parse({ local: [], mapped: [], version: "1" })) });
+    const hello = JSON.stringify({
+      type: "hello",
+      version: 2,
+      facts: factsJson(factsSchema.parse({ local: [], mapped: [], version: "1" })),
+    });
     let [session] = stepSync(startSync("a", 0), { kind: "line", text: hello, nowMs: 0 }, s.context());
     let answered = 0;
     for (let i = 0; i < 100; i++) {

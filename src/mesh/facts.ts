@@ -12,6 +12,8 @@ export const PODS_LINK = "cw-pods";
 export interface PeerPath {
   /** Absent: wait to be called. */
   readonly endpoint?: Endpoint;
+  /** Changes when the device is to be brought back to the endpoint. */
+  readonly endpointSerial?: number;
   /** Changes when a handshake is needed at the endpoint, because a relay has to learn from it. */
   readonly generation?: number;
   readonly keepaliveSeconds?: number;

@@ -127,7 +127,11 @@ export function turnPath(draft: Draft): void {
   const missed = draftOf.missed(attempt, nowMs).length;
   const patience = silencePatienceMs(state, nowMs);
   const silentMs = nowMs - Math.max(attempt.pongMs ?? 0, state.path.sinceMs);
-  if (missed >= (patience > 0 ? timing.LEAST_UNANSWERED : needed(attempt)) && silentMs >= patience) {
+  // The controlling side pings every second: it notices first, also where only its pings get through.
+  const unpingedMs = nowMs - Math.max(attempt.heardMs ?? 0, state.path.sinceMs);
+  const follows = !state.controlling && unpingedMs < timing.FOLLOWING_PATIENCE_MS;
+  const enough = missed >= (patience > 0 ? timing.LEAST_UNANSWERED : needed(attempt));
+  if (enough && silentMs >= patience && !follows) {
     lose(draft, `${missed} pings in a row were not answered`);
     return;
   }
@@ -158,6 +162,8 @@ function turnMtu(draft: Draft): void {
   const [mtu, ask] = stepPathMtu(state.mtu, { kind: "due", nowMs, transaction, rttMs, pongMs, active });
   state.mtu = mtu;
   if (ask !== undefined) draftOf.ping(draft, attempt.endpoint, ask.sizeBytes);
+  // A padded ping was lost: whether for its size, only a plain one can tell.
+  else if (mtu.probe !== undefined && pongMs < mtu.probe.sentMs) draftOf.pingSoon(draft, attempt.endpoint);
   const relayed = state.relays[0]?.mtuBytes;
   if (isTooSmall(mtu) && relayed !== undefined && relayed >= leastMtu(mtu.family))
     lose(draft, `packets of ${leastMtu(mtu.family)} bytes do not get through`);

@@ -16,6 +16,8 @@ export const CALM_PING_MS = 400;
 export const HEARING_MS = 600;
 /** HEARING_PATIENCE_MS is how long pings may go unanswered while packets come in. */
 export const HEARING_PATIENCE_MS = 8_000;
+/** FOLLOWING_PATIENCE_MS is how long the controlled side must not have heard pings either, lest it acts before the other. */
+export const FOLLOWING_PATIENCE_MS = 2_100;
 /** SILENT_PATIENCE_MS likewise while nothing is said. */
 export const SILENT_PATIENCE_MS = 4_000;
 /** LEAST_UNANSWERED pings in a row end a path; on a path that loses more of them, up to MOST_UNANSWERED. */

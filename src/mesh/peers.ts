@@ -48,7 +48,7 @@ function routesTo(node: Node, facts: MeshFacts, mtuBytes: number): Route[] {
 /** peerObjects is what a node has for another one. */
 export function peerObjects(node: Node, facts: MeshFacts): KernelObject[] {
   const path: PeerPath = facts.paths?.get(node.name) ?? {};
-  const { endpoint, generation, keepaliveSeconds } = path;
+  const { endpoint, endpointSerial, generation, keepaliveSeconds } = path;
   const presharedKey = facts.pairKeys?.get(node.name);
   const peer: Peer = {
     kind: "peer",
@@ -58,6 +58,7 @@ export function peerObjects(node: Node, facts: MeshFacts): KernelObject[] {
     allowedIps: [...prefixesOf(node), ...carriedPrefixes(node, facts)],
     ...(keepaliveSeconds === undefined ? {} : { keepaliveSeconds }),
     ...(generation === undefined ? {} : { generation }),
+    ...(endpointSerial === undefined ? {} : { endpointSerial }),
     ...(presharedKey === undefined ? {} : { presharedKey }),
   };
   return [

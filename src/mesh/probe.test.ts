@@ -54,6 +54,16 @@ describe("known answers", () => {
     expect(openProbe(new Uint8Array([...bytes, 0, 0]), { key, datagramBytes: 100 })).toEqual(ping);
   });
 
+  test("a ping longer than any that can be answered is none: over IPv6 a datagram may be", () => {
+    const bytes = encodeProbe({ ...ping, sizeBytes: MOST_PROBE_BYTES }, { key, sender: idA });
+    expect(openProbe(bytes, { key, datagramBytes: MOST_PROBE_BYTES })?.sizeBytes).toBe(MOST_PROBE_BYTES);
+    // As one who has the key makes it: 65,527 bytes (RFC 768, RFC 8200).
+    new DataView(bytes.buffer).setUint16(2, 65_527);
+    const body = bytes.subarray(0, bytes.length - 16);
+    const forged = new Uint8Array([...body, ...hmacSha256(key, body).subarray(0, 16)]);
+    expect(openProbe(forged, { key, datagramBytes: 65_527 })).toBeUndefined();
+  });
+
   test("a pong", () => {
     const pong = pongFor({ ...ping, kind: "ping" }, { from: parseEndpoint("192.0.2.1:51820"), instance: 7 });
     // A pong's own length is always the least; `sizeBytes` is what arrived.

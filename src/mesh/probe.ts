@@ -142,7 +142,7 @@ export function openProbe(
   bytes: Uint8Array,
   { key, datagramBytes }: { readonly key: ProbeKey; readonly datagramBytes: number },
 ): Probe | undefined {
-  if (probeSender(bytes) === undefined) return undefined;
+  if (probeSender(bytes) === undefined || datagramBytes > MOST_PROBE_BYTES) return undefined;
   const end = BODY_BYTES + CODE_BYTES;
   if (!equalBytes(code(key, bytes.subarray(0, BODY_BYTES)), bytes.subarray(BODY_BYTES, end)))
     return undefined;

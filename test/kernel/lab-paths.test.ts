@@ -127,7 +127,8 @@ class Pinger implements AsyncDisposable {
     let found = { gapMs: 0, afterMs: 0 };
     for (let i = 1; i < this.#atMs.length; i++) {
       const [before, at] = [this.#atMs[i - 1] as number, this.#atMs[i] as number];
-      if (at > sinceMs && at - before > found.gapMs) found = { gapMs: at - before, afterMs: before - sinceMs };
+      if (at > sinceMs && at - before > found.gapMs)
+        found = { gapMs: at - before, afterMs: before - sinceMs };
     }
     return found;
   }
@@ -140,6 +141,24 @@ class Pinger implements AsyncDisposable {
 }
 
 type Pair = readonly [from: Name, to: Name];
+
+/** What the test reads of a mesh's manifest. */
+interface Shown {
+  readonly spec: { readonly endpoints: readonly string[] };
+}
+
+const HUB6 = "[2001:db8:1::2]:51820";
+const ASLEEP_MS = 5_000;
+
+/** What a box with `blockUdp` has from the start; in a table of its own, to be taken away again. */
+const BLOCK_UDP = `nft -f - <<'END'
+table inet wall {
+  chain forwarding {
+    type filter hook forward priority filter - 1
+    meta l4proto udp drop
+  }
+}
+END`;
 
 describe.skipIf(skip !== undefined)(`paths of all kinds${skip === undefined ? "" : ` (${skip})`}`, () => {
   let lab: Lab;
@@ -215,8 +234,7 @@ describe.skipIf(skip !== undefined)(`paths of all kinds${skip === undefined ? ""
     );
     await using stack = new AsyncDisposableStack();
     const pingers = pairs.map((pair) => stack.use(new Pinger(lab, pair)));
-    const answered = (sinceMs: number) => () =>
-      pingers.find((pinger) => pinger.since(sinceMs) < 100)?.name;
+    const answered = (sinceMs: number) => () => pingers.find((pinger) => pinger.since(sinceMs) < 100)?.name;
     await until(answered(0), { what: `answers before: ${event}`, deadlineMs: DEADLINE_MS });
     const startMs = Date.now();
     await happen();
@@ -231,6 +249,8 @@ describe.skipIf(skip !== undefined)(`paths of all kinds${skip === undefined ? ""
     }
   }
 
+  const usesTls = async () => (await lab.status("tls"))?.tls?.using;
+
   /** The processes of a node's own namespace that run a command of ours. */
   function processesOf(node: Name, command: "agent" | "dataplane"): number[] {
     using netns = lab.netns(node);
@@ -243,9 +263,9 @@ describe.skipIf(skip !== undefined)(`paths of all kinds${skip === undefined ? ""
     "all pairs reach each other on the best rung; where UDP becomes blocked, by TLS",
     async () => {
       // Hubs take TLS, and have an IPv6 address too.
-      const { resource } = { resource: await lab.causewayJson<Record<string, unknown>>("hub", ["mesh", "show"]) };
-      const spec = resource.spec as { endpoints: string[] };
-      const mesh = { ...resource, spec: { ...spec, tlsPort: 443, endpoints: [...spec.endpoints, "[2001:db8:1::2]:51820"] } };
+      const { spec, ...rest } = await lab.causewayJson<Shown>("hub", ["mesh", "show"]);
+      const endpoints = [...spec.endpoints, HUB6];
+      const mesh = { ...rest, spec: { ...spec, tlsPort: 443, endpoints } };
       await lab.causewayJson("hub", ["mesh", "apply", "-"], JSON.stringify(mesh));
 
       await run("six", "ip -4 addr flush dev eth0; ip -4 route flush table main");
@@ -256,12 +276,93 @@ describe.skipIf(skip !== undefined)(`paths of all kinds${skip === undefined ? ""
       expect([installed.status, installed.stderr]).toEqual([0, expect.any(String)]);
       await lab.addPod("six", "six-p1");
 
-      await run("wall", "nft add table inet wall; nft add chain inet wall f '{ type filter hook forward priority filter - 1; }'; nft add rule inet wall f meta l4proto udp counter drop");
+      await run("wall", BLOCK_UDP);
       await everybodyReachesEverybody();
       await onRungs(NAMES);
-      type Wired = { readonly tls?: { readonly using: boolean } };
-      const usesTls = async () => ((await lab.status("tls")) as Wired | undefined)?.tls?.using;
       expect(await usesTls()).toBe(true);
+    },
+    TEST_MS,
+  );
+
+  test(
+    "what happens to a network is survived, and the longest gaps are printed",
+    async () => {
+      // The symmetric box takes other ports afterwards, so that all its mappings change.
+      const ofSym = [
+        ["sym", "pub"],
+        ["sym", "cone"],
+        ["sym", "double"],
+      ] as const;
+      await measure("NAT box forgets", ofSym, async () => lab.flushNat("nat-s"));
+      await measure(
+        "hub's data plane is killed",
+        [
+          ["sym", "double"],
+          ["cone", "double"],
+          ["tls", "cone"],
+          ["hub", "pub"],
+        ],
+        async () => {
+          const killed = processesOf("hub", "dataplane");
+          expect(killed.length).toBe(1);
+          for (const pid of killed) process.kill(pid, "SIGKILL");
+        },
+      );
+      await measure(
+        "hub's machine reboots",
+        [
+          ["sym", "double"],
+          ["cone", "double"],
+          ["tls", "cone"],
+        ],
+        () => lab.reboot("hub"),
+      );
+      await measure(
+        "interface address changes",
+        [
+          ["cone", "pub"],
+          ["cone", "double"],
+          ["cone", "six"],
+        ],
+        () =>
+          run(
+            "cone",
+            "ip addr del 192.168.1.2/24 dev eth0; ip addr add 192.168.1.77/24 dev eth0; ip route replace default via 192.168.1.1",
+          ),
+      );
+      await measure(
+        `node sleeps for ${ASLEEP_MS / 1000} s`,
+        [
+          ["lan2", "lan1"],
+          ["pub", "lan1"],
+          ["sym", "lan1"],
+        ],
+        async () => {
+          const stopped = [...processesOf("lan1", "agent"), ...processesOf("lan1", "dataplane")];
+          expect(stopped.length).toBe(2);
+          for (const pid of stopped) {
+            process.kill(pid, "SIGSTOP");
+            asleep.add(pid);
+          }
+          await sleep(ASLEEP_MS);
+          wake();
+        },
+      );
+      await lab.addPods("hub");
+      await everybodyReachesEverybody();
+    },
+    TEST_MS,
+  );
+
+  test(
+    "where UDP is let through again, the node comes back to it",
+    async () => {
+      await run("wall", "nft delete table inet wall");
+      await until(async () => ((await usesTls()) === false ? undefined : "it is on TLS"), {
+        what: "the node to come back to UDP",
+        deadlineMs: DEADLINE_MS,
+      });
+      await everybodyReachesEverybody();
     },
     TEST_MS,
   );

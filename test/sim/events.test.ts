@@ -67,7 +67,7 @@ const EVENTS: Readonly<Record<string, Event>> = {
   },
   "the relaying hub dies": {
     boundMs: 1_000,
-    roughMs: 3_500,
+    roughMs: 5_000,
     hubs: 2,
     sites: relayed,
     strike: (world, { a }) => {
@@ -85,7 +85,7 @@ const EVENTS: Readonly<Record<string, Event>> = {
   },
   "the only hub restarts": {
     boundMs: 1_500,
-    roughMs: 4_000,
+    roughMs: 5_000,
     hubs: 1,
     sites: relayed,
     outageMs: 3_000,
@@ -97,7 +97,7 @@ const EVENTS: Readonly<Record<string, Event>> = {
   },
   "the hub loses its table": {
     boundMs: 1_000,
-    roughMs: 3_000,
+    roughMs: 5_000,
     hubs: 1,
     sites: relayed,
     strike: (world) => world.hubs[0]?.start(),

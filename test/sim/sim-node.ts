@@ -133,7 +133,7 @@ export class SimNode {
   /** network is what the agent does when its own addresses changed. */
   network(moved: boolean): void {
     if (this.#life === 0) return;
-    this.hello();
+    this.#greet();
     this.#world.publish(this.name);
     this.#choose({ kind: "network", nowMs: this.#world.time.nowMs });
     for (const other of [...this.pairs.keys()]) {
@@ -157,6 +157,12 @@ export class SimNode {
       this.#begin();
       this.#world.introduce(this);
     });
+  }
+
+  /** greet tells all hubs where this node is now; more than once, for one may be lost. */
+  #greet(): void {
+    for (const ms of [300, 1_000]) this.#world.time.after(ms, () => this.hello());
+    this.hello();
   }
 
   hello(): void {
@@ -250,7 +256,7 @@ export class SimNode {
         this.#probe({ to: effect.to, receiver: effect.hub, probe, bytes: sizeBytes });
       } else if (effect.kind === "changed") changed = true;
       else {
-        this.hello();
+        this.#greet();
         for (const other of [...this.pairs.keys()])
           this.#step(other, { kind: "network", nowMs: event.nowMs, moved: true });
       }
@@ -267,7 +273,7 @@ export class SimNode {
   #greetRestarted(): void {
     for (const { name, instance } of this.choice.hubs) {
       if (instance === undefined || this.#instances.get(name) === instance) continue;
-      if (this.#instances.has(name)) this.hello();
+      if (this.#instances.has(name)) this.#greet();
       this.#instances.set(name, instance);
     }
   }

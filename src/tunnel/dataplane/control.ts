@@ -268,6 +268,7 @@ export class Control {
         workers.order({ kind: "ended", localIndex: effect.session.localIndex });
         return;
       case "added":
+      case "retired":
         changed.add(effect.peer);
         return;
       case "removed":

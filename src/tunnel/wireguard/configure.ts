@@ -34,18 +34,25 @@ export function configure(tables: Tables, configuration: Configuration): void {
   for (const peer of peers ?? []) configurePeer(tables, peer);
 }
 
-/** A new identity has no sessions; the same one again keeps them. */
+/**
+ * A new identity sends under no session of the old one, and receives under them until they are too old, as in the kernel (wg_set_device,
+ * netlink.c); without a key there is silence. The same one again changes nothing.
+ */
 function setKey(tables: Tables, privateKey: PrivateKey | undefined): void {
   if (tables.ownKey()?.publicKey === privateKey?.publicKey) return;
   tables.setOwnKey(privateKey);
   for (const state of [...tables.peers.all()]) {
     // Nobody is his own peer.
     if (state.identity.publicKey === privateKey?.publicKey) remove(tables, state);
-    else tables.apply(state, reset(tables, state.identity.publicBytes));
+    else if (privateKey === undefined) tables.apply(state, { kind: "reset" });
+    else {
+      tables.apply(state, { ...reset(tables, state.identity.publicBytes), kind: "identity" });
+      tables.tell({ kind: "retired", peer: state.identity.number });
+    }
   }
 }
 
-function reset(tables: Tables, publicBytes: Bytes): PeerEvent {
+function reset(tables: Tables, publicBytes: Bytes): Extract<PeerEvent, { readonly kind: "reset" }> {
   const shared = tables.ownKey()?.key.agree(publicBytes);
   if (shared === undefined) return { kind: "reset" };
   const staticStatic = new Secret(shared);

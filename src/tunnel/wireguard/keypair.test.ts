@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { newSeed, Random } from "../../../test/support/random.ts";
-import { cleared, derived, type Keypairs, keypairsOf, NO_KEYPAIRS, received } from "./keypair.ts";
+import { cleared, derived, type Keypairs, keypairsOf, NO_KEYPAIRS, received, retired } from "./keypair.ts";
 import { ownMemory, Session } from "./session.ts";
 
 let last = 0;
@@ -53,6 +53,20 @@ describe("one handshake after the other", () => {
     expect(slots(three)).toEqual([undefined, a.localIndex, b.localIndex]);
     expect(received(three, packet(a)).keypairs).toBe(three);
     expect(slots(received(three, packet(b)).keypairs)).toEqual([a.localIndex, b.localIndex, undefined]);
+  });
+
+  test("retired sessions receive and are not sent under, whatever comes; a new one goes before them", () => {
+    const [a, b, c] = [session(true), session(false, 1000), session(true, 1500)];
+    const both = derived(derived(NO_KEYPAIRS, a).keypairs, b).keypairs;
+    const old = retired(both);
+    expect([slots(old.keypairs), old.ended]).toEqual([[a.localIndex, undefined, b.localIndex, "settled"], []]);
+    expect(received(old.keypairs, packet(b)).keypairs).toBe(old.keypairs);
+    const renewed = derived(old.keypairs, c).keypairs;
+    expect(slots(renewed)).toEqual([a.localIndex, c.localIndex, b.localIndex]);
+    expect(received(renewed, packet(b)).keypairs).toBe(renewed);
+    const answered = derived(retired(derived(NO_KEYPAIRS, a).keypairs).keypairs, b).keypairs;
+    expect(slots(answered)).toEqual([a.localIndex, undefined, b.localIndex]);
+    expect(slots(received(answered, packet(b)).keypairs)).toEqual([a.localIndex, b.localIndex, undefined]);
   });
 
   test("a session that was never confirmed is replaced by the next", () => {

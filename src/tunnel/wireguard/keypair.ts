@@ -74,14 +74,14 @@ function become(
 export function derived(before: Keypairs, session: Session): KeypairStep {
   const { previous, current, next, crossing } = before;
   const crosses = (other: Session | undefined) => {
-    if (other === undefined || other.initiator === session.initiator) return undefined;
+    if (other === undefined || other.initiator === session.initiator || isRetired(before)) return undefined;
     return session.bornMs - other.bornMs < CROSSING_MS ? "open" : undefined;
   };
   // The peer may send under either of two that crossed.
   if (!session.initiator)
     return become(before, [crossing === "open" ? next : previous, current, session], crosses(current));
   // An older `next` is kept to receive with: its confirmation may just be on its way.
-  return become(before, [current, session, next], crosses(next));
+  return become(before, [current ?? previous, session, next], crosses(next));
 }
 
 /** Packet is one that was authentic. */
@@ -100,7 +100,7 @@ export function received(before: Keypairs, { session, nowMs, yields }: Packet): 
   if (crossing === undefined) {
     const isOlder = current !== undefined && session.bornMs < current.bornMs;
     if (session !== next || isOlder) return unchanged;
-    return { ...become(before, [current, next, undefined]), confirmed: true };
+    return { ...become(before, [current ?? previous, next, undefined]), confirmed: true };
   }
   // The one that the greater key began: ours if we do not yield.
   const preferred = session.initiator !== yields;
@@ -111,6 +111,21 @@ export function received(before: Keypairs, { session, nowMs, yields }: Packet): 
   }
   if (session !== next || nowMs - session.bornMs < CROSSING_GRACE_MS) return unchanged;
   return { ...become(before, [previous, next, current], "open"), confirmed };
+}
+
+/**
+ * retired lets sessions go on receiving, and none of them send: our identity is another one (wg_noise_expire_current_peer_keypairs, noise.c).
+ * What is on its way arrives; a session's keys do not depend on the identity any more once they are made.
+ */
+export function retired(before: Keypairs): KeypairStep {
+  const { previous, current, next } = before;
+  // "settled": a packet under `next` does not make it the current one.
+  return become(before, [current ?? previous, undefined, next], next === undefined ? undefined : "settled");
+}
+
+/** Whether `next` is of an identity that we had before: nothing crosses with it. */
+function isRetired({ current, crossing }: Keypairs): boolean {
+  return current === undefined && crossing === "settled";
 }
 
 /** cleared ends all sessions. */

@@ -1,6 +1,6 @@
 /** A peer in the middle of a step: its state so far, and the effects so far. */
 import { type Endpoint, endpointEqual } from "../../net/mod.ts";
-import { cleared, type KeypairStep, keypairsOf } from "./keypair.ts";
+import { cleared, type KeypairStep, keypairsOf, retired } from "./keypair.ts";
 import type { PeerEffect, PeerState, Surroundings } from "./peer-state.ts";
 import { stepTimers, type TimerEffect, type TimerEvent } from "./timers.ts";
 
@@ -70,6 +70,12 @@ export class PeerDraft {
     pending.sent[Symbol.dispose]();
     this.around.releaseIndex(pending.index);
     this.set({ pending: undefined });
+  }
+
+  /** retire ends all handshakes, and sending under the sessions that there are. */
+  retire(): void {
+    this.abandon();
+    this.adopt(retired(this.#state.keypairs));
   }
 
   /** forget ends all sessions and handshakes. */

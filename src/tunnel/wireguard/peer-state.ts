@@ -91,7 +91,9 @@ export type PeerEvent =
       readonly persistentMs?: number;
       readonly psk?: Secret | "none";
     }
-  /** All sessions and handshakes end; `staticStatic` is that of the device's new key. */
+  /** The device's private key is another one, with this `staticStatic`: handshakes end; sessions only receive, until they are too old. */
+  | { readonly kind: "identity"; readonly staticStatic?: Secret }
+  /** All sessions and handshakes end; `staticStatic` is that of the device's key. */
   | { readonly kind: "reset"; readonly staticStatic?: Secret };
 
 /** PeerEffect is what a peer asks for. */

@@ -69,6 +69,8 @@ export function came(draft: PeerDraft, { session, data, bytes, from }: EventOf<"
   draft.tell({ kind: "received", data });
   if (step.confirmed) flush(draft);
   const { keypairs, renewed } = draft.state;
+  // Only sessions of a former identity of ours receive and do not send: the peer has to hear of the new one.
+  if (keypairs.current === undefined) initiate(draft, { retry: false });
   if (renewed || keypairs.current === undefined) return;
   if (!wantsRenewalNow(keypairs.current, around.nowMs, around.timing)) return;
   draft.set({ renewed: true });

@@ -66,8 +66,10 @@ export function stepPeer(
     case "set":
       set(draft, event);
       break;
+    case "identity":
     case "reset":
-      draft.forget();
+      if (event.kind === "reset") draft.forget();
+      else draft.retire();
       state.staticStatic?.reveal().fill(0);
       draft.set({ staticStatic: event.staticStatic, spokeMs: undefined, mac1: undefined });
       break;
