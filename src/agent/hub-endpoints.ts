@@ -1,8 +1,10 @@
 /** Where hubs are: of each hub's endpoints the one that answers, and for a hub the nodes as they were seen. Pure, but for what the resolver found. */
-import { type KnownHub } from "../mesh/mod.ts";
+import { type KnownHub, type PeerPath, tunnelMtuOf } from "../mesh/mod.ts";
 import { type Endpoint, endpointEqual } from "../net/mod.ts";
 import type { Node } from "../resources/mod.ts";
 
+/** Keeps the NAT's mapping towards a hub (most forget after 30 s). */
+const HUB_KEEPALIVE_SECONDS = 25;
 /** A hub that is down is tried at its next address after this time. */
 const NEXT_ADDRESS_MS = 4_000;
 
@@ -22,6 +24,8 @@ interface Entry {
   index: number;
   /** Since when the one in use does not answer. */
   downMs: number | undefined;
+  /** How often the session with it was made anew. */
+  generation: number;
 }
 
 /** HubEndpoints keeps one address in use for each hub. */
@@ -41,7 +45,13 @@ export class HubEndpoints {
       // The address in use stays in use while the hub has it.
       const kept = before === undefined ? -1 : endpoints.findIndex((one) => endpointEqual(one, before));
       const entry = this.#entries.get(hub.name);
-      this.#entries.set(hub.name, { own, endpoints, index: Math.max(0, kept), downMs: entry?.downMs });
+      this.#entries.set(hub.name, {
+        own,
+        endpoints,
+        index: Math.max(0, kept),
+        downMs: entry?.downMs,
+        generation: entry?.generation ?? 0,
+      });
       return kept >= 0 ? [] : [hub.name];
     });
   }
@@ -49,6 +59,17 @@ export class HubEndpoints {
   /** has tells whether a node is a hub. */
   has(name: string): boolean {
     return this.#entries.has(name);
+  }
+
+  /** anew has the session with a hub made anew: it has lost its own. */
+  anew(name: string): void {
+    const entry = this.#entries.get(name);
+    if (entry !== undefined) entry.generation++;
+  }
+
+  /** generation returns how often that was. */
+  generation(name: string): number {
+    return this.#entries.get(name)?.generation ?? 0;
   }
 
   /** names returns the hubs' names. */
@@ -96,6 +117,19 @@ export class HubEndpoints {
   }
 }
 
+/** hubPath is the path between a node and a hub; `mtuBytes` is the largest IP packet that fits. */
+export function hubPath(
+  endpoint: Endpoint,
+  { generation, mtuBytes }: { readonly generation: number; readonly mtuBytes: number | undefined },
+): PeerPath {
+  return {
+    endpoint,
+    generation,
+    keepaliveSeconds: HUB_KEEPALIVE_SECONDS,
+    ...(mtuBytes === undefined ? {} : { mtuBytes: tunnelMtuOf(mtuBytes, endpoint.ip.family) }),
+  };
+}
+
 /** seenNodes returns where a hub called `self` sees nodes, or where they say that they are. */
 export function seenNodes(
   self: string,
@@ -110,4 +144,9 @@ export function seenNodes(
     if (!node.hub && endpoint !== undefined) found.set(node.name, endpoint);
   }
   return found;
+}
+
+/** isLoopback tells whether an endpoint is not UDP to a hub, but TLS (tunnel/tls). */
+export function isLoopback({ ip }: Endpoint): boolean {
+  return ip.family === 4 && ip.value >> 24n === 127n;
 }

@@ -34,7 +34,6 @@ import {
   startLadder,
   stepHubChoice,
   stepLadder,
-  tunnelMtuOf,
 } from "../mesh/mod.ts";
 import {
   type Endpoint,
@@ -49,13 +48,11 @@ import type { HubDistance, Node, Topology } from "../resources/mod.ts";
 import { after, monotonicMs, randomBytes, wallMs } from "../sys/mod.ts";
 import type { Tunnel } from "../tunnel/mod.ts";
 import { DueQueue } from "./due-queue.ts";
-import { HubEndpoints, type Resolved, seenNodes } from "./hub-endpoints.ts";
+import { HubEndpoints, hubPath, isLoopback, type Resolved, seenNodes } from "./hub-endpoints.ts";
 import type { PathHooks } from "./path-hooks.ts";
 import { PongAllowance } from "./pong-allowance.ts";
 import { type ArrivedProbe, Prober } from "./prober.ts";
 
-/** Keeps the NAT's mapping towards a hub (most forget after 30 s). */
-const HUB_KEEPALIVE_SECONDS = 25;
 /** First rounds of a thousand ladders that begin together are spread over this time. */
 const SPREAD_MS = 20_000;
 /** So many begin at once. */
@@ -68,11 +65,6 @@ const MODES: Readonly<Record<Topology, LadderMode>> = {
   "hubs-only": "hubs",
   "on-demand": "on-demand",
 };
-
-/** 127.0.0.0/8: not UDP to a hub, but TLS (tunnel/tls). */
-function isLoopback({ ip }: Endpoint): boolean {
-  return ip.family === 4 && ip.value >> 24n === 127n;
-}
 
 interface Ladder {
   node: Node;
@@ -91,8 +83,6 @@ export class MeshPaths implements Disposable {
   /** On a hub: where nodes are. */
   #seen: ReadonlyMap<string, Endpoint> = new Map();
   #distances: ReadonlyMap<string, readonly HubDistance[]> = new Map();
-  /** How often the session with a hub was made anew. */
-  readonly #generations = new Map<string, number>();
   readonly #due = new DueQueue();
   readonly #pongs = new PongAllowance();
   readonly #invited = new Set<Disposable>();
@@ -272,23 +262,12 @@ export class MeshPaths implements Disposable {
     // A hub that was away calls first: the nodes would find out only at their next handshake.
     const endpoint = this.#hubEndpoints.of(name) ?? this.#seen.get(name);
     if (endpoint === undefined) return {};
-    const generation = this.#generations.get(name) ?? 0;
-    const mtuBytes = this.#hubMtu(name, endpoint);
-    return {
-      endpoint,
-      generation,
-      keepaliveSeconds: HUB_KEEPALIVE_SECONDS,
-      ...(mtuBytes === undefined ? {} : { mtuBytes }),
-    };
-  }
-
-  /** What fits into the tunnel between a node and a hub: the node has found it, and says so. */
-  #hubMtu(name: string, { ip }: Endpoint): number | undefined {
     const self = this.#self;
+    // The node has found what fits, and says so to its hub.
     const found = self?.hub
       ? this.#distances.get(name)?.find(({ hub }) => hub === self.name)
       : hubDistances(this.#choice).find(({ hub }) => hub === name);
-    return found?.mtuBytes === undefined ? undefined : tunnelMtuOf(found.mtuBytes, ip.family);
+    return hubPath(endpoint, { generation: this.#hubEndpoints.generation(name), mtuBytes: found?.mtuBytes });
   }
 
   /** paths returns the paths of all nodes that there is something to say of. */
@@ -322,7 +301,7 @@ export class MeshPaths implements Disposable {
       const known = this.#choice.hubs.find(({ name }) => name === node)?.instance;
       if (known !== undefined && instance !== undefined && known !== instance) {
         // It has lost its sessions: ours with it is made anew at once, since it relays only for those that it has one with.
-        this.#generations.set(node, (this.#generations.get(node) ?? 0) + 1);
+        this.#hubEndpoints.anew(node);
         this.#used.add(node);
       }
       this.#stepHubs({

@@ -8,7 +8,8 @@ import { ago, bytes, facts, table } from "./table.ts";
 const natTexts = {
   none: "none: hubs see this node's own address",
   "endpoint-independent": "one mapping for all destinations: can be punched",
-  "endpoint-dependent": "another mapping for each destination: only public nodes and open NATs are reached directly",
+  "endpoint-dependent":
+    "another mapping for each destination: only public nodes and open NATs are reached directly",
   unknown: undefined,
 } as const;
 

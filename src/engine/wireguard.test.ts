@@ -122,14 +122,21 @@ test("a peer is silent when no byte came for long enough, whatever the machine's
 
 test("a peer that went elsewhere comes back when that is wished again", () => {
   const wanted = wish(a, { endpoint: parseEndpoint("192.0.2.1:51820"), endpointSerial: 1 });
-  const elsewhere = { endpoint: parseEndpoint("203.0.113.5:51820"), lastHandshakeMs: NOW - 1_000, rxBytes: 9 };
+  const elsewhere = {
+    endpoint: parseEndpoint("203.0.113.5:51820"),
+    lastHandshakeMs: NOW - 1_000,
+    rxBytes: 9,
+  };
   const has = view([state(a, elsewhere)]);
   peer.settled?.(wanted, has);
   expect(peer.compare(wanted, has).is).toBe("same");
   expect(text(peer.compare({ ...wanted, endpointSerial: 2 }, has))).toBe(
     `wg set cw0 peer ${a} endpoint 192.0.2.1:51820`,
   );
-  const there = { ...view([state(a, { ...elsewhere, endpoint: wanted.endpoint } as never)]), memory: has.memory };
+  const there = {
+    ...view([state(a, { ...elsewhere, endpoint: wanted.endpoint } as never)]),
+    memory: has.memory,
+  };
   expect(peer.compare({ ...wanted, endpointSerial: 2 }, there).is).toBe("same");
 });
 

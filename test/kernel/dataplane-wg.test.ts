@@ -277,7 +277,7 @@ describe.skipIf(skip !== undefined)(
       expect(pair.seen(far)?.endpoint?.port).toBe(51_820);
     });
 
-    test("another private key: sessions end, the peer's are gone, and new ones are made under the new key", async () => {
+    test("another private key: nothing more leaves under the sessions of the old one, and new ones are made under the new key", async () => {
       await using pair = await open();
       const { near, far } = pair;
       pair.meet();

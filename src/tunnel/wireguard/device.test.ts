@@ -685,7 +685,9 @@ describe("configuration", () => {
     const all = Array.from({ length: number }, (_, i) => i);
     expect(b.heard.toSorted((x, y) => x - y)).toEqual(all);
     expect(a.heard.toSorted((x, y) => x - y)).toEqual(all);
-    expect(peerOf(b, old)?.lastHandshakeMs).toBeLessThan(peerOf(b, next.publicKey)?.lastHandshakeMs as number);
+    expect(peerOf(b, old)?.lastHandshakeMs).toBeLessThan(
+      peerOf(b, next.publicKey)?.lastHandshakeMs as number,
+    );
   });
 
   test("who only receives after a change of key begins a handshake with it", () => {

@@ -59,7 +59,10 @@ describe("one handshake after the other", () => {
     const [a, b, c] = [session(true), session(false, 1000), session(true, 1500)];
     const both = derived(derived(NO_KEYPAIRS, a).keypairs, b).keypairs;
     const old = retired(both);
-    expect([slots(old.keypairs), old.ended]).toEqual([[a.localIndex, undefined, b.localIndex, "settled"], []]);
+    expect([slots(old.keypairs), old.ended]).toEqual([
+      [a.localIndex, undefined, b.localIndex, "settled"],
+      [],
+    ]);
     expect(received(old.keypairs, packet(b)).keypairs).toBe(old.keypairs);
     const renewed = derived(old.keypairs, c).keypairs;
     expect(slots(renewed)).toEqual([a.localIndex, c.localIndex, b.localIndex]);
