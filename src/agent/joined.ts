@@ -58,6 +58,7 @@ const REFRESH_MS = 10;
 const SLEPT_MS = 5_000;
 /** Where hubs are greeted: nobody needs to listen (discard, RFC 863). */
 const GREETING_PORT = 9;
+const GREETED_AGAIN_MS = [300, 1000] as const;
 /** Routes that router advertisements made (linux/rtnetlink.h). */
 const RTPROT_RA = 9;
 
@@ -117,7 +118,14 @@ export class Joined implements Disposable {
           options.role.hubsReached(reached, lost);
           this.#tellFacts();
         },
-        greetHubs: () => this.#greetHubs(),
+        // More than once: while one lost packet keeps a hub from learning where this node is, it relays nothing for it.
+        greetHubs: () => {
+          this.#greetHubs();
+          for (const ms of GREETED_AGAIN_MS)
+            after(ms, () => {
+              if (!this.#closed) this.#greetHubs();
+            });
+        },
         asked: () => this.#ways.asked(),
         answered: () => this.#ways.answered(),
       }),
