@@ -224,8 +224,7 @@ export class MeshPaths implements Disposable {
   network(): void {
     this.#work(() => {
       const nowMs = monotonicMs();
-      // First the hubs: they relay for an address that they know.
-      this.#hooks.greetHubs();
+      this.#hooks.greetHubs(); // First: they relay for an address that they know.
       this.#stepHubs({ kind: "network", nowMs });
       for (const ladder of this.#ladders.values())
         this.#step(ladder, { kind: "network", nowMs, moved: true });

@@ -85,7 +85,7 @@ describe("candidates", () => {
   test("never inside the mesh, loopback, or this host", () => {
     const peer = node({
       local: ["10.90.0.7:51820", "192.168.1.5:51820"],
-      endpoints: ["127.0.0.1:1", "169.254.1.1:2"],
+      endpoints: ["127.0.0.1:1", "169.254.1.1:2", "10.90.0.9:51820"],
       observed: { one: "127.64.3.1:900" },
     });
     expect(told(home, peer, { inside: [parsePrefix("10.90.0.0/16")] })).toEqual([]);

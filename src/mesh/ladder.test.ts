@@ -203,7 +203,8 @@ describe("going up", () => {
       chosen: true,
       sizeBytes: LEAST_PROBE_BYTES,
     } as const;
-    ladder.step({ ...ping, nowMs: 0 });
+    ladder.nowMs = 10;
+    ladder.step({ ...ping, nowMs: 10 });
     // A ping that somebody played back from another place gets no further.
     expect(ladder.took()).toEqual(["0.0 use 192.0.2.1:51820 g0", "0.0 pong false"]);
     ladder.answers.set(formatEndpoint(SEEN), 20);

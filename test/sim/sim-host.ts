@@ -52,6 +52,11 @@ export class SimHost {
     return this.#plugs.map(({ attachment }) => attachment.ip);
   }
 
+  /** weather changes that of all plugs. */
+  weather(change: (weather: Weather) => Weather): void {
+    for (const { attachment } of this.#plugs) attachment.weather = change(attachment.weather);
+  }
+
   send(to: Endpoint, content: unknown, options: { readonly bytes: number; readonly fromIp?: Ip }): void {
     if (this.asleep) return;
     const { bytes, fromIp } = options;

@@ -254,6 +254,11 @@ export class SimWorld {
     }
   }
 
+  /** throttle makes the largest packet of a node's way smaller. */
+  throttle(name: string, mtuBytes: number): void {
+    this.nodes.get(name)?.host.weather((weather) => ({ ...weather, mtuBytes }));
+  }
+
   /** worst returns the longest silence of any flow since the last call. */
   worst(): number {
     let worst = 0;
