@@ -50,9 +50,9 @@ describe.skipIf(skip !== undefined)(`an agent's life${skip === undefined ? "" : 
 
   async function direct(node: string, name: string): Promise<void> {
     await until(
-      async () => ((await peer(node, name)).path === "direct" ? undefined : (await peer(node, name)).reason),
+      async () => ((await peer(node, name)).path === "lan" ? undefined : (await peer(node, name)).reason),
       {
-        what: `a direct path from ${node} to ${name}`,
+        what: `a path in the LAN from ${node} to ${name}`,
         deadlineMs: DEADLINE_MS,
       },
     );
@@ -283,7 +283,7 @@ describe.skipIf(skip !== undefined)(`an agent's life${skip === undefined ? "" : 
       const cases: [node: string, args: string[], words: RegExp][] = [
         ["one", ["join", "cw1.zzz"], /belongs to a mesh already, as one; leave it first/],
         ["hub", ["init", "--endpoint", "192.0.2.1:51820"], /belongs to a mesh already/],
-        ["one", ["token", "create"], /is not the hub; ask there/],
+        ["one", ["token", "create"], /is not a hub; ask there/],
         ["hub", ["token", "create", "--uses", "0"], /0 uses; give 1 to/],
         ["hub", ["token", "create", "--expires", "soon"], /is not a duration; write it like/],
         ["hub", ["token", "create", "--node", "nobody"], /no node is named nobody/],
