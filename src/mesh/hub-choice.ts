@@ -33,7 +33,7 @@ const UNANSWERED_IS_DOWN = 5;
 const MAX_UNANSWERED = 16;
 /** A hub that is down is asked again after this time, and after a minute less often. */
 const DOWN_PING_MS = 2_000;
-const DOWN_RELAYING_PING_MS = 500;
+const DOWN_RELAYING_PING_MS = 200;
 const LONG_DOWN_PING_MS = 15_000;
 const LONG_DOWN_MS = 60_000;
 /** Patience with an answer. */

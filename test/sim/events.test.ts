@@ -8,7 +8,7 @@ import { bestRung, settle, type Site, SITES } from "./sites.ts";
 import type { SimNode } from "./sim-node.ts";
 import { SimWorld } from "./sim-world.ts";
 
-const seed = newSeed();
+const seed = newSeed(41);
 /** Six rounds are all pairs of places once. */
 const ROUNDS = Number(process.env["SIM_ROUNDS"] ?? 1);
 /** Between packets of a flow; a silence is that much longer than the hole. */

@@ -6,7 +6,7 @@ import type { NatBehaviour } from "./nat-box.ts";
 import { SimHost } from "./sim-host.ts";
 import { SimWorld } from "./sim-world.ts";
 
-const seed = newSeed();
+const seed = newSeed(41);
 const weather = { delayMs: 15 };
 const near = { delayMs: 1 };
 const cone = (hairpin: boolean): NatBehaviour => ({

@@ -6,7 +6,7 @@ import { RUNGS, type Rung } from "../../src/mesh/mod.ts";
 import { bestRung, settle, type Site, SITES } from "./sites.ts";
 import { SimWorld } from "./sim-world.ts";
 
-const seed = newSeed();
+const seed = newSeed(41);
 /** One round is all pairs in calm weather, and some of them in the others. */
 const ROUNDS = Number(process.env["SIM_ROUNDS"] ?? 1);
 

@@ -80,6 +80,7 @@ export class SimNode {
     this.tunnel = options.tunnel(this);
     host.receive = (datagram) => this.#receive(datagram);
     this.#begin();
+    this.#greet();
     this.#everyHello();
   }
 
