@@ -44,10 +44,14 @@ export interface AllowedIpChange {
 
 /** configurationOf says a change as the engine makes it in these terms. */
 export function configurationOf({ peers, ...device }: DeviceChange): Configuration {
-  return { ...device, ...(peers === undefined ? {} : { peers: peers.map(peerConfigurationOf) }) };
+  return { ...device, ...(peers === undefined ? {} : { peers: peers.flatMap(peerConfigurationsOf) }) };
 }
 
-function peerConfigurationOf({ allowedIps, ...peer }: PeerChange): PeerConfiguration {
-  if (allowedIps === undefined) return peer;
-  return { ...peer, replaceAllowedIps: true, allowedIps: allowedIps.map((prefix) => ({ prefix })) };
+function peerConfigurationsOf({ allowedIps, anew, ...peer }: PeerChange): PeerConfiguration[] {
+  const gone = anew === true ? [{ publicKey: peer.publicKey, remove: true }] : [];
+  if (allowedIps === undefined) return [...gone, peer];
+  return [
+    ...gone,
+    { ...peer, replaceAllowedIps: true, allowedIps: allowedIps.map((prefix) => ({ prefix })) },
+  ];
 }
