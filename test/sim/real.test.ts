@@ -43,6 +43,8 @@ for (const [a, b] of PAIRS)
       world.internet.cut("n1", "n0");
     } else world.hubs[0]?.kill();
     world.time.run(15_000);
-    expect(world.worst()).toBeLessThan(isDirect ? 5_000 : 3_000);
-    for (const { heard, sent } of world.flows) expect(heard / sent).toBeGreaterThan(0.6);
+    const mostMs = isDirect ? 5_000 : 3_000;
+    expect(world.worst()).toBeLessThan(mostMs);
+    // All but what one such silence of the 15 s costs.
+    for (const { heard, sent } of world.flows) expect(heard / sent).toBeGreaterThan(1 - mostMs / 15_000);
   });
