@@ -1,0 +1,210 @@
+/** What a BgpRouter says of a neighbor, in the terms of sessions and of the RIB. */
+import type { Ip } from "../../net/mod.ts";
+import {
+  type BgpRouter,
+  type DynamicNeighbors as DynamicWish,
+  type FamilyOptions as FamilyWish,
+  type Neighbor as NeighborWish,
+  type NeighborOptions,
+  neighborName,
+  neighborOptions,
+} from "../../resources/mod.ts";
+import type { DynamicNeighbors, Neighbor, Reach } from "../io/mod.ts";
+import { compilePolicy, policyByFamily, rejectAll } from "../policy/mod.ts";
+import type { Policy, PeerOptions as RibPeerOptions } from "../rib/mod.ts";
+import {
+  type FamilyConfig,
+  PEER_DEFAULTS,
+  type PeerOptions,
+  type Restarted,
+  type SessionConfig,
+} from "../session/mod.ts";
+import { type BgpFamily, familyFromName, IPV4_UNICAST } from "../wire/mod.ts";
+import { specField } from "./router-change.ts";
+
+/** RFC 4271 section 10 suggests 90 s. */
+const HOLD_MS = 90_000;
+
+/** NeighborContext is what a neighbor's configuration depends on beside the resource. */
+export interface NeighborContext {
+  readonly router: BgpRouter;
+  readonly policies: ReadonlyMap<string, Policy>;
+  readonly hostname: string;
+  readonly software: string;
+  /** Reads the file of an MD5 password; throws with its path for one that cannot be used. */
+  readonly readPassword: (path: string) => Uint8Array;
+  /** Our sessions say that we come back. */
+  readonly restarted?: Restarted | undefined;
+}
+
+/** checkPasswords throws before anything is begun where the password of a session cannot be read. */
+export function checkPasswords({ router, readPassword }: Pick<NeighborContext, "router" | "readPassword">) {
+  const options = router.neighbors.map((wish) => neighborOptions(router, wish));
+  const groups = router.dynamicNeighbors.map(({ group }) => router.groups[group] ?? {});
+  for (const { passwordFile, shutdown } of [...options, ...groups])
+    if (passwordFile !== undefined && shutdown !== true) readPassword(passwordFile);
+}
+
+/** compilePolicies compiles all policies of a router, by name; those of `before` where they are the same: routes are not judged by them again. */
+export function compilePolicies(
+  router: BgpRouter,
+  before?: Pick<NeighborContext, "router" | "policies">,
+): ReadonlyMap<string, Policy> {
+  if (before !== undefined && specField(before.router, "policies") === specField(router, "policies"))
+    return before.policies;
+  return new Map(
+    Object.entries(router.policies).map(([name, rules]) => [name, compilePolicy(rules, { asn: router.asn })]),
+  );
+}
+
+/** familyWishes returns a neighbor's families with their options. */
+export function familyWishes(options: NeighborOptions): ReadonlyMap<BgpFamily, FamilyWish> {
+  const wishes = new Map<BgpFamily, FamilyWish>();
+  for (const [name, wish] of Object.entries(options.families ?? {})) {
+    const family = familyFromName(name);
+    if (family !== undefined && wish !== undefined) wishes.set(family, wish);
+  }
+  return wishes;
+}
+
+/** isInternal tells whether a neighbor is in our AS. */
+export function isInternalTo(router: BgpRouter, { asn }: NeighborOptions): boolean {
+  return asn === "internal" || asn === router.asn;
+}
+
+function sessionConfig(
+  context: NeighborContext,
+  options: NeighborOptions,
+  unnumbered: boolean,
+): SessionConfig {
+  const { router, hostname, software } = context;
+  const restarts = options.gracefulRestart !== false && router.restartMs > 0;
+  const families = [...familyWishes(options)].map(([family, wish]): FamilyConfig => ({
+    family,
+    ...(wish.addPath === undefined ? {} : { addPath: wish.addPath }),
+    // RFC 8950: only where the session may be over IPv6.
+    ...(family === IPV4_UNICAST && unnumbered ? { extendedNextHop: true } : {}),
+    ...(restarts ? { restart: true } : {}),
+    ...(restarts && router.longLivedMs > 0 ? { longLivedMs: router.longLivedMs } : {}),
+  }));
+  return {
+    localAs: router.asn,
+    routerId: router.routerId,
+    remoteAs: options.asn ?? "external",
+    holdMs: options.holdMs ?? HOLD_MS,
+    ...(options.keepaliveMs === undefined ? {} : { keepaliveMs: options.keepaliveMs }),
+    families,
+    ...(restarts ? { restart: { restartMs: router.restartMs, notification: true } } : {}),
+    extendedMessages: options.extendedMessages !== false,
+    hostname,
+    software,
+  };
+}
+
+function reachOf(options: NeighborOptions): Reach {
+  if (options.ttlSecurity !== undefined) return { kind: "gtsm", hops: options.ttlSecurity };
+  if (options.multihop !== undefined) return { kind: "multihop", hops: options.multihop };
+  return { kind: "direct" };
+}
+
+function common(context: NeighborContext, options: NeighborOptions, sixth: boolean) {
+  const { restarted } = context;
+  const peer: PeerOptions = {
+    ...(options.passive === undefined ? {} : { passive: options.passive }),
+    ...(options.connectRetryMs === undefined ? {} : patience(options.connectRetryMs)),
+    ...(restarted === undefined ? {} : { restarted }),
+  };
+  return {
+    reach: reachOf(options),
+    session: sessionConfig(context, options, sixth),
+    options: peer,
+    ...(options.passwordFile === undefined ? {} : { password: context.readPassword(options.passwordFile) }),
+  };
+}
+
+/** Who is to be called often is not to be held back for long either: damping ends there. */
+function patience(connectRetryMs: number): PeerOptions {
+  const idleHoldMostMs = Math.max(connectRetryMs, PEER_DEFAULTS.idleHoldMs);
+  return { connectRetryMs, idleHoldMostMs };
+}
+
+const isSixth = (address: Ip | undefined) => address === undefined || address.family === 6;
+
+/** neighborConfig returns a neighbor as `bgp/io` wants it. */
+export function neighborConfig(context: NeighborContext, wish: NeighborWish): Neighbor {
+  const options = neighborOptions(context.router, wish);
+  const { address, interface: device } = wish;
+  return {
+    name: neighborName(wish),
+    remote:
+      address === undefined
+        ? { kind: "interface", device: device as string }
+        : { kind: "address", address, ...(device === undefined ? {} : { device }) },
+    ...(options.port === undefined ? {} : { port: options.port }),
+    ...(options.source === undefined ? {} : { source: options.source }),
+    ...common(context, options, isSixth(address)),
+  };
+}
+
+/** dynamicConfig returns dynamic neighbors as `bgp/io` wants them; they are named by their prefix's group. */
+export function dynamicConfig(context: NeighborContext, wish: DynamicWish, name: string): DynamicNeighbors {
+  const options = context.router.groups[wish.group] ?? {};
+  return {
+    name,
+    prefix: wish.prefix,
+    limit: wish.limit,
+    ...common(context, options, wish.prefix.family === 6),
+  };
+}
+
+/** ribPeer returns what the RIB has to know of a peer whose AS is known: from the session, or from its configuration. */
+export function ribPeer(
+  context: Pick<NeighborContext, "router" | "policies">,
+  options: NeighborOptions,
+  peer: { readonly asn: number; readonly address: Uint8Array },
+): RibPeerOptions {
+  const external = peer.asn !== context.router.asn;
+  const wishes = familyWishes(options);
+  const importPolicy = policyOf(context, wishes, { external, which: "import" });
+  const exportPolicy = policyOf(context, wishes, { external, which: "export" });
+  const allowOwnAs = Math.max(0, ...[...wishes.values()].map(({ allowOwnAsn }) => allowOwnAsn ?? 0));
+  return {
+    ...peer,
+    external,
+    ...(options.routeReflectorClient === true && !external ? { client: true } : {}),
+    ...(allowOwnAs > 0 ? { allowOwnAs } : {}),
+    ...(importPolicy === undefined ? {} : { importPolicy }),
+    ...(exportPolicy === undefined ? {} : { exportPolicy }),
+  };
+}
+
+/** One object for all that have the same: they share update groups and what was worked out before. */
+const joined = new WeakMap<ReadonlyMap<string, Policy>, Map<string, Policy | undefined>>();
+
+function policyOf(
+  { router, policies }: Pick<NeighborContext, "router" | "policies">,
+  wishes: ReadonlyMap<BgpFamily, FamilyWish>,
+  { external, which }: { readonly external: boolean; readonly which: "import" | "export" },
+): Policy | undefined {
+  const byFamily = new Map<BgpFamily, Policy>();
+  const names: string[] = [];
+  for (const [family, wish] of wishes) {
+    const name = wish[which];
+    const policy = name === undefined ? undefined : policies.get(name);
+    if (policy !== undefined) byFamily.set(family, policy);
+    // RFC 8212 section 3: "Routes are neither imported nor exported unless specifically enabled by configuration".
+    else if (external && router.requirePolicy) byFamily.set(family, rejectAll);
+    if (byFamily.has(family)) names.push(`${family} ${policy === undefined ? "" : name}`);
+  }
+  const known = joined.get(policies) ?? new Map<string, Policy | undefined>();
+  joined.set(policies, known);
+  const key = names.sort().join(", ");
+  if (!known.has(key)) known.set(key, policyByFamily(byFamily));
+  return known.get(key);
+}
+
+/** listenOf returns where a router is called. */
+export function listenOf({ listen }: BgpRouter): { readonly port?: number; readonly listen: readonly Ip[] } {
+  const port = listen[0]?.port;
+  return { ...(port === undefined ? {} : { port }), listen: listen.map(({ ip }) => ip) };
+}

@@ -1,0 +1,55 @@
+/** What is different between a BgpRouter before and after, as far as sessions have to know. */
+import { parseIp, prefixContains } from "../../net/mod.ts";
+import {
+  type BgpRouter,
+  bgpRouterSpec,
+  canonicalJson,
+  type Neighbor,
+  neighborName,
+  neighborOptions,
+} from "../../resources/mod.ts";
+
+/** specField returns a field of `spec` as text that can be compared. */
+export function specField(router: BgpRouter, field: string): string {
+  return canonicalJson(bgpRouterSpec(router)[field] ?? null);
+}
+
+/** groupsDiffer tells whether groups have changed. */
+export function groupsDiffer(a: BgpRouter, b: BgpRouter): boolean {
+  return specField(a, "groups") !== specField(b, "groups");
+}
+
+/** refuseTwin throws where a router before this one puts its routes into the same table: each would remove the other's. */
+export function refuseTwin(router: BgpRouter, all: readonly BgpRouter[]): void {
+  // By name and by path a namespace is the same.
+  const place = ({ namespace = "", installTable = 254 }: BgpRouter) =>
+    `${namespace.replace(/^(\/var)?\/run\/netns\//, "")} ${installTable}`;
+  if (!router.install) return;
+  const first = all.find((other) => other.install && place(other) === place(router));
+  if (first !== undefined && first.name !== router.name)
+    throw new Error(
+      `router ${first.name} puts its routes into table ${router.installTable ?? 254} too; give one another installTable`,
+    );
+}
+
+/** wantsNeighbor tells whether a router has a session with the neighbor of a name; a dynamic one is called by its address. */
+export function wantsNeighbor(
+  router: BgpRouter,
+  { name, dynamic }: { readonly name: string; readonly dynamic: boolean },
+): boolean {
+  const wish = router.neighbors.find((one) => neighborName(one) === name);
+  if (wish !== undefined) return neighborOptions(router, wish).shutdown !== true;
+  return dynamic && router.dynamicNeighbors.some(({ prefix }) => prefixContains(prefix, parseIp(name)));
+}
+
+/** sessionPart returns what of a neighbor a session depends on, as text: all but the names of its policies, and BFD, which runs beside it. */
+export function sessionPart(router: BgpRouter, wish: Neighbor): string {
+  const options = neighborOptions(router, wish);
+  const families = Object.fromEntries(
+    Object.entries(options.families ?? {}).map(([name, { import: _, export: __, ...rest }]) => [name, rest]),
+  );
+  const { bfd: _, ...rest } = { ...wish, ...options, families };
+  return canonicalJson(JSON.parse(JSON.stringify(rest, bigints)));
+}
+
+const bigints = (_: string, value: unknown) => (typeof value === "bigint" ? String(value) : value);

@@ -1,0 +1,371 @@
+/**
+ * Routers: all BgpRouters of a process, with what they share: BFD, routes by route targets, the socket on which they are looked at, and what has
+ * to be known after a restart.
+ */
+import { BfdClient, bfdSessionId, type BfdSessionStatus, type BfdWish } from "../../bfd/mod.ts";
+import { formatIp, ipEqual } from "../../net/mod.ts";
+import { type BgpRouter, canonicalJson, bgpRouterSpec } from "../../resources/mod.ts";
+import { AppendedFile, bootId, fileMode, Netns, readText, removeTree, writeAtomic } from "../../sys/mod.ts";
+import { type BgpSession, record, type SessionTap } from "../io/mod.ts";
+import type { Restarted } from "../session/mod.ts";
+import { type BgpFamily, FAMILIES } from "../wire/mod.ts";
+import { refuseTwin, wantsNeighbor } from "./router-change.ts";
+import { Leaks } from "./leaks.ts";
+import { Monitor } from "./monitor.ts";
+import { Speaker, type SpeakerLog } from "./speaker.ts";
+
+/** A recording ends there; what a session is told in a day of a full table. */
+const MOST_RECORDED_BYTES = 1 << 30;
+
+/** RoutersOptions say where a process keeps things. */
+export interface RoutersOptions {
+  /** A folder for what must outlive the process: which routers ran, and BFD's socket. */
+  readonly folder: string;
+  readonly log: SpeakerLog;
+  /** A folder for recordings of all sessions, a file for each; absent: none are made. */
+  readonly recordings?: string | undefined;
+  /** The program that keeps BFD sessions; default this executable. */
+  readonly bfdProgram?: readonly string[];
+  /** Told of each speaker that begins, before it has a session: one whose AS or place changes is another one. */
+  readonly onSpeaker?: (speaker: Speaker) => void;
+}
+
+interface Watched {
+  readonly wish: BfdWish;
+  readonly name: string;
+  /** It has called, or we call it. */
+  readonly called: boolean;
+}
+
+interface Member {
+  readonly speaker: Speaker;
+  readonly netns: Netns | undefined;
+  /** What it watches, by the id of the BFD session. */
+  watched: ReadonlyMap<string, string>;
+}
+
+/** Routers owns speakers. */
+export class Routers {
+  readonly monitor = new Monitor();
+  readonly #options: RoutersOptions;
+  readonly #members = new Map<string, Member>();
+  readonly #leaks = new Leaks();
+  readonly #former: Set<string>;
+  /** Neighbors that BFD watched before, as `router neighbor`: its sessions go on, and are not ended while ours come back. */
+  readonly #formerlyWatched: Set<string>;
+  /** Files of recordings, by path: a session that comes anew goes on in its own. */
+  readonly #recordings = new Map<string, AppendedFile>();
+  #bfd: BfdClient | undefined;
+  #bfdWork: Promise<void> = Promise.resolve();
+  #bfdWishes = "[]";
+  #stopped = false;
+
+  constructor(options: RoutersOptions) {
+    this.#options = options;
+    const { routers, watched } = this.#readFormer();
+    this.#former = routers;
+    this.#formerlyWatched = watched;
+  }
+
+  get speakers(): readonly Speaker[] {
+    return [...this.#members.values()].map(({ speaker }) => speaker);
+  }
+
+  /** speaker returns the one of a router by its name. */
+  speaker(name: string): Speaker | undefined {
+    return this.#members.get(name)?.speaker;
+  }
+
+  /** What BFD says of a neighbor; undefined where it is not asked, or not known yet. */
+  bfdOf(speaker: Speaker, neighbor: string): BfdSessionStatus | undefined {
+    const member = this.#members.get(speaker.router.name);
+    for (const [id, name] of member?.watched ?? []) if (name === neighbor) return this.#bfd?.state(id);
+    return undefined;
+  }
+
+  /**
+   * set makes these the routers: new ones start, others end with a cease, changed ones change without touching sessions that stay the same. A
+   * router that cannot start does not keep the others from it; the error is returned by its name.
+   */
+  set(routers: readonly BgpRouter[]): ReadonlyMap<string, Error> {
+    const failed = new Map<string, Error>();
+    const wanted = new Map(routers.map((router) => [router.name, router]));
+    for (const [name, member] of this.#members) {
+      const router = wanted.get(name);
+      if (router === undefined || !sameIdentity(member.speaker.router, router)) this.#remove(name, router);
+    }
+    for (const router of routers) {
+      try {
+        refuseTwin(router, routers);
+        const member = this.#members.get(router.name);
+        if (member === undefined) this.#add(router);
+        else if (!same(member.speaker.router, router)) member.speaker.update(router);
+      } catch (error) {
+        failed.set(router.name, error as Error);
+      }
+    }
+    this.#leaks.refresh();
+    this.#watch();
+    this.#remember();
+    return failed;
+  }
+
+  #add(router: BgpRouter): void {
+    const netns = router.namespace === undefined ? undefined : openNetns(router.namespace);
+    try {
+      const speaker = new Speaker(router, {
+        netns,
+        readPassword,
+        ...(this.#options.recordings === undefined
+          ? {}
+          : { tap: (session: BgpSession) => this.#tap(router.name, session) }),
+        restarted: this.#former.has(router.name) ? allForwarding : undefined,
+        log: (event, fields) => {
+          this.#options.log(event, { router: router.name, ...fields });
+          this.monitor.tell({ kind: "log", router: router.name, event, ...fields });
+        },
+        onChange: () => queueMicrotask(() => this.#watch()),
+      });
+      this.#members.set(router.name, { speaker, netns, watched: new Map() });
+      this.monitor.follow(speaker);
+      this.#leaks.add(speaker);
+      this.#options.onSpeaker?.(speaker);
+    } catch (error) {
+      netns?.close();
+      throw error;
+    }
+  }
+
+  #tap(router: string, session: BgpSession): SessionTap {
+    const name = `${router}-${session.name}`.replaceAll(/[^A-Za-z0-9.%:-]/g, "_");
+    const path = `${this.#options.recordings}/${name}.jsonl`;
+    const recording = this.#recordings.get(path) ?? new AppendedFile(path, MOST_RECORDED_BYTES);
+    this.#recordings.set(path, recording);
+    return record(session, { write: (line) => recording.append(`${line}\n`) });
+  }
+
+  /** Where one comes after it that neighbors know under the same name, they are told nothing, and keep its routes meanwhile (RFC 4724). */
+  #remove(name: string, next: BgpRouter | undefined): void {
+    const member = this.#members.get(name);
+    if (member === undefined) return;
+    this.#members.delete(name);
+    const isRestart = next !== undefined && sameName(member.speaker.router, next);
+    if (isRestart) this.#former.add(name);
+    else this.#former.delete(name);
+    try {
+      if (next === undefined || !isRestart) member.speaker.shutdown("the router was removed");
+      else dismiss(member.speaker, next);
+      this.#leaks.remove(member.speaker);
+    } finally {
+      member.speaker[Symbol.dispose]();
+      member.netns?.close();
+    }
+  }
+
+  // BFD.
+
+  /** Has the neighbors watched that want it, those whose address is known. */
+  #watch(): void {
+    if (this.#stopped) return;
+    const wishes: BfdWish[] = [];
+    for (const member of this.#members.values()) {
+      const watched = new Map<string, string>();
+      for (const { wish, name, called } of wishesOf(member)) {
+        // One that calls us is watched when it has called: until then nobody knows whether it is there at all.
+        if (!called && !this.#formerlyWatched.has(`${member.speaker.router.name} ${name}`)) continue;
+        watched.set(bfdSessionId(wish), name);
+        wishes.push(wish);
+      }
+      member.watched = watched;
+    }
+    const text = JSON.stringify(wishes);
+    if (text === this.#bfdWishes) return;
+    this.#bfdWishes = text;
+    this.#remember();
+    this.#bfdWork = this.#bfdWork.then(() => this.#tellBfd(wishes));
+  }
+
+  async #tellBfd(wishes: readonly BfdWish[]): Promise<void> {
+    try {
+      if (this.#bfd === undefined && wishes.length > 0) {
+        const { folder, bfdProgram } = this.#options;
+        this.#bfd = await BfdClient.open({
+          socket: `${folder}/bfd.sock`,
+          logPath: `${folder}/bfd.log`,
+          ...(bfdProgram === undefined ? {} : { program: bfdProgram }),
+          onChange: (status) => this.#pathChanged(status),
+          onProblem: (why) => this.#options.log("bfd does not do all", { why }),
+        });
+      }
+      if (this.#stopped) this.#bfd?.close();
+      else this.#bfd?.set(wishes);
+    } catch (error) {
+      // The next session that changes tries again.
+      this.#bfdWishes = "";
+      this.#options.log("bfd does not run", { why: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  #pathChanged({ id, state, diagnostic, remoteState, remoteIndependent }: BfdSessionStatus): void {
+    for (const { speaker, watched } of this.#members.values()) {
+      const neighbor = watched.get(id);
+      if (neighbor === undefined) continue;
+      this.monitor.tell({
+        kind: "log",
+        router: speaker.router.name,
+        event: `bfd ${state}`,
+        neighbor,
+        why: diagnostic,
+      });
+      // RFC 5882 section 3.2: AdminDown of either side says nothing about the path; Down that was never Up neither, which is what `set` begins with.
+      if (state === "down" && diagnostic !== "none" && remoteState !== "admin-down")
+        speaker.pathDown(neighbor, { hard: remoteIndependent && !keepsRoutes(speaker, neighbor) });
+    }
+  }
+
+  // Restart.
+
+  get #restartFile(): string {
+    return `${this.#options.folder}/bgp-restart.json`;
+  }
+
+  #readFormer(): { readonly routers: Set<string>; readonly watched: Set<string> } {
+    try {
+      const text = readText(this.#restartFile) ?? "{}";
+      const kept = JSON.parse(text) as { boot?: string; routers?: string[]; watched?: string[] };
+      // After a reboot nothing was forwarded.
+      if (kept.boot === bootId()) return { routers: new Set(kept.routers), watched: new Set(kept.watched) };
+    } catch {
+      // Half a file is none.
+    }
+    return { routers: new Set(), watched: new Set() };
+  }
+
+  #remember(): void {
+    const routers = [...this.#members.keys()];
+    const watched = [...this.#members].flatMap(([router, one]) =>
+      [...one.watched.values()].map((name) => `${router} ${name}`),
+    );
+    writeAtomic(this.#restartFile, JSON.stringify({ boot: bootId(), routers, watched }), 0o600);
+  }
+
+  /** stop ends the process's part: connections end without a word, so that neighbors keep routes, and BFD goes on (RFC 4724). */
+  stop(): void {
+    this.#stopped = true;
+    for (const { speaker, netns } of this.#members.values()) {
+      speaker[Symbol.dispose]();
+      netns?.close();
+    }
+    this.#members.clear();
+    this.#bfd?.close();
+  }
+
+  /** shutdown ends all for good: neighbors are told, and forget our routes. */
+  async shutdown(text: string): Promise<void> {
+    for (const { speaker } of this.#members.values()) speaker.shutdown(text);
+    await this.#bfdWork;
+    await this.#bfd?.destroy();
+    this.#bfd = undefined;
+    this.stop();
+    removeTree(this.#restartFile);
+  }
+}
+
+const allForwarding: Restarted = { forwarding: new Set<BgpFamily>(FAMILIES) };
+
+/** Neighbors that the next router has no more would wait for it, and keep its routes meanwhile. */
+function dismiss(speaker: Speaker, next: BgpRouter): void {
+  for (const { name, dynamic } of speaker.neighbors)
+    if (!wantsNeighbor(next, { name, dynamic })) speaker.io.remove(name);
+}
+
+function keepsRoutes(speaker: Speaker, name: string): boolean {
+  return speaker.neighbor(name)?.options.bfd?.keepRoutes === true;
+}
+
+function* wishesOf({ speaker, netns }: Member): Generator<Watched> {
+  for (const { name, options, peer } of speaker.neighbors) {
+    const { bfd, multihop, source } = options;
+    const address = bfd === undefined ? undefined : speaker.io.addressOf(name);
+    if (bfd === undefined || address === undefined) continue;
+    // A name of a link may look like digits of an address (`be0`), but has no colon.
+    const link = name.split("%")[1] ?? (/:|^\d+(\.\d+){3}$/.test(name) ? undefined : name);
+    yield {
+      name,
+      called: options.passive !== true || peer !== undefined,
+      wish: {
+        peer: formatIp(address),
+        ...(netns === undefined ? {} : { netns: netns.path }),
+        ...(link === undefined ? {} : { link }),
+        ...(source === undefined ? {} : { local: formatIp(source) }),
+        ...(multihop === undefined ? {} : { multihop }),
+        transmitMs: bfd.transmitMs,
+        receiveMs: bfd.receiveMs,
+        multiplier: bfd.multiplier,
+      },
+    };
+  }
+}
+
+/** Who it is, and where its packets are forwarded. */
+function sameName(a: BgpRouter, b: BgpRouter): boolean {
+  const place = ({ asn, namespace, install, installTable }: BgpRouter) =>
+    [asn, namespace, install, installTable].join();
+  return place(a) === place(b) && ipEqual(a.routerId, b.routerId) && b.restartMs > 0;
+}
+
+/** What sessions and tables are made of cannot change under them. */
+function sameIdentity(a: BgpRouter, b: BgpRouter): boolean {
+  const part = ({
+    asn,
+    routerId,
+    clusterId,
+    namespace,
+    listen,
+    maximumPaths,
+    alwaysCompareMed,
+    ...rest
+  }: BgpRouter) =>
+    JSON.stringify(
+      [
+        asn,
+        routerId,
+        clusterId,
+        namespace,
+        listen,
+        maximumPaths,
+        alwaysCompareMed,
+        rest.restartMs,
+        rest.longLivedMs,
+      ],
+      (_, value: unknown) => (typeof value === "bigint" ? String(value) : value),
+    );
+  return part(a) === part(b);
+}
+
+function same(a: BgpRouter, b: BgpRouter): boolean {
+  return canonicalJson(bgpRouterSpec(a)) === canonicalJson(bgpRouterSpec(b));
+}
+
+/** A namespace by name, as ip-netns(8) has it, or by path. */
+function openNetns(name: string): Netns {
+  const path = name.startsWith("/") ? name : `/run/netns/${name}`;
+  try {
+    return Netns.open(path);
+  } catch (error) {
+    throw new Error(`there is no network namespace ${name}; make it: ip netns add ${name}`, { cause: error });
+  }
+}
+
+/** A password is the first line of a file that only its owner may read. */
+function readPassword(path: string): Uint8Array {
+  const content = readText(path);
+  if (content === undefined) throw new Error(`there is no password file ${path}; make it, with mode 0600`);
+  if ((fileMode(path) & 0o077) !== 0)
+    throw new Error(`password file ${path} can be read by others; run: chmod 600 ${path}`);
+  const password = new TextEncoder().encode(content.split("\n")[0]);
+  // TCP_MD5SIG_MAXKEYLEN (include/uapi/linux/tcp.h).
+  if (password.length < 1 || password.length > 80)
+    throw new Error(`password file ${path} has a first line of ${password.length} bytes; write 1 to 80`);
+  return password;
+}

@@ -1,0 +1,71 @@
+/** What the RIB has to know of a session that has come up: its families, and the next hops that are said on it. */
+import type { BgpRouter, NeighborOptions } from "../../resources/mod.ts";
+import type { FamilyOptions, SessionOptions } from "../rib/mod.ts";
+import { localOpen, type Negotiated, type PeerConfig } from "../session/mod.ts";
+import { type BgpFamily, encodeOpen, EVPN, IPV4_UNICAST, IPV6_UNICAST, ROUTE_TARGET } from "../wire/mod.ts";
+import { familyWishes, isInternalTo } from "./neighbor-config.ts";
+
+/** sessionOptions joins what a neighbor is configured with and what was agreed on. */
+export function sessionOptions(
+  router: BgpRouter,
+  session: {
+    readonly options: NeighborOptions;
+    readonly negotiated: Negotiated;
+    /** Our end of the connection. */
+    readonly local: Uint8Array | undefined;
+  },
+): SessionOptions {
+  const { options, negotiated, local } = session;
+  const families = new Map<BgpFamily, FamilyOptions>();
+  const internal = isInternalTo(router, { asn: negotiated.remoteAs });
+  for (const [family, wish] of familyWishes(options)) {
+    if (!negotiated.families.has(family)) continue;
+    const own = ownNextHop(family, local, negotiated);
+    const self = wish.nextHop === "self" || (wish.nextHop === undefined && !internal && family !== EVPN);
+    const limit = wish.maximumPrefixes;
+    families.set(family, {
+      ...(negotiated.addPathSend.has(family) ? { addPathSend: wish.addPathBest ?? "all" } : {}),
+      ...(self && own !== undefined ? { nextHopSelf: own } : {}),
+      ...(own === undefined ? {} : { ownNextHop: own }),
+      ...(limit === undefined
+        ? {}
+        : wish.maximumPrefixesAction === "warn"
+          ? { warnRoutes: limit }
+          : { mostRoutes: limit }),
+    });
+  }
+  return {
+    update: negotiated,
+    routerId: Number(negotiated.remoteId.value),
+    families,
+    extendedMessages: negotiated.extendedMessagesSend,
+    enhancedRefresh: negotiated.enhancedRefresh,
+    longLived: negotiated.longLived.size > 0,
+  };
+}
+
+/** restartOver returns a session's configuration whose OPEN says of no restart any more: the first one has said it (RFC 4724 section 3). */
+export function restartOver(config: PeerConfig): PeerConfig {
+  return { ...config, fsm: { ...config.fsm, open: encodeOpen(localOpen(config.session)) } };
+}
+
+/** The next hop of our own routes on a session: our end of it, where the family can have such a one. */
+function ownNextHop(
+  family: BgpFamily,
+  local: Uint8Array | undefined,
+  { extendedNextHop }: Negotiated,
+): Uint8Array | undefined {
+  if (local === undefined) return undefined;
+  switch (family) {
+    case IPV4_UNICAST:
+      return local.length === 4 || extendedNextHop.has(family) ? local : undefined;
+    case IPV6_UNICAST:
+      // RFC 4291 section 2.5.5.2: over an IPv4 session there is nothing better to be said; policy can set one.
+      return local.length === 16 ? local : Uint8Array.of(...new Uint8Array(10), 0xff, 0xff, ...local);
+    case ROUTE_TARGET:
+    case EVPN:
+      return local;
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,177 @@
+/** BGP daemons of Debian's packages, unpacked and never installed, in a namespace of a test: started, asked with their own clients, ended. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fetchPackages, FRR_PACKAGES, SuiteError } from "../../tools/debian-suite.ts";
+import { type Netns, runSync } from "../../src/sys/mod.ts";
+import { until } from "./bgp-ends.ts";
+import { type Json, notRoot } from "./scratch.ts";
+
+const PACKAGES = {
+  frr: FRR_PACKAGES,
+  bird: ["bird2", "libssh-gcrypt-4"],
+  gobgp: ["gobgpd"],
+} as const;
+
+/** ForeignKind is one of the three. */
+export type ForeignKind = keyof typeof PACKAGES;
+
+/** foreignRoot returns where a daemon is unpacked, or why it cannot be had. */
+export function foreignRoot(
+  kind: ForeignKind,
+):
+  | { readonly root: string; readonly lacks?: undefined }
+  | { readonly lacks: string; readonly root?: undefined } {
+  if (notRoot !== undefined) return { lacks: notRoot };
+  try {
+    return { root: fetchPackages("bookworm", PACKAGES[kind]) };
+  } catch (error) {
+    if (error instanceof SuiteError) return { lacks: error.message };
+    throw error;
+  }
+}
+
+/** Foreign is a running speaker. */
+export class Foreign implements AsyncDisposable {
+  readonly folder = mkdtempSync(join(tmpdir(), "causeway-bgp-"));
+  readonly kind: ForeignKind;
+  readonly #root: string;
+  readonly #netns: Netns;
+  readonly #daemons = new Map<string, Bun.Subprocess>();
+
+  private constructor(kind: ForeignKind, options: { readonly root: string; readonly netns: Netns }) {
+    this.kind = kind;
+    this.#root = options.root;
+    this.#netns = options.netns;
+  }
+
+  /** start starts a speaker with its configuration, and waits until it answers. */
+  static async start(
+    kind: ForeignKind,
+    options: { readonly root: string; readonly netns: Netns; readonly config: string },
+  ): Promise<Foreign> {
+    const foreign = new Foreign(kind, options);
+    try {
+      foreign.#start(options.config);
+      await until(`${kind} answers`, () => {
+        const { status, stdout } = foreign.#ask(GREETINGS[kind]);
+        return status === 0 && stdout.trim() !== "";
+      });
+      return foreign;
+    } catch (error) {
+      process.stderr.write(foreign.logs);
+      await foreign[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** What the daemons wrote. */
+  get logs(): string {
+    return readdirSync(this.folder)
+      .filter((name) => name.endsWith(".log"))
+      .map((name) => `${name}:\n${readFileSync(join(this.folder, name), "utf8")}`)
+      .join("\n");
+  }
+
+  #program(name: string): string[] {
+    const path = ["usr/lib/frr", "usr/sbin", "usr/bin"].map((folder) => `${this.#root}/${folder}/${name}`);
+    const found = path.find((file) => Bun.file(file).size > 0);
+    if (found === undefined) throw new Error(`there is no ${name} in ${this.#root}`);
+    const libraries = [`${this.#root}/usr/lib`, `${this.#root}/lib`].flatMap((folder) => {
+      const archs = safely(folder).filter((entry) => entry.endsWith("-linux-gnu"));
+      return archs.flatMap((arch) => [`${folder}/${arch}`, `${folder}/${arch}/frr`]);
+    });
+    return ["env", `LD_LIBRARY_PATH=${libraries.join(":")}`, found];
+  }
+
+  #start(config: string): void {
+    const { folder } = this;
+    const file = join(folder, "daemon.conf");
+    writeFileSync(file, config);
+    // Without it vtysh asks PAM, of which nothing is installed.
+    writeFileSync(join(folder, "vtysh.conf"), "username root nopassword\n");
+    // FRR looks for a group that only its installation makes; what a mount namespace of its own shows is nobody else's.
+    writeFileSync(join(folder, "group"), `${readFileSync("/etc/group", "utf8")}frrvty:x:64999:root\n`);
+    const script = `mount --bind ${folder}/group /etc/group && exec "$@"`;
+    const apart = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"];
+    const frr = (name: string) => [
+      ...apart,
+      ...this.#program(name),
+      ...["-u", "root", "-g", "root", "-f", file, "-i", `${folder}/${name}.pid`],
+      ...["-z", `${folder}/zserv.api`, "--vty_socket", folder, "-P", "0", "--log", "stdout"],
+    ];
+    switch (this.kind) {
+      case "frr":
+        this.#spawn("zebra", frr("zebra"));
+        return this.#spawn("bgpd", frr("bgpd"));
+      case "bird":
+        return this.#spawn("bird", [...this.#program("bird"), "-f", "-c", file, "-s", `${folder}/bird.ctl`]);
+      case "gobgp":
+        return this.#spawn("gobgpd", [...this.#program("gobgpd"), "-t", "toml", "-f", file]);
+    }
+  }
+
+  #spawn(name: string, argv: readonly string[]): void {
+    const log = Bun.file(join(this.folder, `${name}.log`));
+    this.#netns.run(() => {
+      const daemon = Bun.spawn([...argv], { stdin: "ignore", stdout: log, stderr: log });
+      this.#daemons.set(name, daemon);
+    });
+  }
+
+  #ask(words: readonly string[]): {
+    readonly status: number | null;
+    readonly stdout: string;
+    readonly stderr: string;
+  } {
+    const { folder } = this;
+    const argv = {
+      frr: () => [
+        ...this.#program("vtysh"),
+        ...["--vty_socket", folder, "--config_dir", folder],
+        ...words.flatMap((word) => ["-c", word]),
+      ],
+      bird: () => [...this.#program("birdc"), "-s", `${folder}/bird.ctl`, ...words],
+      gobgp: () => [...this.#program("gobgp"), ...words],
+    }[this.kind]();
+    return runSync(argv, { netns: this.#netns, timeoutMs: 10_000 });
+  }
+
+  /** ask returns what the daemon's own client prints. For FRR each word is a command. */
+  ask(...words: string[]): string {
+    const { status, stdout, stderr } = this.#ask(words);
+    if (status !== 0) throw new Error(`${this.kind} ${words.join(" ")}: ${stderr}${stdout}`);
+    return stdout;
+  }
+
+  json(...words: string[]): Json {
+    return JSON.parse(this.ask(...words));
+  }
+
+  /** signal sends a signal to one of the daemons. */
+  signal(name: string, signal: NodeJS.Signals): void {
+    this.#daemons.get(name)?.kill(signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const daemon of [...this.#daemons.values()].reverse()) {
+      daemon.kill("SIGKILL");
+      await daemon.exited;
+    }
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+const GREETINGS: Readonly<Record<ForeignKind, readonly string[]>> = {
+  frr: ["show bgp summary json"],
+  bird: ["show", "status"],
+  gobgp: ["global", "-j"],
+};
+
+function safely(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return []; // not every package has it
+  }
+}
