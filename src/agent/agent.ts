@@ -9,47 +9,39 @@
  * ```
  * Stopping touches nothing: the kernel goes on, and the next agent's first plan is empty.
  */
-import { CniService, serveCni, TOMBSTONES } from "../cni/mod.ts";
+import { CniService, type PodFactsSource, serveCni, TOMBSTONES } from "../cni/mod.ts";
 import { Engine, type ObjectStatus } from "../engine/mod.ts";
-import {
-  enrol,
-  type Enrolled,
-  type EnrolWay,
-  meshView,
-  parseToken,
-  type Token,
-  tokenHubs,
-  type TokenUse,
-} from "../hub/mod.ts";
-import { newcomerObjects, tunnelMtu } from "../mesh/mod.ts";
-import { formatIp, formatPrefix } from "../net/mod.ts";
+import { type Enrolled, meshView, parseToken, type Token, tokenHubs } from "../hub/mod.ts";
+import { formatIp, formatPrefix, parseIp } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import { type Mesh, newMesh, type Node, nameProblem } from "../resources/mod.ts";
-import { hostName, type LineServer, listDirectory, removeTree, sleep } from "../sys/mod.ts";
+import { exists, hostName, type LineServer, listDirectory, removeTree, sleep } from "../sys/mod.ts";
 import type { TunnelWish } from "../tunnel/mod.ts";
-import { resolveInTurn } from "./endpoint.ts";
+import { DomainHost } from "./domain-host.ts";
+import { enrolHere } from "./enrolling.ts";
 import { checkEtcd, type EtcdGiven, etcdOf } from "./etcd-config.ts";
+import { Generations } from "./generations.ts";
 import { joinedHub, newHub, storedHub } from "./hub-files.ts";
 import { HubRole } from "./hub-role.ts";
 import { nodeKey, takeNodeKey, storeNodeSecret } from "./identity.ts";
 import { addImported, type Imported, importedKey } from "./imported.ts";
+import type { RelayOptions } from "./hub-relaying.ts";
 import { Joined } from "./joined.ts";
 import { info, warn } from "./log.ts";
 import { loadMembership, MemberRole, storeMembership } from "./member-role.ts";
 import { STATE } from "./paths.ts";
+import { followPods, type PodFactsGiven } from "./pod-facts.ts";
 import type { Role } from "./role.ts";
+import { TakingUp } from "./taking-up.ts";
+import { TLS_PLACE, TlsHolder } from "./tls-holder.ts";
+import { joiningWish, storedTls, storeTls, type TlsGiven, tlsWish } from "./tls-wish.ts";
 import { TunnelHolder } from "./tunnel-holder.ts";
 import { ownAddressIn } from "./underlay.ts";
-import type { WayOptions } from "./ways.ts";
+import type { ClusterBgp } from "./vpcs.ts";
+import { OPERATOR_TLS, type WayOptions } from "./ways.ts";
 
 /** Files that belong to the membership, and end with it. */
-const MEMBERSHIP_FILES = /^(?:node\.key|register\.|member\.json|announced\.|pods\.)/;
-
-/** The MTU while a node registers: what every IPv6 path carries. */
-const NEWCOMER_MTU_BYTES = tunnelMtu({ underlayBytes: 1280, outerFamily: 6 });
-
-/** Where a node listens while it registers: the default of what it will listen on, so that its NAT sees one port from the start. */
-const NEWCOMER_PORT = 51820;
+const MEMBERSHIP_FILES = /^(?:node\.key|register\.|member\.|announced\.|pods\.|vpcs\.)/;
 
 /** How long the hub may take to be seen after a node joined. */
 const CONNECT_LIMIT_MS = 30_000;
@@ -57,8 +49,11 @@ const CONNECT_LIMIT_MS = 30_000;
 type Progress = (text: string) => void;
 
 /** AgentOptions are what the operator of this machine wants. */
-export interface AgentOptions extends WayOptions {
+export interface AgentOptions extends Pick<WayOptions, "portMapping">, RelayOptions {
   readonly tunnel: TunnelWish;
+  /** What it does not say may be said when the node joins. */
+  readonly tls: TlsGiven;
+  readonly pods: PodFactsGiven;
 }
 
 /** Agent is the process's one object. */
@@ -73,23 +68,36 @@ export class Agent implements Disposable {
   #broken: Error | undefined;
   /** Writing operations come one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
-
+  readonly #generations = new Generations();
+  readonly #takingUp = this.#newTakingUp();
   readonly #options: AgentOptions;
 
-  private constructor(options: AgentOptions) {
+  readonly #bgp: ClusterBgp;
+  readonly #pods: Disposable;
+  #podFacts: PodFactsSource | undefined;
+
+  private constructor(options: AgentOptions, bgp: ClusterBgp) {
     this.#options = options;
-    this.tunnel = new TunnelHolder(options.tunnel, () => this.engine.round());
+    this.#bgp = bgp;
+    this.tunnel = new TunnelHolder(options.tunnel, () => {
+      this.engine.round();
+      this.joined?.tunnelAnew();
+    });
     this.engine = Engine.open({
       wireguard: (link) => this.tunnel.device(link),
       onChange: (status) => logStatus(status),
     });
     this.cni = this.#openCni();
     this.#cniServer = serveCni(this.cni);
+    this.#pods = followPods(options.pods, (facts) => {
+      this.#podFacts = facts;
+      this.cni.setPodFacts(facts);
+    });
   }
 
   /** start brings the node up as it was, or waits to be told. */
-  static async start(options: AgentOptions): Promise<Agent> {
-    const agent = new Agent(options);
+  static async start(options: AgentOptions, bgp: ClusterBgp): Promise<Agent> {
+    const agent = new Agent(options, bgp);
     let role: Role | undefined;
     try {
       role = storedRole();
@@ -98,7 +106,10 @@ export class Agent implements Disposable {
       warn("the stored membership cannot be taken up", { error });
     }
     if (role !== undefined) await agent.#run(role);
-    else if (agent.#broken === undefined) agent.engine.apply({ prune: true });
+    else if (agent.#broken === undefined) {
+      agent.#endVpcs();
+      agent.engine.apply({ prune: true });
+    }
     agent.engine.start();
     return agent;
   }
@@ -108,13 +119,15 @@ export class Agent implements Disposable {
   }
 
   #openCni(): CniService {
-    return CniService.open({
+    const cni = CniService.open({
       engine: this.engine,
       folder: STATE,
       tombstones: TOMBSTONES,
       dataPath: ["pods", "mesh"],
       onProblem: (error) => warn("cni", { error }),
     });
+    cni.setPodFacts(this.#podFacts);
+    return cni;
   }
 
   async #run(role: Role): Promise<void> {
@@ -122,10 +135,14 @@ export class Agent implements Disposable {
     const joined: Joined = new Joined({
       engine,
       cni,
+      bgp: this.#bgp,
+      folder: STATE,
       role,
       key: nodeKey(),
       tunnel,
-      ways: this.#options,
+      ways: { portMapping: this.#options.portMapping, ...this.#tls() },
+      relaying: this.#options,
+      generations: this.#generations,
       onRemoved: () => {
         warn("this node was removed from the mesh");
         // By the time of its turn the node may have left already, and joined again.
@@ -133,15 +150,7 @@ export class Agent implements Disposable {
           if (this.joined === joined) await this.#forget();
         }).catch((error: unknown) => warn("cannot leave", { error }));
       },
-      onKeyChanged: () => {
-        // As after a restart: what is in the kernel stays, and the first plan changes the device's key.
-        this.inTurn(async () => {
-          const role = this.joined === joined ? storedRole() : undefined;
-          if (role === undefined) return;
-          joined[Symbol.dispose]();
-          await this.#run(role);
-        }).catch((error: unknown) => warn("cannot take the new key up", { error }));
-      },
+      onKeyChanged: () => this.#takingUp.begin(joined),
     });
     this.role = role;
     this.joined = joined;
@@ -150,6 +159,37 @@ export class Agent implements Disposable {
       node: role.name,
       revision: role.revision,
     });
+  }
+
+  /** What is in the kernel stays, and the first plan changes the device's key. */
+  #newTakingUp(): TakingUp<Role> {
+    return new TakingUp<Role>({
+      inTurn: (work) => this.inTurn(work),
+      now: () => this.joined ?? this.#broken,
+      isHub: () => this.role?.hub === true,
+      end: () => this.#end(),
+      stored: storedRole,
+      run: (role) => {
+        this.#broken = undefined;
+        return this.#run(role);
+      },
+      failed: (why) => {
+        this.#end();
+        this.#broken = why;
+      },
+    });
+  }
+
+  #end(): void {
+    this.joined?.[Symbol.dispose]();
+    this.joined = undefined;
+    this.role = undefined;
+  }
+
+  /** What holds of TLS: what this agent was started with, else what was said when the node joined. */
+  #tls(): Pick<WayOptions, "tls" | "pins"> {
+    const { given, pins } = storedTls();
+    return { tls: tlsWish(this.#options.tls, given), pins };
   }
 
   /** inTurn runs one writing operation after the other. */
@@ -229,21 +269,23 @@ export class Agent implements Disposable {
     readonly site?: string | undefined;
     /** Of a newcomer that becomes a hub. */
     readonly etcd?: EtcdGiven | undefined;
+    readonly tls?: TlsGiven | undefined;
     readonly progress: Progress;
   }): Promise<Node> {
     this.#mustBeFree("join");
+    const { tls = {} } = options;
+    const wish = joiningWish(this.#options.tls, tls);
     const token = parseToken(options.token);
+    if (token.role === "hub" && tls.mode !== undefined && tls.mode !== "never")
+      throw new Error("Cannot join as a hub by TLS: hubs reach each other by UDP; leave --tls out");
     await mustFitHub(token, options);
     const name = token.node ?? nodeName(options.name);
-    const { endpoints } = options;
+    const { endpoints, site, progress } = options;
     const reached = tokenHubs(token).flatMap((hub) => hub.endpoints);
-    options.progress(`tunnel to the hub at ${reached.join(", ")}`);
-    const enrolled = await this.#enrol(token, {
-      name,
-      endpoints,
-      progress: options.progress,
-      ...(options.site === undefined ? {} : { site: options.site }),
-    });
+    progress(`tunnel to the hub at ${reached.join(", ")}`);
+    const newcomer = { name, endpoints, key: nodeKey(), ...(site === undefined ? {} : { site }) };
+    const { engine, tunnel } = this;
+    const enrolled = await enrolHere(token, { engine, tunnel, tls: wish, newcomer, progress });
     options.progress(`registered as ${enrolled.name}`);
     try {
       const { mesh } = meshView(enrolled.state.entries, enrolled.name);
@@ -256,6 +298,7 @@ export class Agent implements Disposable {
       await this.#clear();
       throw error;
     }
+    if (token.role !== "hub") storeTls(tls, tokenHubs(token));
     const role = await this.#joinedRole(token, enrolled, options.etcd);
     await this.#run(role);
     await this.#seen(role, options.progress);
@@ -286,47 +329,6 @@ export class Agent implements Disposable {
     const first = role.view().nodes.find((node) => node.publicKey === enrolled.hubKey);
     if (first !== undefined) role.hubsReached([first.name], []);
     return role;
-  }
-
-  async #enrol(
-    token: Token,
-    newcomer: {
-      readonly name: string;
-      readonly endpoints: readonly string[];
-      readonly site?: string;
-      readonly progress: Progress;
-    },
-  ) {
-    const tunnel = await this.tunnel.open({ relays: token.role === "hub" });
-    const { progress, ...asked } = newcomer;
-    const setUse = async (use: TokenUse, { hub, turn }: EnrolWay) => {
-      this.engine.set(
-        "newcomer",
-        newcomerObjects({
-          enrol6: token.enrol6,
-          use,
-          hubKey: hub.key,
-          hubEndpoint: await resolveInTurn(hub.endpoints, turn),
-          tunnelLink: tunnel.linkType,
-          listenPort: NEWCOMER_PORT,
-          mtuBytes: NEWCOMER_MTU_BYTES,
-        }),
-      );
-      const { failed } = this.engine.apply("newcomer");
-      if (failed[0] !== undefined)
-        throw new Error(`Cannot set up the tunnel: ${failed[0].key}: ${failed[0].reason}`);
-    };
-    try {
-      const done = await enrol({ token, newcomer: { ...asked, key: nodeKey() }, setUse, progress });
-      // The membership's own scopes take over in the apply that follows.
-      this.engine.remove("newcomer");
-      return done;
-    } catch (error) {
-      this.engine.remove("newcomer");
-      this.engine.apply();
-      await this.tunnel.destroy();
-      throw error;
-    }
   }
 
   /** A node has joined when the hub hears it with its own key. */
@@ -363,6 +365,10 @@ export class Agent implements Disposable {
       }
     }
     await this.#forget();
+    if (exists(OPERATOR_TLS.keyPath))
+      options.progress(
+        `${OPERATOR_TLS.keyPath} is the operator's and stays; remove it if it is of no more use`,
+      );
   }
 
   /** forget removes everything that was made, and every file of the membership. */
@@ -371,12 +377,21 @@ export class Agent implements Disposable {
     await this.#clear();
   }
 
+  /** Namespaces of VPCs go before the guard of VXLAN does: what stayed would be open to everybody. */
+  #endVpcs(): void {
+    const node = { vtep: parseIp("0.0.0.0"), underlayLink: "lo", underlayMtuBytes: 1500 };
+    const onProblem = (error: Error) => warn("vpcs", { error });
+    using host = DomainHost.open({ home: this.engine, node, onProblem });
+    host.sweep();
+    for (const scope of this.engine.scopes()) if (scope.startsWith("domains/")) this.engine.remove(scope);
+  }
+
   /** The files go first: an agent that ends half-way finds no membership when it starts, and removes what is left in the kernel. */
   async #clear(): Promise<void> {
     await this.joined?.leave();
-    this.joined?.[Symbol.dispose]();
-    this.joined = undefined;
-    this.role = undefined;
+    this.joined?.vpcs.leave();
+    this.#end();
+    this.#endVpcs();
     this.#broken = undefined;
     this.#cniServer.close();
     this.cni.setNode(undefined);
@@ -387,6 +402,8 @@ export class Agent implements Disposable {
       const { failed } = this.engine.apply({ prune: true });
       for (const status of failed) warn("cannot remove", { object: status.key, reason: status.reason ?? "" });
       await this.tunnel.destroy();
+      // Of a membership that was not taken up.
+      await TlsHolder.end(TLS_PLACE);
     } finally {
       this.cni = this.#openCni();
       this.#cniServer = serveCni(this.cni);
@@ -394,6 +411,8 @@ export class Agent implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#takingUp[Symbol.dispose]();
+    this.#pods[Symbol.dispose]();
     this.#cniServer.close();
     this.engine.stop();
     this.joined?.[Symbol.dispose]();

@@ -7,14 +7,22 @@
 import { z } from "zod";
 import type { TlsStatus } from "../tunnel/tls/mod.ts";
 import type { BackendName, DataplaneStatus } from "../tunnel/mod.ts";
+import type { RelayStatus } from "../tunnel/relay/mod.ts";
 import type { NatKind } from "../mesh/mod.ts";
 import { removalSchema } from "../hub/mod.ts";
 import type { MemberStatus } from "../hub/mod.ts";
+import { type Json, type TenantKind, tenantKinds } from "../resources/mod.ts";
 import { etcdGiven } from "./etcd-config.ts";
 import { importedSchema } from "./imported.ts";
+import type { ShownVpc } from "./vpc-shown.ts";
+import { tlsGiven } from "./tls-wish.ts";
 
 const texts = z.array(z.string()).max(64);
 const text = z.string().max(16384);
+const tenantKind = z.enum(Object.keys(tenantKinds) as [TenantKind, ...TenantKind[]]);
+
+/** MAX_APPLIED is how many characters of JSON one `causeway apply` may have: a command of the register's log holds little more (etcd-log.ts). */
+export const MAX_APPLIED = 500_000;
 
 /** requestSchema reads one line from whoever may open the socket. */
 export const requestSchema = z.discriminatedUnion("op", [
@@ -48,6 +56,7 @@ export const requestSchema = z.discriminatedUnion("op", [
     name: text.optional(),
     site: text.optional(),
     etcd: etcdGiven.optional(),
+    tls: tlsGiven.optional(),
   }),
   z.object({ op: z.literal("hub-list") }),
   z.object({ op: z.literal("hub-remove"), name: text }),
@@ -79,10 +88,23 @@ export const requestSchema = z.discriminatedUnion("op", [
   z.object({ op: z.literal("token-revoke"), id: text, reason: text.optional() }),
   z.object({ op: z.literal("may-talk"), a: text, b: text }),
   z.object({ op: z.literal("node-assign"), name: text, role: text.optional(), site: text.optional() }),
-  z.object({ op: z.literal("node-rotate"), name: text.optional() }),
+  z.object({ op: z.literal("node-rotate"), name: text.optional(), dropFormer: z.boolean().optional() }),
   z.object({ op: z.literal("psk-rotate") }),
   z.object({ op: z.literal("operator-set"), key: text, replace: z.boolean() }),
   z.object({ op: z.literal("removal-add"), removal: removalSchema }),
+  z.object({ op: z.literal("vpc-status"), name: text.optional() }),
+  z.object({ op: z.literal("vpc-addresses"), subnet: text.optional() }),
+  z.object({ op: z.literal("vpc-release"), subnet: text, address: text }),
+  z.object({ op: z.literal("resource-apply"), resources: z.array(z.custom<Json>()).min(1).max(4096) }),
+  z.object({ op: z.literal("resource-get"), kind: tenantKind.optional(), name: text.optional() }),
+  z.object({
+    op: z.literal("resource-delete"),
+    resources: z
+      .array(z.object({ kind: tenantKind, name: text }))
+      .min(1)
+      .max(4096),
+    force: z.boolean(),
+  }),
 ]);
 
 /** Request is one operation with its arguments. */
@@ -109,10 +131,16 @@ export const writing: ReadonlySet<Operation> = new Set([
   "peer-remove",
   "psk-rotate",
   "removal-add",
+  "resource-apply",
+  "resource-delete",
   "token-create",
   "token-list",
   "token-revoke",
+  "vpc-release",
 ]);
+
+/** costly lists the reading operations that dump the kernel or ask other machines: each is done once at a time. */
+export const costly: ReadonlySet<Operation> = new Set(["hub-list", "plan"]);
 
 /** Identity of this node as shown to people: text, ready to print. */
 export interface ShownNode {
@@ -162,6 +190,8 @@ export interface Status {
       readonly problem?: string;
     };
   };
+  /** On a hub: what it relays, and the rate of each pair of nodes (Mesh.spec.relayRate). */
+  readonly relay?: RelayStatus & { readonly bitsPerSecond?: number };
   /** How the network names this node to others (RFC 4787): `none`, `endpoint-independent`, `endpoint-dependent`, `unknown`. */
   readonly nat?: NatKind;
   /** What this node's routers let in: a line for each. */
@@ -322,6 +352,41 @@ export interface Results {
   "operator-set": Record<string, never>;
   /** Names of the nodes that are gone by it, as far as this node knew them. */
   "removal-add": { readonly nodes: readonly string[] };
+  "resource-apply": {
+    readonly resources: readonly {
+      readonly kind: TenantKind;
+      readonly name: string;
+      readonly change: "created" | "changed" | "unchanged";
+      readonly vni?: number;
+    }[];
+    readonly revision: number;
+  };
+  /** What of VPCs is on this node. */
+  "vpc-status": {
+    readonly vpcs: readonly ShownVpc[];
+  };
+  "vpc-addresses": {
+    readonly blocks: readonly {
+      readonly subnet: string;
+      readonly block: string;
+      readonly node: string;
+      /** How many addresses the node may hand out. */
+      readonly usable: number;
+      /** How many of them are leased; absent where the node did not say so to this hub. */
+      readonly used?: number;
+    }[];
+    readonly owned: readonly {
+      readonly subnet: string;
+      readonly address: string;
+      readonly owner: string;
+      /** Where the owner asked last; absent when that node was removed. */
+      readonly node?: string;
+    }[];
+  };
+  "vpc-release": Record<string, never>;
+  /** Manifests as JSON, and all of them as YAML. */
+  "resource-get": { readonly resources: readonly Json[]; readonly manifest: string };
+  "resource-delete": Record<string, never>;
 }
 
 /** Answer is one line from the agent. */

@@ -35,9 +35,15 @@ export const policyHandlers: Pick<Handlers, Operations> = {
     return {};
   },
 
-  "node-rotate"(agent, { name }) {
+  async "node-rotate"(agent, { name, dropFormer = false }) {
     const { role } = agent;
     if (role === undefined) throw new Error("Cannot change the key: this node has not joined a mesh");
+    if (dropFormer) {
+      if (name !== undefined && name !== role.name)
+        throw new Error(`Cannot drop the former key of ${name}: a hub does so itself; ask there`);
+      await hubOf(agent, "drop the former key").dropFormerKey();
+      return { name: role.name };
+    }
     if (name === undefined || name === role.name) {
       role.rotate();
       return { name: role.name };

@@ -20,6 +20,10 @@ export const tokenHandlers: Pick<Handlers, "token-create" | "token-list" | "toke
     const hub = hubOf(agent, "create a token");
     if (!(expiresMs > 0 && expiresMs <= LONGEST_TOKEN_MS))
       throw new Error("Cannot create a token: it may be valid for at most 366d; give less with --expires");
+    const { self, nodes } = hub.view();
+    const pins = [...(self === undefined ? [] : [self]), ...nodes].flatMap(
+      ({ name, tlsPin }): [string, string][] => (tlsPin === undefined ? [] : [[name, tlsPin]]),
+    );
     const nowMs = wallMs();
     const expiresAtMs = nowMs + expiresMs;
     const { token, text } = await hub.registrar.createToken({
@@ -28,6 +32,7 @@ export const tokenHandlers: Pick<Handlers, "token-create" | "token-list" | "toke
       expiresAtMs,
       signingKey: hub.signing.publicKey,
       hub: hub.name,
+      tlsPins: new Map(pins),
       ...(node === undefined ? {} : { node }),
       ...(role === undefined ? {} : { role }),
       ...(site === undefined ? {} : { site }),

@@ -4,15 +4,26 @@ import { formatEndpoint, formatPrefix } from "../net/mod.ts";
 import { formatManifest, formatProblem, nodeRole, parseManifest, resourceJson } from "../resources/mod.ts";
 import { type LineConnection, LineServer, wallMs } from "../sys/mod.ts";
 import type { Agent } from "./agent.ts";
-import { type Answer, type Operation, type Request, requestSchema, type Results, writing } from "./api.ts";
+import {
+  type Answer,
+  costly,
+  type Operation,
+  type Request,
+  requestSchema,
+  type Results,
+  writing,
+} from "./api.ts";
+import { addressHandlers } from "./control-addresses.ts";
 import { hubHandlers, writesOf } from "./control-hubs.ts";
 import { peerHandlers } from "./control-peers.ts";
 import { policyHandlers, unseen } from "./control-policy.ts";
+import { resourceHandlers } from "./control-resources.ts";
 import { tokenHandlers } from "./control-tokens.ts";
 import { HubRole } from "./hub-role.ts";
 import { MemberRole } from "./member-role.ts";
 import { CTL_SOCKET } from "./paths.ts";
 import type { Role } from "./role.ts";
+import { SharedWork } from "./shared-work.ts";
 import { shownNode, shownPeer, shownTls } from "./shown.ts";
 import { VERSION } from "./version.ts";
 
@@ -49,13 +60,16 @@ const handlers: Handlers = {
   ...hubHandlers,
   ...peerHandlers,
   ...policyHandlers,
+  ...resourceHandlers,
   ...tokenHandlers,
+  ...addressHandlers,
 
   status(agent) {
     const { role, joined } = agent;
     const view = role?.view();
     const all = agent.engine.status();
     const description = agent.tunnel.describe();
+    const relay = joined?.relay;
     return {
       version: VERSION,
       ...(view?.self === undefined ? {} : { node: shownNode(view.self), mesh: view.mesh.name }),
@@ -63,6 +77,7 @@ const handlers: Handlers = {
         ? {}
         : { tunnel: { ...description, listenPort: view.mesh.listenPort, mtuBytes: joined.mtuBytes } }),
       ...(role === undefined ? {} : { hub: shownHub(role) }),
+      ...(relay === undefined ? {} : { relay }),
       ...(view?.self === undefined || view.self.hub
         ? {}
         : {
@@ -93,7 +108,7 @@ const handlers: Handlers = {
     }
     const context = {
       self: view.self,
-      peers: joined.peers(),
+      peers: new Map(joined.peers().map((peer) => [peer.publicKey, peer])),
       wallMs: wallMs(),
       explain: (peer: string) => joined.explain(peer),
       hubAnswers: (hub: string) => joined.hubs.find(({ name }) => name === hub)?.state !== "down",
@@ -180,6 +195,8 @@ const handlers: Handlers = {
   },
 };
 
+const shared = new SharedWork();
+
 async function answer(agent: Agent, line: string, connection: LineConnection): Promise<void> {
   const say = (text: Answer) => connection.reply(JSON.stringify(text));
   try {
@@ -188,7 +205,13 @@ async function answer(agent: Agent, line: string, connection: LineConnection): P
       throw new Error(`Only root may do that (${request.op}); use sudo`);
     const handler = handlers[request.op] as (agent: Agent, request: Request, progress: Progress) => unknown;
     const work = async () => handler(agent, request, (text) => say({ progress: text }));
-    say({ result: await (writing.has(request.op) ? agent.inTurn(work) : work()) });
+    say({
+      result: await (writing.has(request.op)
+        ? agent.inTurn(work)
+        : costly.has(request.op)
+          ? shared.ask(request.op, work)
+          : work()),
+    });
   } catch (error) {
     say({ error: { message: error instanceof Error ? error.message : String(error) } });
   } finally {

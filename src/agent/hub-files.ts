@@ -9,7 +9,8 @@ import {
   openLog,
   storeEtcdConfig,
 } from "./etcd-config.ts";
-import { HubRole } from "./hub-role.ts";
+import { formerKey } from "./former-key.ts";
+import { HubRole, ownNode } from "./hub-role.ts";
 import { nodeKey, signingKey, takeSigningKey } from "./identity.ts";
 import { STATE } from "./paths.ts";
 
@@ -18,19 +19,21 @@ const REGISTER = `${STATE}/register.db`;
 /** storedHub returns the hub that this node was before the agent started. */
 export function storedHub(): HubRole | undefined {
   if (!exists(REGISTER)) return undefined;
-  const register = Register.open(REGISTER);
-  if (!register.initialised) {
-    register.close();
-    return undefined;
-  }
+  using undo = new DisposableStack();
+  const register = undo.use(Register.open(REGISTER));
+  if (!register.initialised) return undefined;
   const key = nodeKey();
   const config = loadEtcdConfig();
-  const hub = register.nodeByKey(key.publicKey)?.name ?? "?";
-  return new HubRole(register, {
+  const former = formerKey()?.key;
+  const hub = ownNode(register, key.publicKey, former?.publicKey)?.name ?? "?";
+  const role = new HubRole(register, {
     node: key,
+    former,
     signing: signingKey(),
     ...(config === undefined ? {} : { log: openLog(register, { config, hub }) }),
   });
+  undo.move();
+  return role;
 }
 
 /** newHub returns a hub with an empty register, and the epoch that its first command is to give it. */

@@ -2,6 +2,7 @@
 import {
   chosenKeys,
   type Gossip,
+  HubClaims,
   HubServer,
   type MeshView,
   type Register,
@@ -16,14 +17,23 @@ import { monotonicMs, wallMs } from "../sys/mod.ts";
 import { announcedFact } from "./announced.ts";
 import { loadEtcdConfig } from "./etcd-config.ts";
 import { FactsFile } from "./facts-file.ts";
+import type { BlockClaims } from "../ipam/mod.ts";
 import { liveNodes, startGossiping } from "./gossiping.ts";
+import { HubKeyChange } from "./hub-key-change.ts";
 import { info, warn } from "./log.ts";
 import { sameKeys } from "./member-role.ts";
+import { PskAge } from "./psk-age.ts";
 import type { Role, RoleHooks, SelfFacts } from "./role.ts";
 import { VERSION } from "./version.ts";
 
 /** A handshake older than this says nothing of where a peer is now. */
 const FRESH_MS = 180_000;
+
+/** ownNode finds a hub in its register by its key, also while it changes that. */
+export function ownNode(register: Register, key: PublicKey, former: PublicKey | undefined): Node | undefined {
+  const known = register.nodeByKey(key) ?? register.nodeByNextKey(key);
+  return known ?? (former === undefined ? undefined : register.nodeByKey(former));
+}
 
 /** HubRole owns the register and its services. */
 export class HubRole implements Role {
@@ -33,8 +43,12 @@ export class HubRole implements Role {
   readonly register: Register;
   /** The only door for writes. */
   readonly registrar: Registrar;
+  readonly claims: BlockClaims;
   readonly signing: SigningSecret;
   readonly #key: PrivateKey;
+  /** As it was when this hub began; undefined when it was dropped since. */
+  #formerKey: PrivateKey | undefined;
+  #keyChange: HubKeyChange | undefined;
   readonly #facts = new FactsFile();
   readonly #spent = new Set<PublicKey>();
   /** When each node was heard last, by name, the wall clock's milliseconds. */
@@ -42,27 +56,37 @@ export class HubRole implements Role {
   #name = "";
   /** Asked for every second, and parsed only when it changed. */
   #view: { readonly revision: number; readonly version: number; readonly view: MeshView } | undefined;
+  #names: { readonly of: readonly Node[]; readonly byKey: ReadonlyMap<PublicKey, string> } | undefined;
   #own: SelfFacts | undefined;
   #server: HubServer | undefined;
   #gossip: Gossip | undefined;
   #onView: (() => void) | undefined;
   readonly #promoting = new Set<PublicKey>();
+  readonly #pskAge = PskAge.stored();
   #subscription: Disposable | undefined;
 
   /** Without a log the register is this hub's alone. */
   constructor(
     register: Register,
-    keys: { readonly node: PrivateKey; readonly signing: SigningSecret; readonly log?: RegisterLog },
+    keys: {
+      readonly node: PrivateKey;
+      /** The one before, which this hub still answers to. */
+      readonly former?: PrivateKey | undefined;
+      readonly signing: SigningSecret;
+      readonly log?: RegisterLog;
+    },
   ) {
     this.register = register;
     this.registrar = new Registrar(register, keys.log);
+    this.claims = new HubClaims(this.registrar, () => this.name);
     this.#key = keys.node;
+    this.#formerKey = keys.former;
     this.signing = keys.signing;
   }
 
   /** This hub as the register has it; undefined when it was removed. */
   #self(): Node | undefined {
-    return this.register.nodeByKey(this.#key.publicKey);
+    return ownNode(this.register, this.#key.publicKey, this.#formerKey?.publicKey);
   }
 
   get name(): string {
@@ -95,6 +119,16 @@ export class HubRole implements Role {
     const self = this.#self();
     if (self === undefined) return hooks.onGone();
     const { overlay4, overlay6 } = self;
+    this.#keyChange ??= new HubKeyChange({
+      registrar: this.registrar,
+      view: () => this.view(),
+      tunnel: hooks.tunnel,
+      switched: hooks.onKeyChanged,
+      dropped: () => {
+        this.#formerKey = undefined;
+        hooks.onView();
+      },
+    });
     this.#server = HubServer.start({
       registrar: this.registrar,
       facts: this.#facts.book,
@@ -102,6 +136,7 @@ export class HubRole implements Role {
       overlayAddresses: [overlay4, overlay6],
       signing: this.signing,
       hubKey: this.#key,
+      formerKey: () => this.formerKey,
       hubSecret: () => {
         const config = loadEtcdConfig();
         return config && { signing: this.signing, prefix: config.prefix, etcd: config.endpoints };
@@ -153,24 +188,37 @@ export class HubRole implements Role {
 
   readonly ageProblem = undefined;
   readonly #choices = new Map<string, PskChoice>();
-  #pairKeys: ReadonlyMap<string, Secret> = new Map();
+  #pairKeys: ReadonlyMap<string, Secret> | undefined;
   readonly #derived = new Map<string, { readonly of: string; readonly keys: ReadonlyMap<number, Secret> }>();
 
   get pairKeys(): ReadonlyMap<string, Secret> {
-    return this.#pairKeys;
+    // At first the newest ones: a tunnel that is made without any shakes hands in vain.
+    return (this.#pairKeys ??= this.#pairKeysNow([]));
   }
 
   rotate(): void {
-    throw new Error(
-      "Cannot change a hub's key: newcomers' tokens and other hubs know it by that; let another machine join as a hub, and remove this one",
-    );
+    if (this.#keyChange === undefined)
+      throw new Error("Cannot change this hub's key: its services do not run yet; try again");
+    this.#keyChange.want();
+  }
+
+  /** dropFormerKey ends the key that this hub had before, whoever still knows it by that. */
+  async dropFormerKey(): Promise<void> {
+    if (this.#keyChange === undefined)
+      throw new Error("Cannot drop the former key: the hub's services do not run yet; try again");
+    await this.#keyChange.drop();
+  }
+
+  get formerKey(): PrivateKey | undefined {
+    return this.#keyChange === undefined ? this.#formerKey : this.#keyChange.former;
   }
 
   #lookAtKeys(peers: readonly PeerState[]): void {
     const view = this.view();
     const { self } = view;
     if (self === undefined) return;
-    const changing = view.nodes.filter((node) => node.nextPublicKey !== undefined);
+    // Another hub says itself when its next key is its own.
+    const changing = view.nodes.filter((node) => node.nextPublicKey !== undefined && !node.hub);
     for (const { publicKey, lastHandshakeMs } of changing.length > 0 ? peers : []) {
       const heard = lastHandshakeMs !== undefined;
       const node = heard ? changing.find((one) => one.nextPublicKey === publicKey) : undefined;
@@ -181,19 +229,21 @@ export class HubRole implements Role {
         .catch((error: unknown) => warn("cannot store a node's new key", { node: node.name, error }))
         .finally(() => this.#promoting.delete(publicKey));
     }
-    const keys =
-      view.pskGeneration === undefined
-        ? new Map<string, Secret>()
-        : chosenKeys(this.#choices, {
-            self,
-            nodes: view.nodes,
-            states: peers,
-            wallMs: wallMs(),
-            keysOf: (node) => this.#keysWith(self, node, view.pskGeneration),
-          });
-    if (sameKeys(keys, this.#pairKeys)) return;
+    const { pskGeneration: generation, mesh } = view;
+    const age = { generation, maxAgeMs: mesh.keyMaxAgeMs, wallMs: wallMs(), nowMs: monotonicMs() };
+    if (mesh.presharedKeys && this.#pskAge.isDue(age))
+      this.registrar.newPsk().catch((error: unknown) => warn("cannot renew the pre-shared keys", { error }));
+    const keys = this.#pairKeysNow(peers);
+    if (sameKeys(keys, this.pairKeys)) return;
     this.#pairKeys = keys;
     this.#onView?.();
+  }
+
+  #pairKeysNow(states: readonly PeerState[]): ReadonlyMap<string, Secret> {
+    const { self, nodes, pskGeneration } = this.view();
+    if (self === undefined || pskGeneration === undefined) return new Map();
+    const keysOf = (node: Node) => this.#keysWith(self, node, pskGeneration);
+    return chosenKeys(this.#choices, { self, nodes, states, wallMs: wallMs(), keysOf });
   }
 
   /** addRemovals removes the nodes that the operator's key says are removed. */
@@ -204,7 +254,7 @@ export class HubRole implements Role {
   #remove(names: readonly string[]): readonly string[] {
     for (const name of names)
       this.registrar
-        .removeNode(name)
+        .remove(name)
         .catch((error: unknown) => warn("cannot remove a node that the operator removed", { error }));
     return names;
   }
@@ -241,17 +291,27 @@ export class HubRole implements Role {
   observe(peers: readonly PeerState[]): void {
     this.#gossipWith(peers);
     this.#lookAtKeys(peers);
+    this.#keyChange?.look(peers);
     const nowMs = wallMs();
+    const hub = this.name;
+    const names = this.#namesByKey();
     for (const peer of peers) {
       if (peer.lastHandshakeMs === undefined) continue;
-      const node = this.register.nodeByKey(peer.publicKey);
-      if (node === undefined) continue;
-      this.heardMs.set(node.name, peer.lastHandshakeMs);
+      const name = names.get(peer.publicKey);
+      if (name === undefined) continue;
+      this.heardMs.set(name, peer.lastHandshakeMs);
       if (!this.#spent.has(peer.publicKey)) this.#spend(peer.publicKey);
       if (peer.endpoint === undefined || nowMs - peer.lastHandshakeMs >= FRESH_MS) continue;
-      const seen = { hub: this.name, endpoint: peer.endpoint };
-      if (this.#facts.book.observe(node.name, seen, nowMs)) this.#server?.tellFacts();
+      if (this.#facts.book.observe(name, { hub, endpoint: peer.endpoint }, nowMs)) this.#server?.tellFacts();
     }
+  }
+
+  /** Asked for all peers each second: with thousands of nodes the register would be asked too much. */
+  #namesByKey(): ReadonlyMap<PublicKey, string> {
+    const of = this.view().nodes;
+    if (this.#names?.of !== of)
+      this.#names = { of, byKey: new Map(of.map((node) => [node.publicKey, node.name])) };
+    return this.#names.byKey;
   }
 
   /** While nothing can be written, the next tick says it again. */

@@ -3,6 +3,7 @@
  * Once a second the tunnel's device is read; what it says moves paths, and on the hub is written into the register.
  */
 import type { CniService } from "../cni/mod.ts";
+import { compileServices } from "../domain/mod.ts";
 import { type Engine, sameValue } from "../engine/mod.ts";
 import type { MeshView } from "../hub/mod.ts";
 import {
@@ -11,46 +12,35 @@ import {
   heardNext,
   type LadderExplanation,
   type MeshFacts,
-  meshObjects,
-  peerObjects,
+  MeshScopes,
   peerScope,
+  type ScopeChanges,
   SYNC_PORT,
-  relayPolicy,
-  tunnelMtu,
 } from "../mesh/mod.ts";
-import {
-  type Endpoint,
-  formatIp,
-  parseIp,
-  type PeerState,
-  type Prefix,
-  type PrivateKey,
-} from "../net/mod.ts";
-import { Rtnetlink } from "../netlink/mod.ts";
-import type { OwnPort } from "../pods/mod.ts";
-import type { HubDistance, Mesh, Node } from "../resources/mod.ts";
+import { type Endpoint, formatIp, type PeerState, type PrivateKey } from "../net/mod.ts";
+import { CLUSTER_BGP_PORT, type HubDistance, type Mesh, type Node } from "../resources/mod.ts";
 import { after, boottimeMs, every, monotonicMs, openUdp, type UdpSocket } from "../sys/mod.ts";
+import { clusterPorts } from "./cluster-ports.ts";
 import { warn } from "./log.ts";
+import type { Generations } from "./generations.ts";
+import { HubRelaying, type RelayOptions } from "./hub-relaying.ts";
 import { MeshPaths } from "./mesh-paths.ts";
+import { NetworkWatch } from "./network-watch.ts";
+import { NO_FACTS, type OwnFacts, readOwnFacts } from "./own-facts.ts";
 import { peerKeys } from "./peer-keys.ts";
 import { Resolver } from "./resolver.ts";
-import type { Role, SelfFacts } from "./role.ts";
+import type { Role } from "./role.ts";
 import type { TunnelHolder } from "./tunnel-holder.ts";
+import { networksOf, nodeOf } from "./view-parts.ts";
+import { vpcRules } from "./vpc-underlay.ts";
+import { type ClusterBgp, Vpcs } from "./vpcs.ts";
 import { type WayOptions, Ways } from "./ways.ts";
-import { localEndpoints, underlayMtu } from "./underlay.ts";
 
 const TICK_MS = 1000;
 /** How often a node's next key is looked for while it changes its key. */
 const NEXT_KEY_MS = 50;
-/** A pod with one of these would speak for the node to the whole cluster. */
-const clusterPorts: readonly OwnPort[] = [
-  { protocol: "tcp", port: 10250, purpose: "kubelet" },
-  { protocol: "tcp", port: 6443, purpose: "the Kubernetes API" },
-  { protocol: "tcp", port: 2379, purpose: "etcd" },
-  { protocol: "tcp", port: 2380, purpose: "etcd" },
-];
 
-/** Own addresses and MTU are looked at again after this time. */
+/** Own addresses and MTU are looked at again after this time, though no event came. */
 const FACTS_MS = 10_000;
 /** Changes that come together are planned together. */
 const REFRESH_MS = 10;
@@ -59,17 +49,20 @@ const SLEPT_MS = 5_000;
 /** Where hubs are greeted: nobody needs to listen (discard, RFC 863). */
 const GREETING_PORT = 9;
 const GREETED_AGAIN_MS = [300, 1000] as const;
-/** Routes that router advertisements made (linux/rtnetlink.h). */
-const RTPROT_RA = 9;
 
 /** JoinedOptions are the parts that a joined node is made of. */
 export interface JoinedOptions {
   readonly engine: Engine;
   readonly cni: CniService;
+  readonly bgp: ClusterBgp;
+  /** Of the agent's state. */
+  readonly folder: string;
   readonly role: Role;
   readonly key: PrivateKey;
   readonly tunnel: TunnelHolder;
   readonly ways: WayOptions;
+  readonly relaying: RelayOptions;
+  readonly generations: Generations;
   /** The register no longer holds this node. */
   readonly onRemoved: () => void;
   /** The node's key is another one now, stored: this part of the node is to be begun anew with it. */
@@ -81,16 +74,14 @@ export class Joined implements Disposable {
   readonly #options: JoinedOptions;
   readonly #paths: MeshPaths;
   readonly #ways: Ways;
+  readonly #relaying: HubRelaying;
+  readonly vpcs: Vpcs;
   readonly #resolver = new Resolver(() => this.#schedule());
   readonly #resources = new DisposableStack();
-  #scopes = new Set<string>();
-  #facts: Pick<SelfFacts, "local" | "mtuBytes"> & { readonly advertisedLinks: readonly string[] } = {
-    local: [],
-    mtuBytes: 1280,
-    advertisedLinks: [],
-  };
+  readonly #scopes = new MeshScopes();
+  #facts: OwnFacts = NO_FACTS;
   #hubs: readonly HubDistance[] = [];
-  #underlayMtuBytes = 1500;
+  #reached: readonly string[] = [];
   #sleptMs = boottimeMs() - monotonicMs();
   #greeter: UdpSocket | undefined;
   #mesh: Mesh | undefined;
@@ -103,31 +94,47 @@ export class Joined implements Disposable {
   /** Nodes that were heard with their next key. */
   #heardNext: ReadonlySet<string> = new Set();
   #watching: Disposable | undefined;
+  /** What the device said at this tick: with thousands of peers it takes a while to say it, so once serves all. */
+  #reading: readonly PeerState[] | undefined;
 
   constructor(options: JoinedOptions) {
     this.#options = options;
+    this.#relaying = new HubRelaying(options.relaying);
     this.#paths = this.#resources.use(
-      new MeshPaths(options.key, {
-        device: () => this.peers(),
-        use: (names) => this.#guarded("set paths", () => this.#move(names)),
-        invite: (name) => options.role.invite(name),
-        distances: (hubs) => {
-          const reached = hubs.map(({ hub }) => hub);
-          const lost = this.#hubs.map(({ hub }) => hub).filter((name) => !reached.includes(name));
-          this.#hubs = hubs;
-          options.role.hubsReached(reached, lost);
-          this.#tellFacts();
+      new MeshPaths(
+        { own: options.key, former: () => options.role.formerKey },
+        {
+          generations: options.generations,
+          device: () => this.peers(),
+          life: () => (options.role.hub ? this.#relaying.life(options.tunnel.tunnel) : undefined),
+          use: (names) => this.#guarded("set paths", () => this.#move(names)),
+          invite: (name) => options.role.invite(name),
+          distances: ({ reached, published }) => {
+            const names = reached.map(({ hub }) => hub);
+            const lost = this.#reached.filter((name) => !names.includes(name));
+            this.#reached = names;
+            this.#hubs = published;
+            options.role.hubsReached(names, lost);
+            this.#tellFacts();
+          },
+          // More than once: while one lost packet keeps a hub from learning where this node is, it relays nothing for it.
+          greetHubs: () => {
+            this.#greetHubs();
+            for (const ms of GREETED_AGAIN_MS)
+              after(ms, () => {
+                if (!this.#closed) this.#greetHubs();
+              });
+          },
+          asked: () => this.#ways.asked(),
+          answered: () => this.#ways.answered(),
         },
-        // More than once: while one lost packet keeps a hub from learning where this node is, it relays nothing for it.
-        greetHubs: () => {
-          this.#greetHubs();
-          for (const ms of GREETED_AGAIN_MS)
-            after(ms, () => {
-              if (!this.#closed) this.#greetHubs();
-            });
-        },
-        asked: () => this.#ways.asked(),
-        answered: () => this.#ways.answered(),
+      ),
+    );
+    const { engine, cni, bgp, folder, role } = options;
+    this.vpcs = this.#resources.use(
+      new Vpcs({
+        ...{ engine, cni, bgp, folder, claims: role.claims },
+        onProblem: (error) => warn("vpcs", { error }),
       }),
     );
     this.#ways = this.#resources.use(
@@ -150,6 +157,9 @@ export class Joined implements Disposable {
     this.#guarded("set up this node", () => this.#begin());
     this.#startRole();
     this.#resources.use(every(TICK_MS, () => this.#onTick()));
+    this.#resources.use(
+      new NetworkWatch(() => this.#guarded("look at the network", () => this.#readFacts())),
+    );
   }
 
   #begin(): void {
@@ -177,8 +187,11 @@ export class Joined implements Disposable {
             this.#schedule();
           }),
         onInvited: (peer, inMs) => this.#paths.invited(peer, inMs),
-        onConnection: () => {},
+        onConnection: (connected) => {
+          if (connected) this.vpcs.connected();
+        },
         onKeyChanged: this.#options.onKeyChanged,
+        tunnel: this.#options.tunnel,
         onGone: onRemoved,
       });
       this.#started = true;
@@ -193,12 +206,9 @@ export class Joined implements Disposable {
     const view = role.view();
     if (view.self === undefined) return;
     this.#followRegister(view);
-    const facts = this.#meshFacts(view);
-    const scopes = meshObjects(facts);
-    // What goes makes room first: a key or a prefix may move from one scope to another.
-    for (const scope of this.#scopes) if (!scopes.has(scope)) engine.remove(scope);
-    for (const [scope, objects] of scopes) engine.set(scope, objects);
-    this.#scopes = new Set(scopes.keys());
+    const { gone, set } = this.#scopes.follow(this.#meshFacts(view));
+    for (const scope of gone) engine.remove(scope);
+    this.#set(set);
     const { mesh, self } = view;
     cni.setNode({
       ranges: [self.pods4, self.pods6].filter((range) => range !== undefined),
@@ -209,13 +219,26 @@ export class Joined implements Disposable {
         { protocol: "tcp", port: ENROL_PORT, purpose: "the enrolment service" },
         { protocol: "tcp", port: SYNC_PORT, purpose: "the register" },
         { protocol: "tcp", port: GOSSIP_PORT, purpose: "news of the register" },
+        { protocol: "tcp", port: CLUSTER_BGP_PORT, purpose: "the BGP of VPCs" },
         ...clusterPorts,
       ],
       services: mesh.services,
+      clusterServices: compileServices(view.tenants, mesh),
     });
     engine.apply();
     this.#relay(view);
     this.#listen(view);
+    this.vpcs.follow(view, this.#facts.mtuBytes);
+  }
+
+  #set(scopes: ScopeChanges["set"]): void {
+    try {
+      for (const [scope, objects] of scopes) this.#options.engine.set(scope, objects);
+    } catch (error) {
+      // Some were not told.
+      this.#scopes.doubt();
+      throw error;
+    }
   }
 
   /** Moves single paths: what changes is one peer's endpoint each, so nothing else is computed. */
@@ -223,13 +246,17 @@ export class Joined implements Disposable {
     const { engine, role } = this.#options;
     const view = role.view();
     if (!this.#begun || view.self === undefined) return;
-    const facts = this.#meshFacts(view);
-    for (const node of view.nodes) {
-      const scope = peerScope(node.name);
-      if (!names.includes(node.name) || !this.#scopes.has(scope)) continue;
-      engine.set(scope, peerObjects(node, facts));
-      engine.apply(scope);
-    }
+    const paths = new Map(names.map((name) => [name, this.#paths.path(name)]));
+    const facts = this.#meshFacts(view, paths);
+    const nodes = names.flatMap((name) =>
+      this.#scopes.has(peerScope(name)) ? (nodeOf(view, name) ?? []) : [],
+    );
+    const moved = this.#scopes.move(nodes, facts);
+    this.#set(moved);
+    // Each time the device is read: when all paths of a large mesh begin, once has to do.
+    const [only] = moved.keys();
+    if (moved.size > 1) engine.apply();
+    else if (only !== undefined) engine.apply(only);
   }
 
   /**
@@ -270,11 +297,11 @@ export class Joined implements Disposable {
       fallback: role.hubEndpoints,
       instead: (hub) => this.#ways.endpoint(hub),
       inside: networksOf(mesh),
-      linkMtuBytes: this.#underlayMtuBytes,
+      linkMtuBytes: this.#facts.underlayMtuBytes,
     });
   }
 
-  #meshFacts(view: MeshView): MeshFacts {
+  #meshFacts(view: MeshView, paths: MeshFacts["paths"] = this.#paths.paths()): MeshFacts {
     const { role, key, tunnel } = this.#options;
     const { mesh, self, nodes } = view;
     return {
@@ -282,32 +309,35 @@ export class Joined implements Disposable {
       self: self as Node,
       nodes,
       privateKey: key,
+      formerKey: tunnel.twoKeysProblem === undefined ? role.formerKey : undefined,
       tunnelLink: tunnel.tunnel?.linkType ?? "external",
       listenPort: mesh.listenPort,
       mtuBytes: this.#facts.mtuBytes,
       advertisedLinks: this.#facts.advertisedLinks,
-      paths: this.#paths.paths(),
+      paths,
       enrolments: role.enrolments(),
       peers: view.peers,
       pairKeys: role.pairKeys,
       heardNext: this.#heardNext,
       ...(role.hub ? { presharedKeys: peerKeys() } : {}),
+      ...vpcRules(mesh),
     };
   }
 
   /** A hub relays for the pairs that may talk. */
   #relay(view: MeshView): void {
-    const { role, tunnel } = this.#options;
-    const relay = tunnel.tunnel?.relay;
-    if (!role.hub || relay === undefined) return;
-    const nodes = view.nodes.filter((node) => !node.hub);
-    relay.set({ enabled: true, ...relayPolicy(view.mesh, nodes) });
+    this.#relaying.follow(view, this.#options.tunnel.tunnel?.relay);
   }
 
   /** The device has its port by now. */
   #listen(view: MeshView): void {
     const { tunnel } = this.#options;
     if (tunnel.tunnel !== undefined) this.#paths.listen(tunnel.tunnel, view.mesh.listenPort);
+  }
+
+  /** tunnelAnew is called when another process carries the tunnel, and is set up: it has none of the sessions that the other ends know. */
+  tunnelAnew(): void {
+    this.#guarded("look at the tunnel", () => this.#paths.observe({ anew: true }));
   }
 
   #schedule(): void {
@@ -328,10 +358,15 @@ export class Joined implements Disposable {
       const { role } = this.#options;
       if (!this.#begun) this.#begin();
       this.#startRole();
-      role.observe(this.peers());
-      this.#lookForNext();
-      this.#paths.relays(role.hub ? this.#options.tunnel.tunnel?.dataplane?.life : undefined);
-      this.#paths.observe();
+      this.#reading = this.peers();
+      try {
+        role.observe(this.#reading);
+        this.#lookForNext();
+        this.#paths.observe();
+      } finally {
+        this.#reading = undefined;
+      }
+      if (role.hub) this.#relaying.look(this.#options.tunnel.tunnel?.relay);
       const enrolments = JSON.stringify(
         role.enrolments().map(({ id, uses }) => [id, uses.map((use) => use.publicKey)]),
       );
@@ -347,8 +382,8 @@ export class Joined implements Disposable {
         this.#paths.network();
         this.#ways.moved();
       }
-      // Names that are due are looked up again; what changed comes back by itself.
-      this.#resolve(role.view());
+      // What changed comes back by itself.
+      this.#resolver.again();
     });
   }
 
@@ -358,27 +393,10 @@ export class Joined implements Disposable {
     const { role } = this.#options;
     const { mesh } = role.view();
     this.#mesh = mesh;
-    using route = Rtnetlink.open();
-    const links = route.links();
-    const routes = route.routes();
-    const local = localEndpoints(links, route.addresses(), {
-      port: mesh.listenPort,
-      without: networksOf(mesh),
-    });
-    const outward = this.#paths.outward?.ip ?? parseIp("192.0.2.1");
-    // A direct peer may be met over IPv6, whose header is longer.
-    const outerFamily = outward.family === 6 || local.some(({ ip }) => ip.family === 6) ? 6 : 4;
-    this.#underlayMtuBytes = underlayMtu(routes, links, outward);
-    const mtuBytes = mesh.mtuBytes ?? tunnelMtu({ underlayBytes: this.#underlayMtuBytes, outerFamily });
-    const advertised = new Set(
-      routes
-        .filter((entry) => entry.protocol === RTPROT_RA)
-        .flatMap((entry) => entry.hops.map((hop) => hop.linkIndex)),
-    );
-    const advertisedLinks = links.filter((link) => advertised.has(link.index)).map((link) => link.name);
-    const facts = { local, mtuBytes, advertisedLinks };
+    const facts = readOwnFacts(mesh, { without: networksOf(mesh), outward: this.#paths.outward?.ip });
     if (sameValue(facts, this.#facts)) return;
-    const moved = !sameValue(local, this.#facts.local);
+    const { local, doors } = this.#facts;
+    const moved = !sameValue([facts.local, facts.doors], [local, doors]);
     this.#facts = facts;
     this.#tellFacts();
     if (moved) this.#paths.network();
@@ -411,6 +429,7 @@ export class Joined implements Disposable {
 
   /** peers returns what the device says; nothing while the tunnel is not there. */
   peers(): readonly PeerState[] {
+    if (this.#reading !== undefined) return this.#reading;
     try {
       return this.#options.tunnel.tunnel?.device.read().peers ?? [];
     } catch {
@@ -442,6 +461,11 @@ export class Joined implements Disposable {
     return this.#ways;
   }
 
+  /** relay returns what is relayed here; undefined on a node that relays nothing. */
+  get relay() {
+    return this.#relaying.shown(this.view(), this.#options.tunnel.tunnel?.relay);
+  }
+
   /** hubs returns what is known of the hubs' health. */
   get hubs(): MeshPaths["hubs"] {
     return this.#paths.hubs;
@@ -449,7 +473,7 @@ export class Joined implements Disposable {
 
   /** scopes lists what this node's mesh put into the engine. */
   get scopes(): readonly string[] {
-    return [...this.#scopes];
+    return this.#scopes.names();
   }
 
   /** Weather must not end the agent; the next tick tries again. */
@@ -468,11 +492,4 @@ export class Joined implements Disposable {
     this.#resources.dispose();
     this.#options.role[Symbol.dispose]();
   }
-}
-
-/** The networks that only the tunnel carries. */
-function networksOf(mesh: Mesh): Prefix[] {
-  return [mesh.overlay4, mesh.overlay6, mesh.enrol6, mesh.pods4, mesh.pods6].filter(
-    (prefix) => prefix !== undefined,
-  );
 }

@@ -35,6 +35,8 @@ export interface KeyChangeHooks {
     readonly next: PublicKey;
     readonly proof: Uint8Array;
   }) => void;
+  /** The present key is about to be another one. */
+  readonly switching?: (present: PrivateKey) => void;
   /** The node's key is another one now, stored: take it up. */
   readonly switched: () => void;
 }
@@ -86,6 +88,7 @@ export class KeyChange {
           this.#announce(now);
           break;
         case "switch":
+          this.#hooks.switching?.(nodeKey());
           takeNodeKey(this.#next as PrivateKey);
           info("this node's key is another one now");
           this.#hooks.switched();

@@ -20,6 +20,7 @@ import { type PeerState, type PublicKey, parseSigningKey, type Secret, type Sign
 import { equalBytes, monotonicMs, readText, wallMs, writeAtomic } from "../sys/mod.ts";
 import { announcedFact } from "./announced.ts";
 import { FactsFile } from "./facts-file.ts";
+import { type BlockClaims, ClaimError } from "../ipam/mod.ts";
 import { liveNodes, startGossiping } from "./gossiping.ts";
 import { nodeKey, nodeSecret } from "./identity.ts";
 import { KeyChange } from "./key-change.ts";
@@ -64,6 +65,25 @@ export function loadMembership(): Membership | undefined {
   return { ...stored, signingKey: parseSigningKey(stored.signingKey) };
 }
 
+/** Before the first hub is known there is nobody to ask. */
+function claimsThrough(claims: () => BlockClaims | undefined): BlockClaims {
+  const ask = async <T>(question: (claims: BlockClaims) => Promise<T>): Promise<T> => {
+    const there = claims();
+    if (there === undefined) throw new ClaimError("unanswered", "no hub is known yet");
+    return await question(there);
+  };
+  return {
+    get reachable() {
+      return claims()?.reachable ?? false;
+    },
+    claim: (wish) => ask((there) => there.claim(wish)),
+    claimAddress: (wish) => ask((there) => there.claimAddress(wish)),
+    giveBack: (numbers) => ask((there) => there.giveBack(numbers)),
+    held: () => ask((there) => there.held()),
+    tellUsage: (used) => claims()?.tellUsage(used),
+  };
+}
+
 /** What cannot be written costs time after the next restart, not the network now. */
 function storeKept(text: string): void {
   try {
@@ -87,10 +107,13 @@ export function sameKeys(a: ReadonlyMap<string, Secret>, b: ReadonlyMap<string, 
 /** MemberRole owns the connection to the hub. */
 export class MemberRole implements Role {
   readonly hub = false;
+  readonly formerKey = undefined;
   readonly #membership: Membership;
   readonly #cache: ViewCache = new Map();
   #signed: SignedState;
   #view: MeshView;
+  /** Names of all nodes of the register, whatever this node knows of them beside. */
+  #registered: ReadonlySet<string> = new Set();
   #facts: SelfFacts = { local: [], mapped: [], mtuBytes: 1280, hubs: [] };
   readonly #known = new FactsFile();
   readonly #kept: Kept;
@@ -105,6 +128,7 @@ export class MemberRole implements Role {
   #ageState: SnapshotAge["state"] = "fresh";
   #hooks: RoleHooks | undefined;
   #client: HubClient | undefined;
+  readonly claims: BlockClaims = claimsThrough(() => this.#client?.claims);
   #order: readonly string[] = [];
 
   constructor(membership: Membership) {
@@ -127,14 +151,31 @@ export class MemberRole implements Role {
       node: membership.name,
       secret: nodeSecret(),
       text: readText(PAIRS),
-      save: (file) => writeAtomic(PAIRS, file, 0o600),
+      save: (file) => {
+        try {
+          writeAtomic(PAIRS, file, 0o600);
+          return true;
+        } catch (error) {
+          warn("cannot store the keys of pairs", { error });
+          return false;
+        }
+      },
     });
     this.#view = this.#look();
+    // Before the tunnel is made: one without them shakes hands in vain, which matters to a node with another key.
+    this.#pairKeys = this.#pairKeysNow([]);
+  }
+
+  #pairKeysNow(states: readonly PeerState[]): ReadonlyMap<string, Secret> {
+    const { self, nodes, pskGeneration } = this.#view;
+    this.#pairs.follow(pskGeneration);
+    return self === undefined ? new Map() : this.#pairs.use({ self, nodes, states, wallMs: wallMs() });
   }
 
   /** What this node goes by: the register as it was told or lent, without those who were removed. */
   #look(): MeshView {
     const view = meshView(this.#kept.entries(), this.name, { facts: this.#known.book, cache: this.#cache });
+    this.#registered = new Set(view.nodes.map((node) => node.name));
     return this.#kept.filter(view, this.#ownKey, wallMs());
   }
 
@@ -274,9 +315,12 @@ export class MemberRole implements Role {
         return this.#kept.removals !== before;
       },
       onLoan: (loan, from) => {
-        if (!this.#kept.addLoan(loan)) return;
+        // Somebody else may have lent the same meanwhile.
+        if (!this.#kept.isNewer(loan)) return true;
+        if (!this.#kept.addLoan(loan)) return false;
         info("register lent by a node", { peer: from, revision: loan.header.revision });
         this.#changed();
+        return true;
       },
     });
   }
@@ -300,18 +344,28 @@ export class MemberRole implements Role {
       hubKey,
       maxAgeMs: mesh.keyMaxAgeMs,
     });
+    this.#pairs.keep(this.#registered, nowMs);
     if (this.connected) this.#client?.askPairKeys(this.#pairs.missing(nodes, pskGeneration, monotonicMs()));
-    const keys = this.#pairs.use({ self, nodes, states: peers, wallMs: nowMs });
+    const keys = this.#pairKeysNow(peers);
     if (sameKeys(keys, this.#pairKeys)) return;
     this.#pairKeys = keys;
     this.#hooks?.onView();
+  }
+
+  /** Whom to gossip with without a reason: on demand that would keep pairs from resting for ever, and who follows a hub hears of everything. */
+  #byChance(alive: ReadonlySet<string>): ReadonlySet<string> {
+    if (!this.connected || this.#view.mesh.topology !== "on-demand") return alive;
+    return new Set(
+      this.#view.nodes.filter(({ hub, name }) => hub && alive.has(name)).map(({ name }) => name),
+    );
   }
 
   observe(peers: readonly PeerState[]): void {
     this.#startGossip();
     const nowMs = wallMs();
     this.#lookAtKeys(peers, nowMs);
-    this.#gossip?.look(liveNodes(this.#view, peers, nowMs));
+    const alive = liveNodes(this.#view, peers, nowMs);
+    this.#gossip?.look(alive, this.#byChance(alive));
     const { state } = this.#kept.age(this.#view.mesh, nowMs);
     if (state === this.#ageState) return;
     this.#ageState = state;

@@ -1,6 +1,6 @@
 /**
- * The paths from this node to all others: a ladder for each (mesh/ladder.ts), the choice of hubs (mesh/hub-choice.ts), and the probes that feed
- * them. Decides nothing itself: events go in, effects are carried out.
+ * The paths from this node to all others: a ladder for each that it talks to (mesh/ladder.ts), or for all in a full mesh; the others, which rest
+ * (resting-pairs.ts); the hubs (hub-paths.ts); and the probes that feed them. Decides nothing itself: events go in, effects are carried out.
  *
  * ```
  *   register, resolver ──▶ candidates, hubs ─┐                 ┌─▶ probes out (prober.ts)
@@ -8,55 +8,46 @@
  *   device, once a second ───────────────────┘                 └─▶ invitations, distances of hubs
  * ```
  */
-import { sameValue } from "../engine/mod.ts";
 import type { MeshView } from "../hub/mod.ts";
 import {
   candidatesFor,
+  canRest,
   explainLadder,
-  hubChoiceDueMs,
   type HubChoice,
-  type HubChoiceEvent,
-  hubDistances,
   ladderDueMs,
   type LadderEvent,
   type LadderExplanation,
   type LadderMode,
   ladderMtu,
   type LadderState,
+  type LadderStep,
   ladderUse,
-  LEAST_PROBE_BYTES,
+  mindsTime,
   type PeerPath,
   pongFor,
   relayingHub,
-  type Relay,
-  relaysFor,
-  startHubChoice,
-  startLadder,
-  stepHubChoice,
   stepLadder,
 } from "../mesh/mod.ts";
-import {
-  type Endpoint,
-  type Ip,
-  type PeerState,
-  type PrivateKey,
-  type Prefix,
-  type PublicKey,
-  publicKeyBytes,
-} from "../net/mod.ts";
+import type { Endpoint, Ip, PeerState, Prefix, PublicKey } from "../net/mod.ts";
 import type { HubDistance, Node, Topology } from "../resources/mod.ts";
-import { after, monotonicMs, randomBytes, wallMs } from "../sys/mod.ts";
+import { after, monotonicMs } from "../sys/mod.ts";
 import type { Tunnel } from "../tunnel/mod.ts";
 import { DueQueue } from "./due-queue.ts";
-import { HubEndpoints, hubPath, isLoopback, type Resolved, seenNodes } from "./hub-endpoints.ts";
+import { DueTimer } from "./due-timer.ts";
+import { Gathering } from "./gathering.ts";
+import type { Generations } from "./generations.ts";
+import { type Resolved, seenNodes } from "./hub-endpoints.ts";
+import { HubPaths } from "./hub-paths.ts";
+import { beginLadder, handshakeAge, peersByKey, readingOf } from "./ladder-begin.ts";
 import type { PathHooks } from "./path-hooks.ts";
 import { PongAllowance } from "./pong-allowance.ts";
-import { type ArrivedProbe, Prober } from "./prober.ts";
+import { type ArrivedProbe, type OwnKeys, Prober } from "./prober.ts";
+import { RestingPairs } from "./resting-pairs.ts";
 
-/** First rounds of a thousand ladders that begin together are spread over this time. */
-const SPREAD_MS = 20_000;
-/** So many begin at once. */
-const AT_ONCE = 32;
+/** A hub looks so often, at most, which life of its relay this is. */
+const LIFE_MS = 200;
+/** A younger handshake is of a live session (WireGuard's REJECT_AFTER_TIME): after a start of the agent such a pair talks. */
+const LIVE_MS = 180_000;
 /** The name of the choice of hubs among the ladders' in the queue; no node is named so. */
 const HUBS = "/hubs";
 
@@ -71,6 +62,18 @@ interface Ladder {
   /** Times that the device was to be set. */
   uses: number;
   state: LadderState;
+  /** As it was read last. */
+  peer: PeerState | undefined;
+}
+
+type About = Resolved & { readonly inside: readonly Prefix[]; readonly linkMtuBytes: number };
+
+/** How a ladder begins. */
+interface Beginning {
+  readonly nowMs: number;
+  readonly peer: PeerState | undefined;
+  /** Of those that begin together. */
+  readonly number: number;
 }
 
 /** MeshPaths owns the machines and the prober. */
@@ -79,30 +82,50 @@ export class MeshPaths implements Disposable {
   readonly #prober: Prober;
   readonly #own: PublicKey;
   readonly #ladders = new Map<string, Ladder>();
-  readonly #hubEndpoints = new HubEndpoints();
+  readonly #resting = new RestingPairs();
+  readonly #generations: Generations;
+  readonly #hubs: HubPaths;
   /** On a hub: where nodes are. */
   #seen: ReadonlyMap<string, Endpoint> = new Map();
   #distances: ReadonlyMap<string, readonly HubDistance[]> = new Map();
   readonly #due = new DueQueue();
   readonly #pongs = new PongAllowance();
   readonly #invited = new Set<Disposable>();
-  #choice: HubChoice = startHubChoice({ seed: seed() });
   #self: Node | undefined;
+  #about: About | undefined;
   #mode: LadderMode = "full";
-  #linkMtuBytes = 1500;
-  /** What a hub tells nodes of the life of its relay. */
-  #instance: number | undefined;
+  /** What a hub tells nodes of the life of its relay, as it was asked for last. */
+  #life: { readonly instance: number | undefined; readonly atMs: number } | undefined;
   #used = new Set<string>();
   #looks = new Set<string>();
-  #timer: Disposable | undefined;
-  #timerMs = Number.POSITIVE_INFINITY;
+  readonly #timer = new DueTimer(() => this.#work(() => this.#onDue()));
+  readonly #gathering = new Gathering();
   #working = false;
   #closed = false;
+  /** A pair went to a relay: what the hubs are to hear of it. */
+  #fell = false;
 
-  constructor(key: PrivateKey, hooks: PathHooks) {
-    this.#own = key.publicKey;
+  constructor(keys: OwnKeys, { generations, ...hooks }: PathHooks & { readonly generations: Generations }) {
+    this.#own = keys.own.publicKey;
     this.#hooks = hooks;
-    this.#prober = new Prober(key, (arrived) => this.#work(() => this.#arrived(arrived)));
+    this.#generations = generations;
+    this.#hubs = new HubPaths({
+      hooks,
+      generations,
+      send: (hub, { transaction, sizeBytes }, to) =>
+        void this.#prober.send(hub, { kind: "ping", transaction, chosen: false, sizeBytes }, { to }),
+      changed: (nowMs) => {
+        for (const ladder of this.#ladders.values()) this.#tellRelays(ladder, nowMs);
+        for (const name of this.#resting.names()) this.#followResting(name, nowMs);
+      },
+      moved: (nowMs) => {
+        for (const ladder of this.#ladders.values())
+          this.#step(ladder, { kind: "network", nowMs, moved: true });
+      },
+      used: (name) => void this.#used.add(name),
+      wake: (dueMs) => this.#due.set(HUBS, dueMs),
+    });
+    this.#prober = new Prober(keys, (arrived) => this.#work(() => this.#arrived(arrived)));
   }
 
   /** listen shares the tunnel's port for probes. */
@@ -110,114 +133,147 @@ export class MeshPaths implements Disposable {
     this.#prober.listen(tunnel, listenPort);
   }
 
-  /** relays is told on a hub which life of the relay's table this is. */
-  relays(instance: number | undefined): void {
-    this.#instance = instance;
-  }
-
   /** update follows the register, and what its names resolve to. */
-  update(
-    view: MeshView,
-    about: Resolved & { readonly inside: readonly Prefix[]; readonly linkMtuBytes: number },
-  ): void {
+  update(view: MeshView, about: About): void {
     const { self, nodes, mesh } = view;
     if (self === undefined) return;
     this.#work(() => {
       const nowMs = monotonicMs();
       this.#self = self;
+      this.#about = about;
       this.#mode = MODES[mesh.topology];
-      this.#prober.setNodes(nodes);
+      this.#prober.setNodes(nodes, self.publicKey);
       this.#pongs.keep(new Set(nodes.map(({ name }) => name)));
-      for (const name of [...this.#ladders.keys()])
-        if (!nodes.some((node) => node.name === name && !node.hub)) this.#forget(name);
+      const others = new Map(nodes.flatMap((node) => (node.hub ? [] : [[node.name, node.publicKey]])));
+      for (const name of [...this.#ladders.keys(), ...this.#resting.names()])
+        if (others.get(name) !== this.#node(name)?.publicKey) this.#forget(name);
       const hubs = nodes.filter((node) => node.hub);
-      for (const name of this.#hubEndpoints.follow(hubs, about)) this.#used.add(name);
-      this.#linkMtuBytes = about.linkMtuBytes;
-      this.#stepHubs({ kind: "hubs", nowMs, hubs: this.#hubEndpoints.known(this.#linkMtuBytes) });
+      this.#hubs.follow(hubs, { ...about, nowMs });
       if (self.hub) {
         this.#seen = seenNodes(self.name, nodes, about);
         this.#distances = new Map(nodes.map((node) => [node.name, node.hubs]));
         return;
       }
-      const peers = this.#peersByKey();
+      const peers = peersByKey(this.#hooks.device());
       let begun = 0;
-      for (const node of nodes) {
-        if (node.hub) continue;
-        const known = this.#ladders.get(node.name);
-        if (known !== undefined && known.node.publicKey !== node.publicKey) this.#forget(node.name);
-        const candidates = candidatesFor(self, node, about);
-        const ladder = this.#ladders.get(node.name);
-        if (ladder === undefined)
-          this.#begin(node, { nowMs, candidates, peer: peers.get(node.publicKey), number: begun++ });
-        else {
-          ladder.node = node;
-          this.#step(ladder, { kind: "candidates", nowMs, candidates });
-          if (ladder.state.mode !== this.#mode) this.#step(ladder, { kind: "mode", nowMs, mode: this.#mode });
-          this.#step(ladder, { kind: "relays", nowMs, relays: this.#relaysOf(ladder.node, ladder.state) });
-        }
-      }
+      for (const node of nodes)
+        if (!node.hub && this.#follow(node, { nowMs, peer: peers.get(node.publicKey), number: begun }))
+          begun++;
     });
   }
 
-  #begin(
-    node: Node,
-    about: {
-      readonly nowMs: number;
-      readonly candidates: ReturnType<typeof candidatesFor>;
-      readonly peer: PeerState | undefined;
-      readonly number: number;
-    },
-  ): void {
-    const { nowMs, candidates, peer, number } = about;
-    const [state, effects] = startLadder({
-      nowMs,
-      controlling: Buffer.compare(publicKeyBytes(this.#own), publicKeyBytes(node.publicKey)) < 0,
-      mode: this.#mode,
-      seed: seed(),
-      relays: this.#relaysOf(node),
-      candidates,
-      ...(peer === undefined
-        ? {}
-        : {
-            known: {
-              ...(peer.endpoint === undefined ? {} : { endpoint: peer.endpoint }),
-              rxBytes: peer.rxBytes,
-              txBytes: peer.txBytes,
-              ...ageOf(peer),
-            },
-          }),
-      ...(number < AT_ONCE ? {} : { delayMs: (randomBytes(1)[0] as number) * (SPREAD_MS / 256) }),
-    });
-    const ladder: Ladder = { node, uses: 0, state };
+  /** What is known of a node, whether it rests or not. */
+  #node(name: string): Node | undefined {
+    return this.#ladders.get(name)?.node ?? this.#resting.get(name)?.node;
+  }
+
+  /** Follows one node of the register; true if a ladder begins. */
+  #follow(node: Node, beginning: Beginning): boolean {
+    const { nowMs, peer } = beginning;
+    const ladder = this.#ladders.get(node.name);
+    if (ladder !== undefined) {
+      ladder.node = node;
+      this.#step(ladder, { kind: "candidates", nowMs, candidates: this.#candidates(node) });
+      if (ladder.state.mode !== this.#mode) this.#step(ladder, { kind: "mode", nowMs, mode: this.#mode });
+      this.#tellRelays(ladder, nowMs);
+      return false;
+    }
+    if (this.#mode !== "full" && this.#resting.has(node.name)) {
+      this.#followResting(node.name, nowMs, node);
+      return false;
+    }
+    if (this.#mode !== "full" && (peer === undefined || (handshakeAge(peer) ?? LIVE_MS) >= LIVE_MS)) {
+      const [relay] = this.#hubs.relays(node, { nowMs, current: undefined });
+      this.#resting.put({ node, relay, peer, uses: 0 });
+      this.#used.add(node.name);
+      return false;
+    }
+    this.#begin(node, beginning);
+    return true;
+  }
+
+  #followResting(name: string, nowMs: number, node = this.#resting.get(name)?.node): void {
+    if (node === undefined) return;
+    const current = this.#resting.get(name)?.relay?.hub;
+    const [relay] = this.#hubs.relays(node, { nowMs, current });
+    if (this.#resting.follow(node, relay)) this.#used.add(name);
+  }
+
+  #candidates(node: Node): ReturnType<typeof candidatesFor> {
+    return this.#self === undefined ? [] : candidatesFor(this.#self, node, this.#about);
+  }
+
+  #begin(node: Node, beginning: Beginning): Ladder {
+    const { peer } = beginning;
+    const rest = this.#resting.take(node.name);
+    const [state, effects] = this.#start(node, beginning, rest?.relay?.hub);
+    const ladder: Ladder = { node, uses: rest?.uses ?? 0, state, peer };
     this.#ladders.set(node.name, ladder);
     this.#used.add(node.name);
     this.#perform(ladder, effects, undefined);
+    return ladder;
+  }
+
+  #start(node: Node, beginning: Beginning, current: string | undefined): LadderStep {
+    return beginLadder({
+      ...beginning,
+      own: this.#own,
+      other: node.publicKey,
+      mode: this.#mode,
+      relays: this.#hubs.relays(node, { nowMs: beginning.nowMs, current }),
+      candidates: this.#candidates(node),
+    });
+  }
+
+  /** A pair that rested has a ladder from now on. */
+  #rouse(name: string, nowMs: number): Ladder | undefined {
+    const rest = this.#resting.get(name);
+    return rest && this.#begin(rest.node, { nowMs, peer: rest.peer, number: 0 });
+  }
+
+  /** Forgets the ladder of a pair that does not talk. */
+  #rest({ node, uses, state, peer }: Ladder): void {
+    this.#forget(node.name);
+    const { path } = state;
+    this.#resting.put({ node, relay: path.kind === "relay" ? path.relay : undefined, peer, uses });
   }
 
   #forget(name: string): void {
+    this.#generations.end(name, this.#ladders.get(name)?.state.generation ?? 0);
     this.#ladders.delete(name);
+    this.#resting.take(name);
     this.#due.set(name, undefined);
   }
 
-  /** observe gives the device's reading to all ladders; once a second. */
-  observe(): void {
+  /** observe gives the device's reading to all ladders that it may mean anything to; once a second, and when another process carries the tunnel (`anew`). */
+  observe({ anew = false }: { readonly anew?: boolean } = {}): void {
+    if (anew) this.#prober.reopen();
     this.#work(() => {
       const nowMs = monotonicMs();
-      const peers = this.#peersByKey();
-      for (const ladder of this.#ladders.values())
-        this.#observe(ladder, peers.get(ladder.node.publicKey), nowMs);
-      const hubs = new Set<string>();
-      for (const { state } of this.#ladders.values()) {
-        const hub = relayingHub(state, nowMs);
-        if (hub !== undefined) hubs.add(hub);
+      const read = this.#hooks.device();
+      for (const name of this.#resting.stirred(read)) this.#rouse(name, nowMs);
+      const peers = peersByKey(read, keysOf(this.#ladders.values()));
+      for (const ladder of this.#ladders.values()) {
+        const { node, state } = ladder;
+        const peer = peers.get(node.publicKey);
+        if (peer !== ladder.peer || mindsTime(state, peer?.endpoint)) this.#observe(ladder, peer, nowMs);
+        else if (canRest(state, nowMs, peer?.endpoint)) this.#rest(ladder);
       }
-      if (!this.#self?.hub) this.#stepHubs({ kind: "relaying", nowMs, hubs: [...hubs] });
+      this.#tellRelaying(nowMs);
       // A hub that does not answer may have another address that does.
-      const elsewhere = this.#hubEndpoints.rotate(this.#choice.hubs, nowMs);
-      for (const name of elsewhere) this.#used.add(name);
-      if (elsewhere.length > 0)
-        this.#stepHubs({ kind: "hubs", nowMs, hubs: this.#hubEndpoints.known(this.#linkMtuBytes) });
+      this.#hubs.look(nowMs);
     });
+  }
+
+  #tellRelaying(nowMs: number): void {
+    this.#fell = false;
+    if (this.#self?.hub) return;
+    const hubs = new Set<string>();
+    for (const { state } of this.#ladders.values()) {
+      const hub = relayingHub(state, nowMs);
+      if (hub !== undefined) hubs.add(hub);
+    }
+    this.#hubs.step({ kind: "relaying", nowMs, hubs: [...hubs] });
   }
 
   /** network makes everything be tried again: interfaces, routes or the machine's sleep changed what was true. */
@@ -225,7 +281,7 @@ export class MeshPaths implements Disposable {
     this.#work(() => {
       const nowMs = monotonicMs();
       this.#hooks.greetHubs(); // First: they relay for an address that they know.
-      this.#stepHubs({ kind: "network", nowMs });
+      this.#hubs.step({ kind: "network", nowMs });
       for (const ladder of this.#ladders.values())
         this.#step(ladder, { kind: "network", nowMs, moved: true });
     });
@@ -233,22 +289,18 @@ export class MeshPaths implements Disposable {
 
   /** probeHubs asks each hub by UDP, whichever way is in use. */
   probeHubs(): void {
-    this.#hooks.asked();
-    for (const { name, endpoint: to } of this.#hubEndpoints.own())
-      this.#prober.send(
-        name,
-        { kind: "ping", transaction: seed(), chosen: false, sizeBytes: LEAST_PROBE_BYTES },
-        { to },
-      );
+    this.#hubs.probe();
   }
 
   /** invited tries a node at the moment that a hub named to both. */
   invited(name: string, inMs: number): void {
     const timer = after(inMs, () => {
       this.#invited.delete(timer);
-      const ladder = this.#ladders.get(name);
-      if (ladder !== undefined)
-        this.#work(() => this.#step(ladder, { kind: "invited", nowMs: monotonicMs() }));
+      this.#work(() => {
+        const nowMs = monotonicMs();
+        const ladder = this.#ladders.get(name) ?? this.#rouse(name, nowMs);
+        if (ladder !== undefined) this.#step(ladder, { kind: "invited", nowMs });
+      });
     });
     this.#invited.add(timer);
   }
@@ -258,65 +310,49 @@ export class MeshPaths implements Disposable {
     const ladder = this.#ladders.get(name);
     if (ladder !== undefined) {
       const mtuBytes = ladderMtu(ladder.state)?.tunnelBytes;
-      const use = { ...ladderUse(ladder.state), endpointSerial: ladder.uses };
-      return { ...use, ...(mtuBytes === undefined ? {} : { mtuBytes }) };
+      const use = ladderUse(ladder.state);
+      const generation = this.#generations.of(name, use.generation);
+      const path = { ...use, generation, endpointSerial: ladder.uses };
+      return { ...path, ...(mtuBytes === undefined ? {} : { mtuBytes }) };
     }
-    // A hub that was away calls first: the nodes would find out only at their next handshake.
-    const endpoint = this.#hubEndpoints.of(name) ?? this.#seen.get(name);
-    if (endpoint === undefined) return {};
+    if (this.#resting.has(name)) return this.#resting.path(name, this.#generations.of(name, 0));
     const self = this.#self;
     // The node has found what fits, and says so to its hub.
-    const found = self?.hub
-      ? this.#distances.get(name)?.find(({ hub }) => hub === self.name)
-      : hubDistances(this.#choice).find(({ hub }) => hub === name);
-    return hubPath(endpoint, { generation: this.#hubEndpoints.generation(name), mtuBytes: found?.mtuBytes });
+    const distance = self?.hub ? this.#distances.get(name)?.find(({ hub }) => hub === self.name) : "own";
+    return this.#hubs.path(name, { seen: this.#seen.get(name), distance });
   }
 
   /** paths returns the paths of all nodes that there is something to say of. */
   paths(): ReadonlyMap<string, PeerPath> {
-    const names = [...this.#ladders.keys(), ...this.#hubEndpoints.names(), ...this.#seen.keys()];
+    const others = [...this.#ladders.keys(), ...this.#resting.names()];
+    const names = [...others, ...this.#hubs.names(), ...this.#seen.keys()];
     return new Map(names.map((name) => [name, this.path(name)]));
   }
 
   /** explain says where a node's path is and why not on a better rung; undefined for hubs, and on a hub. */
   explain(name: string): LadderExplanation | undefined {
-    const ladder = this.#ladders.get(name);
-    return ladder && explainLadder(ladder.state, monotonicMs());
+    const nowMs = monotonicMs();
+    const rest = this.#resting.get(name);
+    // What it would begin with says why it does not.
+    const state = rest
+      ? this.#start(rest.node, { nowMs, peer: undefined, number: 0 }, rest.relay?.hub)[0]
+      : this.#ladders.get(name)?.state;
+    return state && explainLadder(state, nowMs);
   }
 
   /** hubs returns what is known of the hubs' health. */
   get hubs(): HubChoice["hubs"] {
-    return this.#choice.hubs;
+    return this.#hubs.hubs;
   }
 
   /** Where this node speaks to the world: at its hub. */
   get outward(): Endpoint | undefined {
-    const hubs = this.#hubEndpoints.own();
-    return (hubs.find(({ name }) => name === this.#choice.home) ?? hubs[0])?.endpoint;
+    return this.#hubs.outward;
   }
 
   #arrived({ node, probe, from, local }: ArrivedProbe): void {
     const nowMs = monotonicMs();
-    if (probe.kind === "pong" && this.#hubEndpoints.has(node)) {
-      if (!isLoopback(from)) this.#hooks.answered();
-      const { transaction, sizeBytes, seen, instance } = probe;
-      const known = this.#choice.hubs.find(({ name }) => name === node)?.instance;
-      if (known !== undefined && instance !== undefined && known !== instance) {
-        // It has lost its sessions: ours with it is made anew at once, since it relays only for those that it has one with.
-        this.#hubEndpoints.anew(node);
-        this.#used.add(node);
-      }
-      this.#stepHubs({
-        kind: "pong",
-        nowMs,
-        hub: node,
-        transaction,
-        sizeBytes,
-        seen,
-        ...(instance === undefined ? {} : { instance }),
-      });
-      return;
-    }
+    if (probe.kind === "pong" && this.#hubs.has(node)) return this.#hubs.pong(node, probe, { from, nowMs });
     const ladder = this.#ladders.get(node);
     if (ladder !== undefined) {
       const { kind, transaction, chosen, sizeBytes, rung } = probe;
@@ -327,67 +363,40 @@ export class MeshPaths implements Disposable {
           : { kind, nowMs, from, transaction, chosen, sizeBytes },
         local,
       );
-    } else if (probe.kind === "ping" && this.#pongs.take(node, nowMs)) {
-      // A hub keeps no state of a pair, nor does a node of its hub.
-      const instance = this.#instance === undefined ? {} : { instance: this.#instance };
-      this.#prober.send(node, pongFor(probe, { from, ...instance }), { to: from, from: local });
+      return;
+    }
+    // Nobody probes here.
+    if (this.#resting.has(node) && this.#mode === "hubs") return;
+    if (probe.kind === "ping" && this.#pongs.take(node, { transaction: probe.transaction, nowMs })) {
+      // A hub keeps no state of a pair, nor does a node of its hub; and who rests wants no path.
+      const instance = this.#instance(nowMs);
+      const told = instance === undefined ? {} : { instance };
+      this.#prober.send(node, pongFor(probe, { from, ...told }), { to: from, from: local });
     }
   }
 
-  #relaysOf(node: Node, state?: LadderState): readonly Relay[] {
-    const current = state?.path.kind === "relay" ? state.path.relay.hub : undefined;
-    return relaysFor(this.#choice, {
-      nowMs: monotonicMs(),
-      ...(node.hubs.length === 0 ? {} : { peer: node.hubs }),
-      ...(current === undefined ? {} : { current }),
-    });
+  /** Asking costs, and nodes are to hear soon that the relay has forgotten them. */
+  #instance(nowMs: number): number | undefined {
+    if (this.#life === undefined || nowMs - this.#life.atMs >= LIFE_MS)
+      this.#life = { instance: this.#hooks.life(), atMs: nowMs };
+    return this.#life.instance;
   }
 
-  #stepHubs(event: HubChoiceEvent): void {
-    const before = hubDistances(this.#choice);
-    const [choice, effects] = stepHubChoice(this.#choice, event);
-    this.#choice = choice;
-    this.#due.set(HUBS, hubChoiceDueMs(choice, event.nowMs));
-    for (const effect of effects) {
-      if (effect.kind === "ping") {
-        const { hub, to, transaction, sizeBytes } = effect;
-        if (!isLoopback(to)) this.#hooks.asked();
-        this.#prober.send(hub, { kind: "ping", transaction, chosen: false, sizeBytes }, { to });
-      } else if (effect.kind === "changed") {
-        for (const ladder of this.#ladders.values())
-          this.#step(ladder, {
-            kind: "relays",
-            nowMs: event.nowMs,
-            relays: this.#relaysOf(ladder.node, ladder.state),
-          });
-      } else {
-        this.#hooks.greetHubs();
-        for (const ladder of this.#ladders.values())
-          this.#step(ladder, { kind: "network", nowMs: event.nowMs, moved: true });
-      }
-    }
-    const distances = hubDistances(choice);
-    if (sameValue(before, distances)) return;
-    this.#hooks.distances(distances);
-    // What fits on the way to a hub may be another.
-    for (const name of this.#hubEndpoints.names()) this.#used.add(name);
+  #tellRelays(ladder: Ladder, nowMs: number): void {
+    const { path } = ladder.state;
+    const current = path.kind === "relay" ? path.relay.hub : undefined;
+    this.#step(ladder, { kind: "relays", nowMs, relays: this.#hubs.relays(ladder.node, { nowMs, current }) });
   }
 
   #observe(ladder: Ladder, peer: PeerState | undefined, nowMs: number): void {
-    if (peer === undefined) return;
-    const { rxBytes, txBytes, endpoint } = peer;
-    this.#step(ladder, {
-      kind: "observed",
-      nowMs,
-      rxBytes,
-      txBytes,
-      ...ageOf(peer),
-      ...(endpoint === undefined ? {} : { endpoint }),
-    });
+    ladder.peer = peer;
+    if (peer !== undefined) this.#step(ladder, { kind: "observed", nowMs, ...readingOf(peer) });
   }
 
   #step(ladder: Ladder, event: LadderEvent, local?: Ip): void {
     const [state, effects] = stepLadder(ladder.state, event);
+    // Whether that hub lives, and where it sees this node, is to be known at once.
+    if (ladder.state.path.kind !== "relay" && state.path.kind === "relay") this.#fell = true;
     ladder.state = state;
     this.#perform(ladder, effects, local);
   }
@@ -430,6 +439,7 @@ export class MeshPaths implements Disposable {
     this.#working = true;
     try {
       work();
+      if (this.#fell) this.#tellRelaying(monotonicMs());
       this.#settle();
     } finally {
       this.#working = false;
@@ -438,14 +448,17 @@ export class MeshPaths implements Disposable {
   }
 
   #settle(): void {
-    if (this.#looks.size === 0 && this.#used.size === 0) return;
+    if (this.#looks.size > 0 || this.#used.size > 0) this.#gathering.run(() => this.#carryOut());
+  }
+
+  #carryOut(): void {
     // What WireGuard has learned by itself is not undone: before a peer is set, its ladder is told where it is.
-    const peers = this.#peersByKey();
+    const ladders = [...new Set([...this.#looks, ...this.#used])].flatMap(
+      (name) => this.#ladders.get(name) ?? [],
+    );
+    const peers = ladders.length === 0 ? undefined : peersByKey(this.#hooks.device(), keysOf(ladders));
     const nowMs = monotonicMs();
-    for (const name of new Set([...this.#looks, ...this.#used])) {
-      const ladder = this.#ladders.get(name);
-      if (ladder !== undefined) this.#observe(ladder, peers.get(ladder.node.publicKey), nowMs);
-    }
+    for (const ladder of ladders) this.#observe(ladder, peers?.get(ladder.node.publicKey), nowMs);
     this.#looks.clear();
     const used = [...this.#used];
     this.#used.clear();
@@ -453,16 +466,10 @@ export class MeshPaths implements Disposable {
   }
 
   #wake(): void {
-    const nextMs = this.#looks.size > 0 || this.#used.size > 0 ? monotonicMs() : this.#due.nextMs;
-    if (this.#closed || nextMs === undefined || (this.#timer !== undefined && this.#timerMs <= nextMs))
-      return;
-    this.#timer?.[Symbol.dispose]();
-    this.#timerMs = nextMs;
-    this.#timer = after(Math.max(0, nextMs - monotonicMs()), () => {
-      this.#timer = undefined;
-      this.#timerMs = Number.POSITIVE_INFINITY;
-      this.#work(() => this.#onDue());
-    });
+    if (this.#closed) return;
+    this.#timer.set(this.#due.nextMs);
+    if (this.#looks.size > 0 || this.#used.size > 0)
+      this.#timer.set(Math.max(monotonicMs(), this.#gathering.nextMs));
   }
 
   #onDue(): void {
@@ -472,28 +479,21 @@ export class MeshPaths implements Disposable {
     // Each once: what is due again at once has its turn after everything else.
     for (const name of names) {
       const ladder = this.#ladders.get(name);
-      if (name === HUBS) this.#stepHubs({ kind: "due", nowMs });
+      if (name === HUBS) this.#hubs.step({ kind: "due", nowMs });
       else if (ladder !== undefined) this.#step(ladder, { kind: "due", nowMs });
     }
   }
 
-  #peersByKey(): ReadonlyMap<PublicKey, PeerState> {
-    return new Map(this.#hooks.device().map((peer) => [peer.publicKey, peer]));
-  }
-
   [Symbol.dispose](): void {
     this.#closed = true;
-    this.#timer?.[Symbol.dispose]();
+    this.#timer[Symbol.dispose]();
     for (const timer of this.#invited) timer[Symbol.dispose]();
     this.#prober[Symbol.dispose]();
+    this.#hubs.end();
+    for (const name of [...this.#ladders.keys()]) this.#forget(name);
   }
 }
 
-function ageOf(peer: PeerState): { readonly handshakeAgeMs?: number } {
-  const { lastHandshakeMs } = peer;
-  return lastHandshakeMs === undefined ? {} : { handshakeAgeMs: Math.max(0, wallMs() - lastHandshakeMs) };
-}
-
-function seed(): bigint {
-  return Buffer.from(randomBytes(8)).readBigUInt64BE();
+function keysOf(ladders: Iterable<Ladder>): ReadonlySet<PublicKey> {
+  return new Set([...ladders].map(({ node }) => node.publicKey));
 }

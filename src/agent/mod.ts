@@ -4,11 +4,13 @@
  *
  * @example
  * ```ts
- * await runAgent({ tunnel: "auto", portMapping: "auto", tls: "never" }); // until SIGTERM
+ * await runAgent({ tunnel: "auto", portMapping: "auto", tls: { mode: "never" }, relayXdp: [], pods: { kubeNode: "n1" } }); // until SIGTERM
  * ```
  */
 export * from "./api.ts";
+export { parseLinks } from "./hub-relaying.ts";
 export { CTL_SOCKET } from "./paths.ts";
 export { runAgent } from "./run.ts";
+export { proxyOf } from "./tls-wish.ts";
 export { VERSION } from "./version.ts";
 export { portMappingModes } from "./ways.ts";

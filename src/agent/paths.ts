@@ -6,5 +6,11 @@ export const STATE = "/var/lib/causeway";
 /** Sockets. Mode 0755; each socket has a mode of its own. */
 export const RUN = "/run/causeway";
 
+/** Manifests of what runs on this node alone: BGP routers. */
+export const MANIFESTS = "/etc/causeway/manifests";
+
+/** Where BGP routers are looked at: 0660, group `causeway` where there is one. */
+export const BGP_SOCKET = `${RUN}/bgp.sock`;
+
 /** The command line's socket: 0660, group `causeway` where there is one; operations that change something are root's. */
 export const CTL_SOCKET = `${RUN}/ctl.sock`;

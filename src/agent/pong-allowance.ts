@@ -1,24 +1,22 @@
-/** How many pings of each node are answered by one that keeps no state of the pair: a hub, and a node that hubs ask. */
+/** How many pings of each node are answered by one that keeps no state of the pair: a hub, a node that hubs ask, and a node at rest. */
+import { type Answers, spendAnswer, startAnswers } from "../mesh/mod.ts";
 
-const PER_SECOND = 20;
+const RATE = { perSecond: 20, burst: 20 };
 
 /** PongAllowance is a budget for each node. */
 export class PongAllowance {
-  readonly #left = new Map<string, { atMs: number; left: number }>();
+  readonly #answers = new Map<string, Answers>();
 
   /** keep forgets all nodes but these. */
   keep(names: ReadonlySet<string>): void {
-    for (const name of [...this.#left.keys()]) if (!names.has(name)) this.#left.delete(name);
+    for (const name of [...this.#answers.keys()]) if (!names.has(name)) this.#answers.delete(name);
   }
 
-  /** take tells whether one more may be answered. */
-  take(node: string, nowMs: number): boolean {
-    const entry = this.#left.get(node) ?? { atMs: nowMs, left: PER_SECOND };
-    this.#left.set(node, entry);
-    entry.left = Math.min(PER_SECOND, entry.left + ((nowMs - entry.atMs) / 1000) * PER_SECOND);
-    entry.atMs = nowMs;
-    if (entry.left < 1) return false;
-    entry.left--;
-    return true;
+  /** take tells whether a ping is answered. */
+  take(node: string, ping: { readonly transaction: bigint; readonly nowMs: number }): boolean {
+    const before = this.#answers.get(node) ?? startAnswers(RATE, ping.nowMs);
+    const [after, answered] = spendAnswer(before, ping, RATE);
+    this.#answers.set(node, after);
+    return answered;
   }
 }

@@ -26,16 +26,30 @@ export interface ArrivedProbe {
   readonly local: Ip | undefined;
 }
 
+/** OwnKeys are this node's key, and the one before while it answers to that too. */
+export interface OwnKeys {
+  readonly own: PrivateKey;
+  /** Asked for at each look at the register: the key is dropped while probes go on. */
+  former(): PrivateKey | undefined;
+}
+
 interface Correspondent {
   readonly name: string;
   readonly publicKey: PublicKey;
-  key?: ProbeKey;
+  /** With each of our keys, made when it is needed. */
+  readonly keys: (ProbeKey | undefined)[];
+  /** Which of our keys it asked with last. */
+  asked?: number;
 }
 
 /** Prober owns the port. */
 export class Prober implements Disposable {
-  readonly #own: PrivateKey;
-  readonly #id: bigint;
+  readonly #keys: OwnKeys;
+  /** More than one at a hub that still answers to the key before. */
+  #own: readonly PrivateKey[];
+  #ids: readonly bigint[] = [];
+  /** The one that the register has: others know this node by it. */
+  #known = 0;
   readonly #onProbe: (arrived: ArrivedProbe) => void;
   #byId = new Map<bigint, Correspondent>();
   #byName = new Map<string, Correspondent>();
@@ -47,21 +61,44 @@ export class Prober implements Disposable {
   /** Datagrams that look like probes and are not authentic. */
   forged = 0;
 
-  constructor(own: PrivateKey, onProbe: (arrived: ArrivedProbe) => void) {
-    this.#own = own;
-    this.#id = shortId(own.publicKey);
+  constructor(keys: OwnKeys, onProbe: (arrived: ArrivedProbe) => void) {
+    this.#keys = keys;
+    this.#own = [keys.own];
     this.#onProbe = onProbe;
+    this.#lookAtFormer();
   }
 
-  /** setNodes says whose probes count; keys of those that stay are kept. */
-  setNodes(nodes: readonly { readonly name: string; readonly publicKey: PublicKey }[]): void {
+  /** Of a key that was dropped nothing stays. */
+  #lookAtFormer(): void {
+    const former = this.#keys.former();
+    if (this.#ids.length > 0 && this.#own[1]?.publicKey === former?.publicKey) return;
+    for (const one of this.#byName.values()) {
+      for (const key of one.keys.splice(1)) key?.fill(0);
+      if (one.asked !== 0) delete one.asked;
+    }
+    this.#own = former === undefined ? [this.#keys.own] : [this.#keys.own, former];
+    this.#ids = this.#own.map((key) => shortId(key.publicKey));
+  }
+
+  /** setNodes says whose probes count, and by which key they know this node; keys of those that stay are kept. */
+  setNodes(
+    nodes: readonly { readonly name: string; readonly publicKey: PublicKey }[],
+    self?: PublicKey,
+  ): void {
+    this.#lookAtFormer();
     const before = this.#byName;
+    const known = Math.max(
+      0,
+      this.#own.findIndex((key) => key.publicKey === self),
+    );
+    if (known !== this.#known) for (const one of before.values()) delete one.asked;
+    this.#known = known;
     const same = (name: string, publicKey: PublicKey) => {
       const known = before.get(name);
       return known?.publicKey === publicKey ? known : undefined;
     };
     this.#byName = new Map(
-      nodes.map(({ name, publicKey }) => [name, same(name, publicKey) ?? { name, publicKey }]),
+      nodes.map(({ name, publicKey }) => [name, same(name, publicKey) ?? { name, publicKey, keys: [] }]),
     );
     this.#byId = new Map([...this.#byName.values()].map((one) => [shortId(one.publicKey), one]));
   }
@@ -72,6 +109,11 @@ export class Prober implements Disposable {
     this.#tunnel = tunnel;
     this.#listenPort = listenPort;
     this.#open();
+  }
+
+  /** reopen is called when another process carries the tunnel: the port finds that one by itself, but after a pause that grew meanwhile. */
+  reopen(): void {
+    if (!this.#closed && this.#tunnel !== undefined) this.#open();
   }
 
   #open(): void {
@@ -100,14 +142,17 @@ export class Prober implements Disposable {
     const id = probeSender(bytes);
     const sender = id === undefined ? undefined : this.#byId.get(id);
     if (sender === undefined) return;
-    const probe = openProbe(bytes, { key: this.#key(sender), datagramBytes });
-    if (probe === undefined) this.forged++;
-    else this.#onProbe({ node: sender.name, probe, from, local });
+    for (let own = 0; own < this.#own.length; own++) {
+      const probe = openProbe(bytes, { key: this.#key(sender, own), datagramBytes });
+      if (probe === undefined) continue;
+      sender.asked = own;
+      return this.#onProbe({ node: sender.name, probe, from, local });
+    }
+    this.forged++;
   }
 
-  #key(one: Correspondent): ProbeKey {
-    one.key ??= probeKey(this.#own, one.publicKey);
-    return one.key;
+  #key({ keys, publicKey }: Correspondent, own: number): ProbeKey {
+    return (keys[own] ??= probeKey(this.#own[own] as PrivateKey, publicKey));
   }
 
   /** send sends a probe to a node, at one of its endpoints. */
@@ -118,7 +163,8 @@ export class Prober implements Disposable {
   ): ProbeOutcome {
     const one = this.#byName.get(node);
     if (one === undefined || this.#port === undefined) return "refused";
-    const bytes = encodeProbe(probe, { key: this.#key(one), sender: this.#id });
+    const own = one.asked ?? this.#known;
+    const bytes = encodeProbe(probe, { key: this.#key(one, own), sender: this.#ids[own] as bigint });
     return this.#port.send(to, bytes, {
       from,
       ...(probe.kind === "ping" ? { datagramBytes: probe.sizeBytes } : {}),
@@ -129,6 +175,6 @@ export class Prober implements Disposable {
     this.#closed = true;
     this.#reopening?.[Symbol.dispose]();
     this.#port?.[Symbol.dispose]();
-    for (const one of this.#byName.values()) one.key?.fill(0);
+    for (const one of this.#byName.values()) for (const key of one.keys) key?.fill(0);
   }
 }

@@ -29,6 +29,7 @@ test("addresses are there at once, names when they are resolved; what failed say
     "[2001:db8::1]:51820",
   ]);
   expect(resolver.problem("nowhere.example:1")).toBe("no such name");
+  resolver.again();
   // Known, and not due: nobody is asked again.
   expect(asked).toEqual(["hub.example", "nowhere.example"]);
   resolver.lookUp([]);

@@ -35,6 +35,11 @@ export class Resolver {
     return new Map([...wanted].map((text) => [text, this.#entry(text).endpoints]));
   }
 
+  /** again begins to find out what is due of what was asked for last. */
+  again(): void {
+    for (const text of this.#entries.keys()) this.#entry(text);
+  }
+
   /** problem says why a name has no address. */
   problem(text: string): string | undefined {
     return this.#entries.get(text)?.problem;

@@ -1,7 +1,8 @@
 /** What a joined node follows: its own register on the hub, the hub's elsewhere. */
 import type { MeshView, Removal } from "../hub/mod.ts";
+import type { BlockClaims } from "../ipam/mod.ts";
 import type { Enrolment } from "../mesh/mod.ts";
-import type { Endpoint, PeerState, Secret } from "../net/mod.ts";
+import type { Endpoint, PeerState, PrivateKey, PublicKey, Secret } from "../net/mod.ts";
 import type { HubDistance } from "../resources/mod.ts";
 
 /** SelfFacts is what this node finds out about itself and tells the register. */
@@ -16,6 +17,16 @@ export interface SelfFacts {
   readonly tlsPin?: string | undefined;
 }
 
+/** RoleTunnel is what a role may do with the tunnel. */
+export interface RoleTunnel {
+  /** Why it cannot answer to two keys, as a hub has to that changes its own; undefined when it can. */
+  readonly twoKeysProblem: string | undefined;
+  /** answersTo tells whether the device has both keys by now. */
+  answersTo(present: PublicKey, former: PublicKey): boolean;
+  /** movePeers speaks to nodes under the device's present key that were spoken to under the one before. */
+  movePeers(keys: readonly PublicKey[]): void;
+}
+
 /** RoleHooks are called while the role runs. */
 export interface RoleHooks {
   /** The register's content changed. */
@@ -26,6 +37,7 @@ export interface RoleHooks {
   readonly onConnection: (connected: boolean, reason?: string) => void;
   /** The node's key is another one now, stored: take it up. */
   readonly onKeyChanged: () => void;
+  readonly tunnel: RoleTunnel;
   /** The register no longer holds this node. */
   readonly onGone: () => void;
 }
@@ -47,6 +59,8 @@ export interface Role extends Disposable {
   hubsReached(names: readonly string[], lost: readonly string[]): void;
   /** announcedChanged tells the register what this node announces now. */
   announcedChanged(): void;
+  /** Addresses of subnets, as the register grants them to this node. */
+  readonly claims: BlockClaims;
   /** invite asks, through a hub, that both ends of a pair try each other at the same moment. */
   invite(peer: string): void;
   /** Who may register now; none on a member. */
@@ -55,7 +69,9 @@ export interface Role extends Disposable {
   addRemovals(removals: readonly Removal[]): readonly string[];
   /** Pre-shared keys that pairs use now, by the other node's name; onView is called when they change. */
   readonly pairKeys: ReadonlyMap<string, Secret>;
-  /** rotate asks for another key of this node; it takes about a minute. */
+  /** The key that this hub had before, while it answers to it. */
+  readonly formerKey: PrivateKey | undefined;
+  /** rotate asks for another key of this node; it takes about a minute. Throws when that cannot be. */
   rotate(): void;
   /** Why what this node knows is too old, or will soon be (Mesh.spec.snapshotMaxAge). */
   readonly ageProblem: string | undefined;

@@ -1,11 +1,15 @@
 /** The agent as a process: alone on its node, ready when it says so, gone at SIGTERM without touching the kernel. */
 import { CNI_SOCKET } from "../cni/mod.ts";
-import { connectUnix, ensureDirectory, exit, onBug, onSignal } from "../sys/mod.ts";
+import { collectAfter, connectUnix, ensureDirectory, exit, onBug, onSignal } from "../sys/mod.ts";
 import { Agent, type AgentOptions } from "./agent.ts";
+import { BgpFiles } from "./bgp.ts";
 import { serveControl } from "./control.ts";
 import { info, warn } from "./log.ts";
 import { RUN, STATE } from "./paths.ts";
 import { VERSION } from "./version.ts";
+
+/** As long as little is done, a node of thousands holds what it needs and this much more. */
+const COLLECT_BYTES = 24_000_000;
 
 /** A second agent would undo, as left behind by a dead one, what the first is just making. */
 function mustBeAlone(): void {
@@ -21,6 +25,7 @@ function mustBeAlone(): void {
 
 /** runAgent serves until SIGTERM or SIGINT, and leaves the kernel as it is. */
 export async function runAgent(options: AgentOptions): Promise<never> {
+  collectAfter(COLLECT_BYTES);
   ensureDirectory(STATE, 0o700);
   ensureDirectory(RUN, 0o755);
   mustBeAlone();
@@ -33,7 +38,8 @@ export async function runAgent(options: AgentOptions): Promise<never> {
     exit(70);
   });
   info(`causeway ${VERSION} starts`);
-  const agent = await Agent.start(options);
+  const bgp = new BgpFiles();
+  const agent = await Agent.start(options, bgp);
   const control = serveControl(agent);
   const stop = Promise.withResolvers<void>();
   using _ = onSignal(["SIGTERM", "SIGINT"], () => stop.resolve());
@@ -41,6 +47,8 @@ export async function runAgent(options: AgentOptions): Promise<never> {
   await stop.promise;
   info("agent stops");
   control.close();
+  // Neighbors are told nothing, as nothing changes for them.
+  bgp[Symbol.dispose]();
   agent[Symbol.dispose]();
   return exit(0);
 }

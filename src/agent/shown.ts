@@ -1,6 +1,6 @@
 /** What people are shown of nodes: texts, ready to print. Nothing secret is in the values that come in. */
 import type { LadderExplanation } from "../mesh/mod.ts";
-import { formatEndpoint, formatIp, formatPrefix, type PeerState } from "../net/mod.ts";
+import { formatEndpoint, formatIp, formatPrefix, type PeerState, type PublicKey } from "../net/mod.ts";
 import type { Node } from "../resources/mod.ts";
 import type { ShownNode, ShownPeer, Status } from "./api.ts";
 import type { Ways } from "./ways.ts";
@@ -30,7 +30,7 @@ export function shownNode(node: Node): ShownNode {
 /** PeerContext is what this node knows beside the register. */
 export interface PeerContext {
   readonly self: Node;
-  readonly peers: readonly PeerState[];
+  readonly peers: ReadonlyMap<PublicKey, PeerState>;
   readonly wallMs: number;
   /** Undefined for hubs, and on a hub. */
   explain(name: string): LadderExplanation | undefined;
@@ -40,7 +40,7 @@ export interface PeerContext {
 
 /** shownPeer returns another node with the path to it. */
 export function shownPeer(node: Node, context: PeerContext): ShownPeer {
-  const own = context.peers.find((peer) => peer.publicKey === node.publicKey);
+  const own = context.peers.get(node.publicKey);
   const ageMs =
     own?.lastHandshakeMs === undefined ? undefined : Math.max(0, context.wallMs - own.lastHandshakeMs);
   const alive = ageMs !== undefined && ageMs < DEAD_MS;

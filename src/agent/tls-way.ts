@@ -11,19 +11,19 @@ import {
   type UplinkState,
 } from "../mesh/mod.ts";
 import { type Endpoint, parseIp } from "../net/mod.ts";
-import { after, every, monotonicMs } from "../sys/mod.ts";
-import { type TlsHub, TlsProcess, type TlsProcessOptions, type TlsStatus } from "../tunnel/tls/mod.ts";
-import { info, warn } from "./log.ts";
+import { every, monotonicMs } from "../sys/mod.ts";
+import type { TlsHub, TlsProcessOptions, TlsStatus } from "../tunnel/tls/mod.ts";
+import { info } from "./log.ts";
+import { TlsHolder } from "./tls-holder.ts";
 
 const TICK_MS = 250;
-/** A process that could not be started is started again after this time. */
-const RETRY_MS = 5000;
 const LOOPBACK = parseIp("127.0.0.1");
 
 /** TlsWayOptions say what the node's operator wants, and what the agent does for it. */
 export interface TlsWayOptions {
   readonly mode: TlsMode;
-  readonly proxy?: string;
+  /** The proxy's URL, if TLS goes through one; throws when it cannot be read. */
+  readonly proxy: () => string | undefined;
   readonly place: Omit<TlsProcessOptions, "onChange">;
   /** Hubs have other endpoints from now on. */
   readonly changed: () => void;
@@ -31,7 +31,7 @@ export interface TlsWayOptions {
   readonly probe: () => void;
 }
 
-/** TlsTargets are the hubs that take TLS, and the tunnel whose datagrams go there. */
+/** TlsTargets are the hubs that take TLS, each by its public key, and the tunnel whose datagrams go there. */
 export interface TlsTargets {
   readonly tunnelPort: number;
   readonly hubs: readonly TlsHub[];
@@ -41,13 +41,11 @@ export interface TlsTargets {
 export class TlsWay implements Disposable {
   readonly #options: TlsWayOptions;
   readonly #timer: Disposable;
-  #targets: TlsTargets = { tunnelPort: 0, hubs: [] };
+  readonly #held: TlsHolder;
+  #targets: TlsTargets;
   #state: UplinkState;
-  #process: TlsProcess | undefined;
-  /** What a process of an earlier agent said. */
-  readonly #found: TlsStatus | undefined;
-  #opening: Promise<void> | undefined;
-  #retry: Disposable | undefined;
+  /** Where the hubs are on loopback, as text. */
+  #ports = "";
   #wanted = false;
   #using = false;
   #closed = false;
@@ -55,13 +53,13 @@ export class TlsWay implements Disposable {
   constructor(options: TlsWayOptions, targets: TlsTargets) {
     this.#options = options;
     this.#targets = targets;
-    this.#found = TlsProcess.running(options.place.socket);
-    const tlsOpen = this.#found?.hubs.some(({ state }) => state === "open") === true;
+    this.#held = new TlsHolder({ ...options.place, onChange: () => this.#look() });
+    const tlsOpen = this.status?.hubs.some(({ state }) => state === "open") === true;
     const first = firstUplink(options.mode, { nowMs: monotonicMs(), tlsOpen });
     this.#state = first.state;
     this.#do(first.effects);
     // One that runs for nobody is told so.
-    if (this.#found !== undefined && !this.#wanted) this.#open();
+    if (!this.#wanted) this.#configure();
     this.#timer = every(TICK_MS, () => this.#tell("tick"));
   }
 
@@ -72,7 +70,7 @@ export class TlsWay implements Disposable {
 
   /** What the process says of itself, for people. */
   get status(): TlsStatus | undefined {
-    return this.#process?.status ?? this.#found;
+    return this.#held.status;
   }
 
   /** update says which hubs there are; the same again does nothing. */
@@ -115,11 +113,8 @@ export class TlsWay implements Disposable {
     for (const effect of effects)
       switch (effect) {
         case "open-tls":
-          this.#wanted = true;
-          this.#open();
-          break;
         case "close-tls":
-          this.#wanted = false;
+          this.#wanted = effect === "open-tls";
           this.#configure();
           break;
         case "use-tls":
@@ -134,55 +129,35 @@ export class TlsWay implements Disposable {
       }
   }
 
-  #open(): void {
-    if (this.#process !== undefined) return this.#configure();
-    this.#opening ??= TlsProcess.open({ ...this.#options.place, onChange: () => this.#look() })
-      .then((started) => {
-        this.#process = started;
-        if (this.#closed) started.close();
-        else this.#configure();
-      })
-      .catch((error: unknown) => {
-        warn("cannot start the process for TLS", { error });
-        this.#retry = after(RETRY_MS, () => this.#open());
-      })
-      .finally(() => {
-        this.#opening = undefined;
-      });
-  }
-
   #configure(): void {
-    const { proxy } = this.#options;
-    const { tunnelPort, hubs } = this.#targets;
-    try {
-      this.#process?.configure({
-        tunnelPort,
-        hubs: this.#wanted ? hubs : [],
-        ...(proxy === undefined ? {} : { proxy }),
-      });
-      this.#look();
-    } catch (error) {
-      warn("cannot configure TLS", { error });
-    }
+    const wish = () => {
+      const { tunnelPort, hubs } = this.#targets;
+      const proxy = this.#wanted ? this.#options.proxy() : undefined;
+      return { tunnelPort, hubs: this.#wanted ? hubs : [], ...(proxy === undefined ? {} : { proxy }) };
+    };
+    this.#held.set(wish, { idle: !this.#wanted });
   }
 
-  /** Learns from the process whether a connection is open. */
+  /** Learns from the process whether a connection is open, and where hubs are. */
   #look(): void {
-    const open = this.status?.hubs.some(({ state }) => state === "open") === true;
+    const hubs = this.status?.hubs ?? [];
+    const open = hubs.some(({ state }) => state === "open");
     if (open !== this.#state.tlsOpen) this.#tell(open ? "tls-opened" : "tls-lost");
+    const ports = hubs.map(({ name, localPort }) => `${name} ${localPort}`).join();
+    if (ports === this.#ports) return;
+    this.#ports = ports;
+    if (this.#using) this.#options.changed();
   }
 
   /** destroy ends the connections: the node leaves. */
   async destroy(): Promise<void> {
     this[Symbol.dispose]();
-    await this.#opening;
-    await this.#process?.destroy();
+    await this.#held.destroy();
   }
 
   [Symbol.dispose](): void {
     this.#closed = true;
-    this.#retry?.[Symbol.dispose]();
     this.#timer[Symbol.dispose]();
-    this.#process?.close();
+    this.#held[Symbol.dispose]();
   }
 }

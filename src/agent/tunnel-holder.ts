@@ -1,6 +1,6 @@
 /** The one tunnel of this node: chosen once, opened when there is something to carry, taken over after a restart. */
 import { LINK } from "../mesh/mod.ts";
-import type { WireguardDevice } from "../net/mod.ts";
+import type { PublicKey, WireguardDevice } from "../net/mod.ts";
 import {
   chooseBackend,
   type Tunnel,
@@ -34,6 +34,7 @@ export class TunnelHolder implements Disposable {
     this.#choice = chooseBackend(this.#wish, { relays });
     const { backend, reason } = this.#choice;
     this.#tunnel = await backend.open(LINK, {
+      relays,
       logPath: `${RUN}/${LINK}.log`,
       onChange: (state) => {
         const problem = problemOf(state);
@@ -68,6 +69,26 @@ export class TunnelHolder implements Disposable {
       ...(problem === undefined ? {} : { problem: `${problem.text}: ${problem.reason}` }),
       ...(dataplane === undefined ? {} : { dataplane }),
     };
+  }
+
+  /** Why the tunnel cannot answer to two keys at its one port; undefined when it can. */
+  get twoKeysProblem(): string | undefined {
+    const backend = this.#choice?.backend;
+    if (backend === undefined || backend.name === "user") return undefined;
+    return `its tunnel is ${backend.provider}, and such a device has one private key: whoever knows the hub by the one before (tokens, external peers, nodes that are away) would be cut off; start the agent with --tunnel user, or let another machine join as a hub and remove this one`;
+  }
+
+  /** answersTo tells whether the device has both keys by now. */
+  answersTo(present: PublicKey, former: PublicKey): boolean {
+    const state = this.#tunnel?.device.read();
+    return state?.publicKey === present && state.formerPublicKey === former;
+  }
+
+  /** movePeers speaks to nodes under the device's present key that were spoken to under the one before. */
+  movePeers(keys: readonly PublicKey[]): void {
+    this.#tunnel?.device.change({
+      peers: keys.map((publicKey) => ({ publicKey, updateOnly: true, move: true })),
+    });
   }
 
   /** device is the engine's way to the tunnel; undefined while there is none. */

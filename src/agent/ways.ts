@@ -4,16 +4,17 @@
  */
 import { sameValue } from "../engine/mod.ts";
 import type { MeshView } from "../hub/mod.ts";
-import type { TlsMode } from "../mesh/mod.ts";
-import type { Endpoint, PrivateKey } from "../net/mod.ts";
+import type { Endpoint, PrivateKey, PublicKey } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import { defaultRouters, PortMapper } from "../portmap/mod.ts";
 import { hkdf } from "../sys/mod.ts";
 import type { TlsHub, TlsStatus } from "../tunnel/tls/mod.ts";
 import { warn } from "./log.ts";
-import { RUN, STATE } from "./paths.ts";
+import { STATE } from "./paths.ts";
 import { TlsDoor } from "./tls-door.ts";
+import { TLS_PLACE, TlsHolder } from "./tls-holder.ts";
 import { TlsWay } from "./tls-way.ts";
+import { pinOf, proxyOf, type TlsWish } from "./tls-wish.ts";
 
 /** portMappingModes are whether routers are asked: where one leads to the Internet, or never. */
 export const portMappingModes = ["auto", "off"] as const;
@@ -21,9 +22,9 @@ export const portMappingModes = ["auto", "off"] as const;
 /** WayOptions are what the operator of this machine wants. */
 export interface WayOptions {
   readonly portMapping: (typeof portMappingModes)[number];
-  readonly tls: TlsMode;
-  /** `http://[user:password@]host:port`, through which TLS goes. */
-  readonly tlsProxy?: string | undefined;
+  readonly tls: TlsWish;
+  /** Hashes of hubs' TLS keys as the token had them, by public key, for hubs that have not said theirs yet. */
+  readonly pins: ReadonlyMap<string, string>;
 }
 
 /** WayHooks tell what changed. */
@@ -36,7 +37,10 @@ export interface WayHooks {
   readonly probe: () => void;
 }
 
-const PLACE = { socket: `${RUN}/tls.sock`, logPath: `${RUN}/tls.log` };
+/** OPERATOR_TLS are the files that an operator may put there: not the membership's, so they stay when it ends. */
+export const OPERATOR_TLS = { certificatePath: `${STATE}/tls.crt`, keyPath: `${STATE}/tls.key` };
+/** What we make, which goes with the register. */
+const made = { certificatePath: `${STATE}/register.tls.crt`, keyPath: `${STATE}/register.tls.key` };
 
 /** Ways owns all of it. Disposing leaves mappings and connections as they are. */
 export class Ways implements Disposable {
@@ -47,10 +51,11 @@ export class Ways implements Disposable {
   #mappedPort = 0;
   #way: TlsWay | undefined;
   #door: TlsDoor | undefined;
+  #ended: Promise<void> | undefined;
+  /** Of the hubs, by name. */
+  #keys: ReadonlyMap<string, PublicKey> = new Map();
   /** The other endpoints that this node can be called at. */
   mapped: readonly Endpoint[] = [];
-  /** Of a hub that takes TLS, the hash of its key. */
-  pin: string | undefined;
 
   constructor(options: WayOptions, { key, hooks }: { readonly key: PrivateKey; readonly hooks: WayHooks }) {
     this.#options = options;
@@ -63,21 +68,13 @@ export class Ways implements Disposable {
     if (self === undefined) return;
     this.#map(mesh.listenPort);
     if (self.hub) {
-      this.#door ??= new TlsDoor({
-        certificatePath: `${STATE}/tls.crt`,
-        keyPath: `${STATE}/tls.key`,
-        place: PLACE,
-      });
+      this.#door ??= new TlsDoor({ given: OPERATOR_TLS, made, place: TLS_PLACE, changed: this.#hooks.facts });
       this.#door.update({ port: mesh.tlsPort, tunnelPort: mesh.listenPort });
-      const { pin } = this.#door;
-      if (pin !== this.pin) {
-        this.pin = pin;
-        this.#hooks.facts();
-      }
       return;
     }
     const port = mesh.tlsPort;
     const hubs = nodes.filter((node) => node.hub);
+    this.#keys = new Map(hubs.map((hub) => [hub.name, hub.publicKey]));
     const targets = {
       tunnelPort: mesh.listenPort,
       hubs:
@@ -86,25 +83,33 @@ export class Ways implements Disposable {
           : hubs.flatMap((hub): TlsHub[] => {
               const [first] = hub.endpoints.length > 0 ? hub.endpoints : hubs.length === 1 ? fallback : [];
               if (first === undefined) return [];
-              const host = first.slice(0, first.lastIndexOf(":")).replace(/^\[|\]$/g, "");
-              return [
-                { name: hub.name, host, port, ...(hub.tlsPin === undefined ? {} : { pin: hub.tlsPin }) },
-              ];
+              // A hub says its MTU always, and its hash unless an authority vouches for it.
+              const known = hub.mtuBytes === undefined ? pinOf(this.#options.pins, hub) : hub.tlsPin;
+              const pin = known === undefined ? {} : { pin: known };
+              return [{ name: hub.publicKey, host: hostOf(first), port, ...pin }];
             }),
     };
-    const { tls, tlsProxy } = this.#options;
+    const { tls } = this.#options;
+    if (tls.mode === "never") return this.#endTls();
     if (this.#way !== undefined) this.#way.update(targets);
-    else if (tls !== "never")
+    else
       this.#way = new TlsWay(
         {
-          mode: tls,
-          place: PLACE,
-          ...(tlsProxy === undefined ? {} : { proxy: tlsProxy }),
+          mode: tls.mode,
+          place: TLS_PLACE,
+          proxy: () => proxyOf(tls),
           changed: this.#hooks.changed,
           probe: this.#hooks.probe,
         },
         targets,
       );
+  }
+
+  /** Once: the agent before this one may have wanted it. */
+  #endTls(): void {
+    this.#ended ??= TlsHolder.end(TLS_PLACE).catch((error: unknown) =>
+      warn("cannot end the process for TLS", { error }),
+    );
   }
 
   #map(listenPort: number): void {
@@ -132,7 +137,8 @@ export class Ways implements Disposable {
 
   /** endpoint returns where a hub is reached while UDP is blocked; undefined: at its own endpoint. */
   endpoint(hub: string): Endpoint | undefined {
-    return this.#way?.endpoint(hub);
+    const key = this.#keys.get(hub);
+    return key === undefined ? undefined : this.#way?.endpoint(key);
   }
 
   /** asked: a hub was asked by UDP; answered: one answered by UDP. */
@@ -150,6 +156,11 @@ export class Ways implements Disposable {
     this.#mapper?.refresh();
   }
 
+  /** Of a hub that takes TLS, the hash of its key. */
+  get pin(): string | undefined {
+    return this.#door?.pin;
+  }
+
   /** portMappings says for people what each router did. */
   get portMappings(): readonly string[] {
     return this.#mapper?.describe() ?? [];
@@ -158,7 +169,10 @@ export class Ways implements Disposable {
   /** tls is what the process says of itself, and whether hubs are reached by it. */
   get tls(): { readonly using: boolean; readonly status: TlsStatus } | undefined {
     const status = this.#way?.status ?? this.#door?.status;
-    return status && { using: this.#way?.using ?? false, status };
+    if (status === undefined) return undefined;
+    const names = new Map([...this.#keys].map(([name, key]) => [key as string, name]));
+    const hubs = status.hubs.map((hub) => ({ ...hub, name: names.get(hub.name) ?? hub.name }));
+    return { using: this.#way?.using ?? false, status: { ...status, hubs } };
   }
 
   /** leave gives back what was asked for and ends what was started: the node leaves the mesh. */
@@ -173,4 +187,9 @@ export class Ways implements Disposable {
     this.#way?.[Symbol.dispose]();
     this.#door?.[Symbol.dispose]();
   }
+}
+
+/** hostOf returns the host of `host:port`, an IPv6 address without brackets. */
+export function hostOf(endpoint: string): string {
+  return endpoint.slice(0, endpoint.lastIndexOf(":")).replace(/^\[|\]$/g, "");
 }

@@ -24,6 +24,7 @@ import {
 } from "../pods/mod.ts";
 import { type Netns, pause } from "../sys/mod.ts";
 import { CniError } from "./error.ts";
+import { missingOf } from "./forwarding.ts";
 import { makeInterior } from "./interior.ts";
 
 /** How often, and how far apart, a new link is looked at until it works. */
@@ -53,18 +54,17 @@ export function attach(
   engine.set(podScope(pod.id), podObjects(pod));
   requireApplied(engine, podScope(pod.id));
   const routes = makeInterior(pod, { ...wishes, netns, node });
-  awaitUp(pod, tools);
+  awaitUp(pod, netns, tools);
   return routes;
 }
 
-/**
- * The kernel notes a little later that a link works (net/core/link_watch.c), and drops what comes before. Asking has it do so at once from
- * Linux 6.8 on, as far as seen; before, it takes moments. A link that stays down is CHECK's affair.
- */
-function awaitUp(pod: Pod, { route }: AttachmentTools): void {
-  const isUp = (name: string) => route.link(name)?.operState === "up";
-  const names = [hostLinkOf(pod.id), BRIDGE];
-  for (let looks = 0; looks < MOST_LOOKS && !names.every(isUp); looks++) pause(LOOK_MS);
+/** Waits moments until the kernel forwards. What stays down is CHECK's affair. */
+function awaitUp({ id, addresses }: Pod, netns: Netns, { route }: AttachmentTools): void {
+  using inside = Rtnetlink.open({ netns });
+  const isUp = () =>
+    missingOf({ route, links: [hostLinkOf(id), BRIDGE], addresses: [] }).length === 0 &&
+    missingOf({ route: inside, links: [], addresses }).length === 0;
+  for (let looks = 0; looks < MOST_LOOKS && !isUp(); looks++) pause(LOOK_MS);
 }
 
 /**

@@ -104,10 +104,10 @@ function configuredVersion(reader: Reader): CniVersion {
   return version;
 }
 
-/** parseNetwork checks the version and the name of a configuration. */
-export function parseNetwork(reader: Reader): Network {
+/** parseNetwork checks the version and the name of a configuration; `unnamed` is the name of one that has none. */
+export function parseNetwork(reader: Reader, unnamed?: string): Network {
   const version = configuredVersion(reader);
-  const name = reader.string("name");
+  const name = reader.string("name") ?? unnamed;
   if (name === undefined || !IDENTIFIER.test(name)) throw reader.wrong("name", "a network's name");
   return { version, name };
 }

@@ -20,6 +20,7 @@ import {
   interiorRoutes,
   type NodeFacts,
   ownAddresses,
+  policyOf,
   type PodRoute,
   type PodRouteOptions,
 } from "../pods/mod.ts";
@@ -52,6 +53,7 @@ export function checkAttachment(input: CheckInput): void {
   checkLink(link, input);
   checkAddresses(inside, link, input);
   checkRoutes(inside, link, input);
+  checkPolicy(inside, pod);
   checkHost(link, input);
   checkRules(input);
   checkHostPorts(pod, input.nftables);
@@ -132,6 +134,21 @@ function checkRoutes(inside: Rtnetlink, link: LinkInfo, { pod, node, previous, w
     same(`the MTU of ${name}`, actual.mtuBytes, wanted.mtuBytes);
     same(`the segment size of ${name}`, actual.advmssBytes, wanted.advmssBytes);
   }
+}
+
+/** The rules by which a pod of a private network answers from its address of the default one. */
+function checkPolicy(inside: Rtnetlink, pod: StoredPod): void {
+  const wanted = policyOf(pod);
+  if (wanted.length === 0) return;
+  const found = inside.rules();
+  for (const { from, table, priority } of wanted)
+    if (
+      !found.some(
+        (rule) =>
+          rule.from && prefixEqual(rule.from, from) && rule.table === table && rule.priority === priority,
+      )
+    )
+      throw damaged(`the rule from ${formatPrefix(from)} lookup ${table} is missing in the container`);
 }
 
 function describeRoute({ destination, gateway, table }: PodRoute): string {

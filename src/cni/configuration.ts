@@ -1,21 +1,15 @@
 /** The network configuration from standard input, checked and turned into values. */
-import {
-  formatIp,
-  type Ip,
-  type Mac,
-  macBytes,
-  parseMac,
-  tryParseInterfaceAddress,
-  tryParseIp,
-} from "../net/mod.ts";
+import { formatIp, type Ip, type Mac } from "../net/mod.ts";
 import type { Bandwidth, HostPort } from "../pods/mod.ts";
 import { parseBandwidth } from "./bandwidth.ts";
 import { type Network, parseNetwork } from "./call.ts";
 import { CniError } from "./error.ts";
-import { attempt, isObject, type JsonObject, type Reader } from "./json.ts";
+import { isObject, type JsonObject, type Reader } from "./json.ts";
 import { type Options, parseOptions } from "./options.ts";
 import { parsePortMappings } from "./port-mapping.ts";
 import type { CniVersion } from "./protocol.ts";
+import { requestedOf } from "./requested.ts";
+import type { VpcConfiguration } from "./vpc-configuration.ts";
 
 /** Dns is what the runtime writes into the container's resolv.conf. */
 export interface Dns {
@@ -43,6 +37,10 @@ export interface Configuration extends Network, Options {
   readonly bandwidth?: Bandwidth;
   /** Result of the plugins before us, or of the ADD; as it came, in the configuration's version. */
   readonly previous?: JsonObject;
+  /** The network is a private one; nothing else but the two names below and `previous` says anything then. */
+  readonly vpc?: VpcConfiguration;
+  /** The pod that CNI_ARGS names. */
+  readonly pod?: PodName;
   /** Absent when the runtime did not say: that is not an empty list. */
   readonly validAttachments?: readonly ValidAttachment[];
 }
@@ -61,15 +59,13 @@ export function parseConfiguration(
   if (reader.string("type")?.includes("/") === true) throw reader.wrong("type", "a plugin's name without /");
   const options = parseOptions(reader);
   const runtime = reader.object("runtimeConfig");
-  const hints = hintsOf(reader);
   const dns = mergeDns(reader.object("dns"), runtime?.object("dns"));
-  const mac = requestedMac(runtime, hints, args);
+  const { mac, ...requested } = requestedOf(reader, args);
   const hostPorts = parsePortMappings(runtime);
   const bandwidth = parseBandwidth(reader, runtime);
   const mtuBytes = reader.integer("mtu", { least: 0, most: 65535 });
-  const previous = reader.value("prevResult");
-  if (previous !== undefined && !isObject(previous)) throw reader.wrong("prevResult", "a result");
-  const addresses = requestedAddresses(runtime, hints, args);
+  const previous = previousOf(reader);
+  const addresses = requested.addresses.map(({ ip }) => ip);
   refuseSeveral(version, addresses);
   return {
     version,
@@ -82,7 +78,24 @@ export function parseConfiguration(
     ...(hostPorts.length > 0 && { hostPorts }),
     ...(bandwidth !== undefined && { bandwidth }),
     ...(previous !== undefined && { previous }),
+    ...podOf(args),
   };
+}
+
+/** PodName is how Kubernetes names a pod. */
+export interface PodName {
+  readonly namespace: string;
+  readonly name: string;
+  /** Tells it from others that had its name; older runtimes do not say. */
+  readonly uid?: string;
+}
+
+/** podOf returns the pod that CNI_ARGS names, if it names one. */
+export function podOf(args: ReadonlyMap<string, string>): { readonly pod?: PodName } {
+  const [namespace, name] = [args.get("K8S_POD_NAMESPACE"), args.get("K8S_POD_NAME")];
+  if (namespace === undefined || name === undefined) return {};
+  const uid = args.get("K8S_POD_UID");
+  return { pod: { namespace, name, ...(uid !== undefined && { uid }) } };
 }
 
 /** parseCollection returns what GC depends on, which is less than what ADD does: it must not fail for the rest. */
@@ -102,8 +115,15 @@ function validAttachment(reader: Reader): ValidAttachment {
   return { containerId, ifname };
 }
 
-/** Results before 0.3.0 can say one address of each family; the others would be there without anybody knowing. */
-function refuseSeveral(version: CniVersion, addresses: readonly Ip[]): void {
+/** previousOf returns the result of the plugins before us. */
+export function previousOf(reader: Reader): JsonObject | undefined {
+  const previous = reader.value("prevResult");
+  if (previous !== undefined && !isObject(previous)) throw reader.wrong("prevResult", "a result");
+  return previous;
+}
+
+/** refuseSeveral: results before 0.3.0 can say one address of each family; the others would be there without anybody knowing. */
+export function refuseSeveral(version: CniVersion, addresses: readonly Ip[]): void {
   const several = ([4, 6] as const).some(
     (wanted) => addresses.filter(({ family }) => family === wanted).length > 1,
   );
@@ -115,7 +135,8 @@ function refuseSeveral(version: CniVersion, addresses: readonly Ip[]): void {
     );
 }
 
-function mergeDns(configured: Reader | undefined, runtime: Reader | undefined): Dns | undefined {
+/** mergeDns returns what the result says of DNS: of each field, the runtime's before the configuration's. */
+export function mergeDns(configured: Reader | undefined, runtime: Reader | undefined): Dns | undefined {
   const of = (key: string, runtimeKey: string) => {
     const fromRuntime = runtime?.strings(runtimeKey) ?? [];
     return fromRuntime.length > 0 ? fromRuntime : (configured?.strings(key) ?? []);
@@ -131,81 +152,4 @@ function mergeDns(configured: Reader | undefined, runtime: Reader | undefined): 
     ...(search.length > 0 && { search }),
     ...(options.length > 0 && { options }),
   };
-}
-
-/** Hints are what `args.cni` asks for, as far as it is understood: a runtime must not expect an error (conventions, "args"). */
-interface Hints {
-  readonly ips: readonly string[];
-  readonly mac: Mac | undefined;
-}
-
-function hintsOf(reader: Reader): Hints {
-  const hints = attempt(() => reader.object("args")?.object("cni"));
-  const ips = attempt(() => hints?.strings("ips")) ?? [];
-  return {
-    ips: ips.filter((text) => parseAddress(text) !== undefined),
-    mac: attempt(() => stationMac(hints?.string("mac"))),
-  };
-}
-
-function parseAddress(text: string): Ip | undefined {
-  return tryParseIp(text) ?? tryParseInterfaceAddress(text)?.ip;
-}
-
-/** The first of the three places that says anything is heard: the capability, `args.cni`, CNI_ARGS. */
-/** One pod must not take all that a node has. */
-const MOST_ADDRESSES = 32;
-
-function requestedAddresses(
-  runtime: Reader | undefined,
-  hints: Hints,
-  args: ReadonlyMap<string, string>,
-): Ip[] {
-  const [place, texts] = [
-    ["runtimeConfig.ips", runtime?.strings("ips") ?? []] as const,
-    ["args.cni.ips", hints.ips] as const,
-    ["CNI_ARGS IP", args.get("IP")?.split(",").filter(Boolean) ?? []] as const,
-  ].find(([, list]) => list.length > 0) ?? ["", []];
-  if (texts.length > MOST_ADDRESSES)
-    throw new CniError("badConfiguration", `Cannot use ${place}: ${MOST_ADDRESSES} addresses are the most`, {
-      details: `${place} has ${texts.length}`,
-    });
-  const addresses = texts.map((text) => {
-    const address = parseAddress(text);
-    if (address !== undefined) return address;
-    throw new CniError("badConfiguration", `Cannot use ${place}: not an IP address`, {
-      details: `${place} has ${JSON.stringify(text)}`,
-    });
-  });
-  return addresses.filter(
-    (address, index) =>
-      addresses.findIndex((other) => other.family === address.family && other.value === address.value) ===
-      index,
-  );
-}
-
-function requestedMac(
-  runtime: Reader | undefined,
-  hints: Hints,
-  args: ReadonlyMap<string, string>,
-): Mac | undefined {
-  return stationMac(runtime?.string("mac")) ?? hints.mac ?? stationMac(args.get("MAC"));
-}
-
-/** stationMac reads the Ethernet address of one station; code 7 for what is none. */
-function stationMac(text: string | undefined): Mac | undefined {
-  if (text === undefined) return undefined;
-  const problem = (why: string) =>
-    new CniError("badConfiguration", `Cannot use the requested MAC address: ${why}`, {
-      details: `mac is ${JSON.stringify(text)}`,
-    });
-  let mac: Mac;
-  try {
-    mac = parseMac(text);
-  } catch {
-    throw problem("it is not written like 02:00:00:00:00:01");
-  }
-  const first = macBytes(mac)[0] ?? 0;
-  if ((first & 1) !== 0 || mac === 0) throw problem("it is not the address of one station");
-  return mac;
 }

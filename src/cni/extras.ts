@@ -6,19 +6,21 @@ import { formatIp, parseIp } from "../net/mod.ts";
 import type { Bandwidth, HostPort, Pod, PodBridgePort } from "../pods/mod.ts";
 
 /** Extras are the fields of a pod that most pods do not have. */
-export type Extras = Pick<Pod, "bridgePort" | "hostPorts" | "bandwidth">;
+export type Extras = Pick<Pod, "bridgePort" | "hostPorts" | "bandwidth" | "confined">;
 
 interface Coded {
   readonly bridgePort?: PodBridgePort;
   readonly hostPorts?: readonly (Omit<HostPort, "hostIp"> & { readonly hostIp?: string })[];
   readonly bandwidth?: Bandwidth;
+  /** Servers of names. */
+  readonly confined?: readonly string[];
 }
 
 /** NO_EXTRAS is how a pod without any is stored. */
 export const NO_EXTRAS = "{}";
 
 /** encodeExtras returns the column's text. */
-export function encodeExtras({ bridgePort, hostPorts = [], bandwidth }: Extras): string {
+export function encodeExtras({ bridgePort, hostPorts = [], bandwidth, confined }: Extras): string {
   const coded: Coded = {
     ...(bridgePort !== undefined && { bridgePort }),
     ...(hostPorts.length > 0 && {
@@ -28,6 +30,7 @@ export function encodeExtras({ bridgePort, hostPorts = [], bandwidth }: Extras):
       })),
     }),
     ...(bandwidth !== undefined && { bandwidth }),
+    ...(confined !== undefined && { confined: confined.dnsServers.map(formatIp) }),
   };
   return JSON.stringify(coded);
 }
@@ -35,7 +38,7 @@ export function encodeExtras({ bridgePort, hostPorts = [], bandwidth }: Extras):
 /** decodeExtras reads what encodeExtras wrote. */
 export function decodeExtras(text: string): Extras {
   if (text === NO_EXTRAS) return {};
-  const { bridgePort, hostPorts, bandwidth } = JSON.parse(text) as Coded;
+  const { bridgePort, hostPorts, bandwidth, confined } = JSON.parse(text) as Coded;
   return {
     ...(bridgePort !== undefined && { bridgePort }),
     ...(hostPorts !== undefined && {
@@ -45,5 +48,6 @@ export function decodeExtras(text: string): Extras {
       })),
     }),
     ...(bandwidth !== undefined && { bandwidth }),
+    ...(confined !== undefined && { confined: { dnsServers: confined.map(parseIp) } }),
   };
 }

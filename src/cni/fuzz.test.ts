@@ -62,6 +62,29 @@ const configuration = (cniVersion: string): Json => ({
   "cni.dev/valid-attachments": [{ containerID: "c1", ifname: "eth0" }],
 });
 
+const privateByName = (cniVersion: string): Json => ({
+  ...{
+    cniVersion,
+    name: "net",
+    type: "causeway",
+    vpc: "blue",
+    subnet: "a",
+    mtu: 1400,
+    groups: ["web"],
+    owner: "vm a/b",
+  },
+  routes: [{ dst: "198.51.100.0/24", gw: "10.1.0.1" }],
+  args: { cni: { ips: ["10.1.0.9"], mac: "02:00:00:00:00:09", groups: ["db"], owner: "c" } },
+  runtimeConfig: { ips: ["10.1.0.8/24"], mac: "02:00:00:00:00:08", dns: { Servers: ["10.0.0.2"] } },
+  prevResult: result(cniVersion),
+  "cni.dev/valid-attachments": [{ containerID: "c1", ifname: "eth0" }],
+});
+
+const privateByNumber = (cniVersion: string): Json => ({
+  ...{ cniVersion, name: "net", type: "vxlan", vni: 300, addr: "172.16.32.1/24", port: 4789, mtu: 1400 },
+  ...(random.chance(0.5) && { ipam: { type: "whereabouts", range: "172.16.32.0/24" } }),
+});
+
 const args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=a;K8S_POD_NAME=b;IP=10.1.0.7,fd00::7;MAC=02:00:00:00:00:07";
 
 function environment(): Record<string, string> {
@@ -83,7 +106,8 @@ function bent(text: string): string {
 }
 
 function stdin(): string {
-  const valid = configuration(random.pick(VERSIONS));
+  const version = random.pick(VERSIONS);
+  const valid = random.pick([configuration, privateByName, privateByNumber])(version);
   if (random.chance(0.3)) return bent(JSON.stringify(valid));
   return JSON.stringify(mutated(valid, random, random.pick([0.01, 0.05, 0.2])));
 }

@@ -36,7 +36,7 @@ const launcher = launcherFor(process.arch);
 /** Where the executable itself is, and what is made. */
 const full = launcher === undefined ? "causeway" : "causeway-full";
 const programs = launcher === undefined ? ["causeway"] : ["causeway-full", "causeway"];
-const all = () => [...[...programs, "loopback"].map(bin), conf(LIST)];
+const all = () => [...[...programs, "loopback", "vxlan"].map(bin), conf(LIST)];
 
 /** Every file of both folders as text. */
 function state(): string[] {
@@ -62,6 +62,7 @@ test("all files are made, in an order in which each finds what it needs, and a r
   if (launcher !== undefined) expect(Buffer.compare(readFileSync(bin("causeway")), launcher)).toBe(0);
   for (const name of programs) expect(statSync(bin(name)).mode & 0o777).toBe(0o755);
   expect(readlinkSync(bin("loopback"))).toBe(full);
+  expect(readlinkSync(bin("vxlan"))).toBe("causeway");
   expect(JSON.parse(readFileSync(conf(LIST), "utf8"))).toEqual({
     cniVersion: "1.0.0",
     cniVersions: ["0.4.0", "1.0.0", "1.1.0"],
@@ -73,7 +74,7 @@ test("all files are made, in an order in which each finds what it needs, and a r
       },
     ],
   });
-  expect(readdirSync(bin()).sort()).toEqual([...programs, "loopback"].sort());
+  expect(readdirSync(bin()).sort()).toEqual([...programs, "loopback", "vxlan"].sort());
   expect(readdirSync(conf())).toEqual([LIST]);
 });
 
@@ -119,12 +120,22 @@ test("another package's loopback stays, whatever it is, with and after us", () =
   }
 });
 
+test("another package's vxlan stays", () => {
+  mkdirSync(bin(), { recursive: true });
+  writeFileSync(bin("vxlan"), "theirs");
+  const kept = { path: bin("vxlan"), reason: "it is there already, from another package" };
+  expect(installCni(options()).kept).toEqual([kept]);
+  expect(uninstallCni(options()).kept).toEqual([{ ...kept, reason: "it is from another package" }]);
+  expect(readFileSync(bin("vxlan"), "utf8")).toBe("theirs");
+});
+
 test("our own loopback is known by its target, also one of a build without a launcher", () => {
   installCni(options());
   rmSync(bin("loopback"));
   symlinkSync(full === "causeway" ? "causeway-full" : "causeway", bin("loopback"));
   expect(installCni(options())).toMatchObject({ wrote: [bin("loopback")], kept: [] });
   expect(readlinkSync(bin("loopback"))).toBe(full);
+  expect(readlinkSync(bin("vxlan"))).toBe("causeway");
 });
 
 test("a configuration that was edited stays; one that an earlier version wrote is renewed", () => {
@@ -171,7 +182,10 @@ test("uninstall removes what is ours, an edited configuration too, and leaves th
   installCni(options());
   writeFileSync(conf(LIST), '{"plugins":[{"type":"causeway","mtu":1400}]}');
   expect(uninstallCni(options())).toEqual({
-    removed: [conf(LIST), ...["loopback", "causeway", ...(launcher === undefined ? [] : [full])].map(bin)],
+    removed: [
+      conf(LIST),
+      ...["loopback", "vxlan", "causeway", ...(launcher === undefined ? [] : [full])].map(bin),
+    ],
     kept: [],
   });
   expect(readdirSync(bin())).toEqual(["bridge"]);

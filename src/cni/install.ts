@@ -6,6 +6,7 @@
  * | `<bin>/causeway-full` | this executable | it has this name |
  * | `<bin>/causeway` | the launcher; this executable where there is none for the machine | it has this name, which configurations call by |
  * | `<bin>/loopback` | a symbolic link to the executable | it is a link to one of the names above |
+ * | `<bin>/vxlan` | a symbolic link to the launcher: configurations of private networks may call by this name | as above |
  * | `<conf>/10-causeway.conflist` | a network configuration | a version of ours wrote this text; any other was edited, and stays |
  */
 import { join } from "node:path";
@@ -29,6 +30,7 @@ import {
 import { type Choice, chosenConfiguration } from "./configuration-folder.ts";
 import { attempt, isObject } from "./json.ts";
 import { launcherFor } from "./launcher/mod.ts";
+import { VXLAN } from "./protocol.ts";
 
 /** InstallOptions say where the container runtime looks. */
 export interface InstallOptions {
@@ -127,7 +129,7 @@ function keptOf(steps: readonly Step[]): Kept[] {
 /** The configuration comes last: a runtime that sees it finds the plugin, which finds the executable. */
 function installSteps(options: InstallOptions): Step[] {
   const executable = options.executable ?? executablePath();
-  const { plugin, full, loopback, list } = paths(options);
+  const { plugin, full, loopback, vxlan, list } = paths(options);
   if (realPath(options.binDir, "causeway") === executable)
     throw new Error(
       `Cannot install into ${options.binDir}: ${plugin} is this program; choose the folder where the runtime looks for plugins`,
@@ -137,7 +139,11 @@ function installSteps(options: InstallOptions): Step[] {
     sameContent(executable, path) && isExecutable(path)
       ? { path }
       : { path, apply: () => copyAtomic(executable, path, 0o755) };
-  if (launcher === undefined) return [program(plugin), loopbackStep(loopback, "causeway"), listStep(list)];
+  const links = [
+    linkStep(loopback, launcher === undefined ? "causeway" : "causeway-full"),
+    linkStep(vxlan, "causeway"),
+  ];
+  if (launcher === undefined) return [program(plugin), ...links, listStep(list)];
   const isThere =
     linkTarget(plugin) === undefined &&
     isExecutable(plugin) &&
@@ -145,12 +151,12 @@ function installSteps(options: InstallOptions): Step[] {
   return [
     program(full),
     isThere ? { path: plugin } : { path: plugin, apply: () => writeAtomic(plugin, launcher, 0o755) },
-    loopbackStep(loopback, "causeway-full"),
+    ...links,
     listStep(list),
   ];
 }
 
-function loopbackStep(path: string, target: string): Step {
+function linkStep(path: string, target: string): Step {
   const found = linkTarget(path);
   if (found === target) return { path };
   if (exists(path) || found !== undefined)
@@ -168,17 +174,15 @@ function listStep(path: string): Step {
 
 /** The configuration goes first: a runtime that sees it still finds the plugin. */
 function uninstallSteps(options: InstallOptions): Step[] {
-  const { plugin, full, loopback, list } = paths(options);
+  const { plugin, full, loopback, vxlan, list } = paths(options);
   const remove = (path: string): Step => ({ path, apply: () => removeTree(path) });
   const isThere = (path: string) => exists(path) || linkTarget(path) !== undefined;
   const steps: Step[] = [];
   const text = readText(list);
   if (text !== undefined)
     steps.push(isOurList(text) ? remove(list) : { path: list, kept: "it names no plugin causeway" });
-  if (isThere(loopback))
-    steps.push(
-      isOurLink(loopback) ? remove(loopback) : { path: loopback, kept: "it is from another package" },
-    );
+  for (const link of [loopback, vxlan].filter(isThere))
+    steps.push(isOurLink(link) ? remove(link) : { path: link, kept: "it is from another package" });
   const own = realPath(options.binDir, "causeway") === (options.executable ?? executablePath());
   if (isThere(plugin)) steps.push(own ? { path: plugin, kept: "it is this program" } : remove(plugin));
   if (isThere(full)) steps.push(remove(full));
@@ -207,6 +211,7 @@ function paths({ binDir, confDir }: InstallOptions) {
     plugin,
     full: `${plugin}-full`,
     loopback: join(binDir, "loopback"),
+    vxlan: join(binDir, VXLAN),
     list: join(confDir, "10-causeway.conflist"),
   };
 }

@@ -3,14 +3,18 @@
  */
 import {
   addAddress,
+  addNeighbour,
   addRoute,
+  addRule,
   type NetlinkError,
   type RouteChange,
   type RouteRequest,
   Rtnetlink,
   setLink,
 } from "../netlink/mod.ts";
+import type { InterfaceAddress } from "../net/mod.ts";
 import {
+  confinedNeighbours,
   interiorAddresses,
   interiorRoutes,
   interiorSettings,
@@ -19,6 +23,7 @@ import {
   type Pod,
   type PodRoute,
   type PodRouteOptions,
+  policyOf,
 } from "../pods/mod.ts";
 import { type Netns, writeKernelFile } from "../sys/mod.ts";
 import { CniError } from "./error.ts";
@@ -45,10 +50,15 @@ export function makeInterior(pod: Pod, options: InteriorOptions): PodRoute[] {
   const linkIndex = link.index;
   const linkLocal = linkLocalOf(pod);
   const addresses = [...(linkLocal ? [linkLocal] : []), ...interiorAddresses(pod, node)];
+  const isApart = (address: InterfaceAddress) => pod.confined !== undefined && address !== linkLocal;
   const links = [
     ...(linkLocal ? [setLink({ index: linkIndex, addrGen: "none" })] : []),
     setLink({ index: linkIndex, up: true }),
-    ...addresses.map((address) => addAddress({ linkIndex, address, nodad: true })),
+    ...addresses.map((address) =>
+      addAddress({ linkIndex, address, nodad: true, noprefixroute: isApart(address) }),
+    ),
+    ...confinedNeighbours(pod, node).map((known) => addNeighbour({ linkIndex, ...known, replace: true })),
+    ...policyOf(pod).map((rule) => addRule({ ...rule, family: rule.from.family })),
   ];
   const routes = interiorRoutes(pod, node, options);
   const requests = [...links, ...routes.map((route) => addRoute(changeOf(route, linkIndex)))];
@@ -78,7 +88,8 @@ function isMade(error: NetlinkError | undefined, { routes }: InteriorOptions): b
 }
 
 /** changeOf asks the kernel for a route of a pod. */
-function changeOf({ priority, gateway, ...route }: PodRoute, linkIndex: number): RouteChange {
-  const hop = gateway === undefined ? { linkIndex } : { via: gateway, linkIndex };
+export function changeOf({ priority, gateway, onlink, ...route }: PodRoute, linkIndex: number): RouteChange {
+  const hop =
+    gateway === undefined ? { linkIndex } : { via: gateway, linkIndex, ...(onlink === true && { onlink }) };
   return { ...route, protocol: STATIC, hops: [hop], ...(priority !== undefined && { metric: priority }) };
 }

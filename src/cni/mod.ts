@@ -12,7 +12,12 @@
  * ```
  */
 export * from "./install.ts";
+export { CniError } from "./error.ts";
+export { missingOf } from "./forwarding.ts";
+export { type InteriorOptions, makeInterior } from "./interior.ts";
 export * from "./launcher/mod.ts";
+export * from "./pod-facts.ts";
 export * from "./protocol.ts";
 export * from "./serve.ts";
 export * from "./service.ts";
+export * from "./vpc-network.ts";

@@ -17,7 +17,7 @@ export interface Options extends PodRouteOptions {
 }
 
 /** Fixed is an option of which some values are what is so here anyway. */
-interface Fixed {
+export interface Fixed {
   readonly allowed: readonly unknown[];
   /** Why there is nothing else, and what to do about it. */
   readonly reason: string;
@@ -85,7 +85,8 @@ export function parseOptions(reader: Reader): Options {
   };
 }
 
-function refuseOthers(known: Readonly<Record<string, Fixed>>, reader: Reader | undefined): void {
+/** refuseOthers throws code 2 for a known key whose value cannot be acted on. */
+export function refuseOthers(known: Readonly<Record<string, Fixed>>, reader: Reader | undefined): void {
   for (const [key, { allowed, reason }] of Object.entries(known)) {
     const value = reader?.value(key);
     if (reader === undefined || value === undefined || allowed.includes(value)) continue;
@@ -111,7 +112,7 @@ const MOST_MTU = 65520;
 const MOST_ADVMSS = 65495;
 
 /** parseRoute reads a route as results have them; 0 is absent, as Go's encoder has it. */
-function parseRoute(reader: Reader): PodRoute {
+export function parseRoute(reader: Reader): PodRoute {
   const destination = reader.parsed("dst", "a network", tryParseInterfaceAddress);
   if (destination === undefined) throw reader.wrong("dst", "a network");
   const { family } = destination.ip;

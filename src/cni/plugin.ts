@@ -14,6 +14,7 @@ import { connectUnix, receiveLine, sendAll } from "../sys/unix.ts";
 import {
   CNI_SOCKET,
   decodeAnswer,
+  DELEGATE,
   encodeRequest,
   type Environment,
   MOST_REQUEST_BYTES,
@@ -71,12 +72,20 @@ function version(stdin: string): PluginAnswer {
 }
 
 async function ask(environment: Environment, stdin: string, socketPath: string): Promise<PluginAnswer> {
-  const netns = openNetns(environment.CNI_NETNS);
-  const request: PluginRequest = {
-    environment,
-    stdin,
-    ...(typeof netns === "string" && { netnsProblem: netns }),
-  };
+  const request: PluginRequest = { environment, stdin };
+  const answer = await askOnce(request, socketPath);
+  if (answer !== DELEGATE) return answer;
+  const { withIpam } = await import("./plugin-ipam.ts");
+  return withIpam(request, async (ipamResult) => {
+    const again = await askOnce({ ...request, ipamResult }, socketPath);
+    if (again !== DELEGATE) return again;
+    throw new Error("Cannot serve the call: the agent asks for the IPAM plugin twice");
+  });
+}
+
+async function askOnce(call: PluginRequest, socketPath: string): Promise<PluginAnswer | typeof DELEGATE> {
+  const netns = openNetns(call.environment.CNI_NETNS);
+  const request = { ...call, ...(typeof netns === "string" && { netnsProblem: netns }) };
   const question = new TextEncoder().encode(`${encodeRequest(request)}\n`);
   const tooLong = question.length > MOST_REQUEST_BYTES;
   let problem = `the call has ${question.length} bytes, and ${MOST_REQUEST_BYTES} is the limit`;
@@ -86,14 +95,16 @@ async function ask(environment: Environment, stdin: string, socketPath: string):
       const sent = netns instanceof Fd ? sendWithDescriptor(socket.number, question, netns.number) : 0;
       sendAll(socket, question.subarray(sent));
       const line = receiveLine(socket, TIMEOUT_MS);
+      if (line === DELEGATE) return DELEGATE;
       const answer = line === undefined ? undefined : decodeAnswer(line);
       if (answer !== undefined) return answer;
       problem = "it ended, or was silent for half a minute, before it answered";
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);
     }
-  const { withoutAgent } = await import("./without-agent.ts");
-  return withoutAgent(request, { socketPath, problem, tooLong });
+  const { leavesIpam, withoutAgent } = await import("./without-agent.ts");
+  const answer = withoutAgent(request, { socketPath, problem, tooLong });
+  return leavesIpam(request, answer) ? DELEGATE : answer;
 }
 
 function openNetns(path: string | undefined): Fd | string | undefined {

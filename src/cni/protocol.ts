@@ -8,7 +8,8 @@
  * The question is the variables as the kernel keeps them, an empty one, and standard input, in which line feeds have become blanks; so
  * the launcher (launcher/relay.ts) can make it without understanding any of it. The answer is the exit status, one digit, and standard
  * output. The descriptor of the container's network namespace is attached to the question, because its path may mean nothing in the
- * agent's mount or PID namespace. Both sides are of one build or of two neighbouring ones: entries are only ever added, unknown ones ignored.
+ * agent's mount or PID namespace. An answer `D` says that an IPAM plugin is to be run first (plugin-ipam.ts): the launcher takes it for none and
+ * becomes the full executable, which runs it where the runtime wants it run and asks again, with what came out. Both sides are of one build or of two neighbouring ones: entries are only ever added, unknown ones ignored.
  */
 
 /** CNI_SOCKET is where the agent answers plugins: 0600, root only. */
@@ -43,6 +44,8 @@ export interface PluginRequest {
   readonly stdin: string;
   /** Why CNI_NETNS could not be opened. */
   readonly netnsProblem?: string;
+  /** The result of the IPAM plugin, or `{}` where there is none: the executable sees to it. */
+  readonly ipamResult?: string;
 }
 
 /** PluginAnswer is what the plugin does. */
@@ -59,17 +62,25 @@ export const VERSIONS = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "
 /** CniVersion is a version of the specification. */
 export type CniVersion = (typeof VERSIONS)[number];
 
-/** Ours, beside the variables: it cannot come from the environment, of which only CNI_… is taken. */
+/** VXLAN is the plugin's other name, for configurations of private networks by number. */
+export const VXLAN = "vxlan";
+
+/** DELEGATE is the answer to a call whose configuration names an IPAM plugin that has not been run. */
+export const DELEGATE = "D";
+
+/** Ours, beside the variables: they cannot come from the environment, of which only CNI_… is taken. */
 const NETNS_PROBLEM = "netns-problem";
+const IPAM_RESULT = "ipam-result";
 
 /** The separators, when they stand in a text. Raw line feeds are only white space in JSON. */
 const flat = (text: string) => text.replaceAll(/[\r\n]/g, " ");
 
 /** encodeRequest returns the question without the line feed that ends it. */
-export function encodeRequest({ environment, stdin, netnsProblem }: PluginRequest): string {
+export function encodeRequest({ environment, stdin, netnsProblem, ipamResult }: PluginRequest): string {
   const entries = Object.entries({
     ...environment,
     ...(netnsProblem !== undefined && { [NETNS_PROBLEM]: netnsProblem }),
+    ...(ipamResult !== undefined && { [IPAM_RESULT]: ipamResult }),
   });
   return flat(
     `${entries.map(([name, value]) => `${name}=${value.replaceAll("\0", " ")}\0`).join("")}\0${stdin}`,
@@ -90,13 +101,14 @@ export function decodeRequest(line: string): PluginRequest | undefined {
     const [name, value] = [entry.slice(0, equals), entry.slice(equals + 1)];
     if (equals > 0 && value !== "" && !found.has(name)) found.set(name, value);
   }
-  const netnsProblem = found.get(NETNS_PROBLEM);
+  const [netnsProblem, ipamResult] = [found.get(NETNS_PROBLEM), found.get(IPAM_RESULT)];
   return {
     environment: Object.fromEntries(
       variables.flatMap((name) => (found.has(name) ? [[name, found.get(name)]] : [])),
     ),
     stdin: line.slice(at + 1),
     ...(netnsProblem !== undefined && { netnsProblem }),
+    ...(ipamResult !== undefined && { ipamResult }),
   };
 }
 

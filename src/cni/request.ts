@@ -2,8 +2,11 @@
 import { parseArguments } from "./arguments.ts";
 import { type Call, type Container, parseCall, parseContainer } from "./call.ts";
 import { type Configuration, parseCollection, parseConfiguration, parseName } from "./configuration.ts";
+import type { Attachment } from "../ipam/mod.ts";
+import type { Fd } from "../sys/mod.ts";
 import type { Reader } from "./json.ts";
 import type { PluginRequest } from "./protocol.ts";
+import { isVpc, parseVpcConfiguration, parseVpcName } from "./vpc-configuration.ts";
 
 export { answerVersion, interfaceNameProblem } from "./call.ts";
 
@@ -27,6 +30,18 @@ export interface NetworkCall {
   readonly configuration: Configuration;
 }
 
+/** Passed is what comes with a call beside its text. */
+export interface Passed {
+  readonly request: PluginRequest;
+  /** That of CNI_NETNS. */
+  readonly descriptor: Fd | undefined;
+}
+
+/** attachmentOf returns what a call is about. */
+export function attachmentOf(call: AttachedCall | DeleteCall): Attachment {
+  return { network: call.configuration.name, containerId: call.containerId, ifname: call.ifname };
+}
+
 /** CniRequest is a valid call. */
 export type CniRequest = AttachedCall | DeleteCall | NetworkCall;
 
@@ -36,10 +51,11 @@ function configurationOf(
   reader: Reader,
   environment: PluginRequest["environment"],
 ): Configuration {
-  if (command === "DEL") return parseName(reader);
-  if (command === "GC") return parseCollection(reader);
+  const vpc = isVpc(reader);
+  if (command === "DEL") return vpc ? parseVpcName(reader) : parseName(reader);
+  if (command === "GC") return { ...parseCollection(reader), ...(vpc && parseVpcName(reader)) };
   const args = command === "ADD" ? parseArguments(environment.CNI_ARGS ?? "") : undefined;
-  return parseConfiguration(reader, args);
+  return vpc ? parseVpcConfiguration(reader, args) : parseConfiguration(reader, args);
 }
 
 /** parseRequest checks a call of our network, identifiers last. Throws CniError. */

@@ -3,11 +3,12 @@ import { LineServer } from "../sys/mod.ts";
 import {
   CNI_SOCKET,
   decodeRequest,
+  DELEGATE,
   encodeAnswer,
   MOST_ANSWER_BYTES,
   MOST_REQUEST_BYTES,
 } from "./protocol.ts";
-import type { CniService } from "./service.ts";
+import type { Answer, CniService } from "./service.ts";
 
 /** serveCni answers plugins with the service until the server is closed. */
 export function serveCni(service: CniService, path = CNI_SOCKET): LineServer {
@@ -25,8 +26,13 @@ export function serveCni(service: CniService, path = CNI_SOCKET): LineServer {
         connection.end();
         return;
       }
-      connection.reply(encodeAnswer(service.handle(request, descriptor)));
-      connection.end();
+      const reply = (answer: Answer) => {
+        connection.reply(answer === DELEGATE ? DELEGATE : encodeAnswer(answer));
+        connection.end();
+      };
+      const answer = service.handle(request, descriptor);
+      if (answer instanceof Promise) void answer.then(reply);
+      else reply(answer);
     },
   });
 }

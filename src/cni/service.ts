@@ -1,361 +1,324 @@
 /**
- * CniService answers the calls of the plugin on one node.
+ * CniService answers the calls of the plugin on one node: those of the default network at once, those of private networks when they are done.
  *
- * A call runs to its end without yielding, so calls need no locks, and two of one container cannot meet half-way. What is on disk leads:
- *
- * | moment | on disk | in the kernel | after a crash |
- * |---|---|---|---|
- * | ADD begins | nothing | nothing | – |
- * | addresses reserved | `adding` | nothing, or a part | undone by the next agent |
- * | ADD answers | `ready` | all | goes on |
- * | DEL has removed the link | `ready` | rules, or nothing | the runtime repeats DEL, or it is a tombstone |
- * | DEL answers | nothing | nothing | – |
+ * Calls about one attachment come one after the other, in the order in which they came; those about different ones do not wait for each other.
  */
-import type { Engine } from "../engine/mod.ts";
-import { type Attachment, PodPoolError } from "../ipam/mod.ts";
-import { FlowRemover, LinkRemover, Nftables, Rtnetlink } from "../netlink/mod.ts";
-import { hostLinkOf, type NodeFacts, nodeObjects, podId, podObjects, podScope } from "../pods/mod.ts";
-import { macOf } from "./station.ts";
-import { bootId, type Fd, isUnwritable, Netns } from "../sys/mod.ts";
-import { attach, type AttachmentTools, detach } from "./attachment.ts";
-import { checkAttachment } from "./check.ts";
+import type { Attachment } from "../ipam/mod.ts";
+import type { NodeFacts } from "../pods/mod.ts";
+import { every, type Fd, type Netns } from "../sys/mod.ts";
+import { DefaultNetwork, type DefaultNetworkOptions } from "./default-network.ts";
 import { CniError, formatError } from "./error.ts";
-import { forgetFlows, forgetStrays } from "./flows.ts";
-import { containerNetns } from "./netns.ts";
-import { claimHostPorts } from "./port-mapping.ts";
-import type { PluginAnswer, PluginRequest } from "./protocol.ts";
+import type { PodFactsSource } from "./pod-facts.ts";
+import { beside, confinementOf, defaultOf, primaryOf } from "./primary.ts";
+import { DELEGATE, type PluginAnswer, type PluginRequest } from "./protocol.ts";
 import {
   answerVersion,
   type AttachedCall,
+  attachmentOf,
   type CniRequest,
   type DeleteCall,
   type NetworkCall,
   parseRequest,
+  type Passed,
 } from "./request.ts";
-import { dnsOf } from "./resolv-conf.ts";
-import { formatResult, mergeResults, parseResult } from "./result.ts";
-import { PodStore, type StoredPod } from "./store.ts";
-import { successOf } from "./success.ts";
-import { replayTombstones } from "./tombstone.ts";
+import { replayTombstones, type Tombstone, writeTombstone } from "./tombstone.ts";
+import { Turns, withinMs } from "./turns.ts";
+import { keyOf, VpcCalls } from "./vpc-calls.ts";
+import type { VpcNetwork, VpcWish } from "./vpc-network.ts";
+import { primaryWish } from "./vpc-wish.ts";
 
 /** CniServiceOptions say where the service works. */
-export interface CniServiceOptions {
-  /** Engine of the node's namespace. */
-  readonly engine: Engine;
-  /** Folder of the pods' database. */
-  readonly folder: string;
+export interface CniServiceOptions extends DefaultNetworkOptions {
   /** Folder of deletions that came while the agent was away. */
   readonly tombstones: string;
-  /** Engine scopes that all pods depend on: forwarding, masquerading. STATUS and CHECK tell what is wrong with them. Default `pods`. */
-  readonly dataPath?: readonly string[];
-  /** The node's namespace; default that of the process. */
-  readonly netns?: Netns;
-  /** Told what went wrong without being the caller's fault. */
-  readonly onProblem?: (error: Error) => void;
+  /** How long a call may take before the runtime is told to try again. Default 25 s, less than the plugin's patience. */
+  readonly answerMs?: number;
+  /** How often deletions are looked for that a plugin wrote down although the agent was there, or just before it was. Default 10 s. */
+  readonly replayMs?: number;
 }
 
-/** Passed is what comes with a call beside its text. */
-interface Passed {
-  readonly request: PluginRequest;
-  readonly descriptor: Fd | undefined;
-}
+const ANSWER_MS = 25_000;
+const REPLAY_MS = 10_000;
 
-/** CniService owns the pods' database and what the kernel has of each pod. */
+/** Answer is what the plugin does, or DELEGATE: it is to run the IPAM plugin of the configuration. */
+export type Answer = PluginAnswer | typeof DELEGATE;
+
+/** What a call ends with: a text for standard output. */
+type Output = string | Promise<string>;
+
+/** CniService is the plugin's other end. */
 export class CniService implements Disposable {
   readonly #options: CniServiceOptions;
-  readonly #store: PodStore;
-  readonly #tools: AttachmentTools;
-  readonly #flows: FlowRemover | undefined;
-  readonly #home: number;
-  #nftables: Nftables | undefined;
-  #node: NodeFacts | undefined;
-  /** Why the last write failed; STATUS says so until one succeeds. */
-  #diskProblem: string | undefined;
+  readonly #pods: DefaultNetwork;
+  readonly #turns = new Turns();
+  readonly #vpcs: VpcCalls;
+  readonly #replaying: Disposable;
 
-  private constructor(options: CniServiceOptions, store: PodStore) {
+  private constructor(options: CniServiceOptions) {
     this.#options = options;
-    this.#store = store;
-    const { engine, netns } = options;
-    const route = Rtnetlink.open(netns === undefined ? {} : { netns });
-    this.#tools = { engine, route, remover: LinkRemover.open({ route, netns }) };
-    this.#flows = FlowRemover.open({ netns, onProblem: options.onProblem });
-    using own = Netns.current();
-    this.#home = (netns ?? own).inode;
+    this.#pods = DefaultNetwork.open(options);
+    this.#vpcs = new VpcCalls({ turns: this.#turns, onProblem: options.onProblem });
+    this.#replaying = every(options.replayMs ?? REPLAY_MS, () => this.#replay());
   }
 
-  /**
-   * open takes up where the last agent stopped: half-made attachments are undone, the others become desired state as they are, without
-   * touching their traffic. One whose link is gone (somebody removed its namespace) waits for DEL or GC.
-   */
+  /** open takes up where the last agent stopped; see DefaultNetwork. */
   static open(options: CniServiceOptions): CniService {
-    const store = PodStore.open(options.folder, { bootId: bootId() });
-    let service: CniService | undefined;
-    try {
-      service = new CniService(options, store);
-      service.#restore();
-      return service;
-    } catch (error) {
-      (service ?? store).close();
-      throw error;
-    }
+    const service = new CniService(options);
+    service.#replay();
+    return service;
   }
 
   /** setNode tells the node's ranges and MTU, which make scope `pods`; undefined while the node has joined no mesh. */
   setNode(node: NodeFacts | undefined): void {
-    this.#node = node !== undefined && node.ranges.length > 0 ? node : undefined;
-    if (this.#node === undefined) this.#options.engine.remove("pods");
-    else this.#options.engine.set("pods", nodeObjects(this.#node));
+    this.#pods.setNode(node);
   }
 
-  /** count returns how many pods are attached. */
+  /** setVpcs gives the network that calls about private networks go to; undefined while the node has joined no mesh. */
+  setVpcs(network: VpcNetwork | undefined): void {
+    this.#vpcs.network = network;
+    if (network === undefined) return;
+    for (const attachment of network.attachments()) this.#deleteOrphan(attachment);
+    this.#replay();
+  }
+
+  /** The last agent may have died between the two halves of an ADD. */
+  #deleteOrphan(attachment: Attachment): void {
+    const owner = defaultOf(attachment);
+    if (owner === undefined || this.#turns.isBusy(keyOf(owner)) || this.#pods.get(owner) !== undefined)
+      return;
+    const done = this.#deleteVpc(attachment);
+    if (typeof done !== "string") done.catch((error: Error) => this.#options.onProblem?.(error));
+  }
+
+  /** setPodFacts gives what knows of pods' labels and annotations; undefined where nobody watches them, and no annotation counts. */
+  setPodFacts(facts: PodFactsSource | undefined): void {
+    this.#vpcs.facts = facts;
+  }
+
+  /** count returns how many pods are attached to the default network. */
   get count(): number {
-    return this.#store.count;
+    return this.#pods.count;
   }
 
-  /** handle serves one call; the descriptor of CNI_NETNS becomes the service's, and is closed. */
-  handle(request: PluginRequest, descriptor?: Fd): PluginAnswer {
+  /** settled resolves when no call is under way. */
+  settled(): Promise<void> {
+    return this.#turns.settled();
+  }
+
+  /** handle serves one call, at once where nothing waits; the descriptor of CNI_NETNS becomes the service's, and is closed. */
+  handle(request: PluginRequest, descriptor?: Fd): Answer | Promise<Answer> {
+    const failed = (error: unknown): Answer => ({
+      status: 1,
+      output: formatError(this.#pods.explain(error), answerVersion(request.stdin)),
+    });
     try {
-      const call = parseRequest(request);
-      return { status: 0, output: this.#dispatch(call, { request, descriptor }) };
-    } catch (error) {
-      const known = this.#known(error);
-      return { status: 1, output: formatError(known, answerVersion(request.stdin)) };
-    } finally {
+      const output = this.#dispatch(parseRequest(request), { request, descriptor });
+      if (typeof output !== "string") return output.then(answerOf, failed).finally(() => descriptor?.close());
       descriptor?.close();
+      return answerOf(output);
+    } catch (error) {
+      descriptor?.close();
+      return failed(error);
     }
   }
 
-  #dispatch(call: CniRequest, passed: Passed): string {
+  #dispatch(call: CniRequest, passed: Passed): Output {
+    const wantsIpam = call.configuration.vpc?.ipam !== undefined;
+    const { ipamResult } = passed.request;
     switch (call.command) {
       case "ADD":
+        if (wantsIpam && ipamResult === undefined) return DELEGATE;
         return this.#add(call, passed);
       case "DEL":
-        return this.#delete(attachmentOf(call));
+        // An IPAM plugin releases last: until then nobody else can have the address.
+        return wantsIpam ? then(this.#delete(call), () => DELEGATE) : this.#delete(call);
       case "CHECK":
+        if (wantsIpam && ipamResult === undefined) return DELEGATE;
         return this.#check(call, passed);
       case "STATUS":
-        return this.#status();
+        if (wantsIpam && ipamResult === undefined) return DELEGATE;
+        return this.#status(call);
       case "GC":
-        return this.#collect(call);
+        return wantsIpam ? then(this.#collect(call), () => DELEGATE) : this.#collect(call);
     }
   }
 
-  #known(error: unknown): CniError {
-    if (error instanceof CniError) return error;
-    if (error instanceof PodPoolError)
-      return new CniError(poolCodes[error.reason], error.message, { cause: error });
-    const cause = error instanceof Error ? error : new Error(String(error));
-    this.#options.onProblem?.(cause);
-    if (!isUnwritable(cause)) return new CniError("kernel", cause.message, { cause });
-    this.#diskProblem = cause.message;
-    return unwritable("Cannot serve the call", cause.message);
-  }
-
-  #add(call: AttachedCall, passed: Passed): string {
+  #add(call: AttachedCall, passed: Passed): Output {
     this.#replay();
-    const node = this.#requireNode();
-    const { configuration } = call;
-    const mtuBytes = allowedMtu(configuration.mtuBytes ?? node.mtuBytes, node);
-    const before = configuration.previous && parseResult(configuration.previous);
-    const dns = dnsOf(configuration);
-    using netns = containerNetns({ path: call.netns, home: this.#home, ...passed });
-    const attachment = attachmentOf(call);
-    // Calls do not overlap: what is still `adding` could not be undone before.
-    if (this.#store.get(attachment)?.state === "adding") this.#delete(attachment);
-    const hostPorts =
-      configuration.hostPorts &&
-      claimHostPorts(configuration.hostPorts, { attachment, node, pods: this.#store.withExtras() });
-    const pod = this.#store.add(attachment, (pool) => {
-      const addresses = pool.allocate(attachment, {
-        ranges: node.ranges,
-        requested: configuration.addresses,
-      });
-      const mac = macOf(configuration.mac, { addresses, node, store: this.#store });
-      const { bridgePort, bandwidth } = configuration;
-      return {
-        ...{ addresses, mac, mtuBytes, netns: call.netns },
-        ...(hostPorts && { hostPorts }),
-        ...(bridgePort && { bridgePort }),
-        ...(bandwidth && { bandwidth }),
-      };
-    });
-    this.#flows?.settle(pod.addresses);
-    try {
-      const routes = attach(pod, netns, node, { ...this.#tools, wishes: configuration });
-      forgetStrays(pod, { netns: this.#options.netns, route: this.#tools.route });
-      const ours = successOf({ pod, node, routes, dns });
-      // Before ADD counts as done: an old version that cannot express the result fails it.
-      const output = formatResult(
-        before === undefined ? ours : mergeResults(before, ours),
-        configuration.version,
-      );
-      this.#store.setReady(attachment);
-      this.#diskProblem = undefined;
-      return output;
-    } catch (error) {
-      this.#undo(pod);
-      throw error;
-    }
-  }
-
-  /** Undoing may fail as well; then the row stays `adding`, so that DEL or the next agent finishes it. */
-  #undo(pod: StoredPod): void {
-    try {
-      detach(pod.id, pod, this.#tools);
-      this.#store.remove(pod);
-    } catch (error) {
-      this.#options.onProblem?.(
-        new Error(`Cannot undo attachment ${pod.id}; DEL will try again`, { cause: error }),
-      );
-    }
-  }
-
-  /** The addresses are released last: until then nobody else can have them. */
-  #delete(attachment: Attachment): string {
-    const pod = this.#store.get(attachment);
-    detach(podId(attachment), pod, this.#tools);
-    this.#store.remove(attachment);
-    this.#diskProblem = undefined;
-    if (pod !== undefined) forgetFlows(pod, this.#flows);
-    return "";
-  }
-
-  #check(call: AttachedCall, passed: Passed): string {
-    this.#replay();
-    const node = this.#requireNode();
-    if (call.configuration.previous === undefined)
-      throw new CniError("badConfiguration", "Cannot check the attachment: prevResult is missing", {
-        details: "CHECK needs the result of ADD in prevResult",
-      });
-    using netns = containerNetns({ path: call.netns, home: this.#home, ...passed });
-    const attachment = attachmentOf(call);
-    const pod = this.#store.get(attachment);
-    if (pod?.state !== "ready" || pod.addresses.length === 0)
-      throw new CniError("containerUnknown", `Cannot check ${call.ifname}: no address is reserved for it`, {
-        details: `CNI_CONTAINERID is ${JSON.stringify(call.containerId)}, network is ${JSON.stringify(call.configuration.name)}`,
-      });
-    this.#nftables ??= Nftables.open(this.#options.netns === undefined ? {} : { netns: this.#options.netns });
-    const previous = parseResult(call.configuration.previous);
-    const sockets = { route: this.#tools.route, nftables: this.#nftables };
-    checkAttachment({ pod, node, previous, netns, wishes: call.configuration, ...sockets });
-    this.#checkDataPath();
-    return "";
-  }
-
-  get #dataPath(): readonly string[] {
-    return this.#options.dataPath ?? ["pods"];
-  }
-
-  /** What somebody removed is made anew within moments; until then it is not there. */
-  #checkDataPath(): void {
-    const { engine } = this.#options;
-    const steps = this.#dataPath.flatMap((scope) => engine.plan(scope).steps);
-    if (steps.length === 0) return;
-    throw new CniError(
-      "checkFailed",
-      "Cannot confirm the attachment: the node's part is not as it should be",
-      {
-        details: `to be done: ${steps.map(({ action, key }) => `${action} ${key}`).join("; ")}`,
-      },
+    if (call.configuration.vpc === undefined) return this.#addPod(call, passed);
+    const { ipamResult } = passed.request;
+    return this.#inNetns(call, passed, (netns, isLate) =>
+      this.#vpcs.add(call, { netns, ipamResult, isLate }),
     );
   }
 
-  /** From memory, since kubelet asks every few seconds. */
-  #status(): string {
-    const node = this.#node;
-    if (node === undefined) throw new CniError("notAvailable", NOT_JOINED);
-    if (this.#diskProblem !== undefined) this.#tryToWrite(this.#diskProblem);
-    const { engine } = this.#options;
-    const failed = this.#dataPath
-      .flatMap((scope) => engine.status(scope))
-      .filter(({ state }) => state === "failed");
-    if (failed.length > 0)
-      throw new CniError("notAvailableAndLimited", "Cannot attach pods: the pod network is not in order", {
-        details: failed.map(({ key, reason }) => `${key}: ${reason ?? "failed"}`).join("; "),
-      });
-    // A DEL that was written down may be what frees an address, and no ADD comes to replay it where STATUS fails.
-    if (this.#isExhausted(node)) this.#replay();
-    if (this.#isExhausted(node))
-      throw new CniError(
-        "notAvailable",
-        "Cannot attach pods: all addresses of the node are in use; delete pods",
-        {
-          details: `${this.#store.count} pods are attached`,
-        },
+  /** What is known of a pod already needs no waiting; most are of the default network alone. */
+  #addPod(call: AttachedCall, passed: Passed): Output {
+    const { pod } = call.configuration;
+    const facts = this.#vpcs.factsOf(pod);
+    if (pod === undefined || facts === undefined)
+      return this.#turns.run(keyOf(attachmentOf(call)), () => this.#pods.add(call, passed));
+    if (facts instanceof Promise) {
+      // It is heard when the turn has come.
+      facts.catch(() => undefined);
+      return this.#addPrimary(call, passed, async () => primaryWish(pod, await facts));
+    }
+    const wish = primaryWish(pod, facts);
+    if (wish !== undefined) return this.#addPrimary(call, passed, () => wish);
+    return this.#turns.run(keyOf(attachmentOf(call)), () => this.#pods.add(call, passed));
+  }
+
+  /** The private network comes first: what it refuses is refused before the pod has an address here, and what follows does not wait. */
+  #addPrimary(
+    call: AttachedCall,
+    passed: Passed,
+    wanted: () => VpcWish | undefined | Promise<VpcWish | undefined>,
+  ): Output {
+    const prepared = this.#pods.prepare(call, passed);
+    const attachment = attachmentOf(call);
+    const work = async (isLate: () => boolean) => {
+      const wish = await wanted();
+      if (wish === undefined) return this.#pods.attach(call, prepared);
+      const confined = confinementOf(call.configuration);
+      const how = { wish, netns: prepared.netns, isLate };
+      return this.#vpcs.attach(primaryOf(attachment), how, (attached) =>
+        this.#pods.attach(call, prepared, { confined: beside(confined, attached), attached }),
       );
+    };
+    return this.#inTime("ADD", async (isLate) => {
+      using _ = prepared.netns;
+      return await this.#turns.run(keyOf(attachment), () => work(isLate));
+    });
+  }
+
+  #delete(call: DeleteCall): Output {
+    const attachment = attachmentOf(call);
+    return call.configuration.vpc === undefined ? this.#deletePod(attachment) : this.#deleteVpc(attachment);
+  }
+
+  /** Whether there is a private network as well shows when the turn has come. */
+  #deletePod(attachment: Attachment): Output {
+    const key = keyOf(attachment);
+    const alone = () => {
+      this.#pods.delete(attachment);
+      return "";
+    };
+    const work = () =>
+      this.#hasPrimary(attachment) ? then(this.#deleteVpc(primaryOf(attachment)), alone) : alone();
+    if (!this.#turns.isBusy(key) && !this.#hasPrimary(attachment)) return this.#turns.run(key, alone);
+    return this.#inTime("DEL", async () => this.#turns.run(key, work));
+  }
+
+  #hasPrimary(attachment: Attachment): boolean {
+    const { confined } = this.#pods.get(attachment) ?? {};
+    return confined !== undefined || this.#vpcs.unfinished.has(keyOf(primaryOf(attachment)));
+  }
+
+  /** Where there is no network yet (the agent has just started, or the node has left) the deletion waits for it. */
+  #deleteVpc(attachment: Attachment): Output {
+    if (this.#vpcs.network === undefined) {
+      writeTombstone(this.#options.tombstones, { ...attachment, vpc: true });
+      return "";
+    }
+    const work = async () => {
+      await this.#vpcs.require().delete(attachment);
+      this.#vpcs.unfinished.delete(keyOf(attachment));
+      return "";
+    };
+    return this.#inTime("DEL", async () => this.#turns.run(keyOf(attachment), work));
+  }
+
+  #check(call: AttachedCall, passed: Passed): Output {
+    this.#replay();
+    const attachment = attachmentOf(call);
+    const isVpc = call.configuration.vpc !== undefined;
+    if (!isVpc && !this.#hasPrimary(attachment))
+      return this.#turns.run(keyOf(attachment), () => {
+        this.#pods.check(call, () => this.#pods.netnsOf(call, passed));
+        return "";
+      });
+    return this.#inNetns(call, passed, async (netns) => {
+      if (isVpc) await this.#vpcs.check(call, netns);
+      else {
+        await this.#vpcs.require().check(primaryOf(attachment), netns);
+        this.#pods.check(call, () => netns);
+      }
+      return "";
+    });
+  }
+
+  #status(call: NetworkCall): string {
+    if (call.configuration.vpc === undefined) this.#pods.status(() => this.#replay());
+    else if (this.#vpcs.network === undefined)
+      throw new CniError("notAvailable", "Cannot attach containers: the node takes part in no VPCs yet");
     return "";
   }
 
-  /** No ADD comes to find out that there is room again where STATUS fails. */
-  #tryToWrite(problem: string): void {
-    try {
-      this.#store.probe();
-      this.#diskProblem = undefined;
-    } catch (error) {
-      if (!isUnwritable(error)) throw error;
-      throw unwritable("Cannot attach pods", problem, "notAvailable");
-    }
-  }
-
-  #isExhausted({ ranges }: NodeFacts): boolean {
-    return ranges.some((range) => this.#store.pool.free(range) <= 0n);
-  }
-
-  /** Without a list nothing is known to be stale: libcni leaves it out when it was told nothing. */
-  #collect(call: NetworkCall): string {
+  #collect(call: NetworkCall): Output {
     this.#replay();
-    const { name, validAttachments } = call.configuration;
-    if (validAttachments === undefined) return "";
-    const stale = this.#store
-      .all()
-      .filter(
-        (pod) =>
-          pod.network === name &&
-          !validAttachments.some(
-            ({ containerId, ifname }) => containerId === pod.containerId && ifname === pod.ifname,
-          ),
-      );
-    const failures = stale.flatMap((pod) => {
+    const isVpc = call.configuration.vpc !== undefined;
+    const stale = isVpc ? this.#vpcs.stale(call) : this.#pods.stale(call);
+    const failures: string[] = [];
+    const waiting: Promise<unknown>[] = [];
+    for (const attachment of stale) {
+      const note = (error: unknown) =>
+        void failures.push(`${attachment.ifname} of ${attachment.containerId}: ${(error as Error).message}`);
       try {
-        this.#delete(pod);
-        return [];
+        const done = isVpc ? this.#deleteVpc(attachment) : this.#deletePod(attachment);
+        if (typeof done !== "string") waiting.push(done.catch(note));
       } catch (error) {
-        return [`${pod.ifname} of ${pod.containerId}: ${(error as Error).message}`];
+        note(error);
       }
-    });
-    if (failures.length > 0)
+    }
+    const end = () => {
+      if (failures.length === 0) return "";
       throw new CniError("kernel", `Cannot remove ${failures.length} of ${stale.length} stale attachments`, {
         details: failures.join("; "),
       });
-    return "";
+    };
+    return waiting.length === 0 ? end() : Promise.all(waiting).then(end);
   }
 
-  #requireNode(): NodeFacts {
-    if (this.#node === undefined) throw new CniError("tryAgain", NOT_JOINED);
-    return this.#node;
+  /** The namespace stays open until the work has ended, which may be long after the answer. */
+  #inNetns(
+    call: AttachedCall,
+    passed: Passed,
+    work: (netns: Netns, isLate: () => boolean) => Promise<string>,
+  ): Promise<string> {
+    const netns = this.#pods.netnsOf(call, passed);
+    const key = keyOf(attachmentOf(call));
+    const inTurn = async (isLate: () => boolean) => {
+      using inside = netns;
+      return await this.#turns.run(key, () => work(inside, isLate));
+    };
+    return this.#inTime(call.command, inTurn);
+  }
+
+  /** Tells the runtime in time when something takes too long. */
+  #inTime(command: string, work: (isLate: () => boolean) => Promise<string>): Promise<string> {
+    const ms = this.#options.answerMs ?? ANSWER_MS;
+    const late = () =>
+      new CniError("tryAgain", `Cannot serve ${command} yet: it has taken ${ms} ms; try again`);
+    return withinMs(ms, work, late);
   }
 
   #replay(): void {
-    const errors = replayTombstones(this.#options.tombstones, (tombstone) => void this.#delete(tombstone));
-    for (const error of errors) this.#options.onProblem?.(error);
+    const report = (error: Error) => this.#options.onProblem?.(error);
+    replayTombstones(this.#options.tombstones, (tombstone) => this.#bury(tombstone), report).forEach(report);
   }
 
-  #restore(): void {
-    for (const pod of this.#store.all()) {
-      if (pod.state === "adding") this.#undo(pod);
-      else if (this.#tools.route.link(hostLinkOf(pod.id)) !== undefined)
-        this.#options.engine.set(podScope(pod.id), podObjects(pod));
-    }
-    this.#replay();
+  /** What waits for the private networks, or is being done, stays written down. */
+  #bury({ vpc, ...attachment }: Tombstone): Promise<unknown> | "later" | undefined {
+    if (this.#turns.isBusy(keyOf(attachment))) return "later";
+    if (vpc === true && this.#vpcs.network === undefined) return "later";
+    const done = vpc === true ? this.#deleteVpc(attachment) : this.#deletePod(attachment);
+    return typeof done === "string" ? undefined : done;
   }
 
   /** close ends the service; pods and their rules stay as they are. */
   close(): void {
-    this.#nftables?.close();
-    this.#flows?.close();
-    this.#tools.remover.close();
-    this.#tools.route.close();
-    this.#store.close();
+    this.#replaying[Symbol.dispose]();
+    this.#pods.close();
   }
 
   [Symbol.dispose](): void {
@@ -363,41 +326,10 @@ export class CniService implements Disposable {
   }
 }
 
-function unwritable(action: string, problem: string, code: "io" | "notAvailable" = "io"): CniError {
-  return new CniError(
-    code,
-    `${action}: the pods' database cannot be written; make room in /var/lib/causeway`,
-    {
-      details: problem,
-    },
-  );
+function answerOf(output: string): Answer {
+  return output === DELEGATE ? DELEGATE : { status: 0, output };
 }
 
-const NOT_JOINED = "Cannot attach pods: the node has no pod range yet; join a mesh with causeway join";
-
-const poolCodes = {
-  exhausted: "tryAgain",
-  taken: "addressRefused",
-  outside: "addressRefused",
-  "already-allocated": "alreadyAttached",
-} as const;
-
-/** RFC 8200, section 5: below 1280 bytes a link cannot carry IPv6, and the kernel switches it off. */
-const LEAST_MTU6 = 1280;
-
-function allowedMtu(mtuBytes: number, node: NodeFacts): number {
-  const problem =
-    mtuBytes > node.mtuBytes
-      ? `the node's tunnel carries ${node.mtuBytes}`
-      : mtuBytes < LEAST_MTU6 && node.ranges.some(({ family }) => family === 6)
-        ? `IPv6 needs ${LEAST_MTU6}`
-        : undefined;
-  if (problem === undefined) return mtuBytes;
-  throw new CniError("badConfiguration", `Cannot use an MTU of ${mtuBytes}: ${problem}`, {
-    details: `mtu is ${mtuBytes}`,
-  });
-}
-
-function attachmentOf(call: AttachedCall | DeleteCall): Attachment {
-  return { network: call.configuration.name, containerId: call.containerId, ifname: call.ifname };
+function then(output: Output, work: () => string): Output {
+  return typeof output === "string" ? work() : output.then(work);
 }

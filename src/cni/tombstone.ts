@@ -1,6 +1,6 @@
 /**
  * Deletions that came while the agent was away: one file each, durable when the plugin says success, replayed by the agent before
- * its next ADD. Without them an address would be lost, because no runtime repeats a DEL that succeeded.
+ * its next ADD, and every few seconds: one may be written down when the next agent has begun already. Without them an address would be lost, because no runtime repeats a DEL that succeeded.
  */
 import { join } from "node:path";
 import {
@@ -19,33 +19,48 @@ export interface Tombstone {
   readonly network: string;
   readonly containerId: string;
   readonly ifname: string;
+  /** It is one of a private network. */
+  readonly vpc?: boolean;
 }
 
 const SUFFIX = ".json";
 
 /** writeTombstone remembers a deletion; the same one again is the same file, so that repeated DELs do not pile up. */
 export function writeTombstone(folder: string, tombstone: Tombstone): void {
-  const { network, containerId, ifname } = tombstone;
+  const { network, containerId, ifname, vpc } = tombstone;
   ensureDirectory(folder, 0o700);
   const name = Buffer.from(sha256(`${network}\0${containerId}\0${ifname}`)).toString("hex");
-  writeAtomic(join(folder, name + SUFFIX), `${JSON.stringify({ network, containerId, ifname })}\n`, 0o600);
+  writeAtomic(
+    join(folder, name + SUFFIX),
+    `${JSON.stringify({ network, containerId, ifname, vpc })}\n`,
+    0o600,
+  );
 }
 
 /**
- * replayTombstones calls `work` for each deletion and removes its file once that succeeded; errors of single ones are returned, and
- * their files stay. A file that is no tombstone is removed: nothing can be done with it, ever.
+ * replayTombstones calls `work` for each deletion and removes its file once that succeeded; errors of single ones are returned, those that
+ * come later told to `onLate`, and their files stay, as they do where `work` says later. A file that is no tombstone is removed: nothing can be
+ * done with it, ever.
  */
-export function replayTombstones(folder: string, work: (tombstone: Tombstone) => void): Error[] {
+export function replayTombstones(
+  folder: string,
+  work: (tombstone: Tombstone) => Promise<unknown> | "later" | void,
+  onLate?: (error: Error) => void,
+): Error[] {
   const errors: Error[] = [];
   sweep(folder);
   for (const name of listDirectory(folder).filter((candidate) => candidate.endsWith(SUFFIX))) {
     const path = join(folder, name);
+    const failed = (cause: unknown) => new Error(`Cannot replay the deletion ${path}`, { cause });
     try {
       const tombstone = parse(readText(path) ?? "");
-      if (tombstone !== undefined) work(tombstone);
-      removeTree(path);
+      const done = tombstone === undefined ? undefined : work(tombstone);
+      if (done === "later") continue;
+      if (done instanceof Promise)
+        done.then(() => removeTree(path)).catch((error: unknown) => onLate?.(failed(error)));
+      else removeTree(path);
     } catch (error) {
-      errors.push(new Error(`Cannot replay the deletion ${path}`, { cause: error }));
+      errors.push(failed(error));
     }
   }
   return errors;
@@ -70,6 +85,6 @@ function parse(text: string): Tombstone | undefined {
       reader.string("ifname"),
     ];
     if (network === undefined || containerId === undefined || ifname === undefined) return undefined;
-    return { network, containerId, ifname };
+    return { network, containerId, ifname, ...(reader.value("vpc") === true && { vpc: true }) };
   });
 }

@@ -24,7 +24,8 @@ export function withoutAgent(request: PluginRequest, options: WithoutAgentOption
     const parsed = parseRequest(request);
     if (parsed.command === "DEL") {
       const { containerId, ifname, configuration } = parsed;
-      writeTombstone(tombstones, { network: configuration.name, containerId, ifname });
+      const vpc = configuration.vpc === undefined ? {} : { vpc: true };
+      writeTombstone(tombstones, { network: configuration.name, containerId, ifname, ...vpc });
       return { status: 0, output: "" };
     }
     if (tooLong)
@@ -45,4 +46,9 @@ export function withoutAgent(request: PluginRequest, options: WithoutAgentOption
         : new CniError("io", `Cannot write the deletion down: ${(error as Error).message}`, { cause: error });
     return { status: 1, output: formatError(known, answerVersion(request.stdin)) };
   }
+}
+
+/** leavesIpam tells whether the IPAM plugin of a deletion that was written down is to be run: that needs no agent. */
+export function leavesIpam(request: PluginRequest, { status }: PluginAnswer): boolean {
+  return status === 0 && parseRequest(request).configuration.vpc?.ipam !== undefined;
 }

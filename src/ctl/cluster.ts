@@ -10,6 +10,7 @@ import { importGiven } from "./import.ts";
 import { printJson, printText, progress, readFile, readStandardInput } from "./output.ts";
 import { assign, mayTalk, removeAsOperator, rotate, rotatePsk } from "./policy.ts";
 import { ago, facts, table } from "./table.ts";
+import { tlsOf, tlsOptions } from "./tls-options.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -236,7 +237,11 @@ export const join: Command = {
   name: "join",
   about: "Join the mesh that a token belongs to",
   more: `The node makes its own key; the hub learns only the public half. Nothing but the
-hub's UDP port is used. With - the token is read from standard input.`,
+hub's UDP port is used. With - the token is read from standard input.
+
+Where UDP is blocked, and the mesh has TLS: --tls auto tries UDP and then TLS,
+--tls always TLS only. The node keeps to that, unless its agent is started with
+another --tls.`,
   positionals: ["TOKEN"],
   options: withJson({
     name: { about: "name of this node (default: the host name)", value: "NAME" },
@@ -246,9 +251,15 @@ hub's UDP port is used. With - the token is read from standard input.`,
       many: true,
     },
     site: { about: "name of the place where this node stands", value: "NAME" },
+    ...tlsOptions,
     ...etcdOptions,
   }),
-  examples: ["causeway join cw1.eyJ…", "causeway join - < token.txt", "causeway join cw1.eyJ… --site berlin"],
+  examples: [
+    "causeway join cw1.eyJ…",
+    "causeway join - < token.txt",
+    "causeway join cw1.eyJ… --site berlin",
+    "causeway join cw1.eyJ… --tls auto --tls-proxy http://proxy.example:3128",
+  ],
   async run(given) {
     const text = given.positionals[0] as string;
     const result = await ask(
@@ -256,6 +267,7 @@ hub's UDP port is used. With - the token is read from standard input.`,
         op: "join",
         token: (text === "-" ? readStandardInput() : text).trim(),
         endpoints: [...given.values("endpoint")],
+        tls: tlsOf(given),
         ...defined({ name: given.value("name"), site: given.value("site"), etcd: etcdOf(given) }),
       },
       progress,

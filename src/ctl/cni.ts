@@ -42,9 +42,10 @@ What it does, and all that a configuration can say: docs/cni.md`,
   commands: [
     {
       name: "install",
-      about: "Copy the plugins causeway and loopback, write 10-causeway.conflist",
-      more: `What is there already as it should be is not touched; files of others, a
-loopback too, and a configuration that you edited stay as they are.`,
+      about: "Copy the plugins, write 10-causeway.conflist",
+      more: `The plugins are causeway, loopback and vxlan. What is there already as it
+should be is not touched; files of others, a loopback or vxlan too, and a
+configuration that you edited stay as they are.`,
       options,
       examples: [
         "causeway cni install",

@@ -27,6 +27,15 @@ test("arguments: values, repeats, flags", () => {
   expect(parsed.values("tunnel")).toEqual(["a"]);
 });
 
+test("a word that may be left out is one of its choices", () => {
+  const choosing = { ...command, positionals: ["NAME", "[refresh|reset]"] };
+  expect(parseGiven(choosing, "causeway try", ["x", "reset"]).positionals).toEqual(["x", "reset"]);
+  expect(parseGiven(choosing, "causeway try", ["x"]).positionals).toEqual(["x"]);
+  expect(() => parseGiven(choosing, "causeway try", ["x", "stop"])).toThrow(
+    '"stop" is not one of refresh, reset',
+  );
+});
+
 test("mistakes are named, with what is accepted", () => {
   expect(() => given()).toThrow("NAME is missing");
   expect(() => given("x", "y", "z")).toThrow('"z" is one argument too many');

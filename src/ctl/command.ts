@@ -9,6 +9,8 @@ export interface Option {
   readonly about: string;
   /** Placeholder of the value, such as `HOST:PORT`; absent for a flag. */
   readonly value?: string;
+  /** One letter, as in `-f`. */
+  readonly short?: string;
   /** May be given several times. */
   readonly many?: boolean;
   /** What completion offers as values. */
@@ -35,6 +37,8 @@ export interface Command {
   readonly more?: string;
   /** Names of positional arguments; optional ones in brackets, a last one with `…` takes the rest, `a|b` takes one of these. */
   readonly positionals?: readonly string[];
+  /** What completion offers as the first of them. */
+  readonly choices?: readonly string[];
   readonly options?: Readonly<Record<string, Option>>;
   readonly examples?: readonly string[];
   readonly commands?: readonly Command[];
@@ -87,6 +91,7 @@ export function parseGiven(command: Command, path: string, argv: readonly string
       {
         type: option.value === undefined ? ("boolean" as const) : ("string" as const),
         multiple: option.many ?? false,
+        ...(option.short === undefined ? {} : { short: option.short }),
       },
     ]),
   );
@@ -110,8 +115,10 @@ export function parseGiven(command: Command, path: string, argv: readonly string
     throw new UsageError(path, `"${positionals[names.length]}" is one argument too many`);
   for (const [index, name] of names.entries()) {
     const value = positionals[index];
-    if (isChoice(name) && value !== undefined && !name.split("|").includes(value))
-      throw new UsageError(path, `"${value}" is not one of ${name.split("|").join(", ")}`);
+    // One that may be left out stands in brackets.
+    const choices = name.replace(/^\[(.*)\]$/, "$1").split("|");
+    if (isChoice(name) && value !== undefined && !choices.includes(value))
+      throw new UsageError(path, `"${value}" is not one of ${choices.join(", ")}`);
   }
   for (const [name, option] of Object.entries(options)) {
     for (const value of [values[name]].flat())

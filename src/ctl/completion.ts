@@ -10,7 +10,9 @@ export function words(root: Command, typed: readonly string[]): string[] {
     if (child !== undefined) command = child;
   }
   const last = before.at(-1);
-  const option = last?.startsWith("--") ? command.options?.[last.slice(2)] : undefined;
+  const option = Object.entries(command.options ?? {}).find(
+    ([name, { short }]) => last === `--${name}` || (short !== undefined && last === `-${short}`),
+  )?.[1];
   const offered =
     option?.value !== undefined
       ? (option.choices ?? [])
@@ -25,6 +27,7 @@ export function words(root: Command, typed: readonly string[]): string[] {
 
 /** What the first argument is one of; `words` is not for people. */
 function choices(command: Command): string[] {
+  if (command.choices !== undefined) return [...command.choices];
   const first = command.positionals?.[0] ?? "";
   return isChoice(first) ? first.split("|").filter((word) => word !== "words") : [];
 }

@@ -1,5 +1,5 @@
 /** Help texts, made from the table of commands. */
-import type { Command } from "./command.ts";
+import type { Command, Option } from "./command.ts";
 
 function usage(command: Command, path: string): string {
   const parts = [path];
@@ -7,6 +7,10 @@ function usage(command: Command, path: string): string {
   if (Object.keys(command.options ?? {}).length > 0) parts.push("[OPTIONS]");
   parts.push(...(command.positionals ?? []));
   return parts.join(" ");
+}
+
+function optionText(name: string, { short, value }: Option): string {
+  return `${short === undefined ? "" : `-${short}, `}--${name}${value === undefined ? "" : ` ${value}`}`;
 }
 
 function columns(rows: readonly (readonly [string, string])[]): string {
@@ -23,7 +27,7 @@ export function helpText(command: Command, path: string): string {
   const options = Object.entries(command.options ?? {});
   if (options.length > 0)
     blocks.push(
-      `Options:\n${columns(options.map(([name, option]) => [`--${name}${option.value === undefined ? "" : ` ${option.value}`}`, option.about]))}`,
+      `Options:\n${columns(options.map(([name, option]) => [optionText(name, option), option.about]))}`,
     );
   if (command.examples !== undefined)
     blocks.push(`Examples:\n${command.examples.map((line) => `  ${line}`).join("\n")}`);

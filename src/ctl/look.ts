@@ -1,5 +1,7 @@
 /** Commands that show: status, peers, plan. */
 import type { Status } from "../agent/mod.ts";
+import { formatRateBits } from "../resources/mod.ts";
+import { isXdpAttached } from "../tunnel/relay/mod.ts";
 import { ask } from "./client.ts";
 import { type Command, withJson } from "./command.ts";
 import { printJson, printText, progress } from "./output.ts";
@@ -14,11 +16,29 @@ const natTexts = {
 } as const;
 
 function tlsText({ using, status }: NonNullable<Status["tls"]>): string | undefined {
-  const hubs = status.hubs.map(({ name, state }) => `${name} ${state}`).join(", ");
+  const hubs = status.hubs
+    .map(({ name, state, reason }) => `${name} ${state}${reason === undefined ? "" : ` (${reason})`}`)
+    .join(", ");
   const door = status.listener === undefined ? "" : `served at port ${status.listener.port}`;
   return (
     [door, hubs && `${using ? "in use" : "not in use"}: ${hubs}`].filter(Boolean).join("; ") || undefined
   );
+}
+
+function relayText(relay: NonNullable<Status["relay"]>): string {
+  const { pairs, liveNodes, bytes: carried, xdp, bitsPerSecond } = relay;
+  const kernel = xdp === undefined ? "" : `, by the kernel ${bytes(xdp.bytes)}`;
+  const rate = bitsPerSecond === undefined ? "" : `; each pair at most ${formatRateBits(bitsPerSecond)}`;
+  return `${pairs} pairs of ${liveNodes} nodes; ${bytes(carried)}${kernel}${rate}`;
+}
+
+/** Where the kernel was asked to relay, and what became of it. */
+function relayLinks(relay: Status["relay"]): [string, string][] {
+  return (relay?.xdpLinks ?? []).map((line): [string, string] => {
+    const limited = relay?.bitsPerSecond === undefined ? "" : " (not while there is a rate)";
+    const rest = isXdpAttached(line) ? limited : " (relayed in user space)";
+    return ["", `XDP at ${line}${rest}`];
+  });
 }
 
 export const status: Command = {
@@ -64,6 +84,8 @@ export const status: Command = {
               ? `${hub.writes.register === "etcd" ? "shared in etcd" : "on this hub"}, can be written`
               : `shared in etcd, cannot be written: ${hub.writes.problem}`),
         ],
+        ["relay", result.relay && relayText(result.relay)],
+        ...relayLinks(result.relay),
         ["nat", result.nat && natTexts[result.nat]],
         ...result.portMappings.map((line): [string, string] => ["port mapping", line]),
         ["tls", result.tls && tlsText(result.tls)],

@@ -55,14 +55,27 @@ export const rotate: Command = {
   about: "Change a node's key, without losing its tunnels",
   more: `On the node itself, or at its hub with NAME. The node makes another key and
 tells the hub; the others know it for 45 s before it is used. The mesh's
-keyMaxAge does the same by age.`,
+keyMaxAge does the same by age.
+
+A hub changes its own key only on the hub itself, and with our tunnel engine
+(--tunnel user). It goes on to answer to the key before, until every node and
+external peer was heard with the new one and older tokens are over, for 30 days
+at most; --drop-former ends that at once.`,
   positionals: ["[NAME]"],
-  options: withJson(),
-  examples: ["causeway node rotate", "causeway node rotate worker-3"],
+  options: withJson({ "drop-former": { about: "at a hub: answer to the key before no more" } }),
+  examples: ["causeway node rotate", "causeway node rotate worker-3", "causeway node rotate --drop-former"],
   async run(given) {
     const [name] = given.positionals;
-    const result = await ask({ op: "node-rotate", ...(name === undefined ? {} : { name }) }, progress);
+    const dropFormer = given.flag("drop-former");
+    const result = await ask(
+      { op: "node-rotate", ...(name === undefined ? {} : { name }), ...(dropFormer ? { dropFormer } : {}) },
+      progress,
+    );
     if (given.flag("json")) return printJson(result);
+    if (dropFormer) {
+      progress(`${result.name} answers to its present key only`);
+      return 0;
+    }
     progress(`asked for; ${result.name} has another key in about a minute`);
     return 0;
   },

@@ -1,5 +1,7 @@
 /** The table of all commands. */
 import { init, join, leave, mesh, node, token } from "./cluster.ts";
+import { bfd } from "./bfd.ts";
+import { bgp } from "./bgp.ts";
 import { cni } from "./cni.ts";
 import { hub } from "./hub.ts";
 import type { Command } from "./command.ts";
@@ -9,8 +11,11 @@ import { lab } from "./lab.ts";
 import { peers, plan, status } from "./look.ts";
 import { printText } from "./output.ts";
 import { peer } from "./peer.ts";
+import { apply, get, remove } from "./resource.ts";
 import { operator } from "./policy.ts";
 import { agent, version } from "./system.ts";
+import { vpc } from "./vpc.ts";
+import { hubRelay } from "./hub-relay.ts";
 import { tunnelTls } from "./tunnel-tls.ts";
 
 const completion: Command = {
@@ -49,13 +54,20 @@ export const root: Command = {
     operator,
     hub,
     mesh,
+    apply,
+    get,
+    remove,
     peer,
     status,
     peers,
     plan,
     cni,
     dataplane,
+    hubRelay,
     tunnelTls,
+    bgp,
+    bfd,
+    vpc,
     lab,
     completion,
     version,

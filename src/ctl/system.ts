@@ -1,10 +1,10 @@
 /** Commands about this executable: agent, version. */
-import { portMappingModes, runAgent, VERSION } from "../agent/mod.ts";
-import { type TlsMode, tlsModes } from "../mesh/mod.ts";
+import { parseLinks, portMappingModes, runAgent, VERSION } from "../agent/mod.ts";
 import { type TunnelWish, tunnelWishes } from "../tunnel/mod.ts";
-import { parseProxy } from "../tunnel/tls/mod.ts";
-import { type Command, withJson } from "./command.ts";
+import { hostName } from "../sys/mod.ts";
+import { type Command, UsageError, withJson } from "./command.ts";
 import { printJson, printText } from "./output.ts";
+import { tlsOf, tlsOptions } from "./tls-options.ts";
 
 export const agent: Command = {
   name: "agent",
@@ -21,26 +21,44 @@ space (user), or the program wireguard-go.`,
       choices: tunnelWishes,
     },
     "port-mapping": {
-      about: "ask the router to let the tunnel's port in (default auto)",
+      about: "ask the router to let the port in (default auto)",
       value: "WHEN",
       choices: portMappingModes,
     },
-    tls: {
-      about: "reach hubs by TLS where UDP is blocked (default never)",
-      value: "WHEN",
-      choices: tlsModes,
+    ...tlsOptions,
+    kubeconfig: {
+      about: "watch pods' annotations by it, or in-cluster",
+      value: "PATH",
     },
-    "tls-proxy": { about: "HTTP proxy for TLS: http://[USER:PASSWORD@]HOST:PORT", value: "URL" },
+    "kube-node": { about: "this node in the cluster (default the host's name)", value: "NAME" },
+    "pod-files": { about: "read pods' annotations from manifests instead", value: "FOLDER" },
+    "relay-xdp": { about: "on a hub: relay in the kernel at these interfaces", value: "LINK,…" },
   },
-  examples: ["causeway agent", "causeway agent --tunnel user", "causeway agent --tls auto"],
+  examples: [
+    "causeway agent",
+    "causeway agent --tunnel user",
+    "causeway agent --tls auto",
+    "causeway agent --relay-xdp eth0,eth1",
+    "causeway agent --kubeconfig /etc/kubernetes/kubelet.conf",
+  ],
   async run(given) {
-    const tlsProxy = given.value("tls-proxy");
-    if (tlsProxy !== undefined) parseProxy(tlsProxy);
+    const relayXdp = given.value("relay-xdp");
+    const [kubeconfig, podFiles] = [given.value("kubeconfig"), given.value("pod-files")];
+    if (kubeconfig !== undefined && podFiles !== undefined)
+      throw new UsageError(
+        "causeway agent",
+        "--kubeconfig and --pod-files exclude each other; give one of them",
+      );
     await runAgent({
+      relayXdp: relayXdp === undefined ? [] : parseLinks(relayXdp),
       tunnel: (given.value("tunnel") ?? "auto") as TunnelWish,
       portMapping: (given.value("port-mapping") ?? "auto") as (typeof portMappingModes)[number],
-      tls: (given.value("tls") ?? "never") as TlsMode,
-      tlsProxy,
+      tls: tlsOf(given),
+      pods: {
+        kubeNode: given.value("kube-node") ?? hostName(),
+        ...(kubeconfig === undefined ? {} : { kubeconfig }),
+        ...(podFiles === undefined ? {} : { podFiles }),
+      },
     });
     return 0;
   },

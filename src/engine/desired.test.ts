@@ -50,3 +50,21 @@ test("what needs an object is found from it", () => {
   desired.remove("a");
   expect([...desired.dependants("link br0")]).toEqual([]);
 });
+
+test("a change of a scope adds, replaces and takes out, and leaves the rest alone", () => {
+  const desired = new Desired();
+  desired.set("a", [bridge("br0", 1400), bridge("br1")], 0);
+  desired.set("b", [bridge("br1")], 0);
+  desired.dirty.clear();
+  desired.change("a", { put: [bridge("br0", 1500), bridge("br2")], drop: [bridge("br1")] }, 1);
+  expect([...desired.dirty].sort()).toEqual(["link br0", "link br2"]);
+  // The other scope still wants it.
+  expect([...desired.unwanted.keys()]).toEqual([]);
+  expect([...(desired.scopes.get("a") ?? [])].sort()).toEqual(["link br0", "link br2"]);
+  desired.change("b", { drop: [bridge("br1"), bridge("br9")] }, 2);
+  expect([...desired.unwanted.keys()]).toEqual(["link br1"]);
+  // What is put stays, although it is dropped too.
+  desired.change("a", { put: [bridge("br2", 1300)], drop: [bridge("br2")] }, 3);
+  expect(desired.entries.get("link br2")?.object).toMatchObject({ mtuBytes: 1300 });
+  expect(() => desired.change("b", { put: [bridge("br2")] }, 4)).toThrow("link br2 is contradictory");
+});

@@ -1,12 +1,15 @@
 /** Engine: makes one network namespace match the desired state of all scopes, and keeps it so. */
 import type { WireguardDevice } from "../net/mod.ts";
+import type { Rtnetlink } from "../netlink/mod.ts";
 import { after, every, monotonicMs, type Netns } from "../sys/mod.ts";
+import type { ScopeChange } from "./desired.ts";
 import type { Mark } from "./kind.ts";
-import { ALIAS, type KernelObject, PROTOCOL } from "./object.ts";
+import { ALIAS, type KernelObject, PROTOCOL, type Ruleset } from "./object.ts";
 import { makePlan, type Plan } from "./plan.ts";
 import { type ApplyResult, Reconciler, removable } from "./reconcile.ts";
 import { type ObjectStatus, retryDelayMs } from "./status.ts";
 import { weather } from "./weather.ts";
+import { peerKey } from "./wireguard.ts";
 
 /** ROUND_MS is the time between two full rounds, which find what no event told. */
 export const ROUND_MS = 60_000;
@@ -24,6 +27,10 @@ export const FOREIGN_MS = 1_000;
 export interface EngineOptions {
   /** Default: the namespace of the calling thread. It must stay open as long as the engine. */
   readonly netns?: Netns;
+  /** Socket in the namespace; it stays the caller's to close, after the engine. Default: one of its own. */
+  readonly route?: Rtnetlink;
+  /** Socket in the namespace that carries the VXLAN links of this one; it stays the caller's to close, after the engine. */
+  readonly underlay?: Rtnetlink;
   /** Opens the WireGuard device of a link; undefined when this link's is not its affair, then the kernel is asked. */
   readonly wireguard?: (link: string) => WireguardDevice | undefined;
   /** Called for every object whose state or reason changed. */
@@ -43,9 +50,9 @@ export interface ApplyOptions {
 /** Engine keeps the desired state per scope; one engine per namespace. */
 export class Engine implements Disposable {
   readonly #reconciler: Reconciler;
-  readonly #wireguardScopes = new Set<string>();
   #read = false;
   #pruned = false;
+  #started = false;
   #round: Disposable | undefined;
   #repair: Disposable | undefined;
   #retry: Disposable | undefined;
@@ -56,6 +63,8 @@ export class Engine implements Disposable {
   private constructor(options: EngineOptions) {
     this.#reconciler = new Reconciler({
       netns: options.netns,
+      route: options.route,
+      underlay: options.underlay,
       mark: options.mark ?? { alias: ALIAS, protocol: PROTOCOL },
       wireguard: options.wireguard,
       onChange: options.onChange,
@@ -71,16 +80,21 @@ export class Engine implements Disposable {
   /** set replaces what a scope wants. Memory only; throws, and changes nothing, when two wishes for the same object contradict. */
   set(scope: string, objects: readonly KernelObject[]): void {
     this.#reconciler.desired.set(scope, objects, monotonicMs());
-    const wireguard = objects.some((object) => object.kind === "peer" || object.kind === "wireguard");
-    if (wireguard) this.#wireguardScopes.add(scope);
-    else this.#wireguardScopes.delete(scope);
+    this.#schedule();
+  }
+
+  /**
+   * change adds objects to what a scope wants, or replaces them, and takes others away; it costs what it changes. Memory only; throws, and
+   * changes nothing, when two wishes for the same object contradict. Not for WireGuard, whose scopes are replaced as a whole.
+   */
+  change(scope: string, change: ScopeChange): void {
+    this.#reconciler.desired.change(scope, change, monotonicMs());
     this.#schedule();
   }
 
   /** remove wants nothing more for a scope; its objects go with the next apply. */
   remove(scope: string): void {
     this.#reconciler.desired.remove(scope);
-    this.#wireguardScopes.delete(scope);
     this.#schedule();
   }
 
@@ -139,17 +153,37 @@ export class Engine implements Disposable {
     return out;
   }
 
-  /** start repairs drift as events tell of it, tries failed objects again, and compares everything once in ROUND_MS. */
-  start(): void {
-    if (this.#round !== undefined) return;
-    this.#round = every(ROUND_MS, () => this.#bearing(() => this.round()));
+  /** problems reports the objects that are not as desired, and those that are still to be removed. */
+  problems(): ObjectStatus[] {
+    const { entries, unwanted } = this.#reconciler.desired;
+    const out: ObjectStatus[] = [];
+    for (const entry of entries.values())
+      if (entry.condition.state !== "ready") out.push(this.#reconciler.status(entry));
+    for (const entry of unwanted.values()) out.push(this.#reconciler.status(entry, entry.lastScope));
+    return out;
+  }
+
+  /**
+   * start repairs drift as events tell of it, tries failed objects again, and compares everything once in ROUND_MS. Without rounds of its
+   * own the owner of many engines calls `check` of one after the other.
+   */
+  start(options: { readonly rounds?: boolean } = {}): void {
+    if (this.#started) return;
+    this.#started = true;
+    if (options.rounds !== false) this.#round = every(ROUND_MS, () => this.check());
     this.#schedule();
+  }
+
+  /** check is a round whose failures become the status of what could not be looked at. */
+  check(): void {
+    this.#bearing(() => this.round());
   }
 
   /** stop ends what start began; desired state and status stay. */
   stop(): void {
     for (const timer of [this.#round, this.#repair, this.#retry]) timer?.[Symbol.dispose]();
     this.#round = this.#repair = this.#retry = undefined;
+    this.#started = false;
   }
 
   /** round is one full round: everything is read and compared, and pruned if that was ever asked for. */
@@ -157,6 +191,13 @@ export class Engine implements Disposable {
     this.adopt();
     const queue = new Set(this.#reconciler.desired.entries.keys());
     return this.#run(queue, { scope: undefined, prune: this.#pruned, automatic: true });
+  }
+
+  /** elements returns the keys of a set of ours as the kernel has it, wanted or not; none when there is no such set. */
+  elements(family: Ruleset["family"], set: string): (readonly string[])[] {
+    this.#look();
+    const items = this.#reconciler.kernel.nft.view(family)?.sets.get(set);
+    return [...(items?.values() ?? [])].map(({ key }) => key);
   }
 
   /** undo removes objects that an apply reported as added. */
@@ -190,26 +231,24 @@ export class Engine implements Disposable {
     }
   }
 
-  /** WireGuard back-ends send no events: what is asked for is compared with the device each time. */
-  #wireguardKeys(scope: string | undefined): Iterable<string> {
-    const scopes = scope === undefined ? [...this.#wireguardScopes] : [scope];
-    const affected = scopes.filter((name) => this.#wireguardScopes.has(name));
-    if (affected.length === 0) return [];
-    this.#reconciler.kernel.wireguard.forget();
-    return affected
-      .flatMap((name) => [...(this.#reconciler.desired.scopes.get(name) ?? [])])
-      .filter((key) => key.startsWith("peer ") || key.startsWith("wireguard "));
+  /** WireGuard back-ends send no events: each time, what is asked for is compared with the device, of all scopes that of which a reading says something new. */
+  #wireguardKeys(scope: string | undefined): string[] {
+    const { desired, kernel } = this.#reconciler;
+    kernel.wireguard.forget();
+    if (scope !== undefined) return [...desired.wireguardOf(scope)];
+    return kernel.wireguard
+      .changes()
+      .flatMap(({ link, peers }) => [`wireguard ${link}`, ...peers.map((key) => peerKey(link, key))]);
   }
 
   /** Repairs soon, once start asked for it. */
   #wake(): void {
-    if (this.#round !== undefined)
-      this.#repair ??= after(REPAIR_DELAY_MS, () => this.#bearing(() => this.#due()));
+    if (this.#started) this.#repair ??= after(REPAIR_DELAY_MS, () => this.#bearing(() => this.#due()));
   }
 
   /** Sets the timers for what is dirty and for the next retry. */
   #schedule(): void {
-    if (this.#round === undefined) return;
+    if (!this.#started) return;
     const { desired, retries } = this.#reconciler;
     const nowMs = monotonicMs();
     let nextMs = this.#reconciler.kernel.nft.hasForeign ? this.#nextForeignMs : Number.POSITIVE_INFINITY;
@@ -233,7 +272,7 @@ export class Engine implements Disposable {
       const cause = weather(error);
       this.#read = false;
       this.#reconciler.setBack(cause);
-      if (this.#round === undefined) return;
+      if (!this.#started) return;
       for (const timer of [this.#repair, this.#retry]) timer?.[Symbol.dispose]();
       this.#retry = undefined;
       this.#repair = after(retryDelayMs(++this.#setbacks), () => this.#bearing(() => this.#due()));

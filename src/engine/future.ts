@@ -4,6 +4,7 @@ import type { Action, View } from "./kind.ts";
 import { BARE } from "./link.ts";
 import type { Mirror } from "./mirror.ts";
 import type { KernelObject } from "./object.ts";
+import { emptyView } from "./wireguard-view.ts";
 
 /** Future starts as the kernel is; it costs nothing until something is expected of it. */
 export class Future {
@@ -65,11 +66,7 @@ export class Future {
         link: (name) => this.#links.get(name) ?? mirror.link(name),
         tables: { ...mirror.tables, nexthop },
       },
-      wireguard: (link) =>
-        view.wireguard(link) ??
-        (this.#links.has(link)
-          ? { publicKey: undefined, listenPort: 0, peers: new Map(), owners: new Map() }
-          : undefined),
+      wireguard: (link) => view.wireguard(link) ?? (this.#links.has(link) ? emptyView() : undefined),
       table: (family) =>
         this.#rulesets.has(family) ? { mark: undefined, listing: "", sets } : view.table(family),
       sysctl: (path) =>

@@ -1,6 +1,7 @@
 /** Kernel: one namespace as the engine sees and changes it. Owns the sockets; keeps the mirror true. */
 import {
   createTun,
+  deleteLink,
   deleteTun,
   KernelWireguard,
   Monitor,
@@ -24,6 +25,7 @@ const TABLES: readonly Table[] = [
   "route",
   "nexthop",
   "neighbour",
+  "proxy",
   "fdb",
   "rule",
   "qdisc",
@@ -32,6 +34,9 @@ const TABLES: readonly Table[] = [
 
 export interface KernelOptions {
   readonly netns?: Netns | undefined;
+  /** Socket in the namespace, and one in that which carries VXLAN; they stay the owner's to close. */
+  readonly route?: Rtnetlink | undefined;
+  readonly underlay?: Rtnetlink | undefined;
   readonly mark: Mark;
   readonly wireguard?: ((link: string) => WireguardDevice | undefined) | undefined;
   /** Called for whatever events and dumps changed, also from within `drain` and `read`. */
@@ -62,7 +67,7 @@ export class Kernel implements Disposable {
         options.wireguard?.(link) ??
         (this.mirror.link(link)?.kind === "wireguard" ? KernelWireguard.open(link, where) : undefined),
     );
-    this.#rtnetlink = Rtnetlink.open(where);
+    this.#rtnetlink = options.route ?? Rtnetlink.open(where);
     this.#monitor = Monitor.open({
       ...where,
       onEvent: (event) => this.#touched(this.mirror.take(event)),
@@ -121,6 +126,8 @@ export class Kernel implements Disposable {
         return mirror.load("nexthop", socket.nexthops());
       case "neighbour":
         return mirror.load("neighbour", socket.neighbours());
+      case "proxy":
+        return mirror.load("proxy", socket.proxies());
       case "fdb":
         return mirror.load("fdb", socket.fdb());
       case "rule":
@@ -156,12 +163,13 @@ export class Kernel implements Disposable {
     elements: (family: SetElement["family"]) => SetElement[],
   ): (Error | undefined)[] {
     const results = new Array<Error | undefined>(works.length).fill(undefined);
+    const doors = Map.groupBy(works.keys(), (index) => (works[index] as Work).via);
     const each = <V extends Work["via"]>(
       via: V,
       run: (list: Extract<Work, { via: V }>[]) => readonly (Error | undefined)[],
     ) => {
-      const indexes = [...works.keys()].filter((index) => works[index]?.via === via);
-      if (indexes.length === 0) return;
+      const indexes = doors.get(via);
+      if (indexes === undefined) return;
       const chosen = indexes.map((index) => works[index] as Extract<Work, { via: V }>);
       const answers = attempt(() => run(chosen));
       for (const [at, index] of indexes.entries())
@@ -170,6 +178,7 @@ export class Kernel implements Disposable {
     each("ruleset", (list) => list.map((work) => this.nft.load(work, elements(work.family))));
     each("element", (list) => this.nft.change(list));
     each("rtnetlink", (list) => this.#route(list));
+    each("underlay", (list) => list.map((work) => this.#underlay(work)));
     each("tun", (list) => list.map((work) => this.#tun(work)));
     each("wireguard", (list) => this.wireguard.execute(list));
     each("sysctl", (list) => list.map((work) => this.#write(work.path, work.value)));
@@ -178,18 +187,30 @@ export class Kernel implements Disposable {
 
   /** Sends the requests of all works together; a work fails with its first refused request, or when it cannot be encoded. */
   #route(works: readonly Extract<Work, { via: "rtnetlink" }>[]): (Error | undefined)[] {
-    const encoded = works.map((work) => attempt(() => work.requests.map((request) => request())));
-    const answers = this.#rtnetlink.execute(encoded.flatMap((list) => (list instanceof Error ? [] : list)));
+    const all: RouteRequest[] = [];
+    // Where the requests of each work end; or why there are none.
+    const ends = works.map(({ requests }) => {
+      const begin = all.length;
+      try {
+        for (const request of requests) all.push(request());
+        return all.length;
+      } catch (error) {
+        all.length = begin;
+        return weather(error);
+      }
+    });
+    const answers = this.#rtnetlink.execute(all);
     let at = 0;
-    const results = works.map((work, index) => {
-      const list = encoded[index] as RouteRequest[] | Error;
-      if (list instanceof Error) return list;
-      const mine = answers.slice(at, at + list.length);
-      at += list.length;
-      const refused = mine.findIndex((answer) => answer !== undefined);
-      if (work.undo !== undefined && refused > work.undo.after)
-        this.#rtnetlink.execute([work.undo.request()]);
-      return mine[refused];
+    const results = works.map(({ undo }, index) => {
+      const end = ends[index] as number | Error;
+      if (end instanceof Error) return end;
+      const begin = at;
+      while (at < end && answers[at] === undefined) at++;
+      const refused = at < end ? answers[at] : undefined;
+      if (refused !== undefined && undo !== undefined && at - begin > undo.after)
+        this.#rtnetlink.execute([undo.request()]);
+      at = end;
+      return refused;
     });
     this.#refresh(works);
     return results;
@@ -197,13 +218,16 @@ export class Kernel implements Disposable {
 
   /** Reads again what no event tells of, or only later: each link once. */
   #refresh(works: readonly Extract<Work, { via: "rtnetlink" }>[]): void {
-    const links = new Set(
-      works.flatMap(({ refresh }) => (refresh?.link === undefined ? [] : [refresh.link])),
-    );
-    const on = new Set(
-      works.flatMap(({ refresh }) => (refresh?.addressesOn === undefined ? [] : [refresh.addressesOn])),
-    );
+    const links = new Set<string>();
+    const on = new Set<number>();
+    let proxies = false;
+    for (const { refresh } of works) {
+      if (refresh?.link !== undefined) links.add(refresh.link);
+      if (refresh?.addressesOn !== undefined) on.add(refresh.addressesOn);
+      proxies ||= refresh?.proxies === true;
+    }
     if (links.size + on.size > 0) this.#monitor.drain();
+    if (proxies) this.#load("proxy");
     for (const name of links) {
       const info = this.#rtnetlink.link(name);
       if (info !== undefined) this.#touched(this.mirror.take({ kind: "link", deleted: false, info }));
@@ -211,6 +235,19 @@ export class Kernel implements Disposable {
     for (const linkIndex of on)
       for (const info of this.#rtnetlink.addresses({ linkIndex }))
         this.#touched(this.mirror.take({ kind: "address", deleted: false, info }));
+  }
+
+  #underlay(work: Extract<Work, { via: "underlay" }>): Error | undefined {
+    const { netns, underlay } = this.#options;
+    if (underlay === undefined)
+      return new Error(`Cannot add ${work.name}: the engine was given no underlay; this is a bug`);
+    const execute = (requests: readonly (() => RouteRequest)[]) =>
+      this.#rtnetlink.execute(requests.map((request) => request())).find((error) => error !== undefined);
+    const refused = execute(work.before) ?? underlay.execute([work.make(netns)])[0];
+    if (refused !== undefined) return refused;
+    const failed = execute(work.after);
+    if (failed !== undefined) this.#rtnetlink.execute([deleteLink({ name: work.name })]);
+    return failed;
   }
 
   #tun(work: Extract<Work, { via: "tun" }>): Error | undefined {
@@ -245,7 +282,7 @@ export class Kernel implements Disposable {
 
   [Symbol.dispose](): void {
     this.#monitor.close();
-    this.#rtnetlink.close();
+    if (this.#options.route === undefined) this.#rtnetlink.close();
     this.wireguard[Symbol.dispose]();
     this.nft[Symbol.dispose]();
   }

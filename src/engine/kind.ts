@@ -1,6 +1,7 @@
 /** KindHandler: what the engine has to know of one kind of kernel object. Handlers are pure: values in, values out. */
 import type { PeerChange, PrivateKey, Secret, Endpoint } from "../net/mod.ts";
 import type { RouteRequest } from "../netlink/mod.ts";
+import type { Netns } from "../sys/mod.ts";
 import type { Actual } from "./mirror.ts";
 import type { TableView } from "./nft-table.ts";
 import type { KernelObject, Ruleset, SetElement } from "./object.ts";
@@ -10,6 +11,8 @@ import type { DeviceView } from "./wireguard-view.ts";
 export interface Mark {
   readonly alias?: string;
   readonly protocol: number;
+  /** The namespace is ours alone: a link without alias is one that a crash kept us from marking. */
+  readonly alone?: boolean;
 }
 
 /** Work is what has to be done to the kernel for one step, and by which door. */
@@ -20,8 +23,8 @@ export type Work =
       readonly requests: readonly (() => RouteRequest)[];
       /** Sent when a request after the one at `after` is refused, so that nothing half-made stays. */
       readonly undo?: { readonly after: number; readonly request: () => RouteRequest };
-      /** What no event tells of, or only later: a link by name, the addresses on a link by index. */
-      readonly refresh?: { readonly link?: string; readonly addressesOn?: number };
+      /** What no event tells of, or only later: a link by name, the addresses on a link by index, all proxy entries. */
+      readonly refresh?: { readonly link?: string; readonly addressesOn?: number; readonly proxies?: true };
     }
   | {
       readonly via: "tun";
@@ -30,6 +33,14 @@ export type Work =
       readonly multiQueue?: boolean;
       /** Sent before (removal of what is replaced) and after the device is made. */
       readonly before: readonly (() => RouteRequest)[];
+      readonly after: readonly (() => RouteRequest)[];
+    }
+  | {
+      /** A VXLAN link that is made from the underlay's namespace; `before` and `after` are sent in the engine's. */
+      readonly via: "underlay";
+      readonly name: string;
+      readonly before: readonly (() => RouteRequest)[];
+      readonly make: (netns: Netns | undefined) => RouteRequest;
       readonly after: readonly (() => RouteRequest)[];
     }
   | {
@@ -115,8 +126,8 @@ export interface KindHandler<D extends KernelObject> {
   key(object: D): string;
   /** Keys of the objects that must exist before this one can. */
   needs(object: D): readonly string[];
-  /** Compares with the kernel; what `needs` names is there. */
-  compare(object: D, view: View): Verdict;
+  /** Compares with the kernel; what `needs` names is there. `key` is the object's, when it is known. */
+  compare(object: D, view: View, key?: string): Verdict;
   /** How to remove it; undefined when it is not there or not ours. */
   remove(object: D, view: View): { readonly text: string; readonly work: Work } | undefined;
   /** Everything of this kind that carries our mark in the kernel. */
@@ -125,9 +136,17 @@ export interface KindHandler<D extends KernelObject> {
   settled?(object: D, view: View): void;
 }
 
-/** step shortens making a Verdict. */
-export function step(action: Action, text: string, work: Work): Verdict {
-  return { is: "step", action, text, work };
+/** step shortens making a Verdict. A text that is given as a function is made when somebody asks for it: only people read it. */
+export function step(action: Action, text: string | (() => string), work: Work): Verdict {
+  if (typeof text === "string") return { is: "step", action, text, work };
+  return {
+    is: "step",
+    action,
+    work,
+    get text() {
+      return text();
+    },
+  };
 }
 
 /** requests shortens making Work for rtnetlink. */

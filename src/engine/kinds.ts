@@ -8,6 +8,7 @@ import { neighbour } from "./neighbour.ts";
 import { nexthop } from "./nexthop.ts";
 import { element, ruleset } from "./nftables.ts";
 import type { KernelObject } from "./object.ts";
+import { proxy } from "./proxy.ts";
 import { qdisc } from "./qdisc.ts";
 import { route } from "./route.ts";
 import { rule } from "./rule.ts";
@@ -22,6 +23,7 @@ const handlers: Handlers = {
   route,
   nexthop,
   neighbour,
+  proxy,
   fdb,
   rule,
   qdisc,

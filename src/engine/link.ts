@@ -10,6 +10,7 @@ import {
   setLink,
   type VethKind,
 } from "../netlink/mod.ts";
+import type { Netns } from "../sys/mod.ts";
 import { type KindHandler, linkKey, requests, SAME, step, type View, type Work, words } from "./kind.ts";
 import type { Link } from "./object.ts";
 import { sameValue } from "./equal.ts";
@@ -41,8 +42,14 @@ export const link: KindHandler<Link> = {
     const settings = difference(object, info, view);
     const kind = kindDifference(object, info);
     if (Object.keys(settings).length === 0 && kind === undefined) return SAME;
-    const request = () => setLink({ index: info.index, ...settings, ...(kind && { kind }) });
-    const work = { via: "rtnetlink", requests: [request], ...silent(object) } as const;
+    const { index } = info;
+    const { mtuBytes, ...others } = settings;
+    // VXLAN refuses its own settings together with an MTU (drivers/net/vxlan, vxlan_nl2conf).
+    const apart = kind?.type === "vxlan" && mtuBytes !== undefined;
+    const list = apart
+      ? [() => setLink({ index, mtuBytes }), () => setLink({ index, ...others, kind })]
+      : [() => setLink({ index, ...settings, ...(kind && { kind }) })];
+    const work = { via: "rtnetlink", requests: list, ...silent(object) } as const;
     return step("change", changeText(object, settings, kind), work);
   },
 
@@ -85,6 +92,8 @@ function aliasOf(object: Link, view: View): string | undefined {
 function whyForeign(object: Link, info: LinkInfo, view: View): string | undefined {
   if (object.type === "external" || view.mark.alias === undefined) return undefined;
   if (info.alias === view.mark.alias) return undefined;
+  // A crash came between making and marking it.
+  if (view.mark.alone === true && info.alias === undefined) return undefined;
   return `Cannot add link ${object.name}: the name is taken by a link of kind ${info.kind ?? "device"} that is not ours; rename or remove that one`;
 }
 
@@ -154,7 +163,11 @@ function kindDifference(object: Link, info: LinkInfo): LinkKind | undefined {
   let wanted: Record<string, unknown>;
   let actual: Record<string, unknown> | undefined;
   if (object.type === "bridge") {
-    wanted = { vlanFiltering: object.vlanFiltering, stp: object.stp };
+    wanted = {
+      vlanFiltering: object.vlanFiltering,
+      stp: object.stp,
+      mcastSnooping: object.mcastSnooping,
+    };
     actual = info.bridge;
   } else if (object.type === "vxlan") {
     wanted = { local: object.local, learning: object.learning, ttl: object.ttl };
@@ -182,6 +195,14 @@ function makeWork(object: Link, view: View, replaced?: LinkInfo): Work {
     return { via: "tun", name, vnetHeader, multiQueue, before, after: [...marks, ...raise] };
   }
   const add = () => addLink({ name, ...atOnce, ...kindOf(object, view) } as NewLink);
+  if (object.type === "vxlan" && object.underlay === true) {
+    const { master, ...early } = atOnce;
+    // The request is not read in the namespace that has the master.
+    const join = master === undefined ? [] : [() => setLink({ name, master })];
+    const make = (netns: Netns | undefined) =>
+      addLink({ name, ...early, ...kindOf(object, view), ...(netns && { netns }) } as NewLink);
+    return { via: "underlay", name, before, make, after: [...join, ...marks, ...raise] };
+  }
   const undo = { after: before.length, request: () => deleteLink({ name }) };
   return { via: "rtnetlink", requests: [...before, add, ...marks, ...raise], undo, ...silent(object) };
 }
@@ -298,6 +319,7 @@ function kindText(object: Link, only?: LinkKind): string {
           has("vlanFiltering") &&
           `vlan_filtering ${Number(object.vlanFiltering)}`,
         object.stp !== undefined && has("stp") && "stp_state 0",
+        object.mcastSnooping !== undefined && has("mcastSnooping") && "mcast_snooping 0",
       );
     case "vxlan":
       return words(

@@ -25,6 +25,7 @@ import { filterKey, isOurFilter } from "./filter.ts";
 import { linkKey } from "./kind.ts";
 import { neighbourKey } from "./neighbour.ts";
 import { nexthopKey } from "./nexthop.ts";
+import { proxyKey } from "./proxy.ts";
 import { qdiscKey } from "./qdisc.ts";
 import { routeKey } from "./route.ts";
 import { ruleKey } from "./rule.ts";
@@ -35,6 +36,7 @@ interface Tables {
   readonly route: Map<string, RouteInfo>;
   readonly nexthop: Map<string, NexthopInfo>;
   readonly neighbour: Map<string, NeighbourInfo>;
+  readonly proxy: Map<string, NeighbourInfo>;
   readonly fdb: Map<string, FdbInfo>;
   readonly rule: Map<string, RuleInfo>;
   readonly qdisc: Map<string, QdiscInfo>;
@@ -65,6 +67,7 @@ export class Mirror {
     route: new Map(),
     nexthop: new Map(),
     neighbour: new Map(),
+    proxy: new Map(),
     fdb: new Map(),
     rule: new Map(),
     qdisc: new Map(),
@@ -168,7 +171,7 @@ export class Mirror {
       return {
         keys,
         turned: info.name,
-        stale: ["address", "route", "nexthop", "neighbour", "fdb", "qdisc", "filter"],
+        stale: ["address", "route", "nexthop", "neighbour", "proxy", "fdb", "qdisc", "filter"],
       };
     const fell = (before.up && !info.up) || (before.lowerUp && !info.lowerUp);
     const stale = fell ? this.#staleOn(info.index) : [];
@@ -197,6 +200,7 @@ export class Mirror {
     const kinds = new Set<Table>();
     for (const key of this.#on.get(index) ?? []) {
       if (key.startsWith("route ")) kinds.add("route");
+      if (key.startsWith("proxy ")) kinds.add("proxy");
       if (key.startsWith("nexthop ")) kinds.add("nexthop").add("route");
       if (this.tables.filter.get(key)?.redirect === index) kinds.add("filter");
     }
@@ -311,6 +315,8 @@ export class Mirror {
       }
       case "filter":
         return isOurFilter(info as FilterInfo, this.#protocol);
+      case "proxy":
+        return (info as NeighbourInfo).protocol === this.#protocol;
       case "neighbour": {
         const neighbour = info as NeighbourInfo;
         return (
@@ -355,6 +361,11 @@ export class Mirror {
           isOurFilter(found, this.#protocol) || (found.handle === 0 && found.pref === this.#protocol);
         return link === undefined || !wanted ? undefined : filterKey(link);
       }
+      case "proxy": {
+        const { linkIndex, ip } = info as NeighbourInfo;
+        const link = on(linkIndex);
+        return link === undefined ? undefined : proxyKey(link, ip);
+      }
       case "neighbour": {
         const neighbour = info as NeighbourInfo;
         const link = on(neighbour.linkIndex);
@@ -377,9 +388,16 @@ export class Mirror {
 /** KeptInfo is what a table holds. */
 type KeptInfo<T extends keyof Tables> = (Tables[T] extends Map<string, infer Info> ? Info : never) & object;
 
-function linksOf(info: object): number[] {
-  if ("hops" in info)
-    return (info as RouteInfo).hops.map((hop) => hop.linkIndex).filter((index) => index !== undefined);
-  const { linkIndex, redirect } = info as { linkIndex?: number; redirect?: number };
-  return [linkIndex, redirect].filter((index) => index !== undefined);
+const NO_LINKS: readonly number[] = [];
+
+function linksOf(info: object): readonly number[] {
+  const { hops, linkIndex, redirect } = info as {
+    hops?: RouteInfo["hops"];
+    linkIndex?: number;
+    redirect?: number;
+  };
+  if (hops !== undefined)
+    return hops.flatMap((hop) => (hop.linkIndex === undefined ? NO_LINKS : [hop.linkIndex]));
+  if (linkIndex === undefined) return NO_LINKS;
+  return redirect === undefined ? [linkIndex] : [linkIndex, redirect];
 }

@@ -13,6 +13,7 @@
  * ```
  */
 export { type ApplyOptions, Engine, type EngineOptions, FOREIGN_MS, ROUND_MS } from "./engine.ts";
+export type { ScopeChange } from "./desired.ts";
 export { sameValue } from "./equal.ts";
 export type { Action, Mark } from "./kind.ts";
 export * from "./object.ts";
@@ -20,3 +21,4 @@ export { applyOnce } from "./once.ts";
 export { formatPlan, type Plan, type Step } from "./plan.ts";
 export type { ApplyResult } from "./reconcile.ts";
 export type { ObjectStatus } from "./status.ts";
+export { weather } from "./weather.ts";

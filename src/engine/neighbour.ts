@@ -15,8 +15,8 @@ export const neighbour: KindHandler<Neighbour> = {
   key: (object) => neighbourKey(object.link, object.ip),
   needs: (object) => [linkKey(object.link)],
 
-  compare(object, view) {
-    const info = view.mirror.tables.neighbour.get(neighbour.key(object));
+  compare(object, view, key = neighbour.key(object)) {
+    const info = view.mirror.tables.neighbour.get(key);
     const externLearn = object.externLearn ?? false;
     if (info !== undefined && info.protocol !== view.mark.protocol)
       return {
@@ -26,11 +26,12 @@ export const neighbour: KindHandler<Neighbour> = {
     const settled = info?.externLearn === externLearn && (externLearn || info.state === "permanent");
     if (settled && info.mac === object.mac) return SAME;
     const verb = info === undefined ? "add" : "replace";
-    const text = words(
-      `ip neighbour ${verb} ${formatIp(object.ip)} lladdr ${formatMac(object.mac)} dev ${object.link}`,
-      externLearn ? "extern_learn" : "nud permanent",
-      `proto ${view.mark.protocol}`,
-    );
+    const text = () =>
+      words(
+        `ip neighbour ${verb} ${formatIp(object.ip)} lladdr ${formatMac(object.mac)} dev ${object.link}`,
+        externLearn ? "extern_learn" : "nud permanent",
+        `proto ${view.mark.protocol}`,
+      );
     const work = requests(() =>
       addNeighbour({
         linkIndex: view.mirror.link(object.link)?.index ?? 0,

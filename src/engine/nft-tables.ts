@@ -13,6 +13,15 @@ type Family = Ruleset["family"];
 type RulesetWork = Extract<Work, { via: "ruleset" }>;
 type ElementWork = Extract<Work, { via: "element" }>;
 
+/**
+ * MOST_CONTEXTS bounds the contexts of libnftables that are open at once, over all namespaces: each holds most of a megabyte, and a node
+ * may have hundreds of namespaces whose rulesets are loaded once.
+ */
+const MOST_CONTEXTS = 4;
+
+/** Open contexts, the least recently used first. */
+const contexts = new Map<NftTables, Nftables>();
+
 /** NftTables owns the connection to libnftables and the ear for others; they are opened at the first question. */
 export class NftTables implements Disposable {
   readonly #netns: Netns | undefined;
@@ -23,7 +32,6 @@ export class NftTables implements Disposable {
   /** What was heard since our own transaction began, while one is made. */
   #during: NftablesTransaction[] | undefined;
   readonly #views = new Map<Family, TableView | undefined>();
-  #nft: Nftables | undefined;
   #elements: NftablesElements | undefined;
   #present: ReadonlySet<string> | undefined;
 
@@ -225,8 +233,16 @@ export class NftTables implements Disposable {
       onTransaction: (transaction) => this.#hear(transaction),
       onOverrun: () => this.#suspect(FAMILIES.map((family) => ({ family, name: TABLE }))),
     });
-    this.#nft ??= Nftables.open(this.#netns === undefined ? {} : { netns: this.#netns });
-    return this.#nft;
+    const known = contexts.get(this);
+    const context = known ?? Nftables.open(this.#netns === undefined ? {} : { netns: this.#netns });
+    contexts.delete(this);
+    for (const [owner, oldest] of contexts) {
+      if (contexts.size < MOST_CONTEXTS) break;
+      oldest.close();
+      contexts.delete(owner);
+    }
+    contexts.set(this, context);
+    return context;
   }
 
   [Symbol.dispose](): void {
@@ -234,8 +250,8 @@ export class NftTables implements Disposable {
     this.#monitor = undefined;
     this.#elements?.close();
     this.#elements = undefined;
-    this.#nft?.close();
-    this.#nft = undefined;
+    contexts.get(this)?.close();
+    contexts.delete(this);
   }
 }
 

@@ -54,7 +54,13 @@ interface LinkBase {
 /** Link is a network device. */
 export type Link = LinkBase &
   (
-    | { readonly type: "bridge"; readonly vlanFiltering?: boolean; readonly stp?: false }
+    | {
+        readonly type: "bridge";
+        readonly vlanFiltering?: boolean;
+        readonly stp?: false;
+        /** Multicast goes to all ports. */
+        readonly mcastSnooping?: false;
+      }
     | {
         readonly type: "veth";
         /** The other end, made together with this one; its namespace is used at creation only. */
@@ -74,6 +80,8 @@ export type Link = LinkBase &
         readonly dstPort?: number;
         readonly learning?: boolean;
         readonly ttl?: number;
+        /** Sends and receives in the namespace of EngineOptions.underlay rather than in the engine's; decided when it is made. */
+        readonly underlay?: true;
       }
     | { readonly type: "vlan"; readonly parent: string; /** 1 to 4094. */ readonly vlanId: number }
     | {
@@ -153,6 +161,16 @@ export interface Neighbour {
   readonly externLearn?: boolean;
 }
 
+/**
+ * Proxy is an address that the node answers for on a link (ARP, and NDP with the setting proxy_ndp), because it routes it elsewhere.
+ * Identity: link and address.
+ */
+export interface Proxy {
+  readonly kind: "proxy";
+  readonly link: string;
+  readonly ip: Ip;
+}
+
 /** Forwarding database entry of a bridge or VXLAN device. Identity: link, MAC, dst (for flood entries), master or self. */
 export interface FdbEntry {
   readonly kind: "fdb";
@@ -162,6 +180,8 @@ export interface FdbEntry {
   readonly dst?: Ip;
   /** Entry of the bridge that the link is a port of, rather than of the device itself. */
   readonly master?: boolean;
+  /** Entry of the device, and of the bridge too: one object and one request for both. Only with `externLearn`, without `master`. */
+  readonly both?: true;
   readonly externLearn?: boolean;
 }
 
@@ -203,6 +223,8 @@ export interface WireguardConfig {
   readonly kind: "wireguard";
   readonly link: string;
   readonly privateKey: PrivateKey;
+  /** The key before, which is answered to beside it; our own engine can. */
+  readonly formerKey?: PrivateKey;
   /** 1 to 65535; 0 lets the system choose, and keeps what it chose. */
   readonly listenPort: number;
 }
@@ -263,6 +285,7 @@ export type KernelObject =
   | Route
   | Nexthop
   | Neighbour
+  | Proxy
   | FdbEntry
   | Rule
   | Qdisc

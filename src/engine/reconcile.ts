@@ -1,7 +1,9 @@
 /** Reconciler: compares desired entries with one kernel and does what is missing. Removals first, then waves in the order of making. */
 import type { WireguardDevice } from "../net/mod.ts";
+import type { Rtnetlink } from "../netlink/mod.ts";
 import { monotonicMs, type Netns, wallMs } from "../sys/mod.ts";
 import { Desired, type Entry } from "./desired.ts";
+import { wantedFdbKey } from "./fdb.ts";
 import { Kernel } from "./kernel.ts";
 import {
   type KindHandler,
@@ -75,6 +77,8 @@ type Step = Extract<Verdict, { is: "step" }>;
 /** ReconcilerOptions say where, by which mark, and who is told. */
 export interface ReconcilerOptions {
   readonly netns: Netns | undefined;
+  readonly route: Rtnetlink | undefined;
+  readonly underlay: Rtnetlink | undefined;
   readonly mark: Mark;
   readonly wireguard: ((link: string) => WireguardDevice | undefined) | undefined;
   readonly onChange: ((status: ObjectStatus) => void) | undefined;
@@ -96,6 +100,8 @@ export class Reconciler implements Disposable {
     this.#options = options;
     this.kernel = new Kernel({
       netns: options.netns,
+      route: options.route,
+      underlay: options.underlay,
       mark: options.mark,
       wireguard: options.wireguard,
       onTouched: (touched) => this.#touched(touched),
@@ -224,9 +230,17 @@ export class Reconciler implements Disposable {
   #wave(run: Run): void {
     const wave = this.#nextWave(run);
     const works: { entry: Entry; verdict: Step }[] = [];
+    // Thousands need the same few, which nothing changes while they are compared.
+    const there = new Set<string>();
+    const isUnmet = (need: string) => {
+      if (there.has(need)) return false;
+      if (!exists(need, run.view)) return true;
+      there.add(need);
+      return false;
+    };
     for (const entry of wave) {
       run.queue.delete(entry.key);
-      const unmet = safely(entry.key, () => entry.needs.find((need) => !exists(need, run.view)));
+      const unmet = safely(entry.key, () => entry.needs.find(isUnmet));
       if (unmet instanceof Error) {
         this.#settle(entry, failed(entry.condition, unmet.message, run.nowMs), run);
         continue;
@@ -235,7 +249,7 @@ export class Reconciler implements Disposable {
         this.#settle(entry, waiting(entry.condition, `waits for ${unmet}`, run.nowMs), run);
         continue;
       }
-      const verdict = safely(entry.key, () => entry.handler.compare(entry.object, run.view));
+      const verdict = safely(entry.key, () => entry.handler.compare(entry.object, run.view, entry.key));
       const refused = verdict instanceof Error;
       const step = this.#judge(entry, refused ? { is: "refused", reason: verdict.message } : verdict, run);
       if (step !== undefined) works.push({ entry, verdict: step });
@@ -258,13 +272,18 @@ export class Reconciler implements Disposable {
   }
 
   #nextWave(run: Run): Entry[] {
-    const entries = [...this.entries(run.queue)];
-    const keys = new Set(entries.map((entry) => entry.key));
-    for (const key of run.queue) if (!keys.has(key)) run.queue.delete(key);
-    const lowest = Math.min(...new Set(entries.map((entry) => entry.order)));
-    const wave = entries.filter((entry) => entry.order === lowest);
+    const wave: Entry[] = [];
+    for (const key of run.queue) {
+      const entry = this.desired.entries.get(key);
+      if (entry === undefined) run.queue.delete(key);
+      else {
+        const lowest = wave[0]?.order ?? entry.order;
+        if (entry.order < lowest) wave.length = 0;
+        if (entry.order <= lowest) wave.push(entry);
+      }
+    }
     // What needs another of the same place waits for the next wave, as long as that one is still to come.
-    const now = wave.filter((entry) => !entry.needs.some((need) => keys.has(need)));
+    const now = wave.filter((entry) => !entry.needs.some((need) => run.queue.has(need)));
     return now.length > 0 ? now : inOrder(wave);
   }
 
@@ -331,9 +350,11 @@ export class Reconciler implements Disposable {
     this.desired.dirty.delete(entry.key);
     if (condition.nextTryMs === undefined) this.retries.delete(entry.key);
     else this.retries.add(entry.key);
+    const isFailed = condition.state === "failed";
+    if (!isFailed) run.failed.delete(entry.key);
+    if (!isFailed && before.state === condition.state && before.reason === condition.reason) return;
     const status = this.status(entry);
-    if (condition.state === "failed") run.failed.set(entry.key, status);
-    else run.failed.delete(entry.key);
+    if (isFailed) run.failed.set(entry.key, status);
     if (before.state !== condition.state || before.reason !== condition.reason)
       this.#options.onChange?.(status);
   }
@@ -341,7 +362,7 @@ export class Reconciler implements Disposable {
   /** status shows an entry, by default under the first by name of the scopes that want it. */
   status(
     entry: { readonly key: string; readonly condition: Condition; readonly scopes?: ReadonlySet<string> },
-    scope: string = [...(entry.scopes ?? [])].sort()[0] ?? "",
+    scope: string = firstOf(entry.scopes),
   ): ObjectStatus {
     return statusOf(entry, { scope, wallOffsetMs: wallMs() - monotonicMs() });
   }
@@ -372,26 +393,29 @@ export class Reconciler implements Disposable {
     for (const key of this.desired.entries.keys()) this.#dirty(key);
   }
 
-  #dirty(key: string): void {
-    const entry = this.desired.entries.get(key);
+  #dirty(touched: string): void {
+    const { entries } = this.desired;
+    const key = entries.has(touched) ? touched : (wantedFdbKey(touched) ?? touched);
+    const entry = entries.get(key);
     if (entry === undefined) return;
     this.desired.dirty.add(key);
     const range = this.#run?.range;
     if (range === undefined || range.has(key) || entry.condition.state === "ready") this.#run?.queue.add(key);
   }
 
-  #touched({ keys, turned, stale = [] }: Touched): void {
+  #touched({ keys, turned, stale }: Touched): void {
+    let reachable = turned !== undefined;
     for (const key of keys) {
       this.#dirty(key);
       // With a table go its elements.
       if (key.startsWith("nexthop ") || key.startsWith("ruleset "))
         for (const dependant of this.desired.dependants(key)) this.#dirty(dependant);
+      reachable ||= key.startsWith("address ");
     }
     if (turned !== undefined) for (const key of this.desired.dependants(linkKey(turned))) this.#dirty(key);
     // A gateway may be reachable now that was not.
-    if (turned !== undefined || keys.some((key) => key.startsWith("address ")))
-      for (const key of this.retries) if (/^(route|nexthop) /.test(key)) this.#dirty(key);
-    if (stale.length > 0 || this.desired.dirty.size > 0) this.#wake();
+    if (reachable) for (const key of this.retries) if (/^(route|nexthop) /.test(key)) this.#dirty(key);
+    if ((stale !== undefined && stale.length > 0) || this.desired.dirty.size > 0) this.#wake();
   }
 
   /** A run looks at what is dirty by itself. */
@@ -404,6 +428,12 @@ export class Reconciler implements Disposable {
 export function removable(object: KernelObject, key?: string): Removable {
   const handler = handlerOf(object);
   return { key: key ?? handler.key(object), handler, order: handler.order(object), object };
+}
+
+/** The first by name. */
+function firstOf(scopes: ReadonlySet<string> = new Set()): string {
+  const [only = ""] = scopes;
+  return scopes.size > 1 ? ([...scopes].sort()[0] as string) : only;
 }
 
 /** What cannot be looked at now is one object's failure and not that of others. */

@@ -37,17 +37,17 @@ export const route: KindHandler<Route> = {
     return object.nexthopId === undefined ? links : [...links, nexthopKey(object.nexthopId)];
   },
 
-  compare(object, view) {
-    const info = view.mirror.tables.route.get(routeKey(object));
+  compare(object, view, key = routeKey(object)) {
+    const info = view.mirror.tables.route.get(key);
     if (info === undefined)
       return step(
         "add",
-        text("add", object, view),
+        () => text("add", object, view),
         requests(() => addRoute(requested(object, view))),
       );
     if (same(object, info, view)) return SAME;
     const work = requests(() => addRoute({ ...requested(object, view), replace: true }));
-    return step("change", text("replace", object, view), work);
+    return step("change", () => text("replace", object, view), work);
   },
 
   remove(object, view) {

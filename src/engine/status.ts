@@ -35,13 +35,24 @@ export function retryDelayMs(failures: number): number {
 
 /** untried is the condition of an object that was just asked for. */
 export function untried(nowMs: number): Condition {
-  return { state: "pending", sinceMs: nowMs, failures: 0 };
+  return fresh("pending", nowMs);
 }
 
 /** ready is the condition of an object that is true; it keeps `sinceMs` while it stays so. */
 export function ready(previous: Condition, nowMs: number): Condition {
   if (previous.state === "ready") return previous;
-  return { state: "ready", sinceMs: nowMs, failures: 0 };
+  return fresh("ready", nowMs);
+}
+
+const latest = new Map<string, Condition>();
+
+/** Thousands of objects are asked for, and made true, at one moment: they share the value. */
+function fresh(state: "pending" | "ready", sinceMs: number): Condition {
+  const known = latest.get(state);
+  if (known?.sinceMs === sinceMs) return known;
+  const condition: Condition = { state, sinceMs, failures: 0 };
+  latest.set(state, condition);
+  return condition;
 }
 
 /** waiting is the condition of an object that needs another one first; that one's appearance wakes it, no timer does. */

@@ -1,8 +1,8 @@
 /** WireGuard devices, open and remembered between reads: back-ends emit no events, so the engine says when to read again. */
-import type { DeviceChange, WireguardDevice } from "../net/mod.ts";
+import type { DeviceChange, PublicKey, WireguardDevice } from "../net/mod.ts";
 import type { Work } from "./kind.ts";
 import { weather } from "./weather.ts";
-import { type DeviceView, noteChange, viewDevice } from "./wireguard-view.ts";
+import { type DeviceView, emptyView, noteChange, renewView } from "./wireguard-view.ts";
 
 type WireguardWork = Extract<Work, { via: "wireguard" }>;
 
@@ -11,6 +11,10 @@ export class WireguardDevices implements Disposable {
   readonly #open: (link: string) => WireguardDevice | undefined;
   readonly #devices = new Map<string, WireguardDevice>();
   readonly #views = new Map<string, DeviceView>();
+  /** Links whose device is to be read again. */
+  readonly #stale = new Set<string>();
+  /** By link that was ever asked for: peers of which a reading said something new, until `changes` is asked. */
+  readonly #changed = new Map<string, Set<PublicKey>>();
 
   constructor(open: (link: string) => WireguardDevice | undefined) {
     this.#open = open;
@@ -19,12 +23,16 @@ export class WireguardDevices implements Disposable {
   /** view returns a device's state, read at the first question; undefined while the device does not answer. */
   view(link: string): DeviceView | undefined {
     const known = this.#views.get(link);
-    if (known !== undefined) return known;
+    if (known !== undefined && !this.#stale.has(link)) return known;
+    const before = this.#changed.get(link) ?? new Set();
+    this.#changed.set(link, before);
     try {
       const device = this.#device(link);
       if (device === undefined) return undefined;
-      const view = viewDevice(device.read());
+      const view = known ?? emptyView();
+      for (const key of renewView(view, device.read())) before.add(key);
       this.#views.set(link, view);
+      this.#stale.delete(link);
       return view;
     } catch {
       // A device that vanishes or a back-end that starts just now: asked again at the next try.
@@ -33,10 +41,19 @@ export class WireguardDevices implements Disposable {
     }
   }
 
-  /** forget makes the next question read again; without a link, for all of them. */
-  forget(link?: string): void {
-    if (link === undefined) this.#views.clear();
-    else this.#views.delete(link);
+  /** forget makes the next question read again. */
+  forget(): void {
+    for (const link of this.#views.keys()) this.#stale.add(link);
+  }
+
+  /** changes reads what is forgotten, and returns of each device the peers of which anything is new since it was asked last. */
+  changes(): { readonly link: string; readonly peers: readonly PublicKey[] }[] {
+    return [...this.#changed.keys()].map((link) => {
+      this.view(link);
+      const peers = [...(this.#changed.get(link) ?? [])];
+      this.#changed.set(link, new Set());
+      return { link, peers };
+    });
   }
 
   /** execute changes each device with one request; when that is refused, with one per peer, so that a bad one stops no other. */
@@ -76,6 +93,7 @@ export class WireguardDevices implements Disposable {
   /** close gives up a device, because its link went or it failed. */
   close(link: string): void {
     this.#views.delete(link);
+    this.#stale.delete(link);
     const device = this.#devices.get(link) as Partial<Disposable> | undefined;
     this.#devices.delete(link);
     try {

@@ -12,30 +12,60 @@ import {
 /** DeviceView is the last known state of a device. */
 export interface DeviceView {
   publicKey: PublicKey | undefined;
+  /** Of the key before, while it is answered to. */
+  formerPublicKey: PublicKey | undefined;
   listenPort: number;
   readonly peers: Map<PublicKey, PeerState>;
   /** Allowed prefix → the peer that has it. */
   readonly owners: Map<string, PublicKey>;
 }
 
-/** viewDevice arranges what a device reported. */
-export function viewDevice(state: DeviceState): DeviceView {
-  const view: DeviceView = {
-    publicKey: state.publicKey,
-    listenPort: state.listenPort,
+/** emptyView is that of a device without peers. */
+export function emptyView(): DeviceView {
+  return {
+    publicKey: undefined,
+    formerPublicKey: undefined,
+    listenPort: 0,
     peers: new Map(),
     owners: new Map(),
   };
-  for (const peer of state.peers) {
-    view.peers.set(peer.publicKey, peer);
+}
+
+/** renewView brings a view to what a device reported, and returns the keys of peers of which anything is new. */
+export function renewView(view: DeviceView, state: DeviceState): Set<PublicKey> {
+  const { peers } = view;
+  view.publicKey = state.publicKey;
+  view.formerPublicKey = state.formerPublicKey;
+  view.listenPort = state.listenPort;
+  const changed = state.peers.filter((peer) => peers.get(peer.publicKey) !== peer);
+  const keys = new Set(changed.map((peer) => peer.publicKey));
+  for (const peer of changed) {
+    const before = peers.get(peer.publicKey);
+    if (before?.allowedIps === peer.allowedIps) continue;
+    for (const prefix of before?.allowedIps ?? []) disown(view, prefix, peer.publicKey);
+  }
+  for (const peer of changed) {
+    const before = peers.get(peer.publicKey);
+    peers.set(peer.publicKey, peer);
+    if (before?.allowedIps === peer.allowedIps) continue;
     for (const prefix of peer.allowedIps) view.owners.set(formatPrefix(prefix), peer.publicKey);
   }
-  return view;
+  if (peers.size === state.peers.length) return keys;
+  const here = new Set(state.peers.map((peer) => peer.publicKey));
+  for (const [key, { allowedIps }] of peers) {
+    if (here.has(key)) continue;
+    for (const prefix of allowedIps) disown(view, prefix, key);
+    peers.delete(key);
+    keys.add(key);
+  }
+  return keys;
 }
 
 /** noteChange brings the view to where a successful change brought the device. */
 export function noteChange(view: DeviceView, change: DeviceChange): void {
   if (change.privateKey !== undefined) view.publicKey = change.privateKey.publicKey;
+  if (change.formerKey !== undefined)
+    view.formerPublicKey = change.formerKey === "none" ? undefined : change.formerKey.publicKey;
   if (change.listenPort !== undefined) view.listenPort = change.listenPort;
   for (const peer of change.peers ?? []) notePeer(view, peer);
 }

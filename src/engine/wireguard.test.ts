@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { viewOf } from "../../test/support/engine-view.ts";
 import {
+  type DeviceState,
   parseEndpoint,
   parsePrefix,
   type PeerState,
@@ -10,13 +11,20 @@ import {
 } from "../net/mod.ts";
 import type { Verdict, View } from "./kind.ts";
 import type { KernelObject, Peer } from "./object.ts";
-import { noteChange, viewDevice } from "./wireguard-view.ts";
+import { WireguardDevices } from "./wireguard-devices.ts";
+import { type DeviceView, emptyView, noteChange, renewView } from "./wireguard-view.ts";
 import { peer, SILENT_MS, wireguard } from "./wireguard.ts";
 
 /** Wall time; monotonic time begins anywhere. */
 const NOW = 1_000_000_000;
 const secret = PrivateKey.random();
 const [a, b] = [PrivateKey.random().publicKey, PrivateKey.random().publicKey];
+
+function viewDevice(state: DeviceState): DeviceView {
+  const device = emptyView();
+  renewView(device, state);
+  return device;
+}
 
 function view(
   peers: readonly PeerState[],
@@ -188,4 +196,49 @@ test("of two peers that claim a prefix, the later has it and the earlier waits",
     is: "waits",
     reason: `10.1.0.0/24 belongs to peer ${b}, which claimed it later`,
   });
+});
+
+test("a reading brings a view to what the device says, also where a prefix moved and a peer went", () => {
+  const [first, second] = [state(a), state(b, { allowedIps: [parsePrefix("10.2.0.0/24")] })];
+  const device = emptyView();
+  const read = (...peers: PeerState[]) => [...renewView(device, { listenPort: 1, peers })].sort();
+  expect(read(first, second)).toEqual([a, b].sort());
+  expect(read(first, second)).toEqual([]);
+  // What was only expected gives way to what is.
+  noteChange(device, { peers: [{ publicKey: a, endpoint: parseEndpoint("192.0.2.1:1") }] });
+  expect(read(first, second)).toEqual([a]);
+  expect(device.peers.get(a)).toBe(first);
+  const moved = [
+    state(a, { allowedIps: [] }),
+    state(b, { allowedIps: [parsePrefix("10.1.0.0/24")] }),
+  ] as const;
+  expect(read(...moved)).toEqual([a, b].sort());
+  expect([...device.owners]).toEqual([["10.1.0.0/24", b]]);
+  expect(read(moved[0])).toEqual([b]);
+  expect([...device.peers.keys()]).toEqual([a]);
+  expect(device.owners.size).toBe(0);
+});
+
+test("of a device's peers, those are looked at of which something is new", () => {
+  const held = state(b, { allowedIps: [] });
+  let peers: PeerState[] = [state(a), held];
+  let away = false;
+  using devices = new WireguardDevices(() =>
+    away ? undefined : { read: () => ({ listenPort: 1, peers }), change: () => {} },
+  );
+  expect(devices.changes()).toEqual([]);
+  devices.view("cw0");
+  expect(devices.changes()).toEqual([{ link: "cw0", peers: [a, b] }]);
+  peers = [state(a, { rxBytes: 5 }), held];
+  // Nothing is read again until it is forgotten.
+  expect(devices.changes()).toEqual([{ link: "cw0", peers: [] }]);
+  devices.forget();
+  expect(devices.view("cw0")?.peers.get(a)?.rxBytes).toBe(5);
+  expect(devices.changes()).toEqual([{ link: "cw0", peers: [a] }]);
+  // Another device under the name: everything is new.
+  away = true;
+  devices.close("cw0");
+  expect(devices.changes()).toEqual([{ link: "cw0", peers: [] }]);
+  away = false;
+  expect(devices.changes()).toEqual([{ link: "cw0", peers: [a, b] }]);
 });

@@ -39,13 +39,23 @@ export const wireguard: KindHandler<WireguardConfig> = {
   compare(object, view) {
     const device = view.wireguard(object.link);
     if (device === undefined) return missing(object.link);
-    const { privateKey, listenPort, link } = object;
+    const { privateKey, formerKey, listenPort, link } = object;
     const key = device.publicKey !== privateKey.publicKey;
     // 0 takes whatever the system chose, also while it has chosen nothing.
     const port = listenPort !== 0 && device.listenPort !== listenPort;
-    if (!key && !port) return SAME;
-    const text = words(`wg set ${link}`, port && `listen-port ${listenPort}`, key && "private-key (hidden)");
-    const change = { ...(key && { privateKey }), ...(port && { listenPort }) };
+    const former = device.formerPublicKey !== formerKey?.publicKey;
+    if (!key && !port && !former) return SAME;
+    const text = words(
+      `wg set ${link}`,
+      port && `listen-port ${listenPort}`,
+      key && "private-key (hidden)",
+      former && (formerKey === undefined ? "without the former key" : "former-key (hidden)"),
+    );
+    const change = {
+      ...(key && { privateKey }),
+      ...(former && { formerKey: formerKey ?? ("none" as const) }),
+      ...(port && { listenPort }),
+    };
     return step("change", text, { via: "wireguard", link, device: change });
   },
 

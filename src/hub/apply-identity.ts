@@ -19,7 +19,7 @@ export const apply = {
     if (node.nextPublicKey === nextPublicKey) return;
     if (node.publicKey !== publicKey)
       throw new Refusal("bad-request", `Node ${name} has another key by now; ask again with that`);
-    mustBeFree(tables, nextPublicKey);
+    keyMustBeFree(tables, nextPublicKey);
     // Of one that was announced before and not used nobody must ever make a session.
     if (node.nextPublicKey !== undefined) tables.revokeKey(node.nextPublicKey, name);
     tables.nodes.setNextKey(name, nextPublicKey);
@@ -42,11 +42,11 @@ function known(tables: Tables, name: string): Node {
   throw new Refusal("no-such-node", `There is no node ${name}; see causeway node list`);
 }
 
-function mustBeFree(tables: Tables, key: PublicKey): void {
+/** keyMustBeFree refuses a next key that is somebody's, or was. */
+export function keyMustBeFree(tables: Tables, key: PublicKey): void {
   if (tables.isRevoked(key)) throw new Refusal("key-revoked", "This key was revoked; make another");
   const taken =
-    tables.nodes.byKey(key) !== undefined ||
-    tables.nodes.byNextKey(key) !== undefined ||
+    tables.nodes.byAnyKey(key) !== undefined ||
     tables.peers.byKey(key) !== undefined ||
     tables.tokens.isUseKey(key);
   if (taken) throw new Refusal("key-exists", "This key belongs to another node or to a token; make another");

@@ -1,10 +1,19 @@
 /** Commands on the register as a whole. */
+import { MAX_OPEN_VNI } from "../domain/mod.ts";
 import { formatPrefix, type Prefix, prefixEqual } from "../net/mod.ts";
 import type { Mesh } from "../resources/mod.ts";
 import type { Handlers } from "./apply.ts";
 import { checkName } from "./apply-node.ts";
 import { Refusal } from "./refusal.ts";
 import { parseMesh, type Tables } from "./tables.ts";
+
+function tenantWithVniUpTo(
+  tables: Tables,
+  most: number,
+): { readonly name: string; readonly vni?: number } | undefined {
+  const { VPC, Subnet } = tables.tenants.all();
+  return [...VPC.values(), ...Subnet.values()].find(({ vni }) => vni !== undefined && vni <= most);
+}
 
 /** apply holds the commands on the mesh and its register. */
 export const apply = {
@@ -41,6 +50,16 @@ export const apply = {
     if (old.nodeBits !== mesh.nodeBits || old.name !== mesh.name)
       throw new Error(
         `Cannot change mesh ${old.name}: its name and nodeBits are in use; make a new mesh instead`,
+      );
+    // Automatic route targets of all VPCs begin with it.
+    if (old.asn !== mesh.asn && tables.tenants.all().VPC.size > 0)
+      throw new Error(
+        `Cannot change mesh ${old.name}: asn is ${old.asn} and in use by VPCs; delete them first, or keep it`,
+      );
+    const low = mesh.openVnis && !old.openVnis ? tenantWithVniUpTo(tables, MAX_OPEN_VNI) : undefined;
+    if (low !== undefined)
+      throw new Error(
+        `Cannot change mesh ${old.name}: openVnis would open VNI ${low.vni} of ${low.name} to everybody; delete that first, or keep them closed`,
       );
     tables.storeMesh(mesh);
     moveHub(tables, old, mesh);

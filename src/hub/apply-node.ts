@@ -51,8 +51,7 @@ export const apply = {
       throw new Error(
         `Cannot remove hub ${name}: it carries ${carried.map((peer) => `peer ${peer.name}`).join(", ")}; remove them first: causeway peer remove NAME`,
       );
-    for (const key of [node.publicKey, node.nextPublicKey])
-      if (key !== undefined) tables.revokeKey(key, name);
+    for (const key of tables.nodes.keysOf(name)) tables.revokeKey(key, name);
     tables.nodes.remove(name);
     tables.ledger.withdraw(`node/${name}`);
     if (node.hub) leaveEndpoints(tables, node, hubs);
@@ -92,7 +91,7 @@ function mustBeFree(tables: Tables, use: StoredUse, nowMs: number): void {
 
 function mustBeNew(tables: Tables, key: PublicKey): void {
   if (tables.isRevoked(key)) throw keyRevoked();
-  const same = tables.nodes.byKey(key) ?? tables.nodes.byNextKey(key) ?? tables.peers.byKey(key);
+  const same = tables.nodes.byAnyKey(key) ?? tables.peers.byKey(key);
   if (same !== undefined || tables.tokens.isUseKey(key))
     throw new Refusal(
       "key-exists",
@@ -114,7 +113,7 @@ function addNode(tables: Tables, use: StoredUse, wanted: Of<"register">): void {
       "name-taken",
       `An external peer is named ${name}; join with --name, or, if this machine takes its place, ask for a token made with --node ${name}`,
     );
-  const identity = boundIdentity(use, wanted, { mesh });
+  const identity = boundIdentity(use, wanted, { mesh, tenants: tables.tenants.all() });
   tables.nodes.add(mesh, { name, publicKey, endpoints, hub: use.role === "hub", ...identity });
 }
 
@@ -127,8 +126,12 @@ function replaceKey(tables: Tables, use: StoredUse, wanted: Of<"register">): voi
       "no-such-node",
       `The token is for node ${name}, which was removed; ask for a token without --node`,
     );
-  const identity = boundIdentity(use, wanted, { mesh: tables.mesh() as Mesh, old });
-  for (const key of [old.publicKey, old.nextPublicKey]) if (key !== undefined) tables.revokeKey(key, name);
+  const identity = boundIdentity(use, wanted, {
+    mesh: tables.mesh() as Mesh,
+    tenants: tables.tenants.all(),
+    old,
+  });
+  for (const key of tables.nodes.keysOf(name)) tables.revokeKey(key, name);
   tables.nodes.setKey(name, wanted.publicKey);
   tables.nodes.setConfigured(name, wanted);
   tables.nodes.setIdentity(name, identity);
@@ -139,7 +142,7 @@ function replacePeer(tables: Tables, use: StoredUse, wanted: Of<"register">): vo
   const { number, peer } = tables.peers.byName(use.node as string) as StoredPeer;
   const { publicKey, endpoints } = wanted;
   const mesh = tables.mesh() as Mesh;
-  const identity = boundIdentity(use, wanted, { mesh, old: peer });
+  const identity = boundIdentity(use, wanted, { mesh, tenants: tables.tenants.all(), old: peer });
   tables.revokeKey(peer.publicKey, peer.name);
   tables.peers.remove(peer.name);
   tables.ledger.withdraw(`peer/${peer.name}`);

@@ -102,7 +102,8 @@ function mustBeNew(tables: Tables, { name, publicKey, hub }: Of<"add-peer">): vo
     );
   if (tables.nodes.byName(hub)?.hub !== true) throw refuse(`${hub}, which shall carry it, is no hub`);
   if (tables.isRevoked(publicKey)) throw refuse("its key was revoked; make a new one on the machine");
-  const same = tables.nodes.byKey(publicKey) ?? tables.peers.byKey(publicKey);
+  const same =
+    tables.nodes.byKey(publicKey) ?? tables.nodes.byFormerKey(publicKey) ?? tables.peers.byKey(publicKey);
   if (same !== undefined || tables.tokens.isUseKey(publicKey))
     throw refuse(`its key belongs to ${same?.name ?? "a token"} already; every machine has a key of its own`);
 }

@@ -1,9 +1,7 @@
 /** Commands on tokens. */
 import type { Handlers } from "./apply.ts";
 import { Refusal } from "./refusal.ts";
-
-/** Uses of all live tokens together; each is a WireGuard peer of the hub. */
-const MAX_LIVE_USES = 4096;
+import { MAX_LIVE_USES } from "./token-store.ts";
 
 /** apply holds the commands on tokens. */
 export const apply = {

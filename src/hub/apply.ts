@@ -2,11 +2,14 @@
  * What each command does to the tables. Deterministic: no clock, no randomness, no order that is not the tables' own; what is
  * refused is refused at every hub, with the same words.
  */
+import { apply as claimCommands } from "./apply-claim.ts";
+import { apply as hubKeyCommands } from "./apply-hub-key.ts";
 import { apply as identityCommands } from "./apply-identity.ts";
 import { apply as meshCommands } from "./apply-mesh.ts";
 import { apply as nodeCommands } from "./apply-node.ts";
 import { apply as peerCommands } from "./apply-peer.ts";
 import { apply as pskCommands } from "./apply-psk.ts";
+import { apply as tenantCommands } from "./apply-tenant.ts";
 import { apply as tokenCommands } from "./apply-token.ts";
 import type { Command } from "./command.ts";
 import type { Tables } from "./tables.ts";
@@ -21,11 +24,14 @@ export type Handlers<O extends Command["op"]> = {
 
 const handlers = {
   ...identityCommands,
+  ...hubKeyCommands,
   ...pskCommands,
   ...meshCommands,
   ...nodeCommands,
   ...peerCommands,
   ...tokenCommands,
+  ...tenantCommands,
+  ...claimCommands,
 } as const satisfies Handlers<Command["op"]>;
 
 /** Results is what a command returns, by op. */

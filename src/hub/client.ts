@@ -2,6 +2,7 @@
 import { SYNC_PORT } from "../mesh/mod.ts";
 import { formatIp, type Ip, type PublicKey, type SigningKey } from "../net/mod.ts";
 import { after, connectTcp, every, monotonicMs, randomBytes, type TcpConnection } from "../sys/mod.ts";
+import { NodeClaims } from "./node-claims.ts";
 import type { SignedState } from "./signed-state.ts";
 import {
   type ClientEffect,
@@ -90,6 +91,11 @@ export class HubClient implements Disposable {
   #hub: FollowedHub | undefined;
   #turn = 0;
   #pinging: Disposable;
+  /** Addresses of subnets, asked for at the hub. */
+  readonly claims = new NodeClaims({
+    tell: (message) => this.#step({ kind: "tell", message }),
+    connected: () => this.connected,
+  });
 
   private constructor(options: HubClientOptions) {
     const { node, signingKey, signed, facts } = options;
@@ -232,11 +238,14 @@ export class HubClient implements Disposable {
         return hooks.onRotate?.();
       case "psk":
         return hooks.onPairKeys?.(effect.keys);
+      case "answer":
+        return this.claims.answered(effect.answer);
       case "removals":
         return hooks.onRemovals?.(effect.removals);
       case "probe":
         return hooks.onProbe?.(effect.peer, effect.inMs);
       case "online":
+        this.claims.online();
         return hooks.onConnection?.(true);
       case "offline":
         return hooks.onConnection?.(false, effect.reason);
@@ -340,6 +349,7 @@ export class HubClient implements Disposable {
 
   close(): void {
     this.#closed = true;
+    this.claims.close();
     this.#pinging[Symbol.dispose]();
     this.#retry?.[Symbol.dispose]();
     this.#connection?.close();

@@ -5,7 +5,7 @@
  * What a released command does never changes: another behaviour is another command.
  */
 import { z } from "zod";
-import { type Ip, Secret, tryParseIp } from "../net/mod.ts";
+import { Secret } from "../net/mod.ts";
 import {
   endpointSchema,
   hostPortSchema,
@@ -14,7 +14,14 @@ import {
   prefixSchema,
   publicKeySchema,
   siteSchema,
+  type TenantKind,
+  tenantKinds,
 } from "../resources/mod.ts";
+import { familySchema, grantNumber, ipText, ownerSchema, wantsSchema } from "./claim-fields.ts";
+import { MAX_KNOWN, MAX_RETURNED_AT_ONCE } from "./claim-limits.ts";
+
+/** MAX_RESOURCES is how many resources one command puts or deletes. */
+export const MAX_RESOURCES = 4096;
 
 const name = z.string().min(1).max(253);
 const id = z.string().max(64);
@@ -22,12 +29,7 @@ const timeMs = z.number().int().min(0);
 const json = z.custom<Json>((value) => value !== undefined);
 const endpoints = z.array(hostPortSchema).max(8);
 
-const ipText = z.string().transform((text, context): Ip => {
-  const ip = tryParseIp(text);
-  if (ip !== undefined) return ip;
-  context.addIssue({ code: "custom", message: "is not an address" });
-  return z.NEVER;
-});
+const tenantKind = z.enum(Object.keys(tenantKinds) as [TenantKind, ...TenantKind[]]);
 
 const secretText = z.string().transform((text, context): Secret => {
   try {
@@ -92,6 +94,15 @@ export const commandSchema = z.discriminatedUnion("op", [
     nextPublicKey: publicKeySchema,
   }),
   z.object({ op: z.literal("promote-key"), name, publicKey: publicKeySchema }),
+  /** The same of a hub, whose key before stays good until it is dropped. */
+  z.object({
+    op: z.literal("announce-hub-key"),
+    name,
+    publicKey: publicKeySchema,
+    nextPublicKey: publicKeySchema,
+  }),
+  z.object({ op: z.literal("promote-hub-key"), name, publicKey: publicKeySchema }),
+  z.object({ op: z.literal("drop-hub-key"), name, publicKey: publicKeySchema }),
   /** The next generation of pre-shared keys. */
   z.object({ op: z.literal("new-psk"), generation: z.number().int().min(1), secret: secretText }),
   /** What rules see of a node beside its name; absent fields stay. */
@@ -118,6 +129,41 @@ export const commandSchema = z.discriminatedUnion("op", [
   z.object({ op: z.literal("remove-peer"), name }),
   z.object({ op: z.literal("approve-subnet"), node: name, prefix: prefixSchema() }),
   z.object({ op: z.literal("revoke-subnet"), node: name, prefix: prefixSchema() }),
+  /** Resources of tenants' networks, as manifests: all or none. */
+  z.object({ op: z.literal("put-resources"), resources: z.array(json).min(1).max(MAX_RESOURCES) }),
+  z.object({
+    op: z.literal("delete-resources"),
+    resources: z
+      .array(z.object({ kind: tenantKind, name }))
+      .min(1)
+      .max(MAX_RESOURCES),
+    /** Also Subnets of which somebody has addresses. */
+    force: z.boolean().optional(),
+  }),
+  /** Blocks of a subnet for a node. `have`: the grants that it knows. */
+  z.object({
+    op: z.literal("claim-block"),
+    node: name,
+    subnet: name,
+    wants: wantsSchema,
+    have: z.array(grantNumber).max(MAX_KNOWN),
+  }),
+  /** One address, for its owner or, without one, for the node. */
+  z.object({
+    op: z.literal("claim-address"),
+    node: name,
+    subnet: name,
+    family: familySchema,
+    address: ipText.optional(),
+    owner: ownerSchema.optional(),
+    outOf: z.array(grantNumber).max(2).optional(),
+  }),
+  z.object({
+    op: z.literal("return-block"),
+    node: name,
+    numbers: z.array(grantNumber).min(1).max(MAX_RETURNED_AT_ONCE),
+  }),
+  z.object({ op: z.literal("release-address"), subnet: name, address: ipText }),
   /** Nodes have seen this revision from a register that was restored from an older copy. */
   z.object({ op: z.literal("raise"), revision: z.number().int().min(0) }),
 ]);

@@ -1,5 +1,5 @@
 /** The newcomer's side: through which use to ask, and one exchange with the hub. */
-import { ENROL_PORT, enrolServiceAddress } from "../mesh/mod.ts";
+import { ENROL_PORT, enrolServiceAddress, type TlsMode } from "../mesh/mod.ts";
 import { formatIp, type PrivateKey, type PublicKey, type Secret } from "../net/mod.ts";
 import { type Json, present } from "../resources/mod.ts";
 import { after, connectTcp, randomBytes, sleep, wallMs } from "../sys/mod.ts";
@@ -13,6 +13,7 @@ import {
   type Token,
   type TokenHub,
   tokenHubs,
+  type TokenTls,
   tokenUse,
   type TokenUse,
   useOrder,
@@ -27,6 +28,8 @@ const FIRST_TRY_MS = 2_500;
 const MAX_TRIES = 12;
 /** The hub's device learns of the new key a moment after the answer; a handshake before that is lost, and repeated only after 5 s. */
 const ADMIT_MS = 250;
+const NO_TLS =
+  "the token does not say that hubs take TLS; set tlsPort in the mesh and make another token (docs/operate.md)";
 /** The hub's answer holds the whole register. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
@@ -51,10 +54,22 @@ export interface Enrolled {
   readonly secret?: HubSecret;
 }
 
-/** EnrolWay is where an attempt goes: a hub, and the number of the round in which all its endpoints are tried. */
+/** EnrolWay is where an attempt goes: a hub, by UDP or by TLS, and the number of the round in which all its endpoints are tried. */
 export interface EnrolWay {
   readonly hub: TokenHub;
+  readonly tls?: TokenTls;
   readonly turn: number;
+}
+
+/** enrolWays returns the ways that are tried in one round: each hub by UDP, and then by TLS if it takes that. */
+export function enrolWays(
+  token: Parameters<typeof tokenHubs>[0],
+  tls: TlsMode,
+): readonly Omit<EnrolWay, "turn">[] {
+  return tokenHubs(token).flatMap((hub) => [
+    ...(tls === "always" ? [] : [{ hub }]),
+    ...(tls === "never" || hub.tls === undefined ? [] : [{ hub, tls: hub.tls }]),
+  ]);
 }
 
 /** nextUses returns the uses still to try: those that the hub named as free, in the newcomer's own order. */
@@ -78,17 +93,21 @@ export function usesAfterRefusal(free: readonly number[], silent: ReadonlySet<nu
 export async function enrol(options: {
   readonly token: Token;
   readonly newcomer: Newcomer;
-  /** Makes the tunnel to the hub that of this use (newcomerObjects of mesh). */
-  readonly setUse: (use: TokenUse, way: EnrolWay) => void | Promise<void>;
+  /** Default `never`. */
+  readonly tls?: TlsMode;
+  /** Makes the tunnel to the hub that of this use (newcomerObjects of mesh); resolves with the reason if there is no such way from here. */
+  readonly setUse: (use: TokenUse, way: EnrolWay) => Promise<string | void> | void;
   readonly progress?: (text: string) => void;
   /** For tests: another way to the service. */
   readonly service?: { readonly address: string; readonly port: number };
   readonly tryMs?: number;
 }): Promise<Enrolled> {
-  const { token, newcomer, progress } = options;
+  const { token, newcomer, progress, tls = "never" } = options;
   const order = useOrder(token, newcomer.key.publicKey);
   const hubs = tokenHubs(token);
-  const tries = Math.min(MAX_TRIES, Math.max(4, token.uses * 2, hubs.length * 3));
+  const ways = enrolWays(token, tls);
+  if (ways.length === 0) throw new Error(`Cannot join mesh ${token.mesh} by TLS: ${NO_TLS}; or join by UDP`);
+  const tries = Math.min(Math.max(MAX_TRIES, ways.length), Math.max(4, token.uses * 2, ways.length * 3));
   const tried = new Set<number>();
   // No answer may mean that only the answer was lost: the use may be this key's own by now.
   const silent = new Set<number>();
@@ -103,26 +122,36 @@ export async function enrol(options: {
     tried.add(number);
     queue = queue.slice(1);
     const use = tokenUse(token, number);
-    const hub = hubs[attempt % hubs.length] as TokenHub;
-    const which = hubs.length === 1 ? "the hub" : `hub ${(attempt % hubs.length) + 1} of ${hubs.length}`;
-    progress?.(`asking ${which} through use ${number + 1} of ${token.uses}`);
-    await options.setUse(use, { hub, turn: Math.floor(attempt / hubs.length) });
+    const way = ways[attempt % ways.length] as EnrolWay;
+    const { hub } = way;
+    const which = hubs.length === 1 ? "the hub" : `hub ${hubs.indexOf(hub) + 1} of ${hubs.length}`;
+    progress?.(
+      `asking ${which}${way.tls === undefined ? "" : " by TLS"} through use ${number + 1} of ${token.uses}`,
+    );
+    const closed = await options.setUse(use, { ...way, turn: Math.floor(attempt / ways.length) });
     try {
-      const patience = attempt === 0 && (token.uses > 1 || hubs.length > 1) ? FIRST_TRY_MS : TRY_MS;
+      if (typeof closed === "string") throw new Error(closed);
+      // Where TLS comes next, the first round is for finding out which of them works.
+      const other =
+        attempt === 0
+          ? ways.length > 1 || token.uses > 1
+          : way.tls === undefined && ways[attempt + 1]?.tls !== undefined;
       const enrolled = await exchange({
         ...options,
         hubKey: hub.key,
         use,
-        timeoutMs: options.tryMs ?? patience,
+        timeoutMs: options.tryMs ?? (other ? FIRST_TRY_MS : TRY_MS),
       });
       await sleep(ADMIT_MS);
       return enrolled;
     } catch (error) {
       failure = error as Error;
       if (error instanceof Refusal) {
-        if (error.code !== "use-taken") throw error;
         silent.delete(number);
-        queue = usesAfterRefusal(nextUses(order, tried, error.freeUses), silent);
+        // A key that has registered did so by a use whose answer was lost: there it is told again.
+        const registered = error.code === "key-exists" && silent.size > 0;
+        if (error.code !== "use-taken" && !registered) throw error;
+        queue = registered ? [...silent] : usesAfterRefusal(nextUses(order, tried, error.freeUses), silent);
         if (queue.length === 0) throw error;
       } else {
         silent.add(number);
@@ -137,8 +166,16 @@ export async function enrol(options: {
   const late = token.expiresAtMs < wallMs() ? "; by this machine's clock the token has expired" : "";
   throw new Error(
     `Cannot join mesh ${token.mesh}: the hub does not answer at ${hubs.flatMap(({ endpoints }) => endpoints).join(", ")} (${failure?.message}); ` +
-      `check that UDP gets through, that the hub runs, and that the token is not revoked or expired${late}`,
+      `check that ${tls === "always" ? "TLS" : "UDP"} gets through${tlsHint(tls, hubs)}, that the hub runs, and that the token is not revoked or expired${late}`,
   );
+}
+
+/** What may help where UDP is blocked. */
+function tlsHint(tls: TlsMode, hubs: readonly TokenHub[]): string {
+  const taken = hubs.some((hub) => hub.tls !== undefined);
+  if (tls === "always") return "";
+  if (tls === "auto") return taken ? ", or TLS" : ` (${NO_TLS})`;
+  return taken ? " (where it is blocked, this mesh can be joined by TLS: --tls auto)" : "";
 }
 
 /** exchange speaks to the hub once, through a use that the tunnel is set up for. */

@@ -28,7 +28,8 @@ export type EnrolEvent =
 /** EnrolEffect is to be carried out in order. `register` is answered by an event. */
 export type EnrolEffect =
   | { readonly kind: "send"; readonly message: unknown }
-  | { readonly kind: "register"; readonly registration: Registration }
+  /** `hubKey`: the one of the hub's that the newcomer knows. */
+  | { readonly kind: "register"; readonly registration: Registration; readonly hubKey: PrivateKey }
   | { readonly kind: "close" };
 
 type Step = readonly [EnrolSession, readonly EnrolEffect[]];
@@ -39,11 +40,11 @@ export function startEnrol(address: Ip, nonce: Uint8Array): Step {
   return [{ kind: "waiting", address, nonce }, [{ kind: "send", message }]];
 }
 
-/** stepEnrol takes one event. */
-export function stepEnrol(session: EnrolSession, event: EnrolEvent, hubKey: PrivateKey): Step {
+/** stepEnrol takes one event. `hubKeys`: those that the hub answers to, the present one first. */
+export function stepEnrol(session: EnrolSession, event: EnrolEvent, hubKeys: readonly PrivateKey[]): Step {
   switch (event.kind) {
     case "line":
-      return session.kind === "waiting" ? onLine(session, event.text, hubKey) : [session, []];
+      return session.kind === "waiting" ? onLine(session, event.text, hubKeys) : [session, []];
     case "registered":
       if (session.kind !== "deciding") return [session, []];
       return end({
@@ -57,7 +58,11 @@ export function stepEnrol(session: EnrolSession, event: EnrolEvent, hubKey: Priv
   }
 }
 
-function onLine(session: EnrolSession & { kind: "waiting" }, text: string, hubKey: PrivateKey): Step {
+function onLine(
+  session: EnrolSession & { kind: "waiting" },
+  text: string,
+  hubKeys: readonly PrivateKey[],
+): Step {
   const { address, nonce } = session;
   try {
     const message = registerMessage.parse(JSON.parse(text));
@@ -65,8 +70,9 @@ function onLine(session: EnrolSession & { kind: "waiting" }, text: string, hubKe
     if (typeof version === "number" && version > ENROL_VERSION)
       return refuse(new Refusal("bad-request", "This hub is older than the newcomer; update the hub"));
     const request = registerRequest.parse(message.request);
-    const keys = { own: hubKey, peer: request.publicKey };
-    if (!proofHolds(keys, { nonce, address, request: message.request as Json }, message.proof))
+    const input = { nonce, address, request: message.request as Json };
+    const hubKey = hubKeys.find((own) => proofHolds({ own, peer: request.publicKey }, input, message.proof));
+    if (hubKey === undefined)
       return refuse(new Refusal("bad-proof", "The proof does not fit the key; join again"));
     const registration: Registration = {
       address,
@@ -75,7 +81,7 @@ function onLine(session: EnrolSession & { kind: "waiting" }, text: string, hubKe
       endpoints: request.endpoints,
       ...(request.site === undefined ? {} : { site: request.site }),
     };
-    return [{ kind: "deciding" }, [{ kind: "register", registration }]];
+    return [{ kind: "deciding" }, [{ kind: "register", registration, hubKey }]];
   } catch {
     return refuse(
       new Refusal(

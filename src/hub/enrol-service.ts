@@ -23,11 +23,15 @@ const ENROL_MS = 10_000;
 /** EnrolOptions is what the service needs. */
 export interface EnrolOptions {
   readonly register: Register;
-  readonly hubKey: PrivateKey;
+  /** Those that the hub answers to, the present one first. */
+  readonly hubKeys: () => readonly PrivateKey[];
   readonly address: Ip;
   readonly port?: number;
   /** Registers, and says what is to be answered; never rejects. */
-  readonly registered: (registration: Registration, from: string) => Promise<EnrolEvent>;
+  readonly registered: (
+    registration: Registration,
+    told: { readonly from: string; readonly hubKey: PrivateKey },
+  ) => Promise<EnrolEvent>;
 }
 
 /** EnrolService owns the listening socket and newcomers' connections. */
@@ -53,7 +57,7 @@ export class EnrolService implements Disposable {
   }
 
   #accept(connection: TcpConnection): TcpEvents | string {
-    const { register, hubKey, registered } = this.#options;
+    const { register, hubKeys, registered } = this.#options;
     const from = connection.remoteAddress;
     const address = parseIp(from);
     const source = { from, token: register.tokenAt(address) };
@@ -70,7 +74,7 @@ export class EnrolService implements Disposable {
     }
     let [session, effects] = startEnrol(address, randomBytes(NONCE_BYTES));
     const step = (event: EnrolEvent) => {
-      [session, effects] = stepEnrol(session, event, hubKey);
+      [session, effects] = stepEnrol(session, event, hubKeys());
       perform();
     };
     const perform = () => {
@@ -80,7 +84,7 @@ export class EnrolService implements Disposable {
           const { type, code, freeUses } = effect.message as Partial<RefusedMessage>;
           if (type === "refused" && code !== undefined) refused(code, (freeUses?.length ?? 0) > 0);
         } else if (effect.kind === "close") connection.close();
-        else void registered(effect.registration, from).then(step);
+        else void registered(effect.registration, { from, hubKey: effect.hubKey }).then(step);
       }
     };
     const deadline = after(ENROL_MS, () => {

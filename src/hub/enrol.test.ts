@@ -49,7 +49,7 @@ function request(s: Awaited<ReturnType<typeof setUp>>, nonce = s.nonce): string 
 
 function ask(s: Awaited<ReturnType<typeof setUp>>, line: string, address = s.use.address) {
   const [session] = startEnrol(address, s.nonce);
-  return stepEnrol(session, { kind: "line", text: line }, hubKey);
+  return stepEnrol(session, { kind: "line", text: line }, [hubKey]);
 }
 
 describe("enrolment", () => {
@@ -68,7 +68,7 @@ describe("enrolment", () => {
     });
     const node = await s.registrar.registerNode(effect.registration, NOW);
     const state = new Snapshots(register, signing).message(node.name);
-    const [ended, answer] = stepEnrol(session, { kind: "registered", name: node.name, state }, hubKey);
+    const [ended, answer] = stepEnrol(session, { kind: "registered", name: node.name, state }, [hubKey]);
     expect(ended.kind).toBe("ended");
     expect(answer.map((one) => one.kind)).toEqual(["send", "close"]);
     const done = answerTo(JSON.stringify(sent(answer)[0]), s);
@@ -99,7 +99,7 @@ describe("enrolment", () => {
     const s = await setUp();
     using _ = s.register;
     const [session] = ask(s, request(s));
-    expect(stepEnrol(session, { kind: "line", text: request(s) }, hubKey)).toEqual([session, []]);
+    expect(stepEnrol(session, { kind: "line", text: request(s) }, [hubKey])).toEqual([session, []]);
   });
 
   test("a refusal is a sentence, and the hub's free uses are tried next in the newcomer's own order", async () => {
@@ -107,7 +107,7 @@ describe("enrolment", () => {
     using _ = s.register;
     const [session] = ask(s, request(s));
     const refusal = new Refusal("use-taken", "taken", { freeUses: [3, 1] });
-    const [, effects] = stepEnrol(session, { kind: "refused", refusal }, hubKey);
+    const [, effects] = stepEnrol(session, { kind: "refused", refusal }, [hubKey]);
     expect(sent(effects)).toEqual([
       { type: "refused", code: "use-taken", message: "taken", freeUses: [3, 1] },
     ]);

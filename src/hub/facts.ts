@@ -93,6 +93,8 @@ interface Entry {
 export class FactBook {
   readonly #entries = new Map<string, Entry>();
   readonly #byNode = new Map<string, Map<string, Entry>>();
+  /** What `of` has said: while nothing new is known of a node, it is the same value. */
+  readonly #statuses = new Map<string, FactStatus>();
   /** Keys of entries in order of their changes; the first has number `#first`. */
   #changes: string[] = [];
   #first = 1;
@@ -132,6 +134,7 @@ export class FactBook {
     this.#entries.set(key, entry);
     const own = this.#byNode.get(fact.node) ?? new Map<string, Entry>();
     this.#byNode.set(fact.node, own.set(fact.by ?? "", entry));
+    this.#statuses.delete(fact.node);
     this.#changes.push(key);
     if (this.#changes.length > MAX_CHANGES) {
       const drop = MAX_CHANGES / 2;
@@ -141,8 +144,14 @@ export class FactBook {
     return true;
   }
 
-  /** of returns what is known of a node. */
+  /** of returns what is known of a node; the same value until that changes. */
   of(node: string): FactStatus {
+    const known = this.#statuses.get(node) ?? this.#of(node);
+    if (this.#byNode.has(node)) this.#statuses.set(node, known);
+    return known;
+  }
+
+  #of(node: string): FactStatus {
     const own = this.#byNode.get(node);
     const says = own?.get("")?.fact.says;
     const observed = [...(own?.values() ?? [])]
@@ -178,6 +187,7 @@ export class FactBook {
     for (const [key, { fact }] of this.#entries) {
       if (nodes.has(fact.node) && (fact.by === undefined || nodes.has(fact.by))) continue;
       this.#entries.delete(key);
+      this.#statuses.delete(fact.node);
       const own = this.#byNode.get(fact.node);
       own?.delete(fact.by ?? "");
       if (own?.size === 0) this.#byNode.delete(fact.node);

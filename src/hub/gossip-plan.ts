@@ -11,15 +11,15 @@ export const GOSSIP_MS = 20_000;
 const FAN_OUT = 8;
 /** News that come together are spread together. */
 const NEWS_MS = 50;
-/** A node is met again at most so often because it came within reach. */
-const AGAIN_MS = 5_000;
+/** Who was out of reach for less does not come within reach: a session that is made anew, as at a change of path, is no news. */
+const AWAY_MS = 10_000;
 
 /** GossipPlan is when the next meetings are due. */
 export interface GossipPlan {
   /** Nodes that were within reach at the last look. */
   readonly alive: ReadonlySet<string>;
-  /** When each was met last. */
-  readonly metMs: ReadonlyMap<string, number>;
+  /** When those that were until lately left it. */
+  readonly leftMs: ReadonlyMap<string, number>;
   readonly nextMs: number;
   /** When there was news that have not been spread yet. */
   readonly newsMs?: number;
@@ -27,7 +27,7 @@ export interface GossipPlan {
 
 /** startPlan begins with nobody known. */
 export function startPlan(nowMs: number): GossipPlan {
-  return { alive: new Set(), metMs: new Map(), nextMs: nowMs + GOSSIP_MS };
+  return { alive: new Set(), leftMs: new Map(), nextMs: nowMs + GOSSIP_MS };
 }
 
 /** withNews remembers that there is something to spread. */
@@ -35,26 +35,41 @@ export function withNews(plan: GossipPlan, nowMs: number): GossipPlan {
   return plan.newsMs === undefined ? { ...plan, newsMs: nowMs } : plan;
 }
 
-/** stepPlan returns whom to meet now; `alive` are the nodes with a live session, `random` gives numbers from 0 to below 1. */
+/**
+ * stepPlan returns whom to meet now; `alive` are the nodes with a live session, `byChance` those of them that may be met now and then (default
+ * all: a meeting keeps a session alive), `random` gives numbers from 0 to below 1.
+ */
 export function stepPlan(
   plan: GossipPlan,
-  now: { readonly nowMs: number; readonly alive: ReadonlySet<string>; readonly random: () => number },
+  now: {
+    readonly nowMs: number;
+    readonly alive: ReadonlySet<string>;
+    readonly byChance?: ReadonlySet<string>;
+    readonly random: () => number;
+  },
 ): readonly [GossipPlan, readonly string[]] {
-  const { nowMs, alive, random } = now;
-  const metMs = new Map([...plan.metMs].filter(([name]) => alive.has(name)));
+  const { nowMs, alive, byChance = alive, random } = now;
+  const leftMs = new Map([...plan.leftMs].filter(([, lastMs]) => nowMs - lastMs < AWAY_MS));
+  const isNew = (name: string) => !plan.alive.has(name) && !leftMs.has(name);
   const due = new Set<string>();
-  for (const name of alive)
-    if (!plan.alive.has(name) && nowMs - (plan.metMs.get(name) ?? -AGAIN_MS) >= AGAIN_MS) due.add(name);
+  for (const name of alive) if (isNew(name)) due.add(name);
+  for (const name of plan.alive) if (!alive.has(name)) leftMs.set(name, nowMs);
+  for (const name of alive) leftMs.delete(name);
   const spread = plan.newsMs !== undefined && nowMs - plan.newsMs >= NEWS_MS;
   if (spread) for (const name of some(alive, FAN_OUT, random)) due.add(name);
   const timed = nowMs >= plan.nextMs;
-  if (timed && due.size === 0) for (const name of some(alive, 1, random)) due.add(name);
-  for (const name of due) metMs.set(name, nowMs);
+  if (timed && due.size === 0) for (const name of some(byChance, 1, random)) due.add(name);
   const { newsMs, ...rest } = plan;
   // Half fixed, half random: nodes must not all meet in the same moment.
   const nextMs = timed ? nowMs + GOSSIP_MS * (0.5 + random()) : plan.nextMs;
   return [
-    { ...rest, alive: new Set(alive), metMs, nextMs, ...(newsMs === undefined || spread ? {} : { newsMs }) },
+    {
+      ...rest,
+      alive: new Set(alive),
+      leftMs,
+      nextMs,
+      ...(newsMs === undefined || spread ? {} : { newsMs }),
+    },
     [...due],
   ];
 }

@@ -3,6 +3,7 @@ import { formatIp, type Ip, parseIp, PrivateKey, SigningSecret } from "../net/mo
 import { connectTcp, sleep } from "../sys/mod.ts";
 import type { GossipLocal } from "./gossip.ts";
 import { Gossip } from "./gossip-service.ts";
+import type { Loan } from "./loan.ts";
 import { mergeRemovals, operatorRemoval, type Removals } from "./removal.ts";
 
 const operator = SigningSecret.random();
@@ -14,6 +15,7 @@ const port = 20_000 + (process.pid % 20_000);
 /** A node: it takes everybody for a node, since on the loopback sources tell nothing. */
 class TestNode implements Disposable {
   removals: Removals = new Map();
+  readonly loans: Loan[] = [];
   readonly failed: string[] = [];
   readonly gossip: Gossip;
 
@@ -35,6 +37,10 @@ class TestNode implements Disposable {
           const { removals, added } = mergeRemovals(this.removals, heard, trust);
           this.removals = removals;
           return added.length > 0;
+        },
+        onLoan: (loan) => {
+          this.loans.push(loan);
+          return false;
         },
         onFailed: (peer, reason) => void this.failed.push(`${peer}: ${reason}`),
       },
@@ -121,6 +127,72 @@ describe("gossip over sockets", () => {
     fourth.send("nonsense");
     await until("an end that says that it was heard", () => ends.length === 3);
     expect(ends).toEqual([3, 1, 4]);
+  });
+
+  /** A visitor of `a` that says lines, and hears some. */
+  async function visit() {
+    const heard: string[] = [];
+    const ended: (string | undefined)[] = [];
+    const connection = await connectTcp({
+      address: formatIp(addresses.get("a") as Ip),
+      port,
+      maxLineBytes: 2 << 20,
+      timeoutMs: 2000,
+      events: {
+        line: (text) => void heard.push((JSON.parse(text) as { type: string }).type),
+        closed: (reason) => void ended.push(reason),
+      },
+    });
+    const say = (message: unknown) => connection.send(JSON.stringify(message));
+    return { heard, ended, say, connection };
+  }
+  const have = { type: "have", version: 1, epoch: "e", revision: 5, digest: "other" };
+
+  test("lines are short but for a loan; few loans are awaited at a time, and none of who lent a wrong one", async () => {
+    using a = new TestNode("a");
+    let over = false;
+    const waiting = Buffer.alloc(2 << 20, "x");
+    await Bun.connect({
+      hostname: formatIp(addresses.get("a") as Ip),
+      port,
+      socket: {
+        open: (socket) => void socket.write(waiting),
+        drain: (socket) => void socket.write(waiting),
+        data: () => {},
+        close: () => void (over = true),
+      },
+    });
+    await until("the end of a long line that nobody asked for, before it is complete", () => over);
+
+    const lender = await visit();
+    lender.say(have);
+    await until("the question for a loan", () => lender.heard.includes("want"));
+    const header = { epoch: "e", revision: 5, node: "b", digest: "0".repeat(64), signature: "x" };
+    const set = [["node/b", "x".repeat(3 << 20)]];
+    lender.say({ type: "loan", header, set, own: "0".repeat(64) });
+    await until("the loan", () => a.loans.length === 1);
+    lender.connection.close();
+
+    const again = await visit();
+    again.say(have);
+    await until("an answer", () => again.heard.includes("ids"));
+    expect(again.heard).not.toContain("want");
+    again.connection.close();
+  });
+
+  test("who hands over too many removals that do not hold is shown out", async () => {
+    using a = new TestNode("a");
+    const forged = Array.from({ length: 1024 }, () => ({ ...removal(), signature: "" }));
+    const reasons: (string | undefined)[] = [];
+    for (let visits = 0; visits < 4; visits++) {
+      const visitor = await visit();
+      visitor.say(have);
+      visitor.say({ type: "removals", list: forged });
+      visitor.say("nonsense");
+      await until("the end", () => visitor.ended.length === 1);
+      reasons.push(visitor.heard.length > 0 ? "heard" : "refused");
+    }
+    expect([reasons, a.removals.size]).toEqual([["heard", "heard", "refused", "refused"], 0]);
   });
 
   test("a visitor that says nonsense is shown out", async () => {

@@ -10,11 +10,13 @@ import {
   type TcpConnection,
   type TcpEvents,
 } from "../sys/mod.ts";
+import { Distrust } from "./distrust.ts";
 import {
   GOSSIP_LINE_BYTES,
   type GossipEffect,
   type GossipLocal,
   type GossipSession,
+  SHORT_LINE_BYTES,
   startGossip,
   stepGossip,
 } from "./gossip.ts";
@@ -28,8 +30,10 @@ const MAX_MEETINGS = 16;
 const MAX_VISITORS = 64;
 /** Visits of one node in a minute; it has no need of more than a few. */
 const VISITS_PER_MINUTE = 60;
-/** And open at once: each may cost the memory of a line. */
+/** And open at once. */
 const VISITS_AT_ONCE = 2;
+/** Loans that are awaited at once: each may cost the memory of a long line, and twice that while it is read. */
+const LOANS_AT_ONCE = 2;
 /** A little later than news are spread (gossip-plan.ts). */
 const SPREAD_MS = 60;
 
@@ -46,7 +50,8 @@ export interface GossipOptions {
     readonly addressOf: (node: string) => Ip | undefined;
     /** Take over those that hold; true when some were new. */
     readonly onRemovals: (removals: readonly Removal[], from: string) => boolean;
-    readonly onLoan?: (loan: Loan, from: string) => void;
+    /** False for one that does not hold. */
+    readonly onLoan?: (loan: Loan, from: string) => boolean;
     /** For the log. */
     readonly onFailed?: (peer: string, reason: string) => void;
   };
@@ -62,8 +67,11 @@ export class Gossip implements Disposable {
   readonly #visits = new Map<string, number[]>();
   /** How many of each node are open. */
   readonly #visiting = new Map<string, number>();
+  readonly #distrust = new Distrust();
+  #loans = 0;
   #plan: GossipPlan = startPlan(monotonicMs());
   #alive: ReadonlySet<string> = new Set();
+  #byChance: ReadonlySet<string> = new Set();
   #spreading: Disposable | undefined;
   #closed = false;
 
@@ -75,7 +83,7 @@ export class Gossip implements Disposable {
         listenTcp({
           address: formatIp(address),
           port: options.port ?? GOSSIP_PORT,
-          maxLineBytes: GOSSIP_LINE_BYTES,
+          maxLineBytes: SHORT_LINE_BYTES,
           maxConnections: MAX_VISITORS,
           accept: (connection) => this.#accept(connection),
         }),
@@ -88,15 +96,20 @@ export class Gossip implements Disposable {
     return new Gossip(options);
   }
 
-  /** look is told once a second which nodes have a live session with this one, and meets those that are due. */
-  look(alive: ReadonlySet<string>): void {
+  /**
+   * look is told once a second which nodes have a live session with this one, and which of them may be met now and then; it meets those that
+   * are due.
+   */
+  look(alive: ReadonlySet<string>, byChance: ReadonlySet<string> = alive): void {
     this.#alive = alive;
+    this.#byChance = byChance;
     const nowMs = monotonicMs();
-    const [plan, due] = stepPlan(this.#plan, { nowMs, alive, random });
+    const [plan, due] = stepPlan(this.#plan, { nowMs, alive, byChance, random });
     this.#plan = plan;
     for (const peer of due) this.meet(peer);
     for (const [name, times] of this.#visits)
       if (times.every((time) => nowMs - time >= 60_000)) this.#visits.delete(name);
+    this.#distrust.tidy(nowMs);
   }
 
   /** news is called when this node learnt of a removal: it is spread at once. */
@@ -104,7 +117,7 @@ export class Gossip implements Disposable {
     this.#plan = withNews(this.#plan, monotonicMs());
     this.#spreading ??= after(SPREAD_MS, () => {
       this.#spreading = undefined;
-      if (!this.#closed) this.look(this.#alive);
+      if (!this.#closed) this.look(this.#alive, this.#byChance);
     });
   }
 
@@ -112,6 +125,7 @@ export class Gossip implements Disposable {
   meet(peer: string): void {
     const address = this.#options.hooks.addressOf(peer);
     if (address === undefined || this.#meetings.has(peer) || this.#meetings.size >= MAX_MEETINGS) return;
+    if (this.#distrust.refuses(peer, monotonicMs())) return;
     const { hooks, port } = this.#options;
     let connection: TcpConnection | undefined;
     let early: string[] | undefined = [];
@@ -119,6 +133,7 @@ export class Gossip implements Disposable {
       if (this.#meetings.get(peer) !== meeting) return;
       this.#meetings.delete(peer);
       deadline[Symbol.dispose]();
+      talk?.ended();
       connection?.close();
       if (reason !== undefined) hooks.onFailed?.(peer, reason);
     };
@@ -129,7 +144,7 @@ export class Gossip implements Disposable {
     connectTcp({
       address: formatIp(address),
       port: port ?? GOSSIP_PORT,
-      maxLineBytes: GOSSIP_LINE_BYTES,
+      maxLineBytes: SHORT_LINE_BYTES,
       timeoutMs: MEET_MS,
       events: {
         line: (text) => (early === undefined ? talk?.line(text) : void early.push(text)),
@@ -152,6 +167,7 @@ export class Gossip implements Disposable {
     const peer = this.#options.hooks.nodeAt(parseIp(connection.remoteAddress));
     if (peer === undefined) return "no node of this mesh";
     const nowMs = monotonicMs();
+    if (this.#distrust.refuses(peer, nowMs)) return "too much that does not hold";
     const times = (this.#visits.get(peer) ?? []).filter((time) => nowMs - time < 60_000);
     const open = this.#visiting.get(peer) ?? 0;
     if (times.length >= VISITS_PER_MINUTE || open >= VISITS_AT_ONCE) return "too many visits";
@@ -161,6 +177,7 @@ export class Gossip implements Disposable {
     this.#visiting.set(peer, open + 1);
     const closed = () => {
       deadline[Symbol.dispose]();
+      talk.ended();
       const left = (this.#visiting.get(peer) ?? 1) - 1;
       if (left > 0) this.#visiting.set(peer, left);
       else this.#visiting.delete(peer);
@@ -178,21 +195,45 @@ export class Gossip implements Disposable {
       opener,
       hooks.local(peer),
     );
+    let awaits = false;
+    /** Only while a loan is awaited may a line be long, and only few are awaited at a time. */
+    const expect = (now: boolean) => {
+      if (now === awaits) return;
+      awaits = now;
+      this.#loans += now ? 1 : -1;
+      connection.allowLines(now ? GOSSIP_LINE_BYTES : SHORT_LINE_BYTES);
+    };
     const perform = () => {
       for (const effect of effects) {
         if (effect.kind === "send") connection.send(JSON.stringify(effect.message));
-        else if (effect.kind === "loan") hooks.onLoan?.(effect.loan, peer);
+        else if (effect.kind === "loan") this.#lent(effect.loan, peer);
         else if (effect.kind === "close") end(effect.reason);
-        else if (hooks.onRemovals(effect.removals, peer)) this.news();
+        else this.#heard(effect.removals, peer);
       }
     };
     perform();
     return {
       line: (text) => {
-        [session, effects] = stepGossip(session, text, hooks.local(peer));
+        const may = this.#loans < LOANS_AT_ONCE && this.#distrust.mayLend(peer, monotonicMs());
+        const borrows = hooks.onLoan !== undefined && may;
+        [session, effects] = stepGossip(session, text, { ...hooks.local(peer), borrows });
+        expect(!session.ended && session.awaited.has("loan"));
         perform();
       },
+      ended: () => expect(false),
     };
+  }
+
+  #lent(loan: Loan, peer: string): void {
+    if (this.#options.hooks.onLoan?.(loan, peer) === false) this.#distrust.loan(peer, monotonicMs());
+  }
+
+  #heard(removals: readonly Removal[], peer: string): void {
+    const { hooks } = this.#options;
+    if (hooks.onRemovals(removals, peer)) this.news();
+    const known = hooks.local(peer).removals;
+    const wrong = removals.filter((removal) => !known.has(removal.key)).length;
+    this.#distrust.removals(peer, wrong, monotonicMs());
   }
 
   close(): void {
@@ -209,6 +250,8 @@ export class Gossip implements Disposable {
 
 interface Talk {
   line(text: string): void;
+  /** The connection is over. */
+  ended(): void;
 }
 
 function random(): number {

@@ -76,6 +76,23 @@ describe("two nodes that meet", () => {
     expect([after.ended, effects.map(({ kind }) => kind)]).toEqual([true, ["close"]]);
   });
 
+  test("who takes no loan now asks for none", () => {
+    const side = new Side({});
+    const [session] = startGossip(false, side.local);
+    const have = JSON.stringify({ type: "have", version: 1, epoch: "e", revision: 99, digest: "" });
+    const kinds = (borrows: boolean) => {
+      const [after, effects] = stepGossip(session, have, { ...side.local, borrows });
+      const said = effects.map((effect) =>
+        effect.kind === "send" ? (effect.message as { type: string }).type : "",
+      );
+      return [after.awaited.has("loan"), said.includes("want")];
+    };
+    expect([kinds(true), kinds(false)]).toEqual([
+      [true, true],
+      [false, false],
+    ]);
+  });
+
   test("end with the same removals, whoever opened and whoever had more", () => {
     const all = [removal(1), removal(2), operatorRemoval(PrivateKey.random().publicKey, operator)] as const;
     for (const [mine, theirs] of [
@@ -148,8 +165,27 @@ describe("who is met, and when", () => {
     expect(due).toEqual(["a"]);
     // A path that flaps is no reason to meet all the time.
     [plan] = stepPlan(plan, { nowMs: GOSSIP_MS + 1, alive: new Set(), random });
-    [plan, due] = stepPlan(plan, { nowMs: GOSSIP_MS + 2, alive: new Set(["a"]), random });
+    [plan, due] = stepPlan(plan, { nowMs: GOSSIP_MS + 5_500, alive: new Set(["a"]), random });
+    expect(due).toEqual([]);
+    [plan] = stepPlan(plan, { nowMs: GOSSIP_MS + 6_000, alive: new Set(), random });
+    [plan] = stepPlan(plan, { nowMs: GOSSIP_MS + 8_000, alive: new Set(), random });
+    [plan, due] = stepPlan(plan, { nowMs: GOSSIP_MS + 16_000, alive: new Set(["a"]), random });
     expect(due).toEqual(["a"]);
+  });
+
+  test("those that are to be left alone are not met by chance, but when they come within reach and for news", () => {
+    const byChance = new Set(["hub"]);
+    const alive = new Set(["a", "hub"]);
+    let plan = startPlan(0);
+    let due: readonly string[];
+    [plan, due] = stepPlan(plan, { nowMs: 0, alive, byChance, random });
+    expect(due).toEqual(["a", "hub"]);
+    for (let i = 1; i < 10; i++) {
+      [plan, due] = stepPlan(plan, { nowMs: i * 2 * GOSSIP_MS, alive, byChance, random });
+      expect(due).toEqual(["hub"]);
+    }
+    [plan, due] = stepPlan(withNews(plan, 0), { nowMs: 400_001, alive, byChance, random });
+    expect(new Set(due)).toEqual(alive);
   });
 
   test("news go to eight at once, those that come together in one wave", () => {

@@ -25,8 +25,8 @@ export const GOSSIP_VERSION = 1;
 
 /** GOSSIP_LINE_BYTES bounds a line: a loan of a large register. */
 export const GOSSIP_LINE_BYTES = 64 * 1024 * 1024;
-/** And any other: MAX_REMOVALS removals are half of it. What is longer is not even parsed. */
-const SHORT_LINE = 1024 * 1024;
+/** SHORT_LINE_BYTES bounds any other: MAX_REMOVALS removals are half of it. What is longer is not even kept. */
+export const SHORT_LINE_BYTES = 1024 * 1024;
 
 const haveSchema = z.object({
   type: z.literal("have"),
@@ -50,6 +50,8 @@ export interface GossipLocal {
   readonly epoch: string;
   readonly revision: number;
   readonly removals: Removals;
+  /** Whether it takes a loan now: it costs memory, and who lent a wrong one is not asked again. */
+  readonly borrows?: boolean;
   /** What it may lend to the node at the other end; undefined when there is nothing. */
   loan(): Loan | undefined;
 }
@@ -84,7 +86,7 @@ export function startGossip(opener: boolean, local: GossipLocal): Step {
 /** stepGossip takes one line. */
 export function stepGossip(session: GossipSession, text: string, local: GossipLocal): Step {
   if (session.ended) return [session, []];
-  if (text.length > SHORT_LINE && !session.awaited.has("loan"))
+  if (text.length > SHORT_LINE_BYTES && !session.awaited.has("loan"))
     return hangUp(session, "a message is too long");
   let message: z.output<typeof gossipMessage>;
   try {
@@ -142,6 +144,7 @@ function onHave(
   }
   if (other.epoch === local.epoch && other.revision !== local.revision) {
     const older = local.revision < other.revision;
+    if (older && local.borrows === false) return effects;
     awaited.add(older ? "loan" : "want");
     if (older) effects.push({ kind: "send", message: { type: "want" } });
   }

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { SharedLog } from "../../test/support/shared-log.ts";
 import { PrivateKey, SigningSecret } from "../net/mod.ts";
 import { newMesh } from "../resources/mod.ts";
 import { HubRemovals } from "./hub-removals.ts";
@@ -12,16 +13,17 @@ const operator = SigningSecret.random();
 
 async function setUp() {
   const register = Register.open(":memory:");
-  const registrar = new Registrar(register);
+  const registrar = new Registrar(register, new SharedLog(register));
   const mesh = newMesh("home", { endpoints: ["h:1"], operatorKey: operator.publicKey });
   await registrar.init(mesh, { name: "hub", publicKey: PrivateKey.random().publicKey, endpoints: [] });
-  const add = async (name: string, node?: string) => {
+  const add = async (name: string, node?: string, role?: string) => {
     const { token } = await registrar.createToken({
       uses: 1,
       nowMs: 1,
       expiresAtMs: 2,
       signingKey: signing.publicKey,
       ...(node === undefined ? {} : { node }),
+      ...(role === undefined ? {} : { role }),
     });
     const { publicKey } = PrivateKey.random();
     await registrar.registerNode({ address: tokenUse(token, 0).address, publicKey, name, endpoints: [] }, 1);
@@ -69,6 +71,19 @@ test("what the operator signed is asked of the register by the node's name; noth
   ).toEqual(["a"]);
   await s.registrar.removeNode("a");
   expect(s.removals.asked([operatorRemoval(a, operator)])).toEqual([]);
+});
+
+test("the operator's word on a hub's former key is one on the hub: nodes that know that key only take who has it for the hub", async () => {
+  const s = await setUp();
+  using _ = s.register;
+  const two = await s.add("two", undefined, "hub");
+  const next = PrivateKey.random().publicKey;
+  await s.registrar.announceHubKey("two", { now: two, next });
+  await s.registrar.promoteHubKey("two", next);
+  expect(s.removals.asked([operatorRemoval(two, operator)])).toEqual(["two"]);
+  await s.registrar.remove("two");
+  expect(new Set(s.removals.all().keys())).toEqual(new Set([two, next]));
+  expect(s.removals.asked([operatorRemoval(two, operator)])).toEqual([]);
 });
 
 test("what could not be removed yet is news only now and then, or hubs would tell each other for ever", async () => {

@@ -1,5 +1,6 @@
 /** Removals at a hub: those that its register makes, signed when they are first told, and those that the operator signed. */
 import type { PublicKey, SigningSecret } from "../net/mod.ts";
+import type { Node } from "../resources/mod.ts";
 import type { Register } from "./register.ts";
 import { MAX_REMOVALS, type Removal, removalHolds, type Removals, signRemoval } from "./removal.ts";
 
@@ -47,9 +48,16 @@ export class HubRemovals {
       operatorKey: this.#register.mesh().operatorKey,
     };
     return heard.flatMap((removal) => {
-      const node = removal.by === "operator" ? this.#register.nodeByKey(removal.key) : undefined;
-      return node !== undefined && removalHolds(removal, trust) ? [node.name] : [];
+      const node = removal.by === "operator" ? this.#nodeOf(removal.key) : undefined;
+      // Without its last hub there is no mesh, and nobody who could tell.
+      if (node === undefined || (node.hub && this.#register.hubs().length < 2)) return [];
+      return removalHolds(removal, trust) ? [node.name] : [];
     });
+  }
+
+  /** Who holds a hub's former key is still taken for the hub by nodes that know that one only. */
+  #nodeOf(key: PublicKey): Node | undefined {
+    return this.#register.nodeByKey(key) ?? this.#register.nodeByFormerKey(key);
   }
 
   /** news returns those of them that were not returned a moment ago: while nothing can be written, others tell us of them again and again. */

@@ -130,11 +130,14 @@ export class Kept {
     return added;
   }
 
+  /** isNewer tells whether a loan would be news. */
+  isNewer({ header }: Loan): boolean {
+    return header.epoch !== this.#signed.header.epoch || header.revision > this.revision;
+  }
+
   /** addLoan takes a newer register from another node; false when it is none, or is wrong. */
   addLoan(loan: Loan): boolean {
-    if (loan.header.epoch === this.#signed.header.epoch && loan.header.revision <= this.revision)
-      return false;
-    if (!this.#borrow(loan)) return false;
+    if (!this.isNewer(loan) || !this.#borrow(loan)) return false;
     this.#store();
     return true;
   }

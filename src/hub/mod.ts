@@ -17,10 +17,12 @@ export { type FollowedHub, HubClient, type HubClientOptions } from "./client.ts"
 export { type Enrolled, enrol, type EnrolWay, type Newcomer } from "./enrol-client.ts";
 export { Etcd, type EtcdOptions, type MemberStatus } from "./etcd.ts";
 export { EtcdLog, etcdPrefix } from "./etcd-log.ts";
+export { HubClaims } from "./hub-claims.ts";
 export type { HubSecret } from "./hub-secret.ts";
 export type { LinkState } from "./hub-links.ts";
+export { ASK_MS, NodeClaims } from "./node-claims.ts";
 export { Refusal, type RefusalCode } from "./refusal.ts";
-export { Register, type Registration } from "./register.ts";
+export { type Claims, Register, type Registration } from "./register.ts";
 export type { LogState, RegisterLog } from "./register-log.ts";
 export { Registrar } from "./registrar.ts";
 export { type HubLogEvent, type HubOptions, HubServer, STATE_INTERVAL_MS } from "./server.ts";
@@ -33,10 +35,12 @@ export {
   type Token,
   type TokenHub,
   tokenHubs,
+  type TokenTls,
   tokenUse,
   type TokenUse,
 } from "./token.ts";
 export type { TokenInfo } from "./token-store.ts";
+export type { PutResult } from "./apply-tenant.ts";
 export { type MeshView, meshView, type ViewCache } from "./view.ts";
 export { Gossip, type GossipOptions } from "./gossip-service.ts";
 export type { GossipLocal } from "./gossip.ts";

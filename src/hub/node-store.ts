@@ -29,6 +29,7 @@ interface Row {
   readonly site: string | null;
   readonly role: string | null;
   readonly next_key: string | null;
+  readonly former_key: string | null;
   readonly subnets: string;
 }
 
@@ -75,10 +76,13 @@ export function fullMessage(mesh: Mesh, number: number): string | undefined {
 /** NodeStore reads and writes nodes; call its writing methods inside a transaction. */
 export class NodeStore {
   readonly #all: Statement<Row>;
+  readonly #hubs: Statement<Row>;
+  readonly #names: Statement<{ name: string }>;
   readonly #byName: Statement<Row>;
   readonly #byKey: Statement<Row>;
   readonly #byAddress: Statement<Row>;
   readonly #byNextKey: Statement<Row>;
+  readonly #byFormerKey: Statement<Row>;
   readonly #free: Statement<{ number: number }>;
   readonly #insert: Statement;
   readonly #setKey: Statement;
@@ -86,17 +90,26 @@ export class NodeStore {
   readonly #setIdentity: Statement;
   readonly #setNextKey: Statement;
   readonly #promoteKey: Statement;
+  readonly #setFormerKey: Statement;
   readonly #setSubnets: Statement;
   readonly #delete: Statement;
 
   constructor(database: Database) {
     this.#all = database.prepare("SELECT * FROM node ORDER BY number");
+    this.#hubs = database.prepare("SELECT * FROM node WHERE hub = 1 ORDER BY number");
+    this.#names = database.prepare("SELECT name FROM node");
     this.#byName = database.prepare("SELECT * FROM node WHERE name = ?");
     this.#byKey = database.prepare("SELECT * FROM node WHERE public_key = ?");
     this.#byNextKey = database.prepare("SELECT * FROM node WHERE next_key = ?");
+    this.#byFormerKey = database.prepare("SELECT * FROM node WHERE former_key = ?");
     this.#byAddress = database.prepare("SELECT * FROM node WHERE overlay4 = ?1 OR overlay6 = ?1");
     this.#free = database.prepare(
-      "WITH taken AS (SELECT number FROM node UNION ALL SELECT number FROM peer) SELECT min(n) AS number FROM (SELECT 1 AS n UNION SELECT number + 1 FROM taken) WHERE n NOT IN (SELECT number FROM taken)",
+      // Without a gap, as many as the highest are taken: that is told without a look at each.
+      "WITH taken AS (SELECT number FROM node UNION ALL SELECT number FROM peer), " +
+        "size AS (SELECT (SELECT count(*) FROM node) + (SELECT count(*) FROM peer) AS count, " +
+        "max(coalesce((SELECT max(number) FROM node), 0), coalesce((SELECT max(number) FROM peer), 0)) AS highest) " +
+        "SELECT CASE WHEN count = highest THEN highest + 1 ELSE " +
+        "(SELECT min(n) FROM (SELECT 1 AS n UNION SELECT number + 1 FROM taken) WHERE n NOT IN (SELECT number FROM taken)) END AS number FROM size",
     );
     this.#insert = database.prepare(
       "INSERT INTO node (name, number, public_key, hub, overlay4, overlay6, pods4, pods6, endpoints, site, role) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -108,12 +121,23 @@ export class NodeStore {
     this.#promoteKey = database.prepare(
       "UPDATE node SET public_key = next_key, next_key = NULL WHERE name = ? AND next_key IS NOT NULL",
     );
+    this.#setFormerKey = database.prepare("UPDATE node SET former_key = ? WHERE name = ?");
     this.#setSubnets = database.prepare("UPDATE node SET subnets = ? WHERE name = ?");
     this.#delete = database.prepare("DELETE FROM node WHERE name = ?");
   }
 
   all(): Node[] {
     return this.#all.all().map(nodeOf);
+  }
+
+  /** hubs returns all hubs in order of their numbers. */
+  hubs(): Node[] {
+    return this.#hubs.all().map(nodeOf);
+  }
+
+  /** names returns the names of all nodes, which costs less than the nodes. */
+  names(): Set<string> {
+    return new Set(this.#names.all().map(({ name }) => name));
   }
 
   byName(name: string): Node | undefined {
@@ -127,6 +151,29 @@ export class NodeStore {
   /** byNextKey finds the node that announced this key. */
   byNextKey(key: PublicKey): Node | undefined {
     return some(this.#byNextKey.get(key));
+  }
+
+  /** byFormerKey finds the hub that had this key before its present one, and answers to it. */
+  byFormerKey(key: PublicKey): Node | undefined {
+    return some(this.#byFormerKey.get(key));
+  }
+
+  /** byAnyKey finds the node that a key belongs to, as keysOf has them. */
+  byAnyKey(key: PublicKey): Node | undefined {
+    return this.byKey(key) ?? this.byNextKey(key) ?? this.byFormerKey(key);
+  }
+
+  /** keysOf returns all keys that a node is known by: the present one, the next, and the former of a hub. */
+  keysOf(name: string): PublicKey[] {
+    const row = this.#byName.get(name);
+    const keys = row === undefined ? [] : [row.public_key, row.next_key, row.former_key];
+    return keys.flatMap((key) => (key === null ? [] : [parsePublicKey(key)]));
+  }
+
+  /** formerKeyOf returns the key that a hub had before its present one, and answers to. */
+  formerKeyOf(name: string): PublicKey | undefined {
+    const key = this.#byName.get(name)?.former_key ?? undefined;
+    return key === undefined ? undefined : parsePublicKey(key);
   }
 
   /** byAddress finds a node by the text of one of its overlay addresses. */
@@ -171,6 +218,11 @@ export class NodeStore {
   /** promoteKey makes the announced key the node's; what was found out about the machine stays. */
   promoteKey(name: string): void {
     this.#promoteKey.run(name);
+  }
+
+  /** setFormerKey notes the key that a hub answers to beside its present one; undefined: none any more. */
+  setFormerKey(name: string, key: PublicKey | undefined): void {
+    this.#setFormerKey.run(key ?? null, name);
   }
 
   /** setKey gives a node a new key: another machine takes its place. */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { leads } from "../mesh/mod.ts";
 import { type PeerState, PrivateKey, type Secret, SigningSecret } from "../net/mod.ts";
 import { newMesh, type Node } from "../resources/mod.ts";
 import { nodeSecret } from "./pair-key.ts";
@@ -30,8 +31,18 @@ async function setUp() {
   };
   const turnOn = () => registrar.updateMesh({ ...register.mesh(), presharedKeys: true });
   const files = new Map<string, string>();
+  /** Whether there is room on the disk. */
+  const disk = { full: false };
   const keys = (node: string, secret: Secret | undefined) =>
-    new PairKeys({ node, secret, text: files.get(node), save: (text) => void files.set(node, text) });
+    new PairKeys({
+      node,
+      secret,
+      text: files.get(node),
+      save: (text) => {
+        if (!disk.full) files.set(node, text);
+        return !disk.full;
+      },
+    });
   const node = (name: string) => register.node(name) as Node;
   const others = (name: string) => register.nodes().filter((one) => one.name !== name);
   const ask = (of: PairKeys, name: string, nowMs = 0) => {
@@ -41,7 +52,7 @@ async function setUp() {
   };
   const use = (of: PairKeys, name: string, states: readonly PeerState[] = [], wallMs = 0) =>
     of.use({ self: node(name), nodes: others(name), states, wallMs });
-  return { register, registrar, add, turnOn, keys, node, others, ask, use, files };
+  return { register, registrar, add, turnOn, keys, node, others, ask, use, files, disk };
 }
 
 describe("a member's pre-shared keys", () => {
@@ -83,6 +94,68 @@ describe("a member's pre-shared keys", () => {
     expect(hex(s.use(again, "a").get("b"))).not.toBe(before as string);
   });
 
+  test("of nodes that are gone are forgotten after a day, in the file too; not those that one just cannot see", async () => {
+    const s = await setUp();
+    using _ = s.register;
+    const a = await s.add("a");
+    await s.add("b");
+    await s.add("c");
+    await s.turnOn();
+    const keys = s.keys("a", a);
+    expect(s.ask(keys, "a")).toEqual(["b", "c"]);
+    const day = 86_400_000;
+    keys.keep(new Set(["a", "b"]), 0);
+    keys.keep(new Set(["a", "b"]), day / 2);
+    keys.keep(new Set(["a", "b", "c"]), day - 60_000);
+    keys.keep(new Set(["a", "c"]), day);
+    keys.keep(new Set(["a", "c"]), 2 * day - 60_000);
+    expect(s.files.get("a")).toContain('"b"');
+    keys.keep(new Set(["a", "c"]), 2 * day);
+    expect(s.files.get("a")).not.toContain('"b"');
+    expect(s.files.get("a")).toContain('"c"');
+    expect(s.ask(keys, "a", 2 * day)).toEqual(["b"]);
+  });
+
+  test("of nodes that are gone are forgotten after a day also where no agent runs for so long", async () => {
+    const s = await setUp();
+    using _ = s.register;
+    const a = await s.add("a");
+    await s.add("b");
+    await s.add("c");
+    await s.turnOn();
+    const day = 86_400_000;
+    const before = s.keys("a", a);
+    s.ask(before, "a");
+    before.keep(new Set(["c"]), day);
+    s.keys("a", a).keep(new Set(["c"]), 2 * day - 60_000);
+    expect(s.files.get("a")).toContain('"b"');
+    // A clock that was set back begins the day anew, and no more than that.
+    s.keys("a", a).keep(new Set(["c"]), day / 2);
+    s.keys("a", a).keep(new Set(["c"]), day);
+    expect(s.files.get("a")).toContain('"b"');
+    s.keys("a", a).keep(new Set(["c"]), (3 * day) / 2);
+    expect(s.files.get("a")).not.toContain('"b"');
+    expect(s.files.get("a")).toContain('"c"');
+  });
+
+  test("that could not be stored are used, and stored later", async () => {
+    const s = await setUp();
+    using _ = s.register;
+    const a = await s.add("a");
+    await s.add("b");
+    await s.turnOn();
+    const keys = s.keys("a", a);
+    s.disk.full = true;
+    expect(s.ask(keys, "a")).toEqual(["b"]);
+    expect(s.use(keys, "a").has("b")).toBe(true);
+    keys.keep(new Set(["b"]), 0);
+    s.disk.full = false;
+    keys.keep(new Set(["b"]), 30_000);
+    expect(s.files.has("a")).toBe(false);
+    keys.keep(new Set(["b"]), 61_000);
+    expect(s.files.get("a")).toContain('"b"');
+  });
+
   test("a change of the node's WireGuard key leaves them as they are", async () => {
     const s = await setUp();
     using _ = s.register;
@@ -97,6 +170,28 @@ describe("a member's pre-shared keys", () => {
     await s.registrar.promoteKey("b", next);
     s.ask(keys, "a", 100_000);
     expect(hex(s.use(keys, "a").get("b"))).toBe(before as string);
+  });
+
+  test("an agent that begins without a hub uses what it has, for who is heard with the next key too", async () => {
+    const s = await setUp();
+    using _ = s.register;
+    const [a, b] = [await s.add("a"), await s.add("b")];
+    await s.turnOn();
+    s.ask(s.keys("a", a), "a");
+    s.ask(s.keys("b", b), "b");
+    const follower = leads(s.node("a"), s.node("b")) ? "b" : "a";
+    const peer = follower === "a" ? "b" : "a";
+    const again = s.keys(follower, follower === "a" ? a : b);
+    expect(s.use(again, follower).size).toBe(0);
+    again.follow(s.register.pskGenerations()[0]);
+    const key = hex(s.use(again, follower).get(peer));
+    expect(key).toBeDefined();
+    const next = PrivateKey.random().publicKey;
+    await s.registrar.announceKey(peer, { now: s.node(peer).publicKey, next });
+    const heard = [{ publicKey: next, lastHandshakeMs: 190_000 } as PeerState];
+    expect(hex(s.use(again, follower, heard, 200_000).get(peer))).toBe(key as string);
+    // Nobody is heard: what else there is gets its turn.
+    expect(s.use(again, follower, [], 400_000).get(peer)).toBeUndefined();
   });
 
   test("the next generation is taken at once by the leader, and the one before is still known", async () => {

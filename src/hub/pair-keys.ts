@@ -22,7 +22,13 @@ export type SealedKey = z.output<typeof sealedKeySchema>;
 const AGAIN_MS = 60_000;
 
 const fileSchema = z.array(
-  z.object({ peer: z.string(), generation: z.number().int().min(1), key: z.string() }),
+  z.object({
+    peer: z.string(),
+    generation: z.number().int().min(1),
+    key: z.string(),
+    /** Since when the peer is not in the register: milliseconds since 1970, by this machine's clock. */
+    goneMs: z.number().optional(),
+  }),
 );
 
 /** chosenKeys tells which key each pair uses now, and remembers it; `keysOf` gives a pair's keys by generation. */
@@ -39,13 +45,14 @@ export function chosenKeys(
   const { self, nodes, states, wallMs, keysOf } = now;
   const heard = new Map(states.map((state) => [state.publicKey, state.lastHandshakeMs]));
   const used = new Map<string, Secret>();
-  for (const name of choices.keys()) if (!nodes.some((node) => node.name === name)) choices.delete(name);
+  const names = new Set(nodes.map((node) => node.name));
+  for (const name of choices.keys()) if (!names.has(name)) choices.delete(name);
   for (const node of nodes) {
     const keys = keysOf(node);
     const choice = choosePsk(choices.get(node.name), {
       leader: leads(self, node),
       available: [...keys.keys(), NO_KEY],
-      lastHandshakeMs: heard.get(node.publicKey),
+      lastHandshakeMs: latest(heard.get(node.publicKey), node.nextPublicKey && heard.get(node.nextPublicKey)),
       wallMs,
     });
     choices.set(node.name, choice);
@@ -55,11 +62,21 @@ export function chosenKeys(
   return used;
 }
 
-/** PairKeys keeps a member's keys; `save` is given the file's text after each change. */
+function latest(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || other === undefined ? (one ?? other) : Math.max(one, other);
+}
+
+/** Keys of a node that is not in the register for so long are forgotten. */
+const FORGET_MS = 86_400_000;
+/** What is due is looked for so often. */
+const TIDY_MS = 60_000;
+
+/** PairKeys keeps a member's keys; `save` is given the file's text after each change, and says whether it was stored. */
 export class PairKeys {
   readonly #node: string;
   readonly #secret: Secret | undefined;
-  readonly #save: (text: string) => void;
+  readonly #save: (text: string) => boolean;
+  #stored = true;
   readonly #keys = new Map<string, Map<number, Secret>>();
   readonly #choices = new Map<string, PskChoice>();
   #generation: number | undefined;
@@ -67,18 +84,24 @@ export class PairKeys {
   #present: ReadonlyMap<string, PublicKey> = new Map();
   readonly #handedFor = new Map<string, PublicKey>();
   readonly #askedMs = new Map<string, number>();
+  /** Since when nodes are not in the register, by the wall's clock: it goes on while no agent runs. */
+  readonly #goneMs = new Map<string, number>();
+  #tidiedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: {
     readonly node: string;
     /** What this node and the hubs have in common; absent if its token had none. */
     readonly secret: Secret | undefined;
     readonly text?: string | undefined;
-    readonly save: (text: string) => void;
+    readonly save: (text: string) => boolean;
   }) {
     this.#node = options.node;
     this.#secret = options.secret;
     this.#save = options.save;
-    for (const { peer, generation, key } of read(options.text)) this.#put(peer, generation, key);
+    for (const { peer, generation, key, goneMs } of read(options.text)) {
+      this.#put(peer, generation, key);
+      if (goneMs !== undefined) this.#goneMs.set(peer, goneMs);
+    }
   }
 
   #put(peer: string, generation: number, key: Secret): void {
@@ -91,7 +114,7 @@ export class PairKeys {
    * After a start, and when a peer has another public key, its key is asked for again: another machine may have taken its place.
    */
   missing(nodes: readonly Node[], generation: number | undefined, nowMs: number): readonly string[] {
-    this.#generation = generation;
+    this.follow(generation);
     this.#present = new Map(nodes.map((node) => [node.name, node.publicKey]));
     if (generation === undefined || this.#secret === undefined) return [];
     const due = nodes
@@ -104,6 +127,11 @@ export class PairKeys {
       .slice(0, MAX_PSK_PEERS);
     for (const name of due) this.#askedMs.set(name, nowMs);
     return due;
+  }
+
+  /** follow says which generation is the mesh's newest; undefined when it has none. Without a hub that is what it said last. */
+  follow(generation: number | undefined): void {
+    this.#generation = generation;
   }
 
   /** take stores what a hub handed over; true when some of it was new. */
@@ -147,16 +175,40 @@ export class PairKeys {
     );
   }
 
+  /** keep forgets the nodes that are not in the register for long, and stores what could not be stored before; call it every second or so. */
+  keep(registered: ReadonlySet<string>, wallMs: number): void {
+    if (Math.abs(wallMs - this.#tidiedMs) < TIDY_MS) return;
+    this.#tidiedMs = wallMs;
+    let changed = !this.#stored;
+    for (const name of new Set([...this.#keys.keys(), ...this.#handedFor.keys(), ...this.#askedMs.keys()])) {
+      const knownMs = this.#goneMs.get(name);
+      // A clock may be set back.
+      const goneMs = Math.min(knownMs ?? wallMs, wallMs);
+      if (registered.has(name)) changed = this.#goneMs.delete(name) || changed;
+      else if (wallMs - goneMs < FORGET_MS) {
+        this.#goneMs.set(name, goneMs);
+        changed ||= goneMs !== knownMs;
+      } else {
+        for (const key of this.#keys.get(name)?.values() ?? []) key.reveal().fill(0);
+        changed = this.#keys.delete(name) || changed;
+        for (const map of [this.#handedFor, this.#askedMs, this.#goneMs]) map.delete(name);
+      }
+    }
+    if (changed) this.#store();
+  }
+
   #store(): void {
-    const list = [...this.#keys].flatMap(([peer, keys]) =>
-      [...keys].map(([generation, key]) => ({ peer, generation, key: key.toFile().trim() })),
-    );
-    this.#save(`${JSON.stringify(list)}\n`);
+    const list = [...this.#keys].flatMap(([peer, keys]) => {
+      const goneMs = this.#goneMs.get(peer);
+      const gone = goneMs === undefined ? {} : { goneMs };
+      return [...keys].map(([generation, key]) => ({ peer, generation, key: key.toFile().trim(), ...gone }));
+    });
+    this.#stored = this.#save(`${JSON.stringify(list)}\n`);
   }
 }
 
 /** A damaged file costs asking again. */
-function read(text: string | undefined): { peer: string; generation: number; key: Secret }[] {
+function read(text: string | undefined) {
   if (text === undefined) return [];
   try {
     return fileSchema.parse(JSON.parse(text)).map((one) => ({ ...one, key: Secret.fromBase64(one.key) }));

@@ -23,6 +23,16 @@ export type RefusalCode =
   | "no-such-node"
   /** No address or pod range is left. */
   | "mesh-full"
+  /** Resources of tenants' networks do not go together; the message has a line for each problem. */
+  | "not-admitted"
+  /** No Subnet has this name. */
+  | "no-such-subnet"
+  /** The node may not serve the VPC. */
+  | "not-entitled"
+  /** No address of the subnet is left, or the node has as many as it may. */
+  | "subnet-full"
+  /** The address belongs to somebody else, or to nobody ever. */
+  | "address-taken"
   /** Nothing can be written at present: etcd has no majority, or cannot be reached. */
   | "read-only"
   /** Too many messages or connections. */

@@ -94,6 +94,22 @@ test("commands that are the same leave tables that are the same, byte for byte, 
   expect(second.revision).toBe(first.revision);
 });
 
+test("a snapshot from before hubs' former keys were kept is taken over", () => {
+  using old = Register.open(":memory:");
+  const [one, two] = [PrivateKey.random().publicKey, PrivateKey.random().publicKey];
+  const mesh = resourceJson({ kind: "Mesh", value: newMesh("home", { endpoints: ["h:1"] }) });
+  const hub = { name: "hub", publicKey: one, endpoints: [] };
+  old.apply({ op: "init", epoch: "0123456789abcdef", mesh, hub });
+  const { schema, tables } = old.dump();
+  const node = (tables.node ?? []).map(({ former_key: _, ...row }) => row);
+  using register = Register.open(":memory:");
+  register.restore({ schema: schema - 1, tables: { ...tables, node } }, 3);
+  expect(register.dump()).toEqual(old.dump());
+  register.apply({ op: "announce-hub-key", name: "hub", publicKey: one, nextPublicKey: two });
+  register.apply({ op: "promote-hub-key", name: "hub", publicKey: two });
+  expect(register.nodeByFormerKey(one)?.publicKey).toBe(two);
+});
+
 test("every table that commands may write is in snapshots", () => {
   using database = Database.open(":memory:", { schema: registerSchema });
   const tables = database

@@ -199,6 +199,37 @@ describe("tokens", () => {
     await expect(registrar.revokeToken("0000")).rejects.toThrow("there is none with this id");
   });
 
+  test("4,096 uses may be open; a spent one makes room for another, and is refused to whoever tries it again", async () => {
+    using made = await newRegister({ overlay4: "10.90.0.0/16", pods4: "10.128.0.0/9" });
+    const { register, registrar } = made;
+    const tokens: Token[] = [];
+    while (tokens.length < 16) tokens.push(await newToken(registrar, { uses: 256 }));
+    const first = tokens[0] as Token;
+    const peers = () => register.enrolments(NOW).flatMap(({ uses }) => uses.map((use) => use.publicKey));
+    expect(peers()).toHaveLength(4096);
+    const full = "more than 4096 uses would be open; revoke tokens that are not needed";
+    await expect(newToken(registrar)).rejects.toThrow(full);
+
+    const joined = key();
+    await registrar.registerNode(ask(first, 0, "attic", joined), NOW);
+    // Until the node was heard, it may ask again.
+    await expect(newToken(registrar)).rejects.toThrow(full);
+    await registrar.handshakeSeen(joined);
+    const more = await newToken(registrar);
+    await expect(newToken(registrar)).rejects.toThrow(full);
+    // The peer of the spent use made room for that of the new one.
+    expect(peers()).toHaveLength(4096);
+    expect(peers()).toContain(tokenUse(more, 0).privateKey.publicKey);
+    expect(peers()).not.toContain(tokenUse(first, 0).privateKey.publicKey);
+
+    expect((await refusal(registrar.registerNode(ask(first, 0, "thief", key()), NOW))).code).toBe(
+      "use-taken",
+    );
+    expect(register.node("thief")).toBeUndefined();
+    await registrar.revokeToken((tokens[1] as Token).id);
+    expect(peers()).toContain(tokenUse(first, 0).privateKey.publicKey);
+  });
+
   test("a key that exists, was revoked, or is a token's own is refused", async () => {
     using made = await newRegister();
     const { register, registrar } = made;

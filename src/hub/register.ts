@@ -4,12 +4,14 @@
  *
  * It holds no private key and no token: public keys, hashes, and secrets from which pre-shared keys come, which are never published. It is read here; `Registrar` writes it.
  */
+import type { Grant } from "../ipam/mod.ts";
 import { type Enrolment } from "../mesh/mod.ts";
 import { formatIp, type Ip, type PublicKey, type Secret } from "../net/mod.ts";
 import type { ExternalPeer, Mesh, Node } from "../resources/mod.ts";
 import { after, Database, isDatabaseFailure, type Statement } from "../sys/mod.ts";
 import { applyCommand } from "./apply.ts";
-import { type CommandJson, parseCommand } from "./command.ts";
+import type { OwnedAddress, StoredGrant } from "./claim-store.ts";
+import { type Command, type CommandJson, parseCommand } from "./command.ts";
 import type { FactBook } from "./facts.ts";
 import type { PublishedEntry } from "./ledger.ts";
 import { pairKeyOf, sealPairKey } from "./pair-key.ts";
@@ -36,6 +38,20 @@ export interface Registration {
 
 /** Outcome is what applying a command gave: a value, or why it was refused. */
 export type Outcome = { readonly value: unknown } | { readonly error: Error };
+
+/** Claims is who has which addresses of subnets. */
+export interface Claims {
+  readonly blocks: readonly StoredGrant[];
+  readonly owned: readonly OwnedAddress[];
+}
+
+/** Commands after which nothing is told to nodes. */
+const QUIET: ReadonlySet<Command["op"]> = new Set([
+  "claim-block",
+  "claim-address",
+  "return-block",
+  "release-address",
+]);
 
 /** Register owns the file. */
 export class Register implements Disposable {
@@ -105,7 +121,7 @@ export class Register implements Disposable {
         if (number !== undefined) this.#setPosition.run(number);
         return done;
       });
-      this.#changed();
+      if (parsed.some(({ op }) => !QUIET.has(op))) this.#changed();
       return outcomes;
     } catch (error) {
       this.#tables.forget();
@@ -119,7 +135,7 @@ export class Register implements Disposable {
     } catch (error) {
       // The disk's trouble is this hub's own; all else is the same everywhere.
       if (isDatabaseFailure(error)) throw error;
-      this.#tables.forget();
+      this.#tables.refused();
       return { error: error as Error };
     }
   }
@@ -168,6 +184,11 @@ export class Register implements Disposable {
     return this.#tables.nodes.all();
   }
 
+  /** names returns the names of all nodes. */
+  names(): ReadonlySet<string> {
+    return this.#tables.nodes.names();
+  }
+
   node(name: string): Node | undefined {
     return this.#tables.nodes.byName(name);
   }
@@ -181,6 +202,11 @@ export class Register implements Disposable {
     return this.#tables.nodes.byNextKey(key);
   }
 
+  /** nodeByFormerKey finds the hub that had a key before its present one, and answers to it. */
+  nodeByFormerKey(key: PublicKey): Node | undefined {
+    return this.#tables.nodes.byFormerKey(key);
+  }
+
   /** nodeByAddress finds a node by one of its overlay addresses. */
   nodeByAddress(address: Ip): Node | undefined {
     return this.#tables.nodes.byAddress(formatIp(address));
@@ -188,7 +214,7 @@ export class Register implements Disposable {
 
   /** hubs returns all hubs, the oldest number first. */
   hubs(): Node[] {
-    return this.nodes().filter((node) => node.hub);
+    return this.#tables.nodes.hubs();
   }
 
   /** peers returns all external peers, in order of their numbers. */
@@ -265,6 +291,18 @@ export class Register implements Disposable {
   /** revocations returns the keys revoked by changes after a number, newest last, and of very many the newest. */
   revocations(after: number, limit: number): Revocation[] {
     return this.#tables.revocations(after, limit);
+  }
+
+  /** grantsOf returns the blocks of subnets that a node has. */
+  grantsOf(node: string): Grant[] {
+    return this.#tables.claims.ofNode(node);
+  }
+
+  /** claims returns who has which addresses of a subnet, or of all. */
+  claims(subnet?: string): Claims {
+    const { claims } = this.#tables;
+    const wanted = (one: { readonly subnet: string }) => subnet === undefined || one.subnet === subnet;
+    return { blocks: claims.all().filter(wanted), owned: claims.allOwned().filter(wanted) };
   }
 
   /** changesSince returns what changed for a node, or undefined when it must get everything. */

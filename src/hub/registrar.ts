@@ -1,23 +1,35 @@
 /** The registrar: the only door through which the register is written. It makes commands, with all that chance and clocks decide, and submits them. */
+import type { TenantName } from "../domain/mod.ts";
+import type { AddressWish, BlockWish, ClaimedAddress, Grant } from "../ipam/mod.ts";
 import {
   formatEndpoint,
   formatIp,
   formatPrefix,
+  type Ip,
   type Prefix,
   type PublicKey,
   Secret,
   type SigningKey,
 } from "../net/mod.ts";
-import { type ExternalPeer, type Mesh, type Node, resourceJson } from "../resources/mod.ts";
+import {
+  type ExternalPeer,
+  type Mesh,
+  type Node,
+  resourceJson,
+  type TenantResource,
+} from "../resources/mod.ts";
 import { randomBytes } from "../sys/mod.ts";
 import type { Results } from "./apply.ts";
+import type { PutResult } from "./apply-tenant.ts";
+import { MAX_KNOWN, MAX_RETURNED_AT_ONCE } from "./claim-limits.ts";
 import { type CommandJson, commandSchema } from "./command.ts";
 import type { NewNode } from "./node-store.ts";
 import type { EtcdLog } from "./etcd-log.ts";
 import { Refusal } from "./refusal.ts";
-import type { Register, Registration } from "./register.ts";
+import type { Claims, Register, Registration } from "./register.ts";
 import { type LogState, NoLog, type RegisterLog } from "./register-log.ts";
 import { formatToken, MAX_HUBS, MAX_USES, type Token, type TokenHub } from "./token.ts";
+import { UsageBook } from "./usage-book.ts";
 import { storedToken } from "./token-store.ts";
 
 /** TokenWish is what a token is to be made for. */
@@ -34,6 +46,8 @@ export interface TokenWish {
   /** What the newcomer becomes: `hub`, `node`, or a label of the operator's. Default `node`. */
   readonly role?: string;
   readonly site?: string;
+  /** Hashes of the hubs' TLS keys, by the hub's name. */
+  readonly tlsPins?: ReadonlyMap<string, string>;
 }
 
 /** NewPeer is an external peer that is to be added. */
@@ -47,6 +61,8 @@ export interface NewPeer extends Omit<ExternalPeer, "overlay4" | "overlay6"> {
 /** Registrar writes a register through its log. */
 export class Registrar implements Disposable {
   readonly register: Register;
+  /** What nodes say of the blocks that they have. */
+  readonly usage = new UsageBook();
   #log: RegisterLog;
 
   constructor(register: Register, log: RegisterLog = new NoLog(register)) {
@@ -132,12 +148,13 @@ export class Registrar implements Disposable {
       throw refuse(
         "this hub keeps the register alone; with a second hub it must be in etcd: causeway hub migrate --etcd …",
       );
-    const [first, ...hubs] = this.#tokenHubs(wish.hub) as [TokenHub, ...TokenHub[]];
+    const [first, ...hubs] = this.#tokenHubs(wish) as [TokenHub, ...TokenHub[]];
     const token: Token = {
       id: Buffer.from(randomBytes(5)).toString("hex"),
       mesh: mesh.name,
       endpoints: wish.endpoints ?? first.endpoints,
       hubKey: first.key,
+      ...(first.tls && { tls: first.tls }),
       ...(hubs.length === 0 ? {} : { hubs }),
       signingKey: wish.signingKey,
       enrol6: mesh.enrol6,
@@ -169,8 +186,8 @@ export class Registrar implements Disposable {
   }
 
   /** Hubs as newcomers reach them, the given one first. The mesh's own endpoints are the first hub's. */
-  #tokenHubs(own: string | undefined): TokenHub[] {
-    const { endpoints } = this.register.mesh();
+  #tokenHubs({ hub: own, tlsPins }: Pick<TokenWish, "hub" | "tlsPins">): TokenHub[] {
+    const { endpoints, tlsPort: port } = this.register.mesh();
     const all = this.register.hubs();
     return all
       .map((hub, i) => ({
@@ -181,7 +198,11 @@ export class Registrar implements Disposable {
       .filter((hub) => hub.endpoints.length > 0)
       .sort((a, b) => Number(b.name === own) - Number(a.name === own))
       .slice(0, MAX_HUBS + 1)
-      .map(({ endpoints: at, key }) => ({ endpoints: at, key }));
+      .map(({ name, endpoints: at, key }) => {
+        const pin = tlsPins?.get(name);
+        const tls = port && { tls: { port, ...(pin === undefined ? {} : { pin }) } };
+        return { endpoints: at, key, ...tls };
+      });
   }
 
   /** revokeToken ends a token at once; nodes that registered through it stay. */
@@ -241,6 +262,24 @@ export class Registrar implements Disposable {
       await this.#submit({ op: "promote-key", name, publicKey: key });
   }
 
+  /** announceHubKey publishes the key that a hub will have next. Rejects with Refusal while another hub changes its own. */
+  async announceHubKey(
+    name: string,
+    keys: { readonly now: PublicKey; readonly next: PublicKey },
+  ): Promise<void> {
+    await this.#submit({ op: "announce-hub-key", name, publicKey: keys.now, nextPublicKey: keys.next });
+  }
+
+  /** promoteHubKey makes an announced key a hub's; the one before is not revoked yet. */
+  async promoteHubKey(name: string, key: PublicKey): Promise<void> {
+    await this.#submit({ op: "promote-hub-key", name, publicKey: key });
+  }
+
+  /** dropHubKey revokes a key that a hub had before. */
+  async dropHubKey(name: string, key: PublicKey): Promise<void> {
+    await this.#submit({ op: "drop-hub-key", name, publicKey: key });
+  }
+
   /** removeNode releases a node's addresses and ranges and revokes its key. */
   async removeNode(name: string): Promise<void> {
     await this.#submit({ op: "remove-node", name });
@@ -249,6 +288,11 @@ export class Registrar implements Disposable {
   /** removeHub removes a hub, unless it is the last. */
   async removeHub(name: string): Promise<void> {
     await this.#submit({ op: "remove-node", name, hub: true });
+  }
+
+  /** remove removes a node, or a hub that is not the last. */
+  async remove(name: string): Promise<void> {
+    await (this.register.node(name)?.hub === true ? this.removeHub(name) : this.removeNode(name));
   }
 
   /** addPeer gives an external peer its addresses. */
@@ -265,6 +309,17 @@ export class Registrar implements Disposable {
 
   async removePeer(name: string): Promise<void> {
     await this.#submit({ op: "remove-peer", name });
+  }
+
+  /** putResources makes or changes resources of tenants' networks, all or none. Rejects with Refusal. */
+  async putResources(resources: readonly TenantResource[]): Promise<PutResult[]> {
+    return this.#submit({ op: "put-resources", resources: resources.map((one) => resourceJson(one)) });
+  }
+
+  /** deleteResources removes such resources, all or none; with `force` also Subnets of which somebody has addresses. */
+  async deleteResources(resources: readonly TenantName[], { force = false } = {}): Promise<void> {
+    const names = resources.map(({ kind, name }) => ({ kind, name }));
+    await this.#submit({ op: "delete-resources", resources: names, ...(force ? { force } : {}) });
   }
 
   /** approveSubnet has a network routed to a node. */
@@ -289,6 +344,49 @@ export class Registrar implements Disposable {
       endpoints: [...endpoints],
       ...(site === undefined ? {} : { site }),
     });
+  }
+
+  /** claimBlocks grants blocks of a subnet to a node, those first that it has and does not know of. Rejects with Refusal. */
+  async claimBlocks(node: string, { subnet, wants, have }: BlockWish): Promise<Grant[]> {
+    const wanted = wants.map(({ family, count }) => ({ family, count }));
+    return this.#submit({ op: "claim-block", node, subnet, wants: wanted, have: have.slice(-MAX_KNOWN) });
+  }
+
+  /** claimAddress gives one address to an owner, or grants it to a node. Rejects with Refusal. */
+  async claimAddress(node: string, wish: AddressWish): Promise<ClaimedAddress> {
+    const { subnet, family, address, owner, outOf } = wish;
+    return this.#submit({
+      op: "claim-address",
+      node,
+      subnet,
+      family,
+      ...(address === undefined ? {} : { address: formatIp(address) }),
+      ...(owner === undefined ? {} : { owner }),
+      ...(outOf === undefined ? {} : { outOf: [...outOf] }),
+    });
+  }
+
+  /** returnBlocks ends grants of a node; those that it has not are passed over. */
+  async returnBlocks(node: string, numbers: readonly number[]): Promise<void> {
+    for (let i = 0; i < numbers.length; i += MAX_RETURNED_AT_ONCE)
+      await this.#submit({ op: "return-block", node, numbers: numbers.slice(i, i + MAX_RETURNED_AT_ONCE) });
+  }
+
+  /** grantsOf returns what a node has, after all that other hubs have granted until now. */
+  async grantsOf(node: string): Promise<Grant[]> {
+    await this.#log.catchUp();
+    return this.register.grantsOf(node);
+  }
+
+  /** claims returns who has which addresses of a subnet, or of all, after all that other hubs have granted until now. */
+  async claims(subnet?: string): Promise<Claims> {
+    await this.#log.catchUp();
+    return this.register.claims(subnet);
+  }
+
+  /** releaseAddress takes an address from its owner; no node may use it any more. */
+  async releaseAddress(subnet: string, address: Ip): Promise<void> {
+    await this.#submit({ op: "release-address", subnet, address: formatIp(address) });
   }
 
   /** raiseRevision makes the next number higher than one that nodes have seen from this register before it was restored from a copy. */

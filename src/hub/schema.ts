@@ -139,6 +139,59 @@ export const registerSchema: readonly string[] = [
   ) STRICT;
   CREATE TABLE psk (generation INTEGER PRIMARY KEY, secret TEXT NOT NULL) STRICT;
   `,
+  `
+  -- Resources of tenants' networks: word of the kind, name, manifest as JSON. How often they changed, and the VNI that is given next.
+  CREATE TABLE tenant (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (kind, name)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE tenant_state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    version INTEGER NOT NULL,
+    next_vni INTEGER NOT NULL
+  ) STRICT;
+  `,
+  `
+  -- Who has which addresses of subnets. Never published: nodes ask for their own. An address has one holder at most: a bit of one block, or a
+  -- row of owned_address. Addresses are written as 32 hex digits, which sort like numbers.
+  CREATE TABLE address_block (
+    number INTEGER PRIMARY KEY,
+    subnet TEXT NOT NULL,
+    family INTEGER NOT NULL,
+    first TEXT NOT NULL,
+    length INTEGER NOT NULL,
+    -- Which addresses the node may hand out: bit 0 is the first one's.
+    usable INTEGER NOT NULL,
+    node TEXT NOT NULL REFERENCES node (name) ON DELETE CASCADE,
+    UNIQUE (subnet, family, first, length)
+  ) STRICT;
+  CREATE INDEX address_block_node ON address_block (node, subnet, family);
+  -- Addresses that stay with their owner on whatever node; null: on none since its node was removed.
+  CREATE TABLE owned_address (
+    subnet TEXT NOT NULL,
+    family INTEGER NOT NULL,
+    address TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    node TEXT REFERENCES node (name) ON DELETE SET NULL,
+    PRIMARY KEY (subnet, family, address)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX owned_address_owner ON owned_address (subnet, owner);
+  CREATE INDEX owned_address_node ON owned_address (node);
+  -- Where the search for the next block goes on, and the number of the next grant.
+  CREATE TABLE block_cursor (
+    subnet TEXT NOT NULL,
+    family INTEGER NOT NULL,
+    block INTEGER NOT NULL,
+    PRIMARY KEY (subnet, family)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE grant_counter (id INTEGER PRIMARY KEY CHECK (id = 1), next INTEGER NOT NULL) STRICT;
+  `,
+  `
+  -- Of a hub: the key before public_key, which it still answers to and some still know it by. It is revoked when the hub drops it, or goes.
+  ALTER TABLE node ADD COLUMN former_key TEXT;
+  `,
 ];
 
 /** replicatedTables lists the tables that commands write, those first that others refer to. They are what a snapshot holds. */
@@ -152,4 +205,10 @@ export const replicatedTables: readonly string[] = [
   "node_secret",
   "psk",
   "published",
+  "tenant",
+  "tenant_state",
+  "address_block",
+  "owned_address",
+  "block_cursor",
+  "grant_counter",
 ];

@@ -1,13 +1,6 @@
 /** The hub's two services: enrolment for newcomers, sync for nodes. Thin: what to do is decided by the state machines. */
 import { SYNC_PORT } from "../mesh/mod.ts";
-import {
-  formatIp,
-  type Ip,
-  parseIp,
-  type PrivateKey,
-  type PublicKey,
-  type SigningSecret,
-} from "../net/mod.ts";
+import { formatIp, type Ip, parseIp, type PrivateKey, type SigningSecret } from "../net/mod.ts";
 import {
   after,
   every,
@@ -33,12 +26,13 @@ import type { Register, Registration } from "./register.ts";
 import type { Registrar } from "./registrar.ts";
 import { Arrivals } from "./arrivals.ts";
 import { KeyLimit } from "./key-limit.ts";
+import { LiveNodes } from "./live-nodes.ts";
 import { answerRequest } from "./node-requests.ts";
 import { Snapshots } from "./snapshot.ts";
 import { NODE_LINE_BYTES, SILENCE_MS } from "./sync-protocol.ts";
 import { startSync, type SyncEffect, type SyncEvent, type SyncSession, stepSync } from "./sync-server.ts";
 
-const MAX_NODES = 4096;
+const MAX_NODES = 8192;
 /** A node that comes back before the old connection is known to be dead has two for a while. */
 const MAX_PER_NODE = 4;
 /** A pair is invited at most so often. */
@@ -62,6 +56,8 @@ export interface HubOptions {
   readonly overlayAddresses: readonly Ip[];
   readonly signing: SigningSecret;
   readonly hubKey: PrivateKey;
+  /** The one before, while the hub answers to it: tokens and nodes may know it by that. */
+  readonly formerKey?: () => PrivateKey | undefined;
   /** What a newcomer needs that becomes a hub. */
   readonly hubSecret?: () => HubSecret | undefined;
   readonly hooks?: {
@@ -107,10 +103,9 @@ export class HubServer implements Disposable {
   readonly #links: HubLinks;
   readonly #facts: FactTeller;
   #sameSince = 0;
-  readonly #own: PublicKey;
   readonly #snapshots: Snapshots;
   readonly #resources = new DisposableStack();
-  readonly #live = new Map<number, Live>();
+  readonly #live = new LiveNodes<Live>();
   /** Removals as they are told and handed on. */
   readonly removals: HubRemovals;
   readonly #invited = new Map<string, number>();
@@ -123,13 +118,12 @@ export class HubServer implements Disposable {
   readonly #syncListeners: TcpListener[];
 
   private constructor(options: HubOptions) {
-    const { registrar, facts, signing, hubKey, hooks } = options;
+    const { registrar, facts, signing, hooks } = options;
     const { register } = registrar;
     this.#options = options;
     this.#register = register;
     this.#snapshots = new Snapshots(register, signing);
     this.removals = new HubRemovals(register, signing);
-    this.#own = hubKey.publicKey;
     using undo = new DisposableStack();
     this.#facts = undo.use(
       new FactTeller(facts, {
@@ -150,10 +144,10 @@ export class HubServer implements Disposable {
     this.#enrolment = undo.use(
       new EnrolService({
         register,
-        hubKey,
+        hubKeys: () => this.#keys(),
         address: options.enrolAddress,
         ...(options.enrolPort === undefined ? {} : { port: options.enrolPort }),
-        registered: (registration, from) => this.#registered(registration, from),
+        registered: (registration, told) => this.#registered(registration, told),
       }),
     );
     this.#syncListeners = options.overlayAddresses.map((address) =>
@@ -191,9 +185,8 @@ export class HubServer implements Disposable {
 
   /** connected returns the names of nodes that follow the register now. */
   connected(): string[] {
-    return [
-      ...new Set([...this.#live.values()].filter((live) => live.helloed).map((live) => live.session.node)),
-    ].sort();
+    const names = this.#live.all().flatMap((live) => (live.helloed ? [live.session.node] : []));
+    return [...new Set(names)].sort();
   }
 
   /** hubs returns the other hubs as this one sees them. */
@@ -207,15 +200,26 @@ export class HubServer implements Disposable {
   }
 
   #followHubs(): void {
-    this.#links.follow(this.#register.hubs().filter((hub) => hub.publicKey !== this.#own));
+    const own = this.#keys().map((key) => key.publicKey);
+    this.#links.follow(this.#register.hubs().filter((hub) => !own.includes(hub.publicKey)));
+  }
+
+  /** The hub's keys, the present one first. */
+  #keys(): readonly PrivateKey[] {
+    const { hubKey, formerKey } = this.#options;
+    const former = formerKey?.();
+    return former === undefined ? [hubKey] : [hubKey, former];
   }
 
   /** Registers a newcomer, and returns what it is to be answered. */
-  async #registered(registration: Registration, from: string): Promise<EnrolEvent> {
+  async #registered(
+    registration: Registration,
+    { from, hubKey }: { readonly from: string; readonly hubKey: PrivateKey },
+  ): Promise<EnrolEvent> {
     try {
       const node = await this.#options.registrar.registerNode(registration, wallMs());
       this.#log({ kind: "registered", node: node.name, from });
-      const { hubKey, hubSecret } = this.#options;
+      const { hubSecret } = this.#options;
       const secret = node.hub ? hubSecret?.() : undefined;
       return {
         kind: "registered",
@@ -242,7 +246,7 @@ export class HubServer implements Disposable {
 
   #acceptNode(connection: TcpConnection): TcpEvents | string {
     const node = this.#register.nodeByAddress(parseIp(connection.remoteAddress));
-    const open = [...this.#live.values()].filter((live) => live.session.node === node?.name);
+    const open = node === undefined ? [] : this.#live.of(node.name);
     const nowMs = monotonicMs();
     if (node === undefined || open.length >= MAX_PER_NODE || !this.#arrivals.take(node.name, nowMs)) {
       const refusal =
@@ -265,7 +269,7 @@ export class HubServer implements Disposable {
       removedTo: 0,
       peerHub: false,
     };
-    this.#live.set(live.id, live);
+    this.#live.add(live);
     return {
       line: (text) => {
         live.heardMs = monotonicMs();
@@ -274,9 +278,9 @@ export class HubServer implements Disposable {
         else this.#step(live, { kind: "line", text, nowMs: live.heardMs });
       },
       closed: () => {
-        this.#live.delete(live.id);
+        this.#live.delete(live);
         const { node: name } = live.session;
-        if (live.helloed && !this.connected().includes(name)) this.#options.hooks?.onNode?.(name, false);
+        if (live.helloed && this.#find(name) === undefined) this.#options.hooks?.onNode?.(name, false);
       },
     };
   }
@@ -304,7 +308,7 @@ export class HubServer implements Disposable {
 
   #tellFactsNow(): void {
     this.#links.tell();
-    for (const live of [...this.#live.values()]) this.#step(live, { kind: "facts" });
+    this.#live.forAll((live) => this.#step(live, { kind: "facts" }));
     this.#options.hooks?.onFacts?.();
   }
 
@@ -330,9 +334,7 @@ export class HubServer implements Disposable {
         return live.connection.close(effect.reason);
       case "hello": {
         // A later connection of the same node is the living one.
-        const others = [...this.#live.values()].filter(
-          (other) => other.session.node === node && other !== live,
-        );
+        const others = this.#live.of(node).filter((other) => other !== live);
         if (others.some((other) => other.id > live.id && other.helloed))
           return live.connection.close("superseded");
         for (const other of others) if (other.id < live.id) other.connection.close("superseded");
@@ -348,11 +350,13 @@ export class HubServer implements Disposable {
       case "removals":
       case "rotate":
       case "psk":
+      case "claims":
+      case "usage":
         return answerRequest(node, effect, {
           registrar,
           removals: this.removals,
           keyLimit: this.#keyLimit,
-          hubKey: this.#options.hubKey,
+          hubKeys: this.#keys(),
           sees: (own, other) => this.#snapshots.sees(own, other),
           send: (message) => live.connection.send(JSON.stringify(message)),
           failed: (error) => this.#failed(error),
@@ -398,7 +402,7 @@ export class HubServer implements Disposable {
   }
 
   #find(node: string): Live | undefined {
-    return [...this.#live.values()].find((one) => one.session.node === node && one.helloed);
+    return this.#live.of(node).find((one) => one.helloed);
   }
 
   async #leave(live: Live): Promise<void> {
@@ -420,37 +424,36 @@ export class HubServer implements Disposable {
   #changed(): void {
     this.#followHubs();
     // Before the states, which may wait: what was removed has to stop at once.
-    for (const live of [...this.#live.values()]) this.#tellRemovals(live);
-    this.#options.facts.keepOnly(new Set(this.#register.nodes().map((node) => node.name)));
-    this.#tell();
+    this.#live.forAll((live) => this.#tellRemovals(live));
+    const names = this.#register.names();
+    this.#options.facts.keepOnly(names);
+    this.#tell(names);
     if (this.#sameSince !== this.#snapshots.sameSince) {
       // Who sees more nodes than before has not been told of them.
       this.#sameSince = this.#snapshots.sameSince;
-      for (const live of [...this.#live.values()]) this.#step(live, { kind: "facts", all: true });
+      this.#live.forAll((live) => this.#step(live, { kind: "facts", all: true }));
     }
-    for (const live of [...this.#live.values()])
-      if (this.#register.node(live.session.node) === undefined) live.connection.close("removed");
+    for (const live of this.#live.all()) if (!names.has(live.session.node)) live.connection.close("removed");
   }
 
   /** Tells nodes the register's state; those that were told one just now a little later. Who was removed sees itself gone at once. */
-  #tell(): void {
+  #tell(names: ReadonlySet<string> = this.#register.names()): void {
     this.#later?.[Symbol.dispose]();
     this.#later = undefined;
-    const nowMs = monotonicMs();
     let waitMs = Number.POSITIVE_INFINITY;
-    for (const live of [...this.#live.values()]) {
-      const restMs = live.toldMs + STATE_INTERVAL_MS - nowMs;
-      const removed = this.#register.node(live.session.node) === undefined;
+    this.#live.forAll((live) => {
+      const restMs = live.toldMs + STATE_INTERVAL_MS - monotonicMs();
+      const removed = !names.has(live.session.node);
       if (restMs <= 0 || removed) this.#step(live, { kind: "changed" });
       else waitMs = Math.min(waitMs, restMs);
-    }
+    });
     if (waitMs === Number.POSITIVE_INFINITY) return;
     this.#later = after(Math.ceil(waitMs), () => this.#guarded("tell nodes of changes", () => this.#tell()));
   }
 
   #sweep(): void {
     const nowMs = monotonicMs();
-    for (const live of [...this.#live.values()])
+    for (const live of this.#live.all())
       if (nowMs - live.heardMs > SILENCE_MS) live.connection.close("silent");
     this.#enrolment.sweep(nowMs);
     this.#arrivals.sweep(nowMs);

@@ -1,8 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { PrivateKey, SigningSecret } from "../net/mod.ts";
 import { newMesh } from "../resources/mod.ts";
+import { HubRemovals } from "./hub-removals.ts";
 import { Register } from "./register.ts";
 import { Registrar } from "./registrar.ts";
+import { operatorRemoval } from "./removal.ts";
 import { startClient, stepClient } from "./sync-client.ts";
 import { formatToken, parseToken, type Token, tokenHubs, tokenUse } from "./token.ts";
 
@@ -50,6 +52,18 @@ describe("hubs in the register", () => {
     // A token without further hubs is what it always was.
     const { hubs: __, ...alone } = token;
     expect(parseToken(formatToken(alone))).toEqual({ ...alone, seed: expect.anything() });
+  });
+
+  test("what the operator removes goes, whether it is a node or a hub; not the last hub", async () => {
+    const { register, registrar, keys } = await twoHubs();
+    using _ = register;
+    const operator = SigningSecret.random();
+    await registrar.updateMesh({ ...register.mesh(), operatorKey: operator.publicKey });
+    const removals = new HubRemovals(register, signing);
+    const asked = () => removals.asked(keys.map((key) => operatorRemoval(key, operator)));
+    expect(asked()).toEqual(["one", "two"]);
+    await registrar.remove("one");
+    expect([register.hubs().map(({ name }) => name), asked()]).toEqual([["two"], []]);
   });
 
   test("one hub may be removed, the last may not, and neither by the word for nodes", async () => {

@@ -36,7 +36,14 @@ export class Snapshots {
 
   /** source returns the register as it is now. */
   source(): StateSource {
-    return { revision: this.#register.revision, message: (node, since) => this.message(node, since) };
+    const register = this.#register;
+    return {
+      // Most lines of nodes are signs of life, for which the database need not be asked.
+      get revision() {
+        return register.revision;
+      },
+      message: (node, since) => this.message(node, since),
+    };
   }
 
   /** message returns a signed state of one node. */

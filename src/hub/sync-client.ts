@@ -13,7 +13,7 @@ import { type Fact, factsJson, type NodeFacts } from "./facts.ts";
 import type { SealedKey } from "./pair-keys.ts";
 import type { Removal } from "./removal.ts";
 import { applyState, type SignedState, StateError } from "./signed-state.ts";
-import { registerEvent, SYNC_VERSION } from "./sync-protocol.ts";
+import { type ClaimAnswer, registerEvent, SYNC_VERSION } from "./sync-protocol.ts";
 
 const FIRST_RETRY_MS = 500;
 const MAX_RETRY_MS = 15_000;
@@ -66,6 +66,8 @@ export type ClientEffect =
   /** The operator wants another key of this node. */
   | { readonly kind: "rotate" }
   | { readonly kind: "psk"; readonly keys: readonly SealedKey[] }
+  /** What was asked with `tell` is answered. */
+  | { readonly kind: "answer"; readonly answer: ClaimAnswer }
   /** Take over those that hold. */
   | { readonly kind: "removals"; readonly removals: readonly Removal[] }
   | { readonly kind: "probe"; readonly peer: string; readonly inMs: number }
@@ -187,6 +189,8 @@ function onLine(client: SyncClient, text: string): Step {
       return [client, [{ kind: "rotate" }]];
     case "psk":
       return [client, [{ kind: "psk", keys: message.keys }]];
+    case "answer":
+      return [client, [{ kind: "answer", answer: message }]];
     case "pong":
       return [client, []];
     case "left":

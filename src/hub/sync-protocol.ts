@@ -8,10 +8,14 @@
  *                                                               ─▶ probe{peer,inMs}   both sides try at that moment
  *      ─▶ removals{list} of the operator                        ─▶ removals{list} of the register   see removal.ts
  *      ─▶ rotate{now,next,proof} psk{peers}                     ─▶ rotate psk{keys}   see rotation.ts, pair-key.ts
+ *      ─▶ claim{id,…} claim-address{id,…} return{id,numbers}    ─▶ answer{id,grants?,owned?,refused?}   see node-claims.ts
+ *      ─▶ grants{id} usage{used}
  *      ─▶ invite{peer} resync leave ping                        ─▶ left pong refused{code,message}
  * ```
  */
 import { z } from "zod";
+import { familySchema, grantNumber, grantSchema, ipText, ownerSchema, wantsSchema } from "./claim-fields.ts";
+import { MAX_GRANTS_OF_NODE, MAX_KNOWN, MAX_RETURNED_AT_ONCE, MAX_TOLD_USES } from "./claim-limits.ts";
 import { factSchema, factsSchema } from "./facts.ts";
 import { publicKeySchema } from "../resources/mod.ts";
 import { MAX_PSK_PEERS, sealedKeySchema } from "./pair-keys.ts";
@@ -29,6 +33,8 @@ export const HUB_LINE_BYTES = 64 * 1024 * 1024;
 
 /** MAX_TOLD_REMOVALS is how many removals a node tells its hub in one line. */
 export const MAX_TOLD_REMOVALS = 32;
+
+const askId = z.number().int().min(1);
 
 const name = z.string().min(1).max(253);
 
@@ -59,10 +65,54 @@ export const nodeMessage = z.discriminatedUnion("type", [
     proof: z.string().max(64),
   }),
   z.object({ type: z.literal("psk"), peers: z.array(name).max(MAX_PSK_PEERS) }),
+  /** Addresses of subnets, for the node itself. Each is answered by its id, and may be asked again after a loss. */
+  z.object({
+    type: z.literal("claim"),
+    id: askId,
+    subnet: name,
+    wants: wantsSchema,
+    have: z.array(grantNumber).max(MAX_KNOWN),
+  }),
+  z.object({
+    type: z.literal("claim-address"),
+    id: askId,
+    subnet: name,
+    family: familySchema,
+    address: ipText.optional(),
+    owner: ownerSchema.optional(),
+    outOf: z.array(grantNumber).max(2).optional(),
+  }),
+  z.object({
+    type: z.literal("return"),
+    id: askId,
+    numbers: z.array(grantNumber).min(1).max(MAX_RETURNED_AT_ONCE),
+  }),
+  /** All grants of the node. */
+  z.object({ type: z.literal("grants"), id: askId }),
+  /** How many addresses of grants are leased, for people. */
+  z.object({
+    type: z.literal("usage"),
+    used: z.array(z.tuple([grantNumber, z.number().int().min(0).max(16)])).max(MAX_TOLD_USES),
+  }),
   z.object({ type: z.literal("resync") }),
   z.object({ type: z.literal("leave") }),
   z.object({ type: z.literal("ping") }),
 ]);
+
+/** ClaimRequest is what a node asks about addresses of subnets. */
+export type ClaimRequest = Extract<z.output<typeof nodeMessage>, { readonly id: number }>;
+
+/** answerSchema is what the hub answers to a ClaimRequest. */
+export const answerSchema = z.object({
+  type: z.literal("answer"),
+  id: askId,
+  grants: z.array(grantSchema).max(MAX_GRANTS_OF_NODE).optional(),
+  owned: ipText.optional(),
+  refused: z.object({ code: z.string().max(64), message: z.string().max(1024) }).optional(),
+});
+
+/** ClaimAnswer is the answer, read. */
+export type ClaimAnswer = z.output<typeof answerSchema>;
 
 /** factsMessage carries facts that changed, to nodes and between hubs. */
 export const factsMessage = factsRead.extend({ type: z.literal("facts"), facts: z.array(factSchema) });
@@ -76,6 +126,7 @@ export const registerEvent = z.discriminatedUnion("type", [
   /** The operator wants the node to change its key. */
   z.object({ type: z.literal("rotate") }),
   z.object({ type: z.literal("psk"), keys: z.array(sealedKeySchema).max(4 * MAX_PSK_PEERS) }),
+  answerSchema,
   z.object({ type: z.literal("left") }),
   z.object({ type: z.literal("pong") }),
   z.object({ type: z.literal("refused"), code: z.string().max(64), message: z.string().max(1024) }),

@@ -6,13 +6,19 @@ import { Refusal } from "./refusal.ts";
 import type { Removal } from "./removal.ts";
 import { headerHolds, type StateHeader } from "./signed-state.ts";
 import type { StateSource } from "./snapshot.ts";
-import { nodeMessage, SYNC_VERSION } from "./sync-protocol.ts";
+import { type ClaimRequest, nodeMessage, SYNC_VERSION } from "./sync-protocol.ts";
 
 /** Lines that a node may send at once, and per second in the long run. */
 const BURST = 400;
 const LINES_PER_SECOND = 50;
 /** What costs more than a line counts as so many more: the whole register with a signature, sixty keys, 32 signatures to check. */
 const COSTS: Readonly<Record<string, number>> = { resync: 50, psk: 10, removals: 10 };
+/**
+ * Requests for addresses that a node may make at once, and per second in the long run: each may be a write at all hubs. One in hundreds of
+ * subnets claims hundreds of blocks at once; what is too much is refused, and the connection stays.
+ */
+const CLAIM_BURST = 600;
+const CLAIMS_PER_SECOND = 50;
 
 /** SyncSession is one connection. */
 export interface SyncSession {
@@ -22,7 +28,7 @@ export interface SyncSession {
     /** `sent` and `told` are the state and the facts that the node has when it has read everything. */
     | { readonly kind: "live"; readonly sent: StateHeader; readonly told: number }
     | { readonly kind: "ended" };
-  readonly budget: { readonly lines: number; readonly atMs: number };
+  readonly budget: { readonly lines: number; readonly claims: number; readonly atMs: number };
 }
 
 /** FactsSource is the facts as they are now. */
@@ -63,6 +69,10 @@ export type SyncEffect =
   | { readonly kind: "rotate"; readonly now: PublicKey; readonly next: PublicKey; readonly proof: string }
   /** The node wants its keys with these. */
   | { readonly kind: "psk"; readonly peers: readonly string[] }
+  /** The node asks about its addresses of subnets. */
+  | { readonly kind: "claims"; readonly request: ClaimRequest }
+  /** How many addresses of its grants a node has leased. */
+  | { readonly kind: "usage"; readonly used: readonly (readonly [number, number])[] }
   /** The node has seen this revision from us, though we are behind it: we were restored from a copy. */
   | { readonly kind: "raise"; readonly revision: number }
   /** Remove the node; the event `left` follows. */
@@ -72,7 +82,7 @@ type Step = readonly [SyncSession, readonly SyncEffect[]];
 
 /** startSync begins a connection of a node. */
 export function startSync(node: string, nowMs: number): SyncSession {
-  return { node, phase: { kind: "new" }, budget: { lines: BURST, atMs: nowMs } };
+  return { node, phase: { kind: "new" }, budget: { lines: BURST, claims: CLAIM_BURST, atMs: nowMs } };
 }
 
 /** stepSync takes one event; `source` is the register as it is now. */
@@ -94,12 +104,11 @@ export function stepSync(session: SyncSession, event: SyncEvent, context: SyncCo
     case "left":
       return end(session, "left", [{ kind: "send", message: { type: "left" } }]);
     case "line": {
-      const lines =
-        Math.min(
-          BURST,
-          session.budget.lines + ((event.nowMs - session.budget.atMs) / 1000) * LINES_PER_SECOND,
-        ) - 1;
-      const next = { ...session, budget: { lines, atMs: event.nowMs } };
+      const { budget } = session;
+      const seconds = (event.nowMs - budget.atMs) / 1000;
+      const lines = Math.min(BURST, budget.lines + seconds * LINES_PER_SECOND) - 1;
+      const claims = Math.min(CLAIM_BURST, budget.claims + seconds * CLAIMS_PER_SECOND);
+      const next = { ...session, budget: { lines, claims, atMs: event.nowMs } };
       if (lines < 0)
         return refuse(next, new Refusal("too-many", "Too many messages; the node connects again later"));
       return onLine(next, event.text, context);
@@ -130,8 +139,8 @@ function onLine(session: SyncSession, text: string, context: SyncContext): Step 
   }
   if (phase.kind !== "live")
     return refuse(session, new Refusal("bad-request", "The first message is not a hello"));
-  const { lines, atMs } = session.budget;
-  const charged = { ...session, budget: { lines: lines - (COSTS[message.type] ?? 0), atMs } };
+  const { lines, ...rest } = session.budget;
+  const charged = { ...session, budget: { ...rest, lines: lines - (COSTS[message.type] ?? 0) } };
   switch (message.type) {
     case "facts":
       return [session, [{ kind: "facts", facts: message.facts }]];
@@ -145,6 +154,13 @@ function onLine(session: SyncSession, text: string, context: SyncContext): Step 
       return [charged, [{ kind: "psk", peers: message.peers }]];
     case "resync":
       return push(charged, { since: undefined, told: phase.told }, context.source);
+    case "claim":
+    case "claim-address":
+    case "return":
+    case "grants":
+      return onClaim(session, message);
+    case "usage":
+      return [session, [{ kind: "usage", used: message.used }]];
     case "leave":
       return [session, [{ kind: "leave" }]];
     case "ping":
@@ -177,6 +193,20 @@ function onHello(
   const [pushed, state] = push(session, { since: proven, told: 0 }, context.source);
   const [next, known] = tell(pushed, told, context.facts);
   return [next, [...before, ...state, ...known]];
+}
+
+/** A request that its own budget allows is no line of the other one. */
+function onClaim(session: SyncSession, request: ClaimRequest): Step {
+  const { lines, claims, atMs } = session.budget;
+  if (claims >= 1) {
+    const budget = { lines: lines + 1, claims: claims - 1, atMs };
+    return [{ ...session, budget }, [{ kind: "claims", request }]];
+  }
+  const refused = {
+    code: "too-many",
+    message: "This node asks for addresses too often; it asks again later",
+  } as const;
+  return [session, [{ kind: "send", message: { type: "answer", id: request.id, refused } }]];
 }
 
 function push(

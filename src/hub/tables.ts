@@ -2,10 +2,12 @@
 import { parsePublicKey, type PublicKey } from "../net/mod.ts";
 import { type Json, type Mesh, type Node, parseObject, resourceJson } from "../resources/mod.ts";
 import type { Database, Statement } from "../sys/mod.ts";
+import { ClaimStore } from "./claim-store.ts";
 import { Ledger } from "./ledger.ts";
 import { NodeStore } from "./node-store.ts";
 import { PeerStore } from "./peer-store.ts";
 import { SecretStore } from "./secret-store.ts";
+import { TenantStore } from "./tenant-store.ts";
 import { TokenStore } from "./token-store.ts";
 
 /** parseMesh reads a mesh of a command or of the file; undefined when it is none. */
@@ -27,6 +29,8 @@ export class Tables {
   readonly peers: PeerStore;
   readonly tokens: TokenStore;
   readonly secrets: SecretStore;
+  readonly tenants: TenantStore;
+  readonly claims: ClaimStore;
   readonly #insertRegister: Statement;
   readonly #setMesh: Statement;
   readonly #getMesh: Statement<{ mesh: string }>;
@@ -36,11 +40,13 @@ export class Tables {
   #mesh: Mesh | undefined;
 
   constructor(database: Database) {
+    this.claims = new ClaimStore(database);
     this.ledger = new Ledger(database);
     this.nodes = new NodeStore(database);
     this.peers = new PeerStore(database);
     this.tokens = new TokenStore(database);
     this.secrets = new SecretStore(database);
+    this.tenants = new TenantStore(database);
     this.#insertRegister = database.prepare(
       "INSERT INTO register (id, epoch, revision, mesh) VALUES (1, ?, 0, '')",
     );
@@ -74,9 +80,15 @@ export class Tables {
     this.ledger.publish("mesh", json);
   }
 
-  /** forget is called when what was written may have been rolled back. */
+  /** refused is called when a command was rolled back. */
+  refused(): void {
+    this.#mesh = undefined;
+  }
+
+  /** forget is called when all may be another now. */
   forget(): void {
     this.#mesh = undefined;
+    this.tenants.forget();
   }
 
   /** publishNode publishes a node's entry. What was merely found out about it is no part of it: see facts.ts. */

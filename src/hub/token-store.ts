@@ -9,6 +9,8 @@ import { formatToken, type Token, tokenUse, useSecret } from "./token.ts";
 
 /** Rows of tokens that ended so long ago are deleted. */
 const KEEP_ENDED_MS = 30 * 24 * 3600_000;
+/** MAX_LIVE_USES bounds the uses of all live tokens together that are not spent, and the WireGuard peers of a hub that they are. */
+export const MAX_LIVE_USES = 4096;
 
 /** TokenInfo is what may be shown of a token. */
 export interface TokenInfo {
@@ -145,11 +147,13 @@ export class TokenStore {
       "UPDATE token SET reason = CASE revoked WHEN 0 THEN ?2 ELSE reason END, revoked = 1 WHERE id = ?1",
     );
     this.#peers = database.prepare(
-      `SELECT u.token, u.public_key, u.address FROM token_use u JOIN token t ON t.id = u.token WHERE ${LIVE} ORDER BY u.token, u.number`,
+      `SELECT token, public_key, address FROM (SELECT u.token, u.number, u.public_key, u.address FROM token_use u JOIN token t ON t.id = u.token WHERE ${LIVE} ORDER BY u.spent, t.expires_at_ms DESC, u.token, u.number LIMIT ${MAX_LIVE_USES}) ORDER BY token, number`,
     );
     this.#isUseKey = database.prepare("SELECT 1 FROM token_use WHERE public_key = ?");
     this.#isUnspent = database.prepare("SELECT 1 FROM token_use WHERE bound_key = ? AND spent = 0");
-    this.#countLive = database.prepare(`SELECT coalesce(sum(uses), 0) AS n FROM token WHERE ${LIVE}`);
+    this.#countLive = database.prepare(
+      `SELECT count(*) AS n FROM token_use u JOIN token t ON t.id = u.token WHERE ${LIVE} AND u.spent = 0`,
+    );
     this.#purge = database.prepare("DELETE FROM token WHERE expires_at_ms < ?");
   }
 
@@ -217,7 +221,10 @@ export class TokenStore {
     return this.#revoke.run(id, reason ?? null) > 0;
   }
 
-  /** live returns the WireGuard peers of tokens that are neither expired nor revoked, by token. */
+  /**
+   * live returns the WireGuard peers of tokens that are neither expired nor revoked, by token. Spent ones are among them as long as there is room:
+   * who tries one again is told why it is refused, and else gets no answer.
+   */
   live(nowMs: number): ReadonlyMap<string, { publicKey: PublicKey; address: Ip }[]> {
     const tokens = new Map<string, { publicKey: PublicKey; address: Ip }[]>();
     for (const row of this.#peers.all(nowMs)) {
@@ -237,6 +244,7 @@ export class TokenStore {
     return this.#isUnspent.get(key) !== undefined;
   }
 
+  /** countLive counts the uses through which a node may still come. */
   countLive(nowMs: number): number {
     return this.#countLive.get(nowMs)?.n ?? 0;
   }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { parsePrefix, prefixContains, PrivateKey, Secret, SigningSecret } from "../net/mod.ts";
-import { formatToken, parseToken, type Token, tokenUse, useOrder } from "./token.ts";
+import { formatToken, parseToken, type Token, tokenHubs, tokenUse, useOrder } from "./token.ts";
 
 const token: Token = {
   id: "0123456789",
@@ -14,6 +14,16 @@ const token: Token = {
   expiresAtMs: 1_800_000_000_000,
 };
 
+/** Made before tokens knew of TLS. */
+const OLD = [
+  "cw1.eyJlbnJvbCI6ImZkMDE6MjozOjE6Oi82NCIsImh1YiI6WyJodWIuZXhhbXBsZS5jb206NTE4MjAiXSwiaHVicyI6W3si",
+  "YXQiOlsiMTkyLjAuMi43OjQ0MyJdLCJrZXkiOiJ6bzA2MGN5Mk0reDdjTUY0RktYSGJzMENsb1VGRFRSSFJib0ZodzVZZlZr",
+  "PSJ9XSwiaWQiOiIwMTIzNDU2Nzg5Iiwia2V5IjoicE9DU2tyWlJ3bmk1ZHl4V24xK3B1eFBaQnJScXRveWQrZHdyUkFuNG9n",
+  "az0iLCJtZXNoIjoiaG9tZSIsInJvbGUiOiJ3b3JrZXIiLCJzZWVkIjoiQndjSEJ3Y0hCd2NIQndjSEJ3Y0hCd2NIQndjSEJ3",
+  "Y0hCd2NIQndjSEJ3Yz0iLCJzaWduIjoieEdzOHpsNUg3UzFPUGNHTksyRVZOMUFsU2Rod0dxeDJabTNncnhJV3hLMD0iLCJz",
+  "aXRlIjoiYXR0aWMiLCJ1bnRpbCI6MTgwMDAwMDAwMDAwMCwidXNlcyI6NX0IOhpf",
+].join("");
+
 describe("token text", () => {
   test("comes back the same, with line ends around it", () => {
     const text = formatToken(token);
@@ -25,6 +35,18 @@ describe("token text", () => {
       role: "worker",
       site: "Haus 3",
     });
+  });
+
+  test("says how hubs are reached by TLS, if they are; a token of before that is read as it was", () => {
+    const pin = `${"A".repeat(43)}=`;
+    const other = { endpoints: ["192.0.2.2:51820"], key: PrivateKey.random().publicKey };
+    const hubs = [{ ...other, tls: { port: 443, pin } }, other];
+    const parsed = parseToken(formatToken({ ...token, tls: { port: 443 }, hubs }));
+    expect(tokenHubs(parsed).map(({ tls }) => tls)).toEqual([{ port: 443 }, { port: 443, pin }, undefined]);
+    expect(tokenHubs(parseToken(OLD)).map(({ tls }) => tls)).toEqual([undefined, undefined]);
+    expect(formatToken(parseToken(OLD))).toBe(OLD);
+    for (const tls of [{ port: 0 }, { port: 443, pin: "none" }])
+      expect(() => parseToken(formatToken({ ...token, tls }))).toThrow("its content is not known");
   });
 
   test("any changed or lost character is found, and the text is never in the error", () => {

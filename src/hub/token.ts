@@ -28,10 +28,12 @@ import {
 import {
   canonicalJson,
   hostPortSchema,
+  type Json,
   labelSchema,
   nameProblem,
   present,
   siteSchema,
+  tlsPinSchema,
 } from "../resources/mod.ts";
 import { equalBytes, hkdf, sha256 } from "../sys/mod.ts";
 
@@ -45,10 +47,20 @@ const CHECK_BYTES = 4;
 /** Hubs of a token beside the first. */
 export const MAX_HUBS = 15;
 
+/** TokenTls says how a hub is reached by TLS, where UDP is blocked. */
+export interface TokenTls {
+  /** TCP port. */
+  readonly port: number;
+  /** The hash of the hub's TLS key; absent: its certificate is for its name, by an authority. */
+  readonly pin?: string;
+}
+
 /** TokenHub is another hub through which a newcomer may register. */
 export interface TokenHub {
   readonly endpoints: readonly string[];
   readonly key: PublicKey;
+  /** Absent: it does not take TLS. */
+  readonly tls?: TokenTls;
 }
 
 /** Token is the parsed form. */
@@ -59,6 +71,8 @@ export interface Token {
   /** `host:port` of the hub, best first. */
   readonly endpoints: readonly string[];
   readonly hubKey: PublicKey;
+  /** How that hub is reached by TLS; absent: it is not. */
+  readonly tls?: TokenTls;
   /** Further hubs, in the order in which they are tried. */
   readonly hubs?: readonly TokenHub[];
   readonly signingKey: SigningKey;
@@ -75,13 +89,26 @@ export interface Token {
   readonly site?: string;
 }
 
+// Added later: older versions pass it over, and newer ones read tokens without it.
+const tlsSchema = z
+  .object({ port: z.number().int().min(1).max(65535), pin: tlsPinSchema.optional() })
+  .transform(({ port, pin }): TokenTls => ({ port, ...(pin === undefined ? {} : { pin }) }))
+  .optional();
+
 const schema = z.object({
   id: z.string().regex(/^[0-9a-f]{8,32}$/),
   mesh: z.string().max(253),
   hub: z.array(hostPortSchema).min(1).max(8),
   key: z.string().transform(parsePublicKey),
+  tls: tlsSchema,
   hubs: z
-    .array(z.object({ at: z.array(hostPortSchema).min(1).max(8), key: z.string().transform(parsePublicKey) }))
+    .array(
+      z.object({
+        at: z.array(hostPortSchema).min(1).max(8),
+        key: z.string().transform(parsePublicKey),
+        tls: tlsSchema,
+      }),
+    )
     .max(MAX_HUBS)
     .optional(),
   sign: z.string().transform(parseSigningKey),
@@ -105,7 +132,10 @@ export function formatToken(token: Token): string {
       mesh: token.mesh,
       hub: [...token.endpoints],
       key: token.hubKey,
-      hubs: token.hubs?.map((hub) => ({ at: [...hub.endpoints], key: hub.key })),
+      tls: tlsJson(token.tls),
+      hubs: token.hubs?.map((hub) =>
+        present({ at: [...hub.endpoints], key: hub.key, tls: tlsJson(hub.tls) }),
+      ),
       sign: token.signingKey,
       enrol: formatPrefix(token.enrol6),
       seed: token.seed.toFile().trim(),
@@ -118,6 +148,10 @@ export function formatToken(token: Token): string {
   );
   const body = Buffer.from(json);
   return START + Buffer.concat([body, sha256(body).subarray(0, CHECK_BYTES)]).toString("base64url");
+}
+
+function tlsJson(tls: TokenTls | undefined): Json | undefined {
+  return tls && present({ port: tls.port, pin: tls.pin });
 }
 
 /** parseToken reads a token; its errors never repeat the text. */
@@ -150,7 +184,10 @@ export function parseToken(text: string): Token {
     mesh: data.mesh,
     endpoints: data.hub,
     hubKey: data.key,
-    ...(data.hubs === undefined ? {} : { hubs: data.hubs.map(({ at, key }) => ({ endpoints: at, key })) }),
+    ...(data.tls === undefined ? {} : { tls: data.tls }),
+    ...(data.hubs === undefined
+      ? {}
+      : { hubs: data.hubs.map(({ at, key, tls }) => ({ endpoints: at, key, ...(tls && { tls }) })) }),
     signingKey: data.sign,
     enrol6: data.enrol,
     seed: data.seed,
@@ -163,8 +200,9 @@ export function parseToken(text: string): Token {
 }
 
 /** tokenHubs returns all hubs of a token, the first to try first. */
-export function tokenHubs(token: Pick<Token, "endpoints" | "hubKey" | "hubs">): readonly TokenHub[] {
-  return [{ endpoints: token.endpoints, key: token.hubKey }, ...(token.hubs ?? [])];
+export function tokenHubs(token: Pick<Token, "endpoints" | "hubKey" | "tls" | "hubs">): readonly TokenHub[] {
+  const { endpoints, hubKey: key, tls, hubs = [] } = token;
+  return [{ endpoints, key, ...(tls && { tls }) }, ...hubs];
 }
 
 /** TokenUse is what one newcomer speaks WireGuard with until it is registered. */

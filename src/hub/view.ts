@@ -1,17 +1,27 @@
 /** What a node knows of the mesh: published entries, parsed. */
-import { type ExternalPeer, type Mesh, type Node, parseObject, type Resource } from "../resources/mod.ts";
-import type { FactBook } from "./facts.ts";
+import {
+  type ExternalPeer,
+  type Mesh,
+  type Node,
+  parseObject,
+  type Resource,
+  type TenantResources,
+} from "../resources/mod.ts";
+import type { FactBook, FactStatus } from "./facts.ts";
 import { isOwn, selfKey } from "./signed-state.ts";
+import { isTenantEntry, tenantsIn } from "./tenant-view.ts";
 
 /** MeshView is the register's content as one node may see it. */
 export interface MeshView {
   readonly mesh: Mesh;
   /** This node; absent when it was removed. */
   readonly self?: Node;
-  /** All other nodes, by name. */
+  /** All other nodes, by name. With a cache, one of which nothing is new is the value of the view before. */
   readonly nodes: readonly Node[];
   /** External peers, by name. */
   readonly peers: readonly ExternalPeer[];
+  /** VPCs and all that belongs to them; the same object as long as they are the same. */
+  readonly tenants: TenantResources;
   /** The newest generation of pre-shared keys; absent: pairs have none. */
   readonly pskGeneration?: number;
 }
@@ -21,8 +31,15 @@ export function concerns(key: string, name: string): boolean {
   return !isOwn(key) || key.split("/")[1] === name;
 }
 
+interface Parsed {
+  readonly text: string;
+  readonly resource: Resource | undefined;
+  /** A node with what is known of it beside. */
+  whole?: { readonly node: Node; readonly facts: FactStatus };
+}
+
 /** ViewCache keeps what was parsed, by key of the entry, so that a change costs what it touches. */
-export type ViewCache = Map<string, { readonly text: string; readonly resource: Resource | undefined }>;
+export type ViewCache = Map<string, Parsed>;
 
 /**
  * meshView parses entries (key to canonical JSON); throws when there is no valid mesh, or when this node's own entry is not valid: that
@@ -48,11 +65,18 @@ export function meshView(
     throw new Error("Cannot read the register's content: it holds no mesh; update this node");
   const nodes: Node[] = [];
   const peers: ExternalPeer[] = [];
+  const tenants: Resource[] = [];
   let self: Node | undefined;
   for (const [key, value] of entries) {
     if (key.startsWith("peer/")) {
       const peer = read(key, value);
       if (peer?.kind === "Peer") peers.push(peer.value);
+      continue;
+    }
+    if (isTenantEntry(key)) {
+      // One that a newer hub made and that cannot be read here is not there.
+      const resource = read(key, value);
+      if (resource !== undefined) tenants.push(resource);
       continue;
     }
     const alone = key === selfKey(selfName);
@@ -63,7 +87,7 @@ export function meshView(
       throw new Error(`Cannot read the register's entry of ${selfName}, this node; update this node`);
     }
     const node =
-      facts === undefined ? resource.value : { ...resource.value, ...facts.of(resource.value.name) };
+      facts === undefined ? resource.value : whole(cache.get(key) as Parsed, resource.value, facts);
     if (node.name === selfName) self = node;
     else nodes.push(node);
   }
@@ -75,8 +99,15 @@ export function meshView(
     ...(self === undefined ? {} : { self }),
     nodes,
     peers,
+    tenants: tenantsIn(tenants, cache),
     ...(pskGeneration === undefined ? {} : { pskGeneration }),
   };
+}
+
+function whole(parsed: Parsed, node: Node, book: FactBook): Node {
+  const facts = book.of(node.name);
+  if (parsed.whole?.facts !== facts) parsed.whole = { node: { ...node, ...facts }, facts };
+  return parsed.whole.node;
 }
 
 function generationOf(text: string | undefined): number | undefined {

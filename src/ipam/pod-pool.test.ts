@@ -63,6 +63,18 @@ test("exhaustion says so, takes nothing of the other family, and ends with a rel
   expect(allocate("f")[0]).toBe("10.0.0.4");
 });
 
+test("an address that the pod has elsewhere is not the one that it gets, unless it asks for it, and not the last one either", () => {
+  const avoid = ["10.0.0.2", "10.0.0.4", "fd00::2"].map(parseIp);
+  const beside = (containerId: string, requested: string[] = []) =>
+    pool.allocate(pod(containerId), { ranges, avoid, requested: requested.map(parseIp) }).map(formatIp);
+  expect(beside("a")).toEqual(["10.0.0.3", "fd00::3"]);
+  expect(beside("b")).toEqual(["10.0.0.5", "fd00::4"]);
+  expect(beside("c", ["10.0.0.4"])[0]).toBe("10.0.0.4");
+  expect(beside("d")[0]).toBe("10.0.0.6");
+  expect(() => beside("e")).toThrow("Cannot allocate an address of 10.0.0.0/29");
+  expect(allocate("e")[0]).toBe("10.0.0.2");
+});
+
 test("requested addresses are given, or refused with the reason", () => {
   expect(allocate("a", ["fd00::99"])).toEqual(["10.0.0.2", "fd00::99"]);
   expect(allocate("b", ["10.0.0.6", "10.0.0.5"])).toEqual(["10.0.0.6", "10.0.0.5", "fd00::2"]);

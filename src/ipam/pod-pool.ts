@@ -4,7 +4,7 @@
  *
  * The database is the only state: a process that dies at any instant leaves either the reservation or nothing.
  */
-import { formatIp, formatPrefix, type Ip, parseIp, type Prefix } from "../net/mod.ts";
+import { formatIp, formatPrefix, type Ip, ipEqual, parseIp, type Prefix } from "../net/mod.ts";
 import type { Database, Statement } from "../sys/mod.ts";
 import { chooseAddress, isUsable, usableOf } from "./choose.ts";
 
@@ -45,6 +45,8 @@ export interface AllocateOptions {
   readonly ranges: readonly Prefix[];
   /** Addresses that it must have. */
   readonly requested?: readonly Ip[];
+  /** Addresses that it must not be given, since it has them in another network; those that are requested are given all the same. */
+  readonly avoid?: readonly Ip[];
 }
 
 interface Owner {
@@ -94,7 +96,7 @@ export class PodPool {
         const wanted = requested.filter((address) => address.family === range.family);
         return wanted.length > 0
           ? wanted.map((address) => ({ range, address }))
-          : [{ range, address: this.#next(range) }];
+          : [{ range, address: this.#next(range, options.avoid ?? []) }];
       });
       for (const [position, { range, address }] of chosen.entries()) {
         const { network, containerId, ifname } = attachment;
@@ -126,11 +128,12 @@ export class PodPool {
     return this.#count.get(formatPrefix(range))?.count ?? 0;
   }
 
-  #next(range: Prefix): Ip {
+  #next(range: Prefix, avoid: readonly Ip[]): Ip {
     const last = this.#cursor.get(formatPrefix(range))?.address;
     const address = chooseAddress(range, {
-      taken: (candidate) => this.#owner.get(formatIp(candidate)) !== undefined,
-      takenCount: () => this.#taken(range),
+      taken: (candidate) =>
+        this.#owner.get(formatIp(candidate)) !== undefined || avoid.some((one) => ipEqual(one, candidate)),
+      takenCount: () => this.#taken(range) + avoid.length,
       ...(last === undefined ? {} : { after: parseIp(last) }),
     });
     if (address === undefined)

@@ -1,9 +1,9 @@
 /** Records what is on a network of a laboratory, with tcpdump, a witness that is not ours. */
-import { readBytes, readText, removeTree } from "../sys/mod.ts";
+import { readBytes, readText, removeTree, signal } from "../sys/mod.ts";
 import { inNode } from "./mounts.ts";
 import { type CaptureReport, readCapture } from "./pcap.ts";
 import type { Place } from "./place.ts";
-import { startProcess, stopProcess } from "./processes.ts";
+import { recorded, startProcess, stopProcess } from "./processes.ts";
 import { until } from "./wait.ts";
 import { SWITCH } from "./wiring.ts";
 
@@ -33,7 +33,11 @@ export async function startCapture(place: Place, where: string, link = SWITCH): 
     return log.includes("listening on") ? undefined : log.trim() || "no word yet";
   };
   await until(listening, { what: `tcpdump on ${link} of ${where}`, deadlineMs: 20_000 });
-  const stop = () => stopProcess(place, name, { graceMs: 10_000 });
+  const stop = async () => {
+    const running = recorded(place, name);
+    if (running !== undefined) await catchUp(running.pid, { logPath, link });
+    await stopProcess(place, name, { graceMs: 10_000 });
+  };
   return {
     where,
     path,
@@ -43,4 +47,30 @@ export async function startCapture(place: Place, where: string, link = SWITCH): 
     },
     [Symbol.asyncDispose]: stop,
   };
+}
+
+/** tcpdump's answer to SIGUSR1. */
+const REPORT = /(\d+) packets captured, (\d+) packets received by filter, (\d+) packets dropped by kernel/g;
+
+/** On a busy machine tcpdump may be behind; what it has not read when it ends is lost. Waits until it has all that had passed before. */
+async function catchUp(
+  pid: number,
+  options: { readonly logPath: string; readonly link: string },
+): Promise<void> {
+  // The kernel shows each packet on loopback twice, of which tcpdump takes one.
+  const copies = options.link === "lo" ? 2 : 1;
+  let answers = 0;
+  let wanted: number | undefined;
+  const missing = () => {
+    const reports = [...(readText(options.logPath) ?? "").matchAll(REPORT)];
+    const [captured = 0, received = 0, dropped = 0] = reports.at(-1)?.slice(1).map(Number) ?? [];
+    if (reports.length > answers) {
+      wanted ??= (received - dropped) / copies;
+      if (captured >= Math.floor(wanted)) return undefined;
+    }
+    answers = reports.length;
+    signal(pid, "SIGUSR1");
+    return `${captured} of ${wanted ?? "?"} packets`;
+  };
+  await until(missing, { what: "tcpdump to have read what passed", deadlineMs: 20_000 });
 }

@@ -24,16 +24,27 @@ import {
   type Watch,
   waitForMesh,
 } from "./mesh.ts";
-import { inNode, makeMounts, removeMounts, VOLATILE_FOLDERS } from "./mounts.ts";
+import { bootAnew, inNode, makeMounts, removeMounts, VOLATILE_FOLDERS } from "./mounts.ts";
 import { flushedMappings } from "./nat.ts";
 import { applyRules, makeBox, makeNetwork, removeBox } from "./network.ts";
 import { labNames, LAB_ROOT, Place } from "./place.ts";
 import { parseLab } from "./plan.ts";
-import { addPod, checkPod, deletePod, dropPod, type Pod, readPod } from "./pod.ts";
+import { addPod, checkPod, deletePod, dropPod, type Pod, readPod, type Wish } from "./pod.ts";
 import { startPortMapping } from "./port-mapping.ts";
 import { clearNamespaces, recorded, stopEverything } from "./processes.ts";
 import { type PortAnswers, scan } from "./scan.ts";
-import { agentNodes, type Box, isNat, isNode, type NodeBox, podNames, type Topology } from "./topology.ts";
+import { askSpeaker, startSpeaker, stopSpeaker } from "./speaker.ts";
+import {
+  agentNodes,
+  type Box,
+  isNat,
+  isNode,
+  isSpeaker,
+  type NodeBox,
+  podNames,
+  type SpeakerBox,
+  type Topology,
+} from "./topology.ts";
 import { inParallel, throwIfStopped } from "./wait.ts";
 import { wiringOf } from "./wiring.ts";
 
@@ -69,13 +80,17 @@ export class Lab {
       throw new Error(
         `Lab ${topology.name} is up already, or left over; take it away with: causeway lab down ${topology.name}`,
       );
-    const runsAgents = options.networkOnly !== true && agentNodes(topology).length > 0;
-    const executable = runsAgents ? findExecutable(options.executable) : "";
+    const runs = options.networkOnly !== true;
+    const runsAgents = runs && agentNodes(topology).length > 0;
+    const speakers = runs ? topology.boxes.filter(isSpeaker) : [];
+    const runsOurs = runsAgents || speakers.some(({ daemon }) => daemon === "causeway");
+    const executable = runsOurs ? findExecutable(options.executable) : "";
     const lab = new Lab(topology, place, executable);
     try {
       place.make({ manifest, executable });
       lab.#makeMachines(options);
       for (const box of topology.boxes) if (isNat(box) && box.portMapping) await startPortMapping(place, box);
+      await inParallel(speakers, 4, (speaker) => startSpeaker(place, speaker, executable));
       if (runsAgents) await lab.#makeCluster(options);
       return lab;
     } catch (error) {
@@ -244,6 +259,32 @@ export class Lab {
     return waitForMesh(this.#context, options);
   }
 
+  #speaker(name: string): SpeakerBox {
+    const box = this.box(name);
+    if (!isSpeaker(box)) throw new Error(`${name} does not speak BGP; it is a ${box.kind}`);
+    return box;
+  }
+
+  /** ask asks a speaker with its own client: `vtysh -c`, `gobgp`, `birdc`, `causeway bgp`; returns what it printed, throws when it fails. */
+  async ask(name: string, ...words: string[]): Promise<string> {
+    const question = { words, executable: this.#executable };
+    const { status, stdout, stderr } = await askSpeaker(this.place, this.#speaker(name), question);
+    if (status !== 0) throw new Error(`${name}: ${words.join("; ")}: ${stderr.trim() || stdout.trim()}`);
+    return stdout;
+  }
+
+  /** startSpeaker starts a speaker's daemons that do not run, with another configuration if one is given. */
+  async startSpeaker(name: string, options: { readonly config?: string } = {}): Promise<void> {
+    const box = this.#speaker(name);
+    const config = options.config ?? box.config;
+    await startSpeaker(this.place, { ...box, config }, this.#executable);
+  }
+
+  /** stopSpeaker ends a speaker's daemons without warning, or with SIGTERM if `gently`. What they made in the kernel stays. */
+  stopSpeaker(name: string, options: { readonly gently?: boolean } = {}): Promise<void> {
+    return stopSpeaker(this.place, this.#speaker(name), { executable: this.#executable, ...options });
+  }
+
   /** agentPid returns the process id of a node's agent, or undefined. */
   agentPid(node: string): number | undefined {
     return recorded(this.place, `agent-${node}`)?.pid;
@@ -261,7 +302,7 @@ export class Lab {
 
   /**
    * reboot does to a node what a power failure does: everything that runs in it ends, its namespaces and /run are lost,
-   * its disk stays. Then the agent is started, if there was one. Pods are not attached again.
+   * its disk stays, its kernel names another boot. Then the agent is started, if there was one. Pods are not attached again.
    */
   async reboot(name: string): Promise<void> {
     const node = this.#node(name);
@@ -277,6 +318,7 @@ export class Lab {
     removeBox(box, pathOf);
     for (const folder of VOLATILE_FOLDERS) removeTree(`${this.place.state(name)}/${folder}`);
     makeBox(wiring, box, pathOf);
+    bootAnew(this.place, name);
     makeMounts(this.place, name);
     if (node.role !== "none" && this.#executable !== "") await this.startAgent(name);
   }
@@ -286,13 +328,19 @@ export class Lab {
     return inParallel(
       podNames(this.#node(name)),
       2,
-      async (pod) => readPod(this.place, pod) ?? (await addPod(this.place, name, pod)),
+      async (pod) => readPod(this.place, pod) ?? (await addPod(this.place, { node: name, pod })),
     );
   }
 
-  /** addPod attaches one more pod to a node. */
-  addPod(node: string, pod: string): Promise<Pod> {
-    return addPod(this.place, this.#node(node).name, pod);
+  /** addPod attaches one more pod (of the cluster's namespace `lab`, or another) to a node's default network, or to these networks. */
+  addPod(
+    node: string,
+    pod: string,
+    networks?: readonly Wish[],
+    { namespace }: { readonly namespace?: string } = {},
+  ): Promise<Pod> {
+    const more = { ...(networks && { networks }), ...(namespace !== undefined && { namespace }) };
+    return addPod(this.place, { node: this.#node(node).name, pod, ...more });
   }
 
   /** checkPod asks the CNI plugin whether a pod is as it made it; throws if not. */

@@ -132,6 +132,15 @@ const node = z.strictObject({
   agentOptions: z.array(z.string()).default([]),
 });
 
+const speaker = z.strictObject({
+  name,
+  kind: z.enum(["frr", "gobgp", "bird", "causeway"]),
+  networks: attachments,
+  loopback: z.array(parsed(parseIp)).default([]),
+  config: z.string(),
+  root: z.string().optional(),
+});
+
 const mesh = z.strictObject({
   overlay4: z.string().optional(),
   overlay6: z.string().optional(),
@@ -153,6 +162,7 @@ const manifest = z.strictObject({
     networks: z.array(network).min(1, "is empty; a lab has at least one network"),
     routers: z.array(router).default([]),
     nodes: z.array(node).default([]),
+    speakers: z.array(speaker).default([]),
     hosts: z.array(z.strictObject({ name, networks: attachments })).default([]),
   }),
 });

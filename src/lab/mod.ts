@@ -22,7 +22,7 @@ export { type NatBehaviour, type Observer, probeNat } from "./nat-probe.ts";
 export { type CaptureReport, readCapture, type UdpFlow } from "./pcap.ts";
 export { LAB_ROOT, labNames } from "./place.ts";
 export { parseLab } from "./plan.ts";
-export type { Pod } from "./pod.ts";
+export type { Config, Pod, Wish } from "./pod.ts";
 export { natMappings, servicePorts } from "./ports.ts";
 export { natOf } from "./realm.ts";
 export type { PortAnswers } from "./scan.ts";

@@ -2,7 +2,7 @@
  * A node's own folders: inside its mount namespace the paths where an agent keeps things are bound from the laboratory's
  * state, so that agents of several nodes run beside each other and never meet the machine's own.
  */
-import { ensureDirectory, exists, removeNetns, runSync } from "../sys/mod.ts";
+import { ensureDirectory, exists, readText, removeNetns, runSync, writeAtomic } from "../sys/mod.ts";
 import type { Place } from "./place.ts";
 
 /** Where an agent keeps things, and the folder that is bound there, relative to the node's state. */
@@ -19,6 +19,14 @@ const BOUND_FOLDERS = {
 
 /** VOLATILE_FOLDERS are empty after a reboot of the node. */
 export const VOLATILE_FOLDERS = ["run", "run-wireguard", "run-netns"] as const;
+
+/** What the kernel would call this boot of the node, in its state; until its first reboot it has the machine's. */
+const BOOT_ID = "boot-id";
+
+/** bootAnew has the node see another boot of its kernel, once its mounts are made. */
+export function bootAnew(place: Place, node: string): void {
+  writeAtomic(`${place.state(node)}/${BOOT_ID}`, readText("/proc/sys/kernel/random/uuid") ?? "");
+}
 
 /** The nearest folder above a path that exists. */
 function ancestor(path: string): string {
@@ -52,6 +60,7 @@ function script(): string {
     "mount -n -t sysfs sysfs /sys",
     ...overlays,
     ...binds,
+    `[ ! -e ${BOOT_ID} ] || mount -n --bind ${BOOT_ID} /proc/sys/kernel/random/boot_id`,
     "umount -n -c -l ../..",
   ].join("\n");
 }

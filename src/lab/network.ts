@@ -68,6 +68,8 @@ function makeSegment(segment: Segment, netns: Netns): void {
 function makeCables(box: WiredBox, netns: Netns, pathOf: (namespace: string) => string): void {
   using route = Rtnetlink.open({ netns });
   route.request(setLink({ name: "lo", up: true }));
+  for (const address of box.loopback)
+    route.request(addAddress({ linkIndex: linkIndex(route, "lo"), address, nodad: true }));
   for (const { segment, link, mtuBytes, addresses } of box.cables) {
     using segmentNetns = Netns.open(pathOf(segment));
     route.request(

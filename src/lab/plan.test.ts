@@ -4,6 +4,7 @@ import { LabError } from "./manifest.ts";
 import { parseLab } from "./plan.ts";
 import { natOf, routesOf } from "./realm.ts";
 import { podNames, type Topology } from "./topology.ts";
+import { wiringOf } from "./wiring.ts";
 
 const head = "apiVersion: causeway.network/v1alpha1\nkind: Lab\nmetadata: { name: t }\n";
 
@@ -203,4 +204,19 @@ describe("mistakes", () => {
     expect(natOf(topology, hub as never)).toBeUndefined();
     expect(podNames(hub as never)).toEqual(["hub-p1", "hub-p2"]);
   });
+});
+
+test("speakers: a daemon with its configuration, addresses of its own, and forwarding", () => {
+  const topology = parseLab(`${head}spec:
+  networks: [{ name: net, prefix4: 192.0.2.0/24 }]
+  speakers: [{ name: leaf, kind: frr, networks: [net], loopback: [10.255.0.1, "fd00::1"], config: "router bgp 1" }]`);
+  const box = wiringOf(topology).boxes.find(({ name }) => name === "leaf");
+  expect(box?.loopback.map(formatInterfaceAddress)).toEqual(["10.255.0.1/32", "fd00::1/128"]);
+  expect(box?.sysctls["net/ipv4/ip_forward"]).toBe("1");
+  expect(topology.boxes[0]).toMatchObject({ kind: "speaker", daemon: "frr", config: "router bgp 1" });
+  expect(
+    mistakes(`${head}spec:
+  networks: [{ name: net, prefix4: 192.0.2.0/24 }]
+  speakers: [{ name: leaf, kind: quagga, networks: [net], config: "" }]`),
+  ).toEqual(['Lab t: spec.speakers[leaf].kind "quagga": use frr or gobgp or bird or causeway']);
 });

@@ -144,7 +144,18 @@ function draftsOf({ spec }: LabManifest): Draft[] {
     links: numbered(networks),
     build: (attachments) => ({ kind: "host", name, attachments }),
   }));
-  return [...routers, ...nodes, ...hosts];
+  const speakers = spec.speakers.map((speaker): Draft => {
+    const { name, kind, networks, loopback, config, root } = speaker;
+    const rest = { daemon: kind, loopback, config, ...(root === undefined ? {} : { root }) };
+    return {
+      name,
+      field: `spec.speakers[${name}]`,
+      networks,
+      links: numbered(networks),
+      build: (attachments) => ({ kind: "speaker", name, attachments, ...rest }),
+    };
+  });
+  return [...routers, ...speakers, ...nodes, ...hosts];
 }
 
 const without = ({ blockUdp }: { readonly blockUdp: boolean }) => (blockUdp ? { blockUdp } : {});

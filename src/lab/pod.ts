@@ -36,6 +36,7 @@ interface CniResult {
 
 interface PluginConfig {
   readonly type: string;
+  readonly capabilities?: Readonly<Record<string, boolean>>;
 }
 
 interface NetworkList {
@@ -44,20 +45,42 @@ interface NetworkList {
   readonly plugins: readonly PluginConfig[];
 }
 
-interface PodRecord {
-  readonly node: string;
-  readonly containerId: string;
+/** Attachment is one interface of a pod, as the runtime (or Multus) asked for it. */
+interface Attachment {
+  readonly ifname: string;
+  /** Configurations as each plugin gets them, but for `prevResult`. */
+  readonly plugins: readonly Config[];
   readonly result: CniResult;
 }
 
-/** The first list by name, as container runtimes choose. */
-function networkList(place: Place, node: string): NetworkList {
+interface PodRecord {
+  readonly node: string;
+  readonly containerId: string;
+  /** Of the cluster. */
+  readonly namespace: string;
+  /** In the order in which they were made. */
+  readonly attachments: readonly Attachment[];
+}
+
+/** Config is what a plugin is given on standard input. */
+export type Config = PluginConfig & { readonly [field: string]: unknown };
+
+/** What runtimes inject; a plugin gets what it says it can do (libcni). */
+type RuntimeConfig = Readonly<Record<string, unknown>>;
+
+/** The plugins of the first list by name, as container runtimes choose. */
+function defaultNetwork(place: Place, node: string, runtimeConfig: RuntimeConfig = {}): Config[] {
   const folder = `${place.state(node)}/etc-cni`;
   const file = listDirectory(folder).find((name) => name.endsWith(".conflist"));
   const text = file === undefined ? undefined : readText(`${folder}/${file}`);
   if (text === undefined)
     throw new Error(`Node ${node} has no CNI configuration; run in it: causeway cni install`);
-  return JSON.parse(text) as NetworkList;
+  const { name, cniVersion, plugins } = JSON.parse(text) as NetworkList;
+  return plugins.map((plugin) => {
+    const given = Object.entries(runtimeConfig).filter(([key]) => plugin.capabilities?.[key] === true);
+    const injected = given.length > 0 && { runtimeConfig: Object.fromEntries(given) };
+    return { ...plugin, name, cniVersion, ...injected };
+  });
 }
 
 /** One call of one plugin, in the node's namespaces. */
@@ -68,21 +91,23 @@ async function call(
     readonly node: string;
     readonly pod: string;
     readonly containerId: string;
+    readonly namespace: string;
+    readonly ifname: string;
     /** The pod's namespace was lost, in a reboot; the runtime only has its name. */
     readonly lost?: boolean;
   },
-  config: PluginConfig & Record<string, unknown>,
+  config: Config,
 ): Promise<string> {
-  const { command, node, pod, containerId, lost } = target;
+  const { command, node, pod, containerId, namespace, ifname, lost } = target;
   const done = await run(inNode(place, { node, netns: node }, [`/opt/cni/bin/${config.type}`]), {
     input: JSON.stringify(config),
     env: {
       CNI_COMMAND: command,
       CNI_CONTAINERID: containerId,
       CNI_NETNS: lost === true ? "" : `/run/netns/${pod}`,
-      CNI_IFNAME: "eth0",
+      CNI_IFNAME: ifname,
       CNI_PATH: "/opt/cni/bin",
-      CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=lab;K8S_POD_NAME=${pod};K8S_POD_INFRA_CONTAINER_ID=${containerId}`,
+      CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${pod};K8S_POD_INFRA_CONTAINER_ID=${containerId}`,
     },
   });
   if (done.status !== 0)
@@ -92,22 +117,49 @@ async function call(
   return done.stdout;
 }
 
+/** Wish is a network that a pod gets instead of the node's default one. */
+export interface Wish {
+  /** Default `eth0`. */
+  readonly ifname?: string;
+  /** As it is given to the plugin; default: the node's default network. */
+  readonly config?: Config;
+  /** What the runtime adds for the default network, as `{dns: {servers: […]}}`. */
+  readonly runtimeConfig?: RuntimeConfig;
+}
+
 /**
- * addPod makes a pod's namespace and attaches it to the node. A container of that name which a reboot ended is given up
- * first, as kubelet does.
+ * addPod makes a pod's namespace and attaches it to the node's default network, or to others. A container of that name which a reboot ended
+ * is given up first, as kubelet does.
  */
-export async function addPod(place: Place, node: string, pod: string): Promise<Pod> {
+export async function addPod(
+  place: Place,
+  where: {
+    readonly node: string;
+    readonly pod: string;
+    /** Default `lab`. */
+    readonly namespace?: string;
+    readonly networks?: readonly Wish[];
+  },
+): Promise<Pod> {
+  const { node, pod, namespace = "lab", networks = [{}] } = where;
   const lost = recordAt(place.lostRecord(pod));
   if (lost !== undefined) await detach(place, pod, { ...lost, lost: true });
   removeTree(place.lostRecord(pod));
   const containerId = `lab-${pod}-${Buffer.from(randomBytes(4)).toString("hex")}`;
+  const wishes = networks.map(({ ifname = "eth0", config, runtimeConfig }) => ({
+    ifname,
+    plugins: config === undefined ? defaultNetwork(place, node, runtimeConfig) : [config],
+  }));
+  const owner = { node, containerId, namespace };
+  const begun = { ...owner, attachments: wishes.map((wish) => ({ ...wish, result: {} })) };
   try {
     makeSandbox(place, node, pod);
-    const result = await attach(place, { node, pod, containerId });
-    writeAtomic(place.podRecord(pod), JSON.stringify({ node, containerId, result } satisfies PodRecord));
+    const attachments: Attachment[] = [];
+    for (const wish of wishes) attachments.push(await attach(place, { ...owner, pod, ...wish }));
+    writeAtomic(place.podRecord(pod), JSON.stringify({ ...begun, attachments } satisfies PodRecord));
   } catch (error) {
-    // Runtimes detach after a failed ADD too; that may fail for the same reason, which is the one to tell.
-    await detach(place, pod, { node, containerId, result: {} }).catch(() => {});
+    // Runtimes detach after a failed ADD too; that may fail for the same reason, which is the one to tell. Then they do it again later.
+    await detach(place, pod, begun).catch(() => writeAtomic(place.lostRecord(pod), JSON.stringify(begun)));
     removeSandbox(place, node, pod);
     throw error;
   }
@@ -133,49 +185,67 @@ function removeSandbox(place: Place, node: string, pod: string): void {
 /** The plugins in order, each with the result of the one before. */
 async function attach(
   place: Place,
-  target: { readonly node: string; readonly pod: string; readonly containerId: string },
-): Promise<CniResult> {
-  const { name, cniVersion, plugins } = networkList(place, target.node);
+  target: {
+    readonly node: string;
+    readonly pod: string;
+    readonly containerId: string;
+    readonly namespace: string;
+    readonly ifname: string;
+    readonly plugins: readonly Config[];
+  },
+): Promise<Attachment> {
+  const { ifname, plugins } = target;
   let prevResult: CniResult | undefined;
   for (const plugin of plugins) {
-    const config = { ...plugin, name, cniVersion, ...(prevResult === undefined ? {} : { prevResult }) };
+    const config = { ...plugin, ...(prevResult === undefined ? {} : { prevResult }) };
     prevResult = JSON.parse(await call(place, { ...target, command: "ADD" }, config)) as CniResult;
   }
-  return prevResult ?? {};
+  return { ifname, plugins, result: prevResult ?? {} };
 }
 
 /** checkPod asks the plugins whether a pod is as they made it; throws what they find wrong. */
 export async function checkPod(place: Place, pod: string): Promise<void> {
   const record = recordAt(place.podRecord(pod));
   if (record === undefined) throw new Error(`There is no pod ${pod}`);
-  const { name, cniVersion, plugins } = networkList(place, record.node);
-  for (const plugin of plugins)
-    await call(
-      place,
-      { command: "CHECK", node: record.node, pod, containerId: record.containerId },
-      { ...plugin, name, cniVersion, prevResult: record.result },
-    );
+  const { node, containerId, namespace } = record;
+  for (const { ifname, plugins, result: prevResult } of record.attachments)
+    for (const plugin of plugins)
+      await call(
+        place,
+        { command: "CHECK", node, pod, containerId, namespace, ifname },
+        { ...plugin, prevResult },
+      );
 }
 
-/** deletePod detaches a pod and removes its namespace and what runs in it. */
+/** deletePod detaches a pod, also one that a reboot ended, and removes its namespace and what runs in it. */
 export async function deletePod(place: Place, pod: string): Promise<void> {
   const record = recordAt(place.podRecord(pod));
+  const lost = recordAt(place.lostRecord(pod));
   if (record !== undefined) await detach(place, pod, record);
+  else if (lost !== undefined) await detach(place, pod, { ...lost, lost: true });
   await dropPod(place, pod);
   removeTree(place.lostRecord(pod));
 }
 
-/** The plugins in reverse order. */
+/** Attachments and plugins in reverse order. */
 async function detach(
   place: Place,
   pod: string,
   record: PodRecord & { readonly lost?: boolean },
 ): Promise<void> {
-  const { name, cniVersion, plugins } = networkList(place, record.node);
-  const { node, containerId, lost, result: prevResult } = record;
-  const target = { command: "DEL", node, pod, containerId, lost: lost === true } as const;
-  for (const plugin of [...plugins].reverse())
-    await call(place, target, { ...plugin, name, cniVersion, prevResult });
+  const { node, containerId, namespace, lost } = record;
+  for (const { ifname, plugins, result: prevResult } of [...record.attachments].reverse()) {
+    const target = {
+      command: "DEL",
+      node,
+      pod,
+      containerId,
+      namespace,
+      ifname,
+      lost: lost === true,
+    } as const;
+    for (const plugin of [...plugins].reverse()) await call(place, target, { ...plugin, prevResult });
+  }
 }
 
 /** dropPod removes a pod's namespace without a word to the plugins, as a power failure does; its record is kept apart. */
@@ -197,7 +267,8 @@ function recordAt(path: string): PodRecord | undefined {
 export function readPod(place: Place, pod: string): Pod | undefined {
   const record = recordAt(place.podRecord(pod));
   if (record === undefined) return undefined;
-  const addresses = (record.result.ips ?? []).map((entry) => parseInterfaceAddress(entry.address).ip);
+  const ips = record.attachments.flatMap(({ result }) => result.ips ?? []);
+  const addresses = ips.map((entry) => parseInterfaceAddress(entry.address).ip);
   const ip4 = addresses.find((address) => address.family === 4);
   const ip6 = addresses.find((address) => address.family === 6);
   return {

@@ -1,7 +1,7 @@
 /**
  * Topology: what a laboratory is made of, as values. Names are resolved, every box has its addresses.
  */
-import type { InterfaceAddress, Prefix } from "../net/mod.ts";
+import type { InterfaceAddress, Ip, Prefix } from "../net/mod.ts";
 import type { TunnelWish } from "../tunnel/mod.ts";
 
 /** Network is one segment: a wire that all attached boxes share, loss and delay included. */
@@ -67,8 +67,23 @@ export interface HostBox extends BoxBase {
   readonly kind: "host";
 }
 
+/** SpeakerKind is the program that speaks BGP in a speaker. */
+export type SpeakerKind = "frr" | "gobgp" | "bird" | "causeway";
+
+/** SpeakerBox is a router that learns its routes by BGP. */
+export interface SpeakerBox extends BoxBase {
+  readonly kind: "speaker";
+  readonly daemon: SpeakerKind;
+  /** The daemon's own configuration; of ours, manifests of kind BgpRouter. */
+  readonly config: string;
+  /** Folder into which packages are unpacked, with `usr` in it; absent: the machine's programs. */
+  readonly root?: string;
+  /** Addresses of its loopback interface. */
+  readonly loopback: readonly Ip[];
+}
+
 /** Box is anything with a network namespace of its own that is not a segment. */
-export type Box = NodeBox | RouterBox | NatBox | HostBox;
+export type Box = NodeBox | RouterBox | NatBox | HostBox | SpeakerBox;
 
 /** MeshOptions go to `causeway init` as they are written. */
 export interface MeshOptions {
@@ -99,6 +114,11 @@ export function isNat(box: Box): box is NatBox {
 /** isNode tells whether a box is a node. */
 export function isNode(box: Box): box is NodeBox {
   return box.kind === "node";
+}
+
+/** isSpeaker tells whether a box speaks BGP. */
+export function isSpeaker(box: Box): box is SpeakerBox {
+  return box.kind === "speaker";
 }
 
 /** agentNodes returns the nodes that run an agent, the hub first. */

@@ -81,6 +81,8 @@ function boxFacts(box: Box, address: string): Omit<Branch, "branches"> {
     }
     case "host":
       return { kind: "host", name, facts: [address, "host"] };
+    case "speaker":
+      return { kind: "router", name, facts: [address, box.daemon] };
     case "router":
       return { kind: "router", name, facts: [address, "router"] };
     default:

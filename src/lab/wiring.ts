@@ -4,7 +4,7 @@
  * Every network is a namespace with one bridge called `switch`; every box is a namespace whose interfaces are veth pairs,
  * with the far end, named after the box, plugged into that bridge.
  */
-import type { InterfaceAddress, Ip } from "../net/mod.ts";
+import { bitsOf, type InterfaceAddress, type Ip } from "../net/mod.ts";
 import { blockUdpRuleset } from "./block-udp.ts";
 import { LAB_TABLE, natRuleset } from "./nat.ts";
 import { portMappingRuleset } from "./port-mapping.ts";
@@ -38,6 +38,8 @@ export interface WiredBox {
   readonly name: string;
   readonly cables: readonly Cable[];
   readonly routes: readonly LabRoute[];
+  /** Addresses of `lo`, beside its own. */
+  readonly loopback: readonly InterfaceAddress[];
   readonly ruleset?: string;
   readonly sysctls: Readonly<Record<string, string>>;
 }
@@ -84,9 +86,10 @@ function segmentOf({ name, mtuBytes, delayMs, lossBasisPoints }: Network): Segme
 
 function wiredBox(topology: Topology, box: Box): WiredBox {
   const mtu = new Map(topology.networks.map((network) => [network.name, network.mtuBytes]));
-  const forwards = box.kind === "router" || isNat(box);
+  const routes = box.kind === "router" || box.kind === "speaker";
+  const filters = box.kind === "router" || isNat(box);
   const nat = isNat(box) ? rulesOf(box, insideOf(topology, box)) : "";
-  const rules = `${nat}${forwards && box.blockUdp === true ? blockUdpRuleset() : ""}`;
+  const rules = `${nat}${filters && box.blockUdp === true ? blockUdpRuleset() : ""}`;
   return {
     name: box.name,
     cables: box.attachments.map(({ network, link, address4, address6 }) => ({
@@ -97,8 +100,8 @@ function wiredBox(topology: Topology, box: Box): WiredBox {
     })),
     routes: routesOf(topology, box),
     sysctls: {
-      "net/ipv4/ip_forward": forwards ? "1" : "0",
-      "net/ipv6/conf/all/forwarding": box.kind === "router" ? "1" : "0",
+      "net/ipv4/ip_forward": routes || isNat(box) ? "1" : "0",
+      "net/ipv6/conf/all/forwarding": routes ? "1" : "0",
       "net/ipv6/conf/all/accept_ra": "0",
       "net/ipv6/conf/default/accept_ra": "0",
       // Addresses are known to be unique; looking for duplicates would delay the first packets by seconds.
@@ -106,8 +109,13 @@ function wiredBox(topology: Topology, box: Box): WiredBox {
       // Anybody may ping, as with unprivileged containers.
       "net/ipv4/ping_group_range": "0 2147483647",
     },
+    loopback: box.kind === "speaker" ? box.loopback.map(hostAddress) : [],
     ...(rules === "" ? {} : { ruleset: rules }),
   };
+}
+
+function hostAddress(ip: Ip): InterfaceAddress {
+  return { ip, length: bitsOf(ip.family) };
 }
 
 /** The addresses of all machines whose packets come to the inside of a NAT box. */

@@ -93,10 +93,10 @@ describe("an external peer", () => {
   test("a hub with a smaller tunnel: routes say so, also for the peer's own addresses", () => {
     const facts = factsOf(attic, { nodes: [node("hub", 1, { mtuBytes: 1380 })] });
     expect(shown(facts)["external/router"]).toEqual([
-      "route 10.90.255.254/32 src 10.90.0.2 mtu 1380",
-      "route fd01:2:3::fffe/128 src fd01:2:3::2 mtu 1380",
-      "route 192.168.7.0/24 src 10.90.0.2 mtu 1380",
-      "route fd77::/64 src fd01:2:3::2 mtu 1380",
+      "route 10.90.255.254/32 src 10.90.0.2 mtu 1376",
+      "route fd01:2:3::fffe/128 src fd01:2:3::2 mtu 1376",
+      "route 192.168.7.0/24 src 10.90.0.2 mtu 1376",
+      "route fd77::/64 src fd01:2:3::2 mtu 1376",
     ]);
   });
 

@@ -19,6 +19,8 @@ export interface PeerPath {
   readonly keepaliveSeconds?: number;
   /** What was found to fit into the tunnel on this way. */
   readonly mtuBytes?: number;
+  /** Nothing is said: routes that all such nodes share lead there (rest-routes.ts). */
+  readonly rests?: boolean;
 }
 
 /** Enrolment is one token's unexpired uses, as WireGuard peers of the hub. */
@@ -34,6 +36,8 @@ export interface MeshFacts {
   /** All other nodes, the hub among them. */
   readonly nodes: readonly Node[];
   readonly privateKey: PrivateKey;
+  /** Of a hub: the key before, which it answers to beside its own. */
+  readonly formerKey?: PrivateKey | undefined;
   /** `wireguard`: the engine makes cw0; `external`: a user-space tunnel does. */
   readonly tunnelLink: "wireguard" | "external";
   readonly listenPort: number;
@@ -51,6 +55,18 @@ export interface MeshFacts {
   readonly paths?: ReadonlyMap<string, PeerPath>;
   /** On the hub: who may register. */
   readonly enrolments?: readonly Enrolment[];
+  /** More for the table of family inet: sets and chains of others, written out. */
+  readonly moreRules?: string;
   /** Links that get their IPv6 routes by router advertisements, which forwarding would turn off. */
   readonly advertisedLinks?: readonly string[];
+  /** The node is a VTEP. */
+  readonly vxlan?: VxlanFacts;
+}
+
+/** VxlanFacts is what the table of family inet has to know of tenants' networks. */
+export interface VxlanFacts {
+  /** The link that VXLAN comes in by. */
+  readonly link: string;
+  /** Sets and chains that decide who may send it, before anything else; one is the set `vxlan_port`. */
+  readonly guard: string;
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { parseEndpoint } from "../net/mod.ts";
 import { hubChoiceDueMs, startHubChoice, stepHubChoice } from "./hub-choice.ts";
-import { homeHub, hubDistances, relaysFor } from "./hub-ranking.ts";
+import { homeHub, hubDistances, publishedDistances, relaysFor } from "./hub-ranking.ts";
 import type { HubChoice, HubChoiceEffect, HubChoiceEvent, KnownHub } from "./hub-state.ts";
 
 const hub = (number: number): KnownHub => ({
@@ -118,6 +118,34 @@ describe("choice", () => {
     expect(choice.relays({})).toBe("h1 h2");
   });
 
+  test("nothing is published before all hubs were tried, and what was stays while another is", () => {
+    const published = () => publishedDistances(choice.state).map(({ hub: name }) => name);
+    const choice = new Driver([20, 400, undefined]);
+    choice.run(300);
+    expect(hubDistances(choice.state).map(({ hub: name }) => name)).toEqual(["h1"]);
+    expect(published()).toEqual([]);
+    choice.run(700);
+    expect(published()).toEqual([]);
+    // The third does not answer, and is known to by now.
+    choice.run(1_000);
+    expect(published()).toEqual(["h1", "h2"]);
+    choice.rtt.set("h4", 10);
+    choice.step({ kind: "hubs", nowMs: choice.nowMs, hubs: [2, 3, 4].map(hub) });
+    expect(published()).toEqual(["h2"]);
+    choice.run(100);
+    expect(published()).toEqual(["h4", "h2"]);
+  });
+
+  test("while the other end has not said which hubs it reaches, the current one stays", () => {
+    const choice = new Driver([20, 90]);
+    choice.run(5_000);
+    expect(choice.relays(undefined, "h2")).toBe("h2 h1");
+    choice.rtt.delete("h2");
+    choice.relaying("h2");
+    choice.run(3_000);
+    expect(choice.relays(undefined, "h2")).toBe("h1");
+  });
+
   test("another hub must be much better", () => {
     const choice = new Driver([40, 50]);
     choice.run(5_000);
@@ -178,14 +206,15 @@ describe("a hub that dies", () => {
     const choice = new Driver([20, 90]);
     choice.run(5_000);
     const back: number[] = [];
+    const both = { h1: 20, h2: 20 };
     for (let i = 0; i < 3; i++) {
       choice.relaying("h1");
       choice.rtt.delete("h1");
       choice.run(5_000);
-      expect(choice.relays(undefined, "h1")).toBe("h2");
+      expect(choice.relays(both, "h1")).toBe("h2");
       choice.rtt.set("h1", 20);
       const upMs = choice.nowMs;
-      while (choice.relays(undefined, "h2").startsWith("h2")) choice.run(500);
+      while (choice.relays(both, "h2").startsWith("h2")) choice.run(500);
       back.push(Math.round((choice.nowMs - upMs) / 1000));
     }
     expect(back[0]).toBeGreaterThanOrEqual(10);

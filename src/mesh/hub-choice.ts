@@ -7,7 +7,7 @@
  * ```
  */
 import { endpointEqual } from "../net/mod.ts";
-import { chooseHome } from "./hub-ranking.ts";
+import { chooseHome, publish } from "./hub-ranking.ts";
 import {
   type HubChoice,
   type HubChoiceEffect,
@@ -48,7 +48,7 @@ const UNKNOWN_RTT_MS = 500;
 
 /** startHubChoice begins with no hubs. `seed` is random: transactions of a former life are not ours. */
 export function startHubChoice(options: { readonly seed: bigint }): HubChoice {
-  return { hubs: [], relaying: [], nextTransaction: BigInt.asUintN(63, options.seed) };
+  return { hubs: [], relaying: [], nextTransaction: BigInt.asUintN(63, options.seed), published: [] };
 }
 
 /** stepHubChoice takes one event. */
@@ -165,7 +165,7 @@ function turn(state: HubChoice, nowMs: number, options: { readonly before: HubCh
     }
     return next;
   });
-  const next = chooseHome({ ...state, hubs, nextTransaction }, nowMs);
+  const next = publish(chooseHome({ ...state, hubs, nextTransaction }, nowMs));
   return [next, summary(next) === summary(options.before) ? effects : [...effects, { kind: "changed" }]];
 }
 

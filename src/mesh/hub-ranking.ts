@@ -41,9 +41,11 @@ function ranked(
     readonly nowMs: number;
     readonly costMs: (hub: HubHealth) => number;
     readonly current: string | undefined;
+    /** The costs are not all known: of hubs that are as well the current one stays. */
+    readonly stays?: boolean;
   },
 ): readonly HubHealth[] {
-  const { nowMs, costMs, current } = options;
+  const { nowMs, costMs, current, stays = false } = options;
   const kind = (hub: HubHealth) =>
     hub.state === "up"
       ? settled(hub, nowMs) || hub.name === current
@@ -61,7 +63,7 @@ function ranked(
     best === undefined ||
     now === undefined ||
     kind(now) !== kind(best) ||
-    muchBetter(costMs(best), costMs(now))
+    (!stays && muchBetter(costMs(best), costMs(now)))
   )
     return sorted;
   return [now, ...sorted.filter((hub) => hub !== now)];
@@ -82,7 +84,8 @@ export function relaysFor(
   const both = own.filter((hub) => peer === undefined || theirs(hub) !== undefined);
   const costMs = (hub: HubHealth) =>
     (hub.saidMs ?? UNKNOWN_RTT_MS) + (peer === undefined ? 0 : (theirs(hub)?.rttMs ?? UNKNOWN_RTT_MS));
-  return ranked(both.length > 0 ? both : own, { ...options, costMs, current: options.current }).map(
+  const { nowMs, current } = options;
+  return ranked(both.length > 0 ? both : own, { nowMs, costMs, current, stays: peer === undefined }).map(
     (hub): Relay => {
       const other = theirs(hub);
       const ours = isTooSmall(hub.mtu) ? undefined : pathMtuOf(hub.mtu);
@@ -99,7 +102,7 @@ export function relaysFor(
   );
 }
 
-/** hubDistances returns what this node publishes: hubs that it reaches, nearest first. */
+/** hubDistances returns the hubs that this node reaches, nearest first. */
 export function hubDistances(state: HubChoice): readonly HubDistance[] {
   return state.hubs
     .flatMap((hub): HubDistance[] => {
@@ -108,6 +111,21 @@ export function hubDistances(state: HubChoice): readonly HubDistance[] {
       return [{ hub: hub.name, rttMs: hub.saidMs, ...(mtuBytes === undefined ? {} : { mtuBytes }) }];
     })
     .sort((a, b) => a.rttMs - b.rttMs || (a.hub < b.hub ? -1 : 1));
+}
+
+/**
+ * publish keeps what is published as it is while it is not known of some hub whether it answers: others take one that is not named for one that
+ * is not reached, and leave it. After an agent's start that would be all but the first that answers.
+ */
+export function publish(state: HubChoice): HubChoice {
+  const known = state.published.filter(({ hub }) => state.hubs.some(({ name }) => name === hub));
+  const published = state.hubs.some((hub) => hub.state === "unknown") ? known : hubDistances(state);
+  return { ...state, published };
+}
+
+/** publishedDistances returns what this node tells others of the hubs that it reaches; nothing before all of them were tried. */
+export function publishedDistances({ published }: HubChoice): readonly HubDistance[] {
+  return published;
 }
 
 /** homeHub returns the hub that serves this node best, with its health. */

@@ -1,5 +1,6 @@
 /** What the choice of hubs knows, what happens to it, and what it asks for. The steps are in hub-choice.ts, the order of hubs in hub-ranking.ts. */
 import type { Endpoint } from "../net/mod.ts";
+import type { HubDistance } from "../resources/mod.ts";
 import type { PathMtu } from "./path-mtu.ts";
 
 /** MAX_HUBS bounds the table. */
@@ -39,6 +40,8 @@ export interface HubChoice {
   /** Hubs through which traffic is relayed now. */
   readonly relaying: readonly string[];
   readonly nextTransaction: bigint;
+  /** What this node publishes of hubs that it reaches (publishedDistances). */
+  readonly published: readonly HubDistance[];
 }
 
 /** HubChoiceEvent is what happened. `nowMs` is monotonic. */
@@ -68,7 +71,7 @@ export type HubChoiceEffect =
       readonly transaction: bigint;
       readonly sizeBytes: number;
     }
-  /** Health, distance, instance or MTU of a hub changed: step `relays` at the ladders, publish `hubDistances`. */
+  /** Health, distance, instance or MTU of a hub changed: step `relays` at the ladders, publish `publishedDistances`. */
   | { readonly kind: "changed" }
   /** A hub sees us at another address: say something to every hub inside the tunnel, so that WireGuard there learns it; then step `network` with `moved` at the ladders. */
   | { readonly kind: "moved"; readonly hub: string; readonly seen: Endpoint };

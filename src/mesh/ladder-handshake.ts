@@ -1,6 +1,7 @@
 /**
  * Handshakes that the ladder has made, because WireGuard would begin one too late: to move to a relay, which learns both ends by it; to repeat
- * one that was lost, which WireGuard does after 5 s; and to end two that crossed, which kernels begin again and again at the same moment.
+ * one that was lost, which WireGuard does after 5 s; to end two that crossed, which kernels begin again and again at the same moment; and to
+ * make a session again that the device lost.
  *
  * One is begun by making the peer anew with a keepalive. The controlling side does that at once, the other when it waited in vain.
  */
@@ -93,6 +94,20 @@ export function repeatHandshake(draft: Draft): void {
   const { handshake } = state;
   if (handshake === undefined || handshake.attempts === 0) wantHandshake(draft, { delayMs: 0 });
   else state.handshake = { ...handshake, looked: false, dueMs: nowMs };
+}
+
+/**
+ * remakeSession has one made where the device lost its session, and not by our doing: its process ended and another began. The peer does not
+ * know, and sends under what is gone until its WireGuard misses an answer, for 15 s (Keepalive-Timeout and Rekey-Timeout). `shakenMs` is when
+ * the lost one was made.
+ */
+export function remakeSession(draft: Draft, shakenMs: number): void {
+  const { state, nowMs } = draft;
+  const { rxBytes = 0, txBytes = 0 } = state.traffic;
+  // Where it has said something already, it has begun one by itself.
+  const begun = state.handshake !== undefined || rxBytes > 0 || txBytes > 0;
+  if (begun || nowMs - shakenMs >= timing.SESSION_MS) return;
+  wantHandshake(draft, { delayMs: state.controlling ? 0 : timing.LOST_CONTROLLED_MS, workedMs: nowMs });
 }
 
 /** renewHandshake lets one be made where WireGuard's own does not come about: not too often, for the peer may just be away. */

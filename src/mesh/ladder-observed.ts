@@ -2,7 +2,7 @@
 import { type Endpoint, endpointEqual } from "../net/mod.ts";
 import * as draftOf from "./ladder-draft.ts";
 import type { Draft } from "./ladder-draft.ts";
-import { followHandshake, renewHandshake } from "./ladder-handshake.ts";
+import { followHandshake, remakeSession, renewHandshake } from "./ladder-handshake.ts";
 import { moveTo, toDirect } from "./ladder-path.ts";
 import { addReflexive, agreedLately } from "./ladder-probes.ts";
 import { beginRound } from "./ladder-rounds.ts";
@@ -14,6 +14,12 @@ type Observed = Extract<LadderEvent, { readonly kind: "observed" }>;
 /** One keepalive is 32 bytes; a handshake that was repeated once, with a keepalive, is less than this. */
 const KEEPALIVE_BYTES = 32;
 const HANDSHAKE_BYTES = 400;
+/** Two readings of the device. */
+const LATELY_MS = 2_500;
+
+/** Lengths of a handshake's messages. All others are multiples of 16, but for packets of the full size where the MTU is none. */
+const INITIATION_BYTES = 148;
+const RESPONSE_BYTES = 92;
 
 /** onObserved takes one reading of the device. */
 export function onObserved(draft: Draft, event: Observed): void {
@@ -25,6 +31,7 @@ export function onObserved(draft: Draft, event: Observed): void {
   state.traffic = reading(draft, event);
   const { handshakeMs } = state.traffic;
   if (handshakeMs !== undefined && handshakeMs !== shaken) followHandshake(draft, handshakeMs);
+  if (handshakeMs === undefined && shaken !== undefined) remakeSession(draft, shaken);
   if (event.endpoint !== undefined) followEndpoint(draft, event.endpoint);
   if (!probed && draftOf.probes(state, nowMs)) beginRound(draft, 0, { invite: true });
   else if (!talked && draftOf.talks(state, nowMs) && state.round.kind === "resting" && state.round.number > 1)
@@ -45,9 +52,12 @@ function reading({ state, nowMs }: Draft, event: Observed): Traffic {
     handshakeMs !== undefined &&
     (traffic.handshakeMs === undefined || handshakeMs > traffic.handshakeMs + timing.CLOCKS_MS);
   const waits = state.handshake !== undefined;
-  const least = shook || waits || anew ? HANDSHAKE_BYTES : KEEPALIVE_BYTES;
-  const heardMs = rx > least ? nowMs : traffic.heardMs;
-  const saidMs = tx > least ? nowMs : traffic.saidMs;
+  // Both ends may be made anew, one after the other: two handshakes, of which the second is not told apart by its time.
+  const lately = handshakeMs !== undefined && nowMs - handshakeMs < LATELY_MS;
+  const least = shook || lately || waits || anew ? HANDSHAKE_BYTES : KEEPALIVE_BYTES;
+  const heardMs = unshaken(rx, INITIATION_BYTES, RESPONSE_BYTES) > least ? nowMs : traffic.heardMs;
+  // Who begins handshakes has something to say.
+  const saidMs = unshaken(tx, RESPONSE_BYTES) > least ? nowMs : traffic.saidMs;
   const rxMs = rx > 0 ? nowMs : traffic.rxMs;
   const unheardMs = rx > 0 ? undefined : (traffic.unheardMs ?? (tx > least ? nowMs : undefined));
   const session = handshakeMs !== undefined && nowMs - handshakeMs < timing.SESSION_MS;
@@ -65,6 +75,14 @@ function reading({ state, nowMs }: Draft, event: Observed): Traffic {
     ...(wantedMs === undefined ? {} : { wantedMs }),
     ...(endpoint === undefined ? {} : { endpoint }),
   };
+}
+
+/**
+ * What was counted, less one message of a handshake. Who only answers one does not talk; but that there was one WireGuard says later, when the
+ * first packet came under it.
+ */
+function unshaken(bytes: number, ...messages: readonly number[]): number {
+  return bytes - (messages.find((length) => bytes >= length && bytes % 16 === length % 16) ?? 0);
 }
 
 function followEndpoint(draft: Draft, endpoint: Endpoint): void {
@@ -126,7 +144,7 @@ function doubt(draft: Draft): void {
     renewHandshake(draft, state.controlling ? timing.SESSIONLESS_MS : timing.SESSIONLESS_CONTROLLED_MS);
     return;
   }
-  if (state.path.kind !== "relay" || unheardMs === undefined) return;
+  if (state.path.kind === "none" || unheardMs === undefined) return;
   // A conversation that became one-sided: the relay, or the peer, lost the session. What was one-sided all the time says nothing.
   const patience = state.controlling ? timing.UNHEARD_MS : timing.UNHEARD_CONTROLLED_MS;
   const conversed = heardMs !== undefined && unheardMs - heardMs < timing.TALK_MS;

@@ -1,5 +1,6 @@
 /** What comes from the peer itself: its pings, and its answers to ours. */
 import { type Endpoint, endpointEqual } from "../net/mod.ts";
+import { spendAnswer } from "./answers.ts";
 import { rungOf } from "./candidates.ts";
 import * as draftOf from "./ladder-draft.ts";
 import type { Draft } from "./ladder-draft.ts";
@@ -15,7 +16,7 @@ type EventOf<K extends LadderEvent["kind"]> = Extract<LadderEvent, { readonly ki
 export function onPing(draft: Draft, event: EventOf<"ping">): void {
   const { state, nowMs, effects } = draft;
   // Nobody probes here; and somebody may play an old ping back as often as he likes.
-  if (state.mode === "hubs" || !spendAnswer(draft)) return;
+  if (state.mode === "hubs" || !mayAnswer(draft, event.transaction)) return;
   const { from, transaction, sizeBytes } = event;
   if (draftOf.probes(state, nowMs)) hear(draft, event);
   const chosen = state.path.kind === "direct";
@@ -64,12 +65,10 @@ function isProvenToFollow(attempt: Attempt, nowMs: number): boolean {
   return attempt.pongMs !== undefined && nowMs - attempt.pongMs < 2 * timing.PROOF_MS;
 }
 
-function spendAnswer({ state, nowMs }: Draft): boolean {
-  const { answers } = state;
-  const earned = ((nowMs - answers.atMs) / 1000) * timing.ANSWERS_PER_SECOND;
-  const tokens = Math.min(timing.ANSWERS_BURST, answers.tokens + Math.max(0, earned));
-  state.answers = { tokens: tokens >= 1 ? tokens - 1 : tokens, atMs: nowMs };
-  return tokens >= 1;
+function mayAnswer({ state, nowMs }: Draft, transaction: bigint): boolean {
+  const [answers, answered] = spendAnswer(state.answers, { transaction, nowMs }, timing.ANSWER_RATE);
+  state.answers = answers;
+  return answered;
 }
 
 /** addReflexive makes a candidate of where the peer called from; the oldest one of its kind makes room. */

@@ -1,4 +1,5 @@
 /** What the ladder of one pair knows, what happens to it, and what it asks for. The steps are in ladder.ts. */
+import type { Answers } from "./answers.ts";
 import type { Endpoint } from "../net/mod.ts";
 import type { Candidate, Rung } from "./candidates.ts";
 import type { PathMtu } from "./path-mtu.ts";
@@ -221,8 +222,7 @@ export interface LadderState {
   /** Last handshake made because WireGuard's own did not come about, and how many in a row. */
   readonly renewedMs?: number;
   readonly renewals: number;
-  /** Tokens for answers to pings. */
-  readonly answers: { readonly tokens: number; readonly atMs: number };
+  readonly answers: Answers;
   /** Times the path changed. */
   readonly changes: number;
 }

@@ -89,7 +89,7 @@ export const LOOKS_MS: readonly number[] = [100, 300, 700];
 export const CHOSEN_MS = 1_500;
 /** DWELL_MS on a relay before a nearer one is worth a handshake. */
 export const DWELL_MS = 30_000;
-/** UNHEARD_MS: a conversation through a relay that became one-sided for so long gets a new handshake; the controlled side waits longer. */
+/** UNHEARD_MS: a conversation that became one-sided for so long gets a new handshake; the controlled side waits longer. */
 export const UNHEARD_MS = 3_000;
 /** UNHEARD_CONTROLLED_MS: see UNHEARD_MS. */
 export const UNHEARD_CONTROLLED_MS = 5_000;
@@ -101,15 +101,15 @@ export const MOST_RENEW_MS = 480_000;
 export const SESSIONLESS_MS = 400;
 /** SESSIONLESS_CONTROLLED_MS: see SESSIONLESS_MS. */
 export const SESSIONLESS_CONTROLLED_MS = 3_000;
+/** LOST_CONTROLLED_MS: the device lost its session; the controlling side has one made at once, the other when the first does not, which lost its own too. */
+export const LOST_CONTROLLED_MS = 200;
 /** CLOCKS_MS: handshakes are told in the wall's clock, and as an age; the same one may seem to move a little. */
 export const CLOCKS_MS = 200;
 /** SESSION_MS: WireGuard's sessions are dead after this time (REJECT_AFTER_TIME). */
 export const SESSION_MS = 180_000;
 
-/** ANSWERS_PER_SECOND pings of one peer are answered. */
-export const ANSWERS_PER_SECOND = 20;
-/** ANSWERS_BURST of them at once. */
-export const ANSWERS_BURST = 40;
+/** ANSWER_RATE bounds the pings of one peer that are answered. */
+export const ANSWER_RATE = { perSecond: 20, burst: 40 };
 /** MAX_ATTEMPTS bounds the endpoints of one peer: those that are named (MAX_CANDIDATES), and where it called from. */
 export const MAX_ATTEMPTS = 24;
 /** REFLEXIVE_MS at least between two of those. */

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { formatEndpoint, parseEndpoint } from "../net/mod.ts";
 import type { Candidate } from "./candidates.ts";
 import { explainLadder } from "./ladder-explain.ts";
+import * as timing from "./ladder-timing.ts";
 import type { LadderEffect, LadderEvent, LadderState, Relay } from "./ladder-state.ts";
 import {
   ladderDueMs,
@@ -221,7 +222,7 @@ describe("going up", () => {
       ladder.step({ kind: "ping", nowMs: i, from, transaction: BigInt(i), chosen: true, sizeBytes: 1400 });
       ladder.nowMs = i;
     }
-    expect(ladder.said.filter((text) => text.includes("pong")).length).toBeLessThanOrEqual(60);
+    expect(ladder.said.filter((text) => text.includes("pong")).length).toBeLessThanOrEqual(61);
     expect(ladder.pings.length).toBeLessThanOrEqual(4);
     expect(ladder.state.attempts.length).toBeLessThanOrEqual(24);
   });
@@ -356,6 +357,7 @@ describe("with WireGuard", () => {
       const known = { endpoint, rxBytes: 5000, txBytes: 5000, handshakeAgeMs: 30_000 };
       const ladder = new Driver({ known, candidates: [candidate(OPEN, "direct")] });
       ladder.answers.set(formatEndpoint(OPEN), 50);
+      ladder.handshakeMs = -30_000;
       expect(ladder.rung()).toBe(rung);
       ladder.run(60_000);
       expect(ladder.rung()).toBe("direct");
@@ -407,14 +409,51 @@ describe("with WireGuard", () => {
     }
   });
 
-  test("a conversation through a relay that became one-sided gets a handshake, not a flow that always was", () => {
-    const ladder = new Driver({ candidates: [] });
-    ladder.handshakeMs = 0;
-    ladder.talk = { rx: 1000, tx: 1000 };
-    ladder.run(10_000);
-    ladder.talk.rx = 0;
-    ladder.run(6_000);
-    expect(ladder.took().filter((text) => text.includes("handshake")).length).toBeGreaterThan(0);
+  test("a session that the device lost is made again at once, unless it does so itself, or there was none to lose", () => {
+    for (const controlling of [true, false])
+      for (const [sessionMs, begun] of [
+        [0, false],
+        [0, true],
+        [-180_000, false],
+      ] as const) {
+        const known = { endpoint: OPEN, rxBytes: 0, txBytes: 0, handshakeAgeMs: -sessionMs };
+        const ladder = new Driver({ controlling, known, candidates: [candidate(OPEN, "direct")] });
+        ladder.answers.set(formatEndpoint(OPEN), 50);
+        ladder.handshakeMs = sessionMs;
+        ladder.run(2_000);
+        expect(ladder.rung()).toBe("direct");
+        ladder.took();
+        // Its process ended, and another began with nothing.
+        ladder.handshakeMs = undefined;
+        ladder.tx = begun ? 148 : 0;
+        ladder.observe();
+        ladder.run(timing.LOST_CONTROLLED_MS + 2 * timing.LOOK_MS);
+        const made = ladder.took().filter((text) => text.includes("g1 handshake"));
+        expect([controlling, sessionMs, begun, made.length]).toEqual([
+          controlling,
+          sessionMs,
+          begun,
+          sessionMs === 0 && !begun ? 1 : 0,
+        ]);
+        ladder.handshakeMs = ladder.nowMs;
+        ladder.run(60_000);
+        expect(ladder.state.generation).toBe(made.length);
+      }
+  });
+
+  test("a conversation that became one-sided gets a handshake, not a flow that always was", () => {
+    for (const rung of ["relay", "direct"]) {
+      const ladder = new Driver({ candidates: rung === "relay" ? [] : [candidate(OPEN, "direct")] });
+      ladder.answers.set(formatEndpoint(OPEN), 50);
+      ladder.handshakeMs = 0;
+      ladder.talk = { rx: 1000, tx: 1000 };
+      ladder.run(10_000);
+      expect(ladder.rung()).toBe(rung);
+      ladder.talk.rx = 0;
+      ladder.run(6_000);
+      expect(ladder.took().filter((text) => text.includes("handshake")).length).toBeGreaterThan(0);
+      expect(ladder.rung()).toBe(rung);
+    }
     const stream = new Driver({ candidates: [] });
     stream.handshakeMs = 0;
     stream.talk = { rx: 0, tx: 5000 };
@@ -441,7 +480,7 @@ describe("relays", () => {
     expect(ladder.took().at(-1)).toContain("192.0.2.1:51820 g2 handshake");
   });
 
-  test("a hub that lost its table, and an own address that moved, need a handshake", () => {
+  test("a hub that lost its table needs a handshake; an own address that moved does not, unless one was under way", () => {
     const ladder = new Driver({ candidates: [], relays: [{ ...HUB, instance: 1 }] });
     ladder.handshakeMs = 0;
     ladder.talk = { rx: 1000, tx: 1000 };
@@ -453,9 +492,18 @@ describe("relays", () => {
     ladder.run(700);
     expect(ladder.state.generation).toBe(1);
     ladder.handshakeMs = ladder.nowMs;
+    ladder.talk.rx = 1000;
     ladder.run(3_000);
     ladder.step({ kind: "network", nowMs: ladder.nowMs, moved: true });
+    ladder.run(1_000);
+    expect(ladder.state.generation).toBe(1);
+    ladder.talk.rx = 0;
+    ladder.step({ kind: "relays", nowMs: ladder.nowMs, relays: [{ ...HUB, instance: 3 }] });
+    ladder.run(700);
     expect(ladder.state.generation).toBe(2);
+    ladder.step({ kind: "network", nowMs: ladder.nowMs, moved: true });
+    ladder.run(100);
+    expect(ladder.state.generation).toBe(3);
   });
 
   test("the hub's MTU is the path's", () => {
@@ -495,6 +543,34 @@ describe("modes", () => {
     const before = ladder.pings.length;
     ladder.run(3600_000);
     expect(ladder.pings.length).toBe(before);
+  });
+
+  test("on demand: who answers a handshake does not talk, who begins one does", () => {
+    const ladder = new Driver({ mode: "on-demand" });
+    ladder.run(2_000);
+    ladder.rx += 148;
+    ladder.tx += 92;
+    ladder.run(2_000);
+    ladder.rx += 32;
+    ladder.handshakeMs = ladder.nowMs;
+    ladder.run(30_000);
+    expect(ladder.pings).toEqual([]);
+    ladder.tx += 148;
+    ladder.run(2_000);
+    expect(ladder.pings.length).toBeGreaterThan(0);
+  });
+
+  test("on demand: both ends made anew, one after the other, are two handshakes and no talk", () => {
+    const ladder = new Driver({ mode: "on-demand" });
+    ladder.run(2_000);
+    ladder.rx += 148;
+    ladder.tx += 92;
+    ladder.handshakeMs = ladder.nowMs;
+    ladder.run(1_000);
+    ladder.rx += 148 + 32 + 92;
+    ladder.tx += 92;
+    ladder.run(30_000);
+    expect(ladder.pings).toEqual([]);
   });
 
   test("what a direct path costs at rest", () => {

@@ -18,6 +18,7 @@
  * ladder-observed.ts (what the device says), ladder-explain.ts (what people see).
  */
 import { type Endpoint, endpointEqual } from "../net/mod.ts";
+import { startAnswers } from "./answers.ts";
 import type { Candidate } from "./candidates.ts";
 import * as draftOf from "./ladder-draft.ts";
 import type { Draft } from "./ladder-draft.ts";
@@ -71,7 +72,7 @@ export function startLadder(options: LadderStart): LadderStep {
     renewals: 0,
     mtu: startPathMtu(4),
     pingMs: nowMs,
-    answers: { tokens: timing.ANSWERS_BURST, atMs: nowMs },
+    answers: startAnswers(timing.ANSWER_RATE, nowMs),
     changes: 0,
   };
   return step(start, nowMs, (draft) => {
@@ -211,11 +212,10 @@ function onRelays(draft: Draft, relays: readonly Relay[]): void {
 }
 
 function onNetwork(draft: Draft, moved: boolean): void {
-  const { state, nowMs } = draft;
+  const { state } = draft;
   if (state.path.kind === "direct") draftOf.pingSoon(draft, state.path.endpoint);
-  // The hub knows our packets by where they come from.
-  const needs = draftOf.hasSession(state, nowMs) || state.handshake !== undefined;
-  if (moved && state.path.kind === "relay" && needs) repeatHandshake(draft);
+  // Hubs are greeted from where we are now, and relay for our session as before (tunnel/relay); a handshake that was begun earlier was lost.
+  if (moved && state.path.kind === "relay" && state.handshake !== undefined) repeatHandshake(draft);
   if (!isDelayed(draft)) retry(draft, { invite: true });
 }
 

@@ -5,21 +5,25 @@
  *
  * @example
  * ```ts
- * for (const [scope, objects] of meshObjects(facts)) engine.set(scope, objects);
+ * const { gone, set } = scopes.follow(facts);
+ * for (const scope of gone) engine.remove(scope);
+ * for (const [scope, objects] of set) engine.set(scope, objects);
  * ```
  */
+export { type Answers, spendAnswer, startAnswers } from "./answers.ts";
 export * from "./candidates.ts";
 export { carriedPrefixes, type ExternalFacts, externalObjects, subnetRules, subnetsOf } from "./external.ts";
-export { type Enrolment, LINK, type MeshFacts, type PeerPath, PODS_LINK } from "./facts.ts";
+export { type Enrolment, LINK, type MeshFacts, type PeerPath, PODS_LINK, type VxlanFacts } from "./facts.ts";
 export * from "./hub-choice.ts";
-export { homeHub, hubDistances, relaysFor } from "./hub-ranking.ts";
+export { homeHub, hubDistances, publishedDistances, relaysFor } from "./hub-ranking.ts";
 export * from "./hub-state.ts";
 export { explainLadder } from "./ladder-explain.ts";
 export * from "./ladder.ts";
+export { canRest, mindsTime } from "./ladder-rest.ts";
 export * from "./ladder-state.ts";
 export { OVERHEAD_BYTES, pathMtu, tunnelMtu } from "./mtu.ts";
-export { enrolServiceAddress, meshObjects, newcomerObjects, peerScope } from "./objects.ts";
-export { peerObjects, prefixesOf } from "./peers.ts";
+export { enrolServiceAddress, newcomerObjects, peerScope } from "./objects.ts";
+export { prefixesOf } from "./peers.ts";
 export {
   explainTalk,
   mayTalk,
@@ -33,6 +37,7 @@ export { isTooSmall, leastMtu, tunnelMtuOf } from "./path-mtu.ts";
 export * from "./probe.ts";
 export { choosePsk, leads, NO_KEY, type PskChoice } from "./psk-choice.ts";
 export { heardNext, twins } from "./twin.ts";
+export { MeshScopes, type ScopeChanges } from "./scopes.ts";
 export { ENROL_PORT, GOSSIP_PORT, SYNC_PORT } from "./ports.ts";
 export { meshRuleset } from "./ruleset.ts";
 export * from "./uplink.ts";

@@ -12,7 +12,14 @@ export function tunnelMtu(options: { readonly underlayBytes: number; readonly ou
   return Math.max(LEAST_BYTES, Math.min(65535, options.underlayBytes) - OVERHEAD_BYTES[options.outerFamily]);
 }
 
-/** pathMtu returns what fits through all tunnels on the way; absent ones do not count. */
+/** WireGuard pads packets to a multiple of this, but never beyond the MTU of the link that they leave by (whitepaper, section 5.4.6). */
+const PADDING_BYTES = 16;
+
+/**
+ * pathMtu returns what fits through all tunnels on the way; absent ones do not count. Below the own link's MTU it is a multiple of 16: what is
+ * padded then fits too, which an engine in user space, that knows no routes, could not see to.
+ */
 export function pathMtu(own: number, ...others: readonly (number | undefined)[]): number {
-  return Math.min(own, ...others.filter((mtu) => mtu !== undefined));
+  const least = Math.min(own, ...others.filter((mtu) => mtu !== undefined));
+  return least < own ? least - (least % PADDING_BYTES) : own;
 }

@@ -12,8 +12,9 @@ import {
 } from "../net/mod.ts";
 import { newMesh, type Node } from "../resources/mod.ts";
 import type { MeshFacts, PeerPath } from "./facts.ts";
-import { tunnelMtu } from "./mtu.ts";
-import { meshObjects, newcomerObjects } from "./objects.ts";
+import { pathMtu, tunnelMtu } from "./mtu.ts";
+import { newcomerObjects } from "./objects.ts";
+import { MeshScopes } from "./scopes.ts";
 
 const mesh = newMesh("home", { endpoints: ["203.0.113.1:51820"], overlay6: "fd01:2:3::/64" });
 const privateKey = PrivateKey.random();
@@ -52,6 +53,11 @@ function factsOf(self: Node, nodes: Node[], more: Partial<MeshFacts> = {}): Mesh
     mtuBytes: 1420,
     ...more,
   };
+}
+
+/** All that is desired. */
+function meshObjects(facts: MeshFacts) {
+  return new MeshScopes().follow(facts).set;
 }
 
 /** Objects as text, in the idiom of ip(8) and wg(8). */
@@ -120,10 +126,10 @@ describe("a node", () => {
     ]);
     expect(scope(facts, "peer/b")).toEqual([
       "peer key-b allowed [10.90.0.3/32 fd01:2:3::3/128 10.244.2.0/24 fd01:2:3:102::/64]",
-      "route 10.90.0.3/32 src 10.90.0.2 mtu 1380",
-      "route fd01:2:3::3/128 src fd01:2:3::2 mtu 1380",
-      "route 10.244.2.0/24 src 10.90.0.2 mtu 1380",
-      "route fd01:2:3:102::/64 src fd01:2:3::2 mtu 1380",
+      "route 10.90.0.3/32 src 10.90.0.2 mtu 1376",
+      "route fd01:2:3::3/128 src fd01:2:3::2 mtu 1376",
+      "route 10.244.2.0/24 src 10.90.0.2 mtu 1376",
+      "route fd01:2:3:102::/64 src fd01:2:3::2 mtu 1376",
     ]);
   });
 
@@ -134,7 +140,7 @@ describe("a node", () => {
       "peer key-b endpoint 203.0.113.1:51820 keepalive 25 allowed [10.90.0.3/32 fd01:2:3::3/128 10.244.2.0/24 fd01:2:3:102::/64]",
     );
     const narrow = paths({ endpoint: parseEndpoint("198.51.100.3:4"), mtuBytes: 1300 });
-    expect(scope(narrow, "peer/b")).toContain("route 10.244.2.0/24 src 10.90.0.2 mtu 1300");
+    expect(scope(narrow, "peer/b")).toContain("route 10.244.2.0/24 src 10.90.0.2 mtu 1296");
   });
 
   test("moving one path, or adding a node, changes that node's scope and no other", () => {
@@ -186,6 +192,13 @@ test("a newcomer reaches the enrolment service and nothing else", () => {
     "route fd01:2:3:1::1/128 src fd01:2:3:1::abcd",
     "peer key-hub endpoint 203.0.113.1:51820 allowed [fd01:2:3:1::1/128]",
   ]);
+});
+
+test("a path's MTU is the least on it; below the own link's it is a multiple of 16, so that what is padded fits", () => {
+  expect(pathMtu(1440, 1440, undefined)).toBe(1440);
+  expect(pathMtu(1425, 1440, 1432)).toBe(1425);
+  expect(pathMtu(1440, 1420)).toBe(1408);
+  expect(pathMtu(1440, undefined, 1280)).toBe(1280);
 });
 
 test("the tunnel's MTU leaves room for the outer headers", () => {

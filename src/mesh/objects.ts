@@ -15,7 +15,8 @@ import {
 import type { Endpoint } from "../net/mod.ts";
 import { externalObjects } from "./external.ts";
 import { LINK, type MeshFacts } from "./facts.ts";
-import { enrolmentPeers, ownAddress, peerObjects } from "./peers.ts";
+import { enrolmentPeers } from "./peers.ts";
+import { restRoutes } from "./rest-routes.ts";
 import { meshRuleset } from "./ruleset.ts";
 
 /** Only where nothing better exists; any route with a metric up to this one comes first. */
@@ -67,41 +68,55 @@ function sysctls(facts: MeshFacts): Sysctl[] {
   return [withIpv6, ...settings.map(([path, value]): Sysctl => ({ kind: "sysctl", path, value }))];
 }
 
-function nodeObjects(facts: MeshFacts): KernelObject[] {
+function enrolRoute(mesh: MeshFacts["mesh"]): Route {
+  const source = enrolServiceAddress(mesh);
+  return { kind: "route", destination: mesh.enrol6, hops: [{ dev: LINK }], source };
+}
+
+/** nodeObjects is what a node has whoever else there is; `restMtuBytes`: the least MTU of nodes at rest. */
+export function nodeObjects(facts: MeshFacts, restMtuBytes: number | undefined): KernelObject[] {
   const { mesh, self } = facts;
-  const inTunnel = [mesh.overlay4, mesh.overlay6, ...(self.hub ? [mesh.enrol6] : [])];
-  const pods = [mesh.pods4, mesh.pods6].filter((prefix) => prefix !== undefined);
-  const source = (p: Prefix) => (p === mesh.enrol6 ? enrolServiceAddress(mesh) : ownAddress(self, p.family));
+  const networks = [mesh.overlay4, mesh.overlay6, ...(self.hub ? [mesh.enrol6] : []), mesh.pods4, mesh.pods6];
   return [
     tunnelLink(facts.tunnelLink, facts.mtuBytes),
-    { kind: "wireguard", link: LINK, privateKey: facts.privateKey, listenPort: facts.listenPort },
+    {
+      kind: "wireguard",
+      link: LINK,
+      privateKey: facts.privateKey,
+      ...(facts.formerKey === undefined ? {} : { formerKey: facts.formerKey }),
+      listenPort: facts.listenPort,
+    },
     hostAddress(self.overlay4),
     hostAddress(self.overlay6),
     ...(self.hub ? [hostAddress(enrolServiceAddress(mesh))] : []),
-    ...inTunnel.map((p): Route => ({
-      kind: "route",
-      destination: p,
-      hops: [{ dev: LINK }],
-      source: source(p),
-    })),
-    ...[...inTunnel, ...pods].map(backstop),
+    ...restRoutes(facts, restMtuBytes),
+    ...(self.hub ? [enrolRoute(mesh)] : []),
+    ...networks.filter((prefix) => prefix !== undefined).map(backstop),
     ...sysctls(facts),
-    meshRuleset({ mesh, self, listenPort: facts.listenPort }),
+    meshRuleset({
+      mesh,
+      self,
+      listenPort: facts.listenPort,
+      more: facts.moreRules,
+      ...(facts.vxlan !== undefined && { vxlan: facts.vxlan }),
+    }),
   ];
 }
+
+/** MESH_SCOPE is the scope of the node itself. */
+export const MESH_SCOPE = "mesh";
 
 /** peerScope names the scope of one peer. */
 export function peerScope(node: string): string {
   return `peer/${node}`;
 }
 
-/** meshObjects returns the desired state of every scope; a scope that is no longer in the map is to be removed. */
-export function meshObjects(facts: MeshFacts): ReadonlyMap<string, KernelObject[]> {
-  const scopes = new Map<string, KernelObject[]>([["mesh", nodeObjects(facts)]]);
-  for (const node of facts.nodes) {
-    if (node.name === facts.self.name) continue;
-    scopes.set(peerScope(node.name), peerObjects(node, facts));
-  }
+/** ownObjects returns the desired state of every scope but those of other nodes; `restMtuBytes` as for nodeObjects. */
+export function ownObjects(
+  facts: MeshFacts,
+  restMtuBytes: number | undefined,
+): ReadonlyMap<string, KernelObject[]> {
+  const scopes = new Map<string, KernelObject[]>([[MESH_SCOPE, nodeObjects(facts, restMtuBytes)]]);
   if (facts.self.hub)
     for (const enrolment of facts.enrolments ?? [])
       scopes.set(`enrol/${enrolment.id}`, enrolmentPeers(enrolment));

@@ -27,7 +27,7 @@ export function ownAddress(node: Node, family: 4 | 6): Ip {
 }
 
 /** tunnelRoute sends a network into the tunnel; the MTU is written only where it is less than the link's. */
-function tunnelRoute(destination: Prefix, facts: MeshFacts, mtuBytes: number): Route {
+export function tunnelRoute(destination: Prefix, facts: MeshFacts, mtuBytes: number): Route {
   return {
     kind: "route",
     destination,
@@ -37,16 +37,26 @@ function tunnelRoute(destination: Prefix, facts: MeshFacts, mtuBytes: number): R
   };
 }
 
-/** routesTo returns the routes of one node: its pod ranges, and its addresses if they need a lower MTU than the overlay's route has. */
-function routesTo(node: Node, facts: MeshFacts, mtuBytes: number): Route[] {
-  const addresses = mtuBytes < facts.mtuBytes ? [hostPrefix(node.overlay4), hostPrefix(node.overlay6)] : [];
-  return [...addresses, ...podRanges(node), ...subnetsOf(node, facts.self)].map((prefix) =>
-    tunnelRoute(prefix, facts, mtuBytes),
-  );
+/**
+ * routesTo returns the routes of one node: its pod ranges, and its addresses if they need another MTU than the overlay's route has. One that rests has
+ * none for what all nodes at rest share.
+ */
+function routesTo(node: Node, facts: MeshFacts, options: Shared & { readonly mtuBytes: number }): Route[] {
+  const { mtuBytes, sharedMtuBytes = facts.mtuBytes } = options;
+  const rests = facts.paths?.get(node.name)?.rests === true;
+  const addresses = mtuBytes === sharedMtuBytes ? [] : [hostPrefix(node.overlay4), hostPrefix(node.overlay6)];
+  const own = rests ? [] : [...addresses, ...podRanges(node)];
+  return [...own, ...subnetsOf(node, facts.self)].map((prefix) => tunnelRoute(prefix, facts, mtuBytes));
+}
+
+/** What nodes at rest share. */
+interface Shared {
+  /** MTU of their routes; absent when none rests. */
+  readonly sharedMtuBytes?: number | undefined;
 }
 
 /** peerObjects is what a node has for another one. */
-export function peerObjects(node: Node, facts: MeshFacts): KernelObject[] {
+export function peerObjects(node: Node, facts: MeshFacts, shared: Shared = {}): KernelObject[] {
   const path: PeerPath = facts.paths?.get(node.name) ?? {};
   const { endpoint, endpointSerial, generation, keepaliveSeconds } = path;
   const presharedKey = facts.pairKeys?.get(node.name);
@@ -63,7 +73,10 @@ export function peerObjects(node: Node, facts: MeshFacts): KernelObject[] {
   };
   return [
     ...twins(peer, node, { heard: facts.heardNext?.has(node.name) === true }),
-    ...routesTo(node, facts, pathMtu(facts.mtuBytes, node.mtuBytes, path.mtuBytes)),
+    ...routesTo(node, facts, {
+      ...shared,
+      mtuBytes: pathMtu(facts.mtuBytes, node.mtuBytes, path.mtuBytes),
+    }),
   ];
 }
 

@@ -6,29 +6,12 @@
  * no tunnel on either side, and no hub relays for it.
  */
 import type { PublicKey } from "../net/mod.ts";
-import {
-  formatRule,
-  type Mesh,
-  type Node,
-  type NodeSelector,
-  nodeRole,
-  type Rule,
-} from "../resources/mod.ts";
+import { formatRule, type Mesh, type Node, nodeRole, type Rule, selects } from "../resources/mod.ts";
 
 /** PolicyNode is what rules can see of a node. */
 export type PolicyNode = Pick<Node, "name" | "hub" | "role" | "site">;
 
 type Policy = Pick<Mesh, "rules">;
-
-/** selects tells whether a selector fits a node; one without fields fits every node. */
-export function selects(selector: NodeSelector, node: PolicyNode): boolean {
-  const { role, site, node: names } = selector;
-  return (
-    (role === undefined || role.includes(nodeRole(node))) &&
-    (site === undefined || (node.site !== undefined && site.includes(node.site))) &&
-    (names === undefined || names.includes(node.name))
-  );
-}
 
 /** ruleFor returns the first rule that allows a pair, in either direction. */
 export function ruleFor(rules: readonly Rule[], a: PolicyNode, b: PolicyNode): Rule | undefined {
@@ -90,6 +73,8 @@ export function relayPolicy(
   nodes: readonly (PolicyNode & Pick<Node, "publicKey" | "nextPublicKey">)[],
 ): {
   readonly classes: ReadonlyMap<PublicKey, number>;
+  /** By the next key of nodes that change theirs, the present one. */
+  readonly successors: ReadonlyMap<PublicKey, PublicKey>;
   readonly allow: readonly (readonly [a: number, b: number])[];
 } {
   const { classOf, allowed } = talkClasses(mesh, nodes);
@@ -97,7 +82,12 @@ export function relayPolicy(
   for (const { name, publicKey, nextPublicKey } of nodes)
     for (const key of [publicKey, nextPublicKey])
       if (key !== undefined) classes.set(key, classOf.get(name) as number);
-  return { classes, allow: allowed };
+  const successors = new Map(
+    nodes.flatMap(({ publicKey, nextPublicKey }) =>
+      nextPublicKey === undefined ? [] : [[nextPublicKey, publicKey] as const],
+    ),
+  );
+  return { classes, successors, allow: allowed };
 }
 
 /** treatedAlike tells whether every rule fits both nodes or neither: then they may talk to the same others. */

@@ -10,15 +10,15 @@
  */
 import type { Ruleset } from "../engine/mod.ts";
 import { formatIp, formatPrefix, ipPlus, type Prefix, prefixAddress } from "../net/mod.ts";
-import type { ExposedPort, Mesh, Node } from "../resources/mod.ts";
+import { CLUSTER_BGP_PORT, type ExposedPort, type Mesh, type Node } from "../resources/mod.ts";
 import { subnetRules } from "./external.ts";
-import { LINK, PODS_LINK } from "./facts.ts";
+import { LINK, PODS_LINK, type VxlanFacts } from "./facts.ts";
 import { ENROL_PORT, GOSSIP_PORT, SYNC_PORT } from "./ports.ts";
 
-/** Ports on which nodes speak of the register. */
-const REGISTER_TCP = `${SYNC_PORT}-${GOSSIP_PORT}`;
+/** Ports on which nodes speak of the register, and of VPCs. */
+const NODES_TCP = `{ ${CLUSTER_BGP_PORT}, ${SYNC_PORT}-${GOSSIP_PORT} }`;
 /** API, kubelet (10250, 10255), kube-proxy (10249, 10256), controller manager, scheduler, etcd, BGP, NodePort range, our own. */
-const CLUSTER_TCP = `179, 2379-2380, 6443, ${ENROL_PORT}-${GOSSIP_PORT}, 10249-10250, 10255-10257, 10259, 30000-32767`;
+const CLUSTER_TCP = `179, ${CLUSTER_BGP_PORT}, 2379-2380, 6443, ${ENROL_PORT}-${GOSSIP_PORT}, 10249-10250, 10255-10257, 10259, 30000-32767`;
 /** VXLAN (IANA's port and the kernel's old one), NodePort range. */
 const CLUSTER_UDP = "4789, 8472, 30000-32767";
 
@@ -94,9 +94,9 @@ function enrolmentRules(mesh: Mesh, self: Node): Line[] {
 function outputRules(mesh: Mesh, listenPort: number): Line[] {
   return [
     [
-      "Who speaks to the register can leave in this node's name: as at ctl.sock, only root may.",
-      `tcp dport ${REGISTER_TCP} ip daddr ${formatPrefix(mesh.overlay4)} meta skuid != 0 counter drop`,
-      `tcp dport ${REGISTER_TCP} ip6 daddr ${formatPrefix(mesh.overlay6)} meta skuid != 0 counter drop`,
+      "Who speaks to the register can leave in this node's name, and to reflectors move its pods: as at ctl.sock, only root may.",
+      `tcp dport ${NODES_TCP} ip daddr ${formatPrefix(mesh.overlay4)} meta skuid != 0 counter drop`,
+      `tcp dport ${NODES_TCP} ip6 daddr ${formatPrefix(mesh.overlay6)} meta skuid != 0 counter drop`,
     ],
     [
       "The tunnel never carries itself: a node that claimed an overlay address as its endpoint would send packets round for ever.",
@@ -115,9 +115,9 @@ function exposed(ports: readonly ExposedPort[], protocol: "tcp" | "udp"): string
 function portRules(mesh: Mesh): Line[] {
   return [
     [
-      "The register's ports are for nodes: neither for pods of this node nor for those of others.",
-      `iifname != "lo" tcp dport ${REGISTER_TCP} fib daddr type local ip saddr != ${formatPrefix(mesh.overlay4)} counter drop`,
-      `iifname != "lo" tcp dport ${REGISTER_TCP} fib daddr type local ip6 saddr != ${formatPrefix(mesh.overlay6)} counter drop`,
+      "These ports are for nodes: neither for pods of this node nor for those of others.",
+      `iifname != "lo" tcp dport ${NODES_TCP} fib daddr type local ip saddr != ${formatPrefix(mesh.overlay4)} counter drop`,
+      `iifname != "lo" tcp dport ${NODES_TCP} fib daddr type local ip6 saddr != ${formatPrefix(mesh.overlay6)} counter drop`,
     ],
     [
       "Cluster ports answer in the tunnel and to pods only. Before DNAT, so that NodePorts are seen as what was called.",
@@ -126,13 +126,21 @@ function portRules(mesh: Mesh): Line[] {
   ];
 }
 
-function clusterPorts(mesh: Mesh, listenPort: number): Line[] {
+function clusterPorts(mesh: Mesh, listenPort: number, vxlan: VxlanFacts | undefined): Line[] {
   return [
     [
       "Answers to what this node or its pods asked for come back to ports out of these ranges too.",
       "ct direction reply return",
     ],
     ["The tunnel itself.", `udp dport ${listenPort} return`],
+    ...(vxlan === undefined || vxlan.link === LINK
+      ? []
+      : [
+          [
+            "Tenants' networks on an underlay of their own: the guard has judged.",
+            `iifname "${vxlan.link}" udp dport @vxlan_port return`,
+          ] as Line,
+        ]),
     ...(mesh.exposedPorts.length === 0
       ? []
       : [
@@ -184,10 +192,14 @@ export function meshRuleset(options: {
   readonly mesh: Mesh;
   readonly self: Node;
   readonly listenPort: number;
+  readonly vxlan?: VxlanFacts;
+  /** MeshFacts.moreRules. */
+  readonly more?: string | undefined;
 }): Ruleset {
-  const { mesh, self, listenPort } = options;
+  const { mesh, self, listenPort, vxlan, more = "" } = options;
   const text = [
-    chain("cluster_ports", undefined, clusterPorts(mesh, listenPort)),
+    ...(vxlan === undefined ? [] : [vxlan.guard.trimEnd()]),
+    chain("cluster_ports", undefined, clusterPorts(mesh, listenPort, vxlan)),
     // -190: conntrack (-200) has seen the packet, DNAT (-100) has not.
     chain("prerouting", "type filter hook prerouting priority -190; policy accept;", [
       ...enrolmentRules(mesh, self),
@@ -196,9 +208,9 @@ export function meshRuleset(options: {
     ]),
     chain("forward", "type filter hook forward priority mangle; policy accept;", [
       [
-        "Nothing is forwarded to the register's ports, since a NAT of this node could make it look like the node's own.",
-        `tcp dport ${REGISTER_TCP} ip daddr ${formatPrefix(mesh.overlay4)} counter drop`,
-        `tcp dport ${REGISTER_TCP} ip6 daddr ${formatPrefix(mesh.overlay6)} counter drop`,
+        "Nothing is forwarded to the nodes' own ports, since a NAT of this node could make it look like the node's own.",
+        `tcp dport ${NODES_TCP} ip daddr ${formatPrefix(mesh.overlay4)} counter drop`,
+        `tcp dport ${NODES_TCP} ip6 daddr ${formatPrefix(mesh.overlay6)} counter drop`,
       ],
       [
         "A TCP segment must fit the way even where ICMP is lost; lowers only, never raises.",
@@ -213,5 +225,5 @@ export function meshRuleset(options: {
       masqueradeRules(mesh, self),
     ),
   ].join("\n");
-  return { kind: "ruleset", family: "inet", text: `${text}\n` };
+  return { kind: "ruleset", family: "inet", text: `${text}\n${more}` };
 }

@@ -7,11 +7,16 @@
  *  old key's peer   prefixes     ──▶   none                     ──▶   gone
  *  next key's peer  none               prefixes                       prefixes
  * ```
- * Both have the endpoint of the path, so that either side can begin.
+ * Both have the endpoint of the path, so that either side can begin. The one that takes the prefixes over gets a keepalive: WireGuard then
+ * sends one at once, by which the node hears that its packets are believed from now on (our own engine lets them wait for that, see
+ * `held` in tunnel/wireguard/keypair.ts).
  */
 import type { Peer } from "../engine/mod.ts";
 import type { PeerState, PublicKey } from "../net/mod.ts";
 import type { Node } from "../resources/mod.ts";
+
+/** A keepalive while a node changes its key, where the path asks for none. */
+const KEEPALIVE_SECONDS = 25;
 
 /** heardNext returns the names of nodes that were heard with their next key after they were last heard with the present one. */
 export function heardNext(nodes: readonly Node[], peers: readonly PeerState[]): ReadonlySet<string> {
@@ -40,5 +45,6 @@ export function twins(
     ...other,
     allowedIps: [],
   });
-  return options.heard ? [next, passive(peer)] : [peer, passive(next)];
+  if (!options.heard) return [peer, passive(next)];
+  return [{ ...next, keepaliveSeconds: next.keepaliveSeconds ?? KEEPALIVE_SECONDS }, passive(peer)];
 }

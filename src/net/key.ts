@@ -2,7 +2,7 @@
  * Keys. Public keys are text (base64, as wg(8) prints them). Secret keys are objects that cannot be printed:
  * text conversion, JSON and the inspector all show `(hidden)`.
  */
-import { ed25519Public, ed25519Sign, randomBytes, x25519, x25519Public } from "../sys/mod.ts";
+import { ed25519Public, ed25519Signer, randomBytes, x25519, x25519Public } from "../sys/mod.ts";
 
 declare const brand: unique symbol;
 
@@ -111,6 +111,7 @@ export class PrivateKey extends Secret {
 /** SigningSecret is an Ed25519 private key. */
 export class SigningSecret extends Secret {
   readonly publicKey: SigningKey;
+  #sign: ((message: Uint8Array) => Uint8Array<ArrayBuffer>) | undefined;
 
   constructor(bytes: Uint8Array) {
     super(bytes);
@@ -127,6 +128,7 @@ export class SigningSecret extends Secret {
 
   /** sign returns a 64-byte signature. */
   sign(message: Uint8Array): Uint8Array<ArrayBuffer> {
-    return ed25519Sign(this.reveal(), message);
+    this.#sign ??= ed25519Signer(this.reveal());
+    return this.#sign(message);
   }
 }

@@ -23,11 +23,14 @@ export function macFromBytes(bytes: Uint8Array): Mac {
 /** macBytes returns 6 bytes. */
 export function macBytes(address: Mac): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(new ArrayBuffer(6));
-  let value: number = address;
-  for (let i = 5; i >= 0; i--) {
-    bytes[i] = value % 256;
-    value = Math.floor(value / 256);
-  }
+  const high = Math.floor(address / 0x1_0000_0000);
+  const low = address % 0x1_0000_0000;
+  bytes[0] = high >>> 8;
+  bytes[1] = high;
+  bytes[2] = low >>> 24;
+  bytes[3] = low >>> 16;
+  bytes[4] = low >>> 8;
+  bytes[5] = low;
   return bytes;
 }
 
@@ -38,10 +41,11 @@ export function parseMac(text: string): Mac {
   return Number.parseInt(text.replaceAll(/[:-]/g, ""), 16) as Mac;
 }
 
+const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
 /** formatMac returns lower-case text with colons. */
 export function formatMac(address: Mac): string {
-  return address
-    .toString(16)
-    .padStart(12, "0")
-    .replaceAll(/(..)(?!$)/g, "$1:");
+  const high = Math.floor(address / 0x1_0000_0000);
+  const low = address % 0x1_0000_0000;
+  return `${hex[high >>> 8]}:${hex[high & 255]}:${hex[low >>> 24]}:${hex[(low >>> 16) & 255]}:${hex[(low >>> 8) & 255]}:${hex[low & 255]}`;
 }

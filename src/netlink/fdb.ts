@@ -35,6 +35,8 @@ export interface FdbChange {
   readonly nexthopId?: number;
   /** Entry of the bridge that the link is a port of, rather than of the device itself. */
   readonly master?: boolean;
+  /** Entry of the bridge and of the device; with `externLearn`, or the bridge takes the address for its own. */
+  readonly both?: boolean;
   readonly externLearn?: boolean;
   readonly protocol?: number;
 }
@@ -63,16 +65,18 @@ export function deleteFdb(change: FdbChange): RouteRequest {
 
 function describe(change: FdbChange): string {
   const dst = change.dst === undefined ? "" : ` dst ${formatIp(change.dst)}`;
-  return `${formatMac(change.mac)}${dst} on link ${change.linkIndex} ${change.master === true ? "master" : "self"}`;
+  const where = change.both === true ? "self master" : change.master === true ? "master" : "self";
+  return `${formatMac(change.mac)}${dst} on link ${change.linkIndex} ${where}`;
 }
 
 function encodeFdb(change: FdbChange): Parameters<typeof neighbourMessage.encode>[1] {
-  const target = change.master === true ? NTF.master : NTF.self;
+  const target =
+    change.both === true ? NTF.master | NTF.self : change.master === true ? NTF.master : NTF.self;
   return {
     header: {
       family: AF.bridge,
       index: change.linkIndex,
-      // In a bridge's database NUD_NOARP is static, NUD_PERMANENT is local to the bridge (net/bridge/br_fdb.c).
+      // In a bridge's database NUD_NOARP is static, NUD_PERMANENT is local to the bridge, unless it is learned from outside (net/bridge/br_fdb.c).
       state: change.master === true ? NUD.noarp : NUD.noarp | NUD.permanent,
       flags: target | (change.externLearn === true ? NTF.externLearn : 0),
     },
@@ -91,18 +95,22 @@ function encodeFdb(change: FdbChange): Parameters<typeof neighbourMessage.encode
 /** fdbInfo makes a value of a decoded message of family AF_BRIDGE. */
 export function fdbInfo({ header, body }: ReturnType<typeof neighbourMessage.decode>): FdbInfo | undefined {
   if (body.linkAddress?.length !== 6) return undefined;
-  const ofBridge = body.master !== undefined && (header.flags & NTF.self) === 0;
-  return {
+  const { destination, port, vni, vlanId, nexthopId, master } = body;
+  const info: Writable<FdbInfo> = {
     linkIndex: header.index,
     mac: macFromBytes(body.linkAddress),
-    ...(body.destination !== undefined && { dst: body.destination }),
-    ...(body.port !== undefined && { port: body.port }),
-    ...(body.vni !== undefined && { vni: body.vni }),
-    ...(body.vlanId !== undefined && { vlanId: body.vlanId }),
-    ...(body.nexthopId !== undefined && { nexthopId: body.nexthopId }),
-    ...(ofBridge && { master: body.master as number }),
     permanent: (header.state & NUD.permanent) !== 0,
     static: (header.state & NUD.noarp) !== 0 && (header.state & NUD.permanent) === 0,
     externLearn: (header.flags & NTF.externLearn) !== 0,
   };
+  // One by one: thousands are read at once, and spreading what may be absent costs more than all else.
+  if (destination !== undefined) info.dst = destination;
+  if (port !== undefined) info.port = port;
+  if (vni !== undefined) info.vni = vni;
+  if (vlanId !== undefined) info.vlanId = vlanId;
+  if (nexthopId !== undefined) info.nexthopId = nexthopId;
+  if (master !== undefined && (header.flags & NTF.self) === 0) info.master = master;
+  return info;
 }
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };

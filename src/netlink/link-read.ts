@@ -95,7 +95,13 @@ function kindInfo(data: Kinds | undefined): Partial<LinkInfo> {
   if (data === undefined) return {};
   const { bridge, vxlan, vlan, vrf, macvlan, tun } = data;
   if (bridge !== undefined)
-    return { bridge: { vlanFiltering: bridge.vlanFiltering ?? false, stp: (bridge.stp ?? 0) !== 0 } };
+    return {
+      bridge: {
+        vlanFiltering: bridge.vlanFiltering ?? false,
+        stp: (bridge.stp ?? 0) !== 0,
+        mcastSnooping: bridge.mcastSnooping ?? false,
+      },
+    };
   if (vxlan !== undefined) {
     const local = anyAddress(vxlan.local ?? vxlan.local6);
     const remote = anyAddress(vxlan.remote ?? vxlan.remote6);

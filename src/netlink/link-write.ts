@@ -20,7 +20,11 @@ export function addLink(link: NewLink): RouteRequest {
       FLAG.create | FLAG.exclusive,
       { name: link.name },
       { ...atCreation, ...(!upLater && up !== undefined && { up }) },
-      { ...parentOf(link), linkInfo: kindBody(asNew(link)) },
+      {
+        ...parentOf(link),
+        ...(link.netns !== undefined && { netnsFd: link.netns.fd.number }),
+        linkInfo: kindBody(asNew(link)),
+      },
     ),
   ];
   if (alias !== undefined || addrGen !== undefined || port !== undefined)
@@ -101,14 +105,18 @@ function parentOf(link: NewLink): Body {
 /** Leaves out what a new link has anyway and some kernels refuse: false, without CONFIG_BRIDGE_VLAN_FILTERING. */
 function asNew(link: NewLink): LinkKind | VethKind {
   if (link.type !== "bridge" || link.vlanFiltering !== false) return link;
-  return { type: "bridge", ...(link.stp !== undefined && { stp: link.stp }) };
+  const { vlanFiltering: _anyway, ...rest } = link;
+  return rest;
 }
 
 function kindBody(kind: LinkKind | VethKind): NonNullable<Body["linkInfo"]> {
   switch (kind.type) {
     case "bridge": {
       const stp = kind.stp === undefined ? undefined : Number(kind.stp);
-      return { kind: "bridge", data: { bridge: { stp, vlanFiltering: kind.vlanFiltering } } };
+      return {
+        kind: "bridge",
+        data: { bridge: { stp, vlanFiltering: kind.vlanFiltering, mcastSnooping: kind.mcastSnooping } },
+      };
     }
     case "vxlan": {
       const { vni, local, remote, learning, ttl } = kind;

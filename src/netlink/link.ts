@@ -66,7 +66,12 @@ export interface LinkInfo {
   readonly addrGen?: AddrGen;
   /** Settings as a bridge port; only with a bridge as master. */
   readonly port?: BridgePort;
-  readonly bridge?: { readonly vlanFiltering: boolean; readonly stp: boolean };
+  readonly bridge?: {
+    readonly vlanFiltering: boolean;
+    readonly stp: boolean;
+    /** False also where the kernel has no multicast snooping. */
+    readonly mcastSnooping: boolean;
+  };
   readonly vxlan?: VxlanInfo;
   readonly vlan?: { readonly vlanId: number };
   readonly vrf?: { readonly table: number };
@@ -96,7 +101,13 @@ export interface LinkSettings {
 
 /** LinkKind is a kind of link with its own settings. */
 export type LinkKind =
-  | { readonly type: "bridge"; readonly vlanFiltering?: boolean; readonly stp?: boolean }
+  | {
+      readonly type: "bridge";
+      readonly vlanFiltering?: boolean;
+      readonly stp?: boolean;
+      /** Off: multicast goes to all ports, and nobody has to ask for it. */
+      readonly mcastSnooping?: boolean;
+    }
   | {
       readonly type: "vxlan";
       /** 1 to 16777215. Needed when the link is made; cannot be changed. */
@@ -130,7 +141,11 @@ export interface VethKind {
 }
 
 /** NewLink asks for a link that does not exist. */
-export type NewLink = LinkSettings & { readonly name: string } & (LinkKind | VethKind);
+export type NewLink = LinkSettings & {
+  readonly name: string;
+  /** Namespace to make it in; a VXLAN link keeps its UDP socket in that of the request. Only without alias, address generation and port. */
+  readonly netns?: Netns;
+} & (LinkKind | VethKind);
 
 /** LinkChange asks for settings of a link that exists, named by its index, or by its name if there is no index. */
 export type LinkChange = LinkSettings &

@@ -17,6 +17,9 @@ import {
   watchSocket,
 } from "../sys/mod.ts";
 
+/** For all listeners: who is handed a datagram reads it before anything else is received. */
+let shared: Uint8Array<ArrayBuffer> | undefined;
+
 /** ListenerOptions say where and what to listen to. */
 export interface ListenerOptions {
   readonly protocol: number;
@@ -34,7 +37,6 @@ export class Listener implements Disposable {
   readonly #options: ListenerOptions;
   /** A handle of our own: the caller may close its. */
   readonly #netns: Netns | undefined;
-  readonly #buffer = stable(256 * 1024);
   #fd: Fd | undefined;
   #watch: Disposable | undefined;
   #closed = false;
@@ -93,16 +95,17 @@ export class Listener implements Disposable {
   drain(): void {
     if (this.#closed) return;
     if (this.#fd === undefined) return this.#overrun();
+    shared ??= stable(256 * 1024);
     while (this.#fd !== undefined) {
       let count: number;
       try {
-        count = libc.recv(this.#fd.number, this.#buffer, MSG.dontWait);
+        count = libc.recv(this.#fd.number, shared, MSG.dontWait);
       } catch (error) {
         if (!isErrno(error, "ENOBUFS")) throw error;
         return this.#overrun();
       }
       if (count <= 0) return;
-      this.#options.onDatagram(this.#buffer.subarray(0, count));
+      this.#options.onDatagram(shared.subarray(0, count));
     }
   }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { DecodeError, Writer } from "../wire/mod.ts";
+import { attributes, DecodeError, u32, Writer } from "../wire/mod.ts";
 import { NetlinkError } from "./error.ts";
 import { type Answer, eachAnswer, writeMessage } from "./message.ts";
 
@@ -74,6 +74,25 @@ describe("messages", () => {
       ["done", false],
     ]);
     expect(found[1]).toMatchObject({ type: 16, multi: true });
+  });
+
+  test("whoever decodes a bad nested attribute and goes on is given the next message", () => {
+    const table = attributes({ outer: [1, attributes({ inner: [1, u32] })], next: [2, u32] });
+    // The inner value has two bytes of four.
+    const bad = "0c000100 06000100 01020000 | 08000200 01000000";
+    const good = "0c000100 08000100 05000000 | 08000200 02000000";
+    const decoded: unknown[] = [];
+    const datagram = [bad, good].map((body) => `${header("24000000", "1000", "0200")} ${body}`).join("");
+    eachAnswer(Buffer.from(datagram.replaceAll(/[\s|]/g, ""), "hex"), (answer) => {
+      if (answer.kind !== "data") return;
+      try {
+        decoded.push(table.decode(answer.body));
+      } catch (error) {
+        decoded.push((error as Error).message);
+      }
+      return true;
+    });
+    expect(decoded).toEqual(["outer.inner: 4 bytes needed, 2 left", { outer: { inner: 5 }, next: 2 }]);
   });
 
   test("the end of a dump can be an error", () => {

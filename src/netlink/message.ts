@@ -43,17 +43,27 @@ export function writeMessage(writer: Writer, message: Message, sequence: number)
   writer.bytes(message.body).align(4);
 }
 
+let lastView: DataView | undefined;
+
+/** Datagrams come one after the other in the same memory. */
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  if (byteOffset !== 0) return new DataView(buffer, byteOffset, byteLength);
+  if (lastView?.buffer !== buffer) lastView = new DataView(buffer);
+  return lastView;
+}
+
 /** eachAnswer walks over the messages of one datagram; `visit` returning false stops. */
 export function eachAnswer(datagram: Uint8Array, visit: (answer: Answer) => boolean | undefined): void {
-  const reader = new Reader(datagram);
+  const reader = new Reader(datagram, 0, datagram.length, viewOf(datagram));
   while (reader.remaining > 0) {
     const length = reader.u32();
     if (length < HEADER || length - 4 > reader.remaining)
       throw new DecodeError(`message has length ${length}, ${reader.remaining + 4} bytes left`);
-    const rest = reader.sub(length - 4);
-    reader.skipPadding((4 - (length % 4)) % 4);
-    const answer = decodeAnswer(rest);
+    const rest = reader.enter(length - 4);
+    const answer = decodeAnswer(reader);
     if (answer !== undefined && visit(answer) === false) return;
+    reader.leave(rest);
+    reader.skipPadding((4 - (length % 4)) % 4);
   }
 }
 
@@ -62,7 +72,8 @@ function decodeAnswer(reader: Reader): Answer | undefined {
   const flags = reader.u16();
   const sequence = reader.u32();
   reader.skip(4);
-  const common = { sequence, interrupted: (flags & FLAG.dumpInterrupted) !== 0 };
+  const interrupted = (flags & FLAG.dumpInterrupted) !== 0;
+  const common = { sequence, interrupted };
   switch (type) {
     case NLMSG_ERROR: {
       const errno = Math.abs(reader.i32());
@@ -80,7 +91,8 @@ function decodeAnswer(reader: Reader): Answer | undefined {
       return { ...common, kind: "overrun" };
     default:
       if (type < NLMSG_MIN_TYPE) return undefined;
-      return { ...common, kind: "data", type, multi: (flags & FLAG.multi) !== 0, body: reader };
+      // The most frequent by far.
+      return { sequence, interrupted, kind: "data", type, multi: (flags & FLAG.multi) !== 0, body: reader };
   }
 }
 

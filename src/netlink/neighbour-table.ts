@@ -13,18 +13,21 @@ export const NTF = { self: 0x02, master: 0x04, proxy: 0x08, externLearn: 0x10, r
 /** struct ndmsg and enum NDA_… */
 export const neighbourMessage = headed(
   struct({ family: u8, pad1: u8, pad2: u16, index: i32, state: u16, flags: u8, type: u8 }),
-  attributes({
-    destination: [1, ip],
-    linkAddress: [2, raw],
-    cacheInfo: [3, ignored],
-    probes: [4, ignored],
-    vlanId: [5, u16],
-    port: [6, be16],
-    vni: [7, u32],
-    linkIndex: [8, u32],
-    master: [9, u32],
-    protocol: [12, u8],
-    nexthopId: [13, u32],
-    flagsExt: [15, u32],
-  }),
+  attributes(
+    {
+      destination: [1, ip],
+      linkAddress: [2, raw],
+      cacheInfo: [3, ignored],
+      probes: [4, ignored],
+      vlanId: [5, u16],
+      port: [6, be16],
+      vni: [7, u32],
+      linkIndex: [8, u32],
+      master: [9, u32],
+      protocol: [12, u8],
+      nexthopId: [13, u32],
+      flagsExt: [15, u32],
+    },
+    { keepUnknown: false },
+  ),
 );

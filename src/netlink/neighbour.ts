@@ -102,7 +102,8 @@ export function neighbourInfo({
   };
 }
 
+const names = new Map(Object.entries(states).map(([name, bit]) => [bit as number, name as NeighbourState]));
+
 function stateName(state: number): NeighbourState {
-  for (const [name, bit] of Object.entries(states)) if (state === bit) return name as NeighbourState;
-  return "none";
+  return names.get(state) ?? "none";
 }

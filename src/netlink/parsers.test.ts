@@ -27,7 +27,7 @@ import type { Message, RouteRequest } from "./request.ts";
 import { addRoute } from "./route.ts";
 import { addRule } from "./rule.ts";
 import { mergeDevice, splitChange } from "./wireguard-codec.ts";
-import { wireguardMessage } from "./wireguard-table.ts";
+import { wireguardAnswer, wireguardMessage } from "./wireguard-table.ts";
 
 const MESSAGES = 20_000;
 
@@ -216,7 +216,7 @@ describe("parsers", () => {
 
   fuzz("flows", flows, (bytes) => decodeConntrack(new Reader(bytes)));
   fuzz("WireGuard devices", devices, (bytes) =>
-    mergeDevice([wireguardMessage.decode(new Reader(bytes)).body]),
+    mergeDevice([wireguardAnswer.decode(new Reader(bytes)).body]),
   );
   fuzz(
     "generic families",

@@ -35,13 +35,19 @@ interface Encoder<T> {
   encode(writer: Writer, value: T): void;
 }
 
+/** Thousands of small messages are made at once; fresh memory for each would cost more than its encoding. */
+const shared = new Writer();
+
 /** message encodes the body of a message. */
 export function message<T>(type: number, flags: number, codec: Encoder<T>, value: T): Message {
-  const writer = new Writer();
-  codec.encode(writer, value);
-  const body = writer.finish();
-  writer.wipe();
-  return { type, flags, body };
+  // A codec that makes another message while it encodes would find the writer in use.
+  const writer = shared.length === 0 ? shared : new Writer();
+  try {
+    codec.encode(writer, value);
+    return { type, flags, body: writer.finish() };
+  } finally {
+    writer.wipe();
+  }
 }
 
 /** request makes a request of one message. */

@@ -10,7 +10,7 @@ import type { LinkInfo } from "./link.ts";
 import { decodeLink } from "./link-read.ts";
 import { LINK, linkMessage, SKIP_STATS } from "./link-table.ts";
 import { type NeighbourInfo, neighbourInfo } from "./neighbour.ts";
-import { NEIGH, neighbourMessage } from "./neighbour-table.ts";
+import { NEIGH, NTF, neighbourMessage } from "./neighbour-table.ts";
 import { decodeNexthop, NEXTHOP, type NexthopInfo, nexthopMessage } from "./nexthop.ts";
 import { decodeQdisc, type QdiscInfo } from "./qdisc.ts";
 import { type Message, message, type RouteRequest } from "./request.ts";
@@ -98,6 +98,15 @@ export class Rtnetlink implements Disposable {
     return this.#dump(
       "read neighbours",
       message(NEIGH.get, 0, neighbourMessage, { header: {}, body: { linkIndex: filter.linkIndex } }),
+      (reader) => neighbourInfo(neighbourMessage.decode(reader)),
+    );
+  }
+
+  /** proxies reads the proxy tables of both families. */
+  proxies(): NeighbourInfo[] {
+    return this.#dump(
+      "read proxy entries",
+      message(NEIGH.get, 0, neighbourMessage, { header: { flags: NTF.proxy }, body: {} }),
       (reader) => neighbourInfo(neighbourMessage.decode(reader)),
     );
   }

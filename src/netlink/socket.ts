@@ -20,7 +20,7 @@ import { FLAG, type Message } from "./request.ts";
 
 /** A dump that changes while it is read is read again, at most this often. */
 const DUMP_TRIES = 16;
-/** Acknowledgements of one batch must fit the smallest receive buffer (208 KiB, about 270 of them). */
+/** Refusals of one whole batch must fit the smallest receive buffer (208 KiB, about 270 of them). */
 const BATCH_MESSAGES = 128;
 const BATCH_BYTES = 64 * 1024;
 /** Kernel datagrams are at most 32 KiB but for links with many virtual functions. Untouched memory costs nothing. */
@@ -133,7 +133,10 @@ export class NetlinkSocket implements Disposable {
     if (refusal !== undefined) throw refusal;
   }
 
-  /** execute sends many messages in few system calls; one result per message, in order. Never throws for a kernel answer. */
+  /**
+   * execute sends many messages in few system calls; one result per message, in order. Never throws for a kernel answer. Of each batch
+   * only the last message is acknowledged, and those that are refused: what was not refused by then was done.
+   */
   execute(
     items: readonly { readonly action: () => string; readonly message: Message }[],
   ): (NetlinkError | undefined)[] {
@@ -156,32 +159,32 @@ export class NetlinkSocket implements Disposable {
     items: readonly { readonly action: () => string; readonly message: Message }[],
     onResult: (index: number, error: NetlinkError) => void,
   ): void {
-    const last = this.#send(
-      items.map((item) => item.message),
-      FLAG.request | FLAG.ack,
+    const last = items.length - 1;
+    const messages = items.map(({ message }, index) =>
+      index === last ? { ...message, flags: message.flags | FLAG.ack } : message,
     );
-    const first = last - items.length + 1;
-    const waiting = new Set(items.map((_, index) => index));
-    const fail = (errno: number, reason?: string) => {
-      for (const index of waiting)
-        onResult(index, new NetlinkError((items[index] as { action: () => string }).action(), errno, reason));
-      waiting.clear();
+    const first = this.#send(messages, FLAG.request) - last;
+    const refused = new Set<number>();
+    const refuse = (index: number, errno: number, reason?: string) => {
+      refused.add(index);
+      onResult(index, new NetlinkError((items[index] as { action: () => string }).action(), errno, reason));
     };
-    while (waiting.size > 0) {
+    const loseRest = (errno: number, reason: string) => {
+      for (const index of items.keys()) if (!refused.has(index)) refuse(index, errno, reason);
+    };
+    for (let done = false; !done;) {
       try {
         const datagram = this.#receive();
-        if (datagram === undefined) return fail(ETIMEDOUT, "the kernel did not answer");
+        if (datagram === undefined) return loseRest(ETIMEDOUT, "the kernel did not answer");
         eachAnswer(datagram, (answer) => {
           const index = answer.sequence - first;
-          if (answer.kind !== "ack" || !waiting.delete(index)) return;
-          if (answer.errno !== 0) {
-            const { action } = items[index] as { action: () => string };
-            onResult(index, new NetlinkError(action(), answer.errno, answer.extendedAck));
-          }
+          if (answer.kind !== "ack" || index < 0 || index > last) return;
+          if (answer.errno !== 0) refuse(index, answer.errno, answer.extendedAck);
+          done ||= index === last;
         });
       } catch (error) {
         if (!(error instanceof SystemError)) throw error;
-        return fail(error.errno, "the kernel's answer was lost");
+        return loseRest(error.errno, "the kernel's answer was lost");
       }
     }
   }
@@ -198,10 +201,8 @@ export class NetlinkSocket implements Disposable {
   ): number {
     const writer = new Writer();
     if (this.#sequence + messages.length > 0xffffffff) this.#sequence = 0;
-    for (const message of messages) {
-      this.#sequence++;
-      writeMessage(writer, { ...message, flags: message.flags | flags }, this.#sequence);
-    }
+    for (const { type, flags: own, body } of messages)
+      writeMessage(writer, { type, flags: own | flags, body }, ++this.#sequence);
     const bytes = writer.finish();
     try {
       send(bytes);

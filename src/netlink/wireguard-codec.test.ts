@@ -15,8 +15,8 @@ import {
   Secret,
 } from "../net/mod.ts";
 import { Reader, Writer } from "../wire/mod.ts";
-import { type DevicePart, mergeDevice, splitChange } from "./wireguard-codec.ts";
-import { PEER_FLAG, wireguardMessage } from "./wireguard-table.ts";
+import { type AnswerPart, type DevicePart, mergeDevice, splitChange } from "./wireguard-codec.ts";
+import { PEER_FLAG, wireguardAnswer, wireguardMessage } from "./wireguard-table.ts";
 
 const keyA = "aa".repeat(32);
 const keyB = "bb".repeat(32);
@@ -39,9 +39,13 @@ const setHeader = "01 01 0000".replaceAll(" ", "");
 const allowed4 = nest(0, attribute(1, "0200"), attribute(2, "0a010000"), attribute(3, "10"));
 const allowed6 = nest(0, attribute(1, "0a00"), attribute(2, "fd00", "00".repeat(14)), attribute(3, "40"));
 
-function decode(text: string): DevicePart {
-  return wireguardMessage.decode(new Reader(Buffer.from(text, "hex"))).body;
+function decode(text: string): AnswerPart {
+  return wireguardAnswer.decode(new Reader(Buffer.from(text, "hex"))).body;
 }
+
+const merged = (parts: readonly AnswerPart[]) => mergeDevice(parts).state;
+/** What was asked for, as an answer. */
+const answered = (part: DevicePart) => decode(hexOf(part));
 
 function encode(body: DevicePart): Uint8Array<ArrayBuffer> {
   const writer = new Writer();
@@ -87,7 +91,7 @@ describe("reading a device", () => {
       attribute(7, "00".repeat(8)),
       attribute(8, "00".repeat(8)),
     );
-    expect(mergeDevice([decode(getHeader + device + nest(8, peer4, peer6))])).toEqual({
+    expect(merged([decode(getHeader + device + nest(8, peer4, peer6))])).toEqual({
       publicKey: publicB,
       listenPort: 51820,
       peers: [
@@ -115,7 +119,7 @@ describe("reading a device", () => {
 
   test("a fresh device has neither key nor peers", () => {
     const fresh = getHeader + attribute(1, "05000000") + attribute(2, "77673000") + attribute(6, "0000");
-    expect(mergeDevice([decode(fresh)])).toEqual({ listenPort: 0, peers: [] });
+    expect(merged([decode(fresh)])).toEqual({ listenPort: 0, peers: [] });
   });
 
   test("allowed IPs of one peer over three messages are joined, in order", () => {
@@ -135,7 +139,7 @@ describe("reading a device", () => {
           nest(0, attribute(1, keyB), attribute(7, "0100000000000000")),
         ),
     ];
-    const state = mergeDevice(parts.map(decode));
+    const state = merged(parts.map(decode));
     expect(state.listenPort).toBe(51820);
     expect(
       state.peers.map((peer) => [peer.publicKey, peer.allowedIps.map(formatPrefix), peer.rxBytes]),
@@ -143,6 +147,26 @@ describe("reading a device", () => {
       [publicA, ["10.1.0.0/16", "fd00::/64", "11.0.0.0/8"], 9],
       [publicB, [], 1],
     ]);
+  });
+
+  test("a peer whose bytes are those of the time before is the same value, also over two messages", () => {
+    const rx = (bytes: string) => attribute(7, `${bytes}00000000000000`);
+    const a = (bytes: string) =>
+      getHeader + nest(8, nest(0, attribute(1, keyA), rx(bytes), nest(9, allowed4)));
+    const b = (bytes: string) => getHeader + nest(8, nest(0, attribute(1, keyB), rx(bytes)));
+    const more = getHeader + nest(8, nest(0, attribute(1, keyA), nest(9, allowed6)));
+    const first = mergeDevice([a("01"), more, b("01")].map(decode));
+    const second = mergeDevice([a("01"), more, b("02")].map(decode), first.memory);
+    expect(second.state.peers.map((peer, i) => peer === first.state.peers[i])).toEqual([true, false]);
+    expect(second.state.peers.map((peer) => peer.rxBytes)).toEqual([1, 2]);
+    const third = mergeDevice([a("03"), more, b("02")].map(decode), second.memory);
+    expect(third.state.peers[0]).toMatchObject({
+      rxBytes: 3,
+      allowedIps: [parsePrefix("10.1.0.0/16"), parsePrefix("fd00::/64")],
+    });
+    expect(third.state.peers[1]).toBe(second.state.peers[1] as never);
+    // What was remembered is what there is, and no more.
+    expect(third.memory.size).toBe(4);
   });
 
   test("nonsense is a decode error", () => {
@@ -241,7 +265,7 @@ describe("changing a device", () => {
     ]);
     expect(parts.map((part) => part.listenPort)).toEqual([1, ...parts.slice(1).map(() => undefined)]);
     expect(parts.every((part) => part.flags === undefined)).toBe(true);
-    expect(mergeDevice(parts).peers[0]?.allowedIps).toEqual(allowedIps);
+    expect(merged(parts.map(answered)).peers[0]?.allowedIps).toEqual(allowedIps);
   });
 
   const seed = newSeed();
@@ -251,9 +275,7 @@ describe("changing a device", () => {
       const change = randomChange(random);
       const parts = splitChange("cw0", change);
       for (const part of parts) expect(encode(part).length).toBeLessThanOrEqual(32_768);
-      const { peers } = mergeDevice(
-        parts.map((part) => wireguardMessage.decode(new Reader(encode(part))).body),
-      );
+      const { peers } = merged(parts.map(answered));
       expect(peers.map((peer) => [peer.publicKey, peer.allowedIps, peer.endpoint])).toEqual(
         (change.peers ?? []).map((peer) => [peer.publicKey, peer.allowedIps ?? [], peer.endpoint]),
       );

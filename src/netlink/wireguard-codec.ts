@@ -7,15 +7,22 @@ import {
   type Prefix,
   prefixAddress,
   prefixOf,
+  type PublicKey,
   publicKeyBytes,
   publicKeyFromBytes,
 } from "../net/mod.ts";
-import { DecodeError, type ValueOf } from "../wire/mod.ts";
+import { DecodeError, Reader, type ValueOf } from "../wire/mod.ts";
 import { afOf } from "./family.ts";
-import { type device, PEER_FLAG } from "./wireguard-table.ts";
+import { type device, type deviceRead, peer as peerTable, PEER_FLAG } from "./wireguard-table.ts";
 
 /** DevicePart is the body of one message. */
 export type DevicePart = ValueOf<typeof device>;
+
+/** AnswerPart is the body of one message of an answer. */
+export type AnswerPart = ValueOf<typeof deviceRead>;
+
+/** PeerMemory is what the bytes of each peer said, the last time that the device was read. Those bytes may hold a pre-shared key. */
+export type PeerMemory = ReadonlyMap<string, PeerState>;
 
 type PeerPart = NonNullable<DevicePart["peers"]>[number];
 type AllowedIpPart = NonNullable<PeerPart["allowedIps"]>[number];
@@ -29,25 +36,46 @@ const ALLOWED_IP_BYTES = { 4: 28, 6: 40 } as const;
 
 /**
  * mergeDevice joins the messages of an answer. A peer with many allowed IPs goes on in the next message: there it has only its
- * key and the further ones (wg_get_device_dump in drivers/net/wireguard/netlink.c).
+ * key and the further ones (wg_get_device_dump in drivers/net/wireguard/netlink.c). A peer whose bytes are those of the time before is the same value.
  */
-export function mergeDevice(parts: readonly DevicePart[]): DeviceState {
-  const peers = new Map<string, PeerState>();
+export function mergeDevice(
+  parts: readonly AnswerPart[],
+  before: PeerMemory = new Map(),
+): { readonly state: DeviceState; readonly memory: PeerMemory } {
+  const memory = new Map<string, PeerState>();
+  const remembered = (bytes: string, make: () => PeerState): PeerState => {
+    const state = before.get(bytes) ?? make();
+    memory.set(bytes, state);
+    return state;
+  };
+  const peers = new Map<PublicKey, { readonly bytes: string; readonly state: PeerState }>();
   for (const part of parts)
-    for (const peer of part.peers ?? []) {
-      const state = peerState(peer);
-      const before = peers.get(state.publicKey);
+    for (const bytes of part.peers ?? []) {
+      const state = remembered(bytes, () => peerState(decodePeer(bytes)));
+      const first = peers.get(state.publicKey);
+      const joined = first === undefined ? undefined : first.bytes + bytes;
       peers.set(
         state.publicKey,
-        before === undefined ? state : { ...before, allowedIps: [...before.allowedIps, ...state.allowedIps] },
+        first === undefined || joined === undefined
+          ? { bytes, state }
+          : { bytes: joined, state: remembered(joined, () => continued(first.state, state)) },
       );
     }
   const publicKey = parts.find((part) => part.publicKey !== undefined)?.publicKey;
-  return {
+  const state = {
     ...(publicKey !== undefined && { publicKey: publicKeyFromBytes(publicKey) }),
     listenPort: parts.find((part) => part.listenPort !== undefined)?.listenPort ?? 0,
-    peers: [...peers.values()],
+    peers: [...peers.values()].map((peer) => peer.state),
   };
+  return { state, memory };
+}
+
+function decodePeer(bytes: string): PeerPart {
+  return peerTable.decode(new Reader(Buffer.from(bytes, "latin1")));
+}
+
+function continued(first: PeerState, more: PeerState): PeerState {
+  return { ...first, allowedIps: [...first.allowedIps, ...more.allowedIps] };
 }
 
 function peerState(peer: PeerPart): PeerState {

@@ -6,6 +6,7 @@ import {
   DecodeError,
   fixed,
   ip,
+  latin1,
   list,
   text,
   u16,
@@ -51,7 +52,8 @@ const timespec: Codec<number> = {
 
 const allowedIp = attributes({ family: [1, u16], address: [2, ip], length: [3, u8] });
 
-const peer = attributes({
+/** peer is one peer, or a part of it. */
+export const peer = attributes({
   publicKey: [1, fixed(32)],
   presharedKey: [2, fixed(32)],
   flags: [3, u32],
@@ -63,8 +65,7 @@ const peer = attributes({
   allowedIps: [9, list(allowedIp)],
 });
 
-/** A device, or a part of it: a long answer or request comes as several. */
-export const device = attributes({
+const settings = {
   index: [1, u32],
   name: [2, text],
   privateKey: [3, fixed(32)],
@@ -72,8 +73,16 @@ export const device = attributes({
   flags: [5, u32],
   listenPort: [6, u16],
   fwmark: [7, u32],
-  peers: [8, list(peer)],
-});
+} as const;
+
+/** A device, or a part of it: a long answer or request comes as several. */
+export const device = attributes({ ...settings, peers: [8, list(peer)] });
+
+/** The same as it is read: peers as their bytes, because most are as they were the time before. */
+export const deviceRead = attributes({ ...settings, peers: [8, list(latin1)] });
 
 /** wireguardMessage is the generic header and a device. */
 export const wireguardMessage = genericMessage(device);
+
+/** wireguardAnswer likewise, as it is read. */
+export const wireguardAnswer = genericMessage(deviceRead);

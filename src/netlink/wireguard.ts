@@ -5,8 +5,14 @@ import { NetlinkError } from "./error.ts";
 import { familyId, openGeneric } from "./generic.ts";
 import { message } from "./request.ts";
 import type { NetlinkSocket } from "./socket.ts";
-import { type DevicePart, mergeDevice, splitChange } from "./wireguard-codec.ts";
-import { WG_CMD, wireguardMessage } from "./wireguard-table.ts";
+import {
+  type AnswerPart,
+  type DevicePart,
+  mergeDevice,
+  type PeerMemory,
+  splitChange,
+} from "./wireguard-codec.ts";
+import { WG_CMD, wireguardAnswer, wireguardMessage } from "./wireguard-table.ts";
 
 const FAMILY = "wireguard";
 const VERSION = 1;
@@ -17,6 +23,7 @@ export class KernelWireguard implements WireguardDevice, Disposable {
   readonly #socket: NetlinkSocket;
   readonly #family: number;
   readonly #link: string;
+  #memory: PeerMemory = new Map();
 
   private constructor(link: string, socket: NetlinkSocket, family: number) {
     this.#link = link;
@@ -44,14 +51,16 @@ export class KernelWireguard implements WireguardDevice, Disposable {
 
   /** read returns the device with all peers. */
   read(): DeviceState {
-    let parts: DevicePart[] = [];
+    let parts: AnswerPart[] = [];
     this.#socket.dump(
       `read WireGuard link ${this.#link}`,
       this.#message(WG_CMD.get, { name: this.#link }),
       () => (parts = []),
-      (_type, reader) => parts.push(wireguardMessage.decode(reader).body),
+      (_type, reader) => parts.push(wireguardAnswer.decode(reader).body),
     );
-    return mergeDevice(parts);
+    const { state, memory } = mergeDevice(parts, this.#memory);
+    this.#memory = memory;
+    return state;
   }
 
   /** change applies what is given; peers that are not named stay as they are. */

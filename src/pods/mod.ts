@@ -15,6 +15,7 @@
 export * from "./host-port.ts";
 export * from "./host-port-ruleset.ts";
 export * from "./bandwidth.ts";
+export * from "./confined.ts";
 export * from "./identity.ts";
 export * from "./node.ts";
 export * from "./pod.ts";

@@ -1,9 +1,10 @@
 /** The node's part of the default pod network: a bridge that is the pods' gateway, and the table that keeps them honest. */
-import type { KernelObject } from "../engine/mod.ts";
+import type { KernelObject, Ruleset } from "../engine/mod.ts";
 import { gatewayOf } from "../ipam/mod.ts";
-import type { InterfaceAddress, Prefix } from "../net/mod.ts";
+import type { Family, InterfaceAddress, Prefix } from "../net/mod.ts";
 import { type HostPortLimits, hostPortRuleset } from "./host-port-ruleset.ts";
 import { BRIDGE, bridgeMac } from "./identity.ts";
+import { type ClusterService, confinedPackets } from "./confined.ts";
 import { antiSpoofing } from "./spoofing.ts";
 
 /** NodeFacts is what the pods of a node share. */
@@ -12,6 +13,8 @@ export interface NodeFacts extends HostPortLimits {
   readonly ranges: readonly Prefix[];
   /** MTU of pods: the tunnel's. */
   readonly mtuBytes: number;
+  /** What pods whose primary network is a private one may reach, beside their servers of names. */
+  readonly clusterServices?: readonly ClusterService[];
 }
 
 /** gatewaysOf returns the node's addresses on its bridge: the first after each range's network, with the node's own mask. */
@@ -24,6 +27,7 @@ export function nodeObjects(node: NodeFacts): KernelObject[] {
   const { ranges, mtuBytes } = node;
   if (ranges.length === 0) return [];
   const gateways = gatewaysOf(ranges);
+  const mac = bridgeMac(gateways.map(({ ip }) => ip));
   const settings = ranges.some(({ family }) => family === 6)
     ? [
         // IPv6 may be off for new links of this machine.
@@ -39,13 +43,19 @@ export function nodeObjects(node: NodeFacts): KernelObject[] {
       type: "bridge",
       name: BRIDGE,
       mtuBytes,
-      mac: bridgeMac(gateways.map(({ ip }) => ip)),
+      mac,
       stp: false,
       master: null,
     },
     ...settings,
     ...gateways.map((address) => ({ kind: "address", link: BRIDGE, address, nodad: true }) as const),
-    antiSpoofing,
-    ...ranges.map(({ family }) => hostPortRuleset(family, node)),
+    antiSpoofing(mac),
+    ...ranges.map(({ family }) => familyRuleset(family, node)),
   ];
+}
+
+/** One table of a family holds all that the node has to say of it. */
+function familyRuleset(family: Family, node: NodeFacts): Ruleset {
+  const ruleset = hostPortRuleset(family, node);
+  return { ...ruleset, text: `${ruleset.text}${confinedPackets(family, node)}` };
 }

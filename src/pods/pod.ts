@@ -1,9 +1,10 @@
 /** One pod: the node's side of its link as desired state, and what belongs into its network namespace, which is made once. */
 import type { KernelObject, Sysctl } from "../engine/mod.ts";
-import { type InterfaceAddress, type Ip, ip, type Mac, prefixContains } from "../net/mod.ts";
+import { type InterfaceAddress, type Ip, type Mac, prefixContains } from "../net/mod.ts";
+import { confinedElements, type Confinement } from "./confined.ts";
 import { type HostPort, hostPortBridgePort, hostPortElements, hostPortSettings } from "./host-port.ts";
 import { type Bandwidth, bandwidthObjects } from "./bandwidth.ts";
-import { BRIDGE, hostLinkOf, hostMac } from "./identity.ts";
+import { BRIDGE, hostLinkOf, hostMac, linkLocalIp } from "./identity.ts";
 import type { NodeFacts } from "./node.ts";
 import { ownAddresses } from "./spoofing.ts";
 
@@ -19,6 +20,8 @@ export interface Pod {
   readonly bridgePort?: PodBridgePort;
   readonly hostPorts?: readonly HostPort[];
   readonly bandwidth?: Bandwidth;
+  /** Its primary network is a private one. */
+  readonly confined?: Confinement;
 }
 
 /** PodBridgePort is how the node's bridge treats a pod. */
@@ -48,6 +51,7 @@ export function podObjects(pod: Pod): KernelObject[] {
       ...(Object.keys(port).length > 0 && { port }),
     },
     ...ownAddresses(link, pod),
+    ...confinedElements(pod),
     ...hostPortElements(pod),
     ...hostPortSettings(pod),
     ...pod.addresses.map(
@@ -66,15 +70,12 @@ export function interiorAddresses(pod: Pod, node: NodeFacts): InterfaceAddress[]
 }
 
 /**
- * linkLocalOf returns the link-local address of a pod with IPv6, as the kernel would make it (RFC 4291, appendix A). It is added like the
- * others, so that the kernel neither makes one nor waits whether somebody else has it.
+ * linkLocalOf returns the link-local address of a pod with IPv6, as the kernel would make it. It is added like the others, so that the kernel
+ * neither makes one nor waits whether somebody else has it.
  */
 export function linkLocalOf({ mac, addresses }: Pod): InterfaceAddress | undefined {
   if (!addresses.some(({ family }) => family === 6)) return undefined;
-  const value = BigInt(mac);
-  const [high, low] = [value >> 24n, value & 0xff_ffffn];
-  const identifier = ((high ^ 0x02_0000n) << 40n) | (0xff_fen << 24n) | low;
-  return { ip: ip(6, (0xfe80n << 112n) | identifier), length: 64 };
+  return { ip: linkLocalIp(mac), length: 64 };
 }
 
 /** interiorSettings are what a namespace needs in which the runtime has switched IPv6 off. */

@@ -5,11 +5,13 @@ import {
   formatMac,
   formatPrefix,
   type InterfaceAddress,
+  type Ip,
   parseIp,
   parseMac,
   parsePrefix,
 } from "../net/mod.ts";
-import { bridgeMac, hostLinkOf, hostMac, podId, podMac } from "./identity.ts";
+import { confinedNeighbours } from "./confined.ts";
+import { bridgeMac, hostLinkOf, hostMac, linkLocalIp, podId, podMac } from "./identity.ts";
 import { gatewaysOf, nodeObjects } from "./node.ts";
 import { interiorAddresses, linkLocalOf, type Pod, podObjects } from "./pod.ts";
 import { interiorRoutes, type PodRouteOptions } from "./route.ts";
@@ -107,6 +109,30 @@ test("inside: address with the node's mask and a default route per family of the
     "0.0.0.0/0 10.244.1.9 table 100",
   ]);
   expect(routes(pod, { routes: [{ ...elsewhere, table: 100 }] })).toHaveLength(3);
+});
+
+test("inside, where the primary network is a private one: by the node's link-local address, which any prefix of the other leaves alone", () => {
+  const clusterServices = ["10.96.0.1/32", "fd00:96::1/128"].map((text) => ({
+    ...{ prefix: parsePrefix(text), protocol: "tcp" as const, port: 443 },
+  }));
+  const confined = { ...pod, confined: { dnsServers: [parseIp("10.96.0.10")] } };
+  const routes = interiorRoutes(confined, { ...node, clusterServices });
+  const [neighbour] = confinedNeighbours(confined, node);
+  const bridge = bridgeMac(["10.244.1.1", "fd00:1::1"].map(parseIp));
+  expect(neighbour).toEqual({ ip: linkLocalIp(bridge), mac: bridge });
+  const gateway6 = formatIp(linkLocalIp(bridge));
+  expect(
+    routes.map(
+      (route) => `${formatPrefix(route.destination)} ${formatIp(route.gateway as Ip)} ${route.table}`,
+    ),
+  ).toEqual([
+    "0.0.0.0/0 10.244.1.1 25463",
+    "10.96.0.10/32 10.244.1.1 undefined",
+    "10.96.0.1/32 10.244.1.1 undefined",
+    `::/0 ${gateway6} 25463`,
+    `fd00:96::1/128 ${gateway6} undefined`,
+  ]);
+  expect(confinedNeighbours(pod, node)).toEqual([]);
 });
 
 test("inside: the link-local address is the kernel's, where there is IPv6", () => {

@@ -1,5 +1,6 @@
 /** The routes of a pod: a default route to the node for each family, and what the network's configuration asks for. */
 import { type Ip, ip, type Prefix, prefixOf } from "../net/mod.ts";
+import { confinedRoutes } from "./confined.ts";
 import { gatewaysOf, type NodeFacts } from "./node.ts";
 import type { Pod } from "./pod.ts";
 
@@ -15,6 +16,10 @@ export interface PodRoute {
   readonly table?: number;
   /** Default global. */
   readonly scope?: "global" | "link" | "host";
+  /** The gateway is on the link, whatever the addresses say. */
+  readonly onlink?: boolean;
+  /** Source of packets that have none yet. */
+  readonly source?: Ip;
 }
 
 /** PodRouteOptions are what a configuration asks for. */
@@ -32,6 +37,7 @@ const MAIN = 254;
  * ours of its family.
  */
 export function interiorRoutes(pod: Pod, node: NodeFacts, options: PodRouteOptions = {}): PodRoute[] {
+  if (pod.confined !== undefined) return confinedRoutes(pod, node);
   const { routes = [], defaultRoute = true } = options;
   const has = (family: 4 | 6) => pod.addresses.some((address) => address.family === family);
   const gateways = gatewaysOf(node.ranges)

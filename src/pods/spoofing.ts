@@ -14,16 +14,18 @@
  *
  * The bridge family has no connection tracking in every kernel, and none is needed.
  */
+import { confinedFrames } from "./confined.ts";
 import { formatIp, formatMac, type Ip, type Mac } from "../net/mod.ts";
 import type { Ruleset, SetElement } from "../engine/mod.ts";
 
 const FAMILY = "bridge";
 
-/** antiSpoofing is the table; pods are elements of its sets. */
-export const antiSpoofing: Ruleset = {
-  kind: "ruleset",
-  family: FAMILY,
-  text: `
+/**
+ * spoofingRules returns the body of the table for some ports (`"cw*"`, `@set`); pods are elements of its sets. `first` are rules of what has
+ * the pod's own Ethernet source.
+ */
+export function spoofingRules(ports: string, first: readonly string[] = []): string {
+  return `
 set pod_mac { typeof iifname . ether saddr; }
 set pod_ip4 { typeof iifname . ip saddr; }
 set pod_ip6 { typeof iifname . ip6 saddr; }
@@ -31,11 +33,11 @@ set pod_ip6 { typeof iifname . ip6 saddr; }
 set pod_target6 { typeof iifname . @th,64,128; }
 chain prerouting {
   type filter hook prerouting priority -300; policy accept;
-  iifname "cw*" jump from_pod
+  iifname ${ports} jump from_pod
 }
 chain from_pod {
   iifname . ether saddr != @pod_mac drop
-  ether type vmap { ip : goto from_pod_ip4, ip6 : goto from_pod_ip6, arp : goto from_pod_arp }
+${first.map((line) => `  ${line}\n`).join("")}  ether type vmap { ip : goto from_pod_ip4, ip6 : goto from_pod_ip6, arp : goto from_pod_arp }
   drop
 }
 chain from_pod_ip4 {
@@ -58,8 +60,18 @@ chain advert {
   @th,64,10 0x3fa return
   drop
 }
-`,
-};
+`;
+}
+
+/** antiSpoofing is the table of the default network: all its ports; pods are elements of its sets. `bridge` is the node's own address there. */
+export function antiSpoofing(bridge: Mac): Ruleset {
+  const first = ["ether daddr @confined_mac drop", "iifname @confined jump from_confined"];
+  return {
+    kind: "ruleset",
+    family: FAMILY,
+    text: `${confinedFrames(bridge)}${spoofingRules('"cw*"', first)}`,
+  };
+}
 
 /** ownAddresses returns the elements that let a pod's frames through. */
 export function ownAddresses(port: string, pod: { mac: Mac; addresses: readonly Ip[] }): SetElement[] {

@@ -22,3 +22,8 @@ export function present(fields: { readonly [key: string]: Json | undefined }): {
     [key: string]: Json;
   };
 }
+
+/** withoutAbsent drops the undefined members of a parsed value, so that absent fields are not there at all. */
+export function withoutAbsent<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as never;
+}

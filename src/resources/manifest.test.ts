@@ -56,6 +56,14 @@ describe("defaults of a Mesh", () => {
     expect(value.pods6 && formatPrefix(value.pods6)).toBe("fd01:2:3:100::/56");
   });
 
+  test("what a pair may be relayed is not bounded, or written in the largest unit", () => {
+    const value = (spec: string) => mesh(spec).resources[0]?.value as Mesh;
+    expect(value(`{${ENDPOINTS}}`).relayBitsPerSecond).toBeUndefined();
+    const limited = value(`{${ENDPOINTS}, relayRate: 2000mbit}`);
+    expect(limited.relayBitsPerSecond).toBe(2e9);
+    expect(formatManifest([{ kind: "Mesh", value: limited }])).toContain("relayRate: 2Gbit\n");
+  });
+
   test("a family without pods is null", () => {
     const value = mesh(`{${ENDPOINTS}, pods6: null}`).resources[0]?.value as Mesh;
     expect(value.pods6).toBeUndefined();
@@ -107,6 +115,12 @@ describe("a bad Mesh is refused with field, value and fix", () => {
     [`{${ENDPOINTS}, listenPort: 0}`, "spec.listenPort 0 is not a whole number from 1 to 65535"],
     [`{${ENDPOINTS}, mtuBytes: 1000}`, "spec.mtuBytes 1000 is not a whole number from 1280"],
     [`{${ENDPOINTS}, enrol6: "fd00:1::/96"}`, "is too small for newcomers"],
+    [
+      `{${ENDPOINTS}, relayRate: fast}`,
+      'Mesh "home": spec.relayRate "fast" is not a rate; write it like 500Mbit, 1Gbit or 800kbit',
+    ],
+    [`{${ENDPOINTS}, relayRate: 5000000}`, "spec.relayRate 5000000 expected a rate such as 500Mbit as text"],
+    [`{${ENDPOINTS}, relayRate: 9kbit}`, 'spec.relayRate "9kbit" is less than 64kbit; write 64kbit or more'],
   ];
   for (const [spec, expected] of cases)
     test(spec, () => {

@@ -3,11 +3,13 @@
  */
 import { parseAllDocuments, stringify } from "yaml";
 import { z } from "zod";
+import { type BgpRouter, bgpRouterFields, bgpRouterFromSpec, bgpRouterSpec } from "./bgp-router.ts";
 import { canonicalJson, type Json } from "./canonical.ts";
 import { type Mesh, meshFields, meshFromSpec, meshSpec } from "./mesh.ts";
 import { type Node, nodeFields, nodeFromSpec, nodeSpec, nodeStatus, nodeStatusFields } from "./node.ts";
 import { type ExternalPeer, peerFields, peerFromSpec, peerSpec } from "./peer.ts";
 import { nameProblem } from "./scalars.ts";
+import { isTenantKind, type TenantKind, tenantKinds, type TenantResource } from "./tenant.ts";
 
 /** API_VERSION stands first in every manifest. */
 export const API_VERSION = "causeway.network/v1alpha1";
@@ -19,7 +21,9 @@ const MAX_TEXT = 4 * 1024 * 1024;
 export type Resource =
   | { readonly kind: "Mesh"; readonly value: Mesh }
   | { readonly kind: "Node"; readonly value: Node }
-  | { readonly kind: "Peer"; readonly value: ExternalPeer };
+  | { readonly kind: "Peer"; readonly value: ExternalPeer }
+  | { readonly kind: "BgpRouter"; readonly value: BgpRouter }
+  | TenantResource;
 
 /** ManifestProblem says what was refused and how to mend it. */
 export interface ManifestProblem {
@@ -101,30 +105,43 @@ function readFields<F extends Fields>(
   return undefined;
 }
 
-const readers: { readonly [K in Resource["kind"]]: (e: Envelope, problems: Problems) => unknown } = {
-  Mesh(envelope, problems) {
-    const spec = readFields(meshFields, "spec", envelope, problems);
+type Reader = (envelope: Envelope, problems: Problems) => unknown;
+
+/** readSpec makes the reader of a kind that has a spec alone; `fromSpec` reports what does not fit together. */
+function readSpec<F extends Fields>(
+  fields: F,
+  fromSpec: (
+    name: string,
+    spec: z.output<z.ZodObject<F>>,
+    report: (field: string, value: string, problem: string) => void,
+  ) => unknown,
+): Reader {
+  return (envelope, problems) => {
+    const spec = readFields(fields, "spec", envelope, problems);
     if (spec === undefined) return undefined;
     const before = problems.length;
-    const mesh = meshFromSpec(envelope.name, spec, (field, value, problem) =>
-      problems.push({ object: envelope.object, field, value, problem }),
+    const value = fromSpec(envelope.name, spec, (field, text, problem) =>
+      problems.push({ object: envelope.object, field, ...(text === "" ? {} : { value: text }), problem }),
     );
-    return problems.length > before ? undefined : mesh;
-  },
+    return problems.length > before ? undefined : value;
+  };
+}
+
+const readers: { readonly [K in Resource["kind"]]: Reader } = {
+  Mesh: readSpec(meshFields, meshFromSpec),
   Node(envelope, problems) {
     const spec = readFields(nodeFields, "spec", envelope, problems);
     const status = readFields(nodeStatusFields, "status", envelope, problems);
     return spec && status && nodeFromSpec(envelope.name, spec, status);
   },
-  Peer(envelope, problems) {
-    const spec = readFields(peerFields, "spec", envelope, problems);
-    if (spec === undefined) return undefined;
-    const before = problems.length;
-    const peer = peerFromSpec(envelope.name, spec, (field, value, problem) =>
-      problems.push({ object: envelope.object, field, ...(value === "" ? {} : { value }), problem }),
-    );
-    return problems.length > before ? undefined : peer;
-  },
+  Peer: readSpec(peerFields, peerFromSpec),
+  BgpRouter: readSpec(bgpRouterFields, bgpRouterFromSpec),
+  ...(Object.fromEntries(
+    Object.entries(tenantKinds).map(([kind, { fields, fromSpec }]) => [
+      kind,
+      readSpec(fields, fromSpec as never),
+    ]),
+  ) as { [K in TenantKind]: Reader }),
 };
 
 const members: readonly string[] = ["apiVersion", "kind", "metadata", "spec", "status"];
@@ -215,6 +232,8 @@ export function parseManifest(yamlText: string): {
 /** resourceJson returns a resource as plain data in the order in which people write it. */
 export function resourceJson(resource: Resource): { readonly [key: string]: Json } {
   const head = { apiVersion: API_VERSION, kind: resource.kind, metadata: { name: resource.value.name } };
+  if (isTenantKind(resource.kind))
+    return { ...head, spec: tenantKinds[resource.kind].spec(resource.value as never) };
   switch (resource.kind) {
     case "Mesh":
       return { ...head, spec: meshSpec(resource.value) };
@@ -222,6 +241,8 @@ export function resourceJson(resource: Resource): { readonly [key: string]: Json
       return { ...head, spec: nodeSpec(resource.value), status: nodeStatus(resource.value) };
     case "Peer":
       return { ...head, spec: peerSpec(resource.value) };
+    case "BgpRouter":
+      return { ...head, spec: bgpRouterSpec(resource.value) };
   }
 }
 

@@ -4,7 +4,9 @@
 import { z } from "zod";
 import {
   bitsOf,
+  formatIp,
   formatPrefix,
+  type Ip,
   NOT_HOSTS,
   parsePrefix,
   type Prefix,
@@ -18,23 +20,39 @@ import { randomBytes } from "../sys/mod.ts";
 import { type Json, present } from "./canonical.ts";
 import { formatDurationMs } from "./duration.ts";
 import { nodeBitsProblem } from "./node-bits.ts";
+import { formatRateBits } from "./rate.ts";
 import { type Rule, rulesJson, rulesSchema } from "./rules.ts";
 import {
+  addressSchema,
   durationSchema,
   type ExposedPort,
   exposedPortSchema,
   formatExposedPort,
   hostPortSchema,
+  linkSchema,
+  labelSchema,
   prefixSchema,
+  rateSchema,
   signingKeySchema,
   wholeNumber,
 } from "./scalars.ts";
+import { checkVteps, type OutsideVtep, vtepsJson, vtepsSchema } from "./vtep.ts";
 
 /** topologies are the modes of a mesh. */
 export const topologies = ["full-mesh", "hubs-only", "on-demand"] as const;
 
 /** Topology is one of them. */
 export type Topology = (typeof topologies)[number];
+
+/** CLUSTER_BGP_PORT is where route reflectors of the mesh are called, TCP on their overlay addresses. */
+export const CLUSTER_BGP_PORT = 1179;
+
+/** Reflectors say who tells nodes of the VPCs of others (RFC 4456): one of the two. */
+export type Reflectors =
+  /** Nodes of these roles. */
+  | { readonly roles: readonly string[] }
+  /** Speakers that are no nodes, on port 179: FRR, for example. */
+  | { readonly addresses: readonly Ip[] };
 
 /** Mesh is the network that all nodes share. */
 export interface Mesh {
@@ -61,6 +79,8 @@ export interface Mesh {
   readonly mtuBytes?: number;
   /** TCP port on which hubs take the tunnel's datagrams over TLS, from nodes that UDP does not reach; absent: no TLS. */
   readonly tlsPort?: number;
+  /** What a hub relays at most for each pair of nodes, both directions together; absent: as much as it can. */
+  readonly relayBitsPerSecond?: number;
   /** Which pairs of nodes look for a direct path: all of them, none (all through a hub), or those that have traffic. */
   readonly topology: Topology;
   /** Which nodes may talk; absent: all. */
@@ -73,6 +93,16 @@ export interface Mesh {
   readonly snapshotMaxAgeMs?: number;
   /** Signs removals while all hubs are down; the private half is kept offline. */
   readonly operatorKey?: SigningKey;
+  /** Whether VNIs from 1 to 4095 that no VPC or Subnet has are there for everybody, without a resource. */
+  readonly openVnis: boolean;
+  /** The link of each node that VXLAN goes over; absent: the overlay. */
+  readonly vxlanLink?: string;
+  /** AS number of the nodes' own BGP; the automatic route targets of VPCs have it. */
+  readonly asn: number;
+  /** Route reflectors of VPCs; absent: the hubs. */
+  readonly reflectors?: Reflectors;
+  /** VTEPs that are no nodes: nodes that reflect call them. */
+  readonly vteps?: readonly OutsideVtep[];
 }
 
 /** randomUla returns a /48 with 40 random bits (RFC 4193, section 3.2). */
@@ -80,6 +110,29 @@ export function randomUla(): Prefix {
   let value = 0xfdn;
   for (const byte of randomBytes(5)) value = (value << 8n) | BigInt(byte);
   return { family: 6, value: value << 80n, length: 48 };
+}
+
+/** The first one for private use (RFC 6996). */
+const DEFAULT_ASN = 64_512;
+
+const reflectorsSchema = z
+  .strictObject(
+    {
+      roles: z.array(labelSchema).min(1).max(16).optional(),
+      addresses: z.array(addressSchema).min(1).max(16).optional(),
+    },
+    { error: "does not name reflectors; write {roles: [reflector]} or {addresses: [192.0.2.1]}" },
+  )
+  .refine(({ roles, addresses }) => (roles === undefined) !== (addresses === undefined), {
+    error:
+      "names both or none of roles and addresses; write {roles: [reflector]} or {addresses: [192.0.2.1]}",
+  })
+  .transform(({ roles, addresses = [] }): Reflectors => (roles === undefined ? { addresses } : { roles }));
+
+function reflectorsJson(reflectors: Reflectors): Json {
+  return "roles" in reflectors
+    ? { roles: [...reflectors.roles] }
+    : { addresses: reflectors.addresses.map(formatIp) };
 }
 
 /** The fields of `spec`. Prefixes of IPv6 that are absent are taken from the /48 of one that is given, or of a random one. */
@@ -99,12 +152,19 @@ export const meshFields = {
   exposedPorts: z.array(exposedPortSchema).max(64).default([]),
   mtuBytes: wholeNumber(1280, 65535).optional(),
   tlsPort: wholeNumber(1, 65535).optional(),
+  relayRate: rateSchema.optional(),
   topology: z.enum(topologies, { error: `is none of ${topologies.join(", ")}` }).default("full-mesh"),
   rules: rulesSchema.optional(),
   keyMaxAge: durationSchema.optional(),
   presharedKeys: z.boolean({ error: "is not true or false" }).default(false),
   snapshotMaxAge: durationSchema.optional(),
   operatorKey: signingKeySchema.optional(),
+  openVnis: z.boolean({ error: "is not true or false" }).default(true),
+  vxlanLink: linkSchema.optional(),
+  // Two octets: a route target then has four for the VNI.
+  asn: wholeNumber(1, 65_534).default(DEFAULT_ASN),
+  reflectors: reflectorsSchema.optional(),
+  vteps: vtepsSchema.optional(),
 } as const;
 
 const DAY_MS = 86_400_000;
@@ -134,12 +194,18 @@ export function meshFromSpec(name: string, spec: MeshSpec, report: Report): Mesh
     exposedPorts: spec.exposedPorts,
     ...(spec.mtuBytes === undefined ? {} : { mtuBytes: spec.mtuBytes }),
     ...(spec.tlsPort === undefined ? {} : { tlsPort: spec.tlsPort }),
+    ...(spec.relayRate === undefined ? {} : { relayBitsPerSecond: spec.relayRate }),
     topology: spec.topology,
     ...(spec.rules === undefined ? {} : { rules: spec.rules }),
     ...(spec.keyMaxAge === undefined ? {} : { keyMaxAgeMs: spec.keyMaxAge }),
     presharedKeys: spec.presharedKeys,
     ...(spec.snapshotMaxAge === undefined ? {} : { snapshotMaxAgeMs: spec.snapshotMaxAge }),
     ...(spec.operatorKey === undefined ? {} : { operatorKey: spec.operatorKey }),
+    asn: spec.asn,
+    openVnis: spec.openVnis,
+    ...(spec.vxlanLink === undefined ? {} : { vxlanLink: spec.vxlanLink }),
+    ...(spec.reflectors === undefined ? {} : { reflectors: spec.reflectors }),
+    ...(spec.vteps === undefined ? {} : { vteps: spec.vteps }),
   };
   checkMesh(mesh, report);
   return mesh;
@@ -184,6 +250,7 @@ function checkMesh(mesh: Mesh, report: Report): void {
     const problem = pods === undefined ? undefined : nodeBitsProblem(pods, mesh.nodeBits);
     if (problem !== undefined) report("spec.nodeBits", String(mesh.nodeBits), problem);
   }
+  checkVteps(mesh, report);
 }
 
 /** meshSpec returns the fields of `spec` as JSON, all of them written out. */
@@ -201,12 +268,18 @@ export function meshSpec(mesh: Mesh): { readonly [field: string]: Json } {
     exposedPorts: mesh.exposedPorts.map(formatExposedPort),
     mtuBytes: mesh.mtuBytes,
     tlsPort: mesh.tlsPort,
+    relayRate: mesh.relayBitsPerSecond === undefined ? undefined : formatRateBits(mesh.relayBitsPerSecond),
     topology: mesh.topology,
     rules: mesh.rules && rulesJson(mesh.rules),
     keyMaxAge: mesh.keyMaxAgeMs === undefined ? undefined : formatDurationMs(mesh.keyMaxAgeMs),
     presharedKeys: mesh.presharedKeys ? true : undefined,
     snapshotMaxAge: mesh.snapshotMaxAgeMs === undefined ? undefined : formatDurationMs(mesh.snapshotMaxAgeMs),
     operatorKey: mesh.operatorKey,
+    asn: mesh.asn === DEFAULT_ASN ? undefined : mesh.asn,
+    openVnis: mesh.openVnis ? undefined : false,
+    vxlanLink: mesh.vxlanLink,
+    reflectors: mesh.reflectors && reflectorsJson(mesh.reflectors),
+    vteps: mesh.vteps && vtepsJson(mesh.vteps),
   });
 }
 

@@ -11,11 +11,74 @@
  * formatManifest(resources);
  * ```
  */
-export { canonicalJson, type Json, present } from "./canonical.ts";
+export type { EvpnMac, EvpnRoutedWish, EvpnSegmentWish, EvpnWish } from "./bgp-evpn.ts";
+export {
+  type BfdOptions,
+  bgpFamilies,
+  type BgpFamily,
+  type DynamicNeighbors,
+  type FamilyOptions,
+  type Neighbor,
+  type NeighborOptions,
+} from "./bgp-neighbor.ts";
+export {
+  asPathPattern,
+  formatCommunity,
+  formatPrefixRange,
+  parseCommunity,
+  type PolicyRule,
+  type PrefixRange,
+  type RouteChange,
+  type RouteMatch,
+} from "./bgp-policy.ts";
+export {
+  type BgpRouter,
+  type RedistributeKind,
+  bgpRouterExample,
+  bgpRouterSpec,
+  neighborName,
+  neighborOptions,
+} from "./bgp-router.ts";
+export { type AddressRange, formatAddressRange, rangeHolds, rangesOverlap } from "./address-range.ts";
+export { canonicalJson, type Json, present, withoutAbsent } from "./canonical.ts";
+export { type FloatingIp, floatingIpExample } from "./floating-ip.ts";
+export { type NatGateway, natGatewayExample } from "./nat-gateway.ts";
+export { peeredPrefixes, type Peering, peeringExample } from "./peering.ts";
+export {
+  type PortRange,
+  type SecurityGroup,
+  securityGroupExample,
+  securityProtocols,
+  type SecurityRule,
+} from "./security-group.ts";
+export { type Subnet, subnetExample } from "./subnet.ts";
+export {
+  isTenantKind,
+  tenantKey,
+  type TenantKind,
+  tenantKindOf,
+  tenantKinds,
+  type TenantResource,
+  type TenantValues,
+  tenantWords,
+} from "./tenant.ts";
+export { noTenants, tenantList, type TenantResources, tenantsOf, withTenants } from "./tenants.ts";
+export type { OutsideVtep } from "./vtep.ts";
+export { type ServiceAllowance, type Vpc, type VpcAllow, vpcExample } from "./vpc.ts";
 export * from "./manifest.ts";
-export { type Mesh, meshExample, meshSpec, randomUla, type Topology, topologies } from "./mesh.ts";
+export {
+  CLUSTER_BGP_PORT,
+  type Mesh,
+  meshExample,
+  meshSpec,
+  randomUla,
+  type Reflectors,
+  type Topology,
+  topologies,
+} from "./mesh.ts";
 export { formatDurationMs, parseDurationMs } from "./duration.ts";
-export { formatRule, type NodeSelector, type Rule } from "./rules.ts";
+export { formatRateBits } from "./rate.ts";
+export { formatRule, formatSelector, type NodeSelector, type Rule, selects } from "./rules.ts";
 export { MAX_NODE_BITS, nodeBitsProblem } from "./node-bits.ts";
 export {
   type HubDistance,

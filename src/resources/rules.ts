@@ -12,6 +12,7 @@
  */
 import { z } from "zod";
 import type { Json } from "./canonical.ts";
+import { type Node, nodeRole } from "./node.ts";
 import { labelSchema, nameProblem, siteSchema } from "./scalars.ts";
 
 /** NodeSelector fits a node if each field that is there names the node's value. */
@@ -19,6 +20,16 @@ export interface NodeSelector {
   readonly role?: readonly string[];
   readonly site?: readonly string[];
   readonly node?: readonly string[];
+}
+
+/** selects tells whether a selector fits a node; one without fields fits every node. */
+export function selects(selector: NodeSelector, node: Pick<Node, "name" | "hub" | "role" | "site">): boolean {
+  const { role, site, node: names } = selector;
+  return (
+    (role === undefined || role.includes(nodeRole(node))) &&
+    (site === undefined || (node.site !== undefined && site.includes(node.site))) &&
+    (names === undefined || names.includes(node.name))
+  );
 }
 
 /** Rule allows pairs of nodes. */
@@ -40,7 +51,8 @@ const nodeName = z.string().refine((name) => nameProblem(name) === undefined, {
   error: "is not a node's name",
 });
 
-const selectorSchema = z
+/** selectorSchema reads a selection of nodes. */
+export const selectorSchema = z
   .strictObject(
     {
       role: oneOrMore(labelSchema).optional(),
@@ -69,7 +81,8 @@ export function rulesJson(rules: readonly Rule[]): Json {
   return rules.map(({ from, to }) => ({ from: selectorJson(from), to: selectorJson(to) }));
 }
 
-function selectorJson(selector: NodeSelector): { readonly [field: string]: Json } {
+/** selectorJson undoes selectorSchema. */
+export function selectorJson(selector: NodeSelector): { readonly [field: string]: Json } {
   return Object.fromEntries(
     Object.entries(selector).map(([field, values]: [string, readonly string[]]) => [
       field,
@@ -83,7 +96,8 @@ export function formatRule(rule: Rule): string {
   return `${formatSelector(rule.from)} ↔ ${formatSelector(rule.to)}`;
 }
 
-function formatSelector(selector: NodeSelector): string {
+/** formatSelector returns text for people: `role worker, site attic`. */
+export function formatSelector(selector: NodeSelector): string {
   const parts = Object.entries(selector).map(
     ([field, values]: [string, readonly string[]]) => `${field} ${values.join("|")}`,
   );

@@ -8,6 +8,8 @@ import {
   type Endpoint,
   type Family,
   type Ip,
+  type Mac,
+  parseMac,
   parsePrefix,
   parsePublicKey,
   parseSigningKey,
@@ -18,12 +20,13 @@ import {
   tryParseIp,
 } from "../net/mod.ts";
 import { parseDurationMs } from "./duration.ts";
+import { parseRateBits } from "./rate.ts";
 
 // The executable forbids code generation from strings.
 z.config({ jitless: true });
 
 /** textValue makes a schema from a parser that throws an Error whose message says cause and fix. */
-function textValue<T>(expected: string, parse: (text: string) => T) {
+export function textValue<T>(expected: string, parse: (text: string) => T) {
   return z.string({ error: `expected ${expected} as text; put it in quotes` }).transform((text, context) => {
     try {
       return parse(text);
@@ -53,6 +56,13 @@ export function ipSchema(family: Family) {
     return address;
   });
 }
+
+/** addressSchema reads an address of either family. */
+export const addressSchema = textValue<Ip>("an IP address", (text) => {
+  const address = tryParseIp(text);
+  if (address === undefined) throw new Error("is not an IP address; write it like 192.0.2.1 or 2001:db8::1");
+  return address;
+});
 
 /** endpointSchema reads an address with a port. */
 export const endpointSchema = textValue<Endpoint>("an endpoint such as 192.0.2.1:51820", (text) => {
@@ -98,8 +108,30 @@ export const labelSchema = z
       "is not a word; use lower-case letters, digits and '-', starting and ending with a letter or digit, at most 63",
   });
 
+/** linkSchema reads the name of a network interface (at most 15 bytes, as the kernel has it: IFNAMSIZ of if.h). */
+export const linkSchema = z
+  .string({ error: "is not the name of a network interface" })
+  .regex(/^(?!\.{1,2}$)[!-.0-9;-~]{1,15}$/, {
+    error: "is not the name of a network interface; write it like eth0, at most 15 characters",
+  });
+
+/** macSchema reads an Ethernet address of one machine. */
+export const macSchema = textValue<Mac>("a MAC address such as 02:aa:00:00:00:05", (text) => {
+  try {
+    return parseMac(text);
+  } catch {
+    throw new Error("is not a MAC address; write it like 02:aa:00:00:00:05");
+  }
+});
+
+/** vniSchema reads a VXLAN network identifier (RFC 7348 section 5: 24 bits). */
+export const vniSchema = wholeNumber(1, 0xffffff);
+
 /** durationSchema reads a duration such as `90d`, as milliseconds. */
 export const durationSchema = textValue<number>("a duration such as 90d", parseDurationMs);
+
+/** rateSchema reads a rate such as `500Mbit`, as bits a second. */
+export const rateSchema = textValue<number>("a rate such as 500Mbit", parseRateBits);
 
 /** signingKeySchema reads an Ed25519 public key. */
 export const signingKeySchema = textValue<SigningKey>("a public key", parseSigningKey);

@@ -6,7 +6,7 @@
  * WebAssembly.Memory, so that vector code in WebAssembly works on it too; pages that nobody touched cost nothing.
  *
  * Guarded, each allocation ends at a page that nobody may touch, and begins after one: a read or write outside ends the process
- * (SIGSEGV), whoever makes it. For tests: an allocation then takes at least two pages.
+ * (SIGSEGV), whoever makes it. For tests: an allocation then takes at least three pages, and the region is never given back.
  *
  * @example
  * ```ts
@@ -51,6 +51,7 @@ export class Arena {
     this.bytes = pages * WASM_PAGE;
     this.guarded = options.guarded === true;
     this.memory = region(pages);
+    if (this.guarded) guardedMemories.push(this.memory);
     const buffer = this.memory.buffer as ArrayBuffer;
     this.u8 = new Uint8Array(buffer);
     this.u32 = new Uint32Array(buffer);
@@ -188,6 +189,9 @@ export class ArenaPool {
     this.#free.push(at);
   }
 }
+
+/** Never collected: the runtime would give the place to the next memory, guard pages and all. */
+const guardedMemories: WebAssembly.Memory[] = [];
 
 /** A memory that no 4 GiB boundary crosses: the high half of all its addresses is one number. */
 function region(pages: number): WebAssembly.Memory {

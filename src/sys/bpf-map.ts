@@ -10,11 +10,11 @@ const MAP_LOOKUP_ELEM = 1;
 const MAP_UPDATE_ELEM = 2;
 const MAP_DELETE_ELEM = 3;
 /** enum bpf_map_type. */
-const TYPE = { hash: 1, perCpuArray: 6, interfaces: 25 } as const;
+const TYPE = { hash: 1, perCpuArray: 6, newest: 9, interfaces: 25 } as const;
 /** BPF_F_NO_PREALLOC: entries that are not there take no memory. */
 const NO_PREALLOC = 1;
 
-/** BpfMapOptions say what a map is: a hash table, numbers for each processor, or interfaces to send to by their index (DEVMAP_HASH). */
+/** BpfMapOptions say what a map is: a hash table, one that drops its oldest entries when it is full (LRU_HASH), numbers for each processor, or interfaces to send to by their index (DEVMAP_HASH). */
 export interface BpfMapOptions {
   readonly type: keyof typeof TYPE;
   readonly keyBytes: number;

@@ -1,5 +1,5 @@
 /**
- * bpf(2): maps, programs and their links, for XDP. What a program does is its author's affair (src/tunnel/xdp).
+ * bpf(2): maps, programs and their links, for XDP and for sockets. What a program does is its author's affair (src/tunnel/xdp).
  *
  * Everything lives as long as its descriptor: a link that is closed, by a killed process too, detaches its program, and nothing of it
  * has a name in the file system. Layouts are those of `union bpf_attr` (include/uapi/linux/bpf.h), Linux 5.9 and later.
@@ -17,7 +17,11 @@ const PROG_TEST_RUN = 10;
 const LINK_CREATE = 28;
 
 const MAP_TYPE_XSKMAP = 17;
-const PROG_TYPE_XDP = 6;
+/** enum bpf_prog_type, and of XDP what it is to be attached as. */
+const PROGRAM = {
+  "XDP program": { type: 6, attach: 37 },
+  "socket filter": { type: 1, attach: 0 },
+} as const;
 const ATTACH_XDP = 37;
 const INSTRUCTION_BYTES = 8;
 const LOG_BYTES = 1 << 16;
@@ -54,7 +58,7 @@ export class BpfRefusal extends Error {
 
   constructor(name: string, log: string, cause: SystemError) {
     const last = log.trim().split("\n").slice(-6).join("\n");
-    super(`Cannot load XDP program ${name}: ${cause.message}; the verifier says:\n${last}`, { cause });
+    super(`Cannot load ${name}: ${cause.message}; the verifier says:\n${last}`, { cause });
     this.log = log;
   }
 }
@@ -68,15 +72,30 @@ export function loadXdpProgram(
   instructions: Uint8Array,
   options: { readonly license?: "Apache-2.0" | "GPL" } = {},
 ): Fd {
+  return loadProgram(name, instructions, { kind: "XDP program", ...options });
+}
+
+/** loadSocketFilter loads a program that returns how many bytes of a packet a socket gets; filterPacketsBy attaches it. */
+export function loadSocketFilter(name: string, instructions: Uint8Array): Fd {
+  return loadProgram(name, instructions, { kind: "socket filter" });
+}
+
+function loadProgram(
+  name: string,
+  instructions: Uint8Array,
+  options: { readonly kind: keyof typeof PROGRAM; readonly license?: "Apache-2.0" | "GPL" },
+): Fd {
+  const what = `${options.kind} ${name}`;
+  const { type, attach } = PROGRAM[options.kind];
   if (instructions.length === 0 || instructions.length % INSTRUCTION_BYTES !== 0)
-    throw new RangeError(`Cannot load XDP program ${name}: ${instructions.length} bytes are no instructions`);
+    throw new RangeError(`Cannot load ${what}: ${instructions.length} bytes are no instructions`);
   const code = stable(instructions.length);
   code.set(instructions);
   const license = stable(16);
   license.set(new TextEncoder().encode(options.license ?? "Apache-2.0"));
   const attempt = (log: Uint8Array<ArrayBuffer> | undefined) => {
     const all = attributes(72);
-    all.view.setUint32(0, PROG_TYPE_XDP, true);
+    all.view.setUint32(0, type, true);
     all.view.setUint32(4, code.length / INSTRUCTION_BYTES, true);
     refer(all, 8, code);
     refer(all, 16, license);
@@ -86,8 +105,8 @@ export function loadXdpProgram(
       refer(all, 32, log);
     }
     all.bytes.set(nameBytes(name), 48);
-    all.view.setUint32(68, ATTACH_XDP, true);
-    return new Fd(bpf(PROG_LOAD, all, `load XDP program ${name}`), `XDP program ${name}`);
+    all.view.setUint32(68, attach, true);
+    return new Fd(bpf(PROG_LOAD, all, `load ${what}`), what);
   };
   try {
     return attempt(undefined);
@@ -100,7 +119,7 @@ export function loadXdpProgram(
     } catch (again) {
       const text = new TextDecoder().decode(log.subarray(0, log.indexOf(0)));
       if (!(again instanceof SystemError) || text === "") throw again;
-      throw new BpfRefusal(name, text, again);
+      throw new BpfRefusal(what, text, again);
     }
   }
 }

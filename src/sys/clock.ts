@@ -38,6 +38,12 @@ export function after(ms: number, work: () => void): Disposable {
   return { [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
+/** soon calls `work` in the next turn of the event loop, after what is ready to be read and written now; unless disposed before. */
+export function soon(work: () => void): Disposable {
+  const turn = setImmediate(work);
+  return { [Symbol.dispose]: () => clearImmediate(turn) };
+}
+
 const never = new Int32Array(new SharedArrayBuffer(4));
 
 /** pause stops this thread for a fraction of a second; for waits inside one synchronous piece of work. */

@@ -67,9 +67,10 @@ export function ed25519Public(seed: Uint8Array): Bytes {
   return rawPublic(privateObject(ED25519_PRIVATE, seed));
 }
 
-/** ed25519Sign returns a 64-byte signature. */
-export function ed25519Sign(seed: Uint8Array, message: Uint8Array): Bytes {
-  return new Uint8Array(sign(null, message, privateObject(ED25519_PRIVATE, seed)));
+/** ed25519Signer returns what signs with a 32-byte seed: 64 bytes. The key is made ready once, which costs more than a signature. */
+export function ed25519Signer(seed: Uint8Array): (message: Uint8Array) => Bytes {
+  const key = privateObject(ED25519_PRIVATE, seed);
+  return (message) => new Uint8Array(sign(null, message, key));
 }
 
 /** ed25519Verify tells whether the signature is the key's; false for malformed input. */

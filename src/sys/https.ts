@@ -1,23 +1,27 @@
 /**
- * HTTPS requests with JSON bodies and a client certificate (mutual TLS), with the limits that keep a bad or silent server from
+ * HTTPS requests with JSON bodies, and a client certificate (mutual TLS) where one is given, with the limits that keep a bad or silent server from
  * harming this process: time, and bytes of an answer. Redirects are errors; certificates are always checked.
  */
 
-/** TlsIdentity is what both sides prove themselves with; PEM texts. */
-export interface TlsIdentity {
+/** HttpsTrust is what the server proves itself with; PEM text. */
+export interface HttpsTrust {
   /** Certificates of those whose signature on the server's certificate is believed. */
   readonly ca: string;
+}
+
+/** TlsIdentity is what both sides prove themselves with; PEM texts. */
+export interface TlsIdentity extends HttpsTrust {
   readonly certificate: string;
   readonly key: string;
 }
 
-/** HttpsRequest is one POST. */
+/** HttpsRequest is one POST, or a GET where there is no body. */
 export interface HttpsRequest {
   readonly url: string;
-  readonly body: string;
+  readonly body?: string;
   readonly headers?: Readonly<Record<string, string>>;
   /** Absent: without TLS, for `http:`. */
-  readonly tls?: TlsIdentity | undefined;
+  readonly tls?: TlsIdentity | HttpsTrust | undefined;
   /** Until the whole answer is there; of a stream, until it begins. */
   readonly timeoutMs: number;
   /** Of an answer, or of one line of a stream. */
@@ -27,29 +31,33 @@ export interface HttpsRequest {
 /** HttpsError says in words why there is no answer. */
 export class HttpsError extends Error {
   override readonly name = "HttpsError";
-  /** `untrusted`: one side does not accept the other's certificate, which waiting does not change. */
-  readonly kind: "unreachable" | "silent" | "untrusted";
+  /** `ended`: a stream, without an error; `untrusted`: one side does not accept the other's certificate, which waiting does not change. */
+  readonly kind: "unreachable" | "silent" | "untrusted" | "ended";
+  /** Of a stream that was refused. */
+  readonly status: number | undefined;
 
-  constructor(kind: HttpsError["kind"], message: string, cause?: unknown) {
+  constructor(kind: HttpsError["kind"], message: string, cause?: unknown, status?: number) {
     super(message, { cause });
     this.kind = kind;
+    this.status = status;
   }
 }
 
 function options(request: HttpsRequest, signal: AbortSignal): BunFetchRequestInit {
   const { tls } = request;
   return {
-    method: "POST",
-    body: request.body,
+    ...(request.body === undefined ? { method: "GET" } : { method: "POST", body: request.body }),
     headers: { "content-type": "application/json", ...request.headers },
     redirect: "error",
     // Whatever the environment says of proxies; only `false` makes the runtime pass them over.
     proxy: false as never,
     signal,
-    ...(tls === undefined
-      ? {}
-      : { tls: { ca: tls.ca, cert: tls.certificate, key: tls.key, rejectUnauthorized: true } }),
+    ...(tls === undefined ? {} : { tls: { ca: tls.ca, ...ownOf(tls), rejectUnauthorized: true } }),
   };
+}
+
+function ownOf(tls: TlsIdentity | HttpsTrust): { cert?: string; key?: string } {
+  return "certificate" in tls ? { cert: tls.certificate, key: tls.key } : {};
 }
 
 /** Codes of the runtime, which are OpenSSL's for certificates. */
@@ -87,10 +95,23 @@ function inWords(error: unknown, request: HttpsRequest, timedOut: boolean): Http
   return new HttpsError("unreachable", said || code || "the connection broke", error);
 }
 
+/** HttpsAnswer is a whole answer. */
+export interface HttpsAnswer {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** httpsGet asks and returns status and text of the answer; throws HttpsError when there is none. */
+export function httpsGet(request: Omit<HttpsRequest, "body">): Promise<HttpsAnswer> {
+  return exchange(request);
+}
+
 /** httpsPost sends a request and returns status and text of the answer; throws HttpsError when there is none. */
-export async function httpsPost(
-  request: HttpsRequest,
-): Promise<{ readonly status: number; readonly text: string }> {
+export function httpsPost(request: HttpsRequest & { readonly body: string }): Promise<HttpsAnswer> {
+  return exchange(request);
+}
+
+async function exchange(request: HttpsRequest): Promise<HttpsAnswer> {
   const abort = new AbortController();
   let late = false;
   const timer = setTimeout(() => {
@@ -118,12 +139,16 @@ export async function httpsPost(
 }
 
 /**
- * httpsStream sends a request whose answer is lines without end. `ended` is called once, with the reason, unless the stream was disposed
- * before. Lines come until then.
+ * httpsStream sends a request whose answer is lines without end. `opened` is called when the answer begins, `ended` once, with the reason, unless
+ * the stream was disposed before. Lines come until then.
  */
 export function httpsStream(
   request: HttpsRequest,
-  events: { readonly line: (text: string) => void; readonly ended: (error: HttpsError) => void },
+  events: {
+    readonly opened?: () => void;
+    readonly line: (text: string) => void;
+    readonly ended: (error: HttpsError) => void;
+  },
 ): Disposable {
   const abort = new AbortController();
   let disposed = false;
@@ -136,7 +161,13 @@ export function httpsStream(
     const answer = await fetch(request.url, options(request, abort.signal));
     clearTimeout(timer);
     if (answer.status !== 200 || answer.body === null)
-      throw new HttpsError("unreachable", `it answers with status ${answer.status}`);
+      throw new HttpsError(
+        "unreachable",
+        `it answers with status ${answer.status}`,
+        undefined,
+        answer.status,
+      );
+    if (!disposed) events.opened?.();
     let rest = Buffer.alloc(0);
     for await (const part of answer.body) {
       rest = Buffer.concat([rest, part]);
@@ -148,7 +179,7 @@ export function httpsStream(
       if (rest.length > request.maxBytes)
         throw new HttpsError("unreachable", `a line is longer than ${request.maxBytes} bytes`);
     }
-    throw new HttpsError("unreachable", "the stream ended");
+    throw new HttpsError("ended", "the stream ended");
   };
   read().catch((error: unknown) => {
     clearTimeout(timer);

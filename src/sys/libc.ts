@@ -36,6 +36,8 @@ const libc = lazily({
   sendmsg: { args: [i32, ptr, i32], returns: i64_fast },
   recvmsg: { args: [i32, ptr, i32], returns: i64_fast },
   getsockname: { args: [i32, ptr, ptr], returns: i32 },
+  getpeername: { args: [i32, ptr, ptr], returns: i32 },
+  listen: { args: [i32, i32], returns: i32 },
   getsockopt: { args: [i32, i32, i32, ptr, ptr], returns: i32 },
   setsockopt: { args: [i32, i32, i32, ptr, u32], returns: i32 },
   setns: { args: [i32, i32], returns: i32 },
@@ -133,6 +135,19 @@ export function getsockname(fd: number): Uint8Array<ArrayBuffer> {
   length[0] = address.length;
   checked(libc.getsockname(descriptor(fd, "getsockname"), address, length), "getsockname");
   return address.slice(0, length[0]);
+}
+
+/** getpeername returns the address of the other end as raw `sockaddr` bytes; ENOTCONN while there is none. */
+export function getpeername(fd: number): Uint8Array<ArrayBuffer> {
+  const address = stable(128);
+  const length = new Uint32Array(new ArrayBuffer(4));
+  length[0] = address.length;
+  checked(libc.getpeername(descriptor(fd, "getpeername"), address, length), "getpeername");
+  return address.slice(0, length[0]);
+}
+
+export function listen(fd: number, backlog: number): void {
+  checked(libc.listen(descriptor(fd, "listen"), backlog), "listen");
 }
 
 export function getsockopt(

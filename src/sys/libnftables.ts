@@ -1,6 +1,7 @@
 /** libnftables by FFI: the library behind nft(8). Loaded at first use, since not every command needs it. */
 import { CString, dlopen, FFIType, type Pointer } from "bun:ffi";
 import { findLibrary } from "./library.ts";
+import { LowDescriptors } from "./low-descriptors.ts";
 import { cString } from "./memory.ts";
 
 const { i32, u32, ptr } = FFIType;
@@ -29,6 +30,11 @@ function load() {
   }
 }
 
+/** How many contexts a process has at most: the engine keeps 4 (MOST_CONTEXTS), and others come and go. */
+const MOST_CONTEXTS = 16;
+
+/** libnftables waits for answers with select(2). */
+let descriptors: LowDescriptors | undefined;
 let loaded: ReturnType<typeof load> | undefined;
 
 /** NftAnswer is what one run printed; `failed` when nothing was done. */
@@ -44,9 +50,13 @@ export class NftContext implements Disposable {
 
   constructor() {
     loaded ??= load();
-    const context = loaded.nft_ctx_new(0) as Pointer | null;
-    if (context === null)
+    descriptors ??= new LowDescriptors(MOST_CONTEXTS);
+    const { nft_ctx_new, nft_ctx_free } = loaded;
+    const context = descriptors.open(() => {
+      const made = nft_ctx_new(0) as Pointer | null;
+      if (made !== null) return made;
       throw new Error("Cannot make an nftables context: out of memory, or no nf_tables in this kernel");
+    }, nft_ctx_free);
     this.#context = context;
     // Both return 0, or -1 without memory.
     if (loaded.nft_ctx_buffer_output(context) !== 0 || loaded.nft_ctx_buffer_error(context) !== 0) {
@@ -71,6 +81,7 @@ export class NftContext implements Disposable {
     if (this.#context === undefined) return;
     loaded?.nft_ctx_free(this.#context);
     this.#context = undefined;
+    descriptors?.closed();
   }
 
   [Symbol.dispose](): void {

@@ -20,3 +20,19 @@ test("a program begins anew in its process, with the same words and one variable
   expect(second).toBe(`${pid} a=b ü old last word`);
   expect(rest).toEqual([]);
 });
+
+test("what a process sets for its own garbage holds, also where a parent has set something else", () => {
+  const own = `
+    import { collectAfter } from ${JSON.stringify(module)};
+    collectAfter(24_000_000);
+    console.log(process.env.BUN_JSC_gcMaxHeapSize);
+  `;
+  for (const inherited of [undefined, "1000000", "24000000"]) {
+    const { BUN_JSC_gcMaxHeapSize: _, ...env } = process.env;
+    const { stdout } = Bun.spawnSync([process.execPath, "-e", own], {
+      env: inherited === undefined ? env : { ...env, BUN_JSC_gcMaxHeapSize: inherited },
+      timeout: 10_000,
+    });
+    expect(stdout.toString()).toBe("24000000\n");
+  }
+});

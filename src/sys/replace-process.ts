@@ -1,6 +1,7 @@
 /** Starting the program of this process anew in the same process: for what it reads only once, as it starts (execve(2)). */
 import { dlopen, FFIType } from "bun:ffi";
 import { readFileSync } from "node:fs";
+import { environmentVariable } from "./environment.ts";
 import { addressOf, cString, stable } from "./memory.ts";
 
 const { i32, ptr } = FFIType;
@@ -16,6 +17,18 @@ export function replaceProcess(variables: Readonly<Record<string, string>>): voi
     ([name, value]) => `${name}=${value}`,
   );
   execve(cString(process.execPath), pointers(words), pointers(environment));
+}
+
+/** How much is allocated until garbage is collected; the runtime reads it only as it starts. */
+const COLLECT_AFTER = "BUN_JSC_gcMaxHeapSize";
+
+/**
+ * collectAfter has garbage collected whenever so many bytes were allocated: this process runs from its beginning for it, once. By itself the runtime waits
+ * until as much was allocated as the heap holds, and what it once took for garbage it does not give back, since it moves nothing.
+ */
+export function collectAfter(bytes: number): void {
+  // What a parent of ours has set for itself is inherited.
+  if (environmentVariable(COLLECT_AFTER) !== `${bytes}`) replaceProcess({ [COLLECT_AFTER]: `${bytes}` });
 }
 
 /** A list of addresses, ended by a null, with what they lead to behind it: one buffer, which lives as long as the call. */

@@ -2,11 +2,13 @@
  * Programs in the kernel that see what comes to a socket: which of it is let in (SO_ATTACH_FILTER), or which socket of a group gets it
  * (reuseport.ts). Classic BPF (Documentation/networking/filter.rst); reading beyond the end of a packet returns 0 for the whole program.
  */
+import type { Fd } from "./fd.ts";
 import * as libc from "./libc.ts";
 import { addressOf, stable } from "./memory.ts";
 
 const SOL_SOCKET = 1;
 const SO_ATTACH_FILTER = 26;
+const SO_ATTACH_BPF = 50;
 const INSTRUCTION = 8;
 const HEADER = 16;
 
@@ -50,4 +52,9 @@ export function attachProgram(socket: number, option: number, program: readonly 
 /** filterPackets lets in so many bytes of each packet as the program returns; 0: the packet is not for this socket. */
 export function filterPackets(socket: number, program: readonly BpfInstruction[]): void {
   attachProgram(socket, SO_ATTACH_FILTER, program);
+}
+
+/** filterPacketsBy does so with a program of eBPF (loadSocketFilter), which may look into maps. */
+export function filterPacketsBy(socket: number, program: Fd): void {
+  libc.setsockopt(socket, SOL_SOCKET, SO_ATTACH_BPF, program.number);
 }

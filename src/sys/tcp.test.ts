@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { SendBudget } from "./send-budget.ts";
 import { connectTcp, listenTcp, type TcpConnection, type TcpEvents } from "./tcp.ts";
 
 const address = "127.0.0.1";
@@ -68,6 +69,49 @@ describe("lines over TCP", () => {
     expect([client.lines.length, client.lines[0]?.length, client.lines[1]]).toEqual([2, long.length, "end"]);
   });
 
+  test("who does not read holds no more than an address may, however many connections it opens, also when they were closed", async () => {
+    const line = "x".repeat(1 << 20);
+    const mebibytes = 1 << 20;
+    const budget = new SendBudget({ ofOne: 24 * mebibytes, inAll: 100 * mebibytes });
+    const ends: (string | undefined)[] = [];
+    let opened = 0;
+    using listener = listenTcp({
+      address,
+      port: 0,
+      maxLineBytes: 100,
+      maxConnections: 10,
+      budget,
+      accept(connection) {
+        // More than the kernel takes.
+        for (let i = 0; i < 16; i++) connection.send(line);
+        opened++;
+        return { line: () => connection.close("asked for"), closed: (reason) => void ends.push(reason) };
+      },
+    });
+    const visit = async () => {
+      const socket = await Bun.connect({ hostname: address, port: listener.port, socket: { data() {} } });
+      socket.pause();
+      return socket;
+    };
+    const first = await visit();
+    while (budget.bytes === 0) await Bun.sleep(5);
+    const ofOne = budget.bytes;
+    first.write("goodbye\n");
+    while (ends.length === 0) await Bun.sleep(5);
+    // It ended, and what it was to read still waits.
+    expect([ends, budget.bytes]).toEqual([["asked for"], ofOne]);
+    const others: Bun.Socket[] = [];
+    for (let i = 2; i <= 8; i++) {
+      others.push(await visit());
+      while (opened < i) await Bun.sleep(5);
+      expect(budget.bytes).toBeLessThanOrEqual(24 * mebibytes);
+    }
+    expect(ends.length).toBeGreaterThan(2);
+    expect(ends.slice(1).every((reason) => reason === "the other side reads too slowly")).toBe(true);
+    for (const socket of [first, ...others]) socket.terminate();
+    while (budget.bytes > 0) await Bun.sleep(5);
+  });
+
   test("a line that is too long ends the connection, before it is complete", async () => {
     const server = new Side();
     using listener = serve(() => server, { line: 10 });
@@ -100,6 +144,24 @@ describe("lines over TCP", () => {
     await second.end.promise;
     expect(second.lines).toEqual(["no"]);
     expect(sides).toHaveLength(1);
+  });
+
+  test("a connection that ends while it is accepted is told of, ends, and leaves its place", async () => {
+    const server = new Side();
+    let accepted = 0;
+    using listener = serve(
+      (connection) => {
+        if (accepted++ === 0) connection.close("no longer wanted");
+        return accepted === 1 ? server : new Side();
+      },
+      { connections: 1 },
+    );
+    const client = new Side();
+    await dial(listener.port, client);
+    expect(await server.end.promise).toBe("no longer wanted");
+    await client.end.promise;
+    await dial(listener.port, new Side());
+    while (accepted < 2) await Bun.sleep(1);
   });
 
   test("disposing the listener ends its connections; a dead port refuses", async () => {

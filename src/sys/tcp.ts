@@ -1,12 +1,13 @@
 /**
  * TCP that carries lines of text, both sides, with the limits that keep a bad peer from harming this process: length of a
- * line, number of connections, bytes that wait to be sent.
+ * line, number of connections, bytes that wait to be sent (send-budget.ts).
  */
 import type { Socket, TCPSocketListener } from "bun";
 import { after } from "./clock.ts";
+import { SendBudget, type Sender } from "./send-budget.ts";
 
-/** What waits for a slow reader before the connection is given up. */
-const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+/** Of this process: what waits for slow readers before their connections are given up. */
+const budget = new SendBudget();
 /** How long a closed connection may take to send what was queued before. */
 const LINGER_MS = 10_000;
 
@@ -26,19 +27,18 @@ export class TcpConnection {
   constructor(socket: Socket<Wire>) {
     this.#socket = socket;
     this.remoteAddress = socket.remoteAddress.replace(/^::ffff:(?=\d+\.)/, "").replace(/%.*$/, "");
+    socket.data.address = this.remoteAddress;
   }
 
   /** send queues one line; the text must hold no line feed. Does nothing once closed. */
   send(text: string): void {
     const wire = this.#socket.data;
-    if (wire.ended) return;
-    const bytes = Buffer.from(`${text}\n`);
-    wire.waiting.push(bytes);
-    wire.waitingBytes += bytes.length;
-    wire.flush(this.#socket);
-    if (wire.waitingBytes <= MAX_WAITING_BYTES) return;
-    wire.waiting.length = 0;
-    wire.end("the other side reads too slowly");
+    if (!wire.ended) wire.send(this.#socket, Buffer.from(`${text}\n`));
+  }
+
+  /** allowLines bounds the lines that come from now on: a long one is awaited, or none any more. */
+  allowLines(maxBytes: number): void {
+    this.#socket.data.maxLineBytes = maxBytes;
   }
 
   /** Whether the connection has ended, by either side. */
@@ -53,24 +53,33 @@ export class TcpConnection {
 }
 
 /** Wire is the state of one socket: bytes of an unfinished line, and bytes not yet taken by the system. */
-class Wire {
-  readonly waiting: Buffer[] = [];
+class Wire implements Sender {
   waitingBytes = 0;
   ended = false;
+  readonly #budget: SendBudget;
+  readonly #waiting: Buffer[] = [];
+  /** Of the other end. */
+  address = "";
   #parts: Buffer[] = [];
   #partBytes = 0;
   #events: TcpEvents | undefined;
   #close: (() => void) | undefined;
   #linger: Disposable | undefined;
-  readonly #maxLineBytes: number;
+  #reason: string | undefined;
+  maxLineBytes: number;
 
-  constructor(maxLineBytes: number) {
-    this.#maxLineBytes = maxLineBytes;
+  constructor(maxLineBytes: number, own: SendBudget = budget) {
+    this.maxLineBytes = maxLineBytes;
+    this.#budget = own;
   }
 
   start(events: TcpEvents, close: () => void): void {
     this.#events = events;
     this.#close = close;
+    if (!this.ended) return;
+    // It ended before anybody could be told.
+    if (this.#waiting.length === 0) this.#finish();
+    events.closed(this.#reason);
   }
 
   receive(data: Buffer): void {
@@ -79,8 +88,7 @@ class Wire {
       const end = data.indexOf(10, from);
       const piece = data.subarray(from, end < 0 ? data.length : end);
       this.#partBytes += piece.length;
-      if (this.#partBytes > this.#maxLineBytes)
-        return this.end(`line longer than ${this.#maxLineBytes} bytes`);
+      if (this.#partBytes > this.maxLineBytes) return this.end(`line longer than ${this.maxLineBytes} bytes`);
       // The runtime uses the memory of `data` again.
       if (end < 0) {
         if (piece.length > 0) this.#parts.push(Buffer.from(piece));
@@ -94,37 +102,70 @@ class Wire {
     }
   }
 
+  send(socket: Socket<Wire>, bytes: Buffer): void {
+    const before = this.waitingBytes;
+    this.#waiting.push(bytes);
+    this.waitingBytes += bytes.length;
+    this.#write(socket);
+    this.#note(before);
+  }
+
   flush(socket: Socket<Wire>): void {
-    for (let head = this.waiting[0]; head !== undefined; head = this.waiting[0]) {
+    const before = this.waitingBytes;
+    this.#write(socket);
+    this.#note(before);
+    if (this.ended && this.#waiting.length === 0) this.#finish();
+  }
+
+  #write(socket: Socket<Wire>): void {
+    for (let head = this.#waiting[0]; head !== undefined; head = this.#waiting[0]) {
       const taken = socket.write(head);
       if (taken <= 0) return;
       this.waitingBytes -= taken;
       if (taken < head.length) {
-        this.waiting[0] = head.subarray(taken);
+        this.#waiting[0] = head.subarray(taken);
         return;
       }
-      this.waiting.shift();
+      this.#waiting.shift();
     }
+  }
+
+  #note(before: number): void {
+    if (this.waitingBytes !== before) this.#budget.note(this.address, this, this.waitingBytes - before);
+  }
+
+  giveUp(): void {
+    this.#throwAway();
     if (this.ended) this.#finish();
+    else this.end("the other side reads too slowly");
+  }
+
+  #throwAway(): void {
+    const before = this.waitingBytes;
+    this.#waiting.length = 0;
+    this.waitingBytes = 0;
+    this.#note(before);
   }
 
   end(reason?: string): void {
     if (this.ended) return;
     this.ended = true;
+    this.#reason = reason;
     this.#parts = [];
-    if (this.waiting.length === 0) this.#finish();
+    if (this.#waiting.length === 0) this.#finish();
     else this.#linger = after(LINGER_MS, () => this.#finish());
     this.#events?.closed(reason);
   }
 
   /** gone is called when the system has closed the socket. */
   gone(reason?: string): void {
-    this.waiting.length = 0;
+    this.#throwAway();
     this.end(reason);
     this.#finish();
   }
 
   #finish(): void {
+    this.#throwAway();
     this.#linger?.[Symbol.dispose]();
     this.#linger = undefined;
     this.#close?.();
@@ -154,6 +195,8 @@ export function listenTcp(options: {
   readonly maxLineBytes: number;
   readonly maxConnections: number;
   readonly accept: (connection: TcpConnection) => TcpEvents | string;
+  /** What may wait to be sent; default: that of this process. */
+  readonly budget?: SendBudget;
 }): TcpListener {
   const open = new Set<TcpConnection>();
   const listener: TCPSocketListener<Wire> = Bun.listen<Wire>({
@@ -162,7 +205,7 @@ export function listenTcp(options: {
     socket: {
       ...handlers,
       open(socket) {
-        const wire = new Wire(options.maxLineBytes);
+        const wire = new Wire(options.maxLineBytes, options.budget);
         socket.data = wire;
         const connection = new TcpConnection(socket);
         const events =

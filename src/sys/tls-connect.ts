@@ -222,7 +222,7 @@ function isComplete(socket: Socket<undefined>): boolean {
 function refusalOf(answer: string, end: number): string | undefined {
   const status = /^HTTP\/1\.[01] (\d{3})([^\r\n]{0,100})/.exec(answer);
   if (end < 0 || status === null) return "the proxy answers with something that is not HTTP";
-  if (status[1] === "407") return "the proxy wants a user and a password (407); write them into its URL";
+  if (status[1] === "407") return "the proxy wants a user and a password (407)";
   if (!status[1]?.startsWith("2")) return `the proxy refuses the connection: ${status[1]}${status[2]}`;
   return end + 4 === answer.length ? undefined : "the proxy sends more than an answer to CONNECT";
 }

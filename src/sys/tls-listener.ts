@@ -1,13 +1,20 @@
 /** TLS 1.3 for whoever connects: the listening side, with what a stranger may cost. */
 import type { Socket } from "bun";
 import { after } from "./clock.ts";
+import type { SendQueues } from "./send-queues.ts";
 import { plainAddress, type TlsEvents, TlsStream, tuneTcp } from "./tls-stream.ts";
 
 /** The number of TLS 1.3 (RFC 8446 section 4.1.2). */
 export const TLS_1_3 = 0x0304;
 
-/** TlsListenOptions say where to listen, as whom, and whom to let in. `Admission` is whatever the caller keeps of a connection. */
-export interface TlsListenOptions<Admission extends Disposable = Disposable> {
+/** Admitted is what the caller keeps of a connection. */
+export interface Admitted extends Disposable {
+  /** Whose it is, for the queues that connections send from; default its address. */
+  readonly source?: string;
+}
+
+/** TlsListenOptions say where to listen, as whom, and whom to let in. */
+export interface TlsListenOptions<Admission extends Admitted = Admitted> {
   /** `::` is all addresses of both families. */
   readonly address: string;
   /** 0: the system chooses. */
@@ -20,6 +27,8 @@ export interface TlsListenOptions<Admission extends Disposable = Disposable> {
   readonly admit: (remoteAddress: string, hangUp: () => void) => Admission | undefined;
   /** Called after the handshake. */
   readonly open: (stream: TlsStream, admission: Admission) => TlsEvents;
+  /** Default: those of this process. */
+  readonly queues?: SendQueues;
   /** Told of a handshake that failed. */
   readonly failed?: (reason: string) => void;
 }
@@ -39,7 +48,7 @@ export interface TlsListening extends Disposable {
 }
 
 /** listenTls accepts connections until it is disposed; those that are open then go on. */
-export function listenTls<Admission extends Disposable>(options: TlsListenOptions<Admission>): TlsListening {
+export function listenTls<Admission extends Admitted>(options: TlsListenOptions<Admission>): TlsListening {
   const listener = Bun.listen<Guest<Admission> | undefined>({
     hostname: options.address,
     port: options.port,
@@ -58,9 +67,13 @@ export function listenTls<Admission extends Disposable>(options: TlsListenOption
           return;
         }
         let events: TlsEvents | undefined;
-        const stream = new TlsStream(socket, {
+        const later: TlsEvents = {
           data: (bytes) => events?.data(bytes),
           closed: (reason) => events?.closed(reason),
+        };
+        const stream = new TlsStream(socket, later, {
+          queues: options.queues,
+          source: guest.admission.source,
         });
         events = options.open(stream, guest.admission);
         guest.stream = stream;
@@ -82,7 +95,7 @@ export function listenTls<Admission extends Disposable>(options: TlsListenOption
   return { port: listener.port, [Symbol.dispose]: () => listener.stop(false) };
 }
 
-function welcome<Admission extends Disposable>(
+function welcome<Admission extends Admitted>(
   socket: Socket<Guest<Admission> | undefined>,
   options: TlsListenOptions<Admission>,
 ): void {

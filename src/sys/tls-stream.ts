@@ -9,11 +9,9 @@
 import type { Socket } from "bun";
 import { after } from "./clock.ts";
 import * as libc from "./libc.ts";
+import { type QueueHolder, SEND_QUEUES, SendQueues } from "./send-queues.ts";
 
-/** Some 40 ms of 100 Mbit/s: longer ones only make what waits old, shorter ones lose what comes while another process has the processor. */
-const QUEUE_BYTES = 512 * 1024;
-/** All queues together; connections beyond them have to wait until one is free. */
-const MOST_QUEUES = 128;
+const QUEUE_BYTES = SEND_QUEUES.bytes;
 /** A call of TLS gets so much at most; a repeated call may not be shorter than the one before (SSL_write(3)), and is not. */
 const PIECE_BYTES = 64 * 1024;
 /** How long a closed connection may take to say goodbye. */
@@ -37,21 +35,17 @@ export interface TlsEvents {
   closed(reason?: string): void;
 }
 
-const freeQueues: Uint8Array[] = [];
-let queues = 0;
-
-function takeQueue(): Uint8Array | undefined {
-  const free = freeQueues.pop();
-  if (free !== undefined || queues >= MOST_QUEUES) return free;
-  queues++;
-  return new Uint8Array(QUEUE_BYTES);
-}
+/** Of this process. */
+const queues = new SendQueues();
 
 /** TlsStream is one open connection. */
-export class TlsStream {
+export class TlsStream implements QueueHolder {
   /** Address of the other end, without port; an IPv4 address is never written as a mapped IPv6 one. */
   readonly remoteAddress: string;
+  readonly source: string;
   readonly #socket: Socket<unknown>;
+  readonly #queues: SendQueues;
+  #taken = 0;
   #events: TlsEvents | undefined;
   #queue: Uint8Array | undefined;
   #from = 0;
@@ -59,15 +53,26 @@ export class TlsStream {
   #blocked = false;
   #scheduled = false;
 
-  constructor(socket: Socket<unknown>, events: TlsEvents) {
+  constructor(
+    socket: Socket<unknown>,
+    events: TlsEvents,
+    own: { readonly queues?: SendQueues | undefined; readonly source?: string | undefined } = {},
+  ) {
+    this.#queues = own.queues ?? queues;
     this.#socket = socket;
     this.#events = events;
     this.remoteAddress = plainAddress(socket.remoteAddress);
+    this.source = own.source ?? this.remoteAddress;
   }
 
   /** Whether the connection has ended, by either side. */
   get closed(): boolean {
     return this.#events === undefined;
+  }
+
+  /** Bytes that the system has taken. */
+  get takenBytes(): number {
+    return this.#taken;
   }
 
   /** Bytes that wait for the network. */
@@ -78,7 +83,7 @@ export class TlsStream {
   /** write queues both parts, or nothing of them: false if there is no room, or no connection any more. */
   write(head: Uint8Array, body: Uint8Array): boolean {
     if (this.#events === undefined) return false;
-    const queue = (this.#queue ??= takeQueue());
+    const queue = (this.#queue ??= this.#queues.take(this));
     const bytes = head.length + body.length;
     if (queue === undefined || this.queuedBytes + bytes > QUEUE_BYTES) return false;
     if (this.#to + bytes > QUEUE_BYTES) {
@@ -105,6 +110,11 @@ export class TlsStream {
     this.#socket.end();
     // To one that does not read, an end is never sent.
     after(FAREWELL_MS, () => this.#socket.terminate());
+  }
+
+  /** giveUp ends a connection whose other side does not read. */
+  giveUp(): void {
+    this.close("it does not read what it is sent");
   }
 
   /** received is called by the runtime's side with what came. */
@@ -138,7 +148,10 @@ export class TlsStream {
     while (this.#from < this.#to) {
       const piece = Math.min(this.#to - this.#from, PIECE_BYTES);
       const taken = this.#socket.write(queue.subarray(this.#from, this.#from + piece));
-      if (taken > 0) this.#from += taken;
+      if (taken > 0) {
+        this.#from += taken;
+        this.#taken += taken;
+      }
       if (taken < piece) {
         this.#blocked = true;
         return;
@@ -148,7 +161,7 @@ export class TlsStream {
   }
 
   #release(): void {
-    if (this.#queue !== undefined) freeQueues.push(this.#queue);
+    if (this.#queue !== undefined) this.#queues.giveBack(this, this.#queue);
     this.#queue = undefined;
     this.#from = 0;
     this.#to = 0;

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { keyHashOfCertificate } from "./p256.ts";
 import { runSync, which } from "./process.ts";
+import { SendQueues } from "./send-queues.ts";
 import { connectTls, type HttpProxy, listenTls, type TlsStream, type TlsTrust } from "./tls.ts";
 
 const openssl = which("openssl");
@@ -239,6 +240,53 @@ describe.skipIf(openssl === undefined)(`TLS${lacks}`, () => {
     expect([given, server.failures]).toEqual([1, ["no handshake within 200 ms"]]);
     await closed();
     expect([admitted, given]).toEqual([2, 1]);
+  });
+
+  test("who does not read holds no queue that others need", async () => {
+    const streams: TlsStream[] = [];
+    const ended: (string | undefined)[] = [];
+    const server = listenTls({
+      address: "127.0.0.1",
+      port: 0,
+      certificate,
+      key,
+      handshakeMs: 5000,
+      // All have one address, which may have two.
+      queues: new SendQueues({ most: 3, slowMs: 200 }),
+      admit: () => ({ [Symbol.dispose]() {} }),
+      open: (stream) => {
+        streams.push(stream);
+        return { data() {}, closed: (reason) => void ended.push(reason) };
+      },
+    });
+    const dial = async (reads: boolean) => {
+      const before = streams.length;
+      const socket = await Bun.connect({
+        hostname: "127.0.0.1",
+        port: server.port,
+        tls: { rejectUnauthorized: false },
+        socket: { data() {}, handshake: (opened) => void (reads || opened.pause()), error() {} },
+      });
+      while (streams.length === before) await Bun.sleep(5);
+      return { socket, stream: streams[before] as TlsStream };
+    };
+    const none = new Uint8Array(0);
+    const piece = new Uint8Array(60_000);
+    const stalled = [await dial(false), await dial(false)];
+    for (const { stream } of stalled)
+      for (let refused = 0; refused < 10;) {
+        if (stream.write(piece, none)) refused = 0;
+        else refused++;
+        await Bun.sleep(1);
+      }
+    const reader = await dial(true);
+    for (const end = performance.now() + 20_000; !reader.stream.write(piece, none); await Bun.sleep(10))
+      if (performance.now() > end) throw new Error("the reader never got a queue");
+    expect(stalled.map(({ stream }) => stream.closed)).toEqual([true, true]);
+    expect(reader.stream.closed).toBe(false);
+    expect(ended).toEqual(Array(2).fill("it does not read what it is sent"));
+    for (const { socket } of [...stalled, reader]) socket.terminate();
+    server[Symbol.dispose]();
   });
 
   /** A proxy for CONNECT; `answer` instead of a connection. */

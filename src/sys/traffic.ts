@@ -2,6 +2,7 @@
  * Plain UDP and TCP sockets in any network namespace, for probing: who answers, and from which address a packet seems to come.
  * Hosts are literal addresses; a name would be resolved in our own namespace.
  */
+import { type LookupFunction, Socket } from "node:net";
 import { after } from "./clock.ts";
 import type { Netns } from "./netns.ts";
 
@@ -77,35 +78,28 @@ export interface TcpTarget {
   readonly timeoutMs: number;
 }
 
-/** probeTcp tries one connection and closes it again. */
-export function probeTcp(target: TcpTarget): Promise<TcpAnswer> {
+/** probeTcp tries one connection and ends it, also one that is still being made: the system would ask for it for two minutes more (tcp_syn_retries). */
+export function probeTcp({ netns, host, port, timeoutMs }: TcpTarget): Promise<TcpAnswer> {
   return new Promise((resolve) => {
-    let socket: { end(): void; terminate?: () => void } | undefined;
+    // Of the runtime's sockets only these can be given up before they are open.
+    const socket = new Socket();
     const done = (answer: TcpAnswer) => {
       timer[Symbol.dispose]();
       resolve(answer);
-      socket?.terminate?.();
+      socket.destroy();
     };
-    const timer = after(target.timeoutMs, () => done("silent"));
-    const connect = () =>
-      Bun.connect({
-        hostname: target.host,
-        port: target.port,
-        socket: {
-          open: (opened) => {
-            socket = opened;
-            done("open");
-          },
-          data: () => {},
-          connectError: (_, error) =>
-            done((error as { code?: string }).code === "ETIMEDOUT" ? "silent" : "refused"),
-        },
-      }).catch(() => done("refused"));
-    if (target.netns === undefined) void connect();
-    else
-      target.netns.run(() => {
-        void connect();
-      });
+    const timer = after(timeoutMs, () => done("silent"));
+    socket.on("connect", () => done("open"));
+    socket.on("error", (error) =>
+      done((error as { code?: string }).code === "ETIMEDOUT" ? "silent" : "refused"),
+    );
+    // Looked up within this call, so that the socket is made within it, in the namespace; without `lookup` both come later.
+    const family = host.includes(":") ? 6 : 4;
+    const lookup: LookupFunction = (_, { all }, found) =>
+      all === true ? found(null, [{ address: host, family }]) : found(null, host, family);
+    const connect = () => void socket.connect({ host: "literal.invalid", port, lookup });
+    if (netns === undefined) connect();
+    else netns.run(connect);
   });
 }
 

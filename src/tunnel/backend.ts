@@ -11,6 +11,8 @@ export interface TunnelOptions {
   readonly netns?: Netns;
   /** File that a user-space program's errors are appended to; default: thrown away. */
   readonly logPath?: string;
+  /** Whether it is to relay, where that takes more than the tunnel itself. */
+  readonly relays?: boolean;
   /** Called when the program behind the tunnel ends, and when it runs again. */
   readonly onChange?: (state: TunnelState) => void;
 }

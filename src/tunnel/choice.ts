@@ -35,8 +35,8 @@ export const tunnelFacts: TunnelFacts = {
 
 type Tries = readonly (readonly [name: BackendName, reason: string])[];
 
-/** What `auto` tries on a hub: only our own engine relays what other nodes encrypted for each other. */
-const relaying: Tries = [["user", "a hub relays, which the kernel's WireGuard does not"]];
+/** What `auto` tries on a hub: our own engine relays what other nodes encrypted for each other best (kernel-relay/kernel-relay.ts). */
+const relaying: Tries = [["user", "a hub relays, which the kernel's WireGuard does not by itself"]];
 
 /** What `auto` tries, and why it takes what it finds. */
 const automatic: Tries = [

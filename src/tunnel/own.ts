@@ -70,6 +70,7 @@ function ownProgram(options: OwnOptions): UserProgram {
       }
     },
     describe,
+    tellsNews: true,
     relays: true,
     hears: (socket, probing) => new OthersProbes(socket, probing),
     // From sources, what is started may be an executable of any build.

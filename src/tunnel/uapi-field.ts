@@ -78,12 +78,16 @@ const count = integer(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
 /** FIELDS is the table. */
 export const FIELDS = {
   private_key: key,
+  /** Of ours: the key before, which is answered to beside the present one; zeros end that. */
+  former_private_key: key,
   listen_port: integer(0, 65_535),
   fwmark: integer(0, 2 ** 32 - 1),
   replace_peers: wish,
   public_key: key,
   remove: wish,
   update_only: wish,
+  /** Of ours: the peer has heard of the present key. */
+  move: wish,
   preshared_key: key,
   protocol_version: integer(1, 1),
   endpoint,

@@ -48,6 +48,7 @@ function peerLines(peer: PeerChange): string[] {
   const lines = peer.anew === true ? [key, line("remove", true), key] : [key];
   if (peer.remove === true) return [...lines, line("remove", true)];
   if (peer.updateOnly === true) lines.push(line("update_only", true));
+  if (peer.move === true) lines.push(line("move", true));
   if (peer.presharedKey !== undefined) lines.push(line("preshared_key", peer.presharedKey.reveal()));
   if (peer.endpoint !== undefined) lines.push(line("endpoint", peer.endpoint));
   if (peer.keepaliveSeconds !== undefined)
@@ -63,6 +64,9 @@ function peerLines(peer: PeerChange): string[] {
 export function encodeSet(change: DeviceChange): string {
   const lines = ["set=1"];
   if (change.privateKey !== undefined) lines.push(line("private_key", change.privateKey.reveal()));
+  const { formerKey } = change;
+  if (formerKey !== undefined)
+    lines.push(line("former_private_key", formerKey === "none" ? new Uint8Array(32) : formerKey.reveal()));
   if (change.listenPort !== undefined) lines.push(line("listen_port", change.listenPort));
   for (const peer of change.peers ?? []) lines.push(...peerLines(peer));
   return `${lines.join("\n")}\n\n`;
@@ -115,10 +119,20 @@ const peerFields: { readonly [N in FieldName]?: (peer: Draft, value: FieldValue<
   persistent_keepalive_interval: (peer, value) => {
     if (value > 0) peer.keepaliveSeconds = value;
   },
-  allowed_ip: (peer, value) => {
-    peer.allowedIps.push(value);
-  },
 };
+
+/** A device of thousands of peers is read each second, and says the same prefixes each time: they are parsed once. */
+const prefixes = new Map<string, Prefix>();
+const MOST_PREFIXES = 65_536;
+
+function prefixOf(text: string): Prefix {
+  const known = prefixes.get(text);
+  if (known !== undefined) return known;
+  if (prefixes.size >= MOST_PREFIXES) prefixes.clear();
+  const prefix = parseField("allowed_ip", text);
+  prefixes.set(text, prefix);
+  return prefix;
+}
 
 function readPeerField<N extends FieldName>(peer: Draft, name: N, text: string): void {
   const read = peerFields[name] as ((peer: Draft, value: FieldValue<N>) => void) | undefined;
@@ -153,6 +167,7 @@ export function decodeGet(answer: string): DeviceState {
       });
     } else if (name === "private_key") publicKey = new PrivateKey(parseField(name, value)).publicKey;
     else if (name === "listen_port") listenPort = parseField(name, value);
+    else if (peer !== undefined && name === "allowed_ip") peer.allowedIps.push(prefixOf(value));
     else if (peer !== undefined && name === "endpoint") {
       // One that is not known yet may be said in ways of the device's own.
       const endpoint = tryEndpoint(value);

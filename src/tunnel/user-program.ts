@@ -20,6 +20,8 @@ export interface UserProgram {
   accompany?(device: WireguardDevice, options: { readonly netns?: Netns }): Disposable;
   /** describe asks the running process what it is; throws when it does not answer. */
   describe?(socket: string): DataplaneStatus;
+  /** Whether it tells what changed (device-news.ts). */
+  readonly tellsNews?: true;
   /** Whether it relays (relay/mod.ts). */
   readonly relays?: true;
   /** hears receives datagrams of ours from the program that has the port; without it they are received beside it. */

@@ -32,6 +32,8 @@ import { UapiDevice } from "./uapi-device.ts";
 import type { UserProgram } from "./user-program.ts";
 
 const CHECK_MS = 1000;
+/** Before the first start after an end: most processes that end are well when they are started again. */
+const SHORT_PAUSE_MS = 20;
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 30_000;
 /** Taking over is tried again less and less often: what goes on with the old process is not broken. */
@@ -46,7 +48,7 @@ const WELL_MS = 60_000;
 
 /** restartPauseMs returns how long to wait before the next start, after so many failures in a row (at least one). */
 export function restartPauseMs(failures: number): number {
-  return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1));
+  return failures <= 1 ? SHORT_PAUSE_MS : Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 2));
 }
 
 /** takeOverPauseMs returns how long to wait before the next attempt to take over, after so many failures in a row (at least one). */
@@ -84,7 +86,7 @@ export class UserTunnel implements Tunnel {
     this.#options = options;
     this.#program = options.program;
     this.#socket = socketOf(link);
-    this.device = new UapiDevice(this.#socket);
+    this.device = new UapiDevice(this.#socket, { tellsNews: options.program.tellsNews === true });
     this.relay = options.program.relays === true ? new RelayClient(this.#socket) : undefined;
   }
 

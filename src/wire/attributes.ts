@@ -14,7 +14,7 @@
  * attribute that comes twice the last counts, as in the kernel's nla_parse. Absent stays absent.
  */
 import type { Codec, ValueOf } from "./codec.ts";
-import { DecodeError, EncodeError, within } from "./error.ts";
+import { DecodeError, EncodeError, inField, within } from "./error.ts";
 import type { Reader } from "./reader.ts";
 import type { Writer } from "./writer.ts";
 
@@ -38,8 +38,8 @@ export function attributes<const T extends Table>(
   table: T,
   { keepUnknown = true }: { readonly keepUnknown?: boolean } = {},
 ): Codec<Attributes<T>> {
-  const byType = new Map<number, readonly [string, Codec<unknown>]>();
-  for (const [name, [type, codec]] of Object.entries(table)) byType.set(type, [name, codec]);
+  const byType: (readonly [string, Codec<unknown>] | undefined)[] = [];
+  for (const [name, [type, codec]] of Object.entries(table)) byType[type] = [name, codec];
   const entries = Object.entries(table);
 
   return {
@@ -48,7 +48,7 @@ export function attributes<const T extends Table>(
       const value: Record<string, unknown> = {};
       let unknown: RawAttribute[] | undefined;
       eachAttribute(reader, (type, body) => {
-        const entry = byType.get(type & TYPE_MASK);
+        const entry = byType[type & TYPE_MASK];
         if (entry === undefined) {
           if (!keepUnknown) return;
           unknown ??= [];
@@ -58,8 +58,7 @@ export function attributes<const T extends Table>(
           try {
             value[name] = codec.decode(body, value);
           } catch (error) {
-            if (!(error instanceof DecodeError)) throw error;
-            throw new DecodeError(error.reason, [name, ...error.path]);
+            throw inField(name, error);
           }
         }
       });
@@ -71,9 +70,13 @@ export function attributes<const T extends Table>(
       for (const [name, [type, codec]] of entries) {
         const field = given[name];
         if (field === undefined) continue;
-        writeAttribute(writer, codec.nested === true ? type | NESTED : type, () =>
-          within(name, () => codec.encode(writer, field, given)),
-        );
+        const start = beginAttribute(writer, codec.nested === true ? type | NESTED : type);
+        try {
+          codec.encode(writer, field, given);
+        } catch (error) {
+          throw inField(name, error);
+        }
+        endAttribute(writer, start, type);
       }
       for (const [type, bytes] of value.unknown ?? [])
         writeAttribute(writer, type, () => writer.bytes(bytes));
@@ -139,7 +142,7 @@ export function choice<const C extends Readonly<Record<string, Codec<unknown>>>>
   };
 }
 
-/** eachAttribute walks over attributes; a length that is too short or leads outside is a DecodeError. */
+/** eachAttribute walks over attributes, with the reader on one value at a time; a length that is too short or leads outside is a DecodeError. */
 export function eachAttribute(reader: Reader, visit: (type: number, body: Reader) => void): void {
   while (reader.remaining >= HEADER) {
     const length = reader.u16();
@@ -148,7 +151,13 @@ export function eachAttribute(reader: Reader, visit: (type: number, body: Reader
       throw new DecodeError(
         `attribute ${type & TYPE_MASK} has length ${length}, ${reader.remaining} bytes left`,
       );
-    visit(type, reader.sub(length - HEADER));
+    const end = reader.enter(length - HEADER);
+    try {
+      visit(type, reader);
+    } finally {
+      // Whoever goes on after a bad value is at the next one.
+      reader.leave(end);
+    }
     reader.skipPadding((4 - (length % 4)) % 4);
   }
   if (reader.remaining > 0) throw new DecodeError(`${reader.remaining} bytes left over after the attributes`);
@@ -156,9 +165,19 @@ export function eachAttribute(reader: Reader, visit: (type: number, body: Reader
 
 /** writeAttribute writes one attribute, its length and its padding around what `body` writes. */
 export function writeAttribute(writer: Writer, type: number, body: () => unknown): void {
+  const start = beginAttribute(writer, type);
+  body();
+  endAttribute(writer, start, type);
+}
+
+/** Returns where the attribute begins. */
+function beginAttribute(writer: Writer, type: number): number {
   const start = writer.length;
   writer.u16(0).u16(type);
-  body();
+  return start;
+}
+
+function endAttribute(writer: Writer, start: number, type: number): void {
   const length = writer.length - start;
   if (length > 0xffff)
     throw new EncodeError(`attribute ${type & TYPE_MASK} has ${length} bytes, at most 65535`);

@@ -40,6 +40,12 @@ export const raw: Codec<Uint8Array<ArrayBuffer>> = {
   encode: (w, v) => void w.bytes(v),
 };
 
+/** latin1 is any bytes, as text of one character for each. */
+export const latin1: Codec<string> = {
+  decode: (r) => r.latin1(),
+  encode: (w, v) => void w.bytes(Buffer.from(v, "latin1")),
+};
+
 /** fixed is exactly `length` bytes. */
 export function fixed(length: number): Codec<Uint8Array<ArrayBuffer>> {
   return {

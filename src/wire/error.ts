@@ -31,8 +31,13 @@ export function within<T>(field: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (error instanceof DecodeError) throw new DecodeError(error.reason, [field, ...error.path]);
-    if (error instanceof EncodeError) throw new EncodeError(error.reason, [field, ...error.path]);
-    throw error;
+    throw inField(field, error);
   }
+}
+
+/** inField returns an error that came out of a named field as one that names it. */
+export function inField(field: string, error: unknown): unknown {
+  if (error instanceof DecodeError) return new DecodeError(error.reason, [field, ...error.path]);
+  if (error instanceof EncodeError) return new EncodeError(error.reason, [field, ...error.path]);
+  return error;
 }

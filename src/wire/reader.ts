@@ -9,7 +9,7 @@ import { DecodeError } from "./error.ts";
 export class Reader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
-  readonly #end: number;
+  #end: number;
   #at: number;
 
   constructor(bytes: Uint8Array, start = 0, end = bytes.length, view?: DataView) {
@@ -86,6 +86,13 @@ export class Reader {
     return decodeText(this.#bytes, start, end);
   }
 
+  /** latin1 returns the rest of the window as text of one character for each byte, which finds the same bytes again in a map. */
+  latin1(): string {
+    const { buffer, byteOffset } = this.#bytes;
+    const start = this.#take(this.remaining);
+    return Buffer.from(buffer, byteOffset + start, this.#end - start).toString("latin1");
+  }
+
   skip(length: number): void {
     this.#take(length);
   }
@@ -98,6 +105,20 @@ export class Reader {
   /** copy returns a reader of its own on what is left, for a look ahead. */
   copy(): Reader {
     return new Reader(this.#bytes, this.#at, this.#end, this.#view);
+  }
+
+  /** enter narrows the window to the next bytes; `leave` with what it returns moves past them, however many of them were read. */
+  enter(length: number): number {
+    const outer = this.#end;
+    this.#at = this.#take(length);
+    this.#end = this.#at + length;
+    return outer;
+  }
+
+  /** leave is the reverse of enter. */
+  leave(outer: number): void {
+    this.#at = this.#end;
+    this.#end = outer;
   }
 
   /** sub returns a reader on the next bytes and moves past them. */

@@ -1,6 +1,6 @@
 /** Fixed structures: fields one after another, as a C structure without holes (name the holes). */
 import type { Codec, ValueOf } from "./codec.ts";
-import { within } from "./error.ts";
+import { inField } from "./error.ts";
 import type { Reader } from "./reader.ts";
 import type { Writer } from "./writer.ts";
 
@@ -26,9 +26,14 @@ export function struct<const F extends Fields>(fields: F): StructCodec<F> {
     },
     encode(writer, value) {
       const given = value as Record<string, unknown>;
-      for (const [name, codec] of entries) {
-        const field = given[name] ?? 0;
-        within(name, () => codec.encode(writer, field));
+      let at = "";
+      try {
+        for (const [name, codec] of entries) {
+          at = name;
+          codec.encode(writer, given[name] ?? 0);
+        }
+      } catch (error) {
+        throw inField(at, error);
       }
     },
   };

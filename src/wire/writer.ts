@@ -139,7 +139,7 @@ export class Writer {
 
   /** wipe overwrites what was written with zeros. */
   wipe(): void {
-    this.#bytes.fill(0);
+    this.#bytes.fill(0, 0, this.#length);
     this.#length = 0;
   }
 }

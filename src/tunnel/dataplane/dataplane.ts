@@ -11,10 +11,10 @@ import {
   connectUnix,
   DatagramSocket,
   ensureDirectory,
-  environmentVariable,
   executablePath,
   exit,
   type Fd,
+  collectAfter,
   Collection,
   isErrno,
   libc,
@@ -22,7 +22,6 @@ import {
   monotonicMs,
   ownPid,
   removeTree,
-  replaceProcess,
   ResidentCode,
   sendAll,
   setLinkMtu,
@@ -36,6 +35,7 @@ import {
   writeStandardError,
 } from "../../sys/mod.ts";
 import { encodeDataplaneStatus, GET_DATAPLANE } from "../dataplane-status.ts";
+import { encodeNews, newsAsked } from "../device-news.ts";
 import type { AeadName } from "../path/mod.ts";
 import { decodeRelay } from "../relay/mod.ts";
 import { decodeRequest, EINVAL, encodeErrno, encodeState, rehearse } from "../wireguard/mod.ts";
@@ -111,7 +111,7 @@ interface Parts {
 
 /** runDataplane makes the link and serves it; it never returns. Throws when it cannot begin. */
 export function runDataplane(options: DataplaneOptions): never {
-  tuneRuntime();
+  collectAfter(COLLECT_BYTES);
   const { link } = options;
   const count = options.workers ?? defaultWorkers(allowedCpus().length);
   if (!(count >= 1 && count <= MOST_WORKERS))
@@ -136,7 +136,7 @@ export function runDataplane(options: DataplaneOptions): never {
 
 /** takeOver goes on where the process that serves the link is. It never returns. Throws when it cannot; the other goes on then. */
 export function takeOver(options: DataplaneOptions): never {
-  tuneRuntime();
+  collectAfter(COLLECT_BYTES);
   checkMachine(options);
   const { link } = options;
   const connection = connectPredecessor(link);
@@ -164,15 +164,6 @@ export function takeOver(options: DataplaneOptions): never {
   connection.close();
   store.sweep();
   return dataplane.run();
-}
-
-/**
- * Lets garbage be collected early. The runtime waits until as much was allocated as the heap holds, and counts the arenas to the heap, which it does not
- * manage; what it once took for garbage it does not give back. It reads its options only as it starts.
- */
-function tuneRuntime(): void {
-  const option = "BUN_JSC_gcMaxHeapSize";
-  if (environmentVariable(option) === undefined) replaceProcess({ [option]: `${COLLECT_BYTES}` });
 }
 
 class Dataplane {
@@ -297,6 +288,8 @@ class Dataplane {
 
   #answer(request: string): Answer {
     if (request === GET_DATAPLANE) return this.#describe();
+    const since = newsAsked(request);
+    if (since !== undefined) return this.#tell(encodeNews(this.#control.device.news(since)) + encodeErrno(0));
     if (request === OTHERS) return (connection) => this.#control.others.attach(connection);
     if (request === TAKE_OVER) return (connection) => this.#meetSuccessor(connection);
     try {
@@ -313,13 +306,17 @@ class Dataplane {
       const text = encodeState(device.read(), secrets);
       secrets.privateKey?.reveal().fill(0);
       for (const psk of secrets.presharedKeys.values()) psk.reveal().fill(0);
-      this.#answered += text.length;
-      return text;
+      return this.#tell(text);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       writeStandardError(`Refused a request on the socket of ${this.#parts.link}: ${reason}\n`);
       return encodeErrno(error instanceof SystemError ? error.errno : EINVAL);
     }
+  }
+
+  #tell(text: string): string {
+    this.#answered += text.length;
+    return text;
   }
 
   #describe(): string {

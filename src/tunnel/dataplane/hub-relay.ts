@@ -13,6 +13,7 @@ import {
 } from "../relay/mod.ts";
 import { macKeys } from "../wireguard/mac.ts";
 import type { Device } from "../wireguard/mod.ts";
+import { RoundTrips } from "./round-trips.ts";
 
 /** Circuits and nodes that are over are looked for so often. */
 const LOOK_MS = 1000;
@@ -22,7 +23,8 @@ const [INITIATION, COOKIE] = [1, 3];
 export class HubRelay {
   readonly #device: Device;
   readonly #relay: Relay;
-  #ownKey: PublicKey | undefined;
+  readonly #trips = new RoundTrips();
+  #ownKeys: readonly PublicKey[] | undefined;
   #lookedMs = 0;
 
   constructor(device: Device) {
@@ -42,7 +44,7 @@ export class HubRelay {
     const before = this.#relay.config;
     this.#relay.configure(change);
     const { enabled, classes } = this.#relay.config;
-    this.#ownKey = undefined;
+    this.#ownKeys = undefined;
     this.#followOwn();
     const all = enabled && !before.enabled;
     for (const key of classes.keys()) {
@@ -57,26 +59,34 @@ export class HubRelay {
     if (!this.isOn) return;
     this.#followOwn();
     const state = this.#device.peer(number);
-    if (state === undefined) return this.#relay.peer(number, undefined, nowMs);
+    if (state === undefined) {
+      this.#trips.forget(number);
+      return this.#relay.peer(number, undefined, nowMs);
+    }
+    const provenMs = this.#trips.look(number, state, nowMs);
     const { identity, endpoint, keypairs } = state;
-    const untilMs =
-      (keypairs.current?.bornMs ?? Number.NEGATIVE_INFINITY) + this.#device.timing.rejectAfterMs;
+    // While the hub changes its key the session before only receives, and proves as much.
+    const session = keypairs.current ?? keypairs.previous;
+    const untilMs = (session?.bornMs ?? Number.NEGATIVE_INFINITY) + this.#device.timing.rejectAfterMs;
     this.#relay.peer(
       number,
       {
         publicKey: identity.publicKey,
         macKeys: identity.macKeys,
-        ...(endpoint === undefined || untilMs <= nowMs ? {} : { live: { endpoint, untilMs } }),
+        ...(endpoint === undefined || untilMs <= nowMs
+          ? {}
+          : { live: { endpoint, untilMs, ...(provenMs === undefined ? {} : { provenMs }) } }),
       },
       nowMs,
     );
   }
 
   #followOwn(): void {
-    const key = this.#device.publicKey;
-    if (key === this.#ownKey) return;
-    this.#ownKey = key;
-    this.#relay.own(key === undefined ? undefined : macKeys(this.#device.primitives, publicKeyBytes(key)));
+    const { publicKey, formerPublicKey, primitives } = this.#device;
+    const keys = [publicKey, formerPublicKey].filter((key) => key !== undefined);
+    if (keys.length === this.#ownKeys?.length && keys.every((key, i) => key === this.#ownKeys?.[i])) return;
+    this.#ownKeys = keys;
+    this.#relay.own(keys.map((key) => macKeys(primitives, publicKeyBytes(key))));
   }
 
   /** take decides on a datagram that is no data message; undefined if it is no business of the relay's. */

@@ -37,7 +37,7 @@ export class HubXdp {
     }
     try {
       if (this.#relay === undefined) {
-        this.#relay = XdpRelay.open((name) => linkIndex(this.#socket(), name));
+        this.#relay = XdpRelay.open({ indexOf: (name) => linkIndex(this.#socket(), name) });
         all();
       }
       this.#relay.attach(links);
@@ -72,21 +72,32 @@ export class HubXdp {
   get lines(): readonly string[] {
     if (this.#relay === undefined)
       return this.#links.map((link) => `relay_xdp=${link}: ${this.#error ?? ""}`);
-    return this.#relay.interfaces.map((state) => {
-      const native = "nativeError" in state ? ` (not native: ${state.nativeError})` : "";
-      return `relay_xdp=${state.link}: ${"error" in state ? state.error : `${state.mode}${native}`}`;
-    });
+    return xdpLines(this.#relay);
   }
 
   /** Numbers for get_dataplane. */
   get counters(): Record<string, number> {
     if (this.#relay === undefined) return {};
-    const { datagrams, bytes, circuits } = this.#relay.counts;
-    return { relayed_xdp: datagrams, relayed_xdp_bytes: bytes, relay_xdp_circuits: circuits };
+    return xdpCounters(this.#relay);
   }
 }
 
-function xdpPlace(place: Place): XdpPlace {
+/** xdpLines says what became of each interface, for get_dataplane. */
+export function xdpLines(relay: XdpRelay): readonly string[] {
+  return relay.interfaces.map((state) => {
+    const native = "nativeError" in state ? ` (not native: ${state.nativeError})` : "";
+    return `relay_xdp=${state.link}: ${"error" in state ? state.error : `${state.mode}${native}`}`;
+  });
+}
+
+/** xdpCounters are numbers for get_dataplane. */
+export function xdpCounters(relay: XdpRelay): Record<string, number> {
+  const { datagrams, bytes, circuits } = relay.counts;
+  return { relayed_xdp: datagrams, relayed_xdp_bytes: bytes, relay_xdp_circuits: circuits };
+}
+
+/** xdpPlace returns a place as the program's maps take it. */
+export function xdpPlace(place: Place): XdpPlace {
   const view = new DataView(place.buffer, place.byteOffset);
   const family = familyOf(place);
   const bytes = family === 4 ? 4 : 16;

@@ -39,7 +39,8 @@ export class PeerOrders {
     const { endpoint } = state;
     const place =
       endpoint === undefined ? undefined : Buffer.from(this.place(peer, endpoint)).toString("hex");
-    const session = state.keypairs.current?.localIndex;
+    const { current, held } = state.keypairs;
+    const session = held === true ? undefined : current?.localIndex;
     const told = this.#told.get(peer);
     if (told !== undefined && told.place === place && told.session === session) return undefined;
     this.#told.set(peer, { place, session });

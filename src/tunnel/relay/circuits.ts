@@ -45,6 +45,8 @@ export interface Pair {
   readonly live: Circuit[];
   /** Initiations that go through, by which node begins. */
   readonly initiations: readonly [Bucket, Bucket];
+  /** And those that were seen before. */
+  readonly repeated: Bucket;
 }
 
 /** CircuitChange is what the data path has to know; pending circuits are nothing to it. */
@@ -108,6 +110,7 @@ export class Circuits {
       pending: [],
       live: [],
       initiations: [new Bucket(rate, nowMs), new Bucket(rate, nowMs)],
+      repeated: new Bucket(rate, nowMs),
     };
     inner(this.#pairs, a).set(b, pair);
     inner(this.#pairs, b).set(a, pair);
@@ -115,16 +118,30 @@ export class Circuits {
     return pair;
   }
 
-  /** expect makes a pending circuit: `source` is asked to answer to `index`. */
-  expect(pair: Pair, source: number, index: number, nowMs: number): CircuitRefusal | undefined {
+  /** expect makes a pending circuit: `source` is asked to answer to `index`. One for an initiation that was seen before displaces no other. */
+  expect(
+    pair: Pair,
+    {
+      source,
+      index,
+      isRepeated,
+      nowMs,
+    }: {
+      readonly source: number;
+      readonly index: number;
+      readonly isRepeated: boolean;
+      readonly nowMs: number;
+    },
+  ): CircuitRefusal | undefined {
     const known = this.find(source, index);
     // The same initiation again.
     if (known !== undefined) return known.pair === pair ? undefined : "taken";
     if (!this.#hasRoom(source)) return "full";
-    if (pair.pending.length >= MOST_PENDING) this.cut(pair.pending[0] as Circuit);
-    const circuit = this.#make({ pair, source, index, expiresMs: nowMs + PENDING_MS });
-    pair.pending.push(circuit);
-    this.#pendingEnds.push({ circuit, atMs: circuit.expiresMs });
+    if (pair.pending.length >= MOST_PENDING) {
+      if (isRepeated) return "full";
+      this.cut(pair.pending[0] as Circuit);
+    }
+    this.#await(this.#make({ pair, source, index, expiresMs: nowMs + PENDING_MS }));
     return undefined;
   }
 
@@ -155,6 +172,13 @@ export class Circuits {
     const pair = this.pair(source, to, nowMs);
     if (pair === undefined || this.find(source, index) !== undefined || !this.#hasRoom(source)) return;
     this.#goLive(this.#make({ pair, source, index, expiresMs }));
+  }
+
+  #await(circuit: Circuit): void {
+    const { pending } = circuit.pair;
+    pending.push(circuit);
+    if (pending.length > MOST_PENDING) this.cut(pending[0] as Circuit);
+    this.#pendingEnds.push({ circuit, atMs: circuit.expiresMs });
   }
 
   #enliven(circuit: Circuit, nowMs: number): void {
@@ -227,6 +251,25 @@ export class Circuits {
       if (stays(other)) continue;
       for (const circuit of [...pair.pending, ...pair.live]) this.cut(circuit);
       this.drop(pair);
+    }
+  }
+
+  /** rename gives a node's circuits to another one, which goes on where it stopped: the same node with another key. They live as long as new ones. */
+  rename(from: number, to: number, nowMs: number): void {
+    for (const [other, pair] of [...(this.#pairs.get(from) ?? [])]) {
+      const moved = [...pair.pending, ...pair.live];
+      for (const circuit of moved) this.cut(circuit);
+      const next = other === to ? undefined : this.pair(to, other, nowMs);
+      if (next === undefined) continue;
+      for (const { source: before, index, live } of moved) {
+        const source = before === from ? to : before;
+        if (this.find(source, index) !== undefined || !this.#hasRoom(source)) continue;
+        const expiresMs = nowMs + (live ? LIVE_MS : PENDING_MS);
+        const circuit = this.#make({ pair: next, source, index, expiresMs });
+        if (live) this.#goLive(circuit);
+        else this.#await(circuit);
+      }
+      this.drop(next);
     }
   }
 

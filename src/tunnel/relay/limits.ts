@@ -27,11 +27,21 @@ export const MOST_ANSWERS = 4;
 
 /** INITIATIONS_PER_SECOND of one pair in one direction go through, after INITIATION_BURST: WireGuard begins one in five seconds. */
 export const INITIATIONS_PER_SECOND = 1;
-/** INITIATION_BURST: a peer that is made anew begins at once. */
+/** INITIATION_BURST: a peer that is made anew begins at once. The same budget again is for initiations that were seen before, so that who plays them back takes nothing away. */
 export const INITIATION_BURST = 10;
+
+/** SEEN_MS that an initiation is remembered at least: at one a second it takes 3,600 different ones, five days of a session's, to play back as if they were new. */
+export const SEEN_MS = 3_600_000;
+/** SEEN_BITS of each half, 1 MiB. */
+export const SEEN_BITS = 1 << 23;
+/** FULL_SEEN initiations in a half: then one in 20 is taken for one that was seen, which costs nothing but its share of the other budget. */
+export const FULL_SEEN = 1 << 20;
 
 /** MOST_RECENT destinations of a node are tried first. */
 export const MOST_RECENT = 64;
+/** MOST_AT_ONCE of them, the latest, are tried for every initiation, without a budget: 32 hashes, some microseconds, no more than receiving it. So a forger of initiations
+ *  for nobody cannot use up what the node at that address needs for its own. */
+export const MOST_AT_ONCE = 8;
 /** RECENT_HASHES_PER_SECOND and RECENT_HASH_BURST of one node, for its recent destinations: 80 to 300 initiations a second. */
 export const RECENT_HASHES_PER_SECOND = 20_000;
 export const RECENT_HASH_BURST = 20_000;

@@ -13,6 +13,8 @@ export interface RelayConfig {
   readonly enabled: boolean;
   /** The class of each node that is relayed, 0 to MOST_CLASS; nodes that are not here are not. A node need not be a peer yet. */
   readonly classes: ReadonlyMap<PublicKey, number>;
+  /** Nodes that change their key: by the next key the present one. What was learnt of a node goes over to its next key. */
+  readonly successors?: ReadonlyMap<PublicKey, PublicKey>;
   /** Default: each class with itself, and with no other. */
   readonly allow?: readonly ClassPair[];
   /** What each pair may use, both directions together; absent: as much as there is. */
@@ -27,8 +29,10 @@ export interface RelayChange {
   readonly allow?: readonly ClassPair[] | "same";
   readonly bytesPerSecond?: number | "unlimited";
   readonly xdpLinks?: readonly string[];
-  /** Nodes that are not named are relayed no more. */
+  /** Nodes that are not named are relayed no more, and none changes its key. */
   readonly replaceClasses?: boolean;
+  /** Replaced as a whole. */
+  readonly successors?: ReadonlyMap<PublicKey, PublicKey>;
   readonly classes?: ReadonlyMap<PublicKey, number | "none">;
 }
 
@@ -39,6 +43,8 @@ export const NO_RELAY: RelayConfig = { enabled: false, classes: new Map() };
 export function changedConfig(before: RelayConfig, change: RelayChange): RelayConfig {
   const { enabled = before.enabled, allow = before.allow, bytesPerSecond = before.bytesPerSecond } = change;
   const { xdpLinks = before.xdpLinks ?? [] } = change;
+  const kept = change.replaceClasses === true ? undefined : before.successors;
+  const { successors = kept } = change;
   const classes = new Map(change.replaceClasses === true ? [] : before.classes);
   for (const [key, value] of change.classes ?? [])
     if (value === "none") classes.delete(key);
@@ -46,6 +52,7 @@ export function changedConfig(before: RelayConfig, change: RelayChange): RelayCo
   const config: RelayConfig = {
     enabled,
     classes,
+    ...(successors === undefined || successors.size === 0 ? {} : { successors }),
     ...(allow === undefined || allow === "same" ? {} : { allow }),
     ...(bytesPerSecond === undefined || bytesPerSecond === "unlimited" ? {} : { bytesPerSecond }),
     ...(xdpLinks.length === 0 ? {} : { xdpLinks }),
@@ -65,13 +72,23 @@ export function changeTo(after: RelayConfig, before: RelayConfig | undefined): R
     bytesPerSecond: after.bytesPerSecond ?? "unlimited",
     xdpLinks: after.xdpLinks ?? [],
     ...(before === undefined ? { replaceClasses: true } : {}),
+    ...successorsTo(after, before),
     classes,
   };
 }
 
+/** A process of an older build does not know the word: it is said where there is something to say. */
+function successorsTo(
+  { successors = new Map() }: RelayConfig,
+  before: RelayConfig | undefined,
+): Pick<RelayChange, "successors"> {
+  return successors.size > 0 || (before?.successors?.size ?? 0) > 0 ? { successors } : {};
+}
+
 /** checkConfig throws for a configuration that cannot be. */
-export function checkConfig({ classes, allow = [], bytesPerSecond, xdpLinks = [] }: RelayConfig): void {
-  if (classes.size >= MOST_NODES)
+export function checkConfig(config: RelayConfig): void {
+  const { classes, successors, allow = [], bytesPerSecond, xdpLinks = [] } = config;
+  if (classes.size >= MOST_NODES || (successors?.size ?? 0) >= MOST_NODES)
     throw new RangeError(`Cannot relay ${classes.size} nodes; there can be ${MOST_NODES - 1}`);
   if (allow.length > MOST_ALLOWED)
     throw new RangeError(`Cannot allow ${allow.length} pairs of classes; there can be ${MOST_ALLOWED}`);

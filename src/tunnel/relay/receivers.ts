@@ -1,5 +1,5 @@
 /**
- * Whom an initiation is for, among all nodes: the hub itself, then the sender's latest partners, then everybody, under budgets of hashes (tags.ts).
+ * Whom an initiation is for, among all nodes: the hub itself, then the sender's latest partners, then everybody, all but the very latest under budgets of hashes (tags.ts).
  * A search that comes to the end of its budget goes on behind that with the sender's next initiation.
  */
 import type { Primitives } from "../wireguard/mod.ts";
@@ -8,6 +8,7 @@ import { Bucket } from "./bucket.ts";
 import {
   HASH_BURST,
   HASHES_PER_SECOND,
+  MOST_AT_ONCE,
   MOST_NODES,
   MOST_RECENT,
   RECENT_HASH_BURST,
@@ -38,7 +39,8 @@ export class Receivers<N extends Findable> {
   /** Not made before there is somebody to find. */
   #tags: Tags | undefined;
   readonly #slots: (N | undefined)[] = [];
-  #own: { readonly keys: MacKeys; readonly slot: number } | undefined;
+  /** Slots of the hub's own: one, or two while it changes its key. */
+  #own: readonly number[] = [];
   #hashes: Bucket | undefined;
 
   constructor(primitives: Primitives) {
@@ -50,12 +52,10 @@ export class Receivers<N extends Findable> {
     return this.#tags;
   }
 
-  /** setOwn tells the hub's own keys. */
-  setOwn(keys: MacKeys | undefined): void {
-    if (this.#own !== undefined) this.#tags?.remove(this.#own.slot);
-    this.#own = undefined;
-    const slot = keys === undefined ? undefined : this.#allTags().add(keys.mac1);
-    if (keys !== undefined && slot !== undefined) this.#own = { keys, slot };
+  /** setOwn tells the hub's own keys, of each identity that it answers to. */
+  setOwn(identities: readonly MacKeys[]): void {
+    for (const slot of this.#own) this.#tags?.remove(slot);
+    this.#own = identities.flatMap(({ mac1 }) => this.#allTags().add(mac1) ?? []);
   }
 
   /** newFindable returns what a node begins with; undefined when there are too many. `add` it. */
@@ -92,7 +92,7 @@ export class Receivers<N extends Findable> {
   find(source: N, datagram: Uint8Array, nowMs: number): N | "own" | "budget" | undefined {
     const tags = this.#allTags();
     tags.load(datagram);
-    if (this.#own !== undefined && tags.matches(this.#own.slot)) return "own";
+    for (const slot of this.#own) if (tags.matches(slot)) return "own";
     const recent = source.recent as N[];
     for (let i = recent.length - 1; i >= 0; i--) {
       const node = recent[i] as N;
@@ -101,7 +101,8 @@ export class Receivers<N extends Findable> {
         recent.splice(i, 1);
         continue;
       }
-      if (!this.#afford(source.recentHashes, LANES, nowMs)) return "budget";
+      const isFree = recent.length - i <= MOST_AT_ONCE;
+      if (!isFree && !this.#afford(source.recentHashes, LANES, nowMs)) return "budget";
       if (tags.matches(node.slot) && this.#isFor(datagram, node)) return node;
     }
     return this.#search(source, datagram, nowMs);

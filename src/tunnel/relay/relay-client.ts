@@ -14,6 +14,8 @@ export interface RelayControl {
   set(config: RelayConfig): void;
   /** status tells what there is, and what was relayed; undefined while the process does not answer. */
   status(): RelayStatus | undefined;
+  /** See DataplaneStatus; absent where the tunnel's own status has it. */
+  readonly life?: number | undefined;
 }
 
 /** RelayClient talks to the process behind one socket. */

@@ -11,7 +11,6 @@ import { CircuitTable } from "./circuit-table.ts";
 import { Meters } from "./meters.ts";
 import { PlaceTable } from "./place-table.ts";
 import type { RelayOrder } from "./relay-order.ts";
-import type { RelaySender } from "./relay-sender.ts";
 
 const AF_INET = 2;
 
@@ -22,12 +21,18 @@ export interface RelayDestination {
   readonly sender: unknown;
 }
 
+/** RelayOutlet takes datagrams for the endpoint whose memory is at an offset, and sends them when it is flushed (relay-sender.ts). */
+export interface RelayOutlet {
+  add(endpoint: number, at: number, bytes: number): void;
+  flush(): void;
+}
+
 /** RelayPathOptions are what it works with. */
 export interface RelayPathOptions {
   readonly sourceAt: (message: number) => number;
   readonly peers: ReadonlyMap<number, RelayDestination>;
-  readonly sender4: RelaySender | undefined;
-  readonly sender6: RelaySender | undefined;
+  readonly sender4: RelayOutlet | undefined;
+  readonly sender6: RelayOutlet | undefined;
   /** Random bytes, so that nobody knows where entries of the tables lie. */
   readonly random: (length: number) => Uint8Array;
 }
@@ -51,7 +56,7 @@ export class RelayPath {
   #index = -1;
   #endpoint = 0;
   #meter = 0;
-  #sender: RelaySender | undefined;
+  #sender: RelayOutlet | undefined;
 
   constructor(arena: Arena, options: RelayPathOptions) {
     this.#arena = arena;
@@ -118,7 +123,7 @@ export class RelayPath {
     return true;
   }
 
-  #senderTo(node: number): RelaySender | undefined {
+  #senderTo(node: number): RelayOutlet | undefined {
     const { peers, sender4, sender6 } = this.#options;
     const peer = peers.get(node);
     if (peer === undefined || !this.#places.has(node)) return undefined;

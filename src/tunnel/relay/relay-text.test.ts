@@ -11,7 +11,7 @@ import {
 } from "./policy.ts";
 import { Relay } from "./relay.ts";
 import { imageChange, imageCircuits, relayImage } from "./relay-image.ts";
-import { decodeRelay, encodeRelay, relayCounters, relayStatus } from "./relay-text.ts";
+import { decodeRelay, encodeRelay, isXdpAttached, relayCounters, relayStatus } from "./relay-text.ts";
 
 const [a, b, c] = [PrivateKey.random(), PrivateKey.random(), PrivateKey.random()].map(
   ({ publicKey }) => publicKey,
@@ -177,4 +177,16 @@ test("a status is read from counters, and the lines of interfaces", () => {
     xdp: { circuits: 2, datagrams: 7, bytes: 70 },
     xdpLinks: ["eth0: native"],
   });
+});
+
+test("of an interface's line it is told whether the program runs there", () => {
+  for (const line of ["eth0: native", "eth0: generic", "eth0: generic (not native: EOPNOTSUPP)"])
+    expect(isXdpAttached(line)).toBe(true);
+  for (const line of [
+    "eth0: not tried yet",
+    "native: there is no such interface",
+    "eth0: ",
+    "eth0: nativeless",
+  ])
+    expect(isXdpAttached(line)).toBe(false);
 });

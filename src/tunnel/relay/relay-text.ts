@@ -7,6 +7,7 @@
  *   relay_allow=1:2                  two classes that may talk, any number of lines: replaced as a whole; relay_allow=same: each with itself; relay_allow=: none
  *   relay_rate=125000000             bytes a second for each pair of nodes; 0 is no limit
  *   relay_xdp=eth0                   an interface at which the kernel may send data on, any number of lines: replaced as a whole; relay_xdp=: none
+ *   relay_successor=HEX HEX          the next key of a node and its present one, any number of lines: replaced as a whole; relay_successor=: none
  *   replace_relay_classes=true       nodes that are not named lose their class
  *   relay_class=1                    of a peer, after its public_key; relay_class=none. It holds for the key, whether there is such a peer now or not
  * ```
@@ -19,7 +20,7 @@ type Changing<T> = { -readonly [K in keyof T]: T[K] };
 
 /** encodeRelay returns the request that makes a change. */
 export function encodeRelay(change: RelayChange): string {
-  const { enabled, allow, bytesPerSecond, xdpLinks, replaceClasses, classes = [] } = change;
+  const { enabled, allow, bytesPerSecond, xdpLinks, replaceClasses, successors, classes = [] } = change;
   const lines = ["set=1"];
   if (enabled !== undefined) lines.push(`relay=${enabled}`);
   if (allow === "same") lines.push("relay_allow=same");
@@ -29,6 +30,8 @@ export function encodeRelay(change: RelayChange): string {
     lines.push(`relay_rate=${bytesPerSecond === "unlimited" ? 0 : bytesPerSecond}`);
   if (xdpLinks?.length === 0) lines.push("relay_xdp=");
   else for (const link of xdpLinks ?? []) lines.push(`relay_xdp=${link}`);
+  if (successors?.size === 0) lines.push("relay_successor=");
+  else for (const keys of successors ?? []) lines.push(`relay_successor=${keys.map(hexOf).join(" ")}`);
   if (replaceClasses === true) lines.push("replace_relay_classes=true");
   for (const [key, value] of classes)
     lines.push(line("public_key", publicKeyBytes(key)), line("update_only", true), `relay_class=${value}`);
@@ -47,6 +50,7 @@ export function decodeRelay(request: string): DecodedRelay {
   const change: Changing<RelayChange> = {};
   const allow: ClassPair[] = [];
   const links: string[] = [];
+  const successors = new Map<PublicKey, PublicKey>();
   const classes = new Map<PublicKey, number | "none">();
   const rest: Pair[] = [];
   let peer: Pair[] | undefined;
@@ -69,6 +73,9 @@ export function decodeRelay(request: string): DecodedRelay {
     } else if (name === "relay_xdp" && peer === undefined) {
       change.xdpLinks = links;
       if (value !== "") links.push(value);
+    } else if (name === "relay_successor" && peer === undefined) {
+      change.successors = successors;
+      if (value !== "") successors.set(...readSuccessor(value));
     } else if (peer === undefined && readDevice(change, name, value)) continue;
     else (peer ?? rest).push(pair);
   }
@@ -105,6 +112,14 @@ function readClass(text: string): number | "none" {
   return Number(text);
 }
 
+const hexOf = (key: PublicKey) => Buffer.from(publicKeyBytes(key)).toString("hex");
+
+function readSuccessor(text: string): [next: PublicKey, present: PublicKey] {
+  const [next, present] = text.split(" ").map((key) => publicKeyFromBytes(parseField("public_key", key)));
+  if (next === undefined || present === undefined) throw new Error("relay_successor is not two keys");
+  return [next, present];
+}
+
 function readPair(text: string): ClassPair {
   const [, a, b] = /^(\d{1,5}):(\d{1,5})$/.exec(text) ?? [];
   if (a === undefined || b === undefined) throw new Error("relay_allow is not a pair of classes");
@@ -128,6 +143,11 @@ export interface RelayStatus {
   readonly xdp?: { readonly circuits: number; readonly datagrams: number; readonly bytes: number };
   /** What became of each interface: `eth0: native`, or why not. */
   readonly xdpLinks: readonly string[];
+}
+
+/** isXdpAttached tells whether a line of `xdpLinks` says that the program runs at the interface. */
+export function isXdpAttached(line: string): boolean {
+  return /: (?:native$|generic(?: |$))/.test(line);
 }
 
 const NAMES = {

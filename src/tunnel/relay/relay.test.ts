@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { newSeed, Random } from "../../../test/support/random.ts";
-import { type Endpoint, parseEndpoint, PrivateKey, publicKeyBytes } from "../../net/mod.ts";
-import { macKeys, writeMacs } from "../wireguard/mac.ts";
+import { newSeed } from "../../../test/support/random.ts";
+import { OWN_INDEX, RelayWorld } from "../../../test/support/relay-world.ts";
+import { parseEndpoint, PrivateKey, publicKeyBytes } from "../../net/mod.ts";
+import { macKeys } from "../wireguard/mac.ts";
 import { systemPrimitives as primitives } from "../wireguard/mod.ts";
 import {
   INITIATION_BURST,
@@ -13,117 +14,15 @@ import {
   PENDING_MS,
   SEARCH_HASH_BURST,
 } from "./limits.ts";
-import { Relay, type RelayStep } from "./relay.ts";
 
-const OWN_INDEX = 0x77;
 const seed = newSeed();
 
-/** Someone is a node, its number and its place. */
-interface Someone {
-  readonly number: number;
-  readonly key: PrivateKey;
-  readonly at: Endpoint;
-}
-
-/** World is a relay with nodes 1, 2, … of class 1 that are all live. */
-class World {
-  nowMs = 1_000_000;
-  readonly random = new Random(seed);
-  readonly relay = new Relay({ primitives, isOwnIndex: (index) => index === OWN_INDEX });
-  readonly hub = PrivateKey.random();
-  readonly nodes: Someone[] = [];
-  /** What the data path would know. */
-  readonly circuits = new Map<string, number>();
-  readonly places = new Map<number, string>();
-
-  constructor(count: number, classOf: (number: number) => number = () => 1) {
-    for (let number = 1; number <= count; number++)
-      this.nodes.push({
-        number,
-        key: PrivateKey.random(),
-        at: parseEndpoint(`192.0.2.${number % 250}:${1000 + number}`),
-      });
-    this.relay.configure({
-      enabled: true,
-      classes: new Map(this.nodes.map(({ key, number }) => [key.publicKey, classOf(number)])),
-    });
-    this.relay.own(macKeys(primitives, publicKeyBytes(this.hub.publicKey)));
-    for (const node of this.nodes) this.live(node);
-    this.drain();
-  }
-
-  node(number: number): Someone {
-    return this.nodes[number - 1] as Someone;
-  }
-
-  live(
-    { number, key }: Someone,
-    at: Endpoint | undefined = this.node(number).at,
-    untilMs = this.nowMs + 180_000,
-  ): void {
-    this.relay.peer(
-      number,
-      {
-        publicKey: key.publicKey,
-        macKeys: macKeys(primitives, publicKeyBytes(key.publicKey)),
-        ...(at === undefined ? {} : { live: { endpoint: at, untilMs } }),
-      },
-      this.nowMs,
-    );
-    this.drain();
-  }
-
-  drain(): readonly RelayStep[] {
-    const steps = this.relay.drain();
-    for (const step of steps) {
-      if (step.kind === "circuit") this.circuits.set(`${step.source} ${step.index}`, step.to);
-      else if (step.kind === "cut") this.circuits.delete(`${step.source} ${step.index}`);
-      else if (step.kind === "node")
-        if (step.endpoint === undefined) this.places.delete(step.node);
-        else this.places.set(step.node, `${step.endpoint.ip.value}:${step.endpoint.port}`);
-    }
-    return steps;
-  }
-
-  take(from: Someone | Endpoint, datagram: Uint8Array) {
-    const verdict = this.relay.take({ datagram, from: "ip" in from ? from : from.at, nowMs: this.nowMs });
-    this.drain();
-    return verdict;
-  }
-
-  initiation(to: PrivateKey, sender: number): Uint8Array {
-    const bytes = this.random.bytes(148);
-    bytes.set([1, 0, 0, 0]);
-    new DataView(bytes.buffer).setUint32(4, sender, true);
-    writeMacs(bytes, { primitives, receiver: macKeys(primitives, publicKeyBytes(to.publicKey)) });
-    return bytes;
-  }
-
-  response(sender: number, receiver: number): Uint8Array {
-    const bytes = this.random.bytes(92);
-    bytes.set([2, 0, 0, 0]);
-    new DataView(bytes.buffer).setUint32(4, sender, true);
-    new DataView(bytes.buffer).setUint32(8, receiver, true);
-    return bytes;
-  }
-
-  cookie(receiver: number): Uint8Array {
-    const bytes = this.random.bytes(64);
-    bytes.set([3, 0, 0, 0]);
-    new DataView(bytes.buffer).setUint32(4, receiver, true);
-    return bytes;
-  }
-
-  /** A handshake of two nodes, with these indices. */
-  meet(a: Someone, b: Someone, [ofA, ofB]: readonly [number, number]): void {
-    expect(this.take(a, this.initiation(b.key, ofA))).toEqual({ to: b.number });
-    expect(this.take(b, this.response(ofB, ofA))).toEqual({ to: a.number });
-  }
-}
+const makeWorld = (count: number, classOf?: (number: number) => number) =>
+  new RelayWorld(count, { seed, ...(classOf === undefined ? {} : { classOf }) });
 
 describe("handshakes", () => {
   test("an initiation goes to whom its mac1 names, the response back, and both teach the circuits of data", () => {
-    const world = new World(3);
+    const world = makeWorld(3);
     const [a, b] = [world.node(1), world.node(3)];
     expect(world.take(a, world.initiation(b.key, 10))).toEqual({ to: 3 });
     // Nobody sends data before the response.
@@ -139,7 +38,7 @@ describe("handshakes", () => {
   });
 
   test("cookie replies go both ways, before and after the response", () => {
-    const world = new World(2);
+    const world = makeWorld(2);
     const [a, b] = [world.node(1), world.node(2)];
     world.take(a, world.initiation(b.key, 10));
     expect(world.take(b, world.cookie(10))).toEqual({ to: 1 });
@@ -149,7 +48,7 @@ describe("handshakes", () => {
   });
 
   test("what is for the hub is none of the relay's: by mac1, by index", () => {
-    const world = new World(2);
+    const world = makeWorld(2);
     const a = world.node(1);
     expect(world.take(a, world.initiation(world.hub, 10))).toBeUndefined();
     expect(world.take(a, world.response(20, OWN_INDEX))).toBeUndefined();
@@ -157,7 +56,7 @@ describe("handshakes", () => {
   });
 
   test("an index of the hub's own is no circuit's", () => {
-    const world = new World(2);
+    const world = makeWorld(2);
     const [a, b] = [world.node(1), world.node(2)];
     expect(world.take(a, world.initiation(b.key, OWN_INDEX))).toEqual({ drop: "taken" });
     world.take(a, world.initiation(b.key, 10));
@@ -166,7 +65,7 @@ describe("handshakes", () => {
   });
 
   test("nobody is forwarded to who is the sender, unknown, not live, or of a class that may not talk", () => {
-    const world = new World(4, (number) => (number === 4 ? 2 : 1));
+    const world = makeWorld(4, (number) => (number === 4 ? 2 : 1));
     const a = world.node(1);
     expect(world.take(a, world.initiation(a.key, 1))).toEqual({ drop: "unknown" });
     expect(world.take(a, world.initiation(PrivateKey.random(), 1))).toEqual({ drop: "unknown" });
@@ -188,7 +87,7 @@ describe("handshakes", () => {
   });
 
   test("a message from another place than a live node's is nobody's", () => {
-    const world = new World(2);
+    const world = makeWorld(2);
     const bytes = world.initiation(world.node(2).key, 1);
     expect(world.take(parseEndpoint("192.0.2.1:9"), bytes)).toBeUndefined();
     expect(world.take(parseEndpoint("192.0.2.99:1001"), bytes)).toBeUndefined();
@@ -197,7 +96,7 @@ describe("handshakes", () => {
   });
 
   test("an index that another pair uses toward the same node is refused, and lives on", () => {
-    const world = new World(3);
+    const world = makeWorld(3);
     const [a, b, c] = [world.node(1), world.node(2), world.node(3)];
     world.meet(a, c, [10, 30]);
     // The same sender index of another initiator toward the same node.
@@ -214,7 +113,7 @@ describe("handshakes", () => {
   });
 
   test("a pair's own circuits give way to newer ones: pending ones to pending ones, live ones to live ones", () => {
-    const world = new World(2);
+    const world = makeWorld(2);
     const [a, b] = [world.node(1), world.node(2)];
     world.meet(a, b, [1, 2]);
     for (let i = 0; i < MOST_PENDING + 1; i++) world.take(a, world.initiation(b.key, 100 + i));
@@ -233,7 +132,7 @@ describe("handshakes", () => {
   });
 
   test("one initiation is answered by a few different responses at most", () => {
-    const world = new World(2);
+    const world = makeWorld(2);
     const [a, b] = [world.node(1), world.node(2)];
     world.take(a, world.initiation(b.key, 10));
     for (let i = 0; i < MOST_ANSWERS; i++)
@@ -244,7 +143,7 @@ describe("handshakes", () => {
   });
 
   test("initiations of a pair are counted, in each direction by itself", () => {
-    const world = new World(2);
+    const world = makeWorld(2);
     const [a, b] = [world.node(1), world.node(2)];
     for (let i = 0; i < INITIATION_BURST; i++)
       expect(world.take(a, world.initiation(b.key, i))).toEqual({ to: 2 });
@@ -257,7 +156,7 @@ describe("handshakes", () => {
 
 describe("what ends", () => {
   test("pending circuits end soon, live ones after the life of a session", () => {
-    const world = new World(2);
+    const world = makeWorld(2);
     const [a, b] = [world.node(1), world.node(2)];
     world.meet(a, b, [10, 20]);
     world.take(a, world.initiation(b.key, 11));
@@ -277,7 +176,7 @@ describe("what ends", () => {
   });
 
   test("a node without a session is nowhere; its circuits wait for it", () => {
-    const world = new World(2);
+    const world = makeWorld(2);
     const [a, b] = [world.node(1), world.node(2)];
     world.meet(a, b, [10, 20]);
     world.nowMs += 179_999;
@@ -292,7 +191,7 @@ describe("what ends", () => {
   });
 
   test("a node that moves takes its circuits along", () => {
-    const world = new World(2);
+    const world = makeWorld(2);
     const [a, b] = [world.node(1), world.node(2)];
     world.meet(a, b, [10, 20]);
     const elsewhere = parseEndpoint("[2001:db8::7]:7");
@@ -304,7 +203,7 @@ describe("what ends", () => {
   });
 
   test("a node that comes to where another one lives waits until that one goes", () => {
-    const world = new World(3);
+    const world = makeWorld(3);
     const [a, b, c] = [world.node(1), world.node(2), world.node(3)];
     world.live(c, a.at);
     expect(world.take(a, world.initiation(b.key, 10))).toEqual({ to: 2 });
@@ -316,7 +215,7 @@ describe("what ends", () => {
   });
 
   test("a peer that is removed, a class that is taken or a permission that goes ends circuits at once", () => {
-    const world = new World(3);
+    const world = makeWorld(3);
     const [a, b, c] = [world.node(1), world.node(2), world.node(3)];
     const again = () => {
       world.nowMs += 20_000;
@@ -351,7 +250,7 @@ describe("what ends", () => {
   });
 
   test("a configuration that cannot be changes nothing", () => {
-    const world = new World(2);
+    const world = makeWorld(2);
     world.meet(world.node(1), world.node(2), [10, 20]);
     for (const change of [
       { allow: [[1, 70_000] as const] },
@@ -366,7 +265,7 @@ describe("what ends", () => {
 
 describe("the search among many", () => {
   test("goes on where its budget ended, and remembers whom it found", () => {
-    const world = new World(300);
+    const world = makeWorld(300);
     const [a, last] = [world.node(1), world.node(300)];
     const nobody = PrivateKey.random();
     // Uses up the budget of a, and nobody else's.
@@ -392,7 +291,7 @@ describe("the search among many", () => {
 });
 
 test("a node with many partners that is made anew is found by those that it had forgotten", () => {
-  const world = new World(MOST_RECENT + 3);
+  const world = makeWorld(MOST_RECENT + 3);
   const [a, b] = [world.node(1), world.node(2)];
   world.meet(a, b, [10, 20]);
   for (let number = 3; number <= MOST_RECENT + 3; number++)
@@ -404,7 +303,7 @@ test("a node with many partners that is made anew is found by those that it had 
 });
 
 test(`any messages from anywhere, in any order: no exception, never to the sender, and what is learnt stays bounded (seed ${seed})`, () => {
-  const world = new World(6, (number) => number % 2);
+  const world = makeWorld(6, (number) => number % 2);
   const { random } = world;
   const heard: Uint8Array[] = [];
   for (let i = 0; i < 20_000; i++) {

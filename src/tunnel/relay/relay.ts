@@ -13,18 +13,25 @@
  * The core has no socket and no clock. It decides on handshakes; data goes by what `drain` tells the data path (relay-path.ts).
  */
 import { type Endpoint, formatEndpoint, type PublicKey } from "../../net/mod.ts";
+import { randomBytes } from "../../sys/mod.ts";
 import type { Primitives } from "../wireguard/mod.ts";
 import type { MacKeys } from "../wireguard/mac.ts";
 import { type CircuitChange, Circuits } from "./circuits.ts";
 import { changedConfig, NO_RELAY, Permissions, type RelayChange, type RelayConfig } from "./policy.ts";
 import { type Findable, Receivers } from "./receivers.ts";
+import { Seen } from "./seen.ts";
 
 /** RelayPeer is a peer of the hub as the device has it. */
 export interface RelayPeer {
   readonly publicKey: PublicKey;
   readonly macKeys: MacKeys;
   /** Where it is, and until when it has a session; absent while it has none. */
-  readonly live?: { readonly endpoint: Endpoint; readonly untilMs: number };
+  readonly live?: {
+    readonly endpoint: Endpoint;
+    readonly untilMs: number;
+    /** When it last showed that it receives there, too: a handshake went to and fro. */
+    readonly provenMs?: number;
+  };
 }
 
 /** RelayStep is what the data path has to know. */
@@ -68,6 +75,8 @@ interface Node extends Findable {
   endpoint: Endpoint | undefined;
   /** Of the endpoint. */
   place: string | undefined;
+  /** When it proved to be there; 0 if it did not. */
+  provenMs: number;
   untilMs: number;
 }
 
@@ -93,6 +102,7 @@ export class Relay {
   readonly #places = new Map<string, Node>();
   readonly #waiting = new Set<Node>();
   readonly #circuits = new Circuits((change) => void this.#steps.push(change));
+  readonly #seen = new Seen(randomBytes(8));
   readonly #drops = new Map<RelayDrop, number>();
   #config: RelayConfig = NO_RELAY;
   #permissions = new Permissions(undefined);
@@ -154,9 +164,9 @@ export class Relay {
       this.#circuits.end(node.number, (other) => this.#mayTalk(node, this.#nodes.get(other)));
   }
 
-  /** own tells the hub's own keys. */
-  own(keys: MacKeys | undefined): void {
-    this.#receivers.setOwn(this.#config.enabled ? keys : undefined);
+  /** own tells the hub's own keys, of each identity that it answers to. */
+  own(identities: readonly MacKeys[]): void {
+    this.#receivers.setOwn(this.#config.enabled ? identities : []);
   }
 
   /** peer tells what a peer of the hub is now, or that it is none any more. */
@@ -165,7 +175,7 @@ export class Relay {
       peer === undefined || !this.#config.enabled ? undefined : this.#config.classes.get(peer.publicKey);
     const known = this.#nodes.get(number);
     if (peer === undefined || value === undefined) {
-      if (known !== undefined) this.#remove(known);
+      if (known !== undefined) this.#remove(known, nowMs);
       return;
     }
     const node = known ?? this.#add(number, { peer, class: value, nowMs });
@@ -190,6 +200,7 @@ export class Relay {
       class: value,
       endpoint: undefined,
       place: undefined,
+      provenMs: 0,
       untilMs: 0,
     };
     this.#nodes.set(number, node);
@@ -197,7 +208,9 @@ export class Relay {
     return node;
   }
 
-  #remove(node: Node): void {
+  #remove(node: Node, nowMs?: number): void {
+    const next = nowMs === undefined ? undefined : this.#waitingSuccessor(node);
+    if (next !== undefined && nowMs !== undefined) this.#circuits.rename(node.number, next.number, nowMs);
     this.#circuits.end(node.number);
     this.#leave(node);
     this.#nodes.delete(node.number);
@@ -206,8 +219,9 @@ export class Relay {
 
   /** Puts a node where it is now. */
   #settle(node: Node, live: RelayPeer["live"], nowMs: number): void {
-    const { endpoint, untilMs } = live ?? { endpoint: undefined, untilMs: 0 };
+    const { endpoint, untilMs, provenMs = 0 } = live ?? { endpoint: undefined, untilMs: 0 };
     node.untilMs = untilMs;
+    node.provenMs = provenMs;
     if (endpoint === undefined || untilMs <= nowMs) {
       this.#leave(node);
       return;
@@ -219,16 +233,31 @@ export class Relay {
     if (place !== node.place) this.#leave(node);
     node.endpoint = endpoint;
     node.place = place;
-    this.#enter(node);
+    this.#enter(node, nowMs);
   }
 
-  #enter(node: Node): void {
+  /** Whether a node is what another one was before it changed its key. */
+  #succeeds(node: Node, other: Node): boolean {
+    return this.#config.successors?.get(node.publicKey) === other.publicKey;
+  }
+
+  #waitingSuccessor(node: Node): Node | undefined {
+    for (const other of this.#waiting) if (this.#succeeds(other, node)) return other;
+    return undefined;
+  }
+
+  #enter(node: Node, nowMs?: number): void {
     const { number, endpoint, place } = node;
     if (endpoint === undefined || place === undefined) return;
-    // Who lives there stays: else any node could take another one's place by a packet with its address.
-    if (this.#places.has(place)) {
-      this.#waiting.add(node);
-      return;
+    // Who lives there stays: else any node could take another one's place by a packet with its address. But who proved to be there comes before who did not, or did earlier.
+    const holder = this.#places.get(place);
+    if (holder !== undefined) {
+      const yields = node.provenMs > holder.provenMs;
+      this.#waiting.add(yields ? holder : node);
+      if (!yields) return;
+      if (nowMs !== undefined && this.#succeeds(node, holder))
+        this.#circuits.rename(holder.number, number, nowMs);
+      this.#steps.push({ kind: "node", node: holder.number });
     }
     this.#waiting.delete(node);
     this.#places.set(place, node);
@@ -305,12 +334,15 @@ export class Relay {
     if (this.#options.isOwnIndex(sender)) return { drop: "taken" };
     const pair = this.#circuits.pair(source.number, to.number, nowMs);
     if (pair === undefined) return { drop: "full" };
-    if (!pair.initiations[pair.nodes[0] === source.number ? 0 : 1].takeOne(nowMs)) return { drop: "budget" };
-    const refusal = this.#circuits.expect(pair, to.number, sender, nowMs);
+    const isRepeated = this.#seen.has(source.number, to.number, sender);
+    const budget = isRepeated ? pair.repeated : pair.initiations[pair.nodes[0] === source.number ? 0 : 1];
+    if (!budget.takeOne(nowMs)) return { drop: "budget" };
+    const refusal = this.#circuits.expect(pair, { source: to.number, index: sender, isRepeated, nowMs });
     if (refusal !== undefined) {
       this.#circuits.drop(pair);
       return { drop: refusal };
     }
+    if (!isRepeated) this.#seen.add({ source: source.number, to: to.number, index: sender, nowMs });
     this.#receivers.met(source, to);
     return { to: to.number };
   }

@@ -39,6 +39,16 @@ interface Way {
   readonly to: number;
   /** The key that is in the map now. */
   key: Uint8Array | undefined;
+  /** Whether the program sends on by it. */
+  carried: boolean;
+}
+
+/** XdpRelayOptions say where interfaces are found, and what else the map of circuits is for. */
+export interface XdpRelayOptions {
+  /** Tells the index of an interface. */
+  readonly indexOf: (link: string) => number | undefined;
+  /** Circuits that the program does not carry are in the map too, for a program that only asks whether there is one. */
+  readonly marks?: boolean;
 }
 
 /** XdpRelay owns maps, program and attachments; when it is closed, by the end of the process too, the kernel has all packets again. */
@@ -56,21 +66,22 @@ export class XdpRelay implements Disposable {
   #wanted: readonly string[] = [];
   #port = 0;
   #limited = false;
-  readonly #indexOf: (link: string) => number | undefined;
+  readonly #options: XdpRelayOptions;
 
   private constructor(
     maps: { readonly circuits: BpfMap; readonly interfaces: BpfMap; readonly counter: BpfMap },
-    { program, indexOf }: { readonly program: Fd; readonly indexOf: (link: string) => number | undefined },
+    program: Fd,
+    options: XdpRelayOptions,
   ) {
-    this.#indexOf = indexOf;
+    this.#options = options;
     this.#circuits = maps.circuits;
     this.#interfaces = maps.interfaces;
     this.#counter = maps.counter;
     this.#program = program;
   }
 
-  /** open loads the program; throws what the kernel says against it. `indexOf` tells the index of an interface. */
-  static open(indexOf: (link: string) => number | undefined): XdpRelay {
+  /** open loads the program; throws what the kernel says against it. */
+  static open(options: XdpRelayOptions): XdpRelay {
     using stack = new DisposableStack();
     const circuits = stack.use(
       BpfMap.create("relay_circuits", {
@@ -103,7 +114,7 @@ export class XdpRelay implements Disposable {
     });
     const program = stack.use(loadXdpProgram("causeway_relay", code, { license: "GPL" }));
     stack.move();
-    return new XdpRelay({ circuits, interfaces, counter }, { program, indexOf });
+    return new XdpRelay({ circuits, interfaces, counter }, program, options);
   }
 
   /** attach makes these the interfaces that it works at; `interfaces` says how that went. */
@@ -123,8 +134,11 @@ export class XdpRelay implements Disposable {
     for (const name of this.#wanted) {
       if (this.#links.has(name)) continue;
       try {
-        const ifindex = this.#indexOf(name);
-        if (ifindex === undefined) throw new Error("there is no such interface");
+        const ifindex = this.#options.indexOf(name);
+        if (ifindex === undefined)
+          throw new Error(
+            "there is no such interface; ip link shows those that there are, and one that comes is taken",
+          );
         const link = attachXdp(this.#program, { ifindex });
         this.#links.set(name, link);
         this.#interfaces.put(word(ifindex), word(ifindex));
@@ -133,6 +147,11 @@ export class XdpRelay implements Disposable {
         this.#errors.set(name, error instanceof Error ? error.message : String(error));
       }
     }
+  }
+
+  /** The map of circuits, for another program. */
+  get map(): number {
+    return this.#circuits.fd.number;
   }
 
   /** Whether there is something to try again. */
@@ -160,7 +179,7 @@ export class XdpRelay implements Disposable {
       bytes += Number(view.getBigUint64(at + XDP_COUNTER.bytes, true));
     }
     let circuits = 0;
-    for (const { key } of this.#byKey.values()) if (key !== undefined) circuits++;
+    for (const { carried } of this.#byKey.values()) if (carried) circuits++;
     return { datagrams, bytes, circuits };
   }
 
@@ -175,7 +194,8 @@ export class XdpRelay implements Disposable {
   hear(step: RelayStep, place?: XdpPlace): void {
     switch (step.kind) {
       case "circuit": {
-        const way: Way = { source: step.source, index: step.index, to: step.to, key: undefined };
+        const { source, index, to } = step;
+        const way: Way = { source, index, to, key: undefined, carried: false };
         this.#cut(step);
         this.#byKey.set(nameOf(step), way);
         for (const node of [way.source, way.to]) this.#waysOf(node).add(way);
@@ -231,18 +251,23 @@ export class XdpRelay implements Disposable {
   #place(way: Way): void {
     const [source, to] = [this.#places.get(way.source), this.#places.get(way.to)];
     const before = way.key;
-    way.key =
+    const value =
       this.#limited || this.#port === 0 || source === undefined || to === undefined || !isCarried(source, to)
         ? undefined
-        : circuitKey(source, way.index);
+        : circuitValue(source, to, this.#port);
+    way.carried = value !== undefined;
+    const isKnown = way.carried || this.#options.marks === true;
+    way.key = source === undefined || !isKnown ? undefined : circuitKey(source, way.index);
     if (before !== undefined && (way.key === undefined || !Buffer.from(before).equals(way.key)))
       this.#circuits.delete(before);
     if (way.key === undefined) return;
     try {
-      this.#circuits.put(way.key, circuitValue(source as XdpPlace, to as XdpPlace, this.#port));
+      // Of no family: the program passes it on.
+      this.#circuits.put(way.key, value ?? stable(XDP_VALUE.bytes));
     } catch {
       // The kernel has no memory for it: the workers carry it.
       way.key = undefined;
+      way.carried = false;
     }
   }
 

@@ -77,10 +77,16 @@ export function parseProxy(text: string): HttpProxy {
   // Never repeats the text: it may hold a password.
   if (host === undefined || !(port >= 1 && port <= 65535))
     throw new Error("Cannot use the proxy: its URL is not of the form http://[USER:PASSWORD@]HOST:PORT");
-  const credentials = match?.[1];
-  return {
-    host,
-    port,
-    ...(credentials === undefined ? {} : { credentials: decodeURIComponent(credentials) }),
-  };
+  const encoded = match?.[1];
+  return { host, port, ...(encoded === undefined ? {} : { credentials: decoded(encoded) }) };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new Error(
+      "Cannot use the proxy: in its URL a % is not followed by two hexadecimal digits; write %25",
+    );
+  }
 }

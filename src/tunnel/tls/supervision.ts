@@ -2,27 +2,7 @@
  * The process that holds the TLS connections, as the agent has it. It outlives the agent, so that a restart or an upgrade of the agent does
  * not touch traffic; one of another build is succeeded by one of ours, with the same endpoints, in a fraction of a second.
  */
-import {
-  after,
-  BUILD,
-  COMPILED,
-  environmentVariable,
-  every,
-  executablePath,
-  exists,
-  isAlive,
-  monotonicMs,
-  type Netns,
-  readText,
-  removeTree,
-  shortenLog,
-  sleep,
-  spawnDetached,
-  terminate,
-  unixPeer,
-  unixRequest,
-} from "../../sys/mod.ts";
-import type { TunnelState } from "../backend.ts";
+import { every, exists, KeptProcess, type KeptState, type Netns, unixRequest } from "../../sys/mod.ts";
 import {
   type Keep,
   keepOf,
@@ -31,14 +11,9 @@ import {
   type TlsRequest,
   type TlsStatus,
 } from "./config.ts";
-import { pauseMs } from "./uplink.ts";
 
 const CHECK_MS = 500;
-const LOOK_MS = 5;
-const START_LIMIT_MS = 30_000;
 const ANSWER_MS = 5000;
-const MOST_LOG_BYTES = 1 << 20;
-const WELL_MS = 60_000;
 
 /** TlsProcessOptions say where it answers, and where it lives. */
 export interface TlsProcessOptions {
@@ -57,16 +32,11 @@ export interface TlsProcessOptions {
 /** TlsProcess supervises the process. */
 export class TlsProcess implements Disposable {
   readonly #options: TlsProcessOptions;
-  #state: TunnelState = { kind: "running" };
+  #process: KeptProcess | undefined;
   #status: TlsStatus | undefined;
   #keep: Keep = {};
   #config: TlsConfig | undefined;
-  #pid = 0;
-  #startedMs = 0;
-  #failures = 0;
   #timer: Disposable | undefined;
-  #retry: Disposable | undefined;
-  #work: Promise<void> = Promise.resolve();
   #closed = false;
   #shown = "";
 
@@ -76,11 +46,23 @@ export class TlsProcess implements Disposable {
 
   /** open takes over the process that runs, or starts one; it does nothing until it is configured. */
   static async open(options: TlsProcessOptions): Promise<TlsProcess> {
+    const { socket, netns, logPath, command, build } = options;
     const held = new TlsProcess(options);
-    const running = held.#ask({ op: "status" });
-    if (running === undefined) await held.#start();
-    else await held.#adopt(running);
-    held.#timer = every(CHECK_MS, () => held.#check());
+    // What a process of another build has is to go on under the one that succeeds it.
+    const running = ask(socket, { op: "status" });
+    if (running !== undefined) held.#learn(running);
+    held.#process = await KeptProcess.open({
+      command: ["tunnel-tls"],
+      socket,
+      netns,
+      logPath,
+      onState: (state) => held.#changed(state),
+      ...(command === undefined ? {} : { program: command }),
+      ...(build === undefined ? {} : { build }),
+      // Its answers have the status in a field.
+      describe: () => ask(socket, { op: "status" }),
+    });
+    held.#timer = every(CHECK_MS, () => held.#look());
     return held;
   }
 
@@ -90,8 +72,8 @@ export class TlsProcess implements Disposable {
   }
 
   /** Whether the process runs, or when it is started again. */
-  get state(): TunnelState {
-    return this.#state;
+  get state(): KeptState {
+    return this.#process?.state ?? { kind: "running" };
   }
 
   /** What it said of itself last. */
@@ -106,56 +88,17 @@ export class TlsProcess implements Disposable {
     return this.#status;
   }
 
-  async #adopt(status: TlsStatus): Promise<void> {
-    this.#learn(status);
-    this.#pid = status.pid;
-    this.#startedMs = monotonicMs();
-    const wanted = this.#options.build ?? (COMPILED ? BUILD : undefined);
-    if (wanted === undefined || status.build === wanted) return;
-    await terminate(status.pid);
-    await this.#start();
-  }
-
-  async #start(): Promise<void> {
-    const { socket, netns, logPath } = this.#options;
-    const said = logPath === undefined ? 0 : (readText(logPath)?.length ?? 0);
-    this.#startedMs = monotonicMs();
-    const pid = spawnDetached([...(this.#options.command ?? ownCommand()), "tunnel-tls", socket], {
-      // With this one it would be a CNI plugin.
-      env: { CNI_COMMAND: undefined },
-      cwd: "/",
-      onExit: () => {
-        if (pid === this.#pid) this.#check();
-      },
-      ...(netns === undefined ? {} : { netns }),
-      ...(logPath === undefined ? {} : { stdoutPath: logPath }),
-    });
-    while (listenerOf(socket) !== pid) {
-      const late = monotonicMs() - this.#startedMs > START_LIMIT_MS;
-      if (isAlive(pid) && !late) {
-        await sleep(LOOK_MS);
-        continue;
-      }
-      await terminate(pid);
-      const words = logPath === undefined ? "" : (readText(logPath)?.slice(said).trim() ?? "");
-      throw new Error(
-        `Cannot start causeway tunnel-tls: ${words || (late ? "it does not answer" : "it ended at once")}`,
-      );
-    }
-    this.#pid = pid;
-    this.#tell();
+  #changed(state: KeptState): void {
+    if (state.kind === "running") this.#tell();
+    this.#options.onChange?.();
   }
 
   /** Says the wish to the process. */
   #tell(): void {
     const config = this.#config;
     if (config === undefined || this.#closed) return;
-    const status = this.#ask({ op: "configure", config, keep: this.#keep });
+    const status = ask(this.#options.socket, { op: "configure", config, keep: this.#keep });
     if (status !== undefined) this.#learn(status);
-  }
-
-  #ask(request: TlsRequest): TlsStatus | undefined {
-    return ask(this.#options.socket, request);
   }
 
   #learn(status: TlsStatus): void {
@@ -176,74 +119,27 @@ export class TlsProcess implements Disposable {
     this.#options.onChange?.();
   }
 
-  #check(): void {
-    if (this.#closed || this.#pid === 0) return;
-    if (this.#options.logPath !== undefined) shortenLog(this.#options.logPath, MOST_LOG_BYTES);
-    if (isAlive(this.#pid)) {
-      const status = this.#ask({ op: "status" });
-      if (status !== undefined) this.#learn(status);
-      return;
-    }
-    this.#pid = 0;
-    if (monotonicMs() - this.#startedMs > WELL_MS) this.#failures = 0;
-    this.#ended("the process ended");
-  }
-
-  #ended(reason: string): void {
-    const nextTryMs = pauseMs(++this.#failures, 0);
-    this.#state = { kind: "waiting", reason, nextTryMs };
-    this.#options.onChange?.();
-    this.#retry = after(nextTryMs, () => {
-      this.#work = this.#again();
-    });
-  }
-
-  async #again(): Promise<void> {
-    if (this.#closed) return;
-    try {
-      await this.#start();
-      this.#state = { kind: "running" };
-      this.#options.onChange?.();
-    } catch (error) {
-      if (!this.#closed) this.#ended(error instanceof Error ? error.message : String(error));
-    }
+  #look(): void {
+    if (this.#closed || this.state.kind !== "running") return;
+    const status = ask(this.#options.socket, { op: "status" });
+    if (status !== undefined) this.#learn(status);
   }
 
   /** close lets go of the process; it goes on. */
   close(): void {
     this.#closed = true;
     this.#timer?.[Symbol.dispose]();
-    this.#retry?.[Symbol.dispose]();
+    this.#process?.close();
   }
 
   /** destroy ends the process. */
   async destroy(): Promise<void> {
     this.close();
-    await this.#work.catch(() => {});
-    if (this.#pid !== 0) await terminate(this.#pid);
-    removeTree(this.#options.socket);
+    await this.#process?.destroy();
   }
 
   [Symbol.dispose](): void {
     this.close();
-  }
-}
-
-/** This executable; from sources the one that the environment names, or the sources. */
-function ownCommand(): readonly string[] {
-  if (COMPILED) return [executablePath()];
-  const named = environmentVariable("CAUSEWAY_EXECUTABLE");
-  return named === undefined
-    ? [executablePath(), new URL("../../main.ts", import.meta.url).pathname]
-    : [named];
-}
-
-function listenerOf(socket: string): number | undefined {
-  try {
-    return unixPeer(socket).pid;
-  } catch {
-    // Not there yet.
-    return undefined;
   }
 }
 
@@ -260,6 +156,7 @@ function ask(socket: string, request: TlsRequest): TlsStatus | undefined {
     // It has ended, and is started again.
     return undefined;
   }
+  if (text === "") return undefined;
   const answer = JSON.parse(text) as TlsAnswer;
   if ("error" in answer) throw new Error(`Cannot configure causeway tunnel-tls: ${answer.error}`);
   return answer.status;

@@ -50,6 +50,11 @@ export class AllowedIps {
     }
   }
 
+  /** owner returns the peer that has exactly this prefix. */
+  owner(prefix: Prefix): number | undefined {
+    return this.#tries[prefix.family].get(bitsOf(prefix));
+  }
+
   /** find returns the peer of an address. */
   find(address: Ip): number | undefined {
     return this.#tries[address.family].find(ipBytes(address), 0);
@@ -72,11 +77,12 @@ export class AllowedIps {
     return family === undefined ? undefined : this.#tries[family].find(packet, SOURCE[family]);
   }
 
-  /** list returns the prefixes of each peer, ordered by address, IPv4 first. */
-  list(): Map<number, Prefix[]> {
+  /** list returns the prefixes of each peer, or of some of them, ordered by address, IPv4 first. */
+  list(only?: ReadonlySet<number>): ReadonlyMap<number, readonly Prefix[]> {
     const peers = new Map<number, Prefix[]>();
     for (const family of [4, 6] as const) {
       this.#tries[family].each(({ bytes, length }, peer) => {
+        if (only?.has(peer) === false) return;
         const prefixes = peers.get(peer);
         const prefix = prefixOf(ipFromBytes(bytes), length);
         if (prefixes === undefined) peers.set(peer, [prefix]);

@@ -13,6 +13,11 @@ import type {
 export interface Configuration {
   /** "none" takes the key away: the device speaks with nobody. */
   readonly privateKey?: PrivateKey | "none";
+  /**
+   * The key that the device had before, and answers to beside `privateKey`; "none" takes it away. Given with another `privateKey` when it is the
+   * device's own, sessions go on under it, until peers are moved.
+   */
+  readonly formerKey?: PrivateKey | "none";
   readonly listenPort?: number;
   /** Mark of the datagrams that are sent; 0 for none. */
   readonly fwmark?: number;
@@ -27,6 +32,8 @@ export interface PeerConfiguration {
   readonly remove?: boolean;
   /** Do nothing if there is no such peer, instead of making it. */
   readonly updateOnly?: boolean;
+  /** It has heard of the device's present key: begin under that, if the former one was used with it. */
+  readonly move?: boolean;
   readonly presharedKey?: Secret | "none";
   readonly endpoint?: Endpoint;
   /** Seconds; 0 is off. */

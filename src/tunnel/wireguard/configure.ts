@@ -1,20 +1,24 @@
 /** Applying a configuration to the tables of a device. */
-import { type PrivateKey, type PublicKey, publicKeyBytes, Secret } from "../../net/mod.ts";
+import { PrivateKey, type PublicKey, publicKeyBytes, Secret } from "../../net/mod.ts";
 import type { AllowedIps } from "./allowed-ips.ts";
 import type { Configuration, PeerConfiguration } from "./configuration.ts";
 import type { DeviceEffect } from "./device-event.ts";
+import { HOLD_AFTER_MS } from "./limits.ts";
 import { macKeys } from "./mac.ts";
+import type { OwnIdentities } from "./own-identities.ts";
 import { newPeer } from "./peer.ts";
 import type { PeerEvent, PeerState } from "./peer-state.ts";
 import type { Peers } from "./peers.ts";
-import type { Bytes, DhKey, Primitives } from "./primitives.ts";
+import type { Bytes, Primitives } from "./primitives.ts";
 
 /** Tables are what a configuration changes. */
 export interface Tables {
   readonly peers: Peers;
   readonly allowed: AllowedIps;
   readonly primitives: Primitives;
-  ownKey(): { readonly key: DhKey; readonly publicKey: PublicKey } | undefined;
+  readonly own: OwnIdentities;
+  /** How long the device has had it. */
+  ownAgeMs(): number;
   setOwnKey(key: PrivateKey | undefined): void;
   setPort(port: number): void;
   setMark(mark: number): void;
@@ -26,8 +30,17 @@ export interface Tables {
 
 /** configure makes a device what the configuration says. What it has already is not touched: sessions go on. */
 export function configure(tables: Tables, configuration: Configuration): void {
-  const { privateKey, listenPort, fwmark, replacePeers, peers } = configuration;
-  if (privateKey !== undefined) setKey(tables, privateKey === "none" ? undefined : privateKey);
+  const { privateKey, formerKey, listenPort, fwmark, replacePeers, peers } = configuration;
+  const isDemotion =
+    privateKey instanceof PrivateKey &&
+    formerKey instanceof PrivateKey &&
+    privateKey.publicKey !== formerKey.publicKey &&
+    tables.own.present?.publicKey === formerKey.publicKey;
+  if (isDemotion) demote(tables, privateKey);
+  else {
+    if (privateKey !== undefined) setKey(tables, privateKey === "none" ? undefined : privateKey);
+    if (formerKey !== undefined) setFormer(tables, formerKey === "none" ? undefined : formerKey);
+  }
   if (listenPort !== undefined) tables.setPort(listenPort);
   if (fwmark !== undefined) tables.setMark(fwmark);
   if (replacePeers === true) for (const state of [...tables.peers.all()]) remove(tables, state);
@@ -36,24 +49,47 @@ export function configure(tables: Tables, configuration: Configuration): void {
 
 /**
  * A new identity sends under no session of the old one, and receives under them until they are too old, as in the kernel (wg_set_device,
- * netlink.c); without a key there is silence. The same one again changes nothing.
+ * netlink.c); without a key there is silence. The same one again changes nothing. Whoever had the old one for long has peers that know it,
+ * and have to move to the new one; a newcomer, who had one for its registration, does not wait for them.
  */
 function setKey(tables: Tables, privateKey: PrivateKey | undefined): void {
-  if (tables.ownKey()?.publicKey === privateKey?.publicKey) return;
+  if (tables.own.present?.publicKey === privateKey?.publicKey) return;
+  const hold = tables.ownAgeMs() >= HOLD_AFTER_MS;
   tables.setOwnKey(privateKey);
   for (const state of [...tables.peers.all()]) {
     // Nobody is his own peer.
     if (state.identity.publicKey === privateKey?.publicKey) remove(tables, state);
     else if (privateKey === undefined) tables.apply(state, { kind: "reset" });
     else {
-      tables.apply(state, { ...reset(tables, state.identity.publicBytes), kind: "identity" });
+      tables.apply(state, { ...reset(tables, state.identity.publicBytes), kind: "identity", hold });
       tables.tell({ kind: "retired", peer: state.identity.number });
     }
   }
 }
 
+/** The device becomes another one, and stays who it was beside: with all peers it goes on as that. */
+function demote(tables: Tables, privateKey: PrivateKey): void {
+  tables.own.demote(privateKey);
+  for (const state of [...tables.peers.all()]) {
+    if (state.identity.publicKey === privateKey.publicKey) remove(tables, state);
+    else tables.apply(state, { ...reset(tables, state.identity.publicBytes), kind: "demoted" });
+  }
+}
+
+/** Whoever was before is heard beside who the device is, or no more. */
+function setFormer(tables: Tables, key: PrivateKey | undefined): void {
+  const { own } = tables;
+  if (own.former?.publicKey === key?.publicKey || (key !== undefined && own.is(key.publicKey))) return;
+  const isReplaced = own.former !== undefined;
+  own.setFormer(key);
+  for (const state of [...tables.peers.all()]) {
+    if (state.identity.publicKey === key?.publicKey) remove(tables, state);
+    else if (isReplaced) tables.apply(state, { kind: "alone" });
+  }
+}
+
 function reset(tables: Tables, publicBytes: Bytes): Extract<PeerEvent, { readonly kind: "reset" }> {
-  const shared = tables.ownKey()?.key.agree(publicBytes);
+  const shared = tables.own.present?.key.agree(publicBytes);
   if (shared === undefined) return { kind: "reset" };
   const staticStatic = new Secret(shared);
   shared.fill(0);
@@ -62,7 +98,7 @@ function reset(tables: Tables, publicBytes: Bytes): Extract<PeerEvent, { readonl
 
 function configurePeer(tables: Tables, change: PeerConfiguration): void {
   const { publicKey } = change;
-  if (publicKey === tables.ownKey()?.publicKey) return;
+  if (tables.own.is(publicKey)) return;
   const known = tables.peers.withKey(publicKey);
   if (change.remove === true) {
     if (known !== undefined) remove(tables, known);
@@ -73,11 +109,14 @@ function configurePeer(tables: Tables, change: PeerConfiguration): void {
   const { number } = state.identity;
   if (change.replaceAllowedIps === true) {
     tables.allowed.clear(number);
+    tables.peers.changes.touchAllowed(number);
     tables.tell({ kind: "clear", peer: number });
   }
   for (const { prefix, remove: take } of change.allowedIps ?? []) {
+    const loser = take === true ? undefined : tables.allowed.owner(prefix);
     if (take === true) tables.allowed.remove(prefix, number);
     else tables.allowed.insert(prefix, number);
+    for (const peer of [number, loser]) if (peer !== undefined) tables.peers.changes.touchAllowed(peer);
     tables.tell({ kind: take === true ? "remove" : "insert", prefix, peer: number });
   }
   const { endpoint, keepaliveSeconds, presharedKey } = change;
@@ -89,6 +128,8 @@ function configurePeer(tables: Tables, change: PeerConfiguration): void {
     ...(keepaliveSeconds === undefined ? {} : { persistentMs: keepaliveSeconds * 1000 }),
     ...(psk === undefined ? {} : { psk }),
   });
+  const moved = change.move === true ? tables.peers.get(number) : undefined;
+  if (moved !== undefined) tables.apply(moved, { kind: "move" });
 }
 
 function add(tables: Tables, publicKey: PublicKey): PeerState {

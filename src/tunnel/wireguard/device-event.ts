@@ -51,8 +51,6 @@ export type DeviceEffect =
   | { readonly kind: "listen"; readonly port: number }
   /** A peer is there from now on, or no more. */
   | { readonly kind: "added" | "removed"; readonly peer: number }
-  /** Packets to a peer are not sealed under its current session any more, though that goes on receiving. */
-  | { readonly kind: "retired"; readonly peer: number }
   /** Who may have which addresses changed: as the methods of AllowedIps. */
   | { readonly kind: "insert" | "remove"; readonly prefix: Prefix; readonly peer: number }
   | { readonly kind: "clear"; readonly peer: number }

@@ -23,6 +23,7 @@ import {
   publicKeyFromBytes,
   Secret,
 } from "../../net/mod.ts";
+import type { DeviceNews } from "../device-news.ts";
 import { AllowedIps } from "./allowed-ips.ts";
 import { configure, type Tables } from "./configure.ts";
 import type { Clock, DeviceEffect, DeviceEvent, DeviceOptions } from "./device-event.ts";
@@ -31,12 +32,13 @@ import { Indices } from "./indices.ts";
 import { keypairsOf } from "./keypair.ts";
 import { decodeMessage, type HandshakeMessage } from "./message.ts";
 import { readInitiation, readPayload } from "./noise.ts";
-import { OwnIdentity } from "./own-identity.ts";
+import { OwnIdentities } from "./own-identities.ts";
+import type { OwnIdentity } from "./own-identity.ts";
 import { stepPeer } from "./peer.ts";
 import type { PeerEvent, PeerState, Surroundings } from "./peer-state.ts";
 import { Peers } from "./peers.ts";
 import { type Primitives, systemPrimitives } from "./primitives.ts";
-import { describeDevice, type DeviceSecrets, secretsOf } from "./report.ts";
+import { describeDevice, describePeer, type DeviceSecrets, secretsOf } from "./report.ts";
 import { canSend, ownMemory, type Session, type SessionMemory } from "./session.ts";
 import { SPECIFIED, type Timing } from "./specification.ts";
 
@@ -61,7 +63,8 @@ export class Device implements Disposable {
   readonly #peers = new Peers();
   readonly #allowed = new AllowedIps();
   readonly #indices: Indices;
-  #own: OwnIdentity | undefined;
+  readonly #own: OwnIdentities;
+  #ownSinceMs = Number.NEGATIVE_INFINITY;
   #listenPort = 0;
   #fwmark = 0;
   /** Sessions that ended in the step before: only now nobody seals with them any more. */
@@ -75,6 +78,7 @@ export class Device implements Disposable {
     this.mtuBytes = options.mtuBytes ?? 1420;
     this.#memory = options.memory ?? ownMemory;
     this.#indices = new Indices(this.primitives);
+    this.#own = new OwnIdentities(this.primitives);
   }
 
   /** step takes in what happened, and returns what is to be done, in order. */
@@ -115,7 +119,12 @@ export class Device implements Disposable {
 
   /** publicKey returns the device's own; undefined while it has none. */
   get publicKey(): PublicKey | undefined {
-    return this.#own?.publicKey;
+    return this.#own.present?.publicKey;
+  }
+
+  /** formerPublicKey returns that of the identity before, while the device still answers to it. */
+  get formerPublicKey(): PublicKey | undefined {
+    return this.#own.former?.publicKey;
   }
 
   /** owns tells whether messages with a receiver index are for us. */
@@ -145,7 +154,8 @@ export class Device implements Disposable {
 
   /** sendable returns the session under which packets to a peer can be sealed now. */
   sendable(peer: number, nowMs: number): Session | undefined {
-    const session = this.#peers.get(peer)?.keypairs.current;
+    const { current: session, held } = this.#peers.get(peer)?.keypairs ?? {};
+    if (held === true) return undefined;
     return session !== undefined && canSend(session, nowMs, this.timing) ? session : undefined;
   }
 
@@ -164,23 +174,50 @@ export class Device implements Disposable {
     const peers = this.#peers.all();
     const allowedIps = this.#allowed.list();
     return describeDevice({
-      publicKey: this.#own?.publicKey,
+      publicKey: this.publicKey,
+      formerPublicKey: this.formerPublicKey,
       listenPort: this.#listenPort,
       peers,
       allowedIps,
     });
   }
 
+  /** news returns what changed since the mark of an earlier answer; everything for a mark of another device's. */
+  news(since: number): DeviceNews {
+    const { mark, news } = this.#peers.changes.since(since);
+    const states =
+      news === undefined ? [...this.#peers.all()] : news.peers.flatMap((one) => this.#peers.get(one) ?? []);
+    const allowed =
+      news === undefined || news.allowed.size > 0 ? this.#allowed.list(news?.allowed) : undefined;
+    const allowedOf = ({ identity: { number } }: PeerState) =>
+      news === undefined || news.allowed.has(number) ? { allowedIps: allowed?.get(number) ?? [] } : {};
+    return {
+      mark,
+      whole: news === undefined,
+      ...(this.publicKey === undefined ? {} : { publicKey: this.publicKey }),
+      ...(this.formerPublicKey === undefined ? {} : { formerPublicKey: this.formerPublicKey }),
+      listenPort: this.#listenPort,
+      gone: news?.gone ?? [],
+      peers: states.map((state) => ({ ...describePeer(state), ...allowedOf(state) })),
+    };
+  }
+
   /** secrets returns copies of what `read` leaves out. Whoever gets them wipes them. */
   secrets(): DeviceSecrets {
-    return secretsOf({ privateKey: this.#own?.secret, fwmark: this.#fwmark, peers: this.#peers.all() });
+    return secretsOf({
+      privateKey: this.#own.present?.secret,
+      fwmark: this.#fwmark,
+      peers: this.#peers.all(),
+    });
   }
 
   /** image returns what a successor begins with. It holds secrets. `slotOf` tells where in the shared memory a session is. */
   image(slotOf: (session: Session) => number): DeviceImage {
     const allowedIps = this.#allowed.list();
+    const { present, former } = this.#own;
     return {
-      ...(this.#own === undefined ? {} : { privateKey: keyText(this.#own.secret) }),
+      ...(present === undefined ? {} : { privateKey: keyText(present.secret) }),
+      ...(former === undefined ? {} : { formerPrivateKey: keyText(former.secret) }),
       listenPort: this.#listenPort,
       fwmark: this.#fwmark,
       peers: [...this.#peers.all()].map((state) =>
@@ -197,15 +234,16 @@ export class Device implements Disposable {
     image: DeviceImage,
     memoryOf: (session: SessionImage) => Uint8Array<ArrayBufferLike> | undefined,
   ): readonly DeviceEffect[] {
-    if (this.#own !== undefined || this.#peers.size > 0)
+    if (this.#own.present !== undefined || this.#peers.size > 0)
       throw new Error("Cannot restore a device that is in use");
     this.#effects = [];
     const { primitives } = this;
-    if (image.privateKey !== undefined) this.#own = new OwnIdentity(keyOf(image.privateKey), primitives);
+    const own = this.#own.setPresent(image.privateKey === undefined ? undefined : keyOf(image.privateKey));
+    if (image.formerPrivateKey !== undefined) this.#own.setFormer(keyOf(image.formerPrivateKey));
     this.#listenPort = image.listenPort;
     this.#fwmark = image.fwmark;
     for (const one of image.peers) {
-      const shared = this.#own?.key.agree(publicKeyBytes(one.publicKey));
+      const shared = own?.key.agree(publicKeyBytes(one.publicKey));
       const number = this.#peers.newNumber(one.publicKey);
       const { state, allowedIps } = restorePeer(one, {
         number,
@@ -234,7 +272,7 @@ export class Device implements Disposable {
       peers: this.#peers.size,
       sessions: this.#peers.sessions().length,
       indices: this.#indices.size,
-      sources: this.#own?.gate.sources ?? 0,
+      sources: this.#own.sources,
     };
   }
 
@@ -258,7 +296,7 @@ export class Device implements Disposable {
   #hear(event: EventOf<"message">): void {
     const { datagram, from, backlog = 0 } = event;
     const message = decodeMessage(datagram);
-    if (message === undefined || this.#own === undefined) return;
+    if (message === undefined) return;
     // An answer to nothing of ours costs one look into a table.
     const answered = message.kind === "initiation" ? 0 : this.#indices.peer(message.receiver);
     if (answered === undefined) return;
@@ -266,11 +304,13 @@ export class Device implements Disposable {
       this.#tell(answered, { kind: "cookie", message });
       return;
     }
-    const verdict = this.#own.gate.judge({ message, datagram, from, backlog, nowMs: this.#clock.nowMs });
+    const judged = this.#own.judge({ message, datagram, from, backlog, nowMs: this.#clock.nowMs });
+    if (judged === undefined) return;
+    const { verdict, own } = judged;
     if (verdict.kind === "reply") this.#effects.push({ kind: "send", to: from, datagram: verdict.datagram });
     if (verdict.kind !== "pass") return;
     if (message.kind === "response") this.#tell(answered, { kind: "response", message, from });
-    else this.#meet(this.#own, message, event);
+    else this.#meet(own, message, event);
   }
 
   /** Finds out which peer an initiation is from; only it can know the secret that both static keys share. */
@@ -278,13 +318,19 @@ export class Device implements Disposable {
     const heard = readInitiation({ primitives: this.primitives, key: own.key }, message);
     if (heard === undefined) return;
     const state = this.#peers.withKey(publicKeyFromBytes(heard.remote));
-    const staticStatic = state?.staticStatic?.reveal();
+    const former = own === this.#own.former;
+    const known = former ? state?.formerStatic : state?.staticStatic;
+    // Of the former identity it is not kept for all peers: most never speak to that again.
+    const made =
+      former && known === undefined && state !== undefined ? own.key.agree(heard.remote) : undefined;
+    const staticStatic = known?.reveal() ?? made;
     const timestamp =
       staticStatic === undefined
         ? undefined
         : readPayload(heard, { payload: message.timestamp, staticStatic });
+    made?.fill(0);
     if (state === undefined || timestamp === undefined) heard[Symbol.dispose]();
-    else this.#apply(state, { kind: "initiation", message, heard, timestamp, from });
+    else this.#apply(state, { kind: "initiation", message, heard, timestamp, from, former });
   }
 
   #tell(peer: number, event: PeerEvent): void {
@@ -313,7 +359,8 @@ export class Device implements Disposable {
       memory: this.#memory,
       mtuBytes: this.mtuBytes,
       ...this.#clock,
-      ...(this.#own === undefined ? {} : { key: this.#own.key }),
+      ...(this.#own.present === undefined ? {} : { key: this.#own.present.key }),
+      ...(this.#own.former === undefined ? {} : { formerKey: this.#own.former.key }),
       claimIndex: (peer) => this.#indices.claim(peer),
       releaseIndex: (index) => this.#indices.release(index),
     };
@@ -324,10 +371,11 @@ export class Device implements Disposable {
       peers: this.#peers,
       allowed: this.#allowed,
       primitives: this.primitives,
-      ownKey: () => this.#own,
+      own: this.#own,
+      ownAgeMs: () => this.#clock.nowMs - this.#ownSinceMs,
       setOwnKey: (privateKey) => {
-        this.#own?.[Symbol.dispose]();
-        this.#own = privateKey === undefined ? undefined : new OwnIdentity(privateKey, this.primitives);
+        this.#own.setPresent(privateKey);
+        this.#ownSinceMs = this.#clock.nowMs;
       },
       setPort: (port) => {
         if (port !== 0 && port === this.#listenPort) return;
@@ -352,7 +400,6 @@ export class Device implements Disposable {
   [Symbol.dispose](): void {
     for (const state of [...this.#peers.all()]) this.#apply(state, { kind: "reset" }).psk?.reveal().fill(0);
     this.#bury();
-    this.#own?.[Symbol.dispose]();
-    this.#own = undefined;
+    this.#own[Symbol.dispose]();
   }
 }

@@ -12,7 +12,7 @@ import { type CookieSecret, cookieOf, currentSecret, writeReply } from "./cookie
 import { hasMac1, hasMac2, type MacKeys } from "./mac.ts";
 import type { Initiation, Response } from "./message.ts";
 import type { Bytes, Primitives } from "./primitives.ts";
-import { charge, isUnderLoad, type Load, NO_LOAD, Sources } from "./under-load.ts";
+import { isUnderLoad, LoadBook } from "./under-load.ts";
 
 /** Arrival is a handshake message as it came. */
 export interface Arrival {
@@ -33,38 +33,34 @@ export type Verdict =
 const PASS: Verdict = { kind: "pass" };
 const DROP: Verdict = { kind: "drop" };
 
-/** Gate decides for the holder of one public key. It owns the secret of its cookies. */
+/** Gate decides for the holder of one public key. It owns the secret of its cookies; what handshakes cost counts for all identities of a device. */
 export class Gate implements Disposable {
   readonly #primitives: Primitives;
   readonly #own: MacKeys;
-  readonly #sources = new Sources();
-  #load: Load = NO_LOAD;
+  readonly #book: LoadBook;
   #secret: CookieSecret | undefined;
 
-  constructor(primitives: Primitives, own: MacKeys) {
+  constructor(primitives: Primitives, own: MacKeys, book = new LoadBook()) {
     this.#primitives = primitives;
     this.#own = own;
+    this.#book = book;
   }
 
   /** judge decides on a message. */
   judge({ message, datagram, from, nowMs, backlog = 0 }: Arrival): Verdict {
     const primitives = this.#primitives;
     if (!hasMac1(datagram, { primitives, own: this.#own })) return DROP;
-    this.#load = charge(this.#load, { nowMs, backlog });
-    if (!isUnderLoad(this.#load, nowMs)) return PASS;
+    const book = this.#book;
+    book.charge(nowMs, backlog);
+    if (!isUnderLoad(book.load, nowMs)) return PASS;
     this.#secret = currentSecret(this.#secret, { primitives, nowMs });
     const cookie = cookieOf(primitives, { secret: this.#secret, from });
-    if (hasMac2(datagram, { primitives, cookie })) return this.#sources.allow(from.ip, nowMs) ? PASS : DROP;
+    if (hasMac2(datagram, { primitives, cookie })) return book.sources.allow(from.ip, nowMs) ? PASS : DROP;
     const { sender: receiver, mac1 } = message;
     return {
       kind: "reply",
       datagram: writeReply(primitives, { receiver, mac1, cookie, key: this.#own.cookie }),
     };
-  }
-
-  /** Sources that are remembered for their rates. */
-  get sources(): number {
-    return this.#sources.size;
   }
 
   [Symbol.dispose](): void {

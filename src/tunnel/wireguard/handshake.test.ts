@@ -227,7 +227,7 @@ const expected: Record<string, Record<string, string>> = {
     "a keepalive under next": "silence → current",
   },
   "session as initiator": {
-    "a new initiation": "response → current next (open)",
+    "a new initiation": "response → current next",
     "an old response": "silence → current",
     "a cookie": "silence → current",
     "a packet under current": "to the link → current",

@@ -26,6 +26,7 @@ import type { Moment } from "./timestamp.ts";
 /** DeviceImage is JSON. */
 export interface DeviceImage {
   readonly privateKey?: string;
+  readonly formerPrivateKey?: string;
   readonly listenPort: number;
   readonly fwmark: number;
   readonly peers: readonly PeerImage[];
@@ -48,6 +49,8 @@ export interface PeerImage {
   readonly timers: Timers;
   readonly sessions: { readonly [N in KeypairName]?: SessionImage };
   readonly crossing?: "open" | "settled";
+  readonly former?: true;
+  readonly moving?: true;
   readonly spokeMs?: number;
   readonly moment?: Moment;
   readonly greatest?: string;
@@ -80,6 +83,7 @@ export function peerImage(
           remoteIndex: session.remoteIndex,
           initiator: session.initiator,
           bornMs: session.bornMs,
+          ...(session.former ? { former: true } : {}),
         };
   return present({
     publicKey: identity.publicKey,
@@ -94,6 +98,8 @@ export function peerImage(
       next: image(keypairs.next),
     }),
     crossing: keypairs.crossing,
+    former: state.former,
+    moving: state.moving,
     spokeMs,
     moment,
     greatest: greatest === undefined ? undefined : text(greatest),
@@ -148,6 +154,8 @@ export function restorePeer(
     staged: [],
     traffic: new Float64Array(image.traffic),
     ...present({
+      former: image.former,
+      moving: image.moving,
       staticStatic,
       psk: image.psk === undefined ? undefined : new Secret(bytesOf(image.psk)),
       endpoint: image.endpoint === undefined ? undefined : parseEndpoint(image.endpoint),

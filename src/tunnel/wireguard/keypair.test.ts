@@ -1,6 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import { newSeed, Random } from "../../../test/support/random.ts";
-import { cleared, derived, type Keypairs, keypairsOf, NO_KEYPAIRS, received, retired } from "./keypair.ts";
+import {
+  cleared,
+  derived,
+  type Keypairs,
+  keypairsOf,
+  NO_KEYPAIRS,
+  received,
+  released,
+  retired,
+} from "./keypair.ts";
 import { ownMemory, Session } from "./session.ts";
 
 let last = 0;
@@ -18,6 +27,8 @@ function session(initiator: boolean, bornMs = 0): Session {
 
 /** A packet under a session, long after everything else. */
 const packet = (one: Session, yields = false, nowMs = 1e6) => ({ session: one, yields, nowMs });
+
+const LET = { hold: false };
 
 /** The slots as numbers of sessions. */
 const slots = ({ previous, current, next, crossing }: Keypairs) => [
@@ -58,7 +69,7 @@ describe("one handshake after the other", () => {
   test("retired sessions receive and are not sent under, whatever comes; a new one goes before them", () => {
     const [a, b, c] = [session(true), session(false, 1000), session(true, 1500)];
     const both = derived(derived(NO_KEYPAIRS, a).keypairs, b).keypairs;
-    const old = retired(both);
+    const old = retired(both, LET);
     expect([slots(old.keypairs), old.ended]).toEqual([
       [a.localIndex, undefined, b.localIndex, "settled"],
       [],
@@ -67,9 +78,41 @@ describe("one handshake after the other", () => {
     const renewed = derived(old.keypairs, c).keypairs;
     expect(slots(renewed)).toEqual([a.localIndex, c.localIndex, b.localIndex]);
     expect(received(renewed, packet(b)).keypairs).toBe(renewed);
-    const answered = derived(retired(derived(NO_KEYPAIRS, a).keypairs).keypairs, b).keypairs;
+    const answered = derived(retired(derived(NO_KEYPAIRS, a).keypairs, LET).keypairs, b).keypairs;
     expect(slots(answered)).toEqual([a.localIndex, undefined, b.localIndex]);
     expect(slots(received(answered, packet(b)).keypairs)).toEqual([a.localIndex, b.localIndex, undefined]);
+  });
+
+  test("retired while the peer may still send under the one before: that receives too", () => {
+    const [a, b, c] = [session(true), session(true, 1000), session(true, 1500)];
+    const two = derived(derived(NO_KEYPAIRS, a).keypairs, b).keypairs;
+    const old = retired(two, LET);
+    expect([slots(old.keypairs), old.ended]).toEqual([
+      [b.localIndex, undefined, a.localIndex, "settled"],
+      [],
+    ]);
+    const renewed = derived(old.keypairs, c).keypairs;
+    expect(slots(renewed)).toEqual([b.localIndex, c.localIndex, a.localIndex]);
+    expect(received(renewed, packet(a)).keypairs).toBe(renewed);
+  });
+
+  test("the first one after those that were retired is held until the peer is heard under it", () => {
+    const [a, b, c] = [session(true), session(true, 1000), session(false, 1100)];
+    const first = derived(NO_KEYPAIRS, a).keypairs;
+    expect(first.held).toBeUndefined();
+    const held = derived(retired(first, { hold: true }).keypairs, b).keypairs;
+    expect([held.held, received(held, packet(a)).keypairs]).toEqual([true, held]);
+    expect(received(held, packet(b)).keypairs).toEqual({ previous: a, current: b });
+    expect(released(held).keypairs).toEqual({ previous: a, current: b });
+    // What the peer begins meanwhile changes nothing about that.
+    const both = derived(held, c).keypairs;
+    expect([both.held, slots(both)]).toEqual([true, [a.localIndex, b.localIndex, c.localIndex, "open"]]);
+    expect(received(both, packet(c)).keypairs.held).toBeUndefined();
+    expect(received(both, packet(c)).keypairs.current).toBe(c);
+    // Also where the one that crossed is not the one to send with.
+    const crossed = derived(held, session(false, 1000)).keypairs;
+    const heard = received(crossed, packet(crossed.next as Session, false, 1010)).keypairs;
+    expect(heard).toEqual(released(crossed).keypairs);
   });
 
   test("a session that was never confirmed is replaced by the next", () => {
@@ -129,6 +172,35 @@ describe("initiations that crossed", () => {
       [old.localIndex, ours.localIndex, theirs.localIndex, "settled"],
       false,
     ]);
+  });
+
+  test("what the peer begins after ours was answered is changed to at once, and back if it uses ours", () => {
+    const late = session(false, 120_150);
+    const both = derive([old, ours, late]);
+    const step = received(both, packet(late, false, 120_160));
+    const [first, second, third] = [old, late, ours].map((one) => one.localIndex);
+    expect([slots(step.keypairs), step.ended, step.confirmed]).toEqual([
+      [first, second, third, "open"],
+      [],
+      true,
+    ]);
+    const back = received(step.keypairs, packet(ours, false, 120_170));
+    expect(slots(back.keypairs)).toEqual([first, third, second, "settled"]);
+  });
+
+  test("what the peer begins after it has sent under ours is the successor", () => {
+    const used = session(true, 120_100);
+    used.window.next[0] = 1;
+    const late = session(false, 120_150);
+    const both = derive([old, used, late]);
+    expect(slots(both)).toEqual([old.localIndex, used.localIndex, late.localIndex]);
+    const step = received(both, packet(late, false, 120_160));
+    expect([slots(step.keypairs), step.ended]).toEqual([
+      [used.localIndex, late.localIndex, undefined],
+      [old],
+    ]);
+    // What is still on its way under the one before comes in, and changes nothing.
+    expect(received(step.keypairs, packet(used, false, 120_170)).keypairs).toBe(step.keypairs);
   });
 
   test("the greater key, while nothing is settled, keeps both when it answers the next initiation", () => {

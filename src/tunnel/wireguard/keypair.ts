@@ -18,6 +18,10 @@
  * is preferred: a packet under it settles the matter for good, on both sides one after the other. The other one is changed to
  * only if packets under it do not cease: then the peer was started anew, and has only that. (The kernel forgets its own
  * initiation when it answers one, so both sides may wait 5 s; and it throws away a session that the peer may still send under.)
+ *
+ * On a path that keeps the order, an initiation that crossed ours comes before the answer to ours. One that comes after it is from a
+ * peer that was started anew and does not have our session, or was overtaken by that answer: so its session is changed to with its
+ * first packet, and back if the peer uses ours all the same. If the peer has sent under ours before, there is no doubt: it began anew.
  */
 import { CROSSING_GRACE_MS, CROSSING_MS } from "./limits.ts";
 import type { Session } from "./session.ts";
@@ -31,6 +35,11 @@ export interface Keypairs {
   readonly next?: Session;
   /** `current` and `next` come from initiations that crossed: neither is the other's successor. */
   readonly crossing?: "open" | "settled";
+  /**
+   * Nothing is sent under `current`, which is or will be the first one of another identity of ours: the peer has to move our addresses
+   * to that before it believes what comes under it. Anything that comes under it says that it did.
+   */
+  readonly held?: true;
 }
 
 /** KeypairStep is the outcome of an event: what holds now, and which sessions ended with it. */
@@ -49,18 +58,21 @@ export function keypairsOf({ previous, current, next }: Keypairs): Session[] {
   return [previous, current, next].filter((session) => session !== undefined);
 }
 
+interface Becoming {
+  readonly crossing?: Keypairs["crossing"] | undefined;
+  readonly held?: boolean | undefined;
+}
+
 type Slots = readonly [
   previous: Session | undefined,
   current: Session | undefined,
   next: Session | undefined,
 ];
 
-function become(
-  before: Keypairs,
-  [previous, current, next]: Slots,
-  crossing?: Keypairs["crossing"],
-): KeypairStep {
+function become(before: Keypairs, [previous, current, next]: Slots, options: Becoming = {}): KeypairStep {
+  const { crossing, held } = options;
   const keypairs: Keypairs = {
+    ...(held === true ? { held } : {}),
     ...(crossing === undefined ? {} : { crossing }),
     ...(previous === undefined ? {} : { previous }),
     ...(current === undefined ? {} : { current }),
@@ -72,16 +84,18 @@ function become(
 
 /** derived takes in a session that a handshake made just now. */
 export function derived(before: Keypairs, session: Session): KeypairStep {
-  const { previous, current, next, crossing } = before;
-  const crosses = (other: Session | undefined) => {
+  const { previous, current, next, crossing, held } = before;
+  const crosses = (other: Session | undefined): Keypairs["crossing"] => {
     if (other === undefined || other.initiator === session.initiator || isRetired(before)) return undefined;
     return session.bornMs - other.bornMs < CROSSING_MS ? "open" : undefined;
   };
   // The peer may send under either of two that crossed.
-  if (!session.initiator)
-    return become(before, [crossing === "open" ? next : previous, current, session], crosses(current));
+  if (!session.initiator) {
+    const how = current?.heard === true ? undefined : crosses(current);
+    return become(before, [crossing === "open" ? next : previous, current, session], { crossing: how, held });
+  }
   // An older `next` is kept to receive with: its confirmation may just be on its way.
-  return become(before, [current ?? previous, session, next], crosses(next));
+  return become(before, [current ?? previous, session, next], { crossing: crosses(next), held });
 }
 
 /** Packet is one that was authentic. */
@@ -92,8 +106,48 @@ export interface Packet {
   readonly yields: boolean;
 }
 
+/**
+ * aside takes in a session that the peer began under our former identity while it is being moved to the present one: to receive with, as what is
+ * on its way, and never to send with.
+ */
+export function aside(before: Keypairs, session: Session): KeypairStep {
+  const { previous, current, held } = before;
+  return become(before, [previous, current, session], { crossing: "settled", held });
+}
+
+/** offered takes in a session under the present identity while we send under the former one: the peer's first packet under it decides. */
+export function offered(before: Keypairs, session: Session): KeypairStep {
+  const { previous, current } = before;
+  return become(before, [previous, current, session]);
+}
+
+/**
+ * resumed sends under the former identity again, since the peer did not take up the present one in time; undefined when there is no session to
+ * do so. One under the present identity waits for the peer.
+ */
+export function resumed(before: Keypairs, canSend: (session: Session) => boolean): KeypairStep | undefined {
+  const sessions = keypairsOf(before).sort((a, b) => b.bornMs - a.bornMs);
+  const [newest, older] = sessions.filter((session) => session.former && canSend(session));
+  if (before.held !== true || newest === undefined) return undefined;
+  return become(before, [older, newest, sessions.find((session) => !session.former)]);
+}
+
 /** received takes note of a packet. */
-export function received(before: Keypairs, { session, nowMs, yields }: Packet): KeypairStep {
+export function received(before: Keypairs, packet: Packet): KeypairStep {
+  // What the peer sent before it heard of our present identity says nothing.
+  if (before.held === true && packet.session.former) return { keypairs: before, ended: [], confirmed: false };
+  // Of two that crossed, either says that it heard of it.
+  const heard = packet.session === before.current || before.crossing === "open";
+  return follow(before.held === true && heard ? released(before).keypairs : before, packet);
+}
+
+/** released lets packets go under the current session. */
+export function released(before: Keypairs): KeypairStep {
+  const { previous, current, next, crossing } = before;
+  return become(before, [previous, current, next], { crossing });
+}
+
+function follow(before: Keypairs, { session, nowMs, yields }: Packet): KeypairStep {
   const { previous, current, next, crossing } = before;
   const unchanged = { keypairs: before, ended: [], confirmed: false };
   if (crossing === "settled" || session === previous) return unchanged;
@@ -107,20 +161,26 @@ export function received(before: Keypairs, { session, nowMs, yields }: Packet): 
   const confirmed = session === next && !session.initiator;
   if (preferred) {
     const other = session === next ? current : next;
-    return { ...become(before, [previous, session, other], "settled"), confirmed };
+    return { ...become(before, [previous, session, other], { crossing: "settled" }), confirmed };
   }
-  if (session !== next || nowMs - session.bornMs < CROSSING_GRACE_MS) return unchanged;
-  return { ...become(before, [previous, next, current], "open"), confirmed };
+  if (session !== next) return unchanged;
+  const crossed = current === undefined || session.bornMs <= current.bornMs;
+  if (crossed && nowMs - session.bornMs < CROSSING_GRACE_MS) return unchanged;
+  return { ...become(before, [previous, next, current], { crossing: "open" }), confirmed };
 }
 
 /**
  * retired lets sessions go on receiving, and none of them send: our identity is another one (wg_noise_expire_current_peer_keypairs, noise.c).
- * What is on its way arrives; a session's keys do not depend on the identity any more once they are made.
+ * What is on its way arrives; a session's keys do not depend on the identity any more once they are made. `hold`: the next one is held.
  */
-export function retired(before: Keypairs): KeypairStep {
+export function retired(before: Keypairs, { hold }: { readonly hold: boolean }): KeypairStep {
   const { previous, current, next } = before;
+  // The peer may still send under the one before, until it hears of the present one.
+  const other = next ?? (current === undefined ? undefined : previous);
   // "settled": a packet under `next` does not make it the current one.
-  return become(before, [current ?? previous, undefined, next], next === undefined ? undefined : "settled");
+  const crossing = other === undefined ? undefined : "settled";
+  const held = hold && (current ?? previous ?? next) !== undefined;
+  return become(before, [current ?? previous, undefined, other], { crossing, held });
 }
 
 /** Whether `next` is of an identity that we had before: nothing crosses with it. */

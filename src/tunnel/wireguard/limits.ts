@@ -19,6 +19,10 @@ export const MIN_INITIATION_MS = 20;
 export const CROSSING_MS = 5_000;
 /** CROSSING_GRACE_MS is how long packets under the session that loses may still be on their way. */
 export const CROSSING_GRACE_MS = 1_000;
+/** HOLD_MS is how long packets wait for the peer to take up another identity of ours: its agent looks for that every 50 ms, if it has the time. */
+export const HOLD_MS = 1_000;
+/** HOLD_AFTER_MS: an identity that was ours for less is nobody's habit. */
+export const HOLD_AFTER_MS = 10_000;
 /** COOKIE_LATENCY_MS before its end a cookie is not used any more, for the time on the way (COOKIE_SECRET_LATENCY, messages.h). */
 export const COOKIE_LATENCY_MS = 5_000;
 

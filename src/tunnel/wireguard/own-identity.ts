@@ -3,6 +3,7 @@ import { type PrivateKey, type PublicKey, Secret } from "../../net/mod.ts";
 import { Gate } from "./gate.ts";
 import { macKeys } from "./mac.ts";
 import type { DhKey, Primitives } from "./primitives.ts";
+import type { LoadBook } from "./under-load.ts";
 
 /** OwnIdentity owns copies of the private key: disposing wipes them. */
 export class OwnIdentity implements Disposable {
@@ -13,11 +14,11 @@ export class OwnIdentity implements Disposable {
   /** Who may speak to us. */
   readonly gate: Gate;
 
-  constructor(privateKey: PrivateKey, primitives: Primitives) {
+  constructor(privateKey: PrivateKey, primitives: Primitives, book: LoadBook) {
     this.publicKey = privateKey.publicKey;
     this.secret = new Secret(privateKey.reveal());
     this.key = primitives.privateKey(this.secret.reveal());
-    this.gate = new Gate(primitives, macKeys(primitives, this.key.publicKey));
+    this.gate = new Gate(primitives, macKeys(primitives, this.key.publicKey), book);
   }
 
   [Symbol.dispose](): void {

@@ -1,6 +1,6 @@
 /** A peer in the middle of a step: its state so far, and the effects so far. */
 import { type Endpoint, endpointEqual } from "../../net/mod.ts";
-import { cleared, type KeypairStep, keypairsOf, retired } from "./keypair.ts";
+import { cleared, type KeypairStep, keypairsOf, released, retired } from "./keypair.ts";
 import type { PeerEffect, PeerState, Surroundings } from "./peer-state.ts";
 import { stepTimers, type TimerEffect, type TimerEvent } from "./timers.ts";
 
@@ -48,6 +48,10 @@ export class PeerDraft {
     for (const session of keypairsOf(step.keypairs))
       if (!before.includes(session)) this.effects.push({ kind: "started", session });
     for (const session of step.ended) this.effects.push({ kind: "ended", session });
+    // We are for the peer who we are under the session that we send with.
+    const former = step.keypairs.current?.former;
+    if (former !== undefined && (this.#state.other === true || former !== (this.#state.former === true)))
+      this.set({ former: former ? true : undefined, other: undefined });
   }
 
   /** heard notes something authentic: where from, and how much. */
@@ -73,9 +77,19 @@ export class PeerDraft {
   }
 
   /** retire ends all handshakes, and sending under the sessions that there are. */
-  retire(): void {
+  retire(options: { readonly hold: boolean }): void {
     this.abandon();
-    this.adopt(retired(this.#state.keypairs));
+    this.adopt(retired(this.#state.keypairs, options));
+  }
+
+  /** demoteSessions notes that all sessions are those of our former identity. */
+  demoteSessions(): void {
+    for (const session of keypairsOf(this.#state.keypairs)) session.former = true;
+  }
+
+  /** release lets packets go that waited for the peer to take up another identity of ours. */
+  release(): void {
+    if (this.#state.keypairs.held === true) this.adopt(released(this.#state.keypairs));
   }
 
   /** forget ends all sessions and handshakes. */

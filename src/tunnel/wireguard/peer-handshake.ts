@@ -5,11 +5,12 @@
  * waits for nothing but its session's first packet, which is the affair of keypair.ts.
  */
 import { type Cookie, readReply, usableCookie } from "./cookie.ts";
-import { derived } from "./keypair.ts";
+import { aside, derived, offered } from "./keypair.ts";
 import { MIN_INITIATION_MS } from "./limits.ts";
 import { writeMacs } from "./mac.ts";
 import { encodeMessage, type HandshakeMessage, MESSAGE_BYTES } from "./message.ts";
 import { readResponse, writeInitiation, writeResponse } from "./noise.ts";
+import { Secret } from "../../net/mod.ts";
 import type { PeerDraft } from "./peer-draft.ts";
 import type { PeerEvent } from "./peer-state.ts";
 import { Session } from "./session.ts";
@@ -25,9 +26,11 @@ type EventOf<K extends PeerEvent["kind"]> = Extract<PeerEvent, { readonly kind: 
 export function initiate(draft: PeerDraft, { retry }: { readonly retry: boolean }): void {
   const { around, state } = draft;
   const { identity, endpoint, spokeMs } = state;
-  const staticStatic = state.staticStatic?.reveal();
-  const { primitives, key, nowMs } = around;
+  const { primitives, nowMs } = around;
   if (!retry) draft.tell({ kind: "wanted" });
+  else tryOther(draft);
+  const former = (draft.state.former === true) !== (draft.state.other === true);
+  const { key, staticStatic } = ownSide(draft, former);
   if (endpoint === undefined || staticStatic === undefined || key === undefined) return;
   if (spokeMs !== undefined && nowMs - spokeMs < around.timing.rekeyTimeoutMs) {
     // Packets wait for a session whose confirmation may have been lost: look again, even if no more packets come.
@@ -42,17 +45,19 @@ export function initiate(draft: PeerDraft, { retry }: { readonly retry: boolean 
   if (written === undefined) return;
   const { sent, payload: timestamp, ...parts } = written;
   const index = around.claimIndex(identity.number);
-  draft.set({ pending: { sent, index }, moment });
+  draft.set({ pending: { sent, index, former }, moment });
   speak(draft, { kind: "initiation", sender: index, ...parts, timestamp, mac1: NO_MAC, mac2: NO_MAC });
   draft.tell({ kind: "initiated" });
 }
 
 /** answer makes a session as responder and says so, unless the initiation is not newer than one before, or comes too soon after it. */
-export function answer(draft: PeerDraft, { message, heard, timestamp, from }: EventOf<"initiation">): void {
+export function answer(draft: PeerDraft, event: EventOf<"initiation">): void {
+  const { message, heard, timestamp, from, former } = event;
   using _ = heard;
   const { around, state } = draft;
   const { identity, greatest, heardMs } = state;
-  const { primitives, key, nowMs } = around;
+  const { primitives, nowMs } = around;
+  const key = former ? around.formerKey : around.key;
   if (key === undefined) return;
   if (greatest !== undefined && !isLater(timestamp, greatest)) return;
   if (heardMs !== undefined && nowMs - heardMs < MIN_INITIATION_MS) return;
@@ -70,26 +75,30 @@ export function answer(draft: PeerDraft, { message, heard, timestamp, from }: Ev
     remoteIndex: receiver,
     initiator: false,
     bornMs: nowMs,
+    former,
   });
-  draft.adopt(derived(draft.state.keypairs, session));
+  const { keypairs } = draft.state;
+  draft.adopt(former && keypairs.held === true ? aside(keypairs, session) : derived(keypairs, session));
   speak(draft, { kind: "response", sender, receiver, ephemeral, nothing, mac1: NO_MAC, mac2: NO_MAC });
   draft.tell({ kind: "derived" });
   draft.tell({ kind: "received", data: false });
 }
 
-/** finish makes a session as initiator; true when it did: then something has to be sent, which confirms it to the responder. */
-export function finish(draft: PeerDraft, { message, from }: EventOf<"response">): boolean {
+/** finish makes a session as initiator, and returns it: then something has to be sent under it, which confirms it to the responder. */
+export function finish(draft: PeerDraft, { message, from }: EventOf<"response">): Session | undefined {
   const { around, state } = draft;
   const { identity, pending } = state;
-  const { primitives, key, nowMs } = around;
-  if (key === undefined || pending === undefined || pending.index !== message.receiver) return false;
+  const { primitives, nowMs } = around;
+  const former = pending?.former === true;
+  const key = former ? around.formerKey : around.key;
+  if (key === undefined || pending === undefined || pending.index !== message.receiver) return undefined;
   const parts = {
     ephemeral: message.ephemeral,
     payload: message.nothing,
     psk: state.psk?.reveal() ?? NO_PSK,
   };
   const read = readResponse({ primitives, key }, pending.sent, parts);
-  if (read === undefined) return false;
+  if (read === undefined) return undefined;
   const session = new Session(around.memory.take(), {
     keys: read.keys,
     peer: identity.number,
@@ -97,20 +106,45 @@ export function finish(draft: PeerDraft, { message, from }: EventOf<"response">)
     remoteIndex: message.sender,
     initiator: true,
     bornMs: nowMs,
+    former,
   });
   draft.set({ pending: undefined });
   draft.heard(MESSAGE_BYTES.response, from);
-  draft.adopt(derived(draft.state.keypairs, session));
+  const { keypairs } = draft.state;
+  const late = state.former === true && !former && keypairs.current !== undefined;
+  draft.adopt(late ? offered(keypairs, session) : derived(keypairs, session));
   draft.tell({ kind: "derived" });
-  completed(draft);
+  completed(draft, session);
   draft.tell({ kind: "received", data: false });
-  return true;
+  return session;
+}
+
+/** Who does not answer one identity of ours may know the other: each attempt is under the other one. */
+function tryOther(draft: PeerDraft): void {
+  const { state, around } = draft;
+  if (around.formerKey === undefined || state.keypairs.current !== undefined) return;
+  if (state.keypairs.held === true) return;
+  draft.set({ other: state.other === true ? undefined : true });
+}
+
+/** Our half of a handshake under one of our identities. */
+function ownSide(draft: PeerDraft, former: boolean) {
+  const { state, around } = draft;
+  if (!former) return { key: around.key, staticStatic: state.staticStatic?.reveal() };
+  const key = around.formerKey;
+  if (state.formerStatic === undefined && key !== undefined) {
+    const shared = key.agree(state.identity.publicBytes);
+    if (shared !== undefined) draft.set({ formerStatic: new Secret(shared) });
+    shared?.fill(0);
+  }
+  return { key, staticStatic: draft.state.formerStatic?.reveal() };
 }
 
 /** completed notes that both sides have the session. */
-export function completed(draft: PeerDraft): void {
+export function completed(draft: PeerDraft, { former }: Session): void {
   draft.tell({ kind: "complete" });
   draft.set({ lastHandshakeMs: draft.around.wallMs, renewed: false });
+  if (!former) draft.set({ moving: undefined });
 }
 
 /** taste takes a cookie for the next messages; it is no reason to repeat the last one sooner (section 6.6). */

@@ -24,6 +24,8 @@ export interface PeerIdentity {
 export interface Pending {
   readonly sent: Sent;
   readonly index: number;
+  /** Under our former identity. */
+  readonly former: boolean;
 }
 
 /** PeerState is a value, replaced as a whole; only the memory of sessions and the two counts of bytes change in place. */
@@ -31,6 +33,14 @@ export interface PeerState {
   readonly identity: PeerIdentity;
   /** The secret shared by both static keys; absent for a key of low order, and while the device has no key. */
   readonly staticStatic?: Secret;
+  /** The same with our former identity, once it was needed. */
+  readonly formerStatic?: Secret;
+  /** What we begin with this peer is under our former identity: it is not known to have heard of the present one. */
+  readonly former?: true;
+  /** It was moved to the present identity, and has said nothing under that yet: its last handshake was under the former one. */
+  readonly moving?: true;
+  /** The present attempt at a handshake is under the other identity: the one before had no answer. */
+  readonly other?: true;
   readonly psk?: Secret;
   /** Where it was last heard from, or is said to be. */
   readonly endpoint?: Endpoint;
@@ -69,6 +79,8 @@ export type PeerEvent =
       readonly heard: Heard;
       readonly timestamp: Bytes;
       readonly from: Endpoint;
+      /** It is for our former identity. */
+      readonly former: boolean;
     }
   | { readonly kind: "response"; readonly message: Response; readonly from: Endpoint }
   | { readonly kind: "cookie"; readonly message: CookieReply }
@@ -91,8 +103,17 @@ export type PeerEvent =
       readonly persistentMs?: number;
       readonly psk?: Secret | "none";
     }
-  /** The device's private key is another one, with this `staticStatic`: handshakes end; sessions only receive, until they are too old. */
-  | { readonly kind: "identity"; readonly staticStatic?: Secret }
+  /**
+   * The device's private key is another one, with this `staticStatic`: handshakes end; sessions only receive, until they are too old. `hold`: packets
+   * wait until the peer is heard under the next one.
+   */
+  | { readonly kind: "identity"; readonly staticStatic?: Secret; readonly hold: boolean }
+  /** The device has another private key beside this one from now on, with this `staticStatic`; with the peer all goes on under the one before. */
+  | { readonly kind: "demoted"; readonly staticStatic?: Secret }
+  /** The peer has heard of the present private key: begin with it under that. */
+  | { readonly kind: "move" }
+  /** The former private key is no more. */
+  | { readonly kind: "alone" }
   /** All sessions and handshakes end; `staticStatic` is that of the device's key. */
   | { readonly kind: "reset"; readonly staticStatic?: Secret };
 
@@ -109,6 +130,8 @@ export type PeerEffect =
     }
   /** Packets under this session can come from now on. */
   | { readonly kind: "started"; readonly session: Session }
+  /** Which session packets are sealed under is another one, and none of them is new. */
+  | { readonly kind: "retired"; readonly peer: number }
   /** This session is over. Its memory is valid until the next step. */
   | { readonly kind: "ended"; readonly session: Session };
 
@@ -119,6 +142,8 @@ export interface Surroundings {
   readonly memory: SessionMemory;
   /** The device's private key. */
   readonly key?: DhKey;
+  /** The one before it, which the device still answers to. */
+  readonly formerKey?: DhKey;
   readonly mtuBytes: number;
   /** Time that never goes back and that passes in sleep too (CLOCK_BOOTTIME). */
   readonly nowMs: number;

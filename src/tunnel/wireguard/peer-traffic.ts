@@ -4,7 +4,7 @@ import { MAX_STAGED_BYTES, MAX_STAGED_PACKETS } from "./limits.ts";
 import type { PeerDraft } from "./peer-draft.ts";
 import { completed, initiate } from "./peer-handshake.ts";
 import type { PeerEvent } from "./peer-state.ts";
-import { canSend, wantsRenewal, wantsRenewalNow } from "./session.ts";
+import { canSend, type Session, wantsRenewal, wantsRenewalNow } from "./session.ts";
 import { dataBytes } from "./transport.ts";
 
 const KEEPALIVE = new Uint8Array(0);
@@ -25,12 +25,23 @@ export function keepalive(draft: PeerDraft, options: { readonly passive?: boolea
   flush(draft, options);
 }
 
+/** confirm shows the responder that we have the session too: with what waits, or with an empty packet where that is to wait longer. */
+export function confirm(draft: PeerDraft, session: Session): void {
+  const { keypairs, endpoint: to } = draft.state;
+  const { held, current } = keypairs;
+  if ((held !== true && current === session) || to === undefined) return keepalive(draft);
+  draft.effects.push({ kind: "transmit", to, session, packets: [KEEPALIVE] });
+  gone(draft, { kind: "sent", session, data: false, bytes: dataBytes(0, draft.around.mtuBytes) });
+  if (held === true) draft.tell({ kind: "held" });
+}
+
 /** flush lets go what waits, or begins a handshake for it. */
 export function flush(draft: PeerDraft, options: { readonly passive?: boolean } = {}): void {
   const { state, around } = draft;
   const { keypairs, staged, endpoint } = state;
-  if (staged.length === 0 || endpoint === undefined) return;
   const session = keypairs.current;
+  if (staged.length === 0 || endpoint === undefined) return;
+  if (keypairs.held === true && session !== undefined) return;
   if (session === undefined || !canSend(session, around.nowMs, around.timing)) {
     initiate(draft, { retry: false });
     return;
@@ -59,15 +70,16 @@ export function gone(
 /** came notes packets that were received. The first under a session that waited for it completes the handshake. */
 export function came(draft: PeerDraft, { session, data, bytes, from }: EventOf<"received">): void {
   const { around } = draft;
+  const { held } = draft.state.keypairs;
   const step = received(draft.state.keypairs, { session, nowMs: around.nowMs, yields: yields(draft) });
   draft.heard(bytes, from);
   draft.adopt(step);
   if (step.confirmed) {
     draft.abandon();
-    completed(draft);
+    completed(draft, session);
   }
   draft.tell({ kind: "received", data });
-  if (step.confirmed) flush(draft);
+  if (step.confirmed || (held === true && draft.state.keypairs.held !== true)) flush(draft);
   const { keypairs, renewed } = draft.state;
   // Only sessions of a former identity of ours receive and do not send: the peer has to hear of the new one.
   if (keypairs.current === undefined) initiate(draft, { retry: false });
@@ -79,7 +91,8 @@ export function came(draft: PeerDraft, { session, data, bytes, from }: EventOf<"
 
 /** Whether our public key is the smaller one, byte by byte. */
 function yields({ state, around }: PeerDraft): boolean {
-  return around.key !== undefined && Buffer.compare(around.key.publicKey, state.identity.publicBytes) < 0;
+  const key = state.former === true ? around.formerKey : around.key;
+  return key !== undefined && Buffer.compare(key.publicKey, state.identity.publicBytes) < 0;
 }
 
 /** The newest packets that may wait. */

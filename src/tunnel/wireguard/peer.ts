@@ -17,8 +17,9 @@
 import { NO_KEYPAIRS } from "./keypair.ts";
 import { PeerDraft } from "./peer-draft.ts";
 import { answer, finish, initiate, taste } from "./peer-handshake.ts";
+import { demote, move, release, stayAlone } from "./peer-identity.ts";
 import type { PeerEffect, PeerEvent, PeerIdentity, PeerState, Surroundings } from "./peer-state.ts";
-import { came, flush, gone, keepalive, take } from "./peer-traffic.ts";
+import { came, confirm, flush, gone, keepalive, take } from "./peer-traffic.ts";
 import { NO_TIMERS } from "./timers.ts";
 
 /** newPeer returns a peer of which nothing but its key is known. */
@@ -46,7 +47,7 @@ export function stepPeer(
       answer(draft, event);
       break;
     case "response":
-      if (finish(draft, event)) keepalive(draft);
+      finishAndConfirm(draft, event);
       break;
     case "cookie":
       taste(draft, event);
@@ -66,15 +67,43 @@ export function stepPeer(
     case "set":
       set(draft, event);
       break;
+    case "demoted":
+      demote(draft, event);
+      break;
+    case "move":
+      move(draft);
+      break;
+    case "alone":
+      stayAlone(draft);
+      break;
     case "identity":
     case "reset":
-      if (event.kind === "reset") draft.forget();
-      else draft.retire();
+      if (event.kind === "reset") endAll(draft);
+      else draft.retire(event);
       state.staticStatic?.reveal().fill(0);
-      draft.set({ staticStatic: event.staticStatic, spokeMs: undefined, mac1: undefined });
+      draft.set({
+        staticStatic: event.staticStatic,
+        former: undefined,
+        moving: undefined,
+        other: undefined,
+        spokeMs: undefined,
+        mac1: undefined,
+      });
       break;
   }
   return [draft.state, draft.effects];
+}
+
+/** Of the former identity nothing stays either; what is needed of it is made again. */
+function endAll(draft: PeerDraft): void {
+  draft.forget();
+  draft.state.formerStatic?.reveal().fill(0);
+  draft.set({ formerStatic: undefined });
+}
+
+function finishAndConfirm(draft: PeerDraft, event: Extract<PeerEvent, { readonly kind: "response" }>): void {
+  const session = finish(draft, event);
+  if (session !== undefined) confirm(draft, session);
 }
 
 function due(draft: PeerDraft): void {
@@ -92,6 +121,10 @@ function due(draft: PeerDraft): void {
         break;
       case "initiate":
         initiate(draft, { retry: false });
+        break;
+      case "release":
+        release(draft);
+        flush(draft);
         break;
       case "passive keepalive":
         keepalive(draft, { passive: true });

@@ -1,5 +1,6 @@
 /** The peers of a device, and the ways to find one: by number, by public key, by when its timers are due. */
 import type { PublicKey } from "../../net/mod.ts";
+import { Changes } from "./changes.ts";
 import { Deadlines } from "./deadlines.ts";
 import { keypairsOf } from "./keypair.ts";
 import { MAX_PEERS } from "./limits.ts";
@@ -9,6 +10,7 @@ import { nextDue } from "./timers.ts";
 
 /** Peers keeps the state of each peer. */
 export class Peers {
+  readonly changes = new Changes();
   readonly #states = new Map<number, PeerState>();
   readonly #numbers = new Map<PublicKey, number>();
   readonly #deadlines = new Deadlines();
@@ -43,7 +45,12 @@ export class Peers {
     const { number, publicKey } = state.identity;
     const before = this.#states.get(number);
     this.#states.set(number, state);
-    if (before === undefined) this.#numbers.set(publicKey, number);
+    if (before === undefined) {
+      this.#numbers.set(publicKey, number);
+      this.changes.came(publicKey);
+      // One of the same key may have had some until now.
+      this.changes.touchAllowed(number);
+    } else this.changes.touch(number);
     if (before?.timers !== state.timers) this.#deadlines.set(number, nextDue(state.timers));
   }
 
@@ -51,6 +58,7 @@ export class Peers {
     const { number, publicKey } = state.identity;
     this.#states.delete(number);
     this.#numbers.delete(publicKey);
+    this.changes.left(number, publicKey);
     this.#deadlines.set(number, Number.POSITIVE_INFINITY);
   }
 

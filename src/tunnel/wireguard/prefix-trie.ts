@@ -72,6 +72,17 @@ export class PrefixTrie {
     return found === NO_VALUE ? undefined : found;
   }
 
+  /** get returns the value of exactly this prefix. */
+  get({ bytes, length }: Bits): number | undefined {
+    this.#read(bytes, 0);
+    let node = this.#root;
+    while (node !== NONE && (this.#lengths[node] as number) < length && this.#matches(node))
+      node = this.#children[2 * node + this.#keyBit(this.#lengths[node] as number)] as number;
+    if (node === NONE || this.#lengths[node] !== length || !this.#matches(node)) return undefined;
+    const value = this.#values[node] as number;
+    return value === NO_VALUE ? undefined : value;
+  }
+
   /** insert sets the value of a prefix; false, with nothing changed, when the trie is full. */
   insert({ bytes, length }: Bits, value: number): boolean {
     if (this.size + 2 > this.#most) return false;

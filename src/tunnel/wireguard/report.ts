@@ -18,27 +18,34 @@ export interface DeviceSecrets {
 /** describeDevice returns a device as wg(8) shows it. */
 export function describeDevice(device: {
   readonly publicKey: PublicKey | undefined;
+  readonly formerPublicKey: PublicKey | undefined;
   readonly listenPort: number;
   readonly peers: Iterable<PeerState>;
   readonly allowedIps: ReadonlyMap<number, readonly Prefix[]>;
 }): DeviceState {
-  const { publicKey, listenPort, peers, allowedIps } = device;
+  const { publicKey, formerPublicKey, listenPort, peers, allowedIps } = device;
   return {
     ...(publicKey === undefined ? {} : { publicKey }),
+    ...(formerPublicKey === undefined ? {} : { formerPublicKey }),
     listenPort,
-    peers: [...peers].map((state) => describePeer(state, allowedIps.get(state.identity.number) ?? [])),
+    peers: [...peers].map((state) => ({
+      ...describePeer(state),
+      allowedIps: allowedIps.get(state.identity.number) ?? [],
+    })),
   };
 }
 
-function describePeer(state: PeerState, allowedIps: readonly Prefix[]): PeerReport {
+/** describePeer returns all but its allowed IPs. */
+export function describePeer(state: PeerState): Omit<PeerReport, "allowedIps"> {
   const { identity, endpoint, persistentMs, psk, lastHandshakeMs, traffic } = state;
   return {
     publicKey: identity.publicKey,
     ...(endpoint === undefined ? {} : { endpoint }),
-    allowedIps,
     ...(persistentMs === 0 ? {} : { keepaliveSeconds: persistentMs / 1000 }),
     presharedKey: isSet(psk),
     ...(lastHandshakeMs === undefined ? {} : { lastHandshakeMs }),
+    ...(state.former === true ? { former: true } : {}),
+    ...(state.moving === true ? { moving: true } : {}),
     rxBytes: traffic[0] as number,
     txBytes: traffic[1] as number,
   };

@@ -59,6 +59,8 @@ export interface SessionNumbers {
   /** Whether we began: only the initiator renews a session because of its age. */
   readonly initiator: boolean;
   readonly bornMs: number;
+  /** Made under the identity that the device had before its present one, and still has beside it (own-identities.ts). */
+  readonly former?: boolean;
 }
 
 /** Session is one that a handshake made. Its memory cannot be printed: it is not among the visible fields. */
@@ -68,6 +70,8 @@ export class Session implements SessionNumbers {
   readonly remoteIndex: number;
   readonly initiator: boolean;
   readonly bornMs: number;
+  /** Changes once, with the device's identity. */
+  former: boolean;
   readonly #memory: Uint8Array<ArrayBufferLike>;
   readonly #sendKey: Uint8Array<ArrayBufferLike>;
   readonly #receiveKey: Uint8Array<ArrayBufferLike>;
@@ -77,12 +81,13 @@ export class Session implements SessionNumbers {
   /** The keys are moved into the memory and wiped; without keys the memory is that of a session which goes on. */
   constructor(memory: Uint8Array<ArrayBufferLike>, parts: SessionNumbers & { readonly keys?: Keys }) {
     if (memory.length !== SESSION.bytes) throw new RangeError(`A session has ${SESSION.bytes} bytes`);
-    const { keys, peer, localIndex, remoteIndex, initiator, bornMs } = parts;
+    const { keys, peer, localIndex, remoteIndex, initiator, bornMs, former = false } = parts;
     this.peer = peer;
     this.localIndex = localIndex;
     this.remoteIndex = remoteIndex;
     this.initiator = initiator;
     this.bornMs = bornMs;
+    this.former = former;
     const { buffer, byteOffset } = memory;
     this.#memory = memory;
     this.#sendKey = memory.subarray(SESSION.sendKey, SESSION.sendKey + KEY_BYTES);
@@ -120,6 +125,11 @@ export class Session implements SessionNumbers {
 
   get window(): ReplayWindow {
     return this.#window;
+  }
+
+  /** Whether the peer sent under it: something authentic came, in whichever thread. */
+  get heard(): boolean {
+    return (this.#window.next[0] as number) > 0;
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * The timers of a peer (whitepaper, section 6; drivers/net/wireguard/timers.c has the same five). The state is a value of moments; a
+ * The timers of a peer (whitepaper, section 6; drivers/net/wireguard/timers.c has the first five). The state is a value of moments; a
  * step gives the next state and what is to be done now. It knows no sessions: peer.ts tells it what happened.
  *
  * ```
@@ -8,8 +8,10 @@
  *   silence      data was sent and nothing came since          + 15 s + jitter    begin a handshake
  *   wipe         a session was made                            + 540 s            forget all keys
  *   persistent   anything authentic passed                     + as configured    send a keepalive
+ *   hold         a session of another identity of ours began   + 1 s              send under it, though nothing was heard
  * ```
  */
+import { HOLD_MS } from "./limits.ts";
 import type { Timing } from "./specification.ts";
 
 /** Timers are moments in milliseconds; one that is absent does not run. */
@@ -19,6 +21,7 @@ export interface Timers {
   readonly silence?: number;
   readonly wipe?: number;
   readonly persistent?: number;
+  readonly hold?: number;
   /** Initiations repeated since somebody last wanted a handshake. */
   readonly attempts: number;
   /** More data came while the keepalive was already due: after it, wait once more. */
@@ -41,11 +44,13 @@ export type TimerEvent =
   | { readonly kind: "derived" }
   /** Both sides have a session. */
   | { readonly kind: "complete" }
+  /** Packets wait until the peer is heard. */
+  | { readonly kind: "held" }
   | { readonly kind: "due" };
 
 /** TimerEffect is what a timer asks for. */
 export type TimerEffect =
-  "retry" | "give up" | "initiate" | "passive keepalive" | "persistent keepalive" | "wipe";
+  "retry" | "give up" | "initiate" | "passive keepalive" | "persistent keepalive" | "wipe" | "release";
 
 /** TimerOptions hold for one step. */
 export interface TimerOptions {
@@ -59,9 +64,9 @@ export interface TimerOptions {
 
 /** nextDue returns the first moment at which something may be due; Infinity when no timer runs. */
 export function nextDue(timers: Timers): number {
-  const { retransmit, keepalive, silence, wipe, persistent } = timers;
+  const { retransmit, keepalive, silence, wipe, persistent, hold } = timers;
   return Math.min(
-    ...[retransmit, keepalive, silence, wipe, persistent].map((at) => at ?? Number.POSITIVE_INFINITY),
+    ...[retransmit, keepalive, silence, wipe, persistent, hold].map((at) => at ?? Number.POSITIVE_INFINITY),
   );
 }
 
@@ -95,6 +100,8 @@ export function stepTimers(
       return [{ ...timers, wipe: nowMs + 3 * timing.rejectAfterMs }, []];
     case "complete":
       return [{ ...without(timers, "retransmit"), attempts: 0 }, []];
+    case "held":
+      return [timers.hold === undefined ? { ...timers, hold: nowMs + HOLD_MS } : timers, []];
     case "due":
       return due(timers, options);
   }
@@ -123,6 +130,7 @@ function due(
       next = { ...next, attempts: next.attempts + 1 };
     }
   }
+  if (take("hold")) effects.push("release");
   if (take("keepalive")) {
     effects.push("passive keepalive");
     if (next.again) next = { ...next, again: false, keepalive: nowMs + timing.keepaliveMs };
@@ -132,7 +140,7 @@ function due(
   return [next, effects];
 }
 
-type Name = "retransmit" | "keepalive" | "silence" | "wipe" | "persistent";
+type Name = "retransmit" | "keepalive" | "silence" | "wipe" | "persistent" | "hold";
 
 /** The same value if the timer does not run: most packets change nothing. */
 function without(timers: Timers, name: Name): Timers {

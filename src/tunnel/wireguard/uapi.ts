@@ -66,6 +66,12 @@ function readDevice(device: Changing<Configuration>, name: string, value: string
       bytes.fill(0);
       return;
     }
+    case "former_private_key": {
+      const bytes = parseField(name, value);
+      device.formerKey = isZero(bytes) ? "none" : new PrivateKey(bytes);
+      bytes.fill(0);
+      return;
+    }
     case "listen_port":
       device.listenPort = parseField(name, value);
       return;
@@ -87,6 +93,9 @@ function readPeer(peer: PeerDraft, name: string, value: string): void {
       return;
     case "update_only":
       peer.updateOnly = parseField(name, value);
+      return;
+    case "move":
+      peer.move = parseField(name, value);
       return;
     case "preshared_key": {
       const bytes = parseField(name, value);

@@ -91,3 +91,14 @@ export class Sources {
     return this.#buckets.size < MAX_SOURCES;
   }
 }
+
+/** LoadBook is what a device keeps of it, whichever of its identities is spoken to. */
+export class LoadBook {
+  readonly sources = new Sources();
+  load: Load = NO_LOAD;
+
+  /** charge counts one handshake message; `backlog` more wait at the caller. */
+  charge(nowMs: number, backlog: number): void {
+    this.load = charge(this.load, { nowMs, backlog });
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * BGP routers of this node: manifests of kind BgpRouter in a folder, which is looked at again and again. What BGP needs is loaded when there is
+ * one. Sessions outlive a restart of the agent as RFC 4724 has it: connections end without a word, and neighbors keep the routes.
+ */
+import type { Routers, Speaker } from "../bgp/mod.ts";
+import { CLUSTER_ROUTER } from "../domain/mod.ts";
+import { sameValue } from "../engine/mod.ts";
+import { type BgpRouter, formatProblem, parseManifest } from "../resources/mod.ts";
+import { after, ensureDirectory, every, listDirectory, readText } from "../sys/mod.ts";
+import { info, warn } from "./log.ts";
+import { BGP_SOCKET, MANIFESTS, RUN } from "./paths.ts";
+import type { ClusterBgp } from "./vpcs.ts";
+
+/** How often the folder is looked at. */
+const LOOK_MS = 2000;
+/** What does not run is tried again. */
+const RETRY_MS = 10_000;
+
+/** BgpFiles runs what the folder says, and the node's own router of VPCs. */
+export class BgpFiles implements ClusterBgp, Disposable {
+  readonly #timer: Disposable;
+  /** Texts by file, and the routers of each: of a text with mistakes, those that it had before. */
+  #texts = new Map<string, string>();
+  /** What does not run, and why. */
+  #wrong: readonly string[] = [];
+  #retry: Disposable | undefined;
+  /** As they were at the last look. */
+  #last: ReadonlyMap<string, string> | undefined;
+  readonly #routers = new Map<string, readonly BgpRouter[]>();
+  /** Files of which it was said. */
+  readonly #unreadable = new Set<string>();
+  #running: { readonly routers: Routers; readonly serving: Disposable } | undefined;
+  #work: Promise<void> = Promise.resolve();
+  #closed = false;
+  #cluster: BgpRouter | undefined;
+  #onSpeaker: (speaker: Speaker | undefined) => void = () => {};
+
+  constructor() {
+    this.#look();
+    this.#timer = every(LOOK_MS, () => this.#look());
+  }
+
+  /** setCluster implements ClusterBgp. */
+  setCluster(router: BgpRouter | undefined, onSpeaker: (speaker: Speaker | undefined) => void): void {
+    const isNew = this.#onSpeaker !== onSpeaker;
+    this.#onSpeaker = onSpeaker;
+    const running = this.#running?.routers.speaker(CLUSTER_ROUTER);
+    if (isNew && router !== undefined && running !== undefined) onSpeaker(running);
+    if (sameValue(router, this.#cluster)) return;
+    this.#cluster = router;
+    this.#work = this.#work.then(() => this.#apply());
+  }
+
+  #look(): void {
+    const texts = new Map<string, string>();
+    for (const name of listDirectory(MANIFESTS).filter((one) => /\.(ya?ml|json)$/.test(one))) {
+      const text = this.#textOf(name);
+      if (text !== undefined) texts.set(name, text);
+    }
+    // Half a file may be there while it is written: what is new is used when it stays so for a look.
+    const former = this.#last;
+    this.#last = new Map(texts);
+    if (former !== undefined)
+      for (const [name, text] of texts)
+        if (former.get(name) !== text) {
+          const known = this.#texts.get(name);
+          if (known === undefined) texts.delete(name);
+          else texts.set(name, known);
+        }
+    const changed = [...texts].filter(([name, text]) => this.#texts.get(name) !== text);
+    const gone = [...this.#texts.keys()].filter((name) => !texts.has(name));
+    if (changed.length === 0 && gone.length === 0) return;
+    this.#texts = texts;
+    for (const name of gone) this.#routers.delete(name);
+    for (const [name, text] of changed) this.#read(name, text);
+    this.#work = this.#work.then(() => this.#apply());
+  }
+
+  /** A file that cannot be read counts as it was; what it is now may be a folder, or a disk that fails. */
+  #textOf(name: string): string | undefined {
+    try {
+      const text = readText(`${MANIFESTS}/${name}`);
+      this.#unreadable.delete(name);
+      return text;
+    } catch (error) {
+      if (!this.#unreadable.has(name))
+        warn("a manifest cannot be read", { path: `${MANIFESTS}/${name}`, error });
+      this.#unreadable.add(name);
+      return this.#texts.get(name);
+    }
+  }
+
+  #read(name: string, text: string): void {
+    const { resources, problems } = parseManifest(text);
+    const wrong = problems.map(formatProblem);
+    for (const { kind, value } of resources)
+      if (kind !== "BgpRouter")
+        wrong.push(`${kind} "${value.name}": is not taken from this folder; only BgpRouter is`);
+    for (const reason of wrong)
+      warn("a manifest is not used as it is now", { path: `${MANIFESTS}/${name}`, reason });
+    if (wrong.length > 0) return;
+    this.#routers.set(
+      name,
+      resources.flatMap((resource) => (resource.kind === "BgpRouter" ? [resource.value] : [])),
+    );
+  }
+
+  async #apply(): Promise<void> {
+    if (this.#closed) return;
+    const wanted = new Map<string, BgpRouter>();
+    if (this.#cluster !== undefined) wanted.set(CLUSTER_ROUTER, this.#cluster);
+    for (const [file, routers] of this.#routers)
+      for (const router of routers)
+        if (wanted.has(router.name))
+          warn("a BgpRouter has the name of another one, which counts", {
+            path: file,
+            object: router.name,
+          });
+        else wanted.set(router.name, router);
+    if (this.#running === undefined && wanted.size === 0) return;
+    let wrong: readonly string[] = [];
+    try {
+      const { routers } = await this.#run();
+      const failed = [...routers.set([...wanted.values()])];
+      if (this.#cluster === undefined) this.#onSpeaker(undefined);
+      wrong = failed.map(([name, error]) => `${name}: ${error.message}`);
+      info("BGP routers run", { count: routers.speakers.length });
+    } catch (error) {
+      wrong = [error instanceof Error ? error.message : String(error)];
+    }
+    // A namespace may come later, and a port be free: told once, tried again.
+    for (const reason of wrong)
+      if (!this.#wrong.includes(reason)) warn("a BgpRouter does not run", { reason });
+    this.#wrong = wrong;
+    this.#retry?.[Symbol.dispose]();
+    if (wrong.length > 0 && !this.#closed)
+      this.#retry = after(RETRY_MS, () => {
+        this.#work = this.#work.then(() => this.#apply());
+      });
+  }
+
+  async #run(): Promise<{ readonly routers: Routers }> {
+    if (this.#running !== undefined) return this.#running;
+    const { Routers: Made, serveBgp } = await import("../bgp/mod.ts");
+    ensureDirectory(`${RUN}/bgp`, 0o700);
+    const routers = new Made({
+      folder: `${RUN}/bgp`,
+      onSpeaker: (speaker) => {
+        if (speaker.router.name === CLUSTER_ROUTER) this.#onSpeaker(speaker);
+      },
+      log: (event, { router, neighbor, why, ...rest }) =>
+        info(event, {
+          object: String(router),
+          ...(neighbor === undefined ? {} : { peer: String(neighbor) }),
+          ...(why === undefined ? {} : { reason: String(why) }),
+          ...(Object.keys(rest).length === 0 ? {} : { scope: JSON.stringify(rest) }),
+        }),
+    });
+    const { monitor } = routers;
+    const options = { mode: 0o660, group: "causeway" };
+    const serving = serveBgp(BGP_SOCKET, { speakers: () => routers.speakers, monitor }, options);
+    this.#running = { routers, serving };
+    return this.#running;
+  }
+
+  /** The agent ends, and comes back: neighbors are told nothing. */
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    this.#timer[Symbol.dispose]();
+    this.#retry?.[Symbol.dispose]();
+    this.#running?.serving[Symbol.dispose]();
+    this.#running?.routers.stop();
+  }
+}

@@ -1,0 +1,439 @@
+/**
+ * DomainHost: the data plane of routing domains on this node. A domain is here only while something is attached to it, or another domain
+ * that is here is peered with it.
+ *
+ * ```
+ *   attach, detach ──▶ which domains and segments are here ──▶ onActive ──▶ BGP announces and asks
+ *   apply ◀── what BGP hears of elsewhere
+ * ```
+ * It knows neither BGP nor the register, and keeps nothing on disk: after a restart `adopt` says again what is attached.
+ */
+import {
+  type Domain,
+  type DomainNode,
+  domainNamespace,
+  type LocalAttachment,
+  type RemoteChange,
+  routerMac,
+  segmentMtu,
+} from "../domain/mod.ts";
+import {
+  type Engine,
+  type KernelObject,
+  type ObjectStatus,
+  type ScopeChange,
+  weather,
+} from "../engine/mod.ts";
+import type { InterfaceAddress, Ip, Mac } from "../net/mod.ts";
+import { Rtnetlink } from "../netlink/mod.ts";
+import type { PodRoute } from "../pods/mod.ts";
+import { every, type Netns } from "../sys/mod.ts";
+import { DomainNamespaces } from "./domain-namespaces.ts";
+import { DomainPlace } from "./domain-place.ts";
+import { gatewaysOf, makeInside, makePair, missing } from "./domain-port.ts";
+import { VxlanGuard } from "./vxlan-guard.ts";
+
+/**
+ * DOMAIN_ROUND_MS is the time in which every domain is compared as a whole once, one after the other: a look costs milliseconds, a node may
+ * have hundreds, and events tell of nearly everything before.
+ */
+const DOMAIN_ROUND_MS = 600_000;
+
+/** DomainHostOptions say where. */
+export interface DomainHostOptions {
+  /** Engine of the host's namespace; its table of family inet has the guard's sets (guardText). */
+  readonly home: Engine;
+  /** The host's namespace; default that of the calling thread. */
+  readonly netns?: Netns;
+  readonly node: DomainNode;
+  /** Where namespaces are bound; default /run/netns. */
+  readonly folder?: string;
+  readonly onProblem: (error: Error) => void;
+}
+
+/** Attachment's outcome for the pod. */
+export interface Connected {
+  /** At most one of a family. */
+  readonly gateways: readonly Ip[];
+  readonly routes: readonly PodRoute[];
+}
+
+/** ActiveDomains are VNIs. */
+export interface ActiveDomains {
+  readonly domains: readonly number[];
+  readonly segments: readonly number[];
+}
+
+/** DomainStatus is what people see of a domain. */
+export interface DomainStatus {
+  readonly name: string;
+  readonly vni: number;
+  readonly namespace: string;
+  readonly routed: boolean;
+  readonly segments: readonly {
+    readonly name: string;
+    readonly vni: number;
+    readonly mtuBytes: number;
+    readonly attachments: number;
+  }[];
+  /** Known of elsewhere. */
+  readonly remote: { readonly hosts: number; readonly prefixes: number; readonly floods: number };
+  /** What is not as it should be. */
+  readonly problems: readonly string[];
+}
+
+/** DomainHost owns the namespaces and engines of domains. */
+export class DomainHost implements Disposable {
+  readonly #options: DomainHostOptions;
+  readonly #namespaces: DomainNamespaces;
+  readonly #underlay: Rtnetlink;
+  readonly #guard: VxlanGuard;
+  #node: DomainNode;
+  #domains: ReadonlyMap<number, Domain> = new Map();
+  /** VNI of a segment → Domain.vni. */
+  #owners: ReadonlyMap<number, number> = new Map();
+  readonly #places = new Map<number, DomainPlace>();
+  /** Id of an attachment → Domain.vni. */
+  readonly #attached = new Map<string, number>();
+  /** Who keeps a domain here beside attachments. */
+  readonly #keepers = new Map<number, Set<string>>();
+  readonly #listeners = new Set<(active: ActiveDomains) => void>();
+  #told: ActiveDomains = { domains: [], segments: [] };
+  #turn = 0;
+  /** How many domains are to be looked at now. */
+  #due = 0;
+  readonly #rounds: Disposable;
+
+  private constructor(options: DomainHostOptions) {
+    this.#options = options;
+    this.#node = options.node;
+    this.#namespaces = new DomainNamespaces(options.folder);
+    this.#underlay = Rtnetlink.open(options.netns === undefined ? {} : { netns: options.netns });
+    this.#guard = new VxlanGuard(options.home);
+    this.#rounds = every(1_000, () => this.#checkSome());
+  }
+
+  /** open changes nothing; then come setDomains, adopt with all that is attached, and sweep. */
+  static open(options: DomainHostOptions): DomainHost {
+    return new DomainHost(options);
+  }
+
+  /** routerMac is the address under which this node routes, in all domains. */
+  get routerMac(): Mac {
+    return routerMac(this.#node.vtep);
+  }
+
+  /** setDomains takes in what the register says; domains that are here change in place. */
+  setDomains(domains: readonly Domain[]): void {
+    this.#domains = new Map(domains.map((domain) => [domain.vni, domain]));
+    this.#owners = new Map(
+      domains.flatMap(({ vni, segments }) => segments.map((segment) => [segment.vni, vni])),
+    );
+    for (const [vni, place] of this.#places) {
+      const domain = this.#domains.get(vni);
+      if (domain !== undefined) this.#bear(() => place.setDomain(domain, this.#node));
+    }
+    this.#settleNeeds();
+    this.#tell();
+  }
+
+  /** setNode says where this node's VXLAN ends now. */
+  setNode(node: DomainNode): void {
+    this.#node = node;
+    for (const place of this.#places.values()) this.#bear(() => place.setDomain(place.domain, node));
+  }
+
+  /**
+   * attach makes a pod's link; the kernel forwards when nothing is `missing` any more. When it throws, nothing stays. `addresses` gives lengths where
+   * the segment has no prefixes. `netns` stays the caller's.
+   */
+  attach(
+    attachment: LocalAttachment,
+    netns: Netns,
+    options: { readonly addresses?: readonly InterfaceAddress[] } = {},
+  ): Connected {
+    const { id } = attachment;
+    if (this.#attached.has(id)) throw new Error(`Cannot attach ${id}: it is attached; detach it first`);
+    try {
+      const place = this.#enter(attachment);
+      const { domain } = place;
+      const segment = place.segment(attachment.segment);
+      makePair(attachment, netns, place);
+      place.connect(attachment);
+      const routes = makeInside(attachment, { domain, segment, netns, addresses: options.addresses });
+      this.#tell();
+      return { gateways: gatewaysOf(segment, attachment), routes };
+    } catch (error) {
+      this.detach(id);
+      throw error;
+    }
+  }
+
+  /** missing returns the names of what does not work yet of an attachment; when there are none, the kernel forwards. */
+  missing(attachment: LocalAttachment, netns: Netns): string[] {
+    const place = this.#places.get(attachment.domain);
+    return place === undefined ? [] : missing(attachment, { netns, place });
+  }
+
+  /** adopt takes over after a restart what an earlier agent attached, in the order in which it came. What is missing of it is reported as a problem. */
+  adopt(attachments: readonly LocalAttachment[]): void {
+    for (const attachment of attachments) this.#bear(() => void this.#enter(attachment));
+    // Now it is known which of two that have one station is the last: the kernel is asked for nothing else meanwhile.
+    for (const attachment of attachments)
+      this.#bear(() => this.#places.get(attachment.domain)?.resume(attachment));
+    this.#tell();
+  }
+
+  /** detach removes an attachment, and what nobody needs any more; one that is not there is not an error. */
+  detach(id: string): void {
+    const vni = this.#attached.get(id);
+    const place = vni === undefined ? undefined : this.#places.get(vni);
+    this.#attached.delete(id);
+    place?.leave(id);
+    this.#settleNeeds();
+    this.#tell();
+  }
+
+  /** setElsewhere says that a station of a segment has moved to another node, where it is reached from here too; false: it is back again. */
+  setElsewhere(segment: number, mac: Mac, isElsewhere: boolean): void {
+    for (const place of this.#places.values())
+      for (const attachment of place.attachments.values())
+        if (attachment.segment === segment && attachment.mac === mac)
+          this.#bear(() => place.setElsewhere(attachment.id, isElsewhere));
+  }
+
+  /** allHere says that nothing has moved, as far as anybody knows. */
+  allHere(): void {
+    for (const place of this.#places.values())
+      for (const id of place.attachments.keys()) this.#bear(() => place.setElsewhere(id, false));
+  }
+
+  /** apply takes in what EVPN tells; what concerns no domain that is here is forgotten. */
+  apply(changes: readonly RemoteChange[]): void {
+    const domainOf = ({ remote }: RemoteChange) =>
+      remote.kind === "prefix" ? remote.vni : (this.#owners.get(remote.vni) ?? this.#forgotten(remote.vni));
+    for (const [vni, list] of Map.groupBy(changes, domainOf)) {
+      const place = vni === undefined ? undefined : this.#places.get(vni);
+      if (place !== undefined) this.#bear(() => place.tell(list));
+    }
+  }
+
+  /** A segment that the register has forgotten, and that still has pods here. */
+  #forgotten(segment: number): number | undefined {
+    for (const [vni, { segments }] of this.#places) if (segments.includes(segment)) return vni;
+    return undefined;
+  }
+
+  /** keep has a domain be here without attachments, as long as somebody asks for it; false ends that. */
+  keep(vni: number, who: string, wanted = true): void {
+    const keepers = this.#keepers.get(vni) ?? new Set();
+    if (wanted) keepers.add(who);
+    else keepers.delete(who);
+    if (keepers.size > 0) this.#keepers.set(vni, keepers);
+    else this.#keepers.delete(vni);
+    this.#settleNeeds();
+    this.#tell();
+  }
+
+  /** setScope says what else is to be in a domain's namespace (rules, links to others); forgotten when the domain goes. */
+  setScope(vni: number, scope: string, objects: readonly KernelObject[]): void {
+    const engine = this.#places.get(vni)?.engine;
+    if (engine === undefined) return;
+    this.#bear(() => {
+      if (objects.length > 0) engine.set(scope, objects);
+      else engine.remove(scope);
+      engine.apply(scope);
+    });
+  }
+
+  /** changeScope adds to such a scope, or takes away from it; it costs what it changes. */
+  changeScope(vni: number, scope: string, change: ScopeChange): void {
+    const engine = this.#places.get(vni)?.engine;
+    if (engine === undefined) return;
+    this.#bear(() => {
+      engine.change(scope, change);
+      engine.apply(scope);
+    });
+  }
+
+  /** problems tells what of a scope of a domain is not as it should be. */
+  problems(vni: number, scope: string): readonly string[] {
+    const status = this.#places.get(vni)?.engine.status(scope) ?? [];
+    return status
+      .filter(({ state }) => state !== "ready")
+      .map(({ key, reason }) => `${key}: ${reason ?? "not tried yet"}`);
+  }
+
+  /** netns returns the namespace of a domain that is here; it stays the host's. */
+  netns(vni: number): Netns | undefined {
+    return this.#places.get(vni)?.netns;
+  }
+
+  /** attachments returns what is attached to a domain. */
+  attachments(vni: number): readonly LocalAttachment[] {
+    return [...(this.#places.get(vni)?.attachments.values() ?? [])];
+  }
+
+  /** active returns what is here: domains that route or not, and segments. */
+  active(): ActiveDomains {
+    const segments: number[] = [];
+    for (const place of this.#places.values()) segments.push(...place.segments);
+    return { domains: [...this.#places.keys()], segments };
+  }
+
+  /** onActive has a function called whenever `active` changed. */
+  onActive(listener: (active: ActiveDomains) => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+  }
+
+  /**
+   * sweep removes namespaces and pods' links of an earlier agent that nothing is attached to; to be called once all is adopted. What the
+   * register has forgotten cannot be adopted, and stays as it is while there are pods in it: `used`.
+   */
+  sweep(used: ReadonlySet<number> = new Set()): void {
+    for (const place of this.#places.values()) this.#bear(() => place.strays());
+    for (const vni of this.#namespaces.list()) {
+      if (this.#places.has(vni) || used.has(vni)) continue;
+      this.#bear(() => {
+        const domain = { name: domainNamespace(vni), vni, segments: [], peerings: [] };
+        using place = this.#open(domain);
+        place.clear();
+        this.#namespaces.remove(vni);
+      });
+    }
+  }
+
+  /**
+   * settling removes what an earlier agent knew of elsewhere and EVPN has not told again; to be begun once it has told all. A step is one
+   * domain: each takes milliseconds, and a node may have hundreds.
+   */
+  *settling(): Generator<undefined, void> {
+    for (const place of [...this.#places.values()]) {
+      if (this.#places.get(place.domain.vni) === place) this.#bear(() => place.engine.sweep());
+      yield;
+    }
+    this.#bear(() => this.#guard.settle());
+  }
+
+  /** status tells of each domain that is here. */
+  status(): DomainStatus[] {
+    return [...this.#places.values()].map((place) => this.#statusOf(place));
+  }
+
+  /** Closing leaves the kernel as it is. */
+  [Symbol.dispose](): void {
+    this.#rounds[Symbol.dispose]();
+    for (const place of this.#places.values()) place[Symbol.dispose]();
+    this.#places.clear();
+    this.#underlay.close();
+  }
+
+  #statusOf(place: DomainPlace): DomainStatus {
+    const { domain } = place;
+    const attachments = [...place.attachments.values()];
+    return {
+      name: domain.name,
+      vni: domain.vni,
+      namespace: domainNamespace(domain.vni),
+      routed: domain.routing !== undefined,
+      segments: place.segments.map((vni) => {
+        const segment = place.segment(vni);
+        return {
+          name: segment.name,
+          vni,
+          mtuBytes: segmentMtu(segment, this.#node),
+          attachments: attachments.filter((attachment) => attachment.segment === vni).length,
+        };
+      }),
+      remote: place.remotes.count(),
+      problems: place.engine.problems().map(({ key, reason }) => `${key}: ${reason ?? "not tried yet"}`),
+    };
+  }
+
+  #enter(attachment: LocalAttachment): DomainPlace {
+    const { id, domain: vni } = attachment;
+    const place = this.#places.get(vni) ?? this.#make(vni);
+    this.#attached.set(id, vni);
+    place.enter(attachment);
+    this.#settleNeeds();
+    return place;
+  }
+
+  #make(vni: number): DomainPlace {
+    const domain = this.#domains.get(vni);
+    if (domain === undefined)
+      throw new Error(`Cannot attach to VNI ${vni}: there is no such VPC; create it: causeway apply`);
+    const place = this.#open(domain);
+    this.#places.set(vni, place);
+    try {
+      place.begin();
+    } catch (error) {
+      this.#drop(vni, place);
+      throw error;
+    }
+    return place;
+  }
+
+  #open(domain: Domain): DomainPlace {
+    return new DomainPlace(domain, {
+      netns: this.#namespaces.take(domain.vni),
+      underlay: this.#underlay,
+      guard: this.#guard,
+      node: this.#node,
+      onChange: (status) => this.#report(domain.name, status),
+    });
+  }
+
+  #drop(vni: number, place: DomainPlace): void {
+    this.#places.delete(vni);
+    place.clear();
+    place[Symbol.dispose]();
+    this.#namespaces.remove(vni);
+  }
+
+  /** Makes and drops domains so that exactly those are here that somebody needs. */
+  #settleNeeds(): void {
+    const used = new Set([...this.#attached.values()]);
+    const needed = new Set([...used, ...this.#keepers.keys()]);
+    for (const vni of used)
+      for (const peering of this.#domains.get(vni)?.peerings ?? []) {
+        const other = this.#domains.get(peering.with);
+        if (other?.peerings.some((back) => back.with === vni)) needed.add(other.vni);
+      }
+    for (const vni of needed)
+      if (!this.#places.has(vni) && this.#domains.has(vni)) this.#bear(() => void this.#make(vni));
+    for (const [vni, place] of [...this.#places])
+      if (!needed.has(vni)) this.#bear(() => this.#drop(vni, place));
+  }
+
+  #tell(): void {
+    const active = this.active();
+    const told = this.#told;
+    if (isSameList(active.domains, told.domains) && isSameList(active.segments, told.segments)) return;
+    this.#told = active;
+    for (const listener of this.#listeners) listener(active);
+  }
+
+  #checkSome(): void {
+    const places = [...this.#places.values()];
+    this.#due += (places.length * 1_000) / DOMAIN_ROUND_MS;
+    for (; this.#due >= 1; this.#due--) places[this.#turn++ % places.length]?.engine.check();
+  }
+
+  #report(name: string, { state, key, reason }: ObjectStatus): void {
+    if (state === "failed") this.#options.onProblem(new Error(`${name}: ${reason ?? key}`));
+  }
+
+  #bear(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#options.onProblem(weather(error));
+    }
+  }
+}
+
+function isSameList(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((value, index) => value === b[index]);
+}

@@ -1,0 +1,63 @@
+/** The network namespaces of domains: made below one folder, marked by the alias of their loopback device, found again after a restart. */
+import { domainNamespace, namespaceVni } from "../domain/mod.ts";
+import { ALIAS } from "../engine/mod.ts";
+import { Rtnetlink, setLink } from "../netlink/mod.ts";
+import { createNetns, isNetns, listDirectory, Netns, removeNetns } from "../sys/mod.ts";
+
+/** NAMESPACES is where ip-netns(8) has them too. */
+export const NAMESPACES = "/run/netns";
+
+/** The engine marks links that it did not make so. */
+const MARK = `${ALIAS} external`;
+
+/** DomainNamespaces finds, makes and removes them. */
+export class DomainNamespaces {
+  readonly #folder: string;
+
+  constructor(folder = NAMESPACES) {
+    this.#folder = folder;
+  }
+
+  /** list returns the VNIs whose namespaces are there and ours. */
+  list(): number[] {
+    return listDirectory(this.#folder).flatMap((name) => {
+      const vni = namespaceVni(name);
+      return vni !== undefined && isNetns(this.path(vni)) && this.#isOurs(this.path(vni)) ? [vni] : [];
+    });
+  }
+
+  path(vni: number): string {
+    return `${this.#folder}/${domainNamespace(vni)}`;
+  }
+
+  /** take opens a domain's namespace, made if need be; throws for one that somebody else made. */
+  take(vni: number): Netns {
+    const path = this.path(vni);
+    if (isNetns(path)) {
+      if (this.#isOurs(path)) return Netns.open(path);
+      throw new Error(
+        `Cannot make namespace ${domainNamespace(vni)}: somebody else has one of that name; remove it: ip netns delete ${domainNamespace(vni)}`,
+      );
+    }
+    // Perhaps an empty file that a crash left.
+    removeNetns(path);
+    createNetns(path);
+    const netns = Netns.open(path);
+    using route = Rtnetlink.open({ netns });
+    route.request(setLink({ name: "lo", alias: MARK, up: true }));
+    return netns;
+  }
+
+  /** remove takes a domain's namespace away, with all that is in it once nobody has it open. */
+  remove(vni: number): void {
+    removeNetns(this.path(vni));
+  }
+
+  #isOurs(path: string): boolean {
+    using netns = Netns.open(path);
+    using route = Rtnetlink.open({ netns });
+    if (route.link("lo")?.alias === MARK) return true;
+    // A crash came between making and marking it: there is nothing in it but what the kernel gives to each, all of it down.
+    return route.links().every(({ up, alias }) => !up && alias === undefined);
+  }
+}

@@ -1,0 +1,277 @@
+/**
+ * DomainServices puts what the services of domains need into their namespaces and the node's own: security groups, peerings, NAT gateways and
+ * floating IPs.
+ *
+ * ```
+ *   register ── set ──▶ ┌──────────────┐ ──▶ setScope, keep ──▶ domains' namespaces
+ *   EVPN ───── hear ──▶ │              │ ──▶ apply: default routes by the gateway that is followed, all else as it came
+ *   CNI ADD ── guard ─▶ └──────────────┘ ──▶ home: legs, ways to outside addresses
+ * ```
+ */
+import {
+  type Domain,
+  EVERYWHERE,
+  type FloatingIp,
+  gatewayFamilies,
+  type GatewaySeat,
+  type LocalAttachment,
+  type MemberChange,
+  type NatGateway,
+  type PeeringEnd,
+  peeringEnds,
+  type RemoteChange,
+  type SecurityGroup,
+} from "../domain/mod.ts";
+import type { KernelObject, ScopeChange } from "../engine/mod.ts";
+import type { Ip, Prefix } from "../net/mod.ts";
+import type { Netns } from "../sys/mod.ts";
+import {
+  type DomainNeeds,
+  domainScopes,
+  groupOfScope,
+  type NodeSide,
+  portScope,
+  RULES,
+  type Scope,
+} from "./domain-scopes.ts";
+import { GatewaySide, type GatewaySideOptions } from "./gateway-side.ts";
+import { type Addresses, GroupScopes } from "./group-scopes.ts";
+
+/** DomainPlaces is what is asked of the host of domains. */
+export interface DomainPlaces {
+  setScope(vni: number, scope: string, objects: readonly KernelObject[]): void;
+  changeScope(vni: number, scope: string, change: ScopeChange): void;
+  keep(vni: number, who: string, wanted?: boolean): void;
+  /** What of a scope is not as it should be. */
+  problems(vni: number, scope: string): readonly string[];
+  netns(vni: number): Netns | undefined;
+  attachments(vni: number): readonly LocalAttachment[];
+  active(): { readonly domains: readonly number[] };
+  apply(changes: readonly RemoteChange[]): void;
+  onActive(listener: () => void): Disposable;
+}
+
+/** ServicesWish is what the register says, and what is known of other nodes. */
+export interface ServicesWish {
+  readonly domains: readonly Domain[];
+  readonly gateways: readonly NatGateway[];
+  readonly floating: readonly FloatingIp[];
+  readonly groupsOf: (domain: number) => ReadonlyMap<string, SecurityGroup>;
+  readonly vtepOf: GatewaySeat["vtepOf"];
+}
+
+/** ServicesOptions say where. */
+export interface ServicesOptions extends Omit<GatewaySideOptions, "netnsOf"> {
+  readonly places: DomainPlaces;
+  /** What the domains' own VNIs carry. */
+  readonly mtuBytes: () => number;
+  /** Whether the kernel has br_netfilter now, which without being told otherwise takes all bridged packets the long way. */
+  readonly bridged: () => boolean;
+  /** Name of the node's end of an attachment's link. */
+  readonly portOf: (id: string) => string;
+}
+
+const NOTHING: ServicesWish = {
+  domains: [],
+  gateways: [],
+  floating: [],
+  groupsOf: () => new Map(),
+  vtepOf: () => undefined,
+};
+
+/** DomainServices owns the scopes `services/…` of domains, and `gateways` of the node's own engine. */
+export class DomainServices implements Disposable {
+  readonly #options: ServicesOptions;
+  readonly #listening: Disposable;
+  #wish = NOTHING;
+  #domains: ReadonlyMap<number, Domain> = new Map();
+  /** Attachments that are to come; their rules are there before them. */
+  readonly #coming = new Map<string, LocalAttachment>();
+  /** Domain.vni → scopes that are set there, as they were set. A domain that goes takes them along. */
+  readonly #scopes = new Map<number, ReadonlyMap<string, Scope>>();
+  readonly #gateways: GatewaySide;
+  readonly #groups = new GroupScopes();
+
+  constructor(options: ServicesOptions) {
+    this.#options = options;
+    this.#gateways = new GatewaySide({ ...options, netnsOf: (vni) => options.places.netns(vni) });
+    this.#listening = options.places.onActive(() => this.#settle());
+  }
+
+  /** set takes in what the register says now. */
+  set(wish: ServicesWish): void {
+    const { places } = this.#options;
+    const before = this.#gateways.own;
+    this.#wish = wish;
+    this.#domains = new Map(wish.domains.map((domain) => [domain.vni, domain]));
+    const changes = this.#gateways.set({ ...wish, domains: this.#domains });
+    const mine = new Set(this.#gateways.own.map(({ domain }) => domain));
+    for (const { domain } of before) if (!mine.has(domain)) places.keep(domain, "gateway", false);
+    for (const domain of mine) places.keep(domain, "gateway", true);
+    this.#renewAll(places.active().domains);
+    this.#gateways.settle();
+    if (changes.length > 0) places.apply(changes);
+    this.#gateways.turn();
+  }
+
+  /** hear takes in what EVPN tells, and has the domains' host apply it. */
+  hear(changes: readonly RemoteChange[]): void {
+    this.#options.places.apply(this.#gateways.hear(changes));
+    this.#gateways.turn();
+    this.#changeMembers(this.#groups.tell(changes));
+  }
+
+  /** settled says that with these changes `hear` was told all that EVPN knows. */
+  settled(changes: readonly RemoteChange[]): void {
+    if (changes.length > 0) this.hear(changes);
+    this.#gateways.settled();
+  }
+
+  /** guard has the rules of an attachment be there before it; `work` attaches it. Afterwards only what is attached counts. */
+  guard<T>(attachment: LocalAttachment, work: () => T): T {
+    const { id, domain, groups } = attachment;
+    const { places, bridged } = this.#options;
+    // Its rules would stand there, and see nothing of what is bridged.
+    if (groups.length > 0 && !bridged())
+      throw new Error(
+        `Cannot attach ${id}: groups ${groups.join(", ")}: this kernel does not show bridged packets to their rules; load the module on this node: modprobe br_netfilter`,
+      );
+    this.#coming.set(id, attachment);
+    try {
+      places.keep(domain, `attachment/${id}`, true);
+      this.#renew(domain);
+      const [problem] = [RULES, portScope(id)].flatMap((scope) => places.problems(domain, scope));
+      if (problem !== undefined) throw new Error(`Cannot attach ${id}: its rules cannot be set: ${problem}`);
+      const done = work();
+      this.#coming.delete(id);
+      return done;
+    } catch (error) {
+      this.#coming.delete(id);
+      this.#renew(domain);
+      throw error;
+    } finally {
+      places.keep(domain, `attachment/${id}`, false);
+    }
+  }
+
+  /** detached says that an attachment of a domain is gone. */
+  detached(domain: number): void {
+    this.#renew(domain);
+  }
+
+  /**
+   * announced returns what this node announces in a domain beside its segments (type 5): default routes, and what peerings lead to. The
+   * others have their own ways there; but they take packets of a VNI from those only who announce something in it.
+   */
+  announced(vni: number): Prefix[] {
+    const { places } = this.#options;
+    const domain = this.#domains.get(vni);
+    if (domain === undefined || places.netns(vni) === undefined) return [];
+    const gateway = this.#gateways.own.find((one) => one.domain === vni);
+    return [
+      ...(gateway === undefined ? [] : gatewayFamilies(gateway, domain)).map((family) => EVERYWHERE[family]),
+      ...this.#peeringsOf(domain).flatMap(({ otherPrefixes }) => otherPrefixes),
+    ];
+  }
+
+  /** outside returns the outside addresses that lead to this node now. */
+  outside(): readonly Ip[] {
+    return this.#gateways.outside;
+  }
+
+  [Symbol.dispose](): void {
+    this.#listening[Symbol.dispose]();
+  }
+
+  /** What came to be here gets its rules; what it is peered with gets the other end. */
+  #settle(): void {
+    const here = new Set(this.#options.places.active().domains);
+    const gone = [...this.#scopes.keys()].filter((vni) => !here.has(vni));
+    for (const vni of gone) this.#scopes.delete(vni);
+    const fresh = [...here].filter((vni) => !this.#scopes.has(vni));
+    const others = [...fresh, ...gone].flatMap(
+      (vni) => this.#domains.get(vni)?.peerings.map((one) => one.with) ?? [],
+    );
+    this.#renewAll([...fresh, ...others.filter((vni) => here.has(vni))]);
+    if (fresh.length + gone.length > 0) this.#gateways.settle();
+  }
+
+  /** In order: of two that are peered the lower one makes the link, and the other one takes its end. */
+  #renewAll(domains: readonly number[]): void {
+    for (const vni of [...new Set(domains)].sort((a, b) => a - b)) this.#renew(vni);
+  }
+
+  #renew(vni: number): void {
+    const { places } = this.#options;
+    const domain = this.#domains.get(vni);
+    if (places.netns(vni) === undefined) this.#scopes.delete(vni);
+    // What the register has forgotten keeps its rules as long as somebody is there.
+    if (places.netns(vni) === undefined || domain === undefined) return;
+    const wanted = domainScopes(this.#needsOf(domain), this.#side());
+    const known = this.#scopes.get(vni) ?? new Map<string, Scope>();
+    // Elements go before their sets, and come after them.
+    for (const scope of known.keys()) if (!wanted.has(scope)) places.setScope(vni, scope, []);
+    for (const [scope, { mark, objects, here }] of wanted) {
+      const before = known.get(scope);
+      if (mark === undefined || before?.mark !== mark) places.setScope(vni, scope, objects());
+      else if (here !== undefined) this.#moveMembers(domain, scope, { before, here });
+    }
+    this.#scopes.set(vni, wanted);
+  }
+
+  /** Members that are here came or went. */
+  #moveMembers(
+    domain: Domain,
+    scope: string,
+    { before, here }: { readonly before: Scope; readonly here: Addresses },
+  ): void {
+    const group = groupOfScope(scope) ?? "";
+    const change = this.#groups.moved(before.here ?? new Map(), { domain, group, here });
+    if (change !== undefined) this.#options.places.changeScope(domain.vni, scope, change);
+  }
+
+  #needsOf(domain: Domain): DomainNeeds {
+    const { vni } = domain;
+    return {
+      domain,
+      attachments: this.#attachments(vni),
+      groups: this.#wish.groupsOf(vni),
+      membersOf: (group) => this.#groups.membersOf(domain, group, this.#attachments(vni)),
+      peerings: this.#peeringsOf(domain),
+      gateway: this.#gateways.own.find((one) => one.domain === vni),
+      floating: this.#gateways.floatingOf(vni),
+    };
+  }
+
+  /** With domains that are here. */
+  #peeringsOf(domain: Domain): PeeringEnd[] {
+    const { places } = this.#options;
+    return peeringEnds(domain, this.#domains).filter(({ other }) => places.netns(other) !== undefined);
+  }
+
+  #side(): NodeSide {
+    const { places, home, mtuBytes, portOf, bridged } = this.#options;
+    const netnsOf = (vni: number) => places.netns(vni);
+    return { home: home.netns, netnsOf, mtuBytes: mtuBytes(), portOf, bridged: bridged() };
+  }
+
+  #attachments(vni: number): LocalAttachment[] {
+    const coming = [...this.#coming.values()].filter(({ domain }) => domain === vni);
+    const here = this.#options.places.attachments(vni).filter(({ id }) => !this.#coming.has(id));
+    return [...here, ...coming];
+  }
+
+  /** Members came or went elsewhere. */
+  #changeMembers(changes: readonly MemberChange[]): void {
+    if (changes.length === 0) return;
+    for (const [vni, scopes] of this.#scopes) {
+      const domain = this.#domains.get(vni);
+      if (domain === undefined) continue;
+      for (const [scope, { here = new Map() }] of scopes) {
+        const group = groupOfScope(scope);
+        const change = group === undefined ? group : this.#groups.elsewhere(changes, { domain, group, here });
+        if (change !== undefined) this.#options.places.changeScope(vni, scope, change);
+      }
+    }
+  }
+}

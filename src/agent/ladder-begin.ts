@@ -1,0 +1,73 @@
+/** How a ladder begins (mesh/ladder.ts): on what the device has of the peer already. */
+import {
+  type Candidate,
+  type LadderEvent,
+  type LadderMode,
+  type LadderStep,
+  type Relay,
+  startLadder,
+} from "../mesh/mod.ts";
+import { type PeerState, type PublicKey, publicKeyBytes } from "../net/mod.ts";
+import { randomBytes, wallMs } from "../sys/mod.ts";
+
+/** First rounds of a thousand ladders that begin together are spread over this time. */
+const SPREAD_MS = 20_000;
+/** So many begin at once. */
+const AT_ONCE = 32;
+
+/** LadderBeginning is what the caller knows. */
+export interface LadderBeginning {
+  readonly nowMs: number;
+  readonly own: PublicKey;
+  readonly other: PublicKey;
+  readonly mode: LadderMode;
+  readonly relays: readonly Relay[];
+  readonly candidates: readonly Candidate[];
+  readonly peer: PeerState | undefined;
+  /** Of those that begin together. */
+  readonly number: number;
+}
+
+/** beginLadder starts it. */
+export function beginLadder(beginning: LadderBeginning): LadderStep {
+  const { nowMs, own, other, mode, relays, candidates, peer, number } = beginning;
+  return startLadder({
+    nowMs,
+    controlling: Buffer.compare(publicKeyBytes(own), publicKeyBytes(other)) < 0,
+    mode,
+    seed: Buffer.from(randomBytes(8)).readBigUInt64BE(),
+    relays,
+    candidates,
+    ...(peer === undefined ? {} : { known: readingOf(peer) }),
+    ...(number < AT_ONCE ? {} : { delayMs: (randomBytes(1)[0] as number) * (SPREAD_MS / 256) }),
+  });
+}
+
+type Reading = Omit<Extract<LadderEvent, { readonly kind: "observed" }>, "kind" | "nowMs">;
+
+/** readingOf returns what a ladder is told of a peer. */
+export function readingOf(peer: PeerState): Reading {
+  const { rxBytes, txBytes, endpoint } = peer;
+  const handshakeAgeMs = handshakeAge(peer);
+  return {
+    rxBytes,
+    txBytes,
+    ...(handshakeAgeMs === undefined ? {} : { handshakeAgeMs }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+  };
+}
+
+/** handshakeAge returns how long ago a peer's last handshake was, in milliseconds. */
+export function handshakeAge({ lastHandshakeMs }: PeerState): number | undefined {
+  return lastHandshakeMs === undefined ? undefined : Math.max(0, wallMs() - lastHandshakeMs);
+}
+
+/** peersByKey arranges what was read of the peers that have one of some keys, or of all. */
+export function peersByKey(
+  read: readonly PeerState[],
+  keys?: ReadonlySet<PublicKey>,
+): ReadonlyMap<PublicKey, PeerState> {
+  const peers = new Map<PublicKey, PeerState>();
+  for (const peer of read) if (keys?.has(peer.publicKey) !== false) peers.set(peer.publicKey, peer);
+  return peers;
+}

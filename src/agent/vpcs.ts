@@ -1,0 +1,498 @@
+/**
+ * Vpcs: this node's part in tenants' networks. It puts together what others know how to do:
+ *
+ * ```
+ *  register ─▶ domains ─▶ DomainHost (kernel) ─▶ what is active ─▶ VpcAnnouncer ─▶ BGP ─▶ reflectors
+ *  plugin ─▶ add: which segment? ─▶ SubnetPool: address ─▶ disk ─▶ kernel ─▶ BGP ─▶ answer
+ *  BGP ─▶ RemoteTable: who is where ─▶ DomainHost
+ * ```
+ */
+import type { BgpRouter, Mesh, Node, TenantResources } from "../resources/mod.ts";
+import type { Speaker } from "../bgp/mod.ts";
+import { type CniService, CniError, type VpcAttached, type VpcNetwork, type VpcWish } from "../cni/mod.ts";
+import {
+  bridgeOf,
+  clusterRouter,
+  compileDomains,
+  compileFloatingIps,
+  compileGateways,
+  compileGroups,
+  type Domain,
+  type DomainNode,
+  isReflector,
+  mayServe,
+  type LocalAttachment,
+  openDomain,
+  portMac,
+  portOf,
+  type RemoteChange,
+  type Resolved,
+  resolveSegment,
+  type Segment,
+  segmentMtu,
+} from "../domain/mod.ts";
+import { type Engine, sameValue } from "../engine/mod.ts";
+import type { MeshView } from "../hub/mod.ts";
+import { type Attachment, type BlockClaims, SubnetPool } from "../ipam/mod.ts";
+import type { InterfaceAddress, Mac } from "../net/mod.ts";
+import { podId } from "../pods/mod.ts";
+import { after, every, monotonicMs, type Netns, sleep } from "../sys/mod.ts";
+import { checkInside } from "./vpc-check.ts";
+import type { Connected, DomainHost } from "./domain-host.ts";
+import { awaitUp } from "./domain-port.ts";
+import { OpenDomains } from "./open-domains.ts";
+import { ReflectorGuard } from "./reflector-guard.ts";
+import { hearVpcs } from "./vpc-hearing.ts";
+import { VpcAnnouncer } from "./vpc-announcer.ts";
+import { type ShownVpc, shownVpcs } from "./vpc-shown.ts";
+import { openVpcParts, type VpcParts } from "./vpc-parts.ts";
+import { VpcSettling } from "./vpc-settling.ts";
+import { domainNode, sameSeats, vtepsOf } from "./vpc-underlay.ts";
+import { type StoredVpcPod, VpcStore } from "./vpc-store.ts";
+import { lengthIn, macOf, mtuOf, refusalOf, refusePort } from "./vpc-wish.ts";
+
+/** How often addresses that are not needed are looked for. */
+const SWEEP_MS = 5_000;
+/** How long a name that nobody knows is waited for. */
+const NEWS_MS = 3_000;
+/** Between the domains of which what an earlier agent knew is forgotten, so that pods do not wait for all of them. */
+const SETTLE_STEP_MS = 50;
+
+/** ClusterBgp runs the node's own BGP router. */
+export interface ClusterBgp {
+  /** setCluster says what it is to be; undefined: there is none. `onSpeaker` is told of each that runs, and of its end. */
+  setCluster(router: BgpRouter | undefined, onSpeaker: (speaker: Speaker | undefined) => void): void;
+}
+
+/** VpcsOptions are the parts that it is made of. */
+export interface VpcsOptions {
+  /** Of the node's own namespace. */
+  readonly engine: Engine;
+  readonly cni: CniService;
+  /** Folder of the agent's state. */
+  readonly folder: string;
+  readonly claims: BlockClaims;
+  readonly bgp: ClusterBgp;
+  readonly onProblem: (error: Error) => void;
+}
+
+/** What is known of the mesh. */
+interface Known {
+  readonly mesh: Mesh;
+  readonly self: Node;
+  readonly nodes: readonly Node[];
+  readonly tenants: TenantResources;
+  readonly domains: readonly Domain[];
+  readonly byVni: ReadonlyMap<number, Domain>;
+  readonly node: DomainNode;
+}
+
+/** Vpcs is disposed without touching the kernel. */
+export class Vpcs implements VpcNetwork, Disposable {
+  readonly #options: VpcsOptions;
+  readonly #resources = new DisposableStack();
+  readonly #store: VpcStore;
+  readonly #pool: SubnetPool;
+  readonly #announcer = new VpcAnnouncer();
+  readonly #open = new OpenDomains();
+  #known: Known | undefined;
+  /** Resolves when more is known. */
+  #news = Promise.withResolvers<void>();
+  #linkProblem: string | undefined;
+  #takesPart = false;
+  readonly #settling = this.#resources.use(
+    new VpcSettling({ speaker: () => this.#speaker, onSettled: () => this.#settle() }),
+  );
+  /** The next step of settling. */
+  #step: Disposable | undefined;
+  #parts: VpcParts | undefined;
+  #speaker: Speaker | undefined;
+  #listening: Disposable | undefined;
+  readonly #guarding = new ReflectorGuard();
+
+  constructor(options: VpcsOptions) {
+    this.#options = options;
+    const { store, isNewBoot } = VpcStore.open(options.folder);
+    this.#store = this.#resources.use(store);
+    const onProblem = (text: string) => options.onProblem(new Error(text));
+    this.#pool = new SubnetPool(store.database, { claims: options.claims, onProblem });
+    if (isNewBoot) for (const pod of store.all()) this.#forget(pod);
+    this.#pool.keepOnly((attachment) => store.get(attachment) !== undefined);
+    this.#resources.use(
+      every(SWEEP_MS, () => {
+        const subnetOf = (name: string) => this.#known?.tenants.Subnet.get(name);
+        this.#pool.sweep(monotonicMs(), subnetOf).catch((error: Error) => this.#lost(error));
+      }),
+    );
+  }
+
+  /** follow takes in what the register and the node's own interfaces say. */
+  follow(view: MeshView, mtuBytes: number): void {
+    const { mesh, self, tenants } = view;
+    if (self === undefined) return;
+    const last = this.#known;
+    // Nodes of a large mesh tell something new all the time, and hardly ever anything that matters here.
+    const nodes = last !== undefined && sameSeats(last.nodes, view.nodes) ? last.nodes : view.nodes;
+    const domains =
+      last !== undefined && last.tenants === tenants && last.mesh.asn === mesh.asn
+        ? last.domains
+        : compileDomains(tenants, mesh);
+    const fresh = this.#nodeOf(mesh, self, mtuBytes);
+    if (fresh === undefined) return;
+    const node = last !== undefined && sameValue(last.node, fresh) ? last.node : fresh;
+    const byVni =
+      last?.domains === domains ? last.byVni : new Map(domains.map((domain) => [domain.vni, domain]));
+    this.#known = { mesh, self, nodes, tenants, domains, byVni, node };
+    const moved = last?.node !== node;
+    if (this.#parts === undefined) this.#begin(node);
+    else {
+      if (moved) {
+        this.#parts.host.setNode(node);
+        this.#parts.table.setOwn([node.vtep]);
+      }
+      if (last?.domains !== domains) this.#setDomains();
+      if (moved || last?.tenants !== tenants || last.nodes !== nodes) this.#setServices();
+    }
+    const same =
+      last !== undefined &&
+      last.domains === domains &&
+      last.nodes === nodes &&
+      sameSeats([last.self], [self]);
+    if (moved || !same || !sameValue(last.mesh, mesh)) this.#followBgp();
+    if (last?.tenants !== tenants) {
+      this.#news.resolve();
+      this.#news = Promise.withResolvers<void>();
+    }
+  }
+
+  /** connected is called when a hub was reached: what it knows of this node's addresses is compared. */
+  connected(): void {
+    this.#pool.reconcile().catch((error: Error) => this.#lost(error));
+  }
+
+  /** status tells of each domain that is here, and of what is attached to it. */
+  status(): ShownVpc[] {
+    const isElsewhere = (segment: number, mac: Mac) => this.#speaker?.evpn.isElsewhere(segment, mac) === true;
+    const shown = shownVpcs(this.#parts?.host.status() ?? [], { pods: this.#store.all(), isElsewhere });
+    const problem = this.#linkProblem;
+    return problem === undefined
+      ? shown
+      : shown.map((vpc) => ({ ...vpc, problems: [problem, ...vpc.problems] }));
+  }
+
+  // The plugin's calls.
+
+  /** add implements VpcNetwork. */
+  async add(attachment: Attachment, wish: VpcWish, netns: Netns): Promise<VpcAttached> {
+    const resolved = await this.#resolve(wish);
+    const known = this.#require();
+    if (this.#linkProblem !== undefined) throw notThere(this.#linkProblem);
+    const { segment, subnet, domain } = resolved;
+    if (subnet === undefined) refusePort(segment, this.#domainOf(segment.vni)?.segments[0], known.mesh);
+    const mtuBytes = mtuOf(wish, segmentMtu(segment, known.node));
+    const id = podId(attachment);
+    if (this.#store.get(attachment) !== undefined)
+      throw new CniError(
+        "alreadyAttached",
+        `Cannot attach ${attachment.ifname} of ${attachment.containerId}: it is attached; delete it first`,
+      );
+    const addresses = await this.#addresses(attachment, wish, resolved);
+    try {
+      const mac = wish.mac ?? macOf(addresses);
+      const local: LocalAttachment = {
+        ...{ id, ifname: attachment.ifname, domain: domain.vni, segment: segment.vni, mac, mtuBytes },
+        ...{ addresses: addresses.map(({ ip }) => ip), defaultRoute: wish.defaultRoute, groups: wish.groups },
+      };
+      const open = subnet === undefined;
+      this.#store.add({
+        ...{ ...attachment, local, netns: netns.path, ...(wish.pod && { pod: wish.pod }) },
+        ...(open
+          ? { addresses, ...(segment.dstPort === undefined ? {} : { dstPort: segment.dstPort }) }
+          : {}),
+      });
+      if (open && this.#open.add(id, domain)) this.#setDomains();
+      const { gateways, routes } = this.#attach(local, netns, open ? { addresses } : {});
+      this.#announcer.setHost(local, { claim: "arrived" });
+      await awaitUp(local, () => this.#parts?.host.missing(local, netns) ?? []);
+      if (this.#resources.disposed) throw notThere("the agent begins anew");
+      this.#store.setReady(attachment);
+      // What is elsewhere is known by then, so that its first packet is not lost.
+      await this.#speaker?.evpn.loaded(segment.vni);
+      return {
+        ...{ mac, addresses, gateways, mtuBytes, routes },
+        ...{ hostLink: portOf(id), hostMac: portMac(id), bridge: bridgeOf(segment.vni) },
+        dnsServers: subnet?.dnsServers ?? [],
+      };
+    } catch (error) {
+      // The next agent finds what this one left half done.
+      if (!this.#resources.disposed) this.#remove(attachment, id);
+      throw error;
+    }
+  }
+
+  /** delete implements VpcNetwork. */
+  async delete(attachment: Attachment): Promise<void> {
+    this.#remove(attachment, podId(attachment));
+  }
+
+  /** check implements VpcNetwork. */
+  async check(attachment: Attachment, netns: Netns): Promise<void> {
+    const stored = this.#store.get(attachment);
+    if (stored === undefined)
+      throw new CniError("checkFailed", `${attachment.ifname} of ${attachment.containerId} is not attached`);
+    checkInside(stored, netns);
+    const { domain } = stored.local;
+    const here = this.status().find(({ vni }) => vni === domain);
+    if (here === undefined) throw new CniError("checkFailed", `VNI ${domain} is not on this node`);
+    const [problem] = here.problems;
+    if (problem !== undefined) throw new CniError("checkFailed", `VPC ${here.name}: ${problem}`);
+  }
+
+  /** attachments implements VpcNetwork. */
+  attachments(): readonly StoredVpcPod[] {
+    return this.#store.all();
+  }
+
+  /** What was applied a moment ago at a hub may not be known here yet. */
+  async #resolve(wish: VpcWish): Promise<Resolved> {
+    const endMs = monotonicMs() + NEWS_MS;
+    for (;;) {
+      const known = this.#require();
+      const resolved = resolveSegment(wish, { ...known, node: known.self });
+      if (!("error" in resolved)) return resolved;
+      const leftMs = endMs - monotonicMs();
+      if (leftMs <= 0) throw new CniError("badConfiguration", `Cannot attach to a VPC: ${resolved.error}`);
+      await Promise.race([this.#news.promise, sleep(leftMs)]);
+    }
+  }
+
+  /** Addresses of an attachment, with lengths: from the Subnet's pool, or as they are asked for. */
+  async #addresses(
+    attachment: Attachment,
+    { addresses = [], owner }: VpcWish,
+    { subnet }: Resolved,
+  ): Promise<readonly InterfaceAddress[]> {
+    if (subnet === undefined) return addresses;
+    const requested = addresses.map(({ ip }) => ip);
+    const more = owner === undefined ? {} : { owner };
+    try {
+      const leased = await this.#pool.allocate(attachment, { subnet, requested, ...more });
+      return leased.map((ip) => ({ ip, length: lengthIn(subnet.prefixes, ip) }));
+    } catch (error) {
+      throw refusalOf(error);
+    }
+  }
+
+  /** The rules of its security groups are there before it. */
+  #attach(local: LocalAttachment, netns: Netns, options: Parameters<DomainHost["attach"]>[2]): Connected {
+    if (this.#parts === undefined) throw notThere(this.#linkProblem);
+    const { host, services } = this.#parts;
+    return services.guard(local, () => host.attach(local, netns, options));
+  }
+
+  #remove(attachment: Attachment, id: string): void {
+    const domain = this.#store.get(attachment)?.local.domain;
+    const isForgotten = domain !== undefined && this.#parts?.host.netns(domain) === undefined;
+    this.#announcer.removeHost(id);
+    this.#parts?.host.detach(id);
+    if (domain !== undefined) this.#parts?.services.detached(domain);
+    if (this.#open.delete(id)) this.#setDomains();
+    this.#forget(attachment);
+    // Of a VPC that the register has forgotten nobody else removes what is left.
+    if (isForgotten) this.#sweep();
+  }
+
+  #sweep(): void {
+    this.#parts?.host.sweep(new Set(this.#store.all().map(({ local }) => local.domain)));
+  }
+
+  /** First what announces it: an address without an attachment is given back at the next start. */
+  #forget(attachment: Attachment): void {
+    this.#store.delete(attachment);
+    this.#pool.release(attachment);
+  }
+
+  /** What was under way when this ended finds its database closed. */
+  #lost(error: Error): void {
+    if (!this.#resources.disposed) this.#options.onProblem(error);
+  }
+
+  #require(): Known {
+    if (this.#known !== undefined) return this.#known;
+    throw notThere(this.#linkProblem);
+  }
+
+  // The kernel.
+
+  /** When it throws, the next news of the mesh begins anew. */
+  #begin(node: DomainNode): void {
+    const { engine, cni, onProblem } = this.#options;
+    using begun = new DisposableStack();
+    const known = () => this.#require();
+    const parts = begun.use(
+      openVpcParts({
+        ...{ engine, node, known, onProblem },
+        self: known().self.name,
+        onActive: () => this.#onActive(),
+      }),
+    );
+    this.#parts = parts;
+    begun.defer(() => (this.#parts = undefined));
+    begun.defer(() => this.#step?.[Symbol.dispose]());
+    this.#takeOver(parts.host);
+    // A speaker that was there before.
+    if (this.#speaker !== undefined) this.#setSpeaker(this.#speaker);
+    this.#settling.begin("agent");
+    cni.setVpcs(this);
+    begun.defer(() => cni.setVpcs(undefined));
+    this.#resources.use(begun.move());
+  }
+
+  /** What an earlier agent attached, in the order in which it came. */
+  #takeOver(host: DomainHost): void {
+    const pods = this.#store.all();
+    for (const { local, dstPort, addresses } of pods)
+      if (addresses !== undefined) this.#open.add(local.id, this.#openOf(local.segment, dstPort));
+    this.#setDomains();
+    this.#setServices();
+    host.adopt(pods.map(({ local }) => local));
+    for (const { local, sequence } of pods) this.#announcer.setHost(local, { claim: "known", sequence });
+    this.#sweep();
+    // Nobody was told that these succeeded.
+    for (const pod of pods) if (pod.state === "adding") this.#remove(pod, pod.local.id);
+  }
+
+  /** Where VXLAN ends here; a link that is to carry it and is not there is a problem, told once. */
+  #nodeOf(mesh: Mesh, self: Node, mtuBytes: number): DomainNode | undefined {
+    const node = domainNode(mesh, self, mtuBytes);
+    const problem = "error" in node ? node.error : undefined;
+    if (problem !== undefined && problem !== this.#linkProblem) this.#options.onProblem(new Error(problem));
+    this.#linkProblem = problem;
+    return "error" in node ? this.#known?.node : node;
+  }
+
+  #settle(): void {
+    if (this.#parts === undefined) return;
+    const { host, services, table } = this.#parts;
+    services.settled(table.settle());
+    this.#step?.[Symbol.dispose]();
+    this.#settleSome(host.settling());
+  }
+
+  #settleSome(steps: Iterator<undefined, void>): void {
+    if (steps.next().done !== true) this.#step = after(SETTLE_STEP_MS, () => this.#settleSome(steps));
+  }
+
+  #setServices(): void {
+    const { tenants, domains, self, nodes, node } = this.#require();
+    const all = [self, ...nodes];
+    const vteps = vtepsOf(all, node);
+    this.#parts?.services.set({
+      domains,
+      gateways: compileGateways(tenants, all),
+      floating: compileFloatingIps(tenants),
+      groupsOf: (domain) => compileGroups(tenants, domain),
+      vtepOf: (name) => vteps.get(name),
+    });
+    this.#onActive();
+  }
+
+  #openOf(vni: number, dstPort: number | undefined): Domain {
+    return openDomain(vni, { asn: this.#require().mesh.asn, dstPort });
+  }
+
+  #setDomains(): void {
+    this.#parts?.host.setDomains(this.#open.beside(this.#require().domains));
+    this.#onActive();
+  }
+
+  #domainOf(vni: number): Domain | undefined {
+    return this.#known?.byVni.get(vni) ?? this.#open.of(vni);
+  }
+
+  /** BGP tells what is here, and asks for what belongs to it. */
+  #onActive(): void {
+    const host = this.#parts?.host;
+    if (host === undefined || this.#known === undefined) return;
+    const active = host.active();
+    const segments = new Set(active.segments);
+    const here: { readonly domain: Domain; readonly segments: readonly Segment[] }[] = [];
+    for (const vni of active.domains) {
+      const domain = this.#domainOf(vni);
+      if (domain !== undefined)
+        here.push({ domain, segments: domain.segments.filter((one) => segments.has(one.vni)) });
+    }
+    const vtep = { address: this.#known.node.vtep, routerMac: host.routerMac };
+    this.#announcer.setDomains(
+      here.map((one) => ({ ...one, prefixes: this.#parts?.services.announced(one.domain.vni) ?? [] })),
+      vtep,
+    );
+    const changes = this.#parts?.table.setActive(
+      here.map(({ domain, segments: some }) => ({ domain, segments: some.map(({ vni }) => vni) })),
+    );
+    if (changes !== undefined && changes.length > 0) this.#parts?.services.hear(changes);
+    if (!this.#takesPart) this.#followBgp();
+  }
+
+  // BGP.
+
+  /** The router runs at reflectors, where something was attached, and where it may be soon: so that a first pod is reached at once. */
+  #followBgp(): void {
+    const known = this.#known;
+    if (known === undefined) return;
+    const { mesh, self, nodes, tenants } = known;
+    this.#takesPart ||= (this.#parts?.host.active().domains.length ?? 0) > 0;
+    const takesPart = this.#takesPart;
+    const needed =
+      takesPart || isReflector(mesh, self) || [...tenants.VPC.values()].some((vpc) => mayServe(vpc, self));
+    const router = needed ? clusterRouter({ mesh, self, nodes, takesPart }) : undefined;
+    this.#options.bgp.setCluster(router, this.#onSpeaker);
+    this.#guard();
+  }
+
+  readonly #onSpeaker = (speaker: Speaker | undefined): void => {
+    if (!this.#resources.disposed) this.#setSpeaker(speaker);
+  };
+
+  /** An agent that comes later announces it so too, lest an older claim elsewhere win. */
+  readonly #raised = (vni: number, mac: Mac, sequence: number): void => {
+    this.#announcer.raise(vni, mac, sequence);
+    this.#store.raise(vni, mac, sequence);
+  };
+
+  #setSpeaker(speaker: Speaker | undefined): void {
+    this.#listening?.[Symbol.dispose]();
+    if (speaker !== undefined && speaker !== this.#speaker) {
+      this.#parts?.table.renew();
+      this.#settling.begin("speaker");
+    }
+    this.#speaker = speaker;
+    const { table, host } = this.#parts ?? {};
+    const hear = (changes: readonly RemoteChange[]) => this.#parts?.services.hear(changes);
+    this.#listening = speaker && hearVpcs(speaker, { table, host, hear, raised: this.#raised });
+    this.#announcer.setSpeaker(speaker);
+    this.#guard();
+  }
+
+  /** A reflector believes a node only what the register allows it. */
+  #guard(): void {
+    const known = this.#known;
+    if (known === undefined) return;
+    this.#guarding.follow(isReflector(known.mesh, known.self) ? this.#speaker : undefined, known);
+  }
+
+  /** leave ends the node's part: neighbors are told, and forget its routes. */
+  leave(): void {
+    this.#options.bgp.setCluster(undefined, () => {});
+  }
+
+  /** The router goes on: what the kernel has is as true as before, and the next one tells it again. */
+  [Symbol.dispose](): void {
+    this.#listening?.[Symbol.dispose]();
+    this.#resources.dispose();
+  }
+}
+
+function notThere(problem = "the node takes part in no mesh yet"): CniError {
+  return new CniError("notAvailable", `Cannot attach to a VPC: ${problem}`);
+}

@@ -1,0 +1,99 @@
+/** Commands on tenants' networks: resources are put and deleted together, all or none. */
+import {
+  admit,
+  type AdmitContext,
+  AdmissionError,
+  type Admitted,
+  type TenantChange,
+  type TenantName,
+} from "../domain/mod.ts";
+import {
+  canonicalJson,
+  type Mesh,
+  resourceJson,
+  tenantKey,
+  type TenantResource,
+  type TenantResources,
+} from "../resources/mod.ts";
+import type { Handlers } from "./apply.ts";
+import { Refusal } from "./refusal.ts";
+import type { Tables } from "./tables.ts";
+import { readTenant } from "./tenant-store.ts";
+
+/** PutResult says what became of a resource. */
+export interface PutResult {
+  readonly resource: TenantResource;
+  readonly change: "created" | "changed" | "unchanged";
+}
+
+/** apply holds the commands on tenants' networks. */
+export const apply = {
+  "put-resources"(tables, { resources }): PutResult[] {
+    const set = resources.map(needTenant);
+    const before = tables.tenants.all();
+    const admitted = change(tables, { set, remove: [] });
+    return admitted.set.map((resource) => ({ resource, change: changeOf(resource, before) }));
+  },
+
+  "delete-resources"(tables, { resources, force = false }) {
+    change(
+      tables,
+      { set: [], remove: resources },
+      { inUse: (name) => (force ? undefined : usersOf(tables, name)) },
+    );
+  },
+} as const satisfies Handlers<"put-resources" | "delete-resources">;
+
+/** Who has addresses of a Subnet. Nodes keep an empty block for a while; whose pods they are the register does not know. */
+function usersOf({ claims }: Tables, { kind, name }: TenantName): string | undefined {
+  if (kind !== "Subnet") return undefined;
+  const blocks = ([4, 6] as const).map((family) => claims.counts(name, family));
+  const owned = claims.countOwned(name, 4) + claims.countOwned(name, 6);
+  const most = Math.max(...blocks.map(({ nodes }) => nodes));
+  const users = [
+    most === 0 ? "" : `${most} ${most === 1 ? "node" : "nodes"} with addresses of it`,
+    owned === 0 ? "" : `owners of ${owned} fixed ${owned === 1 ? "address" : "addresses"}`,
+  ].filter(Boolean);
+  return users.length === 0 ? undefined : `${users.join(" and ")} (causeway vpc addresses ${name})`;
+}
+
+function change(tables: Tables, wanted: TenantChange, more: Pick<AdmitContext, "inUse"> = {}): Admitted {
+  const context: AdmitContext = {
+    ...more,
+    mesh: tables.mesh() as Mesh,
+    nextVni: tables.tenants.nextVni,
+  };
+  const admitted = admitOrRefuse(tables.tenants.all(), wanted, context);
+  tables.tenants.store(admitted, wanted.remove);
+  // Blocks end when their nodes return them: pods of a Subnet that was deleted by force may still be there.
+  for (const { kind, name } of wanted.remove) if (kind === "Subnet") tables.claims.removeOwners(name);
+  for (const { kind, name } of wanted.remove) tables.ledger.withdraw(tenantKey(kind, name));
+  for (const resource of admitted.set)
+    tables.ledger.publish(tenantKey(resource.kind, resource.value.name), resourceJson(resource));
+  return admitted;
+}
+
+function admitOrRefuse(...args: Parameters<typeof admit>): Admitted {
+  try {
+    return admit(...args);
+  } catch (error) {
+    if (error instanceof AdmissionError) throw new Refusal("not-admitted", error.message);
+    throw error;
+  }
+}
+
+function changeOf(resource: TenantResource, before: TenantResources): PutResult["change"] {
+  const old = before[resource.kind].get(resource.value.name);
+  if (old === undefined) return "created";
+  const same =
+    canonicalJson(resourceJson(resource)) ===
+    canonicalJson(resourceJson({ kind: resource.kind, value: old } as TenantResource));
+  return same ? "unchanged" : "changed";
+}
+
+function needTenant(json: unknown): TenantResource {
+  const resource = readTenant(json);
+  if (resource === undefined)
+    throw new Refusal("bad-request", "A resource cannot be understood; use the same version everywhere");
+  return resource;
+}
