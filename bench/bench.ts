@@ -6,19 +6,23 @@ import { type Bench, machine, type Row, type Spread } from "./measure.ts";
 import { OptionError } from "./options.ts";
 
 const benches: Record<string, () => Promise<{ readonly bench: Bench }>> = {
+  bgp: () => import("./bgp.ts"),
   cni: () => import("./cni.ts"),
   engine: () => import("./engine.ts"),
+  mesh: () => import("./mesh.ts"),
   relay: () => import("./relay.ts"),
   tunnel: () => import("./tunnel.ts"),
   "tunnel-profile": () => import("./tunnel-profile.ts"),
+  vpc: () => import("./vpc.ts"),
 };
 
-/** Four digits say all that a measurement can. */
+/** Four digits say all that a measurement can; where nothing was measured there is none. */
 function short(value: number): string {
-  return Number(value.toPrecision(4)).toString();
+  return Number.isFinite(value) ? Number(value.toPrecision(4)).toString() : "–";
 }
 
 function range({ median, min, max, p99 }: Spread): string {
+  if (!Number.isFinite(median)) return "–";
   return `${short(median)} (${short(min)}–${short(max)}, p99 ${short(p99)})`;
 }
 

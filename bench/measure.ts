@@ -17,6 +17,7 @@ export interface Row {
   readonly ours: number;
   /** What ours is compared with. */
   readonly peer: string;
+  /** Not a number where there is no peer. */
   readonly theirs: number;
   readonly ratio: number;
   readonly runs: number;
@@ -81,6 +82,14 @@ export function row(
     oursSpread,
     theirsSpread,
   };
+}
+
+/** alone makes the row of a case for which there is no peer; `why` says so. In JSON theirs and the ratio are null. */
+export function alone(
+  { case: name, unit, why }: { readonly case: string; readonly unit: string; readonly why: string },
+  ours: readonly number[],
+): Row {
+  return row({ case: name, unit, peer: `no peer: ${why}` }, ours, []);
 }
 
 /** timeMs returns how long a piece of work takes. */

@@ -12,7 +12,7 @@ const layers: readonly (readonly string[])[] = [
   ["netlink"],
   ["engine"],
   ["resources"],
-  ["bgp", "tunnel", "ipam", "portmap"],
+  ["bfd", "bgp", "tunnel", "ipam", "portmap"],
   ["mesh", "pods", "plain", "domain", "gateway"],
   ["cni", "kube", "hub"],
   ["agent"],
@@ -26,6 +26,7 @@ const within: Readonly<Record<string, string>> = {
   "wire → net": "codecs carry addresses as values",
   "wire → sys": "byte buffers that the kernel reads come from sys",
   "sys → wire": "control messages are laid out by the byte coders",
+  "bgp → bfd": "a session's path is watched by BFD (RFC 5882)",
   "ctl → lab": "the command `causeway lab` calls the laboratory",
 };
 

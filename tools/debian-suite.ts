@@ -13,6 +13,12 @@ const REPOSITORY = resolve(import.meta.dir, "..");
 const CACHE = join(REPOSITORY, ".cache/debian");
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/** FRR, with the libraries that a small installation lacks. */
+export const FRR_PACKAGES: readonly string[] =
+  "frr libc-ares2 libcap2 libelf1 libjson-c5 libpam0g libpcre2-8-0 libprotobuf-c1 librtr0 libsystemd0 libyang2 libzmq5".split(
+    " ",
+  );
+
 /** SuiteError says why packages of another suite cannot be had here; tests are skipped with its message. */
 export class SuiteError extends Error {
   override readonly name = "SuiteError";

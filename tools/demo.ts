@@ -1,6 +1,6 @@
 /**
  * The demo: two homes behind NATs, a hub and a public node become one network; every pod reaches every pod; the wires show
- * nothing but one UDP port. `npm run demo`, with `-- --keep` to leave it running and `-- --json` for machines.
+ * nothing but one UDP port; two tenants have the same addresses and never meet. `npm run demo`, with `-- --keep` to leave it running and `-- --json` for machines.
  */
 import { fileURLToPath } from "node:url";
 import {
@@ -24,6 +24,7 @@ import {
 } from "../src/sys/mod.ts";
 import { type DemoReport, type Proof, reportText, unproven } from "./demo/report.ts";
 import { paint } from "./demo/paint.ts";
+import { proveTenants } from "./demo/tenants.ts";
 
 const FILE = "examples/demo.yaml";
 /** Fills the pings; 16 bytes is what ping(8) repeats. */
@@ -140,12 +141,16 @@ async function demo(
   try {
     const { matrix, proof } = await prove(lab, signal);
     signal.throwIfAborted();
+    const pods = lab.pods();
+    progress("two tenants with the same addresses");
+    const tenants = await proveTenants(lab);
+    signal.throwIfAborted();
     progress(`measuring one TCP flow for ${THROUGHPUT_SECONDS} seconds`);
     const flow = await throughput(lab, "a1-p1", "c1-p1");
     signal.throwIfAborted();
     const report: DemoReport = {
       nodes: await describeNodes(lab),
-      pods: lab.pods().map(({ name, node, ip4, ip6 }) => ({
+      pods: pods.map(({ name, node, ip4, ip6 }) => ({
         name,
         node,
         ip4: ip4 === undefined ? "" : formatIp(ip4),
@@ -154,13 +159,14 @@ async function demo(
       matrix,
       udpPorts: proof.udpPorts,
       plaintextSeen: proof.plaintextSeen,
+      tenants,
       throughput: flow,
       seconds: Math.round((monotonicMs() - startedMs) / 100) / 10,
     };
     if (options.json) writeStandardOutput(`${JSON.stringify(report, null, 2)}\n`);
     else writeStandardOutput(reportText(lab.topology, report, { proof, keep: options.keep }));
     finished = true;
-    const faults = unproven(matrix, { proof, measured: flow !== undefined });
+    const faults = unproven(matrix, { proof, tenants, measured: flow !== undefined });
     for (const fault of faults) progress(paint("red", `not proven: ${fault}`));
     return faults.length === 0;
   } finally {

@@ -10,7 +10,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { isAlive, signal, terminate, which } from "../src/sys/mod.ts";
-import { writeImage } from "./vm/image.ts";
+import { EXECUTABLE, writeImage } from "./vm/image.ts";
 import { guestKernel, Unavailable } from "./vm/kernel.ts";
 
 /** VmResult counts tests; `reason` says why none ran, or what went wrong with the guest itself. */
@@ -51,7 +51,7 @@ export async function runVm(
   const work = workFolder();
   try {
     const guest = start(work, testScript(paths));
-    return await watch(guest, { work, timeoutMs: options.timeoutMs ?? 1_800_000, write });
+    return await watch(guest, { work, timeoutMs: options.timeoutMs ?? 2_400_000, write });
   } catch (error) {
     if (!(error instanceof Unavailable)) throw error;
     write(`(skip) ${files.length} files of the vm rung: ${error.message}\n`);
@@ -77,6 +77,7 @@ function initScript(work: string): string {
   return `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LD_LIBRARY_PATH= LANG=C.UTF-8 NO_COLOR=1 CAUSEWAY_VM=1
+export CAUSEWAY_EXECUTABLE=/causeway/${EXECUTABLE}
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
@@ -102,7 +103,7 @@ poweroff -f
 function testScript(paths: readonly string[]): string {
   // Bun stops a test that waits too long; one that blocks is stopped by our own time limit.
   const argv =
-    "bun test --timeout 120000 --max-concurrency 6 --reporter=junit --reporter-outfile=/tmp/junit.xml";
+    "bun test --timeout 300000 --max-concurrency 6 --reporter=junit --reporter-outfile=/tmp/junit.xml";
   const files = paths.map((path) => `'./${path.replaceAll("'", "'\\''")}'`).join(" ");
   return `exec </dev/null >/dev/ttyS1 2>&1
 ${argv} ${files}
@@ -135,7 +136,7 @@ function command(work: string, script: string): string[] {
   return [
     ...(leash === undefined ? [] : [leash, "--pdeathsig", "KILL"]),
     qemu,
-    ..."-nodefaults -no-user-config -display none -no-reboot -machine pc,hpet=off,usb=off -smp 2 -m 2048".split(
+    ..."-nodefaults -no-user-config -display none -no-reboot -machine pc,hpet=off,usb=off -smp 2 -m 2560".split(
       " ",
     ),
     ..."-accel tcg,thread=multi,tb-size=512 -cpu max,la57=off".split(" "),

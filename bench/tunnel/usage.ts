@@ -47,3 +47,10 @@ export function maps(pid: number, name: string): boolean {
 export function preferSession(pid: number): void {
   writeFileSync(`/proc/${pid}/autogroup`, "-15");
 }
+
+/** startedMs returns when a process began, in milliseconds since the machine started (proc(5), field 22). */
+export function startedMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[19]) * 1000) / TICKS_PER_SECOND;
+}

@@ -36,13 +36,6 @@ spec:
 describe.skipIf(why !== undefined)(`two hubs${why === undefined ? "" : ` (skipped: ${why})`}`, () => {
   let lab: Lab;
   let etcd: EtcdCluster;
-  const etcdOptions = (hub: string): string[] => {
-    const { certificate, key } = etcd.authority.sign(hub, `DNS:${hub}`);
-    return [
-      ...["--etcd", etcd.endpoints.join(","), "--etcd-ca", etcd.authority.ca],
-      ...["--etcd-cert", certificate, "--etcd-key", key],
-    ];
-  };
   const token = async (hub: string, ...options: string[]) =>
     (await lab.causewayJson<Results["token-create"]>(hub, ["token", "create", ...options])).token;
   const status = async (node: string) => (await lab.status(node)) as Status;
@@ -72,7 +65,7 @@ describe.skipIf(why !== undefined)(`two hubs${why === undefined ? "" : ` (skippe
     expect(refused.stderr).toContain("causeway hub migrate");
     const { revision } = (await status("hub1")).hub as NonNullable<Status["hub"]>;
     await wait("etcd takes the register", async () => {
-      const done = await lab.causeway("hub1", ["hub", "migrate", ...etcdOptions("hub1")]);
+      const done = await lab.causeway("hub1", ["hub", "migrate", ...etcd.hubOptions("hub1")]);
       if (done.status !== 0 && !done.stderr.includes("etcd")) throw new Error(done.stderr);
       return done.status === 0 ? undefined : done.stderr;
     });
@@ -86,7 +79,7 @@ describe.skipIf(why !== undefined)(`two hubs${why === undefined ? "" : ` (skippe
     const join = ["join", "-", "--name", "hub2", "--endpoint", "203.0.113.12:51820"];
     const without = await lab.causeway("hub2", join, text);
     expect(without.stderr).toContain("a hub shares the register in etcd; give --etcd-ca");
-    await lab.causewayJson("hub2", [...join, ...etcdOptions("hub2")], text);
+    await lab.causewayJson("hub2", [...join, ...etcd.hubOptions("hub2")], text);
     expect((await status("hub2")).hub).toMatchObject({ writes: { register: "etcd", possible: true } });
     for (const [one, other] of [
       ["hub1", "hub2"],
@@ -163,7 +156,7 @@ describe.skipIf(why !== undefined)(`two hubs${why === undefined ? "" : ` (skippe
       lab.causeway("solo", ["init", "--endpoint", "203.0.113.40:51820", ...options]);
     const stranger = new Authority(etcd.folder, "stranger");
     const foreign = stranger.sign("solo", "DNS:solo");
-    const right = etcdOptions("solo");
+    const right = etcd.hubOptions("solo");
     const where = right.slice(0, 4);
     const refused = await init(...where, "--etcd-cert", foreign.certificate, "--etcd-key", foreign.key);
     expect(refused.stderr).toContain("etcd and this hub do not accept each other's certificates");
@@ -194,7 +187,15 @@ describe.skipIf(why !== undefined)(`two hubs${why === undefined ? "" : ` (skippe
     expect(last.stderr).toContain("its register ends with it");
     // It may come back as a new hub, and leave by itself.
     const text = await token("hub2", "--role", "hub");
-    const join = ["join", "-", "--name", "hub3", "--endpoint", "203.0.113.11:51820", ...etcdOptions("hub3")];
+    const join = [
+      "join",
+      "-",
+      "--name",
+      "hub3",
+      "--endpoint",
+      "203.0.113.11:51820",
+      ...etcd.hubOptions("hub3"),
+    ];
     await lab.causewayJson("hub1", join, text);
     await lab.causewayJson("hub1", ["leave"]);
     await wait("hub3 has left", async () => {

@@ -52,7 +52,7 @@ describe.skipIf(skip !== undefined)(`the demo${skip === undefined ? "" : ` (${sk
           Object.keys(report)
             .filter((key) => key !== "throughput")
             .sort(),
-        ).toEqual(["matrix", "nodes", "plaintextSeen", "pods", "seconds", "udpPorts"]);
+        ).toEqual(["matrix", "nodes", "plaintextSeen", "pods", "seconds", "tenants", "udpPorts"]);
         expect(keys(report.nodes)).toEqual(
           ["name", "site", "nat", "overlay4", "overlay6", "podRange4", "podRange6", "tunnel"].sort(),
         );
@@ -81,6 +81,10 @@ describe.skipIf(skip !== undefined)(`the demo${skip === undefined ? "" : ` (${sk
             .flatMap((to) => [4, 6].map((family) => `${from} ${to} ${family}`)),
         );
         expect(matrix.map(({ from, to, family }) => `${from} ${to} ${family}`).sort()).toEqual(pairs.sort());
+        expect(report.tenants).toMatchObject({
+          inside: { answered: 18, of: 18 },
+          across: { answered: 0, of: 3 },
+        });
         expect(report).toMatchObject({ udpPorts: [51820], plaintextSeen: false });
         expect(report.seconds).toBeGreaterThan(0);
         expect(labNames()).not.toContain("demo");

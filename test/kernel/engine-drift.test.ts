@@ -153,6 +153,41 @@ bridge fdb append 00:00:00:00:00:00 dev vx5 dst 10.9.0.7 self permanent
     expectAllReady();
   });
 
+  test("an entry of the device and of its bridge is one object: either half comes back, both move and go", async () => {
+    const mac = "02:00:00:00:00:77";
+    const pair = {
+      ...({ kind: "fdb", link: "vx5", mac: parseMac(mac), dst: parseIp("10.9.0.7") } as const),
+      ...({ both: true, externLearn: true } as const),
+    };
+    const halves = () => {
+      const found = sh("bridge fdb show dev vx5")
+        .split("\n")
+        // A kernel that filters VLANs has the bridge's half once more, for the VLAN that ports begin with.
+        .filter((line) => line.startsWith(mac) && !line.includes(" vlan "));
+      return found.map((line) => line.replace(/^\S+ /, "").trim()).sort();
+    };
+    const here = ["dst 10.9.0.7 self extern_learn", "extern_learn master br5"];
+    engine.set("all", [...objects, pair]);
+    expect(engine.apply().failed).toEqual([]);
+    expect(halves().map((line) => line.replace(/ +permanent/, ""))).toEqual(here);
+    engine.start();
+    for (const half of ["self", "master"]) {
+      sh(`bridge fdb del ${mac} dev vx5 ${half === "self" ? "dst 10.9.0.7 self" : "master"}`);
+      expect(halves()).toHaveLength(1);
+      await until(() => halves().length === 2);
+    }
+    // Pruning knows the bridge's half as wanted.
+    expect(engine.sweep().applied).toBe(0);
+    engine.set("all", [...objects, { ...pair, dst: parseIp("10.9.0.8") }]);
+    expect(engine.apply().failed).toEqual([]);
+    expect(halves().join()).toContain("dst 10.9.0.8");
+    expect(halves()).toHaveLength(2);
+    expectAllReady();
+    engine.set("all", objects);
+    expect(engine.apply().failed).toEqual([]);
+    expect(halves()).toEqual([]);
+  });
+
   test("what can change in place keeps its device", () => {
     engine.set("all", [bridge, onBridge, vxlan]);
     engine.apply();

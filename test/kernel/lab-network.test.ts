@@ -318,7 +318,14 @@ describe.skipIf(!isRoot)(`the laboratory's network${isRoot ? "" : " (needs root)
     expect(foreign.stdout).not.toContain("/net/b");
     const link = await lab.exec("a", ["ip", "-br", "-4", "address", "show", "eth0"]);
     await lab.exec("a", ["sh", "-c", "ip link add br9 type bridge; sleep 1000 > /dev/null 2>&1 &"]);
+    const boot = async (node: string) =>
+      (await lab.exec(node, ["cat", "/proc/sys/kernel/random/boot_id"])).stdout;
+    const first = await boot("a");
     await lab.reboot("a");
+    const second = await boot("a");
+    await lab.reboot("a");
+    expect(new Set([first, second, await boot("a")]).size).toBe(3);
+    expect(await boot("b")).toBe(first);
     expect((await lab.exec("a", ["sh", "-c", read])).stdout.match(/one|two|three/g)).toEqual([
       "one",
       "three",

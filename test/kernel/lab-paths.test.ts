@@ -5,6 +5,7 @@ import { Lab, pingMatrix, type ShownPeer, until } from "../../src/lab/mod.ts";
 import { formatIp } from "../../src/net/mod.ts";
 import { processesInNetns, sleep } from "../../src/sys/mod.ts";
 import { executable, labLacks as skip } from "../support/lab-needs.ts";
+import { Pinger } from "../support/pinger.ts";
 
 const root = `/run/causeway-test/${process.pid}-paths`;
 
@@ -82,61 +83,6 @@ function expected(from: Name, to: Name): readonly Path[] {
   const paths = MEANS[letter];
   if (paths === undefined) throw new Error(`the table has no rung from ${from} to ${to}`);
   return paths;
-}
-
-/** One ping every 10 ms from a pod to another, and when each answer came. */
-class Pinger implements AsyncDisposable {
-  readonly name: string;
-  readonly #process: Bun.Subprocess<"ignore", "pipe", "pipe">;
-  readonly #atMs: number[] = [];
-  readonly #read: Promise<void>;
-
-  constructor(lab: Lab, [from, to]: Pair) {
-    this.name = `${from} → ${to}`;
-    const { ip4 } = lab.pod(`${to}-p1`);
-    const argv = ["ping", "-n", "-D", "-i", "0.01", "-s", "24", ip4 === undefined ? "" : formatIp(ip4)];
-    this.#process = Bun.spawn(lab.command(`${from}-p1`, argv), {
-      stdin: "ignore",
-      stdout: "pipe",
-      stderr: "pipe",
-    });
-    this.#read = this.#listen();
-  }
-
-  async #listen(): Promise<void> {
-    let rest = "";
-    const decoder = new TextDecoder();
-    for await (const bytes of this.#process.stdout) {
-      const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) {
-        const at = /^\[(\d+\.\d+)\] \d+ bytes from .* time=/.exec(line)?.[1];
-        if (at !== undefined) this.#atMs.push(Number(at) * 1000);
-      }
-    }
-  }
-
-  /** Answers that came after a moment. */
-  since(wallMs: number): number {
-    return this.#atMs.filter((at) => at > wallMs).length;
-  }
-
-  /** The longest time without an answer since a moment, and where it began, counted from there. */
-  longestGap(sinceMs: number): { readonly gapMs: number; readonly afterMs: number } {
-    let found = { gapMs: 0, afterMs: 0 };
-    for (let i = 1; i < this.#atMs.length; i++) {
-      const [before, at] = [this.#atMs[i - 1] as number, this.#atMs[i] as number];
-      if (at > sinceMs && at - before > found.gapMs)
-        found = { gapMs: at - before, afterMs: before - sinceMs };
-    }
-    return found;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#process.kill("SIGKILL");
-    await this.#process.exited;
-    await this.#read;
-  }
 }
 
 type Pair = readonly [from: Name, to: Name];
@@ -235,7 +181,11 @@ describe.skipIf(skip !== undefined)(`paths of all kinds${skip === undefined ? ""
       pairs.map(async ([from, to]) => (await lab.peers(from)).find(({ name }) => name === to)?.path),
     );
     await using stack = new AsyncDisposableStack();
-    const pingers = pairs.map((pair) => stack.use(new Pinger(lab, pair)));
+    const pingers = pairs.map(([from, to]) => {
+      const { ip4 } = lab.pod(`${to}-p1`);
+      const command = (argv: readonly string[]) => lab.command(`${from}-p1`, argv);
+      return stack.use(new Pinger(`${from} → ${to}`, ip4 === undefined ? "" : formatIp(ip4), { command }));
+    });
     const answered = (sinceMs: number) => () => pingers.find((pinger) => pinger.since(sinceMs) < 100)?.name;
     await until(answered(0), { what: `answers before: ${event}`, deadlineMs: DEADLINE_MS });
     const startMs = Date.now();

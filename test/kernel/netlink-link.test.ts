@@ -200,7 +200,11 @@ describe.skipIf(notRoot !== undefined)(`links${notRoot === undefined ? "" : ` ($
     scratch.route.request(
       setLink({ name: "br0", kind: { type: "bridge", vlanFiltering: false, stp: true } }),
     );
-    expect(scratch.route.link("br0")?.bridge).toEqual({ vlanFiltering: false, stp: true });
+    expect(scratch.route.link("br0")?.bridge).toEqual({
+      vlanFiltering: false,
+      stp: true,
+      mcastSnooping: true,
+    });
     expectLinksAgree(scratch);
   });
 

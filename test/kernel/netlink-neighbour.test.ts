@@ -10,6 +10,7 @@ import {
   deleteNeighbour,
   type FdbInfo,
   type NeighbourInfo,
+  setLink,
 } from "../../src/netlink/mod.ts";
 import { expectAgreement, type Json, lacksKind, notRoot, refusal, Scratch } from "../support/scratch.ts";
 
@@ -20,6 +21,8 @@ function setUpBridge(scratch: Scratch): { readonly br: number; readonly port: nu
   route.request(addLink({ name: "br0", type: "bridge", up: true, addrGen: "none" }));
   const br = scratch.index("br0");
   route.request(addLink({ name: "v0", type: "veth", peer: { name: "v1" }, master: br, up: true }));
+  // A bridge that loses its carrier forgets what was learned, up to a second later.
+  route.request(setLink({ index: scratch.index("v1"), up: true }));
   return { br, port: scratch.index("v0") };
 }
 

@@ -83,6 +83,20 @@ describe.skipIf(notRoot !== undefined)(`socket${notRoot === undefined ? "" : ` (
     expect(count).toBe(2000);
   });
 
+  test("of many requests at once each that is refused is told of, and no other", () => {
+    const count = 700;
+    const there = [0, 127, 128, 300, 301, count - 1];
+    using scratch = scratchWithNexthops(0);
+    const request = (i: number) => addNexthop({ id: i + 1, blackhole: true });
+    expect(scratch.route.execute(there.map(request))).toEqual(there.map(() => undefined));
+    const all = Array.from({ length: count }, (_, i) => request(i));
+    const refused = scratch.route.execute(all).flatMap((error, i) => (error === undefined ? [] : [i]));
+    expect(refused).toEqual(there);
+    expect(scratch.route.nexthops()).toHaveLength(count);
+    // Now all of them, and so more answers than usual.
+    expect(scratch.route.execute(all).map((error) => error?.code)).toEqual(all.map(() => "EEXIST"));
+  });
+
   test("a socket works in its namespace wherever the thread is, and after the namespace lost its name", () => {
     using scratch = new Scratch();
     using elsewhere = Rtnetlink.open({ netns: scratch.another() });

@@ -88,9 +88,10 @@ describe.skipIf(skip !== undefined)(`relay by XDP${skip === undefined ? "" : ` (
       await until("the change is made", () => (lab.status.xdp?.circuits ?? 0) > 0 === works);
       const before = { kernel: byKernel(lab), process: lab.status.datagrams };
       await goesOn(there);
-      const [kernel, process] = [byKernel(lab) - before.kernel, lab.status.datagrams - before.process];
-      if (works) expect(kernel).toBeGreaterThan(150);
-      else expect(process).toBeGreaterThan(150);
+      // What it counts it tells now and then.
+      await until(works ? "the kernel carries it" : "the process carries it", () =>
+        works ? byKernel(lab) > before.kernel + 150 : lab.status.datagrams > before.process + 150,
+      );
     };
     await kernelWorks(true);
     lab.relay.set({ ...config, bytesPerSecond: 10_000_000 });
@@ -102,7 +103,10 @@ describe.skipIf(skip !== undefined)(`relay by XDP${skip === undefined ? "" : ` (
     await kernelWorks(false);
     // By another interface it does not send.
     lab.relay.set({ ...config, xdpLinks: ["a0", "nowhere"] });
-    expect(lab.status.xdpLinks).toEqual(["a0: native", "nowhere: there is no such interface"]);
+    expect(lab.status.xdpLinks).toEqual([
+      "a0: native",
+      expect.stringMatching(/^nowhere: there is no such interface; ip link shows/),
+    ]);
     const before = lab.status.datagrams;
     await goesOn(there);
     expect(lab.status.datagrams - before).toBeGreaterThan(150);

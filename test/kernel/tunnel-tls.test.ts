@@ -52,7 +52,7 @@ for (const [title, near, far, lacks] of kinds)
         const { text, bytes } = await tcpFlow(pair, reverse);
         const dropped = `${tls.uplink.dropped} dropped by the node, ${tls.hub.status?.listener?.dropped} by the hub`;
         console.log(`TLS, ${title}${reverse ? ", from the hub" : ""}: ${text}, ${dropped}`);
-        expect(bytes).toBeGreaterThan(1_000_000);
+        expect(bytes).toBeGreaterThan(49_000_000);
       }
     });
   });

@@ -26,6 +26,8 @@ interface Event {
   readonly hubs?: number;
   /** Time during which there is nothing to be measured. */
   readonly outageMs?: number;
+  /** One node asks, and the other answers and says nothing else. */
+  readonly asks?: boolean;
 }
 
 const direct = (a: Site, b: Site) => bestRung(a, b) !== "relay";
@@ -38,6 +40,19 @@ const doors = (node: SimNode) => [node.name, `${node.name}/isp`];
 function cut(world: SimWorld, from: SimNode, to: SimNode): void {
   for (const one of doors(from)) for (const other of doors(to)) world.internet.cut(one, other);
 }
+
+/**
+ * Both ends begin a handshake, and two may cross, twice: the first wait (HANDSHAKE_MS 700 ms, POSTPONE_CONTROLLING_MS 300 ms) and the second (900 ms)
+ * with a look at the device before each turn (3 times LOOK_MS 50 ms). After that the controlled side is silent for longer (HANDSHAKE_CONTROLLED_MS).
+ * Before it the hub's answer that begins the first (200 ms), after it the handshake through the hub (150 ms) and a packet (100 ms).
+ */
+const CROSSED_TWICE_MS = 2_500;
+/**
+ * The device is read each second. The end that lost the session makes one within 1.25 s, and the keepalive by which the other may use it is lost (1 in
+ * 100). What came of the handshake is seen there a second later, that nothing follows another second later, and is doubted after 5 s by the
+ * controlled side (UNHEARD_CONTROLLED_MS); then 0.4 s for both handshakes.
+ */
+const UNCONFIRMED_MS = 8_700;
 
 const EVENTS: Readonly<Record<string, Event>> = {
   "nothing happens": { boundMs: 400, roughMs: 800, strike: () => {} },
@@ -63,6 +78,35 @@ const EVENTS: Readonly<Record<string, Event>> = {
     strike: (_, { a, b }) => {
       a.restart();
       b.restart();
+    },
+  },
+  "a data plane is killed": {
+    boundMs: 2_000,
+    roughMs: 6_000,
+    outageMs: 1_300,
+    strike: (_, { a }) => a.killDataplane(1_300),
+  },
+  "the data plane of one that only answers is killed": {
+    boundMs: 2_000,
+    roughMs: UNCONFIRMED_MS,
+    outageMs: 1_300,
+    asks: true,
+    strike: (_, { b }) => b.killDataplane(1_300),
+  },
+  "the data plane of one that only answers is killed for a moment": {
+    boundMs: 1_500,
+    roughMs: UNCONFIRMED_MS,
+    outageMs: 300,
+    asks: true,
+    strike: (_, { b }) => b.killDataplane(300),
+  },
+  "both data planes are killed": {
+    boundMs: CROSSED_TWICE_MS,
+    roughMs: 6_000,
+    outageMs: 1_300,
+    strike: (_, { a, b }) => {
+      a.killDataplane(1_300);
+      b.killDataplane(1_300);
     },
   },
   "the relaying hub dies": {
@@ -106,6 +150,12 @@ const EVENTS: Readonly<Record<string, Event>> = {
     boundMs: 3_500,
     roughMs: 6_000,
     sites: boxed,
+    strike: (world) => world.boxes.get("n0")?.rebind(),
+  },
+  "a relayed node is seen elsewhere": {
+    boundMs: 300,
+    roughMs: 800,
+    sites: (a, b) => boxed(a) && relayed(a, b),
     strike: (world) => world.boxes.get("n0")?.rebind(),
   },
   "an address changes": {
@@ -153,7 +203,8 @@ function measure(
     SimNode,
   ];
   world.time.run(2_000);
-  world.talk("n0", "n1", EVERY_MS);
+  if (event.asks === true) world.ask("n0", "n1", EVERY_MS);
+  else world.talk("n0", "n1", EVERY_MS);
   world.time.run(20_000 + world.random.below(3_000));
   world.worst();
   event.strike(world, { a, b });

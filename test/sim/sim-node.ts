@@ -6,13 +6,13 @@ import {
   type HubChoice,
   type HubChoiceEvent,
   hubChoiceDueMs,
-  hubDistances,
   ladderDueMs,
   type LadderEvent,
   type LadderMode,
   type LadderState,
   ladderUse,
   type Probe,
+  publishedDistances,
   relayingHub,
   relaysFor,
   startHubChoice,
@@ -46,11 +46,14 @@ interface Pair {
   wakeMs: number;
 }
 
+/** What is left of a device whose process was killed. */
+const DEAD: SimTunnel = { set() {}, send() {}, receive() {}, due() {}, read: () => undefined };
+
 /** SimNode runs until it is asleep, or its agent is. */
 export class SimNode {
   readonly name: string;
   readonly host: SimHost;
-  readonly tunnel: SimTunnel;
+  tunnel: SimTunnel;
   readonly pairs = new Map<string, Pair>();
   mode: LadderMode;
   endpoints: readonly string[] = [];
@@ -61,6 +64,7 @@ export class SimNode {
   #wakeMs = Number.POSITIVE_INFINITY;
   #instances = new Map<string, number>();
   readonly #world: SimWorld;
+  readonly #newTunnel: () => SimTunnel;
   readonly #uses = new Set<string>();
   #working = false;
 
@@ -77,7 +81,8 @@ export class SimNode {
     this.mode = options.mode;
     this.#world = world;
     this.choice = startHubChoice({ seed: world.random.u64() });
-    this.tunnel = options.tunnel(this);
+    this.#newTunnel = () => options.tunnel(this);
+    this.tunnel = this.#newTunnel();
     host.receive = (datagram) => this.#receive(datagram);
     this.#begin();
     this.#greet();
@@ -91,7 +96,7 @@ export class SimNode {
       mapped: this.mapped,
       local: this.host.ips.map((ip) => ({ ip, port: 51820 })),
       observed: this.#world.observedOf(this.name),
-      hubs: hubDistances(this.choice),
+      hubs: publishedDistances(this.choice),
     };
   }
 
@@ -157,6 +162,16 @@ export class SimNode {
       this.choice = startHubChoice({ seed: this.#world.random.u64() });
       this.#begin();
       this.#world.introduce(this);
+    });
+  }
+
+  /** killDataplane ends the device, its sessions and its port, which probes share; another begins later, and the agent sets it up. */
+  killDataplane(downMs: number): void {
+    this.tunnel = DEAD;
+    this.#world.time.after(downMs, () => {
+      this.tunnel = this.#newTunnel();
+      for (const other of this.pairs.keys()) this.#set(other);
+      this.#greet();
     });
   }
 
@@ -232,6 +247,7 @@ export class SimNode {
   }
 
   #receive(datagram: Datagram): void {
+    if (this.tunnel === DEAD) return;
     const content = datagram.content as ProbeContent | WireguardDatagram;
     if (content.kind === "wireguard") {
       this.tunnel.receive(content, datagram.bytes, datagram.from);
@@ -301,6 +317,7 @@ export class SimNode {
     readonly bytes: number;
   }): void {
     const { to, receiver, probe, bytes } = options;
+    if (this.tunnel === DEAD) return;
     const content: ProbeContent = { kind: "probe", sender: this.name, receiver, probe };
     this.host.send(to, content, { bytes });
   }
@@ -339,13 +356,17 @@ export class SimNode {
     this.#working = true;
     for (const other of this.#uses) {
       this.#observe(other);
-      const pair = this.pairs.get(other);
       this.#uses.delete(other);
-      if (pair === undefined) continue;
-      const { generation, ...use } = ladderUse(pair.state);
-      this.tunnel.set(other, { ...use, generation: pair.base + generation });
+      this.#set(other);
     }
     this.#working = false;
+  }
+
+  #set(other: string): void {
+    const pair = this.pairs.get(other);
+    if (pair === undefined) return;
+    const { generation, ...use } = ladderUse(pair.state);
+    this.tunnel.set(other, { ...use, generation: pair.base + generation });
   }
 
   #wake(other: string): void {

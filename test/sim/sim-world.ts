@@ -23,6 +23,8 @@ export interface Flow {
   lastMs: number;
   /** Longest time without a packet that arrived. */
   worstMs: number;
+  /** It is sent as an answer only, to what arrives from the other way. */
+  readonly answers?: boolean;
 }
 
 /** TunnelMaker makes a device of either kind. */
@@ -223,35 +225,49 @@ export class SimWorld {
 
   /** talk sends packets both ways for ever, each at its own moment. */
   talk(a: string, b: string, everyMs: number): void {
-    for (const [from, to] of [
-      [a, b],
-      [b, a],
-    ] as const) {
-      const flow: Flow = { from, to, sent: 0, heard: 0, lastMs: this.time.nowMs, worstMs: 0 };
-      this.flows.push(flow);
-      const send = () => {
-        const node = this.nodes.get(from) as SimNode;
-        if (this.quiet) {
-          this.time.after(1_000, send);
-          return;
-        }
-        if (!node.host.asleep) {
-          flow.sent++;
-          node.tunnel.send(to, flow.sent, 500);
-        }
-        this.time.after(everyMs, send);
-      };
-      this.time.after(this.random.below(everyMs), send);
-    }
+    this.#flow(a, b, everyMs);
+    this.#flow(b, a, everyMs);
+  }
+
+  #flow(from: string, to: string, everyMs: number): void {
+    const flow: Flow = { from, to, sent: 0, heard: 0, lastMs: this.time.nowMs, worstMs: 0 };
+    this.flows.push(flow);
+    const send = () => {
+      if (!this.quiet) this.#send(flow);
+      this.time.after(this.quiet ? 1_000 : everyMs, send);
+    };
+    this.time.after(this.random.below(everyMs), send);
+  }
+
+  /** ask sends packets one way for ever, which the other end answers; it says nothing of itself. */
+  ask(a: string, b: string, everyMs: number): void {
+    this.#flow(a, b, everyMs);
+    this.flows.push({
+      from: b,
+      to: a,
+      sent: 0,
+      heard: 0,
+      lastMs: this.time.nowMs,
+      worstMs: 0,
+      answers: true,
+    });
   }
 
   #heard(from: string, to: string): void {
     for (const flow of this.flows) {
+      if (flow.answers === true && flow.from === to && flow.to === from) this.#send(flow);
       if (flow.from !== from || flow.to !== to) continue;
       flow.heard++;
       flow.worstMs = Math.max(flow.worstMs, this.time.nowMs - flow.lastMs);
       flow.lastMs = this.time.nowMs;
     }
+  }
+
+  #send(flow: Flow): void {
+    const node = this.nodes.get(flow.from) as SimNode;
+    if (node.host.asleep) return;
+    flow.sent++;
+    node.tunnel.send(flow.to, flow.sent, 500);
   }
 
   /** throttle makes the largest packet of a node's way smaller. */

@@ -40,7 +40,7 @@ export class DataplaneProcess implements AsyncDisposable {
 
   private constructor(link: string, child: Bun.Subprocess<"ignore", "ignore", "pipe">) {
     this.link = link;
-    this.device = new UapiDevice(socketOf(link));
+    this.device = new UapiDevice(socketOf(link), { tellsNews: true });
     this.#child = child;
     this.#said = child.stderr.text();
   }

@@ -168,9 +168,13 @@ export function lacksKernelEsp(netns: Netns): string | undefined {
   return undefined;
 }
 
-/** pings tells how many of `count` answers of so many bytes came. */
+/**
+ * pings tells how many of the first `count` requests, of so many bytes, were answered. With a deadline ping(8) waits for `count` answers; without
+ * one it waits twice the longest round trip only, which a busy machine exceeds.
+ */
 export async function pings(from: PathNode, address: string, bytes: number, count = 3): Promise<number> {
-  const argv = ["ping", "-n", "-c", `${count}`, "-i", "0.05", "-W", "10", "-s", `${bytes}`, address];
+  const argv = ["ping", "-n", "-c", `${count}`, "-i", "0.05", "-w", "10", "-s", `${bytes}`, address];
   const done = await run(argv, { netns: from.netns });
-  return Number(/(\d+) received/.exec(done.stdout)?.[1] ?? 0);
+  const answered = new Set([...done.stdout.matchAll(/icmp_seq=(\d+)/g)].map(([, number]) => Number(number)));
+  return [...answered].filter((number) => number <= count).length;
 }

@@ -92,6 +92,15 @@ export class EtcdCluster implements AsyncDisposable {
     this.#members = place.addresses.map(() => undefined);
   }
 
+  /** hubOptions returns what a hub is told of the cluster on its command line; it gets a certificate of its own. */
+  hubOptions(hub: string): string[] {
+    const { certificate, key } = this.authority.sign(hub, `DNS:${hub}`);
+    return [
+      ...["--etcd", this.endpoints.join(","), "--etcd-ca", this.authority.ca],
+      ...["--etcd-cert", certificate, "--etcd-key", key],
+    ];
+  }
+
   /** start starts one member, new or with what it had. */
   start(index: number): void {
     const { addresses, command = (_: number, argv: readonly string[]) => argv } = this.#place;

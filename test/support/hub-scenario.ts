@@ -15,8 +15,17 @@ import {
   STATE_INTERVAL_MS,
   type TokenUse,
 } from "../../src/hub/mod.ts";
+import type { ClaimError } from "../../src/ipam/mod.ts";
 import { enrolServiceAddress } from "../../src/mesh/mod.ts";
-import { formatIp, type Ip, parseIp, PrivateKey, SigningSecret } from "../../src/net/mod.ts";
+import {
+  formatIp,
+  formatPrefix,
+  type Ip,
+  parseIp,
+  parsePrefix,
+  PrivateKey,
+  SigningSecret,
+} from "../../src/net/mod.ts";
 import { newMesh, type Node } from "../../src/resources/mod.ts";
 import { runSync, sleep } from "../../src/sys/mod.ts";
 
@@ -173,13 +182,48 @@ await until("the last seen", () => seenOf(fc, "b")?.observed[0]?.endpoint.port =
 result.factsPaced = fc.tellings - tellingsBefore <= (performance.now() - seenMs) / STATE_INTERVAL_MS + 4;
 result.factsAlone = fc.client.revision === register.revision;
 
-// The hub restarts: nodes come back by themselves.
+// Addresses of subnets: many at once, over the connections that the register is followed by.
+await registrar.putResources([
+  { kind: "VPC", value: { name: "team", sharedTargets: [], services: [], routed: true } },
+  ...Array.from({ length: 200 }, (_, i) => {
+    const [prefix, gateway] = [parsePrefix(`10.7.${i}.0/24`), parseIp(`10.7.${i}.1`)];
+    const lists = { reserved: [], fixed: [], dnsServers: [] };
+    return {
+      kind: "Subnet",
+      value: { name: `s${i}`, vpc: "team", prefixes: [prefix], gateways: [gateway], ...lists },
+    } as const;
+  }),
+]);
+const claim = ({ client }: Follower, subnet: string) =>
+  client.claims.claim({ subnet, wants: [{ family: 4, count: 1 }], have: [] });
+const granted = await Promise.all(
+  Array.from({ length: 200 }, (_, i) => [claim(fa, `s${i}`), claim(fc, `s${i}`)]).flat(),
+);
+result.granted = new Set(granted.flat().map(({ block }) => formatPrefix(block))).size;
+const word = (error: ClaimError) => `${error.reason} ${error.code}`;
+result.unknownSubnet = await claim(fa, "none").then(() => "granted", word);
+const tooOften = await Promise.all(
+  Array.from({ length: 500 }, () => fa.client.claims.held().then((all) => `${all.length}`, word)),
+);
+result.tooOften = [...new Set(tooOften)].sort();
+result.stays = fa.client.connected;
+const vm = { subnet: "s0", family: 4, owner: "vm team/db" } as const;
+const [onA, onC] = [await fa.client.claims.claimAddress(vm), await fc.client.claims.claimAddress(vm)];
+result.moved = [onA, onC].map((one) => (one.kind === "owned" ? formatIp(one.address) : one.kind));
+await fc.client.claims.giveBack((await fc.client.claims.held()).map(({ number }) => number));
+fc.client.claims.tellUsage(new Map([[granted[0]?.[0]?.number as number, 3]]));
+await until("what c uses", () => registrar.usage.usedOf("c", granted[0]?.[0]?.number as number) === 3);
+result.claimed = register.claims().blocks.length;
+
+// The hub restarts: nodes come back by themselves, and what they asked meanwhile is answered.
 server.close();
 await until("a is alone", () => !fa.client.connected);
+const asked = fa.client.claims.held();
 comeFrom((register.node("a") as Node).overlay4, hub.overlay4);
 fb.client.close();
 server = start();
 await until("a is back", () => fa.client.connected && server.connected().includes("a"));
+result.answered = (await asked).length;
 
 // A node leaves; an unknown source gets nothing.
 await fc.client.leave();

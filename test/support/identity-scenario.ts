@@ -124,7 +124,7 @@ class Follower {
   constructor(name: string, joined: Joined) {
     const node = register.node(name) as Node;
     comeFrom(node.overlay4, hub.overlay4);
-    this.pairs = new PairKeys({ node: name, secret: joined.nodeSecret, save: () => {} });
+    this.pairs = new PairKeys({ node: name, secret: joined.nodeSecret, save: () => true });
     this.client = HubClient.start({
       node: name,
       hubs: [{ name: "hub", addresses: [hub.overlay4] }],

@@ -138,7 +138,12 @@ export class RelayLab implements AsyncDisposable {
 
   async #start({ a, b, hub, workers = 2, mtuBytes = 1420 }: RelayLabOptions): Promise<void> {
     const backend = hub ?? dataplaneBackend("--workers", `${workers}`);
-    this.hubTunnel = await backend.open(this.hubLink, { netns: this.hub });
+    if (backend.linkType === "wireguard") ip(this.hub, `link add ${this.hubLink} type wireguard`);
+    this.hubTunnel = await backend.open(this.hubLink, {
+      netns: this.hub,
+      relays: true,
+      logPath: `${this.folder}/hub.log`,
+    });
     this.relay = this.hubTunnel.relay ?? new RelayClient(socketOf(this.hubLink));
     this.addressHub();
     for (const end of this.ends) {

@@ -104,15 +104,15 @@ export class TlsPair implements AsyncDisposable {
   }
 }
 
-/** tcpFlow is one TCP flow for some seconds, inside the tunnel. */
+/** tcpFlow is one TCP flow of 50 MB, inside the tunnel. */
 export async function tcpFlow(pair: TunnelPair, reverse: boolean): Promise<{ text: string; bytes: number }> {
   const { child } = pair.far.netns.run(() => ({
     child: Bun.spawn(["iperf3", "-s", "-1", "-B", pair.far.overlay4], { stdout: "ignore", stderr: "ignore" }),
   }));
   try {
     await until("iperf3 listens", () => tool(pair.far.netns, "ss -Hltn sport = 5201") !== "");
-    const argv = ["iperf3", "-c", pair.far.overlay4, "-t", "3", "-J", ...(reverse ? ["-R"] : [])];
-    const done = await run(argv, { netns: pair.near.netns, timeoutMs: 30_000 });
+    const argv = ["iperf3", "-c", pair.far.overlay4, "-n", "50M", "-J", ...(reverse ? ["-R"] : [])];
+    const done = await run(argv, { netns: pair.near.netns, timeoutMs: 120_000 });
     const { end } = JSON.parse(done.stdout) as {
       end: {
         sum_received: { bits_per_second: number; bytes: number };

@@ -1,6 +1,7 @@
 /** What the demo shows at its end: the picture, the nodes, the matrix, the proof; for people, within 80 columns. */
 import { graphText, type MatrixCell, type Topology } from "../../src/lab/mod.ts";
 import { paint } from "./paint.ts";
+import type { Tenants } from "./tenants.ts";
 
 /** DemoReport is the demo's result as `--json` prints it. */
 export interface DemoReport {
@@ -27,6 +28,7 @@ export interface DemoReport {
   readonly plaintextSeen: boolean;
   readonly throughput?:
     { readonly from: string; readonly to: string; readonly mbitPerSecond: number } | undefined;
+  readonly tenants: Tenants;
   readonly seconds: number;
 }
 
@@ -49,10 +51,24 @@ export function onlyOnePort(proof: Proof): boolean {
   return proof.udpPorts.length === 1 && proof.protocols.every((name) => NETWORK_PROTOCOLS.has(name));
 }
 
+/** keepsApart tells whether each tenant reached all of its own, and nothing of the other. */
+export function keepsApart({ inside, across }: Tenants): boolean {
+  return inside.answered === inside.of && across.answered === 0;
+}
+
+function tenantsText({ network, pods, inside, across }: Tenants): string {
+  const nodes = new Set(pods.map(({ node }) => node)).size;
+  return `two tenants with ${network} on the same ${nodes} nodes: ${inside.answered} of ${inside.of} pairs inside answer, ${across.answered} of ${across.of} across`;
+}
+
 /** unproven names what the demo set out to show and did not; empty when all is well. */
 export function unproven(
   matrix: readonly MatrixCell[],
-  { proof, measured }: { readonly proof: Proof; readonly measured: boolean },
+  {
+    proof,
+    measured,
+    tenants,
+  }: { readonly proof: Proof; readonly measured: boolean; readonly tenants: Tenants },
 ): string[] {
   const { wires, plaintextSeen, controlSeen, udpPorts, protocols } = proof;
   return [
@@ -64,6 +80,7 @@ export function unproven(
     ...(onlyOnePort(proof)
       ? []
       : [`one UDP port and nothing else: seen were ${udpPorts.join(", ")} and ${protocols.join(", ")}`]),
+    ...(keepsApart(tenants) ? [] : [`tenants reach their own and nobody else: ${tenantsText(tenants)}`]),
     ...(measured ? [] : ["a TCP flow between two pods: iperf3 measured nothing in three attempts"]),
   ];
 }
@@ -163,6 +180,7 @@ export function reportText(
       proof.controlSeen,
       `on the pods' side of the tunnel it was ${proof.controlSeen ? "seen" : "NOT seen"}, as it must be`,
     ),
+    verdict(keepsApart(report.tenants), tenantsText(report.tenants)),
     flow === undefined
       ? verdict(false, "the TCP flow between two pods did not work")
       : verdict(true, `one TCP flow from ${flow.from} to ${flow.to}: ${flow.mbitPerSecond} Mbit/s`),
@@ -191,6 +209,7 @@ function lookAround(): string {
     ["lab status", "nodes and pods"],
     ["lab exec a1 -- causeway peers", "how a1 reaches the others, and why"],
     ["lab exec a1 -- causeway status", "a1 itself"],
+    ["lab exec a1 -- causeway vpc show red", "what a tenant has on a1"],
     ["lab exec a1-p1 -- bash", "a shell in a pod (or a node, a NAT box)"],
     ["lab exec nat-a -- conntrack -L", "what a NAT box remembers"],
     ["lab down demo", "stop it and remove all of it"],

@@ -3,8 +3,9 @@
  * as one archive that the kernel unpacks into memory. Nothing is read from a disk later, so no disk driver is needed.
  */
 import { existsSync, lstatSync, readdirSync, readlinkSync, realpathSync, statSync } from "node:fs";
-import { basename } from "node:path";
+import { basename, relative } from "node:path";
 import { which } from "../../src/sys/mod.ts";
+import { fetchPackages, FRR_PACKAGES, SuiteError } from "../debian-suite.ts";
 import { CpioWriter } from "./cpio.ts";
 import type { GuestKernel } from "./kernel.ts";
 
@@ -24,7 +25,12 @@ const MODULES = ["net", "crypto", "lib", "arch/x86/crypto", "drivers/net"];
 const NOT_MODULES =
   /\/(ethernet|hyperv|wwan|wireless|can|ieee802154|fjes|bluetooth|sunrpc|ceph|dccp|rxrpc|tipc)\//;
 
-const REPOSITORY = ["src", "test", "package.json", "tsconfig.json", "bunfig.toml", "examples"];
+const REPOSITORY = [
+  ..."src test tools/debian-suite.ts package.json tsconfig.json bunfig.toml examples".split(" "),
+];
+
+/** EXECUTABLE is what tests start as processes, in the repository; sources take an emulated processor half a minute to compile. */
+export const EXECUTABLE = "dist/causeway";
 
 /** ImageOptions say what goes into the archive beside the programs. */
 export interface ImageOptions {
@@ -55,16 +61,30 @@ export function writeImage(path: string, options: ImageOptions): { readonly byte
   cpio.symlink("var/run", "/run");
   cpio.device("dev/console", 5, 1);
   cpio.file("init", options.init, 0o755);
-  programs(cpio, options);
+  const foreign = foreignTree();
+  if (foreign !== undefined) copyTree(cpio, foreign, `causeway/${relative(repository, foreign)}`);
+  programs(cpio, options, foreign);
   settings(cpio);
   modules(cpio, kernel);
   for (const entry of REPOSITORY) copyTree(cpio, `${repository}/${entry}`, `causeway/${entry}`);
   for (const name of dependencies(repository))
     copyTree(cpio, `${repository}/node_modules/${name}`, `causeway/node_modules/${name}`);
+  cpio.folder("causeway/dist");
+  cpio.file(`causeway/${EXECUTABLE}`, { from: `${repository}/${EXECUTABLE}` }, 0o755);
   return { bytes: cpio.bytes };
 }
 
-function programs(cpio: CpioWriter, { kernel, repository }: ImageOptions): void {
+/** FRR as tests find it, unpacked; undefined where it cannot be had: they say so. */
+function foreignTree(): string | undefined {
+  try {
+    return fetchPackages("bookworm", FRR_PACKAGES);
+  } catch (error) {
+    if (error instanceof SuiteError) return undefined;
+    throw error;
+  }
+}
+
+function programs(cpio: CpioWriter, { kernel, repository }: ImageOptions, foreign?: string): void {
   const bun = realpathSync(`${repository}/node_modules/.bin/bun`);
   const places = new Map<string, string>([
     ["usr/bin/bun", bun],
@@ -79,7 +99,8 @@ function programs(cpio: CpioWriter, { kernel, repository }: ImageOptions): void 
   for (const name of ["modprobe", "insmod", "lsmod", "rmmod"]) cpio.symlink(`sbin/${name}`, "/bin/kmod");
   // Tests find Bun where npm put it on this machine.
   cpio.symlink("causeway/node_modules/.bin/bun", "/usr/bin/bun");
-  for (const library of libraries([...places.values()])) {
+  const theirs = foreign === undefined ? [] : foreignLibraries(foreign);
+  for (const library of new Set([...libraries([...places.values()]), ...theirs])) {
     // The loader looks for the name in the program, wherever this machine keeps the file.
     cpio.file(`lib/x86_64-linux-gnu/${basename(library)}`, { from: library }, 0o755);
   }
@@ -92,14 +113,24 @@ function libraries(files: readonly string[]): Set<string> {
       .map((folder) => `${folder}/${name}`)
       .find(existsSync),
   ).filter((path) => path !== undefined);
-  const found = new Set<string>(opened);
-  for (const line of Bun.spawnSync(["ldd", ...files, ...opened], { stderr: "ignore" })
+  return new Set([...opened, ...ldd([...files, ...opened], process.env)]);
+}
+
+/** What FRR's programs have of this machine: all that does not lie beside them. */
+function foreignLibraries(root: string): string[] {
+  const beside = ["usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/frr", "lib/x86_64-linux-gnu"];
+  const files = ["lib/frr/zebra", "lib/frr/bgpd", "bin/vtysh"].map((name) => `${root}/usr/${name}`);
+  const env = { ...process.env, LD_LIBRARY_PATH: beside.map((folder) => `${root}/${folder}`).join(":") };
+  return ldd(files, env).filter((path) => !path.startsWith(root));
+}
+
+function ldd(files: readonly string[], env: NodeJS.ProcessEnv): string[] {
+  const lines = Bun.spawnSync(["ldd", ...files], { stderr: "ignore", env })
     .stdout.toString()
-    .split("\n")) {
-    const path = /^\t(?:\S+ => )?(\/\S+) \(0x/.exec(line)?.[1];
-    if (path !== undefined) found.add(path);
-  }
-  return found;
+    .split("\n");
+  return lines
+    .map((line) => /^\t(?:\S+ => )?(\/\S+) \(0x/.exec(line)?.[1])
+    .filter((path) => path !== undefined);
 }
 
 function settings(cpio: CpioWriter): void {

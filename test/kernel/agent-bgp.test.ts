@@ -1,0 +1,120 @@
+/** BGP inside agents: routers from manifests in /etc/causeway/manifests, between two nodes of a laboratory, over the tunnel. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { Lab, until } from "../../src/lab/mod.ts";
+import { executable, labLacks } from "../support/lab-needs.ts";
+import type { Json } from "../support/scratch.ts";
+
+setDefaultTimeout(180_000);
+
+const MANIFEST = `apiVersion: causeway.network/v1alpha1
+kind: Lab
+metadata: { name: agent-bgp }
+spec:
+  networks: [{ name: wire, prefix4: 192.0.2.0/24 }]
+  nodes:
+    - { name: hub, role: hub, networks: [wire] }
+    - { name: a, networks: [wire] }
+`;
+
+const FILE = "/etc/causeway/manifests/bgp.yaml";
+
+function router(name: string, own: string, other: string, network: string): string {
+  return JSON.stringify({
+    apiVersion: "causeway.network/v1alpha1",
+    kind: "BgpRouter",
+    metadata: { name },
+    spec: {
+      asn: 65001,
+      routerId: own,
+      networks: [network],
+      neighbors: [
+        {
+          address: other,
+          asn: "internal",
+          source: own,
+          connectRetry: "1s",
+          bfd: {},
+          families: { "ipv4-unicast": {} },
+        },
+      ],
+    },
+  });
+}
+
+describe.skipIf(labLacks !== undefined)(
+  `BGP in agents${labLacks === undefined ? "" : ` (${labLacks})`}`,
+  () => {
+    let lab: Lab;
+    const overlay: Record<string, string> = {};
+    beforeAll(async () => {
+      lab = await Lab.up(MANIFEST, { root: `/run/causeway-test/${process.pid}-agent-bgp`, executable });
+      for (const name of ["hub", "a"]) overlay[name] = (await lab.status(name))?.node?.overlay4 as string;
+    });
+    afterAll(async () => await lab?.down());
+
+    const write = async (node: string, text: string) => {
+      const script = `mkdir -p /etc/causeway/manifests && cat > ${FILE}.new && mv ${FILE}.new ${FILE}`;
+      const { status, stderr } = await lab.exec(node, ["sh", "-ec", script], { input: text });
+      if (status !== 0) throw new Error(stderr);
+    };
+    const summary = async (node: string): Promise<Json> => {
+      const { status, stdout } = await lab.exec(node, ["causeway", "bgp", "summary", "--json"]);
+      // Beside the node's own, which VPCs have.
+      return status === 0 ? JSON.parse(stdout).find((one: Json) => one.router !== "cluster") : undefined;
+    };
+    const settled = async (node: string, fits: (router: Json) => boolean) =>
+      await until(
+        async () =>
+          fits(await summary(node)) ? undefined : (JSON.stringify(await summary(node)) ?? "no answer"),
+        {
+          what: `BGP at ${node}`,
+          deadlineMs: 90_000,
+        },
+      );
+    const { hub, a } = { hub: () => overlay["hub"] as string, a: () => overlay["a"] as string };
+    const up = (network: number) => (one: Json) =>
+      one?.neighbors[0]?.state === "established" && one.neighbors[0].families[0]?.received === network;
+
+    test("a manifest that is put there runs, and is followed", async () => {
+      await write("hub", router("hub", hub(), a(), "10.50.1.0/24"));
+      await write("a", router("a", a(), hub(), "10.50.2.0/24"));
+      await settled("hub", up(1));
+      await settled("a", up(1));
+      const { stdout } = await lab.exec("hub", ["causeway", "bgp", "routes", "10.50.2.7", "--json"]);
+      expect(JSON.parse(stdout)[0]).toMatchObject({ route: "10.50.2.0/24", nextHop: a(), best: true });
+    });
+
+    test("a manifest with a mistake changes nothing", async () => {
+      const [before] = (await summary("a")).neighbors;
+      await write("a", router("a", a(), hub(), "10.50.2.0/33"));
+      await Bun.sleep(5000);
+      const [after] = (await summary("a")).neighbors;
+      expect([after.state, after.established]).toEqual(["established", before.established]);
+      await write("a", router("a", a(), hub(), "10.50.2.0/24"));
+    });
+
+    test("BFD goes on while the agent is killed and starts again, and the other keeps its routes", async () => {
+      const sessions = async (): Promise<Json> => {
+        const { stdout } = await lab.exec("hub", ["causeway", "bfd", "sessions", "--json"]);
+        return JSON.parse(stdout).sessions[0];
+      };
+      await until(async () => ((await sessions())?.state === "up" ? undefined : "not up"), { what: "BFD" });
+      const { downs } = await sessions();
+      await lab.killAgent("a");
+      await Bun.sleep(3000);
+      const stale = await summary("hub");
+      expect(stale.neighbors[0].families[0]).toMatchObject({ received: 1, stale: true });
+      await lab.startAgent("a");
+      await settled("hub", (one) => up(1)(one) && !one.neighbors[0].families[0].stale);
+      expect((await sessions()).downs).toBe(downs);
+    });
+
+    test("a manifest that is taken away ends its router", async () => {
+      await lab.exec("a", ["rm", FILE]);
+      await until(async () => ((await summary("a")) === undefined ? undefined : "still there"), {
+        what: "no router",
+      });
+      await settled("hub", (one) => one?.neighbors[0]?.state !== "established");
+    });
+  },
+);

@@ -1,0 +1,137 @@
+/** Routing domains across two hosts of one kernel: who reaches whom, and what is left when the last pod is gone. */
+import { describe, expect, test } from "bun:test";
+import { formatPrefix } from "../../src/net/mod.ts";
+import { Rtnetlink } from "../../src/netlink/mod.ts";
+import { DomainLab, pings, segment, vpc } from "../support/domain-lab.ts";
+import { bytes } from "../support/frames.ts";
+import { notRoot } from "../support/scratch.ts";
+import { WireTap } from "../support/wire-tap.ts";
+
+const hex = (address: string) => Buffer.from(bytes(address)).toString("hex");
+
+const suffix = notRoot === undefined ? "" : ` (skipped: ${notRoot})`;
+
+describe.skipIf(notRoot !== undefined)(`domains${suffix}`, () => {
+  test("a segment that nothing routes joins pods of two hosts, and goes with the last", () => {
+    using lab = new DomainLab();
+    const plain = segment("vni-300", 300, [], { gateways: [] });
+    const domain = { name: "vni-300", vni: 300, segments: [plain], peerings: [] };
+    lab.setDomains(domain);
+    const [one, two] = [lab.host(1), lab.host(2)];
+    const a = lab.pod(one, "a", { domain, segment: plain, addresses: ["172.16.32.1/24"] });
+    lab.pod(two, "b", { domain, segment: plain, addresses: ["172.16.32.2/24"] });
+    expect(pings(a, "172.16.32.2")).toBe(true);
+    expect(one.problems).toEqual([]);
+    expect(one.domains.active()).toEqual({ domains: [300], segments: [300] });
+    lab.remove(one, "a");
+    expect(one.domains.active()).toEqual({ domains: [], segments: [] });
+    expect(one.text("ls " + one.folder)).toBe("");
+    expect(two.text("bridge fdb show dev vx300", 300)).not.toContain("dst");
+    expect(one.text("nft list table inet causeway")).not.toContain("elements");
+  });
+
+  test("three segments are routed, whichever host has them", () => {
+    using lab = new DomainLab();
+    const segments = [1, 2, 3].map((i) =>
+      segment(`net${i}`, 100 + i, [`10.1.${i}.0/24`, `fd00:1:${i}::/64`]),
+    );
+    const domain = vpc("blue", 5000, segments);
+    lab.setDomains(domain);
+    const [one, two] = [lab.host(1), lab.host(2)];
+    const [net1, net2, net3] = segments as [any, any, any];
+    const pods = [
+      ["a", one, net1, 1, 10],
+      ["b", two, net2, 2, 10],
+      ["c", one, net3, 3, 10],
+      ["d", two, net3, 3, 11],
+      ["e", two, net1, 1, 11],
+    ] as const;
+    const made = pods.map(([name, host, net, i, last]) => ({
+      addresses: [`10.1.${i}.${last}`, `fd00:1:${i}::${last}`],
+      netns: lab.pod(host, name, {
+        domain,
+        segment: net,
+        addresses: [`10.1.${i}.${last}`, `fd00:1:${i}::${last}`],
+      }),
+    }));
+    for (const { netns } of made)
+      for (const { addresses } of made)
+        for (const address of addresses) expect([address, pings(netns, address)]).toEqual([address, true]);
+    expect(pings(made[0]?.netns as any, "192.0.2.2")).toBe(false);
+    expect([...one.problems, ...two.problems]).toEqual([]);
+  });
+
+  test("nobody's address is learnt from packets, and who has a known one is answered on the node: nothing is asked over the wire", () => {
+    using lab = new DomainLab();
+    const net = segment("net", 101, ["10.1.1.0/24", "fd00:1:1::/64"]);
+    const domain = vpc("blue", 5000, [net]);
+    lab.setDomains(domain);
+    const [one, two] = [lab.host(1), lab.host(2)];
+    const a = lab.pod(one, "a", { domain, segment: net, addresses: ["10.1.1.10", "fd00:1:1::10"] });
+    const known = ["10.1.1.11", "fd00:1:1::11"];
+    lab.pod(two, "b", { domain, segment: net, addresses: known });
+    for (const link of ["vx101", "vx5000"]) {
+      const [shown] = JSON.parse(one.text(`bridge -j -d link show dev ${link}`, 5000));
+      expect(shown).toMatchObject({ ifname: link, learning: false, neigh_suppress: true });
+      expect(one.text(`ip -d link show dev ${link}`, 5000)).toContain("nolearning");
+    }
+    using tap = new WireTap(lab.scratch.netns, lab.scratch.index("h1"));
+    const asked = (...addresses: string[]) => {
+      for (const address of addresses) pings(a, address);
+      return tap.take().flatMap(({ what, target }) => (what === "other" ? [] : [target]));
+    };
+    expect(known.map((address) => pings(a, address))).toEqual([true, true]);
+    expect(new Set(tap.take().map(({ what }) => what))).toEqual(new Set(["other"]));
+    lab.scratch.text("ip neigh flush all", a);
+    expect(asked(...known)).toEqual([]);
+    // What nobody announced is asked for: the tap sees it.
+    expect(asked("10.1.1.77", "fd00:1:1::77")).toEqual(
+      expect.arrayContaining([hex("10.1.1.77"), hex("fd00:1:1::77")]),
+    );
+    expect([...one.problems, ...two.problems]).toEqual([]);
+  });
+
+  test("a segment with a port of its own: its VXLAN goes there and nowhere else, that of the others as ever", () => {
+    using lab = new DomainLab();
+    const own = segment("own", 101, ["10.1.1.0/24"], { dstPort: 8472 });
+    const usual = segment("usual", 102, ["10.1.2.0/24"]);
+    const domain = vpc("blue", 5000, [own, usual]);
+    lab.setDomains(domain);
+    const [one, two] = [lab.host(1), lab.host(2)];
+    const a = lab.pod(one, "a", { domain, segment: own, addresses: ["10.1.1.10"] });
+    lab.pod(two, "b", { domain, segment: own, addresses: ["10.1.1.11"] });
+    lab.pod(two, "c", { domain, segment: usual, addresses: ["10.1.2.11"] });
+    using tap = new WireTap(lab.scratch.netns, lab.scratch.index("h1"));
+    const ports = (address: string) => {
+      expect([address, pings(a, address)]).toEqual([address, true]);
+      return new Set(tap.take().map(({ port, vni }) => `${vni} at ${port}`));
+    };
+    expect(ports("10.1.1.11")).toEqual(new Set(["101 at 8472"]));
+    // There by the VPC's own VNI; back too, or by that of the segment where its answer comes from one that is here as well.
+    expect(ports("10.1.2.11")).toEqual(new Set(["5000 at 4789", "101 at 8472"]));
+    // Its port is closed to others with its last pod.
+    const closed = () => one.text("nft list table inet causeway").match(/8472/g) ?? [];
+    expect(closed()).not.toEqual([]);
+    lab.remove(one, "a");
+    expect(closed()).toEqual([]);
+    expect([...one.problems, ...two.problems]).toEqual([]);
+  });
+
+  test("when attach returns, the pod's and its gateway's addresses are taken up", () => {
+    using lab = new DomainLab({ hosts: 1 });
+    const net = segment("net", 101, ["10.1.1.0/24", "fd00:1:1::/64"]);
+    const domain = vpc("blue", 5000, [net]);
+    lab.setDomains(domain);
+    const one = lab.host(1);
+    for (let i = 16; i < 48; i++) {
+      const address = `fd00:1:1::${i.toString(16)}`;
+      // Looked at before anything else is done: the kernel does it in its work queue, a moment after it was asked.
+      const netns = lab.pod(one, `${i}`, { domain, segment: net, addresses: [`10.1.1.${i}`, address] });
+      using inside = Rtnetlink.open({ netns });
+      const local = inside.routes({ table: 255 }).map(({ destination }) => formatPrefix(destination));
+      expect(local).toContain(`${address}/128`);
+      if (i > 16) continue;
+      expect(one.text("ip -6 route show table local", 5000)).toContain("local fd00:1:1::1 dev br101");
+    }
+  });
+});
