@@ -1,6 +1,7 @@
 /**
  * What is attached to VPCs on this node, and which addresses it has, on disk. A row is written before the kernel is touched, so that what a dead
- * agent left half made is found by it. As with pods no row outlives a boot, since no container does; grants of addresses do.
+ * agent left half made is found by it. As with pods no row outlives a boot, since no container does, so that what a power loss can undo is not
+ * waited for; grants of addresses do.
  */
 import type { LocalAttachment } from "../domain/mod.ts";
 import { type Attachment, subnetPoolSchema } from "../ipam/mod.ts";
@@ -136,11 +137,11 @@ export class VpcStore implements Disposable {
   }
 
   setReady({ network, containerId, ifname }: Attachment): void {
-    this.#setReady.run(network, containerId, ifname);
+    this.database.relaxed(() => this.#setReady.run(network, containerId, ifname));
   }
 
   delete({ network, containerId, ifname }: Attachment): void {
-    this.#delete.run(network, containerId, ifname);
+    this.database.relaxed(() => this.#delete.run(network, containerId, ifname));
   }
 
   get({ network, containerId, ifname }: Attachment): StoredVpcPod | undefined {

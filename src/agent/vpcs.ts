@@ -34,7 +34,7 @@ import {
 import { type Engine, sameValue } from "../engine/mod.ts";
 import type { MeshView } from "../hub/mod.ts";
 import { type Attachment, type BlockClaims, SubnetPool } from "../ipam/mod.ts";
-import type { InterfaceAddress, Mac } from "../net/mod.ts";
+import type { Mac } from "../net/mod.ts";
 import { podId } from "../pods/mod.ts";
 import { after, every, monotonicMs, type Netns, sleep } from "../sys/mod.ts";
 import { checkInside } from "./vpc-check.ts";
@@ -49,7 +49,8 @@ import { openVpcParts, type VpcParts } from "./vpc-parts.ts";
 import { VpcSettling } from "./vpc-settling.ts";
 import { domainNode, sameSeats, vtepsOf } from "./vpc-underlay.ts";
 import { type StoredVpcPod, VpcStore } from "./vpc-store.ts";
-import { lengthIn, macOf, mtuOf, refusalOf, refusePort } from "./vpc-wish.ts";
+import { lease } from "./vpc-lease.ts";
+import { macOf, mtuOf, refusePort } from "./vpc-wish.ts";
 
 /** How often addresses that are not needed are looked for. */
 const SWEEP_MS = 5_000;
@@ -196,20 +197,22 @@ export class Vpcs implements VpcNetwork, Disposable {
         "alreadyAttached",
         `Cannot attach ${attachment.ifname} of ${attachment.containerId}: it is attached; delete it first`,
       );
-    const addresses = await this.#addresses(attachment, wish, resolved);
-    try {
+    const open = subnet === undefined;
+    const { local, addresses } = await lease(this.#pool, attachment, { wish, subnet }, (addresses) => {
       const mac = wish.mac ?? macOf(addresses);
       const local: LocalAttachment = {
         ...{ id, ifname: attachment.ifname, domain: domain.vni, segment: segment.vni, mac, mtuBytes },
         ...{ addresses: addresses.map(({ ip }) => ip), defaultRoute: wish.defaultRoute, groups: wish.groups },
       };
-      const open = subnet === undefined;
       this.#store.add({
         ...{ ...attachment, local, netns: netns.path, ...(wish.pod && { pod: wish.pod }) },
         ...(open
           ? { addresses, ...(segment.dstPort === undefined ? {} : { dstPort: segment.dstPort }) }
           : {}),
       });
+      return { local, addresses };
+    });
+    try {
       if (open && this.#open.add(id, domain)) this.#setDomains();
       const { gateways, routes } = this.#attach(local, netns, open ? { addresses } : {});
       this.#announcer.setHost(local, { claim: "arrived" });
@@ -219,7 +222,7 @@ export class Vpcs implements VpcNetwork, Disposable {
       // What is elsewhere is known by then, so that its first packet is not lost.
       await this.#speaker?.evpn.loaded(segment.vni);
       return {
-        ...{ mac, addresses, gateways, mtuBytes, routes },
+        ...{ mac: local.mac, addresses, gateways, mtuBytes, routes },
         ...{ hostLink: portOf(id), hostMac: portMac(id), bridge: bridgeOf(segment.vni) },
         dnsServers: subnet?.dnsServers ?? [],
       };
@@ -263,23 +266,6 @@ export class Vpcs implements VpcNetwork, Disposable {
       const leftMs = endMs - monotonicMs();
       if (leftMs <= 0) throw new CniError("badConfiguration", `Cannot attach to a VPC: ${resolved.error}`);
       await Promise.race([this.#news.promise, sleep(leftMs)]);
-    }
-  }
-
-  /** Addresses of an attachment, with lengths: from the Subnet's pool, or as they are asked for. */
-  async #addresses(
-    attachment: Attachment,
-    { addresses = [], owner }: VpcWish,
-    { subnet }: Resolved,
-  ): Promise<readonly InterfaceAddress[]> {
-    if (subnet === undefined) return addresses;
-    const requested = addresses.map(({ ip }) => ip);
-    const more = owner === undefined ? {} : { owner };
-    try {
-      const leased = await this.#pool.allocate(attachment, { subnet, requested, ...more });
-      return leased.map((ip) => ({ ip, length: lengthIn(subnet.prefixes, ip) }));
-    } catch (error) {
-      throw refusalOf(error);
     }
   }
 

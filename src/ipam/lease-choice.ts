@@ -10,6 +10,8 @@ export interface SubnetWish {
   readonly requested?: readonly Ip[];
   /** To whom the addresses belong on whatever node, as `vm team-a/db`. */
   readonly owner?: string;
+  /** Writes down what the addresses are for, in the same transaction: both are on disk, or neither. */
+  readonly onLeased?: (addresses: readonly Ip[]) => void;
 }
 
 /** ChosenAddress is a free address and the block that it is in. */

@@ -75,9 +75,9 @@ export class SubnetPool {
     }
   }
 
-  /** release ends an attachment's leases; true when there were any. An owner keeps its addresses. */
+  /** release ends an attachment's leases; true when there were any; a power loss may undo it. An owner keeps its addresses. */
   release(attachment: Attachment): boolean {
-    const gone = this.#database.transaction(() => this.#store.remove(attachment));
+    const gone = this.#database.relaxed(() => this.#store.remove(attachment));
     for (const { subnet, address } of gone) {
       this.#resting.add(subnet, address);
       for (const { number } of this.#store.around(subnet, address)) this.#keeper.released(number);
@@ -144,7 +144,9 @@ export class SubnetPool {
       for (const { address } of choice) this.#mustBeFree(name, address);
       for (const [position, { address, block }] of choice.entries())
         this.#store.add({ subnet: name, address, attachment }, { position, block });
-      return choice.map(({ address }) => address);
+      const leased = choice.map(({ address }) => address);
+      wish.onLeased?.(leased);
+      return leased;
     });
   }
 
@@ -190,6 +192,7 @@ export class SubnetPool {
         this.#mustBeFree(name, address, owner);
         this.#store.add({ subnet: name, address, owner, attachment }, { position });
       }
+      wish.onLeased?.(addresses);
     });
     return addresses;
   }

@@ -42,6 +42,19 @@ test("a transaction that throws leaves nothing, an inner one only undoes itself"
   expect(count.get()?.n).toBe(1);
 });
 
+test("what is relaxed is there for others at once, and what follows waits for the disk again", () => {
+  const path = join(folder, "relaxed.db");
+  using database = Database.open(path, { schema });
+  using other = Database.open(path, { schema });
+  const level = () => database.prepare<{ synchronous: number }>("PRAGMA synchronous").get()?.synchronous;
+  const insert = database.prepare("INSERT INTO pod VALUES (?, ?)");
+  const levels = database.relaxed(() => [insert.run("a", "1"), level()]);
+  expect([levels, level()]).toEqual([[1, 1], 2]); // NORMAL, FULL
+  expect(other.prepare("SELECT * FROM pod").all()).toHaveLength(1);
+  expect(() => database.relaxed(() => insert.run("a", "2"))).toThrow("UNIQUE");
+  expect(level()).toBe(2);
+});
+
 test("the schema grows by steps; a file from the future is refused", () => {
   const path = join(folder, "grow.db");
   Database.open(path, { schema }).close();

@@ -12,7 +12,7 @@ import { dirname } from "node:path";
 export type SqlValue = string | number | bigint | boolean | null | Uint8Array;
 
 export interface DatabaseOptions {
-  /** `full` survives a power loss; `off` only the death of the process, and a power loss may tear the file. Default `full`. */
+  /** `full` survives a power loss, but for what is `relaxed`; `off` only the death of the process, and a power loss may tear the file. Default `full`. */
   readonly synchronous?: "off" | "full";
   /** How long a statement waits for another process's transaction. Default 5000. */
   readonly busyTimeoutMs?: number;
@@ -110,6 +110,19 @@ export class Database implements Disposable {
   /** transaction commits what the synchronous function did, or nothing of it if it throws. An inner one is a savepoint. */
   transaction<T>(work: () => T extends Promise<unknown> ? never : T): T {
     return this.#sqlite.transaction(work as () => T).immediate();
+  }
+
+  /**
+   * relaxed is a transaction that does not wait for the disk, with `synchronous: "full"`: it survives the death of the process, and a power
+   * loss may undo it, with those after it that were relaxed too. Not inside a transaction.
+   */
+  relaxed<T>(work: () => T extends Promise<unknown> ? never : T): T {
+    this.#sqlite.run("PRAGMA synchronous = NORMAL");
+    try {
+      return this.transaction(work);
+    } finally {
+      this.#sqlite.run("PRAGMA synchronous = FULL");
+    }
   }
 
   /** close finishes all statements and closes the file; a second call does nothing. */
