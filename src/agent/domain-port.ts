@@ -5,11 +5,14 @@ import { ALIAS } from "../engine/mod.ts";
 import { type InterfaceAddress, type Ip, ip, networkOf, prefixEqual, prefixOf } from "../net/mod.ts";
 import { addLink, NetlinkError, Rtnetlink } from "../netlink/mod.ts";
 import type { PodRoute } from "../pods/mod.ts";
-import { monotonicMs, type Netns, sleep } from "../sys/mod.ts";
+import { monotonicMs, type Netns, pause, sleep } from "../sys/mod.ts";
 import type { DomainPlace } from "./domain-place.ts";
 
 /** How far apart a new link is looked at until it works, and for how long: the kernel takes up to a second where many links come and go (link_watch.c). */
 const LOOK_MS = 1;
+/** Mostly it takes a moment only, less than a turn of the event loop: so often it is looked at before others have their turn, at such a distance. */
+const FIRST_LOOKS = 4;
+const FIRST_LOOK_MS = 0.25;
 const UP_MS = 5_000;
 
 /** makePair makes the link; what a dead agent left under its name is removed. */
@@ -105,13 +108,14 @@ export async function awaitUp(
   { patienceMs = UP_MS }: { readonly patienceMs?: number } = {},
 ): Promise<void> {
   const endMs = monotonicMs() + patienceMs;
-  for (let left = look(); left.length > 0; left = look()) {
+  for (let left = look(), looks = 1; left.length > 0; left = look(), looks++) {
     if (monotonicMs() >= endMs)
       throw new CniError(
         "tryAgain",
         `Cannot attach ${ifname} to VNI ${segment}: the kernel does not forward yet; try again later`,
         { details: `not up after ${patienceMs} ms: ${left.join(", ")}` },
       );
-    await sleep(LOOK_MS);
+    if (looks < FIRST_LOOKS) pause(FIRST_LOOK_MS);
+    else await sleep(LOOK_MS);
   }
 }
