@@ -113,12 +113,16 @@ function rules(
     objects: () => [
       ...(tracked || side.bridged ? bridgeNetfilter(tracked) : []),
       ...(text === "" ? [] : [{ kind: "ruleset", family: "inet", text } as const]),
-      ...(judged ? [{ kind: "ruleset", family: "bridge", text: PORT_RULES } as const] : []),
+      ...(judged ? [{ kind: "ruleset", family: "bridge", text: portRules(tracked) } as const] : []),
     ],
   };
 }
 
-const PORT_RULES = `set judged { type ifname; }\n${spoofingRules("@judged")}${GUARDED_PORTS}`;
+/** Hooks that nobody needs yet would cost each packet something. */
+function portRules(hasGroups: boolean): string {
+  const spoofing = spoofingRules("@judged", { trusted: '"vx*"' });
+  return `set judged { type ifname; }\n${spoofing}${hasGroups ? GUARDED_PORTS : ""}`;
+}
 
 /** An attachment has the same groups as long as it lives, so that its chains are there whenever its elements are. */
 function portElements(attachment: LocalAttachment, port: string): KernelObject[] {

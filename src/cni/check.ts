@@ -180,7 +180,8 @@ function checkHost(link: LinkInfo, { pod, node, route }: CheckInput): void {
 function checkRules({ pod, nftables }: CheckInput): void {
   const name = hostLinkOf(pod.id);
   const elements = ownAddresses(name, pod).map(
-    ({ family, set, key }) => `get element ${family} causeway ${set} { "${key[0]}" . ${key[1]} }`,
+    ({ family, set, key: [port, ...values] }) =>
+      `get element ${family} causeway ${set} { "${port}" . ${values.join(" . ")} }`,
   );
   try {
     nftables.run(["list chain bridge causeway from_pod", ...elements].join("\n"));

@@ -102,9 +102,10 @@ export const LEG_RULES: string = [
     "# -190: conntrack (-200) has seen the packet, DNAT (-100) has not.",
     "type filter hook prerouting priority -190; policy accept;",
     "# Legs' addresses are nobody's but the legs'; out of a leg comes what its domain is seen as, and nothing else.",
+    // The address first: hardly any packet has one.
     ...FAMILIES.map(
       (family) =>
-        `iifname != "lo" iifname != "cwn*" ${ipWord(family)} saddr ${legRange(family)} counter drop`,
+        `${ipWord(family)} saddr ${legRange(family)} iifname != "lo" iifname != "cwn*" counter drop`,
     ),
     'iifname "cwn*" jump from_leg',
   ]),

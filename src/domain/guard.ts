@@ -4,6 +4,9 @@
  *
  * It is a part of the table `inet causeway` of the host's namespace: text for its ruleset, and elements of the sets in it. Packets are whole
  * here wherever connection tracking is on (it puts fragments together at -400), and a first fragment too short to tell its VNI is dropped.
+ *
+ * VXLAN is not tracked: each inner flow has a source port of its own, nobody answers to it (RFC 7348 section 5), and the look-up would cost each packet more
+ * than the guard.
  */
 import type { SetElement } from "../engine/mod.ts";
 import { formatIp, type Ip } from "../net/mod.ts";
@@ -21,8 +24,8 @@ set vxlan4 { typeof ip saddr . @th,96,32; }
 set vxlan6 { typeof ip6 saddr . @th,96,32; }
 chain vxlan {
 	# Nearly all that comes is what may come: it is judged first, and by nothing else.
-	iifname "${underlayLink}" ip saddr . @th,96,32 @vxlan4 accept
-	iifname "${underlayLink}" ip6 saddr . @th,96,32 @vxlan6 accept
+	iifname "${underlayLink}" ip saddr . @th,96,32 @vxlan4 notrack accept
+	iifname "${underlayLink}" ip6 saddr . @th,96,32 @vxlan6 notrack accept
 	# What only passes through is not ours. What is broadcast or multicast reaches the sockets here too.
 	fib daddr type unicast accept
 	iifname != "${underlayLink}" counter drop
@@ -33,9 +36,10 @@ chain vxlan_in {
 	udp dport @vxlan_port goto vxlan
 }
 chain vxlan_out {
-	type filter hook output priority filter; policy accept;
+	type filter hook output priority raw; policy accept;
 	# The kernel's own has no owner, and is let go by the first word; nobody else may speak as this VTEP.
 	meta skuid != 0 udp dport @vxlan_port counter drop
+	udp dport @vxlan_port notrack
 }
 `;
 }

@@ -3,7 +3,7 @@
  * what is sent to its own addresses, and says nothing under another one. So the rules of its groups, which know it by address, cannot be
  * gone around by broadcast, multicast or link-local addresses, or with protocols that are not IP.
  *
- * It needs the sets `pod_ip4` and `pod_ip6` of the anti-spoofing rules: `iifname . ip saddr`, the port and its own addresses.
+ * It needs the sets `pod_ip4` and `pod_ip6` of the anti-spoofing rules: `iifname . ether saddr . ip saddr`, the port and its own addresses.
  */
 import type { SetElement } from "../engine/mod.ts";
 import { LINK_ICMP6 } from "./security-group.ts";
@@ -28,12 +28,12 @@ chain guarded_to {
   drop
 }
 chain guarded_to_ip4 {
-  oifname . ip daddr @pod_ip4 accept
+  oifname . ether daddr . ip daddr @pod_ip4 accept
   drop
 }
 chain guarded_to_ip6 {
   icmpv6 type ${LINK_ICMP6} accept
-  oifname . ip6 daddr @pod_ip6 accept
+  oifname . ether daddr . ip6 daddr @pod_ip6 accept
   drop
 }
 `;

@@ -63,8 +63,8 @@ test("the node's side lets the pod's own addresses through, and nothing else", (
   const link = hostLinkOf(pod.id);
   expect(elements.map(({ set, key }) => [set, ...key])).toEqual([
     ["pod_mac", link, "0a:58:0a:f4:01:02"],
-    ["pod_ip4", link, "10.244.1.2"],
-    ["pod_ip6", link, "fd00:1::2"],
+    ["pod_ip4", link, "0a:58:0a:f4:01:02", "10.244.1.2"],
+    ["pod_ip6", link, "0a:58:0a:f4:01:02", "fd00:1::2"],
     ["pod_target6", link, "0xfd000001000000000000000000000002"],
   ]);
   expect(podObjects(pod).find((object) => object.kind === "link")).toMatchObject({

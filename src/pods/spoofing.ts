@@ -12,7 +12,8 @@
  * | router advertisement, redirect | never: pods are no routers |
  * | all else (VLAN tags, BPDUs, …) | never |
  *
- * The bridge family has no connection tracking in every kernel, and none is needed.
+ * The bridge family has no connection tracking in every kernel, and none is needed. Nearly all that comes is IPv4 from where it should be: for that
+ * one look into one set decides.
  */
 import { confinedFrames } from "./confined.ts";
 import { formatIp, formatMac, type Ip, type Mac } from "../net/mod.ts";
@@ -20,37 +21,45 @@ import type { Ruleset, SetElement } from "../engine/mod.ts";
 
 const FAMILY = "bridge";
 
-/**
- * spoofingRules returns the body of the table for some ports (`"cw*"`, `@set`); pods are elements of its sets. `first` are rules of what has
- * the pod's own Ethernet source.
- */
-export function spoofingRules(ports: string, first: readonly string[] = []): string {
+/** OWN_IP4 accepts an IPv4 packet of a pod with its own addresses. */
+const OWN_IP4 = "ether type ip iifname . ether saddr . ip saddr @pod_ip4 accept";
+
+/** SpoofingOptions are rules of whoever uses the table. */
+export interface SpoofingOptions {
+  /** Links on which nothing is judged (`"vx*"`); known at once, without a look into a set. */
+  readonly trusted?: string;
+  /** Rules of all that comes from pods, before the others. */
+  readonly first?: readonly string[];
+}
+
+/** spoofingRules returns the body of the table for some ports (`"cw*"`, `@set`); pods are elements of its sets. */
+export function spoofingRules(ports: string, { trusted, first = [] }: SpoofingOptions = {}): string {
+  const soon = first.length === 0 ? [OWN_IP4] : [];
+  const begin = [...(trusted === undefined ? [] : [`iifname ${trusted} accept`]), ...soon];
+  const then = first.length === 0 ? [] : [...first, OWN_IP4];
+  const lines = (rules: readonly string[]) => rules.map((rule) => `  ${rule}\n`).join("");
   return `
 set pod_mac { typeof iifname . ether saddr; }
-set pod_ip4 { typeof iifname . ip saddr; }
-set pod_ip6 { typeof iifname . ip6 saddr; }
+set pod_ip4 { typeof iifname . ether saddr . ip saddr; }
+set pod_ip6 { typeof iifname . ether saddr . ip6 saddr; }
 # @th,64,128 is the target address of a neighbour advertisement (RFC 4861, section 4.4).
 set pod_target6 { typeof iifname . @th,64,128; }
 chain prerouting {
   type filter hook prerouting priority -300; policy accept;
-  iifname ${ports} jump from_pod
+${lines(begin)}  iifname ${ports} jump from_pod
 }
 chain from_pod {
-  iifname . ether saddr != @pod_mac drop
-${first.map((line) => `  ${line}\n`).join("")}  ether type vmap { ip : goto from_pod_ip4, ip6 : goto from_pod_ip6, arp : goto from_pod_arp }
-  drop
-}
-chain from_pod_ip4 {
-  iifname . ip saddr @pod_ip4 accept
+${lines(then)}  iifname . ether saddr != @pod_mac drop
+  ether type vmap { ip6 : goto from_pod_ip6, arp : goto from_pod_arp }
   drop
 }
 chain from_pod_arp {
-  arp htype 1 arp ptype ip iifname . arp saddr ether @pod_mac iifname . arp saddr ip @pod_ip4 accept
+  arp htype 1 arp ptype ip iifname . arp saddr ether . arp saddr ip @pod_ip4 accept
   drop
 }
 chain from_pod_ip6 {
   icmpv6 type vmap { nd-neighbor-advert : jump advert, nd-router-advert : drop, nd-redirect : drop }
-  iifname . ip6 saddr @pod_ip6 accept
+  iifname . ether saddr . ip6 saddr @pod_ip6 accept
   ip6 saddr fe80::/10 accept
   ip6 saddr :: icmpv6 type { nd-neighbor-solicit, mld-listener-report, mld2-listener-report } accept
   drop
@@ -69,24 +78,28 @@ export function antiSpoofing(bridge: Mac): Ruleset {
   return {
     kind: "ruleset",
     family: FAMILY,
-    text: `${confinedFrames(bridge)}${spoofingRules('"cw*"', first)}`,
+    text: `${confinedFrames(bridge)}${spoofingRules('"cw*"', { first })}`,
   };
 }
 
 /** ownAddresses returns the elements that let a pod's frames through. */
 export function ownAddresses(port: string, pod: { mac: Mac; addresses: readonly Ip[] }): SetElement[] {
-  const element = (set: string, value: string): SetElement => ({
+  const mac = formatMac(pod.mac);
+  const element = (set: string, ...value: string[]): SetElement => ({
     kind: "element",
     family: FAMILY,
     set,
-    key: [port, value],
+    key: [port, ...value],
   });
   return [
-    element("pod_mac", formatMac(pod.mac)),
+    element("pod_mac", mac),
     ...pod.addresses.flatMap((address) =>
       address.family === 4
-        ? [element("pod_ip4", formatIp(address))]
-        : [element("pod_ip6", formatIp(address)), element("pod_target6", `0x${address.value.toString(16)}`)],
+        ? [element("pod_ip4", mac, formatIp(address))]
+        : [
+            element("pod_ip6", mac, formatIp(address)),
+            element("pod_target6", `0x${address.value.toString(16)}`),
+          ],
     ),
   ];
 }

@@ -115,7 +115,8 @@ describe.skipIf(notRoot !== undefined)(`CNI: attach${suffix}`, () => {
 
   test("K4: CHECK finds a missing element of the rules", async () => {
     const prevResult = await node.add("k4");
-    const element = `{ "${prevResult.interfaces[1].name}" . ${prevResult.ips[0].address.split("/")[0]} }`;
+    const [, host, inside] = prevResult.interfaces;
+    const element = `{ "${host.name}" . ${inside.mac} . ${prevResult.ips[0].address.split("/")[0]} }`;
     // The first foreign change is repaired at once, the next a second later: CHECK comes in between.
     const listed = async () =>
       (await node.must("nft list set bridge causeway pod_ip4")).includes(element.slice(2, -2));
