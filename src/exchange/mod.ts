@@ -5,3 +5,4 @@
  * It leaves sockets, the life of what was agreed on (src/gateway/keys), and packets (src/tunnel/esp) to others.
  */
 export * from "./agreed.ts";
+export * from "./counter.ts";

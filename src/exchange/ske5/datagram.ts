@@ -11,6 +11,7 @@
  * What is sealed is the sender's SPI (4 bytes) and 28 bytes that mean nothing.
  */
 import type { Bytes } from "../../noise/mod.ts";
+import { type Fields, type Layout, layoutBytes, readFields, writeFields } from "../layout.ts";
 
 /** VERSION of the protocol. */
 export const VERSION = 5;
@@ -29,11 +30,6 @@ function padded(name: string): Bytes {
   return bytes;
 }
 
-/** A field that is a number, or so many bytes. */
-type Field = "u32" | number;
-type Layout = Readonly<Record<string, Field>>;
-type Message<L extends Layout> = { readonly [K in keyof L]: L[K] extends "u32" ? number : Bytes };
-
 const layouts = {
   knock: { version: "u32" },
   challenge: { version: "u32", aead: 32, nonce: 32 },
@@ -45,7 +41,7 @@ type Layouts = typeof layouts;
 type Kind = keyof Layouts;
 
 /** Ske5Message is any of the four. */
-export type Ske5Message = { readonly [K in Kind]: { readonly kind: K } & Message<Layouts[K]> }[Kind];
+export type Ske5Message = { readonly [K in Kind]: { readonly kind: K } & Fields<Layouts[K]> }[Kind];
 
 /** SKE5_TYPES are the numbers of the messages. */
 export const SKE5_TYPES: Readonly<Record<Kind, number>> = {
@@ -56,14 +52,10 @@ export const SKE5_TYPES: Readonly<Record<Kind, number>> = {
 };
 
 const kinds = Object.keys(layouts) as Kind[];
-const sizeOf = (field: Field) => (field === "u32" ? 4 : field);
 
 /** SKE5_BYTES are the lengths of the datagrams. */
 export const SKE5_BYTES: Readonly<Record<Kind, number>> = Object.fromEntries(
-  kinds.map((kind) => [
-    kind,
-    Object.values<Field>(layouts[kind]).reduce<number>((sum, field) => sum + sizeOf(field), HEADER),
-  ]),
+  kinds.map((kind) => [kind, HEADER + layoutBytes(layouts[kind])]),
 ) as Record<Kind, number>;
 
 /** Ske5Datagram is a message of a route. */
@@ -78,13 +70,8 @@ export function decodeDatagram(bytes: Uint8Array): Ske5Datagram | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const kind = kinds.find((name) => SKE5_TYPES[name] === bytes[4]);
   if (kind === undefined || bytes.length !== SKE5_BYTES[kind]) return undefined;
-  const message: Record<string, unknown> = { kind };
-  let at = HEADER;
-  for (const [name, field] of Object.entries<Field>(layouts[kind])) {
-    message[name] = field === "u32" ? view.getUint32(at) : new Uint8Array(bytes.slice(at, at + field));
-    at += sizeOf(field);
-  }
-  return { routeSpi: view.getUint32(0), message: message as unknown as Ske5Message };
+  const fields = readFields<Layout>(layouts[kind], bytes, HEADER);
+  return { routeSpi: view.getUint32(0), message: { kind, ...fields } as unknown as Ske5Message };
 }
 
 /** encodeDatagram returns a datagram's bytes. */
@@ -94,13 +81,6 @@ export function encodeDatagram({ routeSpi, message }: Ske5Datagram): Bytes {
   const view = new DataView(bytes.buffer);
   view.setUint32(0, routeSpi);
   bytes[4] = SKE5_TYPES[kind];
-  let at = HEADER;
-  for (const [name, field] of Object.entries<Field>(layouts[kind])) {
-    const value = (message as unknown as Record<string, number | Uint8Array>)[name] as number | Uint8Array;
-    if (typeof value === "number") view.setUint32(at, value);
-    else if (value.length === field) bytes.set(value, at);
-    else throw new RangeError(`${kind}: ${name} has ${field} bytes, not ${value.length}`);
-    at += sizeOf(field);
-  }
+  writeFields(layouts[kind], bytes, { at: HEADER, values: message });
   return bytes;
 }

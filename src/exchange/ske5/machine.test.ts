@@ -2,9 +2,9 @@ import { describe, expect, test } from "bun:test";
 import { newSeed, Random } from "../../../test/support/random.ts";
 import { agree, bytesOf, Ske5End, twoEnds } from "../../../test/support/ske5-ends.ts";
 import type { AgreedSa } from "../agreed.ts";
+import type { ExchangeCounter } from "../counter.ts";
 import { AEAD_NAME, decodeDatagram, encodeDatagram, type Ske5Message } from "./datagram.ts";
 import { endSke5, ske5Deadline } from "./machine.ts";
-import type { Ske5Counter } from "./state.ts";
 
 const hex = (sa: AgreedSa | undefined) => Buffer.from(sa?.keyMaterial.reveal() ?? []).toString("hex");
 const zeros = (length: number) => new Uint8Array(length);
@@ -42,7 +42,7 @@ function place(name: "initiator" | "accept challenge" | "accept agreement") {
 
 describe("every event in every state of the initiator", () => {
   // What is counted, and the state after it; "-" for nothing at all. Challenge and agreement are the peer's true ones where there are any.
-  const table: Record<string, Record<Move, readonly [Ske5Counter | "-", string]>> = {
+  const table: Record<string, Record<Move, readonly [ExchangeCounter | "-", string]>> = {
     initiator: {
       begin: ["negotiations-initiated", "accept challenge"],
       knock: ["challenges-offered", "initiator"],

@@ -2,6 +2,7 @@
 import type { Ip, Secret } from "../../net/mod.ts";
 import type { Bytes, DhKey, NnSent, Primitives } from "../../noise/mod.ts";
 import type { AgreedPair, Spis } from "../agreed.ts";
+import type { ExchangeCounter } from "../counter.ts";
 import type { Ske5Message } from "./datagram.ts";
 
 /** Ske5Route is what both ends of a route have been told. */
@@ -47,20 +48,6 @@ export interface Ske5State {
   readonly responder?: ResponderState;
 }
 
-/** Ske5Counter is a leaf of `key-manager` (Vita's gateway-state). */
-export type Ske5Counter =
-  | "protocol-errors"
-  | "version-errors"
-  | "parameter-errors"
-  | "authentication-errors"
-  | "public-key-errors"
-  | "negotiations-initiated"
-  | "negotiations-expired"
-  | "challenges-offered"
-  | "challenges-accepted"
-  | "keypairs-offered"
-  | "keypairs-negotiated";
-
 /** Ske5Event is what happens; `reset` forgets attempts, for other addresses or another time limit. */
 export type Ske5Event =
   | { readonly kind: "begin" }
@@ -72,7 +59,7 @@ export type Ske5Event =
 export type Ske5Effect =
   | { readonly kind: "send"; readonly datagram: Bytes }
   | { readonly kind: "agreed"; readonly role: "initiator" | "responder"; readonly pair: AgreedPair }
-  | { readonly kind: "count"; readonly leaf: Ske5Counter }
+  | { readonly kind: "count"; readonly leaf: ExchangeCounter }
   /** There is no SPI left. */
   | { readonly kind: "full" };
 
@@ -91,6 +78,6 @@ export type Ske5Step = readonly [Ske5State, readonly Ske5Effect[]];
 export const NEW_SKE5: Ske5State = { initiator: { kind: "initiator" } };
 
 /** count is the effect of something that is only counted. */
-export function count(leaf: Ske5Counter): Ske5Effect {
+export function count(leaf: ExchangeCounter): Ske5Effect {
   return { kind: "count", leaf };
 }
