@@ -13,6 +13,7 @@
  */
 export { AllowedIps } from "./allowed-ips.ts";
 export * from "./configuration.ts";
+export { Deadlines } from "./deadlines.ts";
 export * from "./device.ts";
 export * from "./device-event.ts";
 export type { DeviceImage, PeerImage, SessionImage } from "./image.ts";
