@@ -45,7 +45,7 @@ export class SpiBook {
   }
 
   #take(count: number, end: number): number | undefined {
-    if (this.#taken.size + count > Math.min(MOST_SPIS, end - LEAST_SPI)) return undefined;
+    if (this.#taken.size + count > MOST_SPIS) return undefined;
     for (let tries = 0; tries < TRIES; tries++) {
       const { buffer, byteOffset } = this.#random(4);
       const random = new DataView(buffer, byteOffset).getUint32(0);
