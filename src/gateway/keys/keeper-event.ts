@@ -21,6 +21,8 @@ export interface Installed {
 export type KeeperEvent =
   /** All routes from now on; those that stay as they are notice nothing. */
   | { readonly kind: "configure"; readonly routes: readonly KeyRoute[] }
+  /** Some routes: it costs what they cost, however many others there are. */
+  | { readonly kind: "change"; readonly put: readonly KeyRoute[]; readonly remove: readonly string[] }
   /** What the data path still has of a keeper before: after the first `configure`. */
   | { readonly kind: "adopt"; readonly installed: readonly Installed[] }
   /** A datagram came to a queue; without a non-ESP marker. */

@@ -113,18 +113,22 @@ describe("what a change of configuration does to keys (Vita's table)", () => {
 
   test("1,000 routes one by one: none is asked for anything twice", () => {
     const keeper = new KeyKeeper();
-    const routes: KeyRoute[] = [];
     for (let n = 0; n < 1000; n++) {
-      routes.push(keyRoute({ ...base, id: `r${n}`, number: 1000 + n, psk: n % 250 }));
-      const effects = keeper.step({ kind: "configure", routes }, { nowMs: 0 });
-      expect(new Set(effects.map(({ route }) => route))).toEqual(new Set([`r${n}`]));
+      const route = keyRoute({ ...base, id: `r${n}`, number: 1000 + n, psk: n % 250 });
+      const effects = keeper.step({ kind: "change", put: [route], remove: [] }, { nowMs: 0 });
+      expect(new Set(effects.map((one) => one.route))).toEqual(new Set([route.id]));
+      expect(keeper.step({ kind: "change", put: [route], remove: ["none"] }, { nowMs: 0 })).toEqual([]);
     }
+    keeper.step({ kind: "change", put: [], remove: ["r7"] }, { nowMs: 0 });
+    expect(keeper.describe({ nowMs: 0 })).toHaveLength(999);
   });
 
   test("two routes with one SPI are refused, and nothing changes", () => {
     const pair = joined({ protocol: "ske5" });
     const routes = [changed({ psk: 99 }), changed({ id: "s" })];
     expect(() => pair.keepers[0].step({ kind: "configure", routes }, pair)).toThrow("is that of route r");
+    const put = { kind: "change", put: [changed({ id: "s" })], remove: [] } as const;
+    expect(() => pair.keepers[0].step(put, pair)).toThrow("is that of route r");
     expect(pair.keepers[0].describe(pair)[0]).toMatchObject({ route: "r", up: true });
   });
 });

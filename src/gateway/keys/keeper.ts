@@ -79,6 +79,8 @@ export class KeyKeeper implements Disposable {
     switch (event.kind) {
       case "configure":
         return this.#configure(event.routes, now);
+      case "change":
+        return this.#change(event, now);
       case "adopt":
         return event.installed.flatMap((one) => {
           const number = this.#routes.get(one.route)?.channels.get(one.queue);
@@ -163,22 +165,41 @@ export class KeyKeeper implements Disposable {
     return asked;
   }
 
-  /** What is wrong throws before anything changes. */
   #configure(routes: readonly KeyRoute[], now: Now): readonly KeeperEffect[] {
-    const wanted = new Map(routes.map((route) => [route.id, route]));
-    checkNumbers(routes);
-    const gone = [...this.#routes.values()].filter(({ route }) => {
-      const next = wanted.get(route.id);
-      return next === undefined || !sameTrust(route.protocol, next.protocol);
-    });
-    const parties = new Map<string, OursParty>();
-    for (const { id, protocol } of routes) {
-      const stays = this.#routes.has(id) && gone.every(({ route }) => route.id !== id);
-      if (!stays && protocol.kind === "ours") parties.set(id, oursParty(this.#primitives, protocol.terms));
+    const wanted = new Set(routes.map(({ id }) => id));
+    return this.#change({ put: routes, remove: [...this.#routes.keys()].filter((id) => !wanted.has(id)) }, now);
+  }
+
+  /** What is wrong throws before anything changes. */
+  #change(
+    { put, remove }: { readonly put: readonly KeyRoute[]; readonly remove: readonly string[] },
+    now: Now,
+  ): readonly KeeperEffect[] {
+    const gone = new Set(remove);
+    for (const { id, protocol } of put) {
+      const before = this.#routes.get(id);
+      if (before !== undefined && !sameTrust(before.route.protocol, protocol)) gone.add(id);
     }
-    const effects = gone.flatMap(({ route }) => this.#removeRoute(route.id, now));
-    for (const route of routes) effects.push(...this.#putRoute(route, parties.get(route.id), now));
+    this.#checkNumbers(put, gone);
+    const parties = new Map<string, OursParty>();
+    for (const { id, protocol } of put)
+      if (protocol.kind === "ours" && (gone.has(id) || !this.#routes.has(id)))
+        parties.set(id, oursParty(this.#primitives, protocol.terms));
+    const effects = [...gone].flatMap((id) => this.#removeRoute(id, now));
+    for (const route of put) effects.push(...this.#putRoute(route, parties.get(route.id), now));
     return effects;
+  }
+
+  #checkNumbers(put: readonly KeyRoute[], gone: ReadonlySet<string>): void {
+    const seen = new Map<number, string>();
+    for (const route of put) {
+      const number = routeNumber(route);
+      const kept = this.#byNumber.get(number);
+      const other = seen.get(number) ?? (kept === undefined || gone.has(kept) ? undefined : kept);
+      if (other !== undefined && other !== route.id)
+        throw new Error(`Route ${route.id}: its SPI ${number} is that of route ${other}; choose another`);
+      seen.set(number, route.id);
+    }
   }
 
   #putRoute(route: KeyRoute, party: OursParty | undefined, now: Now): readonly KeeperEffect[] {
@@ -242,16 +263,5 @@ export class KeyKeeper implements Disposable {
   /** Wipes all secrets and says nothing: what the data path has goes on. */
   [Symbol.dispose](): void {
     for (const id of this.#routes.keys()) this.#removeRoute(id, { nowMs: 0 });
-  }
-}
-
-function checkNumbers(routes: readonly KeyRoute[]): void {
-  const seen = new Map<number, string>();
-  for (const route of routes) {
-    const number = routeNumber(route);
-    const other = seen.get(number);
-    if (other !== undefined)
-      throw new Error(`Route ${route.id}: its SPI ${number} is that of route ${other}; choose another`);
-    seen.set(number, route.id);
   }
 }
