@@ -12,7 +12,7 @@ const layers: readonly (readonly string[])[] = [
   ["netlink"],
   ["engine"],
   ["resources"],
-  ["bfd", "bgp", "tunnel", "ipam", "portmap"],
+  ["bfd", "bgp", "noise", "tunnel", "exchange", "ipam", "portmap"],
   ["mesh", "pods", "plain", "domain", "gateway"],
   ["cni", "kube", "hub"],
   ["agent"],
@@ -27,6 +27,9 @@ const within: Readonly<Record<string, string>> = {
   "wire → sys": "byte buffers that the kernel reads come from sys",
   "sys → wire": "control messages are laid out by the byte coders",
   "bgp → bfd": "a session's path is watched by BFD (RFC 5882)",
+  "tunnel → noise": "WireGuard's handshake is one of Noise's",
+  "exchange → noise": "gateways agree on keys by handshakes of Noise",
+  "exchange → tunnel": "what is agreed on are ESP's associations, named as ESP names them",
   "ctl → lab": "the command `causeway lab` calls the laboratory",
 };
 

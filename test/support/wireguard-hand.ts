@@ -7,17 +7,19 @@ import { macKeys, writeMacs } from "../../src/tunnel/wireguard/mac.ts";
 import { writeReply } from "../../src/tunnel/wireguard/cookie.ts";
 import { decodeMessage, encodeMessage, type HandshakeMessage } from "../../src/tunnel/wireguard/message.ts";
 import {
+  type DhKey,
   type Keys,
+  type Primitives,
   readInitiation,
   readPayload,
   readResponse,
   type Sent,
+  systemPrimitives,
   writeInitiation,
   writeResponse,
-} from "../../src/tunnel/wireguard/noise.ts";
-import { type DhKey, type Primitives, systemPrimitives } from "../../src/tunnel/wireguard/primitives.ts";
+} from "../../src/noise/mod.ts";
 import { ownMemory, Session } from "../../src/tunnel/wireguard/session.ts";
-import { SPECIFIED } from "../../src/tunnel/wireguard/specification.ts";
+import { IDENTIFIER, SPECIFIED } from "../../src/tunnel/wireguard/specification.ts";
 import { encodeMoment } from "../../src/tunnel/wireguard/timestamp.ts";
 import { sealPacket } from "../../src/tunnel/wireguard/transport.ts";
 
@@ -40,7 +42,7 @@ export class Hand {
   }
 
   #party() {
-    return { primitives: this.#primitives, key: this.#dh };
+    return { primitives: this.#primitives, key: this.#dh, prologue: IDENTIFIER };
   }
 
   #finished(message: HandshakeMessage, cookie?: Bytes): Bytes {

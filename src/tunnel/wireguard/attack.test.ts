@@ -6,7 +6,7 @@ import { Hand } from "../../../test/support/wireguard-hand.ts";
 import { type Endpoint, ip, publicKeyBytes } from "../../net/mod.ts";
 import { LOAD_BURST, LOAD_PER_SECOND, MAX_SOURCES, SOURCE_BURST, SOURCE_PER_SECOND } from "./limits.ts";
 import { macKeys, writeMacs } from "./mac.ts";
-import type { Primitives } from "./primitives.ts";
+import type { Primitives } from "../../noise/mod.ts";
 
 const FLOOD = 100_000;
 

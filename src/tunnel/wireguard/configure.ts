@@ -9,7 +9,7 @@ import type { OwnIdentities } from "./own-identities.ts";
 import { newPeer } from "./peer.ts";
 import type { PeerEvent, PeerState } from "./peer-state.ts";
 import type { Peers } from "./peers.ts";
-import type { Bytes, Primitives } from "./primitives.ts";
+import type { Bytes, Primitives } from "../../noise/mod.ts";
 
 /** Tables are what a configuration changes. */
 export interface Tables {

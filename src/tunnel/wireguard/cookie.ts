@@ -9,44 +9,14 @@
  *
  * The responder keeps nothing for it but its secret. The initiator keeps the cookie and puts it into mac2 of the next messages.
  */
-import { type Endpoint, ipBytes } from "../../net/mod.ts";
 import { COOKIE_LATENCY_MS } from "./limits.ts";
 import { type CookieReply, encodeMessage } from "./message.ts";
-import type { Bytes, Primitives } from "./primitives.ts";
-import { COOKIE_LIFE_MS, KEY_BYTES } from "./specification.ts";
-
-/** CookieSecret is what the responder's cookies are made with. */
-export interface CookieSecret {
-  readonly secret: Bytes;
-  readonly bornMs: number;
-}
+import { type Bytes, COOKIE_LIFE_MS, type Primitives } from "../../noise/mod.ts";
 
 /** Cookie is one that a responder gave us. */
 export interface Cookie {
   readonly value: Bytes;
   readonly bornMs: number;
-}
-
-/** currentSecret returns the secret that holds now: the one before, or after two minutes a new one. */
-export function currentSecret(
-  before: CookieSecret | undefined,
-  options: { readonly primitives: Primitives; readonly nowMs: number },
-): CookieSecret {
-  if (before !== undefined && options.nowMs - before.bornMs < COOKIE_LIFE_MS) return before;
-  before?.secret.fill(0);
-  return { secret: options.primitives.random(KEY_BYTES), bornMs: options.nowMs };
-}
-
-/** cookieOf returns the cookie of a sender. */
-export function cookieOf(
-  primitives: Primitives,
-  { secret, from }: { readonly secret: CookieSecret; readonly from: Endpoint },
-): Bytes {
-  const address = ipBytes(from.ip);
-  const source = new Uint8Array(address.length + 2);
-  source.set(address);
-  new DataView(source.buffer).setUint16(address.length, from.port);
-  return primitives.mac(secret.secret, source);
 }
 
 /** writeReply returns the message that brings a cookie to the sender of a message. */

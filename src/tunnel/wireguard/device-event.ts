@@ -2,7 +2,7 @@
 import type { Endpoint, Prefix } from "../../net/mod.ts";
 import type { Configuration } from "./configuration.ts";
 import type { PeerEffect } from "./peer-state.ts";
-import type { Bytes, Primitives } from "./primitives.ts";
+import type { Bytes, Primitives } from "../../noise/mod.ts";
 import type { Session, SessionMemory } from "./session.ts";
 import type { Timing } from "./specification.ts";
 

@@ -16,7 +16,7 @@ import {
 import { Device } from "./device.ts";
 import { MAX_STAGED_PACKETS } from "./limits.ts";
 import { decodeMessage } from "./message.ts";
-import { type Primitives, systemPrimitives } from "./primitives.ts";
+import { type Primitives, systemPrimitives } from "../../noise/mod.ts";
 import { ownMemory, type Session, SESSION } from "./session.ts";
 import { act, receiveDatagram, sendPacket } from "./slow-path.ts";
 import { SPECIFIED } from "./specification.ts";

@@ -31,16 +31,15 @@ import { type DeviceImage, keyOf, keyText, peerImage, restorePeer, type SessionI
 import { Indices } from "./indices.ts";
 import { keypairsOf } from "./keypair.ts";
 import { decodeMessage, type HandshakeMessage } from "./message.ts";
-import { readInitiation, readPayload } from "./noise.ts";
 import { OwnIdentities } from "./own-identities.ts";
 import type { OwnIdentity } from "./own-identity.ts";
 import { stepPeer } from "./peer.ts";
 import type { PeerEvent, PeerState, Surroundings } from "./peer-state.ts";
 import { Peers } from "./peers.ts";
-import { type Primitives, systemPrimitives } from "./primitives.ts";
+import { type Primitives, readInitiation, readPayload, systemPrimitives } from "../../noise/mod.ts";
 import { describeDevice, describePeer, type DeviceSecrets, secretsOf } from "./report.ts";
 import { canSend, ownMemory, type Session, type SessionMemory } from "./session.ts";
-import { SPECIFIED, type Timing } from "./specification.ts";
+import { IDENTIFIER, SPECIFIED, type Timing } from "./specification.ts";
 
 type EventOf<K extends DeviceEvent["kind"]> = Extract<DeviceEvent, { readonly kind: K }>;
 type Message<K extends HandshakeMessage["kind"]> = Extract<HandshakeMessage, { readonly kind: K }>;
@@ -315,7 +314,10 @@ export class Device implements Disposable {
 
   /** Finds out which peer an initiation is from; only it can know the secret that both static keys share. */
   #meet(own: OwnIdentity, message: Message<"initiation">, { from }: EventOf<"message">): void {
-    const heard = readInitiation({ primitives: this.primitives, key: own.key }, message);
+    const heard = readInitiation(
+      { primitives: this.primitives, key: own.key, prologue: IDENTIFIER },
+      message,
+    );
     if (heard === undefined) return;
     const state = this.#peers.withKey(publicKeyFromBytes(heard.remote));
     const former = own === this.#own.former;

@@ -8,10 +8,10 @@
  * ```
  */
 import type { Endpoint } from "../../net/mod.ts";
-import { type CookieSecret, cookieOf, currentSecret, writeReply } from "./cookie.ts";
+import { writeReply } from "./cookie.ts";
 import { hasMac1, hasMac2, type MacKeys } from "./mac.ts";
 import type { Initiation, Response } from "./message.ts";
-import type { Bytes, Primitives } from "./primitives.ts";
+import { type Bytes, type CookieSecret, cookieOf, currentSecret, type Primitives } from "../../noise/mod.ts";
 import { isUnderLoad, LoadBook } from "./under-load.ts";
 
 /** Arrival is a handshake message as it came. */

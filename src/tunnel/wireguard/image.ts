@@ -18,7 +18,7 @@ import {
 import { type Keypairs, keypairsOf } from "./keypair.ts";
 import { macKeys } from "./mac.ts";
 import type { PeerState } from "./peer-state.ts";
-import type { Primitives } from "./primitives.ts";
+import type { Primitives } from "../../noise/mod.ts";
 import { Session, type SessionNumbers } from "./session.ts";
 import type { Timers } from "./timers.ts";
 import type { Moment } from "./timestamp.ts";

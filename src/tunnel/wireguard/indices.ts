@@ -1,5 +1,5 @@
 /** Receiver indices: what a peer writes into its messages, so that we know which handshake or session they are for. */
-import type { Primitives } from "./primitives.ts";
+import type { Primitives } from "../../noise/mod.ts";
 import type { Session } from "./session.ts";
 
 /** Indices maps indices to peers and sessions. They are random, so that nobody else can guess one in use. */

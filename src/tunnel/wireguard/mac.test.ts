@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { parseEndpoint } from "../../net/mod.ts";
-import { cookieOf, currentSecret, readReply, usableCookie, writeReply } from "./cookie.ts";
+import { readReply, usableCookie, writeReply } from "./cookie.ts";
 import { hasMac1, hasMac2, macKeys, writeMacs } from "./mac.ts";
 import { type CookieReply, decodeMessage } from "./message.ts";
-import { systemPrimitives as primitives } from "./primitives.ts";
+import { cookieOf, currentSecret, systemPrimitives as primitives } from "../../noise/mod.ts";
 
 const hex = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString("hex");
 const own = macKeys(primitives, new Uint8Array(32).fill(5));

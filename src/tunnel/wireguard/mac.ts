@@ -9,7 +9,7 @@
  */
 import { equalBytes } from "../../sys/mod.ts";
 import { LABEL_COOKIE, LABEL_MAC1 } from "./specification.ts";
-import type { Bytes, Primitives } from "./primitives.ts";
+import type { Bytes, Primitives } from "../../noise/mod.ts";
 
 const MAC = 16;
 

@@ -11,7 +11,7 @@
  *
  * Data messages never become objects: transport.ts works on them in place.
  */
-import type { Bytes } from "./primitives.ts";
+import type { Bytes } from "../../noise/mod.ts";
 
 /** MESSAGE is the first byte of each message. */
 export const MESSAGE = { initiation: 1, response: 2, cookie: 3, data: 4 } as const;

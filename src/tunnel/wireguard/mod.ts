@@ -13,13 +13,14 @@
  */
 export { AllowedIps } from "./allowed-ips.ts";
 export * from "./configuration.ts";
+export { Deadlines } from "./deadlines.ts";
 export * from "./device.ts";
 export * from "./device-event.ts";
 export type { DeviceImage, PeerImage, SessionImage } from "./image.ts";
 export * from "./limits.ts";
 export { MESSAGE, MESSAGE_BYTES, messageType } from "./message.ts";
 export type { PeerEffect, PeerState } from "./peer-state.ts";
-export { type Bytes, type DhKey, type Primitives, systemPrimitives } from "./primitives.ts";
+export { type Bytes, type DhKey, type Primitives, systemPrimitives } from "../../noise/mod.ts";
 export { accept, type ReplayWindow, WINDOW_REACH } from "./replay.ts";
 export { claim, MOST_SENT } from "./send-counter.ts";
 export { rehearse } from "./rehearsal.ts";

@@ -5,7 +5,7 @@
 import type { PrivateKey, PublicKey } from "../../net/mod.ts";
 import type { Arrival, Verdict } from "./gate.ts";
 import { OwnIdentity } from "./own-identity.ts";
-import type { Primitives } from "./primitives.ts";
+import type { Primitives } from "../../noise/mod.ts";
 import { LoadBook } from "./under-load.ts";
 
 /** OwnIdentities owns both. */

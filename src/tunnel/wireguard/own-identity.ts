@@ -2,7 +2,7 @@
 import { type PrivateKey, type PublicKey, Secret } from "../../net/mod.ts";
 import { Gate } from "./gate.ts";
 import { macKeys } from "./mac.ts";
-import type { DhKey, Primitives } from "./primitives.ts";
+import type { DhKey, Primitives } from "../../noise/mod.ts";
 import type { LoadBook } from "./under-load.ts";
 
 /** OwnIdentity owns copies of the private key: disposing wipes them. */

@@ -9,12 +9,12 @@ import { aside, derived, offered } from "./keypair.ts";
 import { MIN_INITIATION_MS } from "./limits.ts";
 import { writeMacs } from "./mac.ts";
 import { encodeMessage, type HandshakeMessage, MESSAGE_BYTES } from "./message.ts";
-import { readResponse, writeInitiation, writeResponse } from "./noise.ts";
+import { readResponse, writeInitiation, writeResponse } from "../../noise/mod.ts";
 import { Secret } from "../../net/mod.ts";
 import type { PeerDraft } from "./peer-draft.ts";
 import type { PeerEvent } from "./peer-state.ts";
 import { Session } from "./session.ts";
-import { KEY_BYTES } from "./specification.ts";
+import { IDENTIFIER, KEY_BYTES } from "./specification.ts";
 import { encodeMoment, isLater, nextMoment } from "./timestamp.ts";
 
 const NO_MAC = new Uint8Array(16);
@@ -39,7 +39,7 @@ export function initiate(draft: PeerDraft, { retry }: { readonly retry: boolean 
   }
   draft.abandon();
   const moment = nextMoment(around.wallMs, state.moment);
-  const party = { primitives, key };
+  const party = { primitives, key, prologue: IDENTIFIER };
   const to = { remote: identity.publicBytes, staticStatic, payload: encodeMoment(moment) };
   const written = writeInitiation(party, to);
   if (written === undefined) return;
@@ -61,7 +61,8 @@ export function answer(draft: PeerDraft, event: EventOf<"initiation">): void {
   if (key === undefined) return;
   if (greatest !== undefined && !isLater(timestamp, greatest)) return;
   if (heardMs !== undefined && nowMs - heardMs < MIN_INITIATION_MS) return;
-  const written = writeResponse({ primitives, key }, heard, { psk: state.psk?.reveal() ?? NO_PSK });
+  const party = { primitives, key, prologue: IDENTIFIER };
+  const written = writeResponse(party, heard, { psk: state.psk?.reveal() ?? NO_PSK });
   if (written === undefined) return;
   draft.set({ greatest: timestamp, heardMs: nowMs });
   draft.heard(MESSAGE_BYTES.initiation, from);
@@ -97,7 +98,7 @@ export function finish(draft: PeerDraft, { message, from }: EventOf<"response">)
     payload: message.nothing,
     psk: state.psk?.reveal() ?? NO_PSK,
   };
-  const read = readResponse({ primitives, key }, pending.sent, parts);
+  const read = readResponse({ primitives, key, prologue: IDENTIFIER }, pending.sent, parts);
   if (read === undefined) return undefined;
   const session = new Session(around.memory.take(), {
     keys: read.keys,

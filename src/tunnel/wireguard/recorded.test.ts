@@ -6,7 +6,7 @@ import { describe, expect, test } from "bun:test";
 import { chacha20Poly1305Open } from "../../sys/mod.ts";
 import { parseEndpoint, parsePrefix, PrivateKey, Secret } from "../../net/mod.ts";
 import { Device } from "./device.ts";
-import { type Primitives, systemPrimitives } from "./primitives.ts";
+import { type Primitives, systemPrimitives } from "../../noise/mod.ts";
 import { act, receiveDatagram, sendPacket } from "./slow-path.ts";
 
 const hex = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString("hex");

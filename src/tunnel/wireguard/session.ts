@@ -14,7 +14,7 @@
  * ```
  */
 import { WINDOW_BITS } from "./limits.ts";
-import type { Keys } from "./noise.ts";
+import type { Keys } from "../../noise/mod.ts";
 import type { ReplayWindow } from "./replay.ts";
 import { claim } from "./send-counter.ts";
 import { KEY_BYTES, type Timing } from "./specification.ts";

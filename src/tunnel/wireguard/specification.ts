@@ -7,9 +7,7 @@ import { MOST_SENT } from "./send-counter.ts";
 
 const ascii = (text: string) => new TextEncoder().encode(text);
 
-/** CONSTRUCTION names the Noise protocol (section 5.4). */
-export const CONSTRUCTION: Uint8Array = ascii("Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s");
-/** IDENTIFIER is the Noise prologue (section 5.4). */
+/** IDENTIFIER is the Noise prologue (section 5.4) of the construction Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s (../../noise). */
 export const IDENTIFIER: Uint8Array = ascii("WireGuard v1 zx2c4 Jason@zx2c4.com");
 /** LABEL_MAC1 goes before a public key to make the key of the first MAC (section 5.4.4). */
 export const LABEL_MAC1: Uint8Array = ascii("mac1----");
@@ -22,9 +20,6 @@ export const KEY_BYTES = 32;
 export const TAG_BYTES = 16;
 /** PADDING_BYTES: the plaintext of a transport data message is a multiple of it (section 5.4.6). */
 export const PADDING_BYTES = 16;
-/** COOKIE_LIFE_MS is how long a cookie and the secret it is made with are good for (section 5.4.7). */
-export const COOKIE_LIFE_MS = 120_000;
-
 /** Timing is section 6.1, with what sections 6.2 to 6.5 derive from it. A test may shorten it, nothing else may. */
 export interface Timing {
   /** Rekey-After-Time: an initiator that sends begins a new handshake. */

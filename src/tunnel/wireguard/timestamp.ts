@@ -3,7 +3,7 @@
  * later is greater byte by byte. The responder believes an initiation only if it is later than all before, which makes
  * replays useless; so ours always grow, whatever the clock does.
  */
-import type { Bytes } from "./primitives.ts";
+import type { Bytes } from "../../noise/mod.ts";
 
 /** Label of 1970-01-01 TAI, and the ten seconds that TAI was ahead of UTC in 1972 (cr.yp.to/libtai/tai64.html). */
 const EPOCH = 2n ** 62n + 10n;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { newSeed, Random } from "../../../test/support/random.ts";
-import { systemPrimitives as primitives } from "./primitives.ts";
+import { systemPrimitives as primitives } from "../../noise/mod.ts";
 import {
   canSend,
   claimCounters,

@@ -9,7 +9,7 @@
  * The nonce is four zero bytes and the counter: the bytes 4 to 16 of the message with the receiver left out.
  */
 import { messageType, MESSAGE } from "./message.ts";
-import type { Bytes, Primitives } from "./primitives.ts";
+import type { Bytes, Primitives } from "../../noise/mod.ts";
 import { accept } from "./replay.ts";
 import { claimCounters, isOver, type Session } from "./session.ts";
 import { MOST_RECEIVED, PADDING_BYTES, TAG_BYTES, type Timing } from "./specification.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { chacha20Poly1305Open, chacha20Poly1305Seal } from "../../sys/mod.ts";
-import { newSeed, Random } from "../../../test/support/random.ts";
-import { readInitiation, readPayload, readResponse, writeInitiation, writeResponse } from "./noise.ts";
+import { chacha20Poly1305Open, chacha20Poly1305Seal } from "../sys/mod.ts";
+import { newSeed, Random } from "../../test/support/random.ts";
+import { readInitiation, readPayload, readResponse, writeInitiation, writeResponse } from "./ik-psk2.ts";
 import { newKey, systemPrimitives as primitives } from "./primitives.ts";
 
 const hex = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString("hex");
@@ -111,12 +111,16 @@ describe(`forgeries (seed ${seed})`, () => {
     copy[at] = (copy[at] as number) ^ (1 << random.below(8));
     return copy;
   };
+  const prologue = primitives.random(20);
   const [a, b] = [newKey(primitives), newKey(primitives)];
   const staticStatic = a.agree(b.publicKey) as Uint8Array;
   const psk = primitives.random(32);
   const payload = primitives.random(12);
   const write = () => {
-    const message = writeInitiation({ primitives, key: a }, { remote: b.publicKey, staticStatic, payload });
+    const message = writeInitiation(
+      { primitives, prologue, key: a },
+      { remote: b.publicKey, staticStatic, payload },
+    );
     if (message === undefined) throw new Error("no message");
     return message;
   };
@@ -126,7 +130,7 @@ describe(`forgeries (seed ${seed})`, () => {
       const message = write();
       const field = random.pick(["ephemeral", "static", "payload"] as const);
       const forged = { ...message, [field]: flip(message[field]) };
-      const heard = readInitiation({ primitives, key: b }, forged);
+      const heard = readInitiation({ primitives, prologue, key: b }, forged);
       // X25519 ignores the highest bit of a public key; the hash does not.
       expect(field === "payload" ? heard?.remote : heard).toEqual(
         field === "payload" ? a.publicKey : undefined,
@@ -139,12 +143,12 @@ describe(`forgeries (seed ${seed})`, () => {
   test("a forged response is not believed, and the true one still is", () => {
     for (let round = 0; round < 50; round++) {
       const { sent, ...message } = write();
-      const heard = readInitiation({ primitives, key: b }, message);
+      const heard = readInitiation({ primitives, prologue, key: b }, message);
       if (heard === undefined) throw new Error("nobody was heard");
       expect(readPayload(heard, { payload: message.payload, staticStatic })).toEqual(payload);
-      const answer = writeResponse({ primitives, key: b }, heard, { psk });
+      const answer = writeResponse({ primitives, prologue, key: b }, heard, { psk });
       if (answer === undefined) throw new Error("no answer");
-      const party = { primitives, key: a };
+      const party = { primitives, prologue, key: a };
       expect(
         readResponse(party, sent, { ...answer, ephemeral: flip(answer.ephemeral), psk }),
       ).toBeUndefined();
@@ -159,17 +163,23 @@ describe(`forgeries (seed ${seed})`, () => {
   test("keys of low order lead nowhere", () => {
     const low = new Uint8Array(32);
     expect(a.agree(low)).toBeUndefined();
-    expect(writeInitiation({ primitives, key: a }, { remote: low, staticStatic, payload })).toBeUndefined();
-    expect(readInitiation({ primitives, key: b }, { ...write(), ephemeral: low })).toBeUndefined();
+    expect(
+      writeInitiation({ primitives, prologue, key: a }, { remote: low, staticStatic, payload }),
+    ).toBeUndefined();
+    expect(readInitiation({ primitives, prologue, key: b }, { ...write(), ephemeral: low })).toBeUndefined();
     const { sent, ...message } = write();
-    const heard = readInitiation({ primitives, key: b }, message);
+    const heard = readInitiation({ primitives, prologue, key: b }, message);
     if (heard === undefined) throw new Error("nobody was heard");
     readPayload(heard, { payload: message.payload, staticStatic });
     expect(
-      readResponse({ primitives, key: a }, sent, { ephemeral: low, payload: new Uint8Array(16), psk }),
+      readResponse({ primitives, prologue, key: a }, sent, {
+        ephemeral: low,
+        payload: new Uint8Array(16),
+        psk,
+      }),
     ).toBeUndefined();
     expect(
-      writeResponse({ primitives, key: b }, { ...heard, remoteEphemeral: low }, { psk }),
+      writeResponse({ primitives, prologue, key: b }, { ...heard, remoteEphemeral: low }, { psk }),
     ).toBeUndefined();
   });
 });

@@ -4,23 +4,25 @@
  * ```
  *   <- s                                 the initiator knows the responder
  *   ...
- *   -> e, es, s, ss      + payload       WireGuard: a timestamp
- *   <- e, ee, se, psk    + payload       WireGuard: nothing
+ *   -> e, es, s, ss      + payload       WireGuard: a timestamp; gateways: what they offer
+ *   <- e, ee, se, psk    + payload       WireGuard: nothing; gateways: what they take
  * ```
  *
  * The result is two keys, one for each direction. Functions take and return values; whoever holds a Sent or Heard owns its
  * secrets and disposes of it. What is forged gives undefined and changes nothing.
  */
 import { type Bytes, type DhKey, newKey, type Primitives } from "./primitives.ts";
-import { CONSTRUCTION, IDENTIFIER } from "./specification.ts";
 import { SymmetricState } from "./symmetric.ts";
+
+/** IK_PSK2 names the Noise protocol. */
+export const IK_PSK2: Uint8Array = new TextEncoder().encode("Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s");
 
 /** Party is one side of a handshake: who we are. */
 export interface Party {
   readonly primitives: Primitives;
   readonly key: DhKey;
-  /** Default: WireGuard's. */
-  readonly prologue?: Uint8Array;
+  /** What both sides must agree on beforehand (Noise, section 6). */
+  readonly prologue: Uint8Array;
   /** Default: a fresh one. Only a test knows it before. */
   readonly ephemeral?: DhKey;
 }
@@ -46,8 +48,7 @@ export interface Keys {
 }
 
 function begin(party: Party, responder: Uint8Array): SymmetricState {
-  const prologue = party.prologue ?? IDENTIFIER;
-  const symmetric = SymmetricState.begin(party.primitives, { protocol: CONSTRUCTION, prologue });
+  const symmetric = SymmetricState.begin(party.primitives, { protocol: IK_PSK2, prologue: party.prologue });
   symmetric.mixHash(responder);
   return symmetric;
 }

@@ -1,6 +1,8 @@
-/** What the protocol computes with. It is handed in, so that the cores stay pure and a test can count what an attacker makes us do. */
+/** What the protocols compute with. It is handed in, so that the cores stay pure and a test can count what an attacker makes us do. */
 import {
   type Aead,
+  aes256GcmOpen,
+  aes256GcmSeal,
   blake2s,
   blake2sMac,
   chacha20Poly1305Open,
@@ -10,7 +12,7 @@ import {
   X25519Key,
   xchacha20Poly1305Open,
   xchacha20Poly1305Seal,
-} from "../../sys/mod.ts";
+} from "../sys/mod.ts";
 
 /** Bytes are what primitives return: memory of ours, which can be wiped. */
 export type Bytes = Uint8Array<ArrayBuffer>;
@@ -22,7 +24,7 @@ export interface DhKey extends Disposable {
   agree(peer: Uint8Array): Bytes | undefined;
 }
 
-/** Primitives are named as in section 5.4 of the whitepaper. */
+/** Primitives are named as in section 5.4 of the WireGuard whitepaper. */
 export interface Primitives {
   /** Hash: BLAKE2s, 32 bytes, of the parts in order. */
   hash(...parts: readonly Uint8Array[]): Bytes;
@@ -33,6 +35,9 @@ export interface Primitives {
   /** Aead: ChaCha20-Poly1305. */
   seal(plaintext: Uint8Array, aead: Aead): Bytes;
   open(sealed: Uint8Array, aead: Aead): Bytes | undefined;
+  /** AES-256-GCM, which Noise has as another Aead. */
+  sealAes(plaintext: Uint8Array, aead: Aead): Bytes;
+  openAes(sealed: Uint8Array, aead: Aead): Bytes | undefined;
   /** Xaead: XChaCha20-Poly1305. */
   sealLong(plaintext: Uint8Array, aead: Aead): Bytes;
   openLong(sealed: Uint8Array, aead: Aead): Bytes | undefined;
@@ -48,6 +53,8 @@ export const systemPrimitives: Primitives = {
   hmac: hmacBlake2s,
   seal: chacha20Poly1305Seal,
   open: chacha20Poly1305Open,
+  sealAes: aes256GcmSeal,
+  openAes: aes256GcmOpen,
   sealLong: xchacha20Poly1305Seal,
   openLong: xchacha20Poly1305Open,
   privateKey: (secret) => new X25519Key(secret),

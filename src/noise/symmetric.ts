@@ -6,6 +6,21 @@ import type { Bytes, Primitives } from "./primitives.ts";
 
 const NOTHING = new Uint8Array(0);
 
+/** NoiseCipher is a cipher function by its name in Noise (section 12). */
+export type NoiseCipher = "ChaChaPoly" | "AESGCM";
+
+interface Cipher {
+  readonly seal: "seal" | "sealAes";
+  readonly open: "open" | "openAes";
+  /** Where the lowest byte of the counter stands in the nonce: ChaChaPoly's is little-endian, AESGCM's big-endian. */
+  readonly nonceAt: number;
+}
+
+const ciphers: Readonly<Record<NoiseCipher, Cipher>> = {
+  ChaChaPoly: { seal: "seal", open: "open", nonceAt: 4 },
+  AESGCM: { seal: "sealAes", open: "openAes", nonceAt: 11 },
+};
+
 interface State {
   readonly chainingKey: Bytes;
   readonly hash: Bytes;
@@ -37,28 +52,31 @@ export function kdf(
 /** SymmetricState owns secrets: dispose of it. */
 export class SymmetricState implements Disposable {
   readonly #primitives: Primitives;
+  readonly #cipher: Cipher;
   #state: State;
 
-  private constructor(primitives: Primitives, state: State) {
+  private constructor(primitives: Primitives, cipher: Cipher, state: State) {
     this.#primitives = primitives;
+    this.#cipher = cipher;
     this.#state = state;
   }
 
   /** begin is InitializeSymmetric for a name longer than a hash, and MixHash of the prologue. */
   static begin(
     primitives: Primitives,
-    names: { protocol: Uint8Array; prologue: Uint8Array },
+    names: { protocol: Uint8Array; prologue: Uint8Array; cipher?: NoiseCipher },
   ): SymmetricState {
     const chainingKey = primitives.hash(names.protocol);
     const hash = primitives.hash(chainingKey, names.prologue);
-    return new SymmetricState(primitives, { chainingKey, hash, key: undefined, nonce: 0 });
+    const cipher = ciphers[names.cipher ?? "ChaChaPoly"];
+    return new SymmetricState(primitives, cipher, { chainingKey, hash, key: undefined, nonce: 0 });
   }
 
   /** copy returns a second state: what is tried on it leaves the first as it was. */
   copy(): SymmetricState {
     const { chainingKey, hash, key, nonce } = this.#state;
     const state = { chainingKey: chainingKey.slice(), hash: hash.slice(), key: key?.slice(), nonce };
-    return new SymmetricState(this.#primitives, state);
+    return new SymmetricState(this.#primitives, this.#cipher, state);
   }
 
   mixHash(data: Uint8Array): void {
@@ -84,7 +102,7 @@ export class SymmetricState implements Disposable {
 
   /** seal is EncryptAndHash. */
   seal(plaintext: Uint8Array): Bytes {
-    const sealed = this.#primitives.seal(plaintext, this.#aead());
+    const sealed = this.#primitives[this.#cipher.seal](plaintext, this.#aead());
     this.mixHash(sealed);
     this.#state = { ...this.#state, nonce: this.#state.nonce + 1 };
     return sealed;
@@ -92,7 +110,7 @@ export class SymmetricState implements Disposable {
 
   /** open is DecryptAndHash; undefined, with nothing changed, for what is not authentic. */
   open(sealed: Uint8Array): Bytes | undefined {
-    const plaintext = this.#primitives.open(sealed, this.#aead());
+    const plaintext = this.#primitives[this.#cipher.open](sealed, this.#aead());
     if (plaintext === undefined) return undefined;
     this.mixHash(sealed);
     this.#state = { ...this.#state, nonce: this.#state.nonce + 1 };
@@ -103,7 +121,8 @@ export class SymmetricState implements Disposable {
     const { key, nonce, hash } = this.#state;
     if (key === undefined) throw new Error("Noise: a text before the first key");
     const bytes = new Uint8Array(12);
-    bytes[4] = nonce;
+    // Handshakes have few texts under one key: one byte counts them.
+    bytes[this.#cipher.nonceAt] = nonce;
     return { key, nonce: bytes, additional: hash };
   }
 
@@ -112,6 +131,13 @@ export class SymmetricState implements Disposable {
     const keys = kdf(this.#primitives, this.#state.chainingKey, { input: NOTHING, count: 2 });
     this[Symbol.dispose]();
     return [keys[0] as Bytes, keys[1] as Bytes];
+  }
+
+  /** end hands the chaining key to a protocol that splits in its own way, and ends the state. */
+  end<T>(split: (chainingKey: Uint8Array) => T): T {
+    const result = split(this.#state.chainingKey);
+    this[Symbol.dispose]();
+    return result;
   }
 
   #wipe(): void {

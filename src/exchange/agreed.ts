@@ -1,0 +1,70 @@
+/**
+ * What an exchange agrees on: ESP associations (../tunnel/esp) with key material that nothing can print.
+ *
+ * ```
+ * key material:  | key 16 or 32 | salt 4 |      RFC 4106 (AES-GCM), RFC 7634 (ChaCha20-Poly1305)
+ * ```
+ */
+import type { AssociationOptions, EspAlgorithm } from "../tunnel/esp/mod.ts";
+
+/** SaAlgorithm protects packets; all have a tag of 16 bytes. */
+export type SaAlgorithm = EspAlgorithm | "chacha20-poly1305";
+
+/** MATERIAL_BYTES is the length of key and salt. */
+export const MATERIAL_BYTES: Readonly<Record<SaAlgorithm, number>> = {
+  "aes-128-gcm": 20,
+  "aes-256-gcm": 36,
+  "chacha20-poly1305": 36,
+};
+
+/** KeyMaterial holds key and salt; `reveal` is the only way to them. Disposing wipes them. */
+export class KeyMaterial implements Disposable {
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+
+  /** The bytes are copied: the caller wipes his. */
+  constructor(bytes: Uint8Array) {
+    this.#bytes = new Uint8Array(bytes);
+  }
+
+  /** reveal returns the bytes, for the data path. Never log or store what it returns. */
+  reveal(): Uint8Array<ArrayBuffer> {
+    return this.#bytes;
+  }
+
+  toString(): string {
+    return "(hidden)";
+  }
+
+  toJSON(): string {
+    return "(hidden)";
+  }
+
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return "(hidden)";
+  }
+
+  [Symbol.dispose](): void {
+    this.#bytes.fill(0);
+  }
+}
+
+/** AgreedSa is one direction of a queue; AssociationOptions of it need `keyMaterial.reveal()`. */
+export interface AgreedSa extends Omit<AssociationOptions, "algorithm" | "keyMaterial" | "endsMs"> {
+  /** Of this side, from 1. */
+  readonly queue: number;
+  readonly algorithm: SaAlgorithm;
+  readonly keyMaterial: KeyMaterial;
+}
+
+/** AgreedPair is the outcome of one exchange: what comes in and what goes out. */
+export interface AgreedPair {
+  readonly inbound: readonly AgreedSa[];
+  readonly outbound: readonly AgreedSa[];
+}
+
+/** Spis gives out the SPIs of what comes in to us. */
+export interface Spis {
+  /** take returns the first of `count` SPIs in a row that nothing else has; undefined when there are none. `count` is a power of 2. */
+  take(count: number): number | undefined;
+  release(first: number, count: number): void;
+}

@@ -1,0 +1,28 @@
+/** What the data path still has of a keeper before goes on until something new is agreed on: a restart does not touch traffic. */
+import type { InboundSet, OutboundSet } from "./associations.ts";
+import type { ChannelState } from "./channel-state.ts";
+import type { Installed } from "./keeper-event.ts";
+
+/** ADOPTED is the session of what was adopted: no exchange has this number. */
+export const ADOPTED = -1;
+
+/** adopted returns a channel that knows of an association. Its key is not known, so the next one is agreed on at once. */
+export function adopted(state: ChannelState, one: Installed, nowMs: number): ChannelState {
+  const { associations } = state;
+  const { spi, queue, path, endsMs } = one;
+  const held = [{ spi, queue }];
+  if (one.direction === "inbound") {
+    const set: InboundSet = { session: ADOPTED, held, bornMs: nowMs, endsMs };
+    return { ...state, associations: { ...associations, inbound: [...associations.inbound, set] } };
+  }
+  const active: OutboundSet = {
+    session: ADOPTED,
+    held: [...(associations.active?.held ?? []), ...held],
+    path,
+    bornMs: nowMs,
+    rekeyMs: nowMs,
+    endsMs,
+    useMs: nowMs,
+  };
+  return { ...state, associations: { ...associations, active } };
+}

@@ -1,0 +1,200 @@
+import { describe, expect, test } from "bun:test";
+import { newSeed, Random } from "../../../test/support/random.ts";
+import { KeyMaterial } from "../../exchange/mod.ts";
+import { type ManagedEffect, ManagedKeeper, type ManagedSa } from "./managed.ts";
+import {
+  BLOCK,
+  fingerprintOf,
+  formatSequenceBook,
+  LAST_NUMBER,
+  newSequenceBook,
+  parseSequenceBook,
+  reserve,
+  type SequenceBook,
+} from "./sequence-book.ts";
+
+/** An association whose key is one byte many times. */
+function managed(
+  key: number,
+  more: { direction?: "inbound" | "outbound"; spi?: number; route?: string } = {},
+): ManagedSa {
+  const { direction = "outbound", spi = 300 + key, route = "r" } = more;
+  const keyMaterial = new KeyMaterial(new Uint8Array(20).fill(key));
+  return { direction, route, sa: { spi, queue: 1, algorithm: "aes-128-gcm", extended: true, keyMaterial } };
+}
+
+const storeOf = (effects: readonly ManagedEffect[]) => {
+  const store = effects.findLast(({ kind }) => kind === "store");
+  if (store?.kind !== "store") throw new Error("nothing is to be stored");
+  return store;
+};
+
+describe("the book", () => {
+  const book = (): SequenceBook => {
+    const fresh = newSequenceBook();
+    const first = reserve(fresh, fingerprintOf(fresh, managed(1).sa));
+    if (typeof first === "string") throw new Error(first);
+    return first.book;
+  };
+
+  test("is read as it was written", () => {
+    const one = book();
+    expect(parseSequenceBook(formatSequenceBook(one))).toEqual(one);
+    expect(parseSequenceBook(formatSequenceBook(newSequenceBook())).next.size).toBe(0);
+  });
+
+  test("says nothing of keys", () => {
+    expect(formatSequenceBook(book())).not.toContain("010101");
+  });
+
+  const seed = newSeed();
+  test(`is refused when any byte is another, or missing (seed ${seed})`, () => {
+    const random = new Random(seed);
+    const text = formatSequenceBook(book());
+    const bytes = new TextEncoder().encode(text);
+    for (let n = 0; n < 3000; n++) {
+      const mutated = Buffer.from(random.mutate(bytes)).toString("latin1");
+      if (mutated === text) continue;
+      expect(() => parseSequenceBook(mutated)).toThrow();
+    }
+    for (let n = 0; n < text.length; n++) expect(() => parseSequenceBook(text.slice(0, n))).toThrow();
+  });
+
+  test("ends a key whose numbers are used up", () => {
+    const fresh = newSequenceBook();
+    const full = { ...fresh, next: new Map([["a", LAST_NUMBER - BLOCK + 1]]) };
+    expect(reserve(full, "a")).toContain("used up");
+  });
+});
+
+describe("operator-managed associations", () => {
+  test("nothing goes out before its block is durable", () => {
+    const keeper = new ManagedKeeper(newSequenceBook());
+    const effects = keeper.step({
+      kind: "configure",
+      associations: [managed(1), managed(2, { direction: "inbound" })],
+    });
+    expect(effects.map(({ kind }) => kind)).toEqual(["store", "inbound"]);
+    const { version } = storeOf(effects);
+    expect(keeper.step({ kind: "stored", version: version - 1 })).toEqual([]);
+    expect(keeper.step({ kind: "stored", version })).toMatchObject([
+      { kind: "outbound", first: 1, last: BLOCK },
+      { kind: "use", spi: 301 },
+    ]);
+  });
+
+  test("the next block is granted when it is durable", () => {
+    const keeper = new ManagedKeeper(newSequenceBook());
+    keeper.step({
+      kind: "stored",
+      version: storeOf(keeper.step({ kind: "configure", associations: [managed(1)] })).version,
+    });
+    const sequence = { kind: "sequence", route: "r", queue: 1, spi: 301 } as const;
+    const effects = keeper.step(sequence);
+    expect(effects.map(({ kind }) => kind)).toEqual(["store"]);
+    expect(keeper.step(sequence)).toEqual([]);
+    const stored = { kind: "stored", version: storeOf(effects).version } as const;
+    expect(keeper.step(stored)).toEqual([
+      { kind: "reserve", route: "r", queue: 1, spi: 301, last: 2 * BLOCK },
+    ]);
+    expect(keeper.step(stored)).toEqual([]);
+  });
+
+  test("after a restart numbers go on behind the block, whatever became of the rest of the configuration", () => {
+    const text = storeOf(
+      new ManagedKeeper(newSequenceBook()).step({ kind: "configure", associations: [managed(1)] }),
+    ).text;
+    const keeper = new ManagedKeeper(parseSequenceBook(text));
+    // The same key under another SPI and route.
+    const effects = keeper.step({ kind: "configure", associations: [managed(1, { spi: 999, route: "s" })] });
+    expect(keeper.step({ kind: "stored", version: storeOf(effects).version })[0]).toMatchObject({
+      kind: "outbound",
+      first: BLOCK + 1,
+      last: 2 * BLOCK,
+    });
+  });
+
+  test("a key that was taken away and comes back goes on", () => {
+    const keeper = new ManagedKeeper(newSequenceBook());
+    const put = (associations: readonly ManagedSa[]) => {
+      const effects = keeper.step({ kind: "configure", associations });
+      const stores = effects.flatMap((one) => (one.kind === "store" ? [one.version] : []));
+      return [...effects, ...stores.flatMap((version) => keeper.step({ kind: "stored", version }))];
+    };
+    put([managed(1)]);
+    expect(put([])).toMatchObject([{ kind: "remove", direction: "outbound", spi: 301 }]);
+    expect(put([managed(1)]).find(({ kind }) => kind === "outbound")).toMatchObject({ first: BLOCK + 1 });
+    expect(put([managed(1)])).toEqual([]);
+  });
+
+  test("without a book that can be read it is refused, with the reason; what comes in is taken", () => {
+    const keeper = new ManagedKeeper("its checksum is another");
+    const effects = keeper.step({
+      kind: "configure",
+      associations: [managed(1), managed(2, { direction: "inbound" })],
+    });
+    expect(effects.map(({ kind }) => kind)).toEqual(["refused", "inbound"]);
+    expect(effects[0]).toMatchObject({
+      spi: 301,
+      reason: expect.stringContaining("its checksum is another"),
+    });
+  });
+
+  test("one key for two of them is refused", () => {
+    const keeper = new ManagedKeeper(newSequenceBook());
+    const effects = keeper.step({ kind: "configure", associations: [managed(1), managed(1, { spi: 888 })] });
+    expect(effects.map(({ kind }) => kind)).toEqual(["store", "refused"]);
+    expect(effects[1]).toMatchObject({ spi: 888, reason: expect.stringContaining("SPI 301") });
+  });
+
+  test("a disk that is full: refused, and tried again at the next configuration", () => {
+    const keeper = new ManagedKeeper(newSequenceBook());
+    const { version } = storeOf(keeper.step({ kind: "configure", associations: [managed(1)] }));
+    expect(keeper.step({ kind: "not stored", version, reason: "No space left on device" })).toMatchObject([
+      { kind: "refused", reason: expect.stringContaining("No space left") },
+    ]);
+    const again = storeOf(keeper.step({ kind: "configure", associations: [managed(1)] }));
+    expect(keeper.step({ kind: "stored", version: again.version })[0]).toMatchObject({ kind: "outbound" });
+  });
+
+  const seed = newSeed();
+  test(`no number twice, wherever it is stopped (seed ${seed})`, () => {
+    const random = new Random(seed);
+    const sent = new Map<number, number>();
+    let disk = formatSequenceBook(newSequenceBook());
+    for (let life = 0; life < 200; life++) {
+      const keeper = new ManagedKeeper(parseSequenceBook(disk));
+      const granted = new Map<number, { at: number; last: number }>();
+      const perform = (effects: readonly ManagedEffect[]): boolean => {
+        for (const effect of effects) {
+          // It may be stopped before the write, or between the write and what follows it.
+          if (random.chance(0.05)) return false;
+          if (effect.kind === "store") {
+            disk = effect.text;
+            if (random.chance(0.05) || !perform(keeper.step({ kind: "stored", version: effect.version })))
+              return false;
+          } else if (effect.kind === "outbound")
+            granted.set(effect.sa.spi, { at: effect.first, last: effect.last });
+          else if (effect.kind === "reserve")
+            (granted.get(effect.spi) as { last: number }).last = effect.last;
+          else if (effect.kind === "remove") granted.delete(effect.spi);
+        }
+        return true;
+      };
+      for (let round = 0; round < 20; round++) {
+        const keys = [1, 2, 3].filter(() => random.chance(0.7));
+        if (!perform(keeper.step({ kind: "configure", associations: keys.map((key) => managed(key)) })))
+          break;
+        for (const [spi, state] of granted) {
+          const key = spi - 300;
+          expect(state.at).toBeGreaterThan(sent.get(key) ?? 0);
+          state.at = Math.min(state.last, state.at + random.below(BLOCK));
+          sent.set(key, state.at++);
+          if (!perform(keeper.step({ kind: "sequence", route: "r", queue: 1, spi }))) break;
+        }
+        if (random.chance(0.1)) break;
+      }
+    }
+    expect(sent.size).toBe(3);
+  });
+});

@@ -1,0 +1,152 @@
+/** A channel by our own exchange: its steps, and what becomes of their effects. */
+import {
+  endOurs,
+  type OursAround,
+  type OursEffect,
+  type OursEvent,
+  type OursLoss,
+  type OursState,
+  type Path,
+  stepOurs,
+} from "../../exchange/ours/mod.ts";
+import { drop, install, move, usable } from "./associations.ts";
+import type { ChannelAround, ChannelDraft } from "./channel-state.ts";
+import { FAST_LIVENESS, SLOW_LIVENESS } from "./key-route.ts";
+import { chanceOf, FAST_NEGOTIATION_MS, failed, nextGateway, pathOf } from "./retry.ts";
+
+const REASONS: Readonly<Record<OursLoss, string>> = {
+  silent: "the peer has fallen silent",
+  "closed by peer": "the peer has said goodbye",
+  "no answer": "no answer: the peer is away, or its keys, its identity or the route's settings are others",
+  "no algorithm in common": "the peer takes none of the route's algorithms",
+};
+
+/** oursState returns the exchange of a channel that speaks our own protocol. */
+function oursState(draft: ChannelDraft): OursState {
+  const { exchange } = draft.state;
+  if (exchange.kind !== "ours") throw new Error("the channel does not speak our own exchange");
+  return exchange.state;
+}
+
+/** oursAround returns what the exchange's steps need. */
+export function oursAround(around: ChannelAround): OursAround {
+  const { route, channel, party, primitives, spis, boot, nowMs } = around;
+  if (party === undefined || route.protocol.kind !== "ours")
+    throw new Error("the route does not speak our own exchange");
+  const several = channel.gateways.length > 1;
+  const { negotiationMs, lifetime } = route;
+  const timing = {
+    ...(route.liveness ?? (several ? FAST_LIVENESS : SLOW_LIVENESS)),
+    negotiationMs: several ? Math.min(negotiationMs, FAST_NEGOTIATION_MS) : negotiationMs,
+    lifeMs: lifetime.ms,
+  };
+  const { algorithms } = route.protocol;
+  return { party, primitives, spis, timing, algorithms, queues: channel.queues, boot, nowMs };
+}
+
+/** tellOurs steps the exchange. */
+export function tellOurs(draft: ChannelDraft, event: OursEvent): void {
+  const [state, effects] = stepOurs(oursState(draft), event, oursAround(draft.around));
+  draft.set({ exchange: { kind: "ours", state } });
+  for (const effect of effects) act(draft, effect);
+  forget(draft, state);
+}
+
+/** Nobody will show the keys of a session that is forgotten: what waits for that is removed. */
+function forget(draft: ChannelDraft, { sessions }: OursState): void {
+  const waits = draft.state.associations.waiting.filter(({ useMs }) => useMs === Number.POSITIVE_INFINITY);
+  const gone = waits.filter(({ session }) => sessions.every(({ id }) => id !== session));
+  if (gone.length === 0) return;
+  const isGone = ({ session }: { readonly session: number }) => gone.some((set) => set.session === session);
+  draft.adopt(drop(draft.state.associations, draft.at.route, isGone));
+}
+
+/** beginOurs begins an exchange with the gateway that is tried. */
+export function beginOurs(draft: ChannelDraft): void {
+  const path = pathOf(draft.state, draft.around);
+  if (path !== undefined) tellOurs(draft, { kind: "begin", path });
+}
+
+/** hearOurs notes that packets came under an inbound association. */
+export function hearOurs(draft: ChannelDraft, spi: number): void {
+  const set = draft.state.associations.inbound.find(({ held }) => held.some((one) => one.spi === spi));
+  if (set !== undefined) tellOurs(draft, { kind: "heard", session: set.session });
+}
+
+function act(draft: ChannelDraft, effect: OursEffect): void {
+  const { at } = draft;
+  const { associations } = draft.state;
+  switch (effect.kind) {
+    case "send":
+      draft.send(effect.datagram, effect.path);
+      break;
+    case "count":
+      draft.count(effect.leaf);
+      break;
+    case "agreed":
+      agreed(draft, effect);
+      break;
+    case "usable":
+      draft.adopt(usable(associations, { ...at, session: effect.session }));
+      draft.up();
+      break;
+    case "moved": {
+      const { session, path } = effect;
+      draft.adopt(move(associations, { route: at.route, session, path }));
+      break;
+    }
+    case "ended":
+      draft.adopt(drop(associations, at.route, ({ session }) => session === effect.session));
+      break;
+    case "alive":
+      draft.set({ rttMs: effect.rttMs });
+      draft.news({ kind: "round-trip", ms: effect.rttMs });
+      draft.up();
+      break;
+    case "full":
+      draft.down("no SPI is free: too many routes");
+      failed(draft);
+      break;
+    case "lost":
+      lost(draft, effect.reason);
+  }
+}
+
+function agreed(draft: ChannelDraft, effect: Extract<OursEffect, { readonly kind: "agreed" }>): void {
+  const { route, nowMs } = draft.around;
+  const { session, pair, path, role, restarted } = effect;
+  const { lifetime, negotiationMs } = route;
+  const times = { nowMs, lifetime, useMs: Number.POSITIVE_INFINITY, graceMs: negotiationMs };
+  const chance = chanceOf(draft.around);
+  const made = { route: route.id, session, pair, path, role, chance, ...times };
+  draft.adopt(install(draft.state.associations, made));
+  draft.news({ kind: "agreed", role, restarted });
+}
+
+function lost(draft: ChannelDraft, reason: OursLoss): void {
+  draft.down(REASONS[reason]);
+  if (reason !== "silent") {
+    failed(draft);
+    return;
+  }
+  // What there is stays in use until something else is agreed on: the peer may only be slow.
+  draft.set({ beginMs: draft.around.nowMs });
+  nextGateway(draft);
+  beginOurs(draft);
+}
+
+/** moveOurs has sessions speak from another address; the peer follows. */
+export function moveOurs(draft: ChannelDraft): void {
+  const local = draft.around.channel.local.endpoint;
+  tellOurs(draft, { kind: "abandon" });
+  const state = oursState(draft);
+  const moved = (path: Path): Path => ({ ...path, local });
+  const sessions = state.sessions.map((session) => ({ ...session, path: moved(session.path) }));
+  draft.set({ exchange: { kind: "ours", state: { ...state, sessions } } });
+}
+
+/** endOursChannel says goodbye, and wipes a channel's exchange. */
+export function endOursChannel(draft: ChannelDraft): void {
+  tellOurs(draft, { kind: "close" });
+  endOurs(oursState(draft), draft.around);
+}
