@@ -36,7 +36,11 @@ export function keepSecrets(
       values[name] = new Map(entries);
     } else if (value === KEPT) {
       if (old === undefined)
-        problems.push({ path: here, value: HIDDEN, rule: "keeps a secret that is not there; write its digits" });
+        problems.push({
+          path: here,
+          value: HIDDEN,
+          rule: "keeps a secret that is not there; write its digits",
+        });
       values[name] = old;
     }
   }

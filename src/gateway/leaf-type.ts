@@ -138,7 +138,10 @@ export const macAddress: LeafType<Mac> = {
   parse(text) {
     const value = /^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/.test(text) ? parseMac(text) : undefined;
     const fits = value !== undefined && value !== 0 && Math.floor(value / GROUP_BIT) % 2 === 0;
-    return read(fits ? value : undefined, "is not a MAC address of one machine; write it like 02:00:00:00:00:01");
+    return read(
+      fits ? value : undefined,
+      "is not a MAC address of one machine; write it like 02:00:00:00:00:01",
+    );
   },
   format: formatMac,
 };
@@ -148,7 +151,10 @@ export const pciAddress: LeafType<string> = {
   name: "PCI address",
   parse(text) {
     const match = /^(?:([0-9a-f]{4}):)?([0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f])$/i.exec(text);
-    const [, domain, device] = read(match ?? undefined, "is not a PCI address; write it like 00:06.0 or 0000:00:06.0");
+    const [, domain, device] = read(
+      match ?? undefined,
+      "is not a PCI address; write it like 00:06.0 or 0000:00:06.0",
+    );
     return (domain === undefined || domain === "0000" ? `${device}` : `${domain}:${device}`).toLowerCase();
   },
   format: (text) => text,

@@ -10,7 +10,7 @@
  */
 import { ConfigError, refuse } from "./problem.ts";
 import { MAX_TEXT } from "./statement.ts";
-import { type ConfigAnswer, type ConfigRequest, type ConfigStore, perform } from "./verbs.ts";
+import { type ConfigAnswer, type ConfigRequest, type ConfigStore, isRead, perform } from "./verbs.ts";
 
 /** MAX_REQUEST is the longest object that is read, in UTF-16 code units: a text with an escape for each character of two. */
 export const MAX_REQUEST = 2 * MAX_TEXT;
@@ -136,7 +136,7 @@ export function answerItem(
   try {
     const { id, request } = requestOf(item);
     const answer = perform(store, request, from);
-    const value = request.verb === "get" || request.verb === "get-state" ? { value: answer.text } : {};
+    const value = isRead(request) ? { value: answer.text } : {};
     return { reply: { id, status: "ok", ...value }, answer };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;

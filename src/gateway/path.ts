@@ -8,7 +8,15 @@
  * ```
  */
 import { refuse } from "./problem.ts";
-import { formatLeaf, type AnyLeaf, leafTypeOf, type List, memberOf, type Members, type SchemaNode } from "./schema-node.ts";
+import {
+  formatLeaf,
+  type AnyLeaf,
+  leafTypeOf,
+  type List,
+  memberOf,
+  type Members,
+  type SchemaNode,
+} from "./schema-node.ts";
 
 /** One name of a path, with what is in its brackets. */
 interface RawStep {
@@ -39,7 +47,7 @@ const QUERY = /\[\s*([^=\]]+?)\s*=\s*(?:"([^"\]]*)"|'([^'\]]*)'|([^\]]*?))\s*\]/
 
 function rawQuery(text: string, path: string): ReadonlyMap<string, string> {
   const query = new Map<string, string>();
-  for (QUERY.lastIndex = 0; QUERY.lastIndex < text.length; ) {
+  for (QUERY.lastIndex = 0; QUERY.lastIndex < text.length;) {
     const from = QUERY.lastIndex;
     const match = QUERY.exec(text);
     if (match === null) refuse(path, "is not a key in brackets; write it like [id=tokyo]", text.slice(from));
@@ -54,7 +62,7 @@ function rawSteps(path: string): RawStep[] {
   if (path.length > MAX_PATH) refuse("/", `is longer than ${MAX_PATH} characters`);
   const text = path.startsWith("/") ? path : `/${path}`;
   const steps: RawStep[] = [];
-  for (STEP.lastIndex = 0; STEP.lastIndex < text.length; ) {
+  for (STEP.lastIndex = 0; STEP.lastIndex < text.length;) {
     const from = STEP.lastIndex;
     const match = STEP.exec(text);
     if (match === null) refuse(text, "is not a path; write it like /route4[id=tokyo]/spi", text.slice(from));
@@ -81,7 +89,8 @@ function keyOf(node: List<Members>, { name, query }: RawStep, above: string): st
     .map((key) => {
       const leaf = node.members[key] as AnyLeaf;
       const type = leafTypeOf(node.members, key);
-      const text = query.get(key) ?? (leaf.default === undefined ? undefined : formatLeaf(type, leaf.default));
+      const text =
+        query.get(key) ?? (leaf.default === undefined ? undefined : formatLeaf(type, leaf.default));
       if (text === undefined) refuse(`${above}/${name}`, `is missing its key ${key}; write [${key}=…]`);
       try {
         return formatLeaf(type, type.parse(text));
@@ -96,8 +105,7 @@ function positionOf({ name, query }: RawStep, above: string): number | undefined
   if (query.size === 0) return undefined;
   const text = query.get("position()");
   const path = `${above}/${name}`;
-  if (text === undefined || query.size > 1)
-    refuse(path, "is found by position only; write [position()=1]");
+  if (text === undefined || query.size > 1) refuse(path, "is found by position only; write [position()=1]");
   if (!/^[1-9]\d{0,8}$/.test(text)) refuse(path, "is not a position; they count from 1", text);
   return Number(text) - 1;
 }
@@ -106,7 +114,11 @@ function stepTo(members: Members, raw: RawStep, above: string): readonly [step: 
   const { name } = raw;
   const node = memberOf(members, name);
   if (node === undefined)
-    refuse(above === "" ? "/" : above, `is not a name here; the names are ${Object.keys(members).join(", ")}`, name);
+    refuse(
+      above === "" ? "/" : above,
+      `is not a name here; the names are ${Object.keys(members).join(", ")}`,
+      name,
+    );
   switch (node.kind) {
     case "list": {
       if (raw.query.size === 0) return [{ name, node }, `/${name}`];
@@ -138,7 +150,8 @@ export function parsePath(schema: Members, path: string): Target {
   for (const raw of rawSteps(path)) {
     if (members === undefined) {
       const last = steps.at(-1) as Step;
-      const fix = last.node.kind === "list" ? `write ${last.name}[${last.node.keys[0]}=…]` : "remove what is behind it";
+      const fix =
+        last.node.kind === "list" ? `write ${last.name}[${last.node.keys[0]}=…]` : "remove what is behind it";
       refuse(text, `has no names below it; ${fix}`, raw.name);
     }
     const [step, part]: readonly [Step, string] = stepTo(members, raw, text);

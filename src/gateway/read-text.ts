@@ -192,7 +192,9 @@ function keysOf(step: Step): Struct {
   if (step.node.kind !== "list" || step.key === undefined) return {};
   const { keys, members } = step.node;
   const texts = step.key.split(" ");
-  return Object.fromEntries(keys.map((name, i) => [name, leafTypeOf(members, name).parse(texts[i] as string)]));
+  return Object.fromEntries(
+    keys.map((name, i) => [name, leafTypeOf(members, name).parse(texts[i] as string)]),
+  );
 }
 
 /** readEntries reads entries of a list whose name is in the path: `{ … } { … }`. */
@@ -209,7 +211,8 @@ export function readAt(schema: Members, target: Target, text: string): Value {
   const { path } = target;
   const { node } = step;
   const reading = new Reading();
-  if (node.kind === "container") return reading.finish(reading.struct(node.members, parseStatements(text), path));
+  if (node.kind === "container")
+    return reading.finish(reading.struct(node.members, parseStatements(text), path));
   if (node.kind === "list") {
     if (step.key === undefined) return reading.finish(readEntries(reading, node, path, text));
     return reading.finish(reading.struct(node.members, parseStatements(text), path, { keys: keysOf(step) }));

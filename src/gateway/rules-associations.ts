@@ -28,7 +28,10 @@ export function associationRules(
       const path = `/${name}[queue=${sa.queue}][spi=${sa.spi}]`;
       const bytes = KEY_BYTES[sa.aead];
       if (sa.key.length !== bytes)
-        to.report(`${path}/key`, `does not fit ${sa.aead}, whose keys have ${bytes} bytes; this one has ${sa.key.length}`);
+        to.report(
+          `${path}/key`,
+          `does not fit ${sa.aead}, whose keys have ${bytes} bytes; this one has ${sa.key.length}`,
+        );
       if (!routes.has(sa.route))
         to.warn(`${path}/route`, "is no route, so that the SA is not used until there is one", sa.route);
       if (name === "inbound-sa") continue;

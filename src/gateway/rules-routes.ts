@@ -16,25 +16,21 @@ export interface AnyRoute {
 /** routesOf returns the routes of all three lists, in the order of the lists and of the entries. */
 export function routesOf(config: GatewayConfig): AnyRoute[] {
   const vita = (["route4", "route6"] as const).flatMap((name) =>
-    [...config[name]].map(
-      ([id, route]): AnyRoute => ({
-        path: `/${name}[id=${id}]`,
-        id,
-        route,
-        prefixes: [route.net],
-        exchange: "vita",
-      }),
-    ),
-  );
-  const own = [...config.route].map(
-    ([id, route]): AnyRoute => ({
-      path: `/route[id=${id}]`,
+    [...config[name]].map(([id, route]): AnyRoute => ({
+      path: `/${name}[id=${id}]`,
       id,
       route,
-      prefixes: route.net,
-      exchange: route.exchange,
-    }),
+      prefixes: [route.net],
+      exchange: "vita",
+    })),
   );
+  const own = [...config.route].map(([id, route]): AnyRoute => ({
+    path: `/route[id=${id}]`,
+    id,
+    route,
+    prefixes: route.net,
+    exchange: route.exchange,
+  }));
   return [...vita, ...own];
 }
 
@@ -48,7 +44,11 @@ class Taken {
   }
 
   /** Takes a value, or reports at `path` that `owner`'s is not the first. */
-  take(kind: string, identity: string, at: { readonly owner: string; readonly path: string; readonly value?: string }): void {
+  take(
+    kind: string,
+    identity: string,
+    at: { readonly owner: string; readonly path: string; readonly value?: string },
+  ): void {
     const key = `${kind} ${identity}`;
     const other = this.#owners.get(key);
     if (other === undefined) this.#owners.set(key, at.owner);
@@ -62,7 +62,11 @@ function uniqueRules(routes: readonly AnyRoute[], report: Report): void {
   const taken = new Taken(report);
   for (const { path: owner, id, route, prefixes } of routes) {
     const take = (kind: string, identity: string, leaf: string, value?: string) =>
-      taken.take(kind, identity, { owner, path: `${owner}/${leaf}`, ...(value === undefined ? {} : { value }) });
+      taken.take(kind, identity, {
+        owner,
+        path: `${owner}/${leaf}`,
+        ...(value === undefined ? {} : { value }),
+      });
     take("id", id, "id", id);
     take("spi", `${route.spi}`, "spi", `${route.spi}`);
     if (route["preshared-key"] !== undefined) take("psk", hex(route["preshared-key"]), "preshared-key");
@@ -92,7 +96,11 @@ function exchangeRules(path: string, route: RouteConfig, report: Report): void {
   if (key === undefined && file === undefined && route["public-key"] === undefined)
     report(path, "has no key; add public-key, preshared-key or preshared-key-file");
   if (route.gateway.size === 0 && encapsulation === "never")
-    report(`${path}/encapsulation`, "does not fit a gateway that calls; remove it, or add gateway", encapsulation);
+    report(
+      `${path}/encapsulation`,
+      "does not fit a gateway that calls; remove it, or add gateway",
+      encapsulation,
+    );
 }
 
 /** The addresses by which others know this gateway. */
@@ -102,7 +110,11 @@ function ownAddresses(config: GatewayConfig): Ip[] {
   );
 }
 
-function gatewayRules({ path, route }: AnyRoute, own: readonly Ip[], to: { report: Report; warn: Report }): void {
+function gatewayRules(
+  { path, route }: AnyRoute,
+  own: readonly Ip[],
+  to: { report: Report; warn: Report },
+): void {
   for (const { ip } of route.gateway.values()) {
     const at = `${path}/gateway[ip=${formatIp(ip)}]`;
     hostRule(`${at}/ip`, ip, to.report);

@@ -28,8 +28,7 @@ function links(config: GatewayConfig): { path: string; link: LinkConfig; outside
     if (link !== undefined) result.push({ path: `/${name}`, link });
   }
   for (const name of ["public-interface4", "public-interface6"] as const)
-    for (const [key, link] of config[name])
-      result.push({ path: `/${name}[ip=${key}]`, link, outside: link });
+    for (const [key, link] of config[name]) result.push({ path: `/${name}[ip=${key}]`, link, outside: link });
   return result;
 }
 
@@ -118,7 +117,11 @@ function deviceRules(config: GatewayConfig, report: Report): void {
     const other = bound.get(at);
     const { family } = link.ip;
     if (other !== undefined && (other.family === family || other.queue !== outside.queue))
-      report(`${path}/device-queue`, `is bound by ${other.path} already; write another queue of ${device}`, `${number}`);
+      report(
+        `${path}/device-queue`,
+        `is bound by ${other.path} already; write another queue of ${device}`,
+        `${number}`,
+      );
     else bound.set(at, { path, queue: outside.queue, family });
   }
 }

@@ -41,11 +41,7 @@ export interface List<M extends Members> {
 export type AnyLeaf = Leaf<unknown, "mandatory" | "default" | "optional">;
 
 /** SchemaNode is one of them. */
-export type SchemaNode =
-  | AnyLeaf
-  | LeafList<unknown>
-  | Container<Members>
-  | List<Members>;
+export type SchemaNode = AnyLeaf | LeafList<unknown> | Container<Members> | List<Members>;
 
 /** Members are the nodes of a container, of a list's entry or of a whole schema, by name. */
 export interface Members {

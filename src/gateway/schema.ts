@@ -31,18 +31,18 @@ const interfaceName = word(
   /^(?!\.{1,2}$)[!-.0-9;-~]{1,15}$/,
   "is not the name of a network interface; write 1 to 15 characters without blanks, '/' and ':'",
 );
-const id = word(
-  "id",
-  /^\w{1,253}$/,
-  "is not an id; write letters, digits and '_', 253 of them at most",
-);
+const id = word("id", /^\w{1,253}$/, "is not an id; write letters, digits and '_', 253 of them at most");
 /** Names of Route resources fit, too. */
 const routeName = word(
   "name",
   /^\w([\w.-]{0,251}\w)?$/,
   "is not a name; write letters, digits, '_', '-' and '.', first and last a letter or digit, 253 of them at most",
 );
-const path = word("path", /^\/[!-~]{1,4095}$/, "is not an absolute path; write it like /etc/causeway/tokyo.psk");
+const path = word(
+  "path",
+  /^\/[!-~]{1,4095}$/,
+  "is not an absolute path; write it like /etc/causeway/tokyo.psk",
+);
 
 const link = (family: Family) =>
   ({
@@ -153,5 +153,4 @@ export type VitaRouteConfig = GatewayConfig["route4"] extends ReadonlyMap<string
 /** RouteConfig is an entry of `route`. */
 export type RouteConfig = GatewayConfig["route"] extends ReadonlyMap<string, infer E> ? E : never;
 /** AssociationConfig is an entry of `outbound-sa` or `inbound-sa`. */
-export type AssociationConfig =
-  GatewayConfig["outbound-sa"] extends ReadonlyMap<string, infer E> ? E : never;
+export type AssociationConfig = GatewayConfig["outbound-sa"] extends ReadonlyMap<string, infer E> ? E : never;

@@ -43,7 +43,9 @@ class Reader {
 
   constructor(text: string) {
     if (text.length > MAX_TEXT)
-      throw new ConfigError([{ path: "/", rule: `is longer than ${MAX_TEXT} characters; add parts of it one by one` }]);
+      throw new ConfigError([
+        { path: "/", rule: `is longer than ${MAX_TEXT} characters; add parts of it one by one` },
+      ]);
     this.text = text;
   }
 
@@ -107,7 +109,8 @@ function doubleQuoted(reader: Reader, start: number): string {
       }
     } else if (reader.take("\\")) {
       const escape = escapes[reader.peek];
-      if (escape === undefined) reader.fail('is no escape; the escapes are \\n, \\t, \\" and \\\\', reader.at - 1);
+      if (escape === undefined)
+        reader.fail('is no escape; the escapes are \\n, \\t, \\" and \\\\', reader.at - 1);
       result += escape;
       reader.at++;
     } else reader.fail("begins a text that does not end; write the quote at its end", start);

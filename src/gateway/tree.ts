@@ -39,7 +39,8 @@ function changed(member: Value, step: Step, next: Value): Value {
 function withSteps(value: Struct, steps: readonly Step[], next: Value, path: string): Struct {
   const [step, ...rest] = steps as readonly [Step, ...Step[]];
   const inner = below(value, step);
-  if (rest.length > 0 && inner === undefined) refuse(path, `is not below anything: ${step.name} is not there`);
+  if (rest.length > 0 && inner === undefined)
+    refuse(path, `is not below anything: ${step.name} is not there`);
   const put = rest.length === 0 ? next : withSteps(inner as Struct, rest, next, path);
   return { ...value, [step.name]: changed(value[step.name], step, put) };
 }

@@ -67,7 +67,9 @@ function withoutManaged(config: GatewayConfig, warnings: ConfigProblem[]): Gatew
   if (config["data-plane"] === true) return config;
   const lists = (["outbound-sa", "inbound-sa"] as const).filter((name) => config[name].size > 0);
   for (const name of lists) warnings.push({ path: `/${name}`, rule: `was not taken: ${AUTO_MANAGED}` });
-  return lists.length === 0 ? config : { ...config, ...Object.fromEntries(lists.map((name) => [name, new Map()])) };
+  return lists.length === 0
+    ? config
+    : { ...config, ...Object.fromEntries(lists.map((name) => [name, new Map()])) };
 }
 
 /** Judges the whole after a change. */
@@ -117,7 +119,8 @@ function add(config: GatewayConfig, path: string, text: string): Struct {
     return putAt(config, target, [...(there as readonly Value[]), ...(more as readonly Value[])]);
   const entries = new Map(there as Entries);
   for (const [key, entry] of more as Entries) {
-    if (entries.has(key)) refuse(`${target.path}[${key}]`, "already-existing entry; set it, or remove it before");
+    if (entries.has(key))
+      refuse(`${target.path}[${key}]`, "already-existing entry; set it, or remove it before");
     entries.set(key, entry);
   }
   return putAt(config, target, entries);
@@ -127,7 +130,8 @@ function remove(config: GatewayConfig, path: string): Struct {
   const target = writable(config, path);
   const step = target.steps.at(-1);
   const { kind } = step?.node ?? {};
-  if (kind !== "list" && kind !== "leaf-list") refuse(target.path, "Remove only allowed on arrays and tables");
+  if (kind !== "list" && kind !== "leaf-list")
+    refuse(target.path, "Remove only allowed on arrays and tables");
   if (step?.key === undefined && step?.index === undefined)
     refuse(target.path, "names no entry; write which one in brackets");
   if (findAt(config, target) === undefined) refuse(target.path, "is not there");
@@ -154,10 +158,15 @@ function next(config: GatewayConfig, request: ChangeRequest): Struct {
   }
 }
 
+/** isRead tells requests that change nothing. */
+export function isRead(request: ConfigRequest): request is ReadRequest {
+  return request.verb === "get" || request.verb === "get-state";
+}
+
 /** perform answers one request. `from` names who asks, where somebody may be attached by `listen`. Throws ConfigError, and then nothing changes. */
 export function perform(store: ConfigStore, request: ConfigRequest, from?: string): ConfigAnswer {
   const { config, state, listener } = store;
-  if (request.verb === "get" || request.verb === "get-state") {
+  if (isRead(request)) {
     const [schema, data] = request.verb === "get" ? [configSchema, config] : [stateSchema, state];
     return { text: get(schema, data, request), config, warnings: [] };
   }

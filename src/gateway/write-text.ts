@@ -30,7 +30,12 @@ function isDefault(node: AnyLeaf, value: Value): boolean {
 
 /** Names in the order of printing. */
 function names(members: Members, keys: readonly string[] = []): string[] {
-  return [...keys, ...Object.keys(members).filter((name) => !keys.includes(name)).sort()];
+  return [
+    ...keys,
+    ...Object.keys(members)
+      .filter((name) => !keys.includes(name))
+      .sort(),
+  ];
 }
 
 const valueText = (type: LeafType<unknown>, value: Value) => quote(formatLeaf(type, value));
@@ -71,7 +76,8 @@ function structLines(
 
 function yangLines(schema: Members, target: Target, value: Value, all: boolean): string[] {
   const step = target.steps.at(-1);
-  if (step === undefined) return structLines(schema, value as Struct, { indent: "", all, names: names(schema) });
+  if (step === undefined)
+    return structLines(schema, value as Struct, { indent: "", all, names: names(schema) });
   const { node } = step;
   switch (node.kind) {
     case "container":
@@ -102,7 +108,11 @@ function yangLines(schema: Members, target: Target, value: Value, all: boolean):
 
 /** One leaf with the way to it: pieces of path, each with the keys of its entry. */
 interface Found {
-  readonly way: readonly { readonly name: string; readonly brackets: string; readonly tags: readonly Tag[] }[];
+  readonly way: readonly {
+    readonly name: string;
+    readonly brackets: string;
+    readonly tags: readonly Tag[];
+  }[];
   readonly type: LeafType<unknown>;
   readonly value: Value;
 }
@@ -123,7 +133,11 @@ function* leavesBelow(step: Step, value: Value, way: Found["way"], all: boolean)
     for (const [i, one] of (step.index === undefined ? (value as readonly Value[]) : [value]).entries()) {
       const position = `${(step.index ?? i) + 1}`;
       const brackets = `[position()=${position}]`;
-      yield { way: [...way, { name, brackets, tags: [["position", position]] }], type: node.type, value: one };
+      yield {
+        way: [...way, { name, brackets, tags: [["position", position]] }],
+        type: node.type,
+        value: one,
+      };
     }
   } else if (node.kind === "container") {
     yield* leavesOf(node.members, value as Struct, { way: plain, all, names: names(node.members) });
