@@ -223,6 +223,10 @@ export function readAt(schema: Members, target: Target, text: string): Value {
     for (const statement of statements) reading.one(node, statement, path, list);
     return reading.finish(list);
   }
-  if (statements.length !== 1) reading.report(path, undefined, "wants one value");
-  return reading.finish(reading.leaf(node.type, statements[0] as Statement, path));
+  const [only, another] = statements;
+  if (only === undefined || another !== undefined) {
+    reading.report(path, undefined, "wants one value");
+    return reading.finish(undefined);
+  }
+  return reading.finish(reading.leaf(node.type, only, path));
 }

@@ -2,7 +2,7 @@
 import { formatIp, formatPrefix, type Ip, parsePrefix, prefixContains } from "../net/mod.ts";
 
 /** Report says that something breaks a rule; the value is left out for secrets. */
-export type Report = (path: string, rule: string, value?: string) => void;
+export type Report = (path: string, rule: string, value?: string | undefined) => void;
 
 /** Addresses that no host has: this host, loopback, multicast and broadcast. Link-local ones are next hops. */
 const NO_HOSTS = ["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/127", "ff00::/8"].map(parsePrefix);

@@ -56,12 +56,14 @@ function uniqueRule(
   at: { readonly entries: Entries; readonly path: string; readonly report: Report },
 ): void {
   const seen = new Map<string, string>();
+  const hidden = names.some((name) => leafTypeOf(node.members, name).secret);
   for (const [key, entry] of at.entries) {
     const path = `${at.path}${keyPath(node, key)}`;
     const identity = names.map((name) => identityOf(leafTypeOf(node.members, name), entry[name])).join(" ");
     const other = seen.get(identity);
+    const rule = `is not unique: ${other} has it; write another`;
     if (other === undefined) seen.set(identity, path);
-    else at.report(`${path}/${names.join(" ")}`, `is not unique: ${other} has it; write another`, identity);
+    else at.report(`${path}/${names.join(" ")}`, rule, hidden ? undefined : identity);
   }
 }
 

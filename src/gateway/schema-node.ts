@@ -50,7 +50,7 @@ export interface Members {
 
 /** ValueOf is what a node's value is. Entries of a list are in a map, by the text of their keys with blanks between. */
 export type ValueOf<N> =
-  N extends Leaf<infer T, infer _>
+  N extends Leaf<infer T, AnyLeaf["presence"]>
     ? T
     : N extends LeafList<infer T>
       ? readonly T[]
@@ -61,7 +61,7 @@ export type ValueOf<N> =
           : never;
 
 type OptionalName<M> = {
-  [K in keyof M]: M[K] extends Leaf<infer _, "optional"> | Container<infer _> ? K : never;
+  [K in keyof M]: M[K] extends Leaf<unknown, "optional"> | Container<Members> ? K : never;
 }[keyof M];
 
 /** StructOf is what the values of members are: absent are optional leaves and containers only. */

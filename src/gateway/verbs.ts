@@ -3,7 +3,7 @@
  * configuration after it. What is refused throws ConfigError, and has changed nothing.
  */
 import { keepSecrets } from "./keep-secrets.ts";
-import { parsePath, type Target } from "./path.ts";
+import { keyPath, parsePath, type Target } from "./path.ts";
 import { ConfigError, type ConfigProblem, refuse } from "./problem.ts";
 import { readAt, readRoot } from "./read-text.ts";
 import { checkConfig, type Findings } from "./rules.ts";
@@ -120,7 +120,7 @@ function add(config: GatewayConfig, path: string, text: string): Struct {
   const entries = new Map(there as Entries);
   for (const [key, entry] of more as Entries) {
     if (entries.has(key))
-      refuse(`${target.path}[${key}]`, "already-existing entry; set it, or remove it before");
+      refuse(`${target.path}${keyPath(step.node, key)}`, "already-existing entry; set it, or remove it before");
     entries.set(key, entry);
   }
   return putAt(config, target, entries);
