@@ -40,7 +40,8 @@ route4 {
 `;
 
 const get = (config: GatewayConfig, path: string, printDefault = false) =>
-  perform({ config, state: { "gateway-state": noState } }, { verb: "get", path, print: { printDefault } }).text;
+  perform({ config, state: { "gateway-state": noState } }, { verb: "get", path, print: { printDefault } })
+    .text;
 
 function problemsOf(text: string): string[] {
   try {
@@ -56,12 +57,9 @@ test("a configuration of Vita's is read as it stands", () => {
   const { config, warnings } = readConfig(veth);
   expect(warnings).toEqual([]);
   const link = config["public-interface4"].get("10.20.0.1");
-  expect(link && [link.ifname, formatMac(link.mac as never), formatIp(link["nexthop-ip"]), link.queue]).toEqual([
-    "vpu0",
-    "02:00:00:00:00:01",
-    "10.20.0.2",
-    1,
-  ]);
+  expect(
+    link && [link.ifname, formatMac(link.mac as never), formatIp(link["nexthop-ip"]), link.queue],
+  ).toEqual(["vpu0", "02:00:00:00:00:01", "10.20.0.2", 1]);
   const route = config.route4.get("test1");
   expect(route && [formatPrefix(route.net), route.spi, [...route.gateway.keys()]]).toEqual([
     "10.10.2.0/24",
@@ -119,7 +117,10 @@ describe("what Vita's schema says, and Vita does not look at, is refused", () =>
       `route4 { id a-b; spi 256; preshared-key ${PSK}; net 10.0.0.0/8; gateway { ip 192.0.2.1; } }`,
       "/route4[position()=1]/id a-b: is not an id; write letters, digits and '_'",
     ],
-    [route("gateway { ip 192.0.2.1; queue 0; }"), "/route4[id=a]/gateway[ip=192.0.2.1]/queue 0: is not a whole number from 1"],
+    [
+      route("gateway { ip 192.0.2.1; queue 0; }"),
+      "/route4[id=a]/gateway[ip=192.0.2.1]/queue 0: is not a whole number from 1",
+    ],
     ["sa-ttl 0;", "/sa-ttl 0: is not a whole number from 1 to 4294967295"],
     [route("gateway { ip 10.0.0.300; }"), "/ip 10.0.0.300: is not an IPv4 address; write it like 192.0.2.1"],
     [
@@ -131,10 +132,19 @@ describe("what Vita's schema says, and Vita does not look at, is refused", () =>
     ["mtu 01440;", "/mtu 01440: is not a whole number"],
     ["mtu 0x400;", "/mtu 0x400: is not a whole number"],
     ["protocol-port 0;", "/protocol-port 0: is not a whole number from 1 to 65535"],
-    ["private-interface4 { ifname a/b; ip 10.0.0.1; nexthop-ip 10.0.0.2; }", "/ifname a/b: is not the name of a network interface"],
+    [
+      "private-interface4 { ifname a/b; ip 10.0.0.1; nexthop-ip 10.0.0.2; }",
+      "/ifname a/b: is not the name of a network interface",
+    ],
     ["private-interface4 { pci 1:2; ip 10.0.0.1; nexthop-ip 10.0.0.2; }", "/pci 1:2: is not a PCI address"],
-    ["private-interface4 { ifname e; ip 10.0.0.1; nexthop-ip 10.0.0.2; mac 03:00:00:00:00:01; }", "/mac 03:00:00:00:00:01: is not a MAC address of one machine"],
-    ["private-interface6 { ifname e; ip fe80::1%eth0; nexthop-ip fe80::2; }", "/ip fe80::1%eth0: is not an IPv6 address"],
+    [
+      "private-interface4 { ifname e; ip 10.0.0.1; nexthop-ip 10.0.0.2; mac 03:00:00:00:00:01; }",
+      "/mac 03:00:00:00:00:01: is not a MAC address of one machine",
+    ],
+    [
+      "private-interface6 { ifname e; ip fe80::1%eth0; nexthop-ip fe80::2; }",
+      "/ip fe80::1%eth0: is not an IPv6 address",
+    ],
   ];
   for (const [text, expected] of cases)
     test(text, () => expect(problemsOf(text).join("\n")).toContain(expected));
@@ -147,22 +157,40 @@ describe("what Vita refuses is refused", () => {
   const cases: [text: string, expected: string][] = [
     ["mtu 9000;", "/mtu 9000: is not a whole number from 0 to 8923; write one in decimal (line 1, column 1)"],
     ["mtu 70000;", "/mtu 70000: is not"],
-    [`route4 { id a; spi 256; preshared-key ${PSK}; gateway { ip 192.0.2.1; } }`, "/route4[id=a]/net: is missing; add it"],
+    [
+      `route4 { id a; spi 256; preshared-key ${PSK}; gateway { ip 192.0.2.1; } }`,
+      "/route4[id=a]/net: is missing; add it",
+    ],
     [route(""), "/route4[id=a]/gateway: requires at least 1 element(s); add one"],
     [
       two("spi 256; net 10.0.0.0/8;", "spi 256; net 11.0.0.0/8;"),
       "/route4[id=b]/spi 256: is not unique: /route4[id=a] has it; write another",
     ],
     // Vita compares text, and does not see that these are one network.
-    [two("spi 256; net 10.0.0.0/8;", "spi 257; net 10.9.0.0/8;"), "/route4[id=b]/net 10.0.0.0/8: is not unique: /route4[id=a] has it"],
+    [
+      two("spi 256; net 10.0.0.0/8;", "spi 257; net 10.9.0.0/8;"),
+      "/route4[id=b]/net 10.0.0.0/8: is not unique: /route4[id=a] has it",
+    ],
     [
       route("gateway { ip 192.0.2.1; } gateway { ip 192.0.2.2; }"),
       "/route4[id=a]/gateway[ip=192.0.2.2]/queue 1: is not unique: /route4[id=a]/gateway[ip=192.0.2.1] has it",
     ],
-    [route("gateway { ip 192.0.2.1; } gateway { ip 192.0.2.1; queue 2; }"), "/gateway[ip=192.0.2.1]: is there twice; keep one"],
-    ["private-interface4 { pci 01:00.0; ifname e; ip 10.0.0.1; nexthop-ip 10.0.0.2; }", "/private-interface4: names an interface twice; keep one"],
-    ["private-interface4 { ip 10.0.0.1; nexthop-ip 10.0.0.2; }", "/private-interface4: names no interface; add ifname, or pci"],
-    ["public-interface4 { ifname e; ip 10.0.0.1; nexthop-ip 10.0.0.2; }", "/public-interface4: needs a private side"],
+    [
+      route("gateway { ip 192.0.2.1; } gateway { ip 192.0.2.1; queue 2; }"),
+      "/gateway[ip=192.0.2.1]: is there twice; keep one",
+    ],
+    [
+      "private-interface4 { pci 01:00.0; ifname e; ip 10.0.0.1; nexthop-ip 10.0.0.2; }",
+      "/private-interface4: names an interface twice; keep one",
+    ],
+    [
+      "private-interface4 { ip 10.0.0.1; nexthop-ip 10.0.0.2; }",
+      "/private-interface4: names no interface; add ifname, or pci",
+    ],
+    [
+      "public-interface4 { ifname e; ip 10.0.0.1; nexthop-ip 10.0.0.2; }",
+      "/public-interface4: needs a private side",
+    ],
     [`${sides} ${sides}`, "/private-interface4: is there twice; keep one"],
     ["mtu 1; mtu 2;", "/mtu: is there twice; keep one"],
     ["foo 1;", "/ foo: is not a name here; the names are private-interface4,"],
@@ -176,7 +204,9 @@ describe("what Vita refuses is refused", () => {
 });
 
 test("all that is wrong is told at once, with its place, and no secret with it", () => {
-  const problems = problemsOf(`mtu 9000;\nroute4 {\n  id a;\n  preshared-key "12 34 56";\n  spi 1;\n}\nsa-ttl x;`);
+  const problems = problemsOf(
+    `mtu 9000;\nroute4 {\n  id a;\n  preshared-key "12 34 56";\n  spi 1;\n}\nsa-ttl x;`,
+  );
   expect(problems.map((problem) => /^\S+|\(line.*\)$/g[Symbol.match](problem)?.join(" "))).toEqual([
     "/mtu (line 1, column 1)",
     "/route4[id=a]/preshared-key: (line 4, column 3)",
@@ -226,7 +256,7 @@ test("mutated and random texts are read or refused, and nothing else", () => {
   const seed = newSeed();
   console.log(`seed ${seed}`);
   const random = new Random(seed);
-  const letters = [...'{};"\'/*\\+ \n\tmtu route4 id gateway 0123456789abcdef:.[]=-_\u0000ä€'];
+  const letters = [..."{};\"'/*\\+ \n\tmtu route4 id gateway 0123456789abcdef:.[]=-_\u0000ä€"];
   let read = 0;
   for (let round = 0; round < 1500; round++) {
     const text = random.chance(0.2)

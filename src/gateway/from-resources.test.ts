@@ -1,6 +1,13 @@
 /** A Gateway and its Routes mean the same as text, and what is refused is told of the object that somebody wrote. */
 import { expect, test } from "bun:test";
-import { type Gateway, formatProblem, gatewayExample, parseManifest, type Route, routeExample } from "../resources/mod.ts";
+import {
+  type Gateway,
+  formatProblem,
+  gatewayExample,
+  parseManifest,
+  type Route,
+  routeExample,
+} from "../resources/mod.ts";
 import { configOfResources } from "./from-resources.ts";
 import { sameValue } from "./identity.ts";
 import { planGateway } from "./plan.ts";
@@ -47,7 +54,9 @@ test("the examples are the configuration that this text is", () => {
 });
 
 test("Routes of other Gateways are passed over", () => {
-  const { config } = configOf(`${gatewayExample}---\n${routeExample.replace("gateway: paris", "gateway: rome")}`);
+  const { config } = configOf(
+    `${gatewayExample}---\n${routeExample.replace("gateway: paris", "gateway: rome")}`,
+  );
   expect(config?.route.size).toBe(0);
 });
 
@@ -62,21 +71,36 @@ test("a Route that does not fit is left out with its reason, and the others are 
       routeText("e", "spi: 7777, prefixes: [10.5.0.0/16], presharedKeyFile: /e"),
     ].join(""),
   );
-  expect([...(config?.route.keys() ?? [])]).toEqual(["tokyo"]);
+  expect([...(config?.route.keys() ?? [])]).toEqual(["tokyo", "e"]);
   expect(problems.map(formatProblem)).toEqual([
     'Route "b": spec.spi 1234 is not unique: Route "tokyo" has it; write another',
     'Route "c": spec.prefixes 172.32.0.0/16 is not unique: Route "tokyo" has it; write another',
-    'Route "e": spec.spi 7777 is not unique: Route "c" has it; write another',
     'Route "d": spec.gateways[0].ip 127.0.0.1 is no address of a host: it lies in 127.0.0.0/8',
   ]);
 });
 
 test("a Gateway that does not fit is refused as a whole, by its fields", () => {
   const cases = [
-    ["interface: eth3", "interface: eth2", 'Gateway "paris": spec.public[1].deviceQueue 1 is bound by spec.public[0]'],
-    ["ip: 172.31.1.31", "ip: 172.31.1.20", 'Gateway "paris": spec.public[1].address4.ip 172.31.1.20 is not unique: spec.private has it'],
-    ["interface: eth3", "interface: eth1", 'Gateway "paris": spec.public[1] eth1 is the device of spec.private'],
-    ["nextHop: 172.31.0.1}", "nextHop: 127.0.0.1}", 'Gateway "paris": spec.private.address4.nextHop 127.0.0.1 is no address of a host'],
+    [
+      "interface: eth3",
+      "interface: eth2",
+      'Gateway "paris": spec.public[1].deviceQueue 1 is bound by spec.public[0]',
+    ],
+    [
+      "ip: 172.31.1.31",
+      "ip: 172.31.1.20",
+      'Gateway "paris": spec.public[1].address4.ip 172.31.1.20 is not unique: spec.private has it',
+    ],
+    [
+      "interface: eth3",
+      "interface: eth1",
+      'Gateway "paris": spec.public[1] eth1 is the device of spec.private',
+    ],
+    [
+      "nextHop: 172.31.0.1}",
+      "nextHop: 127.0.0.1}",
+      'Gateway "paris": spec.private.address4.nextHop 127.0.0.1 is no address of a host',
+    ],
   ] as const;
   for (const [from, to, expected] of cases) {
     const { config, problems } = configOf(gatewayExample.replace(from, to));

@@ -163,6 +163,15 @@ export interface GatewayResources {
   readonly warnings: readonly ManifestProblem[];
 }
 
+/** Of what was found, that which does not rest on another Route that is refused itself: without that one it may be gone. */
+function firstOf(problems: readonly ConfigProblem[], routes: readonly Route[]): ConfigProblem[] {
+  const refused = new Set(problems.map((problem) => routeOf(routes, problem)?.name));
+  return problems.filter(({ rule }) => {
+    const other = /: \/route\[id=([^\]]*)\] has it/.exec(rule)?.[1];
+    return other === undefined || !refused.has(other);
+  });
+}
+
 /** configOfResources returns the configuration that a Gateway and its Routes mean; Routes of other Gateways are passed over. */
 export function configOfResources(gateway: Gateway, routes: readonly Route[]): GatewayResources {
   const problems: ManifestProblem[] = [];
@@ -171,10 +180,12 @@ export function configOfResources(gateway: Gateway, routes: readonly Route[]): G
     const config = toConfig(gateway, own);
     const findings = checkConfig(config);
     const tell = (problem: ConfigProblem) => told(problem, gateway, routeOf(own, problem));
-    problems.push(...findings.problems.map(tell));
-    const refused = new Set(findings.problems.map((problem) => routeOf(own, problem)));
+    const found = firstOf(findings.problems, own);
+    problems.push(...found.map(tell));
+    const refused = new Set(found.map((problem) => routeOf(own, problem)));
     if (refused.has(undefined)) return { problems, warnings: [] };
     if (refused.size === 0) return { config, problems, warnings: findings.warnings.map(tell) };
+    // The first that is refused rests on none that is, so that there are fewer each time.
     own = own.filter((route) => !refused.has(route));
   }
 }

@@ -26,12 +26,10 @@ export function keepSecrets(
       });
     } else if (node.kind === "list") {
       const entries = [...(value as Entries)].map(([key, entry]) => {
-        const brackets = keyPath(node, key);
         const earlier = (old as Entries | undefined)?.get(key);
-        return [
-          key,
-          keepSecrets(node.members, entry, { before: earlier, path: `${here}${brackets}`, problems }),
-        ] as const;
+        if (entry === earlier) return [key, entry] as const;
+        const below = { before: earlier, path: `${here}${keyPath(node, key)}`, problems };
+        return [key, keepSecrets(node.members, entry, below)] as const;
       });
       values[name] = new Map(entries);
     } else if (value === KEPT) {

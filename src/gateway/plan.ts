@@ -7,6 +7,7 @@ import type {
   Device,
   ExchangeModel,
   GatewayModel,
+  PairModel,
   PrivateModel,
   PublicModel,
   QueueModel,
@@ -77,6 +78,33 @@ function hasFamily(inside: PrivateModel, family: 4 | 6): boolean {
 export interface PlanFacts {
   /** Pre-shared keys by the path of their file; those that could not be read are missing. */
   readonly secrets?: ReadonlyMap<string, SecretBytes>;
+  /** The plan before, made with the same secrets: routes that a change leaves as they are keep their models. */
+  readonly before?: { readonly config: GatewayConfig; readonly model: GatewayModel };
+}
+
+/** Whether all that a route's model rests on, beside the route itself, is what it was. */
+function sameGround(config: GatewayConfig, before: GatewayConfig | undefined): boolean {
+  const names = [
+    "private-interface4",
+    "private-interface6",
+    "vpc",
+    "public-interface4",
+    "public-interface6",
+    "data-plane",
+  ] as const;
+  return before !== undefined && names.every((name) => config[name] === before[name]);
+}
+
+/** The routes of the plan before, by the entries that they were made from. */
+function keptModels(config: GatewayConfig, { before }: PlanFacts): ReadonlyMap<object, RouteModel> {
+  const kept = new Map<object, RouteModel>();
+  if (before === undefined || !sameGround(config, before.config)) return kept;
+  for (const { id, route } of routesOf(before.config)) {
+    // Keys in files depend on other routes, too.
+    const model = "preshared-key-file" in route ? undefined : before.model.routes.get(id);
+    if (model !== undefined && model.unusable === undefined) kept.set(route, model);
+  }
+  return kept;
 }
 
 /** secretFiles returns the files whose keys a configuration needs. */
@@ -156,32 +184,44 @@ function associationsOf(config: GatewayConfig): Map<string, AssociationModel> {
   return models;
 }
 
+function routeModel(
+  any: AnyRoute,
+  at: {
+    readonly queues: readonly QueueModel[];
+    readonly exchange: ExchangeModel;
+    readonly pairs: readonly PairModel[];
+  },
+): RouteModel {
+  const { id, route, prefixes } = any;
+  const { queues, exchange, pairs } = at;
+  return { id, spi: route.spi, prefixes, exchange, pairs, carriers: carriersOf(queues, pairs) };
+}
+
 function routeModels(config: GatewayConfig, inside: PrivateModel, facts: PlanFacts): Map<string, RouteModel> {
   const queues = queuesOf(config);
+  const kept = keptModels(config, facts);
   const models = new Map<string, RouteModel>();
   const owners = new Map<string, string>();
+  const managed = config["data-plane"] === true;
   for (const any of routesOf(config)) {
     const exchange = exchangeOf(any, facts);
-    const pairs = pairsOf(queues, [...any.route.gateway.values()]);
     const { presharedKey } = exchange.credential;
     // Keys in files are known here for the first time.
-    const other = presharedKey && owners.get(identityOf(keyFile, presharedKey));
-    const managed = config["data-plane"] === true;
+    const identity = presharedKey && identityOf(keyFile, presharedKey);
+    const other = identity && owners.get(identity);
+    if (identity !== undefined && other === undefined) owners.set(identity, any.id);
+    const same = other === undefined ? kept.get(any.route) : undefined;
+    if (same !== undefined) {
+      models.set(any.id, same);
+      continue;
+    }
+    const pairs = pairsOf(queues, [...any.route.gateway.values()]);
     const unusable =
       other === undefined
         ? obstacle(any, { inside, pairs: pairs.length, facts, managed })
         : `its pre-shared key is that of route ${other} too; make another one`;
-    if (presharedKey !== undefined && other === undefined)
-      owners.set(identityOf(keyFile, presharedKey), any.id);
-    models.set(any.id, {
-      id: any.id,
-      spi: any.route.spi,
-      prefixes: any.prefixes,
-      exchange,
-      pairs,
-      carriers: carriersOf(queues, pairs),
-      ...(unusable === undefined ? {} : { unusable }),
-    });
+    const model = routeModel(any, { queues, exchange, pairs });
+    models.set(any.id, unusable === undefined ? model : { ...model, unusable });
   }
   return models;
 }

@@ -1,8 +1,7 @@
 /** Rules of routes: what no two of them share, in whichever of the three lists they stand, and what each exchange of keys needs. */
-import { formatIp, formatPrefix, type Ip, ipEqual, type Prefix } from "../net/mod.ts";
+import { formatIp, formatPrefix, type Ip, type Prefix } from "../net/mod.ts";
 import { hostRule, type Report } from "./rule.ts";
 import type { GatewayConfig, RouteConfig, VitaRouteConfig } from "./schema.ts";
-import type { SecretBytes } from "./secret-bytes.ts";
 
 /** AnyRoute is a route of whichever list. */
 export interface AnyRoute {
@@ -34,45 +33,41 @@ export function routesOf(config: GatewayConfig): AnyRoute[] {
   return [...vita, ...own];
 }
 
-/** What is taken already, by kind, and the path of who has it. */
-class Taken {
-  readonly #owners = new Map<string, string>();
-  readonly #report: Report;
-
-  constructor(report: Report) {
-    this.#report = report;
-  }
-
-  /** Takes a value, or reports at `path` that `owner`'s is not the first. */
-  take(
-    kind: string,
-    identity: string,
-    at: { readonly owner: string; readonly path: string; readonly value?: string },
-  ): void {
-    const key = `${kind} ${identity}`;
-    const other = this.#owners.get(key);
-    if (other === undefined) this.#owners.set(key, at.owner);
-    else this.#report(at.path, `is not unique: ${other} has it; write another`, at.value);
-  }
+/** Something of a route that no other may have: its identity in memory, the leaf, and its text if that may be shown. */
+interface Claim {
+  readonly identity: string;
+  readonly leaf: string;
+  readonly value?: string;
 }
 
-const hex = (secret: SecretBytes) => Buffer.from(secret.reveal()).toString("hex");
+const claims = new WeakMap<AnyRoute["route"], readonly Claim[]>();
+
+/** The claims of a route; entries that a change leaves as they are keep theirs. */
+function claimsOf({ id, route, prefixes }: AnyRoute): readonly Claim[] {
+  const known = claims.get(route);
+  if (known !== undefined) return known;
+  const key = route["preshared-key"];
+  const file = "exchange" in route ? route["preshared-key-file"] : undefined;
+  const made: Claim[] = [
+    { identity: `id ${id}`, leaf: "id", value: id },
+    { identity: `spi ${route.spi}`, leaf: "spi", value: `${route.spi}` },
+    ...prefixes.map(formatPrefix).map((net) => ({ identity: `net ${net}`, leaf: "net", value: net })),
+  ];
+  if (key !== undefined)
+    made.push({ identity: `key ${Buffer.from(key.reveal()).toString("hex")}`, leaf: "preshared-key" });
+  if (file !== undefined) made.push({ identity: `file ${file}`, leaf: "preshared-key-file", value: file });
+  claims.set(route, made);
+  return made;
+}
 
 function uniqueRules(routes: readonly AnyRoute[], report: Report): void {
-  const taken = new Taken(report);
-  for (const { path: owner, id, route, prefixes } of routes) {
-    const take = (kind: string, identity: string, leaf: string, value?: string) =>
-      taken.take(kind, identity, {
-        owner,
-        path: `${owner}/${leaf}`,
-        ...(value === undefined ? {} : { value }),
-      });
-    take("id", id, "id", id);
-    take("spi", `${route.spi}`, "spi", `${route.spi}`);
-    if (route["preshared-key"] !== undefined) take("psk", hex(route["preshared-key"]), "preshared-key");
-    if ("exchange" in route && route["preshared-key-file"] !== undefined)
-      take("file", route["preshared-key-file"], "preshared-key-file", route["preshared-key-file"]);
-    for (const prefix of prefixes) take("net", formatPrefix(prefix), "net", formatPrefix(prefix));
+  const owners = new Map<string, string>();
+  for (const one of routes) {
+    for (const { identity, leaf, value } of claimsOf(one)) {
+      const other = owners.get(identity);
+      if (other === undefined) owners.set(identity, one.path);
+      else report(`${one.path}/${leaf}`, `is not unique: ${other} has it; write another`, value);
+    }
   }
 }
 
@@ -110,17 +105,24 @@ function ownAddresses(config: GatewayConfig): Ip[] {
   );
 }
 
-function gatewayRules(
-  { path, route }: AnyRoute,
-  own: readonly Ip[],
-  to: { report: Report; warn: Report },
-): void {
-  for (const { ip } of route.gateway.values()) {
-    const at = `${path}/gateway[ip=${formatIp(ip)}]`;
-    hostRule(`${at}/ip`, ip, to.report);
-    if (own.some((address) => ipEqual(address, ip)))
-      to.warn(`${at}/ip`, "is this gateway's own address: it will talk to itself", formatIp(ip));
-  }
+/** Routes whose gateways are addresses of hosts. */
+const hosts = new WeakSet<AnyRoute["route"]>();
+
+function hostRules({ path, route }: AnyRoute, report: Report): void {
+  if (hosts.has(route)) return;
+  let good = true;
+  for (const [key, { ip }] of route.gateway)
+    hostRule(`${path}/gateway[ip=${key}]/ip`, ip, (...found) => {
+      good = false;
+      report(...found);
+    });
+  if (good) hosts.add(route);
+}
+
+function selfWarnings({ path, route }: AnyRoute, own: ReadonlySet<string>, warn: Report): void {
+  for (const key of route.gateway.keys())
+    if (own.has(key))
+      warn(`${path}/gateway[ip=${key}]/ip`, "is this gateway's own address: it will talk to itself", key);
 }
 
 /** RFC 8200, section 5: links carry IPv6 packets of this size. */
@@ -133,10 +135,11 @@ export function routeRules(
 ): void {
   const routes = routesOf(config);
   uniqueRules(routes, to.report);
-  const own = ownAddresses(config);
+  const own = new Set(ownAddresses(config).map(formatIp));
   for (const one of routes) {
     if ("exchange" in one.route) exchangeRules(one.path, one.route, to.report);
-    gatewayRules(one, own, to);
+    hostRules(one, to.report);
+    selfWarnings(one, own, to.warn);
     const six = one.prefixes.find(({ family }) => family === 6);
     if (six !== undefined && config.mtu < LEAST_MTU6_BYTES)
       to.warn(

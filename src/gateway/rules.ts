@@ -32,22 +32,39 @@ function links(config: GatewayConfig): { path: string; link: LinkConfig; outside
   return result;
 }
 
-/** What each list says of itself: how many entries, and what no two of them share. */
-function listRules(members: Members, value: Struct, path: string, report: Report): void {
+/** Entries whose lists were judged and were good: most of a configuration is the same after a change. */
+const judged = new WeakSet<Struct>();
+
+/** What each list says of itself: how many entries, and what no two of them share. True if all is good. */
+function listRules(members: Members, value: Struct, path: string, report: Report): boolean {
+  if (judged.has(value)) return true;
+  let good = true;
+  const wrong: Report = (...found) => {
+    good = false;
+    report(...found);
+  };
   for (const [name, node] of Object.entries(members)) {
-    const here = `${path}/${name}`;
     const member = value[name];
-    if (node.kind === "container" && member !== undefined)
-      listRules(node.members, member as Struct, here, report);
-    if (node.kind === "leaf-list" && (member as readonly unknown[]).length < node.least)
-      report(here, `requires at least ${node.least}; add it`);
-    if (node.kind !== "list") continue;
-    const entries = member as Entries;
-    if (entries.size < node.least) report(here, `requires at least ${node.least} element(s); add one`);
-    for (const names of node.unique) uniqueRule(node, names, { entries, path: here, report });
-    for (const [key, entry] of entries)
-      listRules(node.members, entry, `${here}${keyPath(node, key)}`, report);
+    if (node.kind === "leaf" || member === undefined) continue;
+    const here = `${path}/${name}`;
+    if (node.kind === "container") good = listRules(node.members, member as Struct, here, report) && good;
+    else if (node.kind === "leaf-list") {
+      if ((member as readonly unknown[]).length < node.least)
+        wrong(here, `requires at least ${node.least}; add it`);
+    } else if (!entryRules(node, member as Entries, here, wrong)) good = false;
   }
+  if (good) judged.add(value);
+  return good;
+}
+
+function entryRules(node: List<Members>, entries: Entries, path: string, report: Report): boolean {
+  if (entries.size < node.least) report(path, `requires at least ${node.least} element(s); add one`);
+  for (const names of node.unique) uniqueRule(node, names, { entries, path, report });
+  let good = true;
+  for (const [key, entry] of entries)
+    if (!judged.has(entry))
+      good = listRules(node.members, entry, `${path}${keyPath(node, key)}`, report) && good;
+  return good;
 }
 
 function uniqueRule(

@@ -39,7 +39,11 @@ test("statements have their places", () => {
 
 test("parts of a list, and bare values", () => {
   expect(parseBlocks("{ a 1; } // and\n{}").map(({ block }) => block?.length)).toEqual([1, 0]);
-  expect(parseArguments('1.2.3.4; "b c"\n d').map(({ argument }) => argument)).toEqual(["1.2.3.4", "b c", "d"]);
+  expect(parseArguments('1.2.3.4; "b c"\n d').map(({ argument }) => argument)).toEqual([
+    "1.2.3.4",
+    "b c",
+    "d",
+  ]);
 });
 
 describe("what is no statement is refused with its place", () => {

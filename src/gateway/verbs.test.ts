@@ -18,8 +18,10 @@ const base = readConfig(BASE).config;
 
 const storeOf = (config: GatewayConfig): ConfigStore => ({ config, state: { "gateway-state": noState } });
 const change = (config: GatewayConfig, request: ChangeRequest) => perform(storeOf(config), request);
-const set = (path: string, value: string, config = base) => change(config, { verb: "set", path, value }).config;
-const add = (path: string, value: string, config = base) => change(config, { verb: "add", path, value }).config;
+const set = (path: string, value: string, config = base) =>
+  change(config, { verb: "set", path, value }).config;
+const add = (path: string, value: string, config = base) =>
+  change(config, { verb: "add", path, value }).config;
 const remove = (path: string, config = base) => change(config, { verb: "remove", path }).config;
 const get = (path: string, config = base) => perform(storeOf(config), { verb: "get", path }).text;
 const entry = (id: string, spi: number, key = OTHER) =>
@@ -43,7 +45,10 @@ describe("set", () => {
   test("a leaf", () => expect(get("/mtu", set("/mtu", "1500"))).toBe("1500\n"));
   test("a leaf, with ; and blanks", () => expect(set("/mtu", " 1500 ;\n").mtu).toBe(1500));
   test("an entry, without what its path says", () => {
-    const next = set("/route4[id=a]", `spi 7777; preshared-key ${OTHER}; net 10.9.0.0/16; gateway { ip 1.2.3.4; }`);
+    const next = set(
+      "/route4[id=a]",
+      `spi 7777; preshared-key ${OTHER}; net 10.9.0.0/16; gateway { ip 1.2.3.4; }`,
+    );
     expect(next.route4.get("a")?.spi).toBe(7777);
     // The key may be said again, but not another one.
     const body = `spi 7777; preshared-key ${OTHER}; net 10.9.0.0/16; gateway { ip 1.2.3.4; }`;
@@ -73,7 +78,9 @@ describe("set", () => {
     expect(() => set("/mtu", "")).toThrow("/mtu: wants one value");
     expect(() => set("/route4[id=b]", "spi 7;")).toThrow("/route4[id=b]: is not there; add it");
     expect(() => set("/route4[id=a]/id", "b")).toThrow("/route4[id=a]/id: is the key of its entry; remove");
-    expect(() => set("/private-interface6/mac", "02:00:00:00:00:01")).toThrow("private-interface6 is not there");
+    expect(() => set("/private-interface6/mac", "02:00:00:00:00:01")).toThrow(
+      "private-interface6 is not there",
+    );
   });
 });
 
@@ -86,7 +93,9 @@ describe("add and remove", () => {
     );
   });
   test("are judged over the whole, as Vita does not", () => {
-    expect(() => add("/route4", entry("b", 1001))).toThrow("/route4[id=b]/spi 1001: is not unique: /route4[id=a] has it");
+    expect(() => add("/route4", entry("b", 1001))).toThrow(
+      "/route4[id=b]/spi 1001: is not unique: /route4[id=a] has it",
+    );
     expect(() => add("/route4", entry("b", 1002, PSK))).toThrow("/route4[id=b]/preshared-key: is not unique");
     expect(() => add("/route4[id=a]/gateway", "{ ip 198.51.100.2; }")).toThrow(
       "/route4[id=a]/gateway[ip=198.51.100.2]/queue 1: is not unique: /route4[id=a]/gateway[ip=198.51.100.1] has it",
@@ -94,7 +103,8 @@ describe("add and remove", () => {
     expect(() => remove("/route4[id=a]/gateway[ip=198.51.100.1]")).toThrow(
       "/route4[id=a]/gateway: requires at least 1 element(s)",
     );
-    const other = "{ id b; spi 1001; public-key HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=; net 10.7.0.0/16; }";
+    const other =
+      "{ id b; spi 1001; public-key HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=; net 10.7.0.0/16; }";
     expect(() => add("/route", other)).toThrow("/route[id=b]/spi 1001: is not unique: /route4[id=a] has it");
   });
   test("a value of a leaf-list", () => {
@@ -143,7 +153,11 @@ describe("SAs", () => {
     expect(() => add("/outbound-sa", sa(256))).toThrow(`/outbound-sa: ${auto}`);
     expect(() => set("/inbound-sa", "")).toThrow(auto);
     expect(() => remove("/inbound-sa[spi=256]")).toThrow(auto);
-    const { config, warnings } = change(base, { verb: "set", path: "/", value: `${BASE} outbound-sa ${sa(256)}` });
+    const { config, warnings } = change(base, {
+      verb: "set",
+      path: "/",
+      value: `${BASE} outbound-sa ${sa(256)}`,
+    });
     expect(config["outbound-sa"].size).toBe(0);
     expect(warnings).toEqual([{ path: "/outbound-sa", rule: `was not taken: ${auto}` }]);
   });
@@ -191,7 +205,9 @@ test("get-state: counters of workers are added up", () => {
   expect(state("/gateway-state/private-router/route-errors")).toBe("7\n");
   expect(state("/gateway-state/route[id=a]/rxpackets")).toBe("7\n");
   expect(state("/gateway-state/inbound-sa[spi=256][queue=2]/sa-state")).toBe("rxerrors 1;\n");
-  expect(state("/")).toContain("  inbound-sa {\n    queue 1;\n    spi 256;\n    sa-state {\n      rxerrors 1;\n    }\n  }\n");
+  expect(state("/")).toContain(
+    "  inbound-sa {\n    queue 1;\n    spi 256;\n    sa-state {\n      rxerrors 1;\n    }\n  }\n",
+  );
   expect(() => state("/mtu")).toThrow("/ mtu: is not a name here; the names are gateway-state");
   expect(() => state("/gateway-state/private-icmp6")).toThrow("is not there");
 });
@@ -204,7 +220,7 @@ describe("listen", () => {
     { id: "4", verb: "get-state", path: "/gateway-state" },
     { id: "5", verb: "load", path: "/" },
     { id: "6", verb: "add", path: "/route4" },
-    { id: "\"}{\\", verb: "remove", path: "/route4[id=a]" },
+    { id: '"}{\\', verb: "remove", path: "/route4[id=a]" },
   ];
   const answers = (items: readonly StreamItem[]) => {
     let store = storeOf(base);
@@ -226,13 +242,15 @@ describe("listen", () => {
       expect.stringContaining('{"id":"3","status":"error","error":"/ mtv: is not a name here') as never,
       '{"id":"4","status":"ok","value":""}',
       '{"id":"5","status":"error","error":"/ load: is no verb; they are get, get-state, set, add and remove"}',
-      expect.stringContaining('{"id":"6","status":"error","error":"/: has no \\"value\\" that is text') as never,
+      expect.stringContaining(
+        '{"id":"6","status":"error","error":"/: has no \\"value\\" that is text',
+      ) as never,
       '{"id":"\\"}{\\\\","status":"ok"}',
     ]);
     for (let round = 0; round < 200; round++) {
       let stream = emptyStream;
       const items: StreamItem[] = [];
-      for (let at = 0; at < text.length; ) {
+      for (let at = 0; at < text.length;) {
         const length = 1 + random.below(random.pick([3, 60]));
         const [next, found] = splitObjects(stream, text.slice(at, at + length));
         stream = next;

@@ -120,7 +120,10 @@ function add(config: GatewayConfig, path: string, text: string): Struct {
   const entries = new Map(there as Entries);
   for (const [key, entry] of more as Entries) {
     if (entries.has(key))
-      refuse(`${target.path}${keyPath(step.node, key)}`, "already-existing entry; set it, or remove it before");
+      refuse(
+        `${target.path}${keyPath(step.node, key)}`,
+        "already-existing entry; set it, or remove it before",
+      );
     entries.set(key, entry);
   }
   return putAt(config, target, entries);

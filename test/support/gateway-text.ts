@@ -97,9 +97,7 @@ export function randomGateway(random: Random): Piece[] {
     for (let queue = 1; queue <= random.below(4); queue++) pieces.push(publicLink(random, family, queue));
   for (let number = 0; number < random.below(12); number++)
     pieces.push(
-      random.chance(0.6)
-        ? vitaRoute(random, random.pick([4, 6]), number)
-        : ownRoute(random, number),
+      random.chance(0.6) ? vitaRoute(random, random.pick([4, 6]), number) : ownRoute(random, number),
     );
   if (random.chance(0.3)) {
     pieces.push(["data-plane", "true"]);
@@ -143,7 +141,9 @@ export function spell(random: Random, pieces: readonly Piece[]): string {
     // Lists keep their order: entries are looked at in it.
     const [keyword, value] = left.splice(0, 1)[0] as Piece;
     const body =
-      typeof value === "string" ? `${spellValue(random, value)}${random.pick(["", blank(random)])};` : spellBlock(random, value);
+      typeof value === "string"
+        ? `${spellValue(random, value)}${random.pick(["", blank(random)])};`
+        : spellBlock(random, value);
     text += `${random.pick(["", blank(random)])}${keyword}${blank(random)}${body}`;
   }
   return text + random.pick(["", blank(random)]);
