@@ -2,11 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { formatProblem, type Gateway, parseManifest, type Route } from "../resources/mod.ts";
-import { configOfResources } from "./from-resources.ts";
-import { planGateway } from "./plan.ts";
+import { configOfResources, diffModels, noState, perform, planGateway, readConfig, verbs } from "./mod.ts";
 import { algorithms, backends, configSchema, encapsulations, exchanges } from "./schema.ts";
 import type { Members } from "./schema-node.ts";
-import { readConfig, verbs } from "./verbs.ts";
 
 const file = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
 const page = file("docs/gateway.md");
@@ -22,6 +20,13 @@ function resources(text: string) {
   const routes = all.flatMap((one): Route[] => (one.kind === "Route" ? [one.value] : []));
   return configOfResources(gateway, routes);
 }
+
+test("the example of mod.ts", () => {
+  const { config } = readConfig(blocks("")[0] as string);
+  const store = { config, state: { "gateway-state": noState } };
+  const { config: next } = perform(store, { verb: "set", path: "/mtu", value: "1420" });
+  expect(diffModels(planGateway(config), planGateway(next)).aspects).toEqual(["mtuBytes"]);
+});
 
 test("the text of the page is a configuration, and nothing is in the way of its route", () => {
   const [text] = blocks("");

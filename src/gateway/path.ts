@@ -41,7 +41,8 @@ export interface Step {
   readonly index?: number;
 }
 
-const MAX_PATH = 16 * 1024;
+/** The longest path, in characters; those of configurations have less than a thousand. */
+const MAX_PATH = 4096;
 const STEP = /\/+(?:([^/[\]]+)((?:\[[^\]]*\])*))?/y;
 const QUERY = /\[\s*([^=\]]+?)\s*=\s*(?:"([^"\]]*)"|'([^'\]]*)'|([^\]]*?))\s*\]/y;
 

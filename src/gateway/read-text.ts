@@ -156,11 +156,7 @@ class Reading {
   /** Reads a value of a leaf-list and adds it. */
   one(node: LeafList<unknown>, statement: Statement, path: string, list: Value[]): void {
     const value = this.leaf(node.type, statement, path);
-    if (value === undefined) return;
-    const text = formatLeaf(node.type, value);
-    if (list.some((other) => formatLeaf(node.type, other) === text))
-      this.report(path, statement, "is there twice; keep one", text);
-    else list.push(value);
+    if (value !== undefined) list.push(value);
   }
 
   /** Fills in defaults and empty lists, and reports what must be there. */

@@ -101,6 +101,12 @@ const refusals: [text: string, expected: string][] = [
     "outbound-sa { route a; spi 256; aead rot13; key 00; salt 00; }",
     "/outbound-sa[queue=1][spi=256]/aead rot13: is none of aes-gcm-16-icv",
   ],
+  [
+    own(
+      `public-key ${KEY}; ${Array.from({ length: 65 }, (_, i) => `gateway { ip 198.51.100.${i + 1}; queue ${i + 1}; }`).join(" ")}`,
+    ),
+    "/route[id=a]/gateway 65: has more entries than the 64 that it may have; remove some",
+  ],
 ];
 
 describe("what does not go together is refused", () => {

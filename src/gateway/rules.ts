@@ -10,7 +10,16 @@ import { hostRule, type Report } from "./rule.ts";
 import { associationRules } from "./rules-associations.ts";
 import { routeRules } from "./rules-routes.ts";
 import { configSchema, type GatewayConfig, type LinkConfig, type PublicLinkConfig } from "./schema.ts";
-import { type Entries, leafTypeOf, type List, type Members, type Struct } from "./schema-node.ts";
+import {
+  type Entries,
+  formatLeaf,
+  type LeafList,
+  leafTypeOf,
+  type List,
+  type Members,
+  type Struct,
+  type Value,
+} from "./schema-node.ts";
 
 /** Findings are what the rules say. */
 export interface Findings {
@@ -48,17 +57,28 @@ function listRules(members: Members, value: Struct, path: string, report: Report
     if (node.kind === "leaf" || member === undefined) continue;
     const here = `${path}/${name}`;
     if (node.kind === "container") good = listRules(node.members, member as Struct, here, report) && good;
-    else if (node.kind === "leaf-list") {
-      if ((member as readonly unknown[]).length < node.least)
-        wrong(here, `requires at least ${node.least}; add it`);
-    } else if (!entryRules(node, member as Entries, here, wrong)) good = false;
+    else if (node.kind === "leaf-list") valueRules(node, member as readonly Value[], here, wrong);
+    else if (!entryRules(node, member as Entries, here, wrong)) good = false;
   }
   if (good) judged.add(value);
   return good;
 }
 
+/** RFC 7950, section 7.7: values of a leaf-list are unique. */
+function valueRules(node: LeafList<unknown>, values: readonly Value[], path: string, report: Report): void {
+  if (values.length < node.least) report(path, `requires at least ${node.least}; add it`);
+  const seen = new Set<string>();
+  for (const [i, value] of values.entries()) {
+    const text = formatLeaf(node.type, value);
+    if (seen.has(text)) report(`${path}[position()=${i + 1}]`, "is there twice; keep one", text);
+    seen.add(text);
+  }
+}
+
 function entryRules(node: List<Members>, entries: Entries, path: string, report: Report): boolean {
   if (entries.size < node.least) report(path, `requires at least ${node.least} element(s); add one`);
+  if (entries.size > node.most)
+    report(path, `has more entries than the ${node.most} that it may have; remove some`, `${entries.size}`);
   for (const names of node.unique) uniqueRule(node, names, { entries, path, report });
   let good = true;
   for (const [key, entry] of entries)

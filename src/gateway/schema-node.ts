@@ -33,7 +33,9 @@ export interface List<M extends Members> {
   readonly keys: readonly string[];
   /** Sets of members that no two entries may have the same values of. */
   readonly unique: readonly (readonly string[])[];
+  /** How many entries there must be at least, and may be at most. */
   readonly least: number;
+  readonly most: number;
   readonly members: M;
 }
 
@@ -106,14 +108,20 @@ export function container<M extends Members>(members: M): Container<M> {
 /** list makes a list with one key, or several with blanks between, as YANG writes them. */
 export function list<M extends Members>(
   keys: string,
-  options: { readonly unique?: readonly string[]; readonly least?: number; readonly members: M },
+  options: {
+    readonly unique?: readonly string[];
+    readonly least?: number;
+    readonly most?: number;
+    readonly members: M;
+  },
 ): List<M> {
-  const { unique = [], least = 0, members } = options;
+  const { unique = [], least = 0, most = Number.POSITIVE_INFINITY, members } = options;
   return {
     kind: "list",
     keys: keys.split(" "),
     unique: unique.map((names) => names.split(" ")),
     least,
+    most,
     members,
   };
 }

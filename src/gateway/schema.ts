@@ -23,6 +23,9 @@ import { leaves, list, container, mandatory, optional, preset, type StructOf } f
 /** MAX_MTU_BYTES is the largest inner packet that fits Vita's buffers, and its default. */
 export const MAX_MTU_BYTES = 8923;
 
+/** MAX_QUEUES is how many queues a gateway, and a route's gateways, may have. */
+export const MAX_QUEUES = 64;
+
 const queue = wholeNumber(1, 65535);
 const spi = wholeNumber(256, 0xffff_ffff);
 const timeToLive = wholeNumber(1, 0xffff_ffff);
@@ -66,6 +69,7 @@ const gateways = (family: Family | undefined, least: number) =>
   list("ip", {
     unique: ["queue"],
     least,
+    most: MAX_QUEUES,
     members: { ip: mandatory(address(family)), queue: preset(queue, 1) },
   });
 
@@ -122,8 +126,8 @@ export const configSchema = {
   "private-interface4": container(link(4)),
   "private-interface6": container(link(6)),
   vpc: optional(word("name", /^[a-z0-9.-]{1,253}$/, "is not the name of a VPC")),
-  "public-interface4": list("ip", { unique: ["queue"], members: publicLink(4) }),
-  "public-interface6": list("ip", { unique: ["queue"], members: publicLink(6) }),
+  "public-interface4": list("ip", { unique: ["queue"], most: MAX_QUEUES, members: publicLink(4) }),
+  "public-interface6": list("ip", { unique: ["queue"], most: MAX_QUEUES, members: publicLink(6) }),
   mtu: preset(wholeNumber(0, MAX_MTU_BYTES), MAX_MTU_BYTES),
   tfc: optional(truth),
   "protocol-port": preset(wholeNumber(1, 65535), 303),

@@ -97,11 +97,12 @@ function doubleQuoted(reader: Reader, start: number): string {
   const margin = reader.place(start).column;
   let result = "";
   for (;;) {
-    const plain = reader.match(/[^"\\\n]+/y);
-    if (plain !== undefined) result += plain;
+    const plain = reader.match(/[^"\\\n]+/y) ?? "";
+    const ends = reader.peek === "\n";
+    result += ends ? plain.trimEnd() : plain;
     if (reader.take('"')) return result;
     if (reader.take("\n")) {
-      result = `${result.replace(/[ \t]+$/, "")}\n`;
+      result += "\n";
       // What stands left of the quote's column is layout.
       for (let column = 1; column <= margin && (reader.peek === " " || reader.peek === "\t"); column++) {
         if (reader.peek === "\t") column += 7;

@@ -111,6 +111,7 @@ describe("add and remove", () => {
     const next = add("/cpu", "2;", set("/cpu", "7"));
     expect(next.cpu).toEqual([7, 2]);
     expect(remove("/cpu[position()=1]", next).cpu).toEqual([2]);
+    expect(() => add("/cpu", "9; 7;", next)).toThrow("/cpu[position()=4] 7: is there twice; keep one");
   });
   test("an entry goes", () => expect(remove("/route4[id=a]").route4.size).toBe(0));
   test("nothing else is added to or removed", () => {
