@@ -36,6 +36,7 @@ const within: Readonly<Record<string, string>> = {
 /** Why an edge to the right, or between features, is forbidden: printed with the failure. */
 const reasons: Readonly<Record<string, string>> = {
   mesh: "features are pure and know nothing of each other; the agent brings them together",
+  gateway: "features are pure and know nothing of each other; the agent brings them together",
   pods: "features are pure and know nothing of each other; the agent brings them together",
   netlink: "the kernel layer carries requests; what is desired is the engine's affair",
   engine: "the engine serves every feature and must not know one",

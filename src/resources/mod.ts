@@ -42,6 +42,13 @@ export {
 export { type AddressRange, formatAddressRange, rangeHolds, rangesOverlap } from "./address-range.ts";
 export { canonicalJson, type Json, present, withoutAbsent } from "./canonical.ts";
 export { type FloatingIp, floatingIpExample } from "./floating-ip.ts";
+export {
+  type Gateway,
+  type GatewayAddress,
+  gatewayExample,
+  type GatewayInterface,
+  type PublicInterface,
+} from "./gateway.ts";
 export { type NatGateway, natGatewayExample } from "./nat-gateway.ts";
 export { peeredPrefixes, type Peering, peeringExample } from "./peering.ts";
 export {
@@ -78,6 +85,7 @@ export {
 } from "./mesh.ts";
 export { formatDurationMs, parseDurationMs } from "./duration.ts";
 export { formatRateBits } from "./rate.ts";
+export { type Route, routeExample, type RouteGateway } from "./route.ts";
 export { formatRule, formatSelector, type NodeSelector, type Rule, selects } from "./rules.ts";
 export { MAX_NODE_BITS, nodeBitsProblem } from "./node-bits.ts";
 export {
