@@ -1,5 +1,5 @@
 /**
- * ESP packets in tunnel mode with AES-GCM (RFC 4303, RFC 4106), in place.
+ * ESP packets in tunnel mode with AES-GCM or ChaCha20-Poly1305 (RFC 4303, RFC 4106, RFC 7634), in place.
  *
  * ```
  *   0 SPI | 4 sequence number, lower half | 8 IV | 16 packet, TFC padding, padding, pad length 1, next header 1 | ICV 16
