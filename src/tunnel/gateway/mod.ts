@@ -25,6 +25,7 @@ export * from "./counters.ts";
 export * from "./exchange.ts";
 export * from "./frame-port.ts";
 export * from "./gateway-path.ts";
+export * from "./gateway-queue.ts";
 export * from "./gateway-report.ts";
 export * from "./order.ts";
 export * from "./side.ts";
