@@ -40,6 +40,9 @@ export class InboundStep {
   /** The association of the last packet: the next is most likely its, too. */
   #lastSpi = -1;
   #last: Inbound | undefined;
+  /** What this turn has sent. */
+  #sent = 0;
+  #sentBytes = 0;
 
   constructor(
     context: GatewayContext,
@@ -173,6 +176,11 @@ export class InboundStep {
     const groups = this.#groups;
     for (let i = 0; i < groups.owners; i++) this.#open(groups.owner(i));
     groups.clear();
+    const { privateInterface } = this.#context.counters;
+    privateInterface.txpackets += this.#sent;
+    privateInterface.txbytes += this.#sentBytes;
+    this.#sent = 0;
+    this.#sentBytes = 0;
   }
 
   /** Opens the packets of one association. */
@@ -312,7 +320,7 @@ export class InboundStep {
         return;
       }
     }
-    privateInterface.txpackets++;
-    privateInterface.txbytes += ETHERNET.bytes + total;
+    this.#sent++;
+    this.#sentBytes += ETHERNET.bytes + total;
   }
 }

@@ -236,46 +236,47 @@ export class OutboundStep {
       return;
     }
     const { frames } = publicPort;
-    const { association } = outbound;
+    const { association, headerBytes, endpoint } = outbound;
+    const arena = this.#arena;
     let sequence = first;
     let bytes = 0;
     batch.clear();
     for (let packet = outbound.group.first; packet >= 0; packet = groups.next(packet)) {
-      const ip = groups.at(packet);
+      const esp = groups.at(packet) - ESP_HEAD_BYTES;
       const total = groups.bytes(packet);
+      const espBytes = framing.frameBytes(total);
       // Written to behind the packet: padding, trailer and tag must fit into its frame.
-      if (framing.frameBytes(total) - ESP_HEAD_BYTES > frames.roomAt(ip)) {
+      if (espBytes > frames.roomAt(esp)) {
         counters.publicInterface.txdrop++;
         continue;
       }
-      framing.seal(batch, ip - ESP_HEAD_BYTES, total, association, sequence++);
+      framing.seal(batch, esp, total, association, sequence++);
+      layXdpHeader(arena, endpoint, esp - headerBytes, espBytes);
       bytes += total;
     }
     association.sealKey.run(batch);
-    this.#send(outbound);
+    this.#send(headerBytes);
     context.sealed(outbound, batch.count, bytes);
     if (sequence > outbound.warnAt) context.runningOut(outbound);
   }
 
-  /** Puts the outer headers before what was sealed, and sends it. */
-  #send(outbound: Outbound): void {
+  /** Sends what was sealed, with its outer headers. */
+  #send(headerBytes: number): void {
     const batch = this.#batch;
     const { publicPort, counters } = this.#context;
     const { publicInterface } = counters;
-    const { headerBytes, endpoint } = outbound;
+    const around = headerBytes + ESP_HEAD_BYTES;
     let sent = 0;
     let bytes = 0;
     for (let i = 0; i < batch.count; i++) {
-      const esp = batch.textAt(i) - ESP_HEAD_BYTES;
-      const espBytes = ESP_HEAD_BYTES + batch.lengthOf(i) + AEAD_TAG;
-      const frame = esp - headerBytes;
-      layXdpHeader(this.#arena, endpoint, frame, espBytes);
-      if (!publicPort.send(frame, headerBytes + espBytes)) {
+      const frame = batch.textAt(i) - around;
+      const frameBytes = around + batch.lengthOf(i) + AEAD_TAG;
+      if (!publicPort.send(frame, frameBytes)) {
         publicPort.flush();
-        if (!publicPort.send(frame, headerBytes + espBytes)) continue;
+        if (!publicPort.send(frame, frameBytes)) continue;
       }
       sent++;
-      bytes += headerBytes + espBytes;
+      bytes += frameBytes;
     }
     publicInterface.txpackets += sent;
     publicInterface.txbytes += bytes;
