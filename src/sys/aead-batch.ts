@@ -108,7 +108,10 @@ export class AeadBatch {
     const { arena } = this;
     if (this.#seals)
       arena.storeAddresses(this.texts + index * POINTER, this.tags + index * POINTER, at, length, AEAD_TAG);
-    else arena.storeAddress(this.texts + index * POINTER, at, length + AEAD_TAG);
+    else {
+      arena.check(at, length + AEAD_TAG);
+      arena.storeAddress(this.texts + index * POINTER, at, length);
+    }
     arena.i32[(this.lengths >>> 2) + index * 2] = length;
     this.#at[index] = at;
     this.#lengths[index] = length;

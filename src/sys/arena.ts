@@ -133,6 +133,7 @@ export class Arena {
 
   /** storeAddresses writes the addresses of two neighbours, [at, at + length) and the `behind` bytes after it: one check for both. */
   storeAddresses(into: number, next: number, at: number, length: number, behind: number): void {
+    if (!(length >= 0 && behind >= 0)) throw new RangeError(`Neighbours of ${length} and ${behind} bytes`);
     this.check(at, length + behind);
     const low = (this.#low + at) | 0;
     this.i32[into >>> 2] = low;

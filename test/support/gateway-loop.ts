@@ -151,8 +151,7 @@ export class GatewayLoop {
     const own = ADDRESS[family];
     const ip = parseIp(own[name]);
     // On the public side it is its own neighbour.
-    const [nextHop, nextHopMac] =
-      name === "public" ? [ip, MAC.public] : [parseIp(own.host), MAC.host];
+    const [nextHop, nextHopMac] = name === "public" ? [ip, MAC.public] : [parseIp(own.host), MAC.host];
     return asks ? { ip, nextHop: parseIp(own.host) } : { ip, nextHop, nextHopMac };
   }
 
@@ -197,7 +196,10 @@ export class GatewayLoop {
   around(...packets: readonly Uint8Array[]): Uint8Array<ArrayBuffer>[] {
     const { wire } = this.fromHost(...packets);
     const { wire: again, host } = this.fromWire(...wire.map((frame) => frame.slice(14)));
-    return [...host, ...(again.length === 0 ? [] : this.fromWire(...again.map((frame) => frame.slice(14))).host)];
+    return [
+      ...host,
+      ...(again.length === 0 ? [] : this.fromWire(...again.map((frame) => frame.slice(14))).host),
+    ];
   }
 
   #come() {

@@ -29,7 +29,13 @@ function said(frame: Uint8Array | undefined) {
   const six = (packet[0] as number) >>> 4 === 6;
   const message = packet.subarray(six ? 40 : 20);
   const view = new DataView(message.buffer, message.byteOffset, message.length);
-  return { ttl: packet[six ? 7 : 8], type: message[0], code: message[1], word: view.getUint32(4), bytes: packet.length };
+  return {
+    ttl: packet[six ? 7 : 8],
+    type: message[0],
+    code: message[1],
+    word: view.getUint32(4),
+    bytes: packet.length,
+  };
 }
 
 describe.each([4, 6] as const)("IPv%d", (family) => {
@@ -43,7 +49,13 @@ describe.each([4, 6] as const)("IPv%d", (family) => {
     for (const bytes of [1, 2, 3, 4, 100, 1300]) {
       const packet = ip({ from: own.host, to: own.remote, protocol: UDP, payload: payload(bytes) });
       const [frame] = loop.around(packet);
-      const expected = ip({ from: own.host, to: own.remote, protocol: UDP, payload: payload(bytes), ttl: 62 });
+      const expected = ip({
+        from: own.host,
+        to: own.remote,
+        protocol: UDP,
+        payload: payload(bytes),
+        ttl: 62,
+      });
       expect(frame?.slice(14)).toEqual(expected);
       expect(frame?.slice(0, 6)).toEqual(ether(MAC.host, expected).slice(0, 6));
     }
@@ -82,7 +94,9 @@ describe.each([4, 6] as const)("IPv%d", (family) => {
     const error = family === 4 ? { type: 3, code: 2 } : { type: 4, code: 1, word: 6 };
     expect(said(loop.fromHost(odd(own.host, own.private)).host[0])).toMatchObject(error);
     expect(said(loop.fromWire(odd(own.host, own.public)).wire[0])).toMatchObject(error);
-    expect(loop.fromWire(sealed(odd(own.remote, own.private), 1n, family === 4 ? 4 : 41)).wire).toHaveLength(1);
+    expect(loop.fromWire(sealed(odd(own.remote, own.private), 1n, family === 4 ? 4 : 41)).wire).toHaveLength(
+      1,
+    );
     expect(counter(loop, "inbound").errorsSent).toBe(1);
   });
 
@@ -90,7 +104,10 @@ describe.each([4, 6] as const)("IPv%d", (family) => {
     const loop = new GatewayLoop().join();
     const long = (fragment: number) =>
       ip({ from: own.host, to: own.remote, protocol: UDP, payload: payload(1500), fragment });
-    const error = family === 4 ? { type: 3, code: 4, word: 500, bytes: 576 } : { type: 2, code: 0, word: 500, bytes: 1280 };
+    const error =
+      family === 4
+        ? { type: 3, code: 4, word: 500, bytes: 576 }
+        : { type: 2, code: 0, word: 500, bytes: 1280 };
     const { host, wire } = loop.fromHost(long(0x4000));
     expect(said(host[0])).toMatchObject(error);
     expect(wire).toEqual([]);
@@ -103,7 +120,11 @@ describe.each([4, 6] as const)("IPv%d", (family) => {
     const loop = new GatewayLoop().join();
     for (const ttl of [0, 1]) {
       const dead = ip({ from: own.host, to: own.remote, protocol: UDP, payload: payload(9), ttl });
-      expect(said(loop.fromHost(dead).host[0])).toMatchObject({ type: family === 4 ? 11 : 3, code: 0, ttl: 64 });
+      expect(said(loop.fromHost(dead).host[0])).toMatchObject({
+        type: family === 4 ? 11 : 3,
+        code: 0,
+        ttl: 64,
+      });
     }
     const inside = ip({ from: own.remote, to: own.host, protocol: UDP, payload: payload(9), ttl: 1 });
     const { host, wire } = loop.fromWire(sealed(inside, 1n, family === 4 ? 4 : 41));
@@ -152,7 +173,9 @@ describe.each([4, 6] as const)("IPv%d", (family) => {
 test("outer IPv4: TTL 64, never fragmented, no number; IPv6: hop limit 64 (4.1)", () => {
   for (const outer of [4, 6] as const) {
     const loop = new GatewayLoop().join({}, outer);
-    const { wire } = loop.fromHost(ip({ from: four.host, to: four.remote, protocol: UDP, payload: payload(50) }));
+    const { wire } = loop.fromHost(
+      ip({ from: four.host, to: four.remote, protocol: UDP, payload: payload(50) }),
+    );
     const frame = wire[0] as Uint8Array;
     const header = frame.subarray(14, outer === 4 ? 34 : 54);
     if (outer === 4) {

@@ -62,6 +62,7 @@ export class InboundStep {
     let bytes = 0;
     // Associations come and go between turns.
     this.#lastSpi = -1;
+    this.#last = undefined;
     for (let i = 0; i < count; i++) {
       bytes += publicPort.bytes(i);
       this.#frame(publicPort.at(i), publicPort.bytes(i));
