@@ -191,5 +191,12 @@ describe.skipIf(skip !== undefined)(
         expect(counters.publicDispatch).toEqual({ ethertypeErrors: 0, protocolErrors: 0, fragmentErrors: 0 });
       }
     });
+
+    test("a queue runs until it is called, or an interface is removed", () => {
+      sites.one.call();
+      expect(sites.one.queue.run()).toBe("called");
+      sites.two.lan.ip("near", "link del x0");
+      expect(sites.two.queue.run()).toBe("gone");
+    });
   },
 );

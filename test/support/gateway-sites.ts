@@ -6,8 +6,8 @@
  *      fd01::2                  fd01::1     2001:db8::1      2001:db8::2            fd02::1        fd02::2
  * ```
  */
-import { formatMac, macFromBytes, parseIp, parseMac, parsePrefix } from "../../src/net/mod.ts";
-import { Arena } from "../../src/sys/mod.ts";
+import { parseIp, parseMac, parsePrefix } from "../../src/net/mod.ts";
+import { Arena, type Fd, sendMessage, socketPair } from "../../src/sys/mod.ts";
 import {
   GATEWAY_FILTER,
   gatewayArenaBytes,
@@ -30,6 +30,7 @@ export class GatewaySite implements Disposable {
   readonly lan = new XdpPair();
   readonly news: GatewayNews[] = [];
   #queue: GatewayQueue | undefined;
+  readonly #waker: readonly [Fd, Fd] = socketPair(4096);
 
   constructor(number: 1 | 2) {
     this.number = number;
@@ -73,6 +74,7 @@ export class GatewaySite implements Disposable {
           [`2001:db8::${number}`, `2001:db8::${other}`],
         ) satisfies SideConfiguration,
         mtuBytes: SITE_MTU,
+        waker: this.#waker[0],
         tell: (news) => void this.news.push(news),
       }),
     );
@@ -89,7 +91,13 @@ export class GatewaySite implements Disposable {
     for (const order of orders) this.queue.path.obey(order);
   }
 
+  /** call makes `run` return, once and for all. */
+  call(): void {
+    sendMessage(this.#waker[1].number, new Uint8Array([1]));
+  }
+
   [Symbol.dispose](): void {
+    for (const end of this.#waker) end.close();
     this.lan[Symbol.dispose]();
   }
 }
@@ -161,6 +169,3 @@ export class GatewaySites implements Disposable {
     this.one[Symbol.dispose]();
   }
 }
-
-/** macText writes a link address as ip(8) does. */
-export const macText = (bytes: Uint8Array) => formatMac(macFromBytes(bytes));

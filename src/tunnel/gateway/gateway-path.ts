@@ -13,6 +13,8 @@ import { OutboundStep } from "./outbound-step.ts";
 import { RouteBook } from "./route-book.ts";
 import type { SideConfiguration } from "./side.ts";
 
+/** So often neighbours are thought of; a turn may take microseconds. */
+const NEIGHBOURS_MS = 50;
 /** Batches of one direction before the other has its turn. */
 const MOST_BATCHES = 8;
 /** What a frame needs besides the packet: Ethernet before it; padding, trailer and tag behind. */
@@ -41,6 +43,7 @@ export class GatewayPath implements Disposable {
   readonly #outbound: OutboundStep;
   readonly #inbound: InboundStep;
   readonly #exchange: Exchange;
+  #neighboursMs = 0;
 
   constructor(options: GatewayOptions) {
     const { privatePort, publicPort, provider, tell, asksPrivate = true } = options;
@@ -131,6 +134,8 @@ export class GatewayPath implements Disposable {
   tick(nowMs: number): void {
     const context = this.#context;
     context.nowMs = nowMs;
+    if (nowMs < this.#neighboursMs) return;
+    this.#neighboursMs = nowMs + NEIGHBOURS_MS;
     context.privateHost.neighbour.tick(nowMs);
     context.publicHost.neighbour.tick(nowMs);
   }
