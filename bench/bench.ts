@@ -9,6 +9,7 @@ const benches: Record<string, () => Promise<{ readonly bench: Bench }>> = {
   bgp: () => import("./bgp.ts"),
   cni: () => import("./cni.ts"),
   engine: () => import("./engine.ts"),
+  gateway: () => import("./gateway.ts"),
   mesh: () => import("./mesh.ts"),
   relay: () => import("./relay.ts"),
   tunnel: () => import("./tunnel.ts"),

@@ -65,11 +65,13 @@ export class AeadBatch {
   readonly #nonceAt: number;
   readonly #additionalAt: number;
   readonly #tagAt: number;
+  readonly #seals: boolean;
   #additionalBytes = 0;
 
   constructor(arena: Arena, direction: AeadDirection) {
     this.arena = arena;
     this.direction = direction;
+    this.#seals = direction === "seal";
     const list = () => arena.allocate(AEAD_BATCH * POINTER);
     [this.texts, this.lengths, this.nonces] = [list(), list(), list()];
     [this.additional, this.tags] = [list(), list()];
@@ -104,12 +106,15 @@ export class AeadBatch {
     const index = this.count;
     if (index >= AEAD_BATCH) throw new RangeError(`A batch holds ${AEAD_BATCH} texts`);
     const { arena } = this;
-    arena.check(at, length + AEAD_TAG);
-    arena.storeAddress(this.texts + index * POINTER, at, length);
-    arena.u32[(this.lengths >>> 2) + index * 2] = length;
+    if (this.#seals)
+      arena.storeAddresses(this.texts + index * POINTER, this.tags + index * POINTER, at, length, AEAD_TAG);
+    else {
+      arena.check(at, length + AEAD_TAG);
+      arena.storeAddress(this.texts + index * POINTER, at, length);
+    }
+    arena.i32[(this.lengths >>> 2) + index * 2] = length;
     this.#at[index] = at;
     this.#lengths[index] = length;
-    if (this.direction === "seal") arena.storeAddress(this.tags + index * POINTER, at + length, AEAD_TAG);
     this.count = index + 1;
     return index;
   }
@@ -122,10 +127,10 @@ export class AeadBatch {
   /** setNonce writes a nonce from three words as the machine has them (little-endian). */
   setNonce(index: number, first: number, second: number, third: number): void {
     const word = (this.#nonceAt + index * NONCE_STRIDE) >>> 2;
-    const { u32 } = this.arena;
-    u32[word] = first;
-    u32[word + 1] = second;
-    u32[word + 2] = third;
+    const { i32 } = this.arena;
+    i32[word] = first;
+    i32[word + 1] = second;
+    i32[word + 2] = third;
   }
 
   /** additionalAt is the offset of a text's additional data. */

@@ -59,7 +59,8 @@ export class Arena {
     this.view = new DataView(buffer);
     this.#base = ptr(this.u8);
     this.#high = Math.floor(this.#base / HIGH);
-    this.#low = this.#base % HIGH;
+    // As a signed word: sums of such stay integers, and an unsigned one would be a double to the runtime.
+    this.#low = (this.#base % HIGH) | 0;
     // Offset 0 is nobody's, so that it can mean "no place".
     this.#next = ALIGNMENT;
   }
@@ -126,14 +127,25 @@ export class Arena {
   /** storeAddress writes the address of [at, at + length) as eight bytes, at an offset divisible by four. */
   storeAddress(into: number, at: number, length: number): void {
     this.check(at, length);
-    this.u32[into >>> 2] = this.#low + at;
-    this.u32[(into >>> 2) + 1] = this.#high;
+    this.i32[into >>> 2] = (this.#low + at) | 0;
+    this.i32[(into >>> 2) + 1] = this.#high;
+  }
+
+  /** storeAddresses writes the addresses of two neighbours, [at, at + length) and the `behind` bytes after it: one check for both. */
+  storeAddresses(into: number, next: number, at: number, length: number, behind: number): void {
+    if (!(length >= 0 && behind >= 0)) throw new RangeError(`Neighbours of ${length} and ${behind} bytes`);
+    this.check(at, length + behind);
+    const low = (this.#low + at) | 0;
+    this.i32[into >>> 2] = low;
+    this.i32[(into >>> 2) + 1] = this.#high;
+    this.i32[next >>> 2] = (low + length) | 0;
+    this.i32[(next >>> 2) + 1] = this.#high;
   }
 
   /** offsetOf returns the offset of an address that native code wrote at `from`; throws if it leads outside. */
   offsetOf(from: number, length: number): number {
-    // Made an integer again: the runtime would keep the difference of two large numbers as a double, and be slow with it ever after.
-    const at = ((this.u32[from >>> 2] as number) - this.#low) | 0;
+    // Made an integer again: the runtime would keep the difference as a double, and be slow with it ever after.
+    const at = ((this.i32[from >>> 2] as number) - this.#low) | 0;
     if (this.u32[(from >>> 2) + 1] !== this.#high)
       throw new RangeError("An address leads outside of the arena");
     this.check(at, length);

@@ -6,16 +6,16 @@
  *   packets from raw sockets with random IP headers before them;
  * - packets from TUN, with TFC padding that changes.
  */
-import { EspPair, handSeal, keyMaterial, trailed } from "./esp-memory.ts";
+import { EspPair, type HandSeal, handSeal, keyMaterial, trailed } from "./esp-memory.ts";
 import { buildPacket, superPacket, type TestPacket } from "./packets.ts";
 import { Random } from "./random.ts";
-import { otherKind, RawMessages, type EspAlgorithm } from "../../src/tunnel/esp/mod.ts";
+import { otherKind, RawMessages } from "../../src/tunnel/esp/mod.ts";
 import { socketAddress } from "../../src/sys/mod.ts";
 import { type AeadName, checksumOf, Coalescer, OpenStep } from "../../src/tunnel/path/mod.ts";
 
 const random = new Random(Number(process.argv[2]));
 const rounds = Number(process.argv[3]);
-const algorithm = process.argv[4] as EspAlgorithm;
+const algorithm = process.argv[4] as HandSeal["algorithm"];
 const aead = process.argv[5] as AeadName | undefined;
 const pair = new EspPair({
   guarded: true,

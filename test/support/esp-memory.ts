@@ -161,7 +161,8 @@ export class EspPair {
 
 /** HandSeal says what an ESP packet made by hand has inside. */
 export interface HandSeal {
-  readonly algorithm: EspAlgorithm;
+  /** Bun's node:crypto has no ChaCha20-Poly1305. */
+  readonly algorithm: Exclude<EspAlgorithm, "chacha20-poly1305">;
   readonly keyMaterial: Uint8Array;
   readonly spi: number;
   readonly sequence: bigint;

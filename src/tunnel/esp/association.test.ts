@@ -37,6 +37,20 @@ describe("associations", () => {
     );
   });
 
+  test("numbers end where they were reserved to; ChaCha20-Poly1305 has keys of 32 bytes (RFC 7634)", () => {
+    const algorithm = "chacha20-poly1305";
+    using outbound = new OutboundAssociation(provider, {
+      ...agreed,
+      algorithm,
+      keyMaterial: keyMaterial(algorithm),
+      last: 3,
+    });
+    expect([outbound.claim(2), outbound.claim(2), outbound.claim(1)]).toEqual([1, -1, 3]);
+    outbound.reserve(5);
+    outbound.reserve(4);
+    expect([outbound.last, outbound.claim(3), outbound.claim(2)]).toEqual([5, -1, 4]);
+  });
+
   test("a successor goes on with the sequence numbers and the window that it is given", () => {
     const sequence = new Int32Array(SEQUENCE_WORDS);
     using first = new OutboundAssociation(provider, { ...agreed, sequence });

@@ -1,14 +1,15 @@
 /**
- * Security associations: what one direction of ESP is known by and protected with (RFC 4301, section 4.1), with AES-GCM (RFC 4106).
+ * Security associations: what one direction of ESP is known by and protected with (RFC 4301, section 4.1), with AES-GCM (RFC 4106) or
+ * ChaCha20-Poly1305 (RFC 7634).
  *
  * ```
- * key material (RFC 4106, section 8.1):  | key 16 or 32 | salt 4 |      nonce of a packet: | salt 4 | IV 8 |
+ * key material (RFC 4106, section 8.1; RFC 7634, section 2):  | key 16 or 32 | salt 4 |      nonce of a packet: | salt 4 | IV 8 |
  * ```
  * Keys go to the AEAD provider, and nothing here can print them. What changes with the packets (sequence number, window) lies in memory that
  * the caller may give, so that a successor goes on with it: **an outbound association is never made again from the same key without that
  * memory**, since it would use up its nonces a second time. Settings that change how packets look (EspFraming) need no new association.
  */
-import { AEAD_KEY_BYTES, type AeadKey, type AeadProvider } from "../../sys/mod.ts";
+import { AEAD_KEY_BYTES, type AeadAlgorithm, type AeadKey, type AeadProvider } from "../../sys/mod.ts";
 import type { EspOpenSession, EspSealSession } from "./esp-framing.ts";
 import { newSequenceWindow, type SequenceWindow } from "./replay.ts";
 import { claimSequence, LAST_SEQUENCE, SEQUENCE_WORDS, sentPackets } from "./sequence.ts";
@@ -20,8 +21,8 @@ export const LEAST_SPI = 256;
 /** DEFAULT_WINDOW is 8 times what Vita and 16 times what RFC 4303 has: a receiver with many queues needs it. */
 export const DEFAULT_WINDOW = 1024;
 
-/** EspAlgorithm is one of RFC 4106, with a tag of 16 bytes. */
-export type EspAlgorithm = "aes-128-gcm" | "aes-256-gcm";
+/** EspAlgorithm is one of RFC 4106 or that of RFC 7634, with a tag of 16 bytes. */
+export type EspAlgorithm = AeadAlgorithm;
 
 /** AssociationOptions are what both ends have agreed on. */
 export interface AssociationOptions {
@@ -45,16 +46,24 @@ export class OutboundAssociation implements EspSealSession, Disposable {
   readonly extended: boolean;
   readonly sealKey: AeadKey;
   readonly #sequence: Int32Array;
-  readonly #last: number;
+  readonly #greatest: number;
+  #last: number;
 
-  /** `sequence` is memory of SEQUENCE_WORDS, as it was left by whoever had the association before; several threads may share it. */
-  constructor(provider: AeadProvider, options: AssociationOptions & { readonly sequence?: Int32Array }) {
+  /**
+   * `sequence` is memory of SEQUENCE_WORDS, as it was left by whoever had the association before; several threads may share it. `last` is the
+   * last number that may be used until `reserve` says otherwise; default the last there is.
+   */
+  constructor(
+    provider: AeadProvider,
+    options: AssociationOptions & { readonly sequence?: Int32Array; readonly last?: number },
+  ) {
     const { key, salt } = parts(options);
     this.remoteIndex = checkSpi(options.spi);
     this.endsMs = options.endsMs ?? Number.POSITIVE_INFINITY;
     this.salt = salt;
     this.extended = options.extended;
-    this.#last = LAST_SEQUENCE[options.extended ? "extended" : "plain"];
+    this.#greatest = LAST_SEQUENCE[options.extended ? "extended" : "plain"];
+    this.#last = Math.min(options.last ?? this.#greatest, this.#greatest);
     this.#sequence = options.sequence ?? new Int32Array(SEQUENCE_WORDS);
     if (this.#sequence.length !== SEQUENCE_WORDS)
       throw new RangeError(
@@ -65,6 +74,16 @@ export class OutboundAssociation implements EspSealSession, Disposable {
 
   claim(frames: number): number {
     return claimSequence(this.#sequence, frames, this.#last);
+  }
+
+  /** The last number that may be used. */
+  get last(): number {
+    return this.#last;
+  }
+
+  /** reserve allows numbers up to `last`, which were made durable before: never fewer than before. */
+  reserve(last: number): void {
+    this.#last = Math.max(this.#last, Math.min(last, this.#greatest));
   }
 
   /** How many sequence numbers were claimed: packets sent, with the few that were lost on the way. */

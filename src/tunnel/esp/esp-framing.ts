@@ -1,5 +1,5 @@
 /**
- * ESP packets in tunnel mode with AES-GCM (RFC 4303, RFC 4106), in place.
+ * ESP packets in tunnel mode with AES-GCM or ChaCha20-Poly1305 (RFC 4303, RFC 4106, RFC 7634), in place.
  *
  * ```
  *   0 SPI | 4 sequence number, lower half | 8 IV | 16 packet, TFC padding, padding, pad length 1, next header 1 | ICV 16
@@ -93,12 +93,13 @@ export class EspFraming implements Framing<EspSealSession, EspOpenSession> {
     sequence: number,
   ): void {
     const { view, u8 } = this.#arena;
-    const low = sequence >>> 0;
-    const high = Math.floor(sequence / HIGH);
+    // As signed words: an unsigned one would be a double to the runtime.
+    const low = sequence | 0;
+    const high = upperHalf(sequence);
     view.setUint32(frame, session.remoteIndex);
-    view.setUint32(frame + 4, low);
-    view.setUint32(frame + 8, low, true);
-    view.setUint32(frame + 12, high, true);
+    view.setInt32(frame + 4, low);
+    view.setInt32(frame + 8, low, true);
+    view.setInt32(frame + 12, high, true);
     const text = frame + ESP_HEAD_BYTES;
     const textBytes = this.#textBytes(packetBytes);
     const trailer = text + textBytes - TRAILER_BYTES;
@@ -135,8 +136,8 @@ export class EspFraming implements Framing<EspSealSession, EspOpenSession> {
   open(batch: AeadBatch, frame: number, bytes: number, session: EspOpenSession, sequence: number): void {
     const { view } = this.#arena;
     const index = batch.add(frame + ESP_HEAD_BYTES, bytes - ESP_HEAD_BYTES - AEAD_TAG);
-    batch.setNonce(index, session.salt, view.getUint32(frame + 8, true), view.getUint32(frame + 12, true));
-    this.#authenticate(batch, index, frame, session.extended, Math.floor(sequence / HIGH));
+    batch.setNonce(index, session.salt, view.getInt32(frame + 8, true), view.getInt32(frame + 12, true));
+    this.#authenticate(batch, index, frame, session.extended, upperHalf(sequence));
   }
 
   /** Writes the additional data: the upper half of the number stands between the words of the head (RFC 4106, section 5). */
@@ -145,7 +146,7 @@ export class EspFraming implements Framing<EspSealSession, EspOpenSession> {
     const at = batch.additionalAt(index);
     view.setInt32(at, view.getInt32(frame));
     if (extended) {
-      view.setUint32(at + 4, high);
+      view.setInt32(at + 4, high);
       view.setInt32(at + 8, view.getInt32(frame + 4));
       batch.additionalBytes = ADDITIONAL_EXTENDED;
     } else {
@@ -174,4 +175,9 @@ export class EspFraming implements Framing<EspSealSession, EspOpenSession> {
       ? length
       : -1;
   }
+}
+
+/** The upper word of a number of 64 bits; nearly always zero. */
+function upperHalf(sequence: number): number {
+  return sequence < HIGH ? 0 : Math.floor(sequence / HIGH);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { newSeed, Random } from "../../../test/support/random.ts";
-import { claimSequence, LAST_SEQUENCE, SEQUENCE_WORDS, sentPackets } from "./sequence.ts";
+import { claimSequence, LAST_SEQUENCE, SEQUENCE_WORDS, sentPackets, storeSequence } from "./sequence.ts";
 
 const { plain, extended } = LAST_SEQUENCE;
 
@@ -18,6 +18,15 @@ describe("sequence numbers", () => {
     expect([claimSequence(memory, 1, plain), claimSequence(memory, 46, plain)]).toEqual([1, 2]);
     expect(claimSequence(memory, 1, plain)).toBe(48);
     expect(sentPackets(memory)).toBe(48);
+  });
+
+  test("they go on from a number that was stored", () => {
+    for (const next of [1, 2, 2 ** 31, 2 ** 31 + 1, 2 ** 32, 2 ** 32 + 1, 2 ** 40 + 5]) {
+      const memory = new Int32Array(SEQUENCE_WORDS);
+      storeSequence(memory, next);
+      expect(sentPackets(memory)).toBe(next - 1);
+      expect(claimSequence(memory, 3, extended)).toBe(next);
+    }
   });
 
   test("without extension they end at 2^32 - 1, and never begin again (section 3.3.3)", () => {

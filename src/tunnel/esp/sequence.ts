@@ -35,6 +35,12 @@ export function claimSequence(memory: Int32Array, count: number, last: number): 
   }
 }
 
+/** storeSequence makes `next` (1 or more) the number that is claimed next; only on memory that nobody uses yet. */
+export function storeSequence(memory: Int32Array, next: number): void {
+  memory[LOW] = next - 1;
+  memory[HALVES] = Math.floor((next - 1) / HALF);
+}
+
 /** sentPackets returns how many numbers were claimed. */
 export function sentPackets(memory: Int32Array): number {
   for (;;) {

@@ -78,7 +78,14 @@ export function layXdpHeader(arena: Arena, endpoint: number, frame: number, byte
   const { u8, view } = arena;
   const headers = view.getInt32(endpoint + XDP_ENDPOINT.headerBytes, true);
   const from = endpoint + XDP_ENDPOINT.header;
-  u8.copyWithin(frame, from, from + headers);
+  // For so few bytes a call of the runtime costs more, and through arrays words cost half of what they do through a view. All headers end in
+  // half a word; behind an Ethernet header that begins at a word, what was sealed lets them begin at one too.
+  const words = headers - 2;
+  if (((frame | from) & 3) === 0) {
+    const { i32 } = arena;
+    for (let i = 0; i < words; i += 4) i32[(frame + i) >> 2] = i32[(from + i) >> 2] as number;
+  } else for (let i = 0; i < words; i += 4) view.setInt32(frame + i, view.getInt32(from + i, true), true);
+  view.setInt16(frame + words, view.getInt16(from + words, true), true);
   const ip = frame + ETHERNET.bytes;
   const rest = headers - ETHERNET.bytes + bytes;
   if ((u8[ip] as number) >>> 4 === 6) {

@@ -86,6 +86,14 @@ export class XdpLoop {
     return false;
   }
 
+  /** step waits up to `timeoutMs`, does what there is to do, and tells why to stop: the waker is readable, or an interface was removed. */
+  step(timeoutMs: number): "called" | "gone" | undefined {
+    const came = this.once(timeoutMs);
+    if (came && this.#waker !== undefined && (this.#answer(this.#sides.length) & READABLE) !== 0)
+      return "called";
+    return this.#isGone ? "gone" : undefined;
+  }
+
   /** run goes on until the waker is readable, an interface is removed, or nothing came for `idleMs`. Without it, removal is looked for each second. */
   run(options: { readonly idleMs?: number } = {}): XdpLoopEnd {
     for (;;) {

@@ -1,0 +1,109 @@
+/**
+ * What a gateway counts, by the names of Vita's state (`gateway-state`, section by section, in camel case), and what Vita does not count.
+ * All only grow.
+ */
+
+const zeros = <Name extends string>(...names: readonly Name[]) =>
+  Object.fromEntries(names.map((name) => [name, 0])) as Record<Name, number>;
+
+/** newNextHopCounters returns the counters of one side's neighbour. */
+export const newNextHopCounters = () =>
+  zeros(
+    "arpRequests",
+    "arpReplies",
+    "arpErrors",
+    "nsRequests",
+    "naReplies",
+    "ndErrors",
+    "addressesAdded",
+    "addressesUpdated",
+  );
+export type NextHopCounters = ReturnType<typeof newNextHopCounters>;
+
+/** newIcmp4Counters returns the counters of received ICMP messages; `limited` are those beyond the rate, and errors not sent for it. */
+export const newIcmp4Counters = () =>
+  zeros(
+    "protocolErrors",
+    "typeNotImplementedErrors",
+    "codeNotImplementedErrors",
+    "destinationUnreachable",
+    "netUnreachable",
+    "hostUnreachable",
+    "protocolUnreachable",
+    "portUnreachable",
+    "fragmentationNeeded",
+    "sourceRouteFailed",
+    "timeExceeded",
+    "transitTtlExceeded",
+    "fragmentReassemblyTimeExceeded",
+    "parameterProblem",
+    "redirect",
+    "redirectNet",
+    "redirectHost",
+    "redirectTosNet",
+    "redirectTosHost",
+    "echoRequest",
+    "errorsSent",
+    "limited",
+  );
+export type Icmp4Counters = ReturnType<typeof newIcmp4Counters>;
+
+/** newIcmp6Counters returns the same for ICMPv6. */
+export const newIcmp6Counters = () =>
+  zeros(
+    "protocolErrors",
+    "typeNotImplementedErrors",
+    "codeNotImplementedErrors",
+    "destinationUnreachable",
+    "netUnreachable",
+    "destinationDenied",
+    "scopeDenied",
+    "hostUnreachable",
+    "portUnreachable",
+    "sourceDenied",
+    "netDenied",
+    "packetTooBig",
+    "timeExceeded",
+    "transitHopLimitExceeded",
+    "fragmentReassemblyTimeExceeded",
+    "parameterProblem",
+    "headerFieldProblem",
+    "nextHeaderProblem",
+    "optionProblem",
+    "echoRequest",
+    "errorsSent",
+    "limited",
+  );
+export type Icmp6Counters = ReturnType<typeof newIcmp6Counters>;
+
+const newInterfaceCounters = () =>
+  zeros("rxpackets", "rxbytes", "txpackets", "txbytes", "txdrop", "notOurs", "unresolved");
+
+/** newGatewayCounters returns the counters of one queue. */
+export function newGatewayCounters() {
+  return {
+    privateInterface: newInterfaceCounters(),
+    publicInterface: newInterfaceCounters(),
+    privateNextHop: newNextHopCounters(),
+    publicNextHop: newNextHopCounters(),
+    privateDispatch: zeros("ethertypeErrors"),
+    publicDispatch: zeros("ethertypeErrors", "protocolErrors", "fragmentErrors"),
+    /** Opened, and no IP packet. */
+    inboundDispatch: zeros("protocolErrors"),
+    outboundTtl: zeros("checksumErrors", "protocolErrors"),
+    inboundTtl: zeros("checksumErrors", "protocolErrors"),
+    /** Of routeErrors, `unready` had a route without an association, and `exhausted` one without sequence numbers left. */
+    privateRouter: zeros("routeErrors", "mtuErrors", "unready", "exhausted"),
+    /** `refusedSource`: opened, and from an address that is not its route's. */
+    publicRouter: zeros("routeErrors", "refusedSource"),
+    privateIcmp4: newIcmp4Counters(),
+    publicIcmp4: newIcmp4Counters(),
+    inboundIcmp4: newIcmp4Counters(),
+    privateIcmp6: newIcmp6Counters(),
+    publicIcmp6: newIcmp6Counters(),
+    inboundIcmp6: newIcmp6Counters(),
+    /** Messages of a key exchange: to the key keeper, beyond the rate, and sent. */
+    exchange: zeros("received", "limited", "sent"),
+  };
+}
+export type GatewayCounters = ReturnType<typeof newGatewayCounters>;

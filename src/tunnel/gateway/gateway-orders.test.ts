@@ -1,0 +1,197 @@
+/** Orders change what they are about and nothing else; keys are never used twice; limits are told. */
+import { describe, expect, test } from "bun:test";
+import { ADDRESS, GatewayLoop, ip, KEY, SPI } from "../../../test/support/gateway-loop.ts";
+import { parseIp, parsePrefix } from "../../net/mod.ts";
+import type { GatewayNews, OutboundOrder } from "./order.ts";
+
+const { host, remote, public: own } = ADDRESS[4];
+const packet = (bytes = 20, to: string = remote) =>
+  ip({ from: host, to, protocol: 17, payload: new Uint8Array(bytes).fill(1) });
+const key = (first: number) => KEY.map((byte, i) => (i === 0 ? first : byte));
+const outbound = (spi: number, first: number, more: Partial<OutboundOrder> = {}) =>
+  ({
+    kind: "outbound",
+    association: {
+      route: "far",
+      spi,
+      algorithm: "aes-128-gcm",
+      keyMaterial: key(first),
+      to: parseIp(own),
+      ...more,
+    },
+  }) as const;
+const spiOf = (frame: Uint8Array | undefined) =>
+  frame === undefined ? undefined : new DataView(frame.buffer).getUint32(34);
+const limits = (news: readonly GatewayNews[]) =>
+  news.filter((one) => one.kind === "limit").map(({ direction, limit }) => `${direction} ${limit}`);
+
+describe("outbound associations", () => {
+  test("one waits until it is moved to; the one before is removed then", () => {
+    const loop = new GatewayLoop().join();
+    loop.obey(outbound(900, 90));
+    expect(spiOf(loop.fromHost(packet()).wire[0])).toBe(SPI);
+    expect(loop.path.report().outbound.map(({ spi, isActive }) => [spi, isActive])).toEqual([
+      [900, false],
+      [SPI, true],
+    ]);
+    loop.obey({ kind: "move-outbound", route: "far", spi: 900 });
+    expect(spiOf(loop.fromHost(packet()).wire[0])).toBe(900);
+    expect(loop.path.report().outbound).toHaveLength(1);
+    expect(() => loop.obey({ kind: "move-outbound", route: "far", spi: 901 })).toThrow("it is not there");
+  });
+
+  test("a key is never used twice: in use, or with a lower sequence number", () => {
+    const loop = new GatewayLoop().join();
+    expect(() => loop.obey(outbound(901, KEY[0] as number))).toThrow("its key is in use");
+    for (let i = 0; i < 5; i++) loop.fromHost(packet());
+    loop.obey({ kind: "remove-outbound", route: "far", spi: SPI });
+    for (const next of [undefined, 1, 5])
+      expect(() => loop.obey(outbound(SPI, KEY[0] as number, next === undefined ? {} : { next }))).toThrow(
+        "its key was used up to sequence number 5; agree on a new key",
+      );
+    // Not even when its route was removed, and with another SPI.
+    loop.obey({ kind: "remove-route", name: "far" }, { kind: "route", route: { name: "far", prefixes: [] } });
+    expect(() => loop.obey(outbound(950, KEY[0] as number))).toThrow("its key was used");
+    loop.obey(outbound(950, KEY[0] as number, { next: 6 }));
+    expect(loop.path.report().outbound[0]).toMatchObject({ next: 6 });
+  });
+
+  test("MTU and padding change without a number used twice (4.1)", () => {
+    const loop = new GatewayLoop().join();
+    const numbers: number[] = [];
+    for (const tfc of [false, true, false, true]) {
+      loop.obey({ kind: "mtu", mtuBytes: tfc ? 400 : 500, tfc });
+      for (const frame of loop.fromHost(packet(), packet()).wire)
+        numbers.push(new DataView(frame.buffer).getUint32(38));
+    }
+    expect(numbers).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  });
+
+  test("sequence numbers end where they were reserved to, and go on after more were", () => {
+    const loop = new GatewayLoop();
+    loop.join({ outbound: { next: 100, last: 103 } });
+    const { wire } = loop.fromHost(...Array.from({ length: 3 }, () => packet()));
+    expect(wire).toHaveLength(3);
+    expect(limits(loop.news)).toEqual(["outbound sequence"]);
+    expect(loop.fromHost(packet(), packet()).wire).toHaveLength(0);
+    expect(loop.counters.privateRouter.exhausted).toBe(2);
+    loop.obey({ kind: "reserve", route: "far", spi: SPI, last: 300 });
+    const [frame] = loop.fromHost(packet()).wire;
+    expect(new DataView((frame as Uint8Array<ArrayBuffer>).buffer).getUint32(38)).toBeGreaterThan(102);
+    // Never fewer than before.
+    loop.obey({ kind: "reserve", route: "far", spi: SPI, last: 5 });
+    expect(loop.fromHost(packet()).wire).toHaveLength(1);
+  });
+
+  test("limits by packets, bytes and time: soft is told once, after hard nothing passes", () => {
+    const loop = new GatewayLoop();
+    loop.join({
+      outbound: { soft: { packets: 2 }, hard: { bytes: 200 } },
+      inbound: { soft: { bytes: 100 }, hard: { packets: 4 } },
+    });
+    let came = 0;
+    for (let i = 0; i < 8; i++) came += loop.around(packet()).length;
+    // 40 bytes each: five reach 200 on the way out, and the fourth was the last in.
+    expect(came).toBe(4);
+    expect(limits(loop.news)).toEqual(["outbound soft", "inbound soft", "inbound hard", "outbound hard"]);
+    const timed = new GatewayLoop().join({ outbound: { endsMs: 2000 } });
+    expect(timed.fromHost(packet()).wire).toHaveLength(1);
+    timed.nowMs = 2000;
+    expect(timed.fromHost(packet()).wire).toHaveLength(0);
+  });
+
+  test("a remote gateway that moved is followed; one that cannot be reached from here is refused", () => {
+    const loop = new GatewayLoop().join();
+    loop.obey({
+      kind: "endpoint",
+      route: "far",
+      spi: SPI,
+      to: parseIp("198.51.100.7"),
+      udp: { from: 4500, to: 4501 },
+    });
+    const frame = loop.fromHost(packet()).wire[0] as Uint8Array<ArrayBuffer>;
+    expect([...frame.subarray(30, 38)]).toEqual([198, 51, 100, 7, 0x11, 0x94, 0x11, 0x95]);
+    const six = {
+      kind: "endpoint",
+      route: "far",
+      spi: SPI,
+      to: parseIp("2001:db8::7"),
+      udp: { from: 1, to: 2 },
+    } as const;
+    expect(() => loop.obey(six)).toThrow("UDP over IPv6");
+    expect(loop.fromHost(packet()).wire[0]?.subarray(30, 38)).toEqual(frame.subarray(30, 38));
+  });
+});
+
+describe("routes", () => {
+  test("the longest prefix decides; one is added, changed and removed without touching another", () => {
+    const loop = new GatewayLoop().join();
+    const near = [parsePrefix("10.1.0.0/24")];
+    loop.obey({ kind: "route", route: { name: "near", prefixes: near, mtuBytes: 100 } });
+    loop.obey({ ...outbound(901, 91), association: { ...outbound(901, 91).association, route: "near" } });
+    loop.obey({ kind: "move-outbound", route: "near", spi: 901 });
+    expect(spiOf(loop.fromHost(packet()).wire[0])).toBe(901);
+    expect(spiOf(loop.fromHost(packet(20, "10.1.9.1")).wire[0])).toBe(SPI);
+    expect(loop.fromHost(packet(81)).wire).toEqual([]);
+    loop.obey({ kind: "route", route: { name: "near", prefixes: [parsePrefix("10.2.0.0/16")] } });
+    expect(spiOf(loop.fromHost(packet()).wire[0])).toBe(SPI);
+    expect(spiOf(loop.fromHost(packet(81, "10.2.0.1")).wire[0])).toBe(901);
+    loop.obey({ kind: "remove-route", name: "near" });
+    expect(spiOf(loop.fromHost(packet()).wire[0])).toBe(SPI);
+    expect(loop.path.report().routes.map(({ name }) => name)).toEqual(["far"]);
+    expect(loop.path.report().outbound).toHaveLength(1);
+  });
+
+  test("what cannot be is refused with the reason, and nothing has changed", () => {
+    const loop = new GatewayLoop().join();
+    const before = loop.path.report();
+    const refused = (order: Parameters<typeof loop.path.obey>[0]) => {
+      expect(() => loop.obey(order)).toThrow();
+      expect(loop.path.report()).toEqual(before);
+    };
+    refused({
+      kind: "route",
+      route: { name: "thief", prefixes: ["10.3.0.0/16", "10.1.0.0/16"].map(parsePrefix) },
+    });
+    refused({ kind: "route", route: { name: "long", prefixes: [], mtuBytes: 9000 } });
+    refused({ kind: "mtu", mtuBytes: 9000, tfc: false });
+    refused({
+      kind: "inbound",
+      association: { route: "far", spi: SPI, algorithm: "aes-128-gcm", keyMaterial: KEY },
+    });
+    refused({
+      kind: "inbound",
+      association: { route: "no", spi: 999, algorithm: "aes-128-gcm", keyMaterial: KEY },
+    });
+    refused({
+      kind: "inbound",
+      association: { route: "far", spi: 255, algorithm: "aes-128-gcm", keyMaterial: KEY },
+    });
+    refused(outbound(255, 99));
+    refused({ ...outbound(999, 98, { keyMaterial: new Uint8Array(19) }) });
+    refused({ kind: "reserve", route: "far", spi: 999, last: 5 });
+    expect(loop.around(packet())).toHaveLength(1);
+  });
+
+  test("a side's addresses change, and associations stay", () => {
+    const loop = new GatewayLoop().join();
+    const four = { ip: parseIp("203.0.113.77"), nextHop: parseIp("203.0.113.78") };
+    const configuration = { mac: 0x02_00_00_00_00_77 as never, four };
+    loop.obey({ kind: "side", side: "public", configuration });
+    // The new neighbour is not known yet.
+    expect(loop.fromHost(packet()).wire.filter((frame) => frame[12] === 8 && frame[13] === 0)).toEqual([]);
+    expect(loop.counters.publicInterface.unresolved).toBe(1);
+    loop.obey({ kind: "next-hop", side: "public", family: 4, mac: 0x02_00_00_00_00_78 as never });
+    const [frame] = loop.fromHost(packet()).wire;
+    expect([...(frame as Uint8Array).subarray(0, 12)]).toEqual([2, 0, 0, 0, 0, 0x78, 2, 0, 0, 0, 0, 0x77]);
+    expect([...(frame as Uint8Array).subarray(26, 30)]).toEqual([203, 0, 113, 77]);
+    expect(loop.path.report().outbound[0]).toMatchObject({ next: 2 });
+  });
+});
+
+test("inbound: numbers up to the newest that was seen before a restart are refused", () => {
+  const loop = new GatewayLoop().join({ outbound: { next: 1000 }, inbound: { newest: 1002 } });
+  const came = [1, 2, 3, 4, 5].map(() => loop.around(packet()).length);
+  expect(came).toEqual([0, 0, 0, 1, 1]);
+  expect(loop.path.report().inbound[0]).toMatchObject({ replayed: 3 });
+});

@@ -1,0 +1,234 @@
+/** What else the gateway says and hears: ARP, Neighbor Discovery, key exchange and ESP in UDP; and whatever anybody may send. */
+import { describe, expect, test } from "bun:test";
+import { handSeal, trailed } from "../../../test/support/esp-memory.ts";
+import { ADDRESS, ether, GatewayLoop, icmp, ip, KEY, MAC, SPI } from "../../../test/support/gateway-loop.ts";
+import { newSeed, Random } from "../../../test/support/random.ts";
+import { ipBytes, type Mac, macBytes, parseIp } from "../../net/mod.ts";
+
+const { host, remote } = ADDRESS[4];
+const BROADCAST = 0xffff_ffff_ffff;
+
+function arp(what: { operation: number; sender: string; mac: Mac; target: string; to?: number }): Uint8Array {
+  const { operation, sender, mac, target, to = BROADCAST } = what;
+  return new Uint8Array([
+    ...macBytes(to as Mac),
+    ...macBytes(mac),
+    ...[0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, operation],
+    ...macBytes(mac),
+    ...ipBytes(parseIp(sender)),
+    ...[0, 0, 0, 0, 0, 0],
+    ...ipBytes(parseIp(target)),
+  ]);
+}
+
+/** Neighbor Discovery with one option; 135 asks, 136 says. */
+function discovery(what: {
+  type: 135 | 136;
+  from: string;
+  to: string;
+  target: string;
+  mac: Mac;
+  hops?: number;
+}) {
+  const { type, from, to, target, mac, hops = 255 } = what;
+  const data = new Uint8Array([...ipBytes(parseIp(target)), type === 135 ? 1 : 2, 1, ...macBytes(mac)]);
+  // The second word is reserved, or flags.
+  return icmp({ from, to, type, data, ttl: hops });
+}
+
+describe("neighbours", () => {
+  test("they are asked for each second until they answer, then every five; only the next hop is believed", () => {
+    const loop = new GatewayLoop({ asks: true });
+    const asked = () => {
+      loop.work();
+      return [...loop.host.taken(), ...loop.wire.taken()].length;
+    };
+    expect([asked(), asked()]).toEqual([4, 0]);
+    loop.nowMs += 1000;
+    expect(asked()).toBe(4);
+    const other = 0x02_00_00_00_00_44 as Mac;
+    loop.host.put(arp({ operation: 2, sender: "10.0.0.66", mac: other, target: ADDRESS[4].private }));
+    loop.work();
+    expect(loop.path.report().nextHops.private).toEqual({ 4: false, 6: false });
+    loop.host.put(arp({ operation: 2, sender: host, mac: MAC.host, target: ADDRESS[4].private }));
+    const said = {
+      type: 136,
+      from: ADDRESS[6].host,
+      to: ADDRESS[6].private,
+      target: ADDRESS[6].host,
+    } as const;
+    loop.host.put(ether(MAC.private, discovery({ ...said, mac: MAC.host, hops: 254 })));
+    loop.work();
+    expect(loop.path.report().nextHops.private).toEqual({ 4: true, 6: false });
+    expect(loop.counters.privateNextHop).toMatchObject({ ndErrors: 1, addressesAdded: 1 });
+    loop.host.put(ether(MAC.private, discovery({ ...said, mac: MAC.host })));
+    loop.work();
+    expect(loop.path.report().nextHops.private).toEqual({ 4: true, 6: true });
+    loop.host.put(arp({ operation: 1, sender: host, mac: other, target: "10.0.0.9" }));
+    loop.work();
+    expect(loop.counters.privateNextHop).toMatchObject({ addressesAdded: 2, addressesUpdated: 1 });
+    expect(loop.news.at(-1)).toEqual({ kind: "next-hop", side: "private", family: 4, mac: other });
+  });
+
+  test("questions for our addresses are answered, others are not", () => {
+    const loop = new GatewayLoop();
+    loop.host.put(arp({ operation: 1, sender: host, mac: MAC.host, target: ADDRESS[4].private }));
+    loop.host.put(arp({ operation: 1, sender: host, mac: MAC.host, target: "10.0.0.9" }));
+    const group = "ff02::1:ff00:1";
+    const asks = { type: 135, to: group, mac: MAC.host } as const;
+    loop.host.put(
+      ether(0x3333_ff00_0001, discovery({ ...asks, from: ADDRESS[6].host, target: ADDRESS[6].private })),
+    );
+    loop.host.put(ether(0x3333_ff00_0001, discovery({ ...asks, from: "::", target: ADDRESS[6].private })));
+    loop.host.put(ether(0x3333_ff00_0001, discovery({ ...asks, from: ADDRESS[6].host, target: "fd00::77" })));
+    loop.work();
+    const answers = loop.host.taken();
+    expect(answers).toHaveLength(3);
+    expect(answers[0]?.subarray(0, 32)).toEqual(
+      new Uint8Array([
+        ...macBytes(MAC.host),
+        ...macBytes(MAC.private),
+        ...[0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 2],
+        ...macBytes(MAC.private),
+        ...ipBytes(parseIp(ADDRESS[4].private)),
+      ]),
+    );
+    const [advertisement, toAll] = [answers[1], answers[2]] as [Uint8Array, Uint8Array];
+    expect([advertisement[21], advertisement[54], advertisement[58]]).toEqual([255, 136, 0xe0]);
+    expect([...toAll.subarray(0, 6), toAll[58]]).toEqual([0x33, 0x33, 0, 0, 0, 1, 0xa0]);
+    expect(loop.counters.privateNextHop).toMatchObject({ arpReplies: 1, naReplies: 2, ndErrors: 0 });
+    expect(loop.allFree()).toBe(true);
+  });
+
+  test("frames for others are not forwarded", () => {
+    const loop = new GatewayLoop().join();
+    const packet = ip({ from: host, to: remote, protocol: 17, payload: new Uint8Array(9) });
+    for (const to of [MAC.host, BROADCAST]) loop.host.put(ether(to, packet));
+    loop.work();
+    expect(loop.wire.taken()).toEqual([]);
+    expect(loop.counters.privateInterface.notOurs).toBe(2);
+  });
+});
+
+describe("UDP", () => {
+  const ports = { exchange: 303, encapsulation: 4500 };
+  const message = new Uint8Array([0, 0, 3, 0xe9, 11, 0, 0, 0, 0, 0, 0, 5]);
+
+  test.each([4, 6] as const)(
+    "messages of a key exchange go out over IPv%d and come in, with and without marker",
+    (family) => {
+      const loop = new GatewayLoop({ ports });
+      const to = parseIp(ADDRESS[family].public);
+      for (const port of [303, 4500])
+        loop.obey({ kind: "exchange", to, toPort: port, fromPort: port, bytes: message });
+      const frames = loop.wire.taken();
+      const header = family === 4 ? 34 : 54;
+      expect(frames.map((frame) => frame.length - header - 8)).toEqual([12, 16]);
+      loop.fromWire(...frames.map((frame) => frame.slice(14)));
+      expect(loop.news).toHaveLength(2);
+      for (const [i, port] of [303, 4500].entries())
+        expect(loop.news[i]).toEqual({
+          kind: "exchange",
+          from: to,
+          to,
+          fromPort: port,
+          toPort: port,
+          bytes: message,
+        });
+      // A wrong checksum, or none, is refused where nothing authenticates it.
+      const wrong = (frames[0] as Uint8Array).slice(14);
+      wrong[wrong.length - 1] = 9;
+      loop.fromWire(wrong);
+      expect(loop.news).toHaveLength(2);
+      expect(loop.counters.exchange).toEqual({ received: 2, limited: 0, sent: 2 });
+      expect(loop.allFree()).toBe(true);
+    },
+  );
+
+  test("at most 100 messages a second are passed on", () => {
+    const loop = new GatewayLoop({ ports });
+    const to = parseIp(ADDRESS[4].public);
+    loop.obey({ kind: "exchange", to, toPort: 303, fromPort: 303, bytes: message });
+    const packet = (loop.wire.taken()[0] as Uint8Array).slice(14);
+    for (let i = 0; i < 3; i++) loop.fromWire(...Array.from({ length: 64 }, () => packet));
+    expect(loop.counters.exchange).toMatchObject({ received: 100, limited: 92 });
+  });
+
+  test("ESP in UDP passes both ways, a keepalive is nothing, and other ports are unreachable", () => {
+    const loop = new GatewayLoop({ ports }).join({ outbound: { udp: { from: 4500, to: 4500 } } });
+    const packet = ip({ from: host, to: remote, protocol: 17, payload: new Uint8Array(30) });
+    const { wire } = loop.fromHost(packet);
+    expect(wire[0]?.[23]).toBe(17);
+    expect(loop.fromWire((wire[0] as Uint8Array).slice(14)).host).toHaveLength(1);
+    const udp = (port: number, ...data: number[]) =>
+      ip({
+        from: "192.0.2.9",
+        to: ADDRESS[4].public,
+        protocol: 17,
+        payload: new Uint8Array([0x11, 0x94, port >> 8, port & 255, 0, 8 + data.length, 0, 0, ...data]),
+      });
+    expect(loop.fromWire(udp(4500, 0xff))).toEqual({ host: [], wire: [] });
+    expect(loop.fromWire(udp(9, 1, 2)).wire).toHaveLength(1);
+    expect(loop.counters.publicIcmp4.errorsSent).toBe(1);
+  });
+});
+
+const seed = newSeed();
+test(`whatever comes, nothing is thrown, no frame is lost, and the next packet passes (seed ${seed})`, () => {
+  const random = new Random(seed);
+  const loop = new GatewayLoop({ mtuBytes: 1400, ports: { exchange: 303, encapsulation: 4500 } }).join();
+  const family = () => ADDRESS[random.pick([4, 6] as const)];
+  const anyIp = (): Uint8Array => {
+    const one = family();
+    const pick = () => random.pick([one.host, one.remote, one.private, one.public]);
+    const protocol = random.pick([1, 6, 17, 42, 44, 50, 58]);
+    const ttl = random.pick([0, 1, 2, 64, 255]);
+    const payload = random.bytes(random.below(random.chance(0.1) ? 1600 : 90));
+    if (random.chance(0.3))
+      return icmp({ from: pick(), to: pick(), type: random.below(140), data: payload, ttl });
+    return ip({ from: pick(), to: pick(), protocol, payload, ttl });
+  };
+  const anySealed = (sequence: number): Uint8Array => {
+    const inner = random.chance(0.5) ? anyIp() : random.mutate(anyIp());
+    const text = random.chance(0.8)
+      ? trailed(inner, random.pick([4, 41, 59]))
+      : random.bytes(4 * (1 + random.below(20)));
+    const payload = handSeal({
+      algorithm: "aes-128-gcm",
+      keyMaterial: KEY,
+      spi: SPI,
+      sequence: BigInt(sequence),
+      extended: true,
+      text,
+    });
+    return ip({ from: "192.0.2.9", to: ADDRESS[4].public, protocol: 50, payload });
+  };
+  let sequence = 1000;
+  for (let round = 0; round < 4000; round++) {
+    const packet = random.pick([anyIp, () => anySealed(sequence++), () => random.bytes(random.below(100))])();
+    const mutated = random.chance(0.5) ? packet : random.mutate(packet);
+    const [end, mac] = random.pick([
+      [loop.host, MAC.private],
+      [loop.wire, MAC.public],
+    ] as const);
+    const frame = ether(mac, mutated.length === 0 ? new Uint8Array(1) : mutated);
+    end.put(
+      (random.chance(0.95) ? frame : frame.subarray(0, random.below(frame.length + 1))).subarray(0, 1790),
+    );
+    if (random.chance(0.1)) loop.nowMs += random.below(100);
+    if (random.chance(0.2) && !loop.allFree()) throw new Error(`a frame was lost in round ${round}`);
+  }
+  expect(loop.allFree()).toBe(true);
+  const good = ip({ from: remote, to: host, protocol: 17, payload: new Uint8Array(9) });
+  const payload = handSeal({
+    algorithm: "aes-128-gcm",
+    keyMaterial: KEY,
+    spi: SPI,
+    sequence: BigInt(sequence),
+    extended: true,
+    text: trailed(good, 4),
+  });
+  expect(
+    loop.fromWire(ip({ from: "192.0.2.9", to: ADDRESS[4].public, protocol: 50, payload })).host,
+  ).toHaveLength(1);
+});

@@ -1,0 +1,129 @@
+/**
+ * What a gateway's data path is told, and what it tells: plain values, which go between threads and processes as they are.
+ *
+ * An order that cannot be obeyed changes nothing and throws with the reason. Orders take effect between turns of the path: no packet of another
+ * route waits for one.
+ */
+import type { Ip, Mac, Prefix } from "../../net/mod.ts";
+import type { EspAlgorithm } from "../esp/mod.ts";
+import type { SideConfiguration } from "./side.ts";
+
+/** SideName is one side of a gateway. */
+export type SideName = "private" | "public";
+
+/** UseLimit is how much an association may carry; absent: any number. */
+export interface UseLimit {
+  readonly packets?: number;
+  /** Of inner packets. */
+  readonly bytes?: number;
+}
+
+/** GatewayAssociation is one direction of ESP (RFC 4301 section 4.1). */
+export interface GatewayAssociation {
+  readonly route: string;
+  readonly spi: number;
+  readonly algorithm: EspAlgorithm;
+  /** Key, then 4 bytes of salt; whoever gives the order wipes it. */
+  readonly keyMaterial: Uint8Array;
+  /** Extended sequence numbers; default true. */
+  readonly extended?: boolean;
+  /** From this moment on (the path's clock) it carries nothing; default never. */
+  readonly endsMs?: number;
+  /** At the soft limit there is news, once; at the hard one the association carries nothing more. */
+  readonly soft?: UseLimit;
+  readonly hard?: UseLimit;
+}
+
+/** Encapsulation are the UDP ports around ESP (RFC 3948). */
+export interface Encapsulation {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** OutboundOrder is an association that seals. */
+export interface OutboundOrder extends GatewayAssociation {
+  /** The remote gateway. Packets leave from the public side's address of the same family. */
+  readonly to: Ip;
+  /** Absent: raw ESP. IPv4 only. */
+  readonly udp?: Encapsulation;
+  /** The next sequence number (default 1), and the last that may be used until a `reserve` (default the last there is). */
+  readonly next?: number;
+  readonly last?: number;
+}
+
+/** InboundOrder is an association that opens. */
+export interface InboundOrder extends GatewayAssociation {
+  /** Packets in the replay window; default DEFAULT_WINDOW. */
+  readonly windowPackets?: number;
+  /** The greatest sequence number that was seen before; all up to it are refused. */
+  readonly newest?: number;
+}
+
+/** RouteOrder is a route: prefixes behind a remote site. */
+export interface RouteOrder {
+  readonly name: string;
+  readonly prefixes: readonly Prefix[];
+  /** Largest inner packet; default the gateway's. */
+  readonly mtuBytes?: number;
+}
+
+/** GatewayOrder is one order. */
+export type GatewayOrder =
+  /** Largest inner packet from the private side, and whether all are padded to it. */
+  | { readonly kind: "mtu"; readonly mtuBytes: number; readonly tfc: boolean }
+  /** A side's addresses; associations stay. */
+  | { readonly kind: "side"; readonly side: SideName; readonly configuration: SideConfiguration }
+  /** A link address that another queue has learnt. */
+  | { readonly kind: "next-hop"; readonly side: SideName; readonly family: 4 | 6; readonly mac: Mac }
+  /** Adds a route, or changes it; its associations stay. */
+  | { readonly kind: "route"; readonly route: RouteOrder }
+  /** Removes a route with its associations. */
+  | { readonly kind: "remove-route"; readonly name: string }
+  | { readonly kind: "inbound"; readonly association: InboundOrder }
+  | { readonly kind: "remove-inbound"; readonly spi: number }
+  /** Installs an association that waits for `move-outbound`; one of the same route and SPI is displaced. */
+  | { readonly kind: "outbound"; readonly association: OutboundOrder }
+  /** Makes it the one that the route's packets leave by; the one before is removed. */
+  | { readonly kind: "move-outbound"; readonly route: string; readonly spi: number }
+  | { readonly kind: "remove-outbound"; readonly route: string; readonly spi: number }
+  /** Sequence numbers up to `last` may be used: they were noted durably. */
+  | { readonly kind: "reserve"; readonly route: string; readonly spi: number; readonly last: number }
+  /** The remote gateway has moved. */
+  | {
+      readonly kind: "endpoint";
+      readonly route: string;
+      readonly spi: number;
+      readonly to: Ip;
+      readonly udp?: Encapsulation;
+    }
+  /** Sends a datagram of a key exchange from the public side; on a port with ESP in UDP the non-ESP marker is put before it. */
+  | {
+      readonly kind: "exchange";
+      readonly to: Ip;
+      readonly toPort: number;
+      readonly fromPort: number;
+      readonly bytes: Uint8Array;
+    };
+
+/** GatewayNews is one thing that the path tells. */
+export type GatewayNews =
+  | {
+      readonly kind: "limit";
+      readonly direction: "inbound" | "outbound";
+      readonly route: string;
+      readonly spi: number;
+      /** `sequence`: half of the sequence numbers that may be used are. */
+      readonly limit: "soft" | "hard" | "sequence";
+    }
+  /** The first authentic packet of an inbound association: the other end has the key. */
+  | { readonly kind: "heard"; readonly route: string; readonly spi: number }
+  | { readonly kind: "next-hop"; readonly side: SideName; readonly family: 4 | 6; readonly mac: Mac }
+  /** A datagram of a key exchange came; nothing in it is to be believed. */
+  | {
+      readonly kind: "exchange";
+      readonly from: Ip;
+      readonly fromPort: number;
+      readonly to: Ip;
+      readonly toPort: number;
+      readonly bytes: Uint8Array<ArrayBuffer>;
+    };
