@@ -54,7 +54,7 @@ export class Xfrm implements Disposable {
     return new Xfrm(NetlinkSocket.open(NETLINK.xfrm, { netns: options.netns, strict: false }));
   }
 
-  /** sas reads all associations of ESP, without their keys; with those that are only an allocated SPI so far. */
+  /** sas reads all associations of ESP, without their keys; with those that are only an SPI so far, and questions, whose SPI is 0. */
   sas(): SaInfo[] {
     const body = { protocol: ESP };
     return this.#dump("read associations", message(XFRM.getSa, 0, filterMessage, body), decodeSa);
@@ -78,9 +78,10 @@ export class Xfrm implements Disposable {
   }
 
   /**
-   * allocateSpi reserves an SPI that no association to the same destination has; `updateSa` completes it. Left alone, the kernel forgets it
-   * after 30 s (net.core.xfrm_acq_expires) with a hard expiry. ENOENT when all of the range are taken; a wish of the same addresses, `reqid`,
-   * mark, `ifId` and CPU gets the same SPI until it is completed.
+   * allocateSpi reserves an SPI that no association to the same destination has (since Linux 6.17: none at all); `updateSa` completes it.
+   * Left alone, the kernel forgets it after 30 s (net.core.xfrm_acq_expires) with a hard expiry. ENOENT when the kernel finds none: it tries
+   * at random, as often as the range has numbers. A wish with the same addresses, `reqid`, mark, `ifId` and CPU gets the same SPI until it is
+   * completed.
    */
   allocateSpi(wish: SpiWish): SaInfo {
     const { source, destination, reqid, least = LEAST_SPI, most = MOST_SPI, mark, ifId, cpu } = wish;
