@@ -76,5 +76,37 @@ export {
 export { Rtnetlink } from "./rtnetlink.ts";
 export { addRule, deleteRule, type RuleAction, type RuleChange, type RuleInfo } from "./rule.ts";
 export { KernelWireguard, kernelHasWireguard } from "./wireguard.ts";
+export { type SpiWish, Xfrm } from "./xfrm.ts";
+export type { XfrmAcquire, XfrmEvent } from "./xfrm-event.ts";
+export type { XfrmAlgorithm } from "./xfrm-key.ts";
+export type { Limit, Limits, Usage } from "./xfrm-limits.ts";
+export { XfrmMonitor, type XfrmMonitorGroup, type XfrmMonitorOptions } from "./xfrm-monitor.ts";
+export {
+  addPolicy,
+  deletePolicy,
+  type PolicyChange,
+  type PolicyDirection,
+  type PolicyFlag,
+  type PolicyId,
+  type PolicyInfo,
+  updatePolicy,
+  type XfrmTemplate,
+} from "./xfrm-policy.ts";
+export { type Ability, probeEsp, probePerCpu } from "./xfrm-probe.ts";
+export type { ReplayState } from "./xfrm-replay.ts";
+export {
+  addSa,
+  deleteSa,
+  type SaChange,
+  type SaFlag,
+  type SaId,
+  type SaInfo,
+  type SaMode,
+  type UdpEncapsulation,
+  updateSa,
+  type XfrmMark,
+  type XfrmRequest,
+} from "./xfrm-sa.ts";
+export type { Selector } from "./xfrm-selector.ts";
 // TUN devices are made by ioctl; they are offered here because they are links like the others.
 export { attachTun, createTun, deleteTun, type TunOptions } from "../sys/mod.ts";

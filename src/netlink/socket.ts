@@ -44,6 +44,8 @@ export class NetlinkSocket implements Disposable {
   readonly #buffer = spareBuffers.pop() ?? stable(RECEIVE_BYTES);
   #closed = false;
   #sequence = 0;
+  /** The longest datagram since the last wipe. */
+  #received = 0;
 
   private constructor(fd: Fd) {
     this.#fd = fd;
@@ -251,8 +253,15 @@ export class NetlinkSocket implements Disposable {
   #receive(): Uint8Array | undefined {
     const count = libc.recv(this.#fd.number, this.#buffer, MSG.truncated);
     if (count < 0) return undefined;
+    this.#received = Math.max(this.#received, Math.min(count, this.#buffer.length));
     if (count > this.#buffer.length) throw new SystemError("recv", EMSGSIZE, `${count} bytes of netlink`);
     return this.#buffer.subarray(0, count);
+  }
+
+  /** wipe overwrites with zeros what was received: answers may carry keys, and the memory goes on to other sockets. */
+  wipe(): void {
+    this.#buffer.fill(0, 0, this.#received);
+    this.#received = 0;
   }
 
   close(): void {

@@ -22,7 +22,7 @@ const EXT_ACK = 11;
 const GET_STRICT_CHK = 12;
 
 /** Protocols of AF_NETLINK. */
-export const NETLINK = { route: 0, netfilter: 12, generic: 16 } as const;
+export const NETLINK = { route: 0, xfrm: 6, netfilter: 12, generic: 16 } as const;
 
 /** Flags of `libc.recv` that netlink uses. */
 export const MSG = { dontWait: 0x40, truncated: 0x20 } as const;

@@ -5,6 +5,7 @@ import {
   type Attributes,
   attributes,
   be16,
+  block,
   be32,
   be64,
   bool,
@@ -217,5 +218,22 @@ describe("struct", () => {
     });
     expect(() => codec.decode(new Reader(bytes, 0, 7))).toThrow(DecodeError);
     expect(() => encode(codec, { header: { family: 256 }, body: {} })).toThrow("family: 256");
+  });
+
+  test("a field may be a structure or bytes; what is left out of it is zero", () => {
+    const outer = struct({ id: struct({ key: block(3), type: u8 }), last: u16, big: u64 });
+    const text = (value: Parameters<typeof outer.encode>[1]) =>
+      Buffer.from(encode(outer, value)).toString("hex");
+    expect(text({})).toBe(`000000000000${"00".repeat(8)}`);
+    expect(text({ id: { type: 5 }, last: 1 })).toBe(`000000050100${"00".repeat(8)}`);
+    const key = new Uint8Array([7, 8, 9]);
+    expect(text({ id: { key } })).toBe(`070809000000${"00".repeat(8)}`);
+    expect(outer.decode(new Reader(encode(outer, { id: { key } })))).toEqual({
+      id: { key, type: 0 },
+      last: 0,
+      big: 0n,
+    });
+    expect(() => text({ id: { key: new Uint8Array(4) } })).toThrow("id.key: 3 bytes expected, 4 given");
+    expect(() => outer.decode(new Reader(new Uint8Array(2)))).toThrow(DecodeError);
   });
 });

@@ -13,6 +13,11 @@ export interface Codec<T> {
   readonly nested?: boolean;
 }
 
+/** FixedCodec always has the same number of bytes, so that it can be a field of a structure, where `zero` stands for it when it is left out. */
+export interface FixedCodec<T> extends Codec<T> {
+  readonly zero: unknown;
+}
+
 /** ValueOf is the type that a codec carries. */
 export type ValueOf<C> = C extends Codec<infer T> ? T : never;
 
@@ -20,10 +25,18 @@ export const u8: Codec<number> = { decode: (r) => r.u8(), encode: (w, v) => void
 export const u16: Codec<number> = { decode: (r) => r.u16(), encode: (w, v) => void w.u16(v) };
 export const u32: Codec<number> = { decode: (r) => r.u32(), encode: (w, v) => void w.u32(v) };
 export const i32: Codec<number> = { decode: (r) => r.i32(), encode: (w, v) => void w.i32(v) };
-export const u64: Codec<bigint> = { decode: (r) => r.u64(), encode: (w, v) => void w.u64(v) };
+export const u64: FixedCodec<bigint> = {
+  zero: 0n,
+  decode: (r) => r.u64(),
+  encode: (w, v) => void w.u64(v),
+};
 export const be16: Codec<number> = { decode: (r) => r.be16(), encode: (w, v) => void w.be16(v) };
 export const be32: Codec<number> = { decode: (r) => r.be32(), encode: (w, v) => void w.be32(v) };
-export const be64: Codec<bigint> = { decode: (r) => r.be64(), encode: (w, v) => void w.be64(v) };
+export const be64: FixedCodec<bigint> = {
+  zero: 0n,
+  decode: (r) => r.be64(),
+  encode: (w, v) => void w.be64(v),
+};
 
 /** bool is a byte that is zero or one. */
 export const bool: Codec<boolean> = { decode: (r) => r.u8() !== 0, encode: (w, v) => void w.u8(v ? 1 : 0) };
@@ -57,6 +70,15 @@ export function fixed(length: number): Codec<Uint8Array<ArrayBuffer>> {
       if (v.length !== length) throw new EncodeError(`${length} bytes expected, ${v.length} given`);
       w.bytes(v);
     },
+  };
+}
+
+/** block is a field of `length` bytes in a structure. */
+export function block(length: number): FixedCodec<Uint8Array<ArrayBuffer>> {
+  return {
+    zero: new Uint8Array(length),
+    decode: (r) => r.bytes(length),
+    encode: fixed(length).encode,
   };
 }
 

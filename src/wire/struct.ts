@@ -1,24 +1,34 @@
 /** Fixed structures: fields one after another, as a C structure without holes (name the holes). */
-import type { Codec, ValueOf } from "./codec.ts";
+import type { Codec, FixedCodec, ValueOf } from "./codec.ts";
 import { inField } from "./error.ts";
 import type { Reader } from "./reader.ts";
 import type { Writer } from "./writer.ts";
 
 /** Fields of a structure, in order; only codecs of fixed size. */
-export type Fields = Readonly<Record<string, Codec<number> | Codec<bigint> | Codec<boolean>>>;
+export type Fields = Readonly<
+  Record<string, Codec<number> | Codec<bigint> | Codec<boolean> | FixedCodec<object>>
+>;
 
 /** Struct is the value of a structure. */
-export type Struct<F extends Fields> = { readonly [K in keyof F]: ValueOf<F[K]> };
+export type Struct<F extends Fields> = {
+  readonly [K in keyof F]: F[K] extends StructCodec<infer G> ? Struct<G> : ValueOf<F[K]>;
+};
+
+/** GivenStruct is what a structure is encoded from: fields may be left out at any depth. */
+export type GivenStruct<F extends Fields> = {
+  readonly [K in keyof F]?: (F[K] extends StructCodec<infer G> ? GivenStruct<G> : ValueOf<F[K]>) | undefined;
+};
 
 /** StructCodec encodes a structure of which fields may be left out: they are zero. */
-export interface StructCodec<F extends Fields> extends Codec<Struct<F>> {
-  encode(writer: Writer, value: Partial<Struct<F>>): void;
+export interface StructCodec<F extends Fields> extends FixedCodec<Struct<F>> {
+  encode(writer: Writer, value: Struct<F> | GivenStruct<F>): void;
 }
 
-/** struct makes a codec from fields in order. */
+/** struct makes a codec from fields in order; a field may be a structure itself. */
 export function struct<const F extends Fields>(fields: F): StructCodec<F> {
-  const entries = Object.entries(fields) as [string, Codec<unknown>][];
+  const entries = Object.entries(fields) as [string, Codec<unknown> & { readonly zero?: unknown }][];
   return {
+    zero: {},
     decode(reader) {
       const value: Record<string, unknown> = {};
       for (const [name, codec] of entries) value[name] = codec.decode(reader);
@@ -30,7 +40,7 @@ export function struct<const F extends Fields>(fields: F): StructCodec<F> {
       try {
         for (const [name, codec] of entries) {
           at = name;
-          codec.encode(writer, given[name] ?? 0);
+          codec.encode(writer, given[name] ?? codec.zero ?? 0);
         }
       } catch (error) {
         throw inField(at, error);
@@ -43,7 +53,7 @@ export function struct<const F extends Fields>(fields: F): StructCodec<F> {
 export interface HeadedCodec<F extends Fields, B> {
   decode(reader: Reader): { readonly header: Struct<F>; readonly body: B };
   /** Fields of the header that are left out are zero. */
-  encode(writer: Writer, value: { readonly header: Partial<Struct<F>>; readonly body: B }): void;
+  encode(writer: Writer, value: { readonly header: GivenStruct<F>; readonly body: B }): void;
 }
 
 /** headed makes the codec of a structure followed by a body. */
