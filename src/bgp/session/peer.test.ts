@@ -105,7 +105,7 @@ class Weather {
     this.#links.push(link);
     const there = this.nowMs + this.#delay();
     const back = there + this.#delay();
-    const heard = there + this.backlogMs[1 - side];
+    const heard = there + this.backlogMs[side === 0 ? 1 : 0];
     link.last[side === 0 ? 1 : 0] = heard;
     link.last[side] = back;
     if (this.cut || (!this.calm && this.#random.below(20) === 0)) {
