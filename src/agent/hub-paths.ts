@@ -4,6 +4,7 @@
  */
 import { sameValue } from "../engine/mod.ts";
 import {
+  doubtsHub,
   type HubChoice,
   type HubChoiceEvent,
   hubChoiceDueMs,
@@ -134,6 +135,12 @@ export class HubPaths {
     hooks.distances(distances);
     // What fits on the way to a hub may be another.
     for (const name of this.#endpoints.names()) used(name);
+  }
+
+  /** due does what is due; `heard` reads the device, and returns the hubs through which something came since it was last read. */
+  due(nowMs: number, heard: () => readonly string[]): void {
+    if (doubtsHub(this.#choice, nowMs)) this.step({ kind: "heard", nowMs, hubs: heard() });
+    this.step({ kind: "due", nowMs });
   }
 
   #distances(): HubDistances {

@@ -13,6 +13,7 @@ import {
   candidatesFor,
   canRest,
   explainLadder,
+  hearingHub,
   type HubChoice,
   ladderDueMs,
   type LadderEvent,
@@ -42,10 +43,9 @@ import { beginLadder, handshakeAge, peersByKey, readingOf } from "./ladder-begin
 import type { PathHooks } from "./path-hooks.ts";
 import { PongAllowance } from "./pong-allowance.ts";
 import { type ArrivedProbe, type OwnKeys, Prober } from "./prober.ts";
+import { RelayLife } from "./relay-life.ts";
 import { RestingPairs } from "./resting-pairs.ts";
 
-/** A hub looks so often, at most, which life of its relay this is. */
-const LIFE_MS = 200;
 /** A younger handshake is of a live session (WireGuard's REJECT_AFTER_TIME): after a start of the agent such a pair talks. */
 const LIVE_MS = 180_000;
 /** The name of the choice of hubs among the ladders' in the queue; no node is named so. */
@@ -94,8 +94,7 @@ export class MeshPaths implements Disposable {
   #self: Node | undefined;
   #about: About | undefined;
   #mode: LadderMode = "full";
-  /** What a hub tells nodes of the life of its relay, as it was asked for last. */
-  #life: { readonly instance: number | undefined; readonly atMs: number } | undefined;
+  readonly #life: RelayLife;
   #used = new Set<string>();
   #looks = new Set<string>();
   readonly #timer = new DueTimer(() => this.#work(() => this.#onDue()));
@@ -108,6 +107,7 @@ export class MeshPaths implements Disposable {
   constructor(keys: OwnKeys, { generations, ...hooks }: PathHooks & { readonly generations: Generations }) {
     this.#own = keys.own.publicKey;
     this.#hooks = hooks;
+    this.#life = new RelayLife(() => hooks.life());
     this.#generations = generations;
     this.#hubs = new HubPaths({
       hooks,
@@ -369,17 +369,17 @@ export class MeshPaths implements Disposable {
     if (this.#resting.has(node) && this.#mode === "hubs") return;
     if (probe.kind === "ping" && this.#pongs.take(node, { transaction: probe.transaction, nowMs })) {
       // A hub keeps no state of a pair, nor does a node of its hub; and who rests wants no path.
-      const instance = this.#instance(nowMs);
-      const told = instance === undefined ? {} : { instance };
+      const told = this.#life.at(nowMs);
       this.#prober.send(node, pongFor(probe, { from, ...told }), { to: from, from: local });
     }
   }
 
-  /** Asking costs, and nodes are to hear soon that the relay has forgotten them. */
-  #instance(nowMs: number): number | undefined {
-    if (this.#life === undefined || nowMs - this.#life.atMs >= LIFE_MS)
-      this.#life = { instance: this.#hooks.life(), atMs: nowMs };
-    return this.#life.instance;
+  /** Reads the device; returns the hubs through which something came since the last reading. */
+  #heard(nowMs: number): readonly string[] {
+    const relayed = [...this.#ladders.values()].filter(({ state }) => state.path.kind === "relay");
+    const peers = peersByKey(this.#hooks.device(), keysOf(relayed));
+    for (const ladder of relayed) this.#observe(ladder, peers.get(ladder.node.publicKey), nowMs);
+    return relayed.flatMap(({ state }) => hearingHub(state, nowMs) ?? []);
   }
 
   #tellRelays(ladder: Ladder, nowMs: number): void {
@@ -479,7 +479,7 @@ export class MeshPaths implements Disposable {
     // Each once: what is due again at once has its turn after everything else.
     for (const name of names) {
       const ladder = this.#ladders.get(name);
-      if (name === HUBS) this.#hubs.step({ kind: "due", nowMs });
+      if (name === HUBS) this.#hubs.due(nowMs, () => this.#heard(nowMs));
       else if (ladder !== undefined) this.#step(ladder, { kind: "due", nowMs });
     }
   }

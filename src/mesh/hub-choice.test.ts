@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { parseEndpoint } from "../net/mod.ts";
-import { hubChoiceDueMs, startHubChoice, stepHubChoice } from "./hub-choice.ts";
+import { doubtsHub, hubChoiceDueMs, startHubChoice, stepHubChoice } from "./hub-choice.ts";
 import { homeHub, hubDistances, publishedDistances, relaysFor } from "./hub-ranking.ts";
 import type { HubChoice, HubChoiceEffect, HubChoiceEvent, KnownHub } from "./hub-state.ts";
 
@@ -21,6 +21,8 @@ class Driver {
   pings = 0;
   bytes = 0;
   lose: () => boolean = () => false;
+  /** Hubs through which something comes whenever it is looked. */
+  hears: readonly string[] = [];
   #pongs: (HubChoiceEvent & { kind: "pong" })[] = [];
 
   constructor(rtts: readonly (number | undefined)[]) {
@@ -68,7 +70,10 @@ class Driver {
       if (at >= end) break;
       this.nowMs = at;
       if (pong !== undefined && pong.nowMs <= at) this.step(this.#pongs.shift() as HubChoiceEvent);
-      else this.step({ kind: "due", nowMs: at });
+      else {
+        if (doubtsHub(this.state, at)) this.step({ kind: "heard", nowMs: at, hubs: this.hears });
+        this.step({ kind: "due", nowMs: at });
+      }
     }
     this.nowMs = end;
   }
@@ -187,6 +192,34 @@ describe("a hub that dies", () => {
       }
       expect(worst).toBeLessThan(rtt < 100 ? 800 : 1_100);
     });
+
+  test("one that does not answer and relays is not held to be dead, until it relays no more, or for long", () => {
+    for (const silentMs of [500, 3_000, 12_000]) {
+      const choice = new Driver([20, 30]);
+      choice.run(5_000);
+      choice.relaying("h1");
+      choice.run(3_000);
+      choice.rtt.delete("h1");
+      choice.hears = ["h1"];
+      choice.run(silentMs);
+      expect(choice.relays(undefined, "h1")).toBe(silentMs < 8_000 ? "h1 h2" : "h2");
+      choice.hears = [];
+      choice.run(600);
+      expect(choice.relays(undefined, "h1")).toBe("h2");
+    }
+    // What came before it died is read after its death, once.
+    const choice = new Driver([20, 30]);
+    choice.run(5_000);
+    choice.relaying("h1");
+    choice.run(3_000);
+    choice.rtt.delete("h1");
+    choice.hears = ["h1"];
+    while (!doubtsHub(choice.state, choice.nowMs)) choice.run(5);
+    choice.run(5);
+    choice.hears = [];
+    choice.run(400);
+    expect(choice.relays(undefined, "h1")).toBe("h2");
+  });
 
   test("the only one is never left", () => {
     const choice = new Driver([30]);

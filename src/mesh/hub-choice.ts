@@ -30,6 +30,10 @@ export const OTHER_PING_MS = 60_000;
 const DOUBT_PING_MS = 40;
 const DOUBT_AT_REST_PING_MS = 250;
 const UNANSWERED_IS_DOWN = 5;
+/** A hub that does not answer, and relays, is no dead one: its agent restarts or changes its key. So long that is waited for. */
+const HEARING_PATIENCE_MS = 8_000;
+/** What it relays was heard lately; less than the pings take that decide, so that what came before its death does not put off that. */
+const HEARD_MS = 100;
 const MAX_UNANSWERED = 16;
 /** A hub that is down is asked again after this time, and after a minute less often. */
 const DOWN_PING_MS = 2_000;
@@ -59,6 +63,8 @@ export function stepHubChoice(state: HubChoice, event: HubChoiceEvent): HubChoic
       return turn(withHubs(state, event.hubs, nowMs), nowMs, { before: state });
     case "relaying":
       return turn(soonerWhereRelaying(state, event.hubs, nowMs), nowMs, { before: state });
+    case "heard":
+      return [{ ...state, hubs: state.hubs.map((hub) => withHeard(hub, event.hubs, nowMs)) }, []];
     case "network":
       return turn({ ...state, hubs: state.hubs.map((hub) => ({ ...hub, nextMs: nowMs })) }, nowMs, {
         before: state,
@@ -89,6 +95,15 @@ function soonerWhereRelaying(state: HubChoice, relaying: readonly string[], nowM
     relaying.includes(hub.name) ? { ...hub, nextMs: Math.min(hub.nextMs, soonMs(hub)) } : hub,
   );
   return { ...state, relaying, hubs };
+}
+
+function withHeard(hub: HubHealth, heard: readonly string[], nowMs: number): HubHealth {
+  return heard.includes(hub.name) ? { ...hub, heardMs: nowMs } : hub;
+}
+
+/** doubtsHub tells whether a hub that relays owes an answer: the next `due` is to know whether something comes through it. */
+export function doubtsHub({ hubs, relaying }: HubChoice, nowMs: number): boolean {
+  return hubs.some((hub) => hub.state === "up" && relaying.includes(hub.name) && overdue(hub, nowMs) > 0);
 }
 
 function onPong(state: HubChoice, event: HubChoiceEvent & { readonly kind: "pong" }): HubChoiceStep {
@@ -189,9 +204,14 @@ function doubted(hub: HubHealth, nowMs: number): boolean {
 }
 
 function judge(hub: HubHealth, nowMs: number): HubHealth {
-  if (hub.state === "down" || overdue(hub, nowMs) < UNANSWERED_IS_DOWN) return hub;
+  if (hub.state === "down" || overdue(hub, nowMs) < UNANSWERED_IS_DOWN || relays(hub, nowMs)) return hub;
   const downs = hub.downs + (hub.state === "up" ? 1 : 0);
   return { ...hub, state: "down", sinceMs: nowMs, downs, unanswered: [], nextMs: nowMs };
+}
+
+function relays({ heardMs, pongMs }: HubHealth, nowMs: number): boolean {
+  if (heardMs === undefined || pongMs === undefined) return false;
+  return nowMs - heardMs < HEARD_MS && nowMs - pongMs < HEARING_PATIENCE_MS;
 }
 
 function interval(

@@ -22,6 +22,8 @@ export interface HubHealth extends KnownHub {
   /** Distance as it is published: it changes in steps, lest every change goes through the register. */
   readonly saidMs?: number;
   readonly pongMs?: number;
+  /** When it was found that something had come that it relays. */
+  readonly heardMs?: number;
   readonly unanswered: readonly { readonly transaction: bigint; readonly sentMs: number }[];
   readonly nextMs: number;
   readonly instance?: number;
@@ -58,6 +60,8 @@ export type HubChoiceEvent =
     }
   /** Hubs through which traffic was relayed lately (relayingHub of each ladder); told once a second. */
   | { readonly kind: "relaying"; readonly nowMs: number; readonly hubs: readonly string[] }
+  /** Hubs through which something came since it was last looked; told whenever one is doubted (doubtsHub). */
+  | { readonly kind: "heard"; readonly nowMs: number; readonly hubs: readonly string[] }
   /** Own interfaces or routes changed: look at all hubs now. */
   | { readonly kind: "network"; readonly nowMs: number }
   | { readonly kind: "due"; readonly nowMs: number };

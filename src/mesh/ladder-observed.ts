@@ -2,7 +2,7 @@
 import { type Endpoint, endpointEqual } from "../net/mod.ts";
 import * as draftOf from "./ladder-draft.ts";
 import type { Draft } from "./ladder-draft.ts";
-import { followHandshake, remakeSession, renewHandshake } from "./ladder-handshake.ts";
+import { endHandshake, followHandshake, remakeSession, renewHandshake } from "./ladder-handshake.ts";
 import { moveTo, toDirect } from "./ladder-path.ts";
 import { addReflexive, agreedLately } from "./ladder-probes.ts";
 import { beginRound } from "./ladder-rounds.ts";
@@ -96,8 +96,12 @@ function followEndpoint(draft: Draft, endpoint: Endpoint): void {
   if (relay !== undefined) {
     if (state.path.kind === "relay" && state.path.relay.hub === relay.hub) return;
     // The peer came through another hub: it knows why. One that is down here was where we were.
-    if (draftOf.isUsable(state, relay)) moveTo(draft, relay, { handshake: false });
-    else draft.effects.push({ kind: "use" });
+    if (!draftOf.isUsable(state, relay)) draft.effects.push({ kind: "use" });
+    else {
+      // It relays for the session that there is: none is to be made for the hub that we leave.
+      if (state.handshake?.attempts === 0) endHandshake(draft);
+      moveTo(draft, relay, { handshake: false });
+    }
     return;
   }
   if (state.path.kind === "relay") strayed(draft, endpoint);

@@ -480,6 +480,21 @@ describe("relays", () => {
     expect(ladder.took().at(-1)).toContain("192.0.2.1:51820 g2 handshake");
   });
 
+  test("who would leave a hub, and is led back by the peer's packets, makes no handshake", () => {
+    const ladder = new Driver({ candidates: [], relays: [HUB, HUB2], controlling: false });
+    ladder.handshakeMs = 0;
+    ladder.talk = { rx: 1000, tx: 1000 };
+    ladder.run(5_000);
+    ladder.step({ kind: "relays", nowMs: ladder.nowMs, relays: [HUB2] });
+    ladder.run(50);
+    ladder.step({ kind: "relays", nowMs: ladder.nowMs, relays: [HUB2, HUB] });
+    ladder.endpoint = HUB.endpoint;
+    ladder.observe();
+    expect(relayingHub(ladder.state, ladder.nowMs)).toBe("one");
+    ladder.run(10_000);
+    expect(ladder.state.generation).toBe(0);
+  });
+
   test("a hub that lost its table needs a handshake; an own address that moved does not, unless one was under way", () => {
     const ladder = new Driver({ candidates: [], relays: [{ ...HUB, instance: 1 }] });
     ladder.handshakeMs = 0;

@@ -272,3 +272,10 @@ export function relayingHub(state: LadderState, nowMs: number): string | undefin
   const { path } = state;
   return path.kind === "relay" && draftOf.talks(state, nowMs) ? path.relay.hub : undefined;
 }
+
+/** hearingHub returns the hub through which something came in the reading of the device at that moment. */
+export function hearingHub({ path, traffic }: LadderState, readMs: number): string | undefined {
+  const { rxMs, endpoint } = traffic;
+  if (path.kind !== "relay" || rxMs !== readMs || endpoint === undefined) return undefined;
+  return endpointEqual(endpoint, path.relay.endpoint) ? path.relay.hub : undefined;
+}

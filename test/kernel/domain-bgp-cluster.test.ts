@@ -68,12 +68,26 @@ describe.skipIf(notRoot !== undefined)(
       await a.sees(`5001 ${MAC} 10.1.0.5 dst 10.90.0.3`, prefix("10.90.0.3", "10.90.0.4"));
     });
 
-    test("a reflector is killed: nobody loses anything, and what is new goes by the other", async () => {
-      const before = (await d.state()).remotes;
+    test("a reflector is killed: nobody loses anything, and what is new, or taken back, goes by the other", async () => {
+      const before = [
+        C,
+        `5001 ${MAC} 10.1.0.5 dst 10.90.0.3`,
+        prefix("10.90.0.3"),
+        "5000 10.2.0.0/24 via 10.90.0.1",
+      ];
+      await c.order({ do: "host", vni: 5001, mac: "02:aa:00:00:00:09", ip: "10.1.0.9" });
+      await d.sees(...before, "5001 02:aa:00:00:00:09 10.1.0.9 dst 10.90.0.3");
+      // Five of its own, and all others by both.
+      await until("both have told d", async () => {
+        const { routes, paths } = await d.state();
+        return paths === 5 + 2 * (routes - 5);
+      });
+      const { remotes } = await d.state();
       await b.die();
       await until("d knows", async () => (await d.state()).sessions["10.90.0.2"] === "down");
-      expect((await d.state()).remotes).toEqual(before);
+      expect((await d.state()).remotes).toEqual(remotes);
       await c.order({ do: "host", vni: 5001, mac: "02:aa:00:00:00:08", ip: "10.1.0.8" });
+      await c.order({ do: "unhost", vni: 5001, mac: "02:aa:00:00:00:09", ip: "10.1.0.9" });
       await d.sees(...before, "5001 02:aa:00:00:00:08 10.1.0.8 dst 10.90.0.3");
       b.start();
       await b.meets(a, c, d);

@@ -2,6 +2,7 @@
  * A routing table as it would be explained: maps of objects, everything computed anew each time it is asked for. Slow and obvious; what the
  * real one is compared with.
  */
+import { isDeepStrictEqual } from "node:util";
 import { type Ip, ip } from "../../src/net/mod.ts";
 import { type BgpFamily, EVPN, IPV4_UNICAST, type PathAttributes } from "../../src/bgp/wire/mod.ts";
 
@@ -49,11 +50,35 @@ export class TableModel {
   }
 
   put(path: ModelPath): void {
+    const before = this.paths.get(this.#name(path));
     this.paths.set(this.#name(path), path);
+    const isSaidAgain =
+      before !== undefined &&
+      !before.isLongLived &&
+      isDeepStrictEqual([before.attributes, before.extra], [path.attributes, path.extra]);
+    const isUsed = (one: ModelPath | undefined) => one !== undefined && this.accepted(one) !== undefined;
+    if (!isSaidAgain && (isUsed(before) || isUsed(path))) this.outdate(path);
   }
 
   delete(path: Pick<ModelPath, "peer" | "family" | "key" | "pathId">): void {
-    this.paths.delete(this.#name(path));
+    this.deleteWhere((one) => this.#name(one) === this.#name(path));
+  }
+
+  /** outdate is what news of a path do to stale ones of the same route and origin, which a reflector told. */
+  outdate(news: ModelPath): void {
+    if (news.attributes.originatorId !== undefined && !news.peer.isUp) return;
+    const originOf = ({ attributes, peer }: ModelPath) =>
+      attributes.originatorId?.value ?? BigInt(peer.routerId);
+    const place = ({ family, key }: ModelPath) => `${family}/${key.join(".")}`;
+    for (const [name, path] of this.paths)
+      if (
+        path !== news &&
+        path.isStale &&
+        path.attributes.originatorId !== undefined &&
+        place(path) === place(news) &&
+        originOf(path) === originOf(news)
+      )
+        this.paths.delete(name);
   }
 
   #name({ peer, family, key, pathId }: Pick<ModelPath, "peer" | "family" | "key" | "pathId">): string {
@@ -61,7 +86,9 @@ export class TableModel {
   }
 
   deleteWhere(matches: (path: ModelPath) => boolean): void {
-    for (const [name, path] of this.paths) if (matches(path)) this.paths.delete(name);
+    const gone = [...this.paths].filter(([, path]) => matches(path));
+    for (const [name] of gone) this.paths.delete(name);
+    for (const [, path] of gone) if (this.accepted(path) !== undefined) this.outdate(path);
   }
 
   /** makeLongLived is RFC 9494 for the stale routes of a peer. */

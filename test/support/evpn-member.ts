@@ -86,6 +86,7 @@ function stateOf(): MemberState {
     ),
     remotes: [...told.values()].sort(),
     routes: speaker?.rib.tables.get(spec.evpnFamily)?.keys.size ?? 0,
+    paths: speaker?.rib.tables.get(spec.evpnFamily)?.paths.size ?? 0,
     logged,
   };
 }

@@ -46,6 +46,8 @@ export interface MemberState {
   readonly remotes: readonly string[];
   /** EVPN routes in its tables, its own included. */
   readonly routes: number;
+  /** The same, each as often as it was told. */
+  readonly paths: number;
   readonly logged: readonly string[];
 }
 

@@ -77,7 +77,7 @@ function destination(random: Random): Omit<Said, "pathId"> {
   return { family: EVPN, key, extra };
 }
 
-function attributes(random: Random, peer: ModelPeer): PathAttributes {
+function attributes({ random, reflects }: Run, peer: ModelPeer): PathAttributes {
   const path = Array.from({ length: random(4) }, () =>
     one(random, [1, 2, 3, 70_000, random(40) === 0 ? OWN.asn : 4]),
   );
@@ -94,9 +94,9 @@ function attributes(random: Random, peer: ModelPeer): PathAttributes {
       ? {}
       : { localPreference: 100 + random(2) }),
     ...(communities.length > 0 ? { communities: [...new Set(communities)].sort((a, b) => a - b) } : {}),
-    ...(peer.kind !== "external" && peer.kind !== "local" && random(5) === 0
+    ...(reflects && peer.kind !== "external" && peer.kind !== "local" && random(2) === 0
       ? {
-          originatorId: ip(4, BigInt(one(random, [7, 8, OWN.routerId]))),
+          originatorId: ip(4, BigInt(one(random, [7, 8, 0x01000004, OWN.routerId]))),
           clusterList: [ip(4, BigInt(random(3) + 1))],
         }
       : {}),
@@ -141,9 +141,12 @@ class Run {
   groups = 0;
   /** A peer that reads little. */
   stuck: Pair | undefined;
+  /** Peers reflect; what outdates what then depends on when it is gone through, so that is done at once. */
+  readonly reflects: boolean;
 
   constructor(random: Random) {
     this.random = random;
+    this.reflects = random(2) === 0;
     this.rib = new Rib({
       own: OWN,
       families: FAMILIES,
@@ -275,7 +278,7 @@ class Run {
       const more = destination(this.random);
       if (more.family === said.family) list.push({ ...more, pathId: (list[0] as Said).pathId });
     }
-    const given = attributes(this.random, peer);
+    const given = attributes(this, peer);
     const bytes = announcement(session, given, list);
     expect(this.rib.receive(rib, bytes, 19, bytes.length, this.nowMs)).not.toBe(RESET);
     for (const { family, key, extra, pathId } of list)
@@ -309,7 +312,7 @@ class Run {
       this.model.delete({ peer: this.local, ...said, pathId: 0 });
       return;
     }
-    const given = attributes(this.random, this.local);
+    const given = attributes(this, this.local);
     this.rib.announce(said, encodeCanonical(given), { nowMs: this.nowMs });
     this.model.put({
       peer: this.local,
@@ -338,6 +341,11 @@ class Run {
     for (const path of this.model.paths.values()) if (path.peer === peer) path.isStale = true;
     pair.restarting.clear();
     for (const family of keep) pair.restarting.add(family);
+    this.finish();
+  }
+
+  finish(): void {
+    while (this.reflects && this.rib.work({ nowMs: this.nowMs, most: 10_000 })) continue;
   }
 
   sweep({ model: peer, rib, restarting }: Pair): void {
@@ -346,16 +354,21 @@ class Run {
     this.rib.sweepStale(rib, family);
     this.model.deleteWhere((path) => path.peer === peer && path.family === family && path.isStale);
     // The scan is to have ended before the routes of another epoch are there: as the real one does, at once where it matters.
+    this.finish();
   }
 
   keepLong({ model: peer, rib, restarting }: Pair): void {
     const family = one(this.random, [...restarting]);
     this.rib.markLongLived(rib, family);
     this.model.makeLongLived(peer, family);
+    this.finish();
   }
 
   policy({ model: peer, rib }: Pair): void {
     const judge = () => one(this.random, judges);
+    const used = [...this.model.paths.values()].filter(
+      (path) => path.peer === peer && this.model.accepted(path) !== undefined,
+    );
     // Mostly none on the way out, so that peers share groups.
     [peer.importPolicy, peer.exportPolicy] = [judge(), this.random(4) === 0 ? judge() : undefined];
     const of = (chosen: Judge | undefined) =>
@@ -365,6 +378,8 @@ class Run {
       ...(importPolicy && { importPolicy }),
       ...(exportPolicy && { exportPolicy }),
     });
+    for (const path of used) if (this.model.accepted(path) === undefined) this.model.outdate(path);
+    this.finish();
   }
 
   drain({ rib, belief, model }: Pair, most: number): void {

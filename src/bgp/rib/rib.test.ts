@@ -302,6 +302,35 @@ test("routes that are stale stay until they are swept, and those that are said a
   expect(countsOf(router.rib, peer, IPV4_UNICAST)).toMatchObject({ received: 1, stale: 0, best: 1 });
 });
 
+test("what a reflector told that is away goes when the origin, or another reflector, takes the same back", () => {
+  const router = new Router();
+  const [away, there, direct] = [router.peer("internal"), router.peer("internal"), router.peer("client")];
+  const by = (originator: number): PathAttributes => ({ ...usual, originatorId: ip(4, BigInt(originator)) });
+  const [other, here] = [by(0x01020304), by(direct.routerId)];
+  for (const reflector of [away, there]) {
+    for (const route of ["10.0.0.0/16", "10.1.0.0/16"]) router.announce(reflector, prefix(route), other);
+    for (const route of ["10.2.0.0/16", "10.3.0.0/16"]) router.announce(reflector, prefix(route), here);
+  }
+  for (const route of ["10.0.0.0/16", "10.2.0.0/16"]) router.announce(direct, prefix(route));
+  router.rib.down(away, { keep: new Set([IPV4_UNICAST]) });
+  const left = () =>
+    [...routes(router.rib, { family: IPV4_UNICAST, peer: away.number })].map(
+      (one) => one && printNlri(one.nlri),
+    );
+  // Of another origin, and what is only said again.
+  router.withdraw(direct, prefix("10.0.0.0/16"));
+  router.announce(there, prefix("10.3.0.0/16"), here);
+  expect(left()).toEqual(["10.0.0.0/16", "10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16"]);
+  router.withdraw(there, prefix("10.0.0.0/16"));
+  router.announce(there, prefix("10.1.0.0/16"), { ...other, localPreference: 50 });
+  router.withdraw(direct, prefix("10.2.0.0/16"));
+  expect(left()).toEqual(["10.3.0.0/16"]);
+  // One that is away too takes nothing back.
+  router.rib.down(there, { keep: new Set() });
+  router.settle();
+  expect(left()).toEqual(["10.3.0.0/16"]);
+});
+
 test("long-lived stale routes lose against all others, and go to peers that know them (RFC 9494)", () => {
   const router = new Router();
   const peer = router.peer("client");

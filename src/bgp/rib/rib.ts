@@ -244,6 +244,7 @@ export class Rib {
     }
     state.epoch = (state.epoch + 1) & 0xff;
     state.hasStale = true;
+    own.table.keeping.add(state);
   }
 
   /** sweepStale removes what is still stale. */

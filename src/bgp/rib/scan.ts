@@ -149,7 +149,10 @@ export class Scan {
     for (const state of this.#active) {
       state.scanLeft -= steps;
       if (state.scanLeft > 0 && state.routes > 0) continue;
-      if ((state.scan & SCAN.sweep) !== 0) state.hasStale = false;
+      if ((state.scan & SCAN.sweep) !== 0) {
+        state.hasStale = false;
+        this.#context.table.keeping.delete(state);
+      }
       state.scan = 0;
       this.#active.delete(state);
     }

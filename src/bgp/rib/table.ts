@@ -4,8 +4,12 @@
  * What arrives only marks destinations as changed; `decide` takes them in slices, so that a flood of updates, or a route that flaps, is
  * decided once. A path that was withdrawn stays in the chain as `gone` until add-path groups have told their peers; a destination stays
  * until no group believes anything of it.
+ *
+ * What a route reflector told that is away stays as long as nothing newer is known (RFC 4724, RFC 9494): not longer than until the origin itself,
+ * or a reflector that is there, says something else of the same route of the same origin.
  */
 import type { BgpFamily } from "../wire/mod.ts";
+import { RANK_FLAG } from "./attribute-rank.ts";
 import type { AttributeStore } from "./attribute-store.ts";
 import { BitSet } from "./bit-set.ts";
 import { ByteTable } from "./byte-table.ts";
@@ -52,6 +56,8 @@ export class RibTable {
   /** Destinations that have a best path. */
   bestCount = 0;
   readonly listeners: BestListener[] = [];
+  /** Those peers, by what they are here, that may have stale paths. */
+  readonly keeping = new Set<PeerTable>();
   readonly #context: TableContext;
   /** Where the next slice of `decide` begins: in turns, so that nobody waits for what keeps changing. */
   #from = 0;
@@ -80,6 +86,7 @@ export class RibTable {
     const { peer, pathId, received, accepted, extra } = announcement;
     let path = this.first[destination] === 0 ? 0 : this.pathOf(destination, peer, pathId);
     const { paths } = this;
+    let counted = accepted !== 0;
     if (path === 0) {
       if (paths.end >= MOST_PATHS) return false;
       path = this.#link(destination);
@@ -96,7 +103,10 @@ export class RibTable {
       paths.epoch[path] = counts.epoch;
       paths.flags[path] = (paths.flags[path] as number) & ~PATH_FLAG.longLived;
       return true;
-    } else if (paths.accepted[path] !== 0) counts.accepted--;
+    } else if (paths.accepted[path] !== 0) {
+      counts.accepted--;
+      counted = true;
+    }
     if (accepted !== 0) counts.accepted++;
     store.hold(received);
     if (accepted !== 0) store.hold(accepted);
@@ -110,6 +120,7 @@ export class RibTable {
     paths.flags[path] =
       ((paths.flags[path] as number) & ~(PATH_FLAG.gone | PATH_FLAG.longLived)) | PATH_FLAG.changed;
     this.changed.add(destination);
+    if (counted) this.#outdate(path, counts);
     return true;
   }
 
@@ -124,9 +135,14 @@ export class RibTable {
   /** remove takes a path back. */
   remove(path: number, counts: PeerTable): void {
     const { paths } = this;
-    const flags = paths.flags[path] as number;
-    if ((flags & PATH_FLAG.gone) !== 0) return;
-    paths.flags[path] = flags | PATH_FLAG.gone;
+    if (((paths.flags[path] as number) & PATH_FLAG.gone) !== 0) return;
+    this.#leave(path, counts);
+    if (paths.accepted[path] !== 0) this.#outdate(path, counts);
+  }
+
+  #leave(path: number, counts: PeerTable): void {
+    const { paths } = this;
+    paths.flags[path] = (paths.flags[path] as number) | PATH_FLAG.gone;
     counts.routes--;
     if (paths.accepted[path] !== 0) counts.accepted--;
     this.changed.add(paths.destination[path] as number);
@@ -143,6 +159,30 @@ export class RibTable {
     paths.accepted[path] = accepted;
     paths.flags[path] = (paths.flags[path] as number) | PATH_FLAG.changed;
     this.changed.add(paths.destination[path] as number);
+    if (accepted === 0) this.#outdate(path, counts);
+  }
+
+  /** There is news of a path: what reflectors that are away told of the same route of the same origin is not true any more. */
+  #outdate(news: number, counts: PeerTable): void {
+    if (this.keeping.size === 0) return;
+    const { paths } = this;
+    const { store, peers } = this.#context;
+    const isReflected = (path: number) =>
+      ((store.flags[paths.received[path] as number] as number) & RANK_FLAG.hasOriginator) !== 0;
+    // One that is away itself has no news: it is forgotten because of its age.
+    if (isReflected(news) && !counts.active) return;
+    const originOf = (path: number) =>
+      isReflected(path)
+        ? store.originator[paths.received[path] as number]
+        : peers[paths.peer[path] as number]?.routerId;
+    const origin = originOf(news);
+    const first = this.first[paths.destination[news] as number] as number;
+    for (let path = first; path !== 0; path = paths.next[path] as number) {
+      if (path === news || ((paths.flags[path] as number) & PATH_FLAG.gone) !== 0) continue;
+      const kept = peers[paths.peer[path] as number]?.tables[this.index];
+      if (kept === undefined || !this.keeping.has(kept) || paths.epoch[path] === kept.epoch) continue;
+      if (isReflected(path) && originOf(path) === origin) this.#leave(path, kept);
+    }
   }
 
   /** decide chooses the best paths of up to `most` changed destinations, and tells groups and listeners; returns how many there were. */

@@ -95,6 +95,13 @@ describe("negotiate", () => {
     expect(result.longLived).toEqual(new Map([[IPV4_UNICAST, { forwarding: true, staleMs: 60_000 }]]));
   });
 
+  test("after the first session there is no restart, and packets went on (RFC 4724 section 3)", () => {
+    const forwarding = new Set([IPV4_UNICAST]);
+    const { restart, longLived } = agreed(opened(theirs, { forwarding, over: true }));
+    expect(restart).toMatchObject({ restarting: false, families: new Map([[IPV4_UNICAST, true]]) });
+    expect(longLived.get(IPV4_UNICAST)?.forwarding).toBe(true);
+  });
+
   test("a speaker of RFC 4271 alone: IPv4 unicast, two-octet AS numbers, no refresh", () => {
     const open: Open = { as: 65002, holdSeconds: 0, routerId: parseIp("10.0.0.2"), capabilities: [] };
     const result = agreed(open);

@@ -68,6 +68,8 @@ export interface SessionConfig {
 /** Restarted says that we come back after a restart, and in which families packets went on meanwhile. */
 export interface Restarted {
   readonly forwarding: ReadonlySet<BgpFamily>;
+  /** It was said: a session ended, and nothing else. What we forward goes on. */
+  readonly over?: true;
 }
 
 /** LocalOpen is our OPEN. */
@@ -106,7 +108,7 @@ function capabilitiesOf(config: SessionConfig, restarted: Restarted | undefined)
   if (restart !== undefined) {
     list.push({
       kind: "graceful-restart",
-      restarting: restarted !== undefined,
+      restarting: restarted !== undefined && restarted.over !== true,
       notification: restart.notification,
       restartSeconds: Math.min(4095, Math.ceil(restart.restartMs / 1000)),
       families: families

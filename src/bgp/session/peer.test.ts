@@ -41,6 +41,10 @@ class Weather {
   #order = 0;
   /** Nobody hears anybody. */
   cut = false;
+  /** Nothing is lost, and all is as fast. */
+  calm = false;
+  /** How long each side's kernel has a connection before the side hears of it. */
+  readonly backlogMs: [number, number] = [0, 0];
 
   constructor(random: Random, configs: readonly [PeerConfig, PeerConfig]) {
     this.#random = random;
@@ -52,6 +56,7 @@ class Weather {
   }
 
   #delay(): number {
+    if (this.calm) return 1;
     return 1 + this.#random.below(this.#random.below(4) === 0 ? 400 : 20);
   }
 
@@ -100,13 +105,14 @@ class Weather {
     this.#links.push(link);
     const there = this.nowMs + this.#delay();
     const back = there + this.#delay();
-    link.last[side === 0 ? 1 : 0] = there;
+    const heard = there + this.backlogMs[side === 0 ? 1 : 0];
+    link.last[side === 0 ? 1 : 0] = heard;
     link.last[side] = back;
-    if (this.cut || this.#random.below(20) === 0) {
+    if (this.cut || (!this.calm && this.#random.below(20) === 0)) {
       this.at(back + 3_000, () => this.#gone(link, side, "ETIMEDOUT"));
       return;
     }
-    this.at(there, () => this.event((1 - side) as 0 | 1, { kind: "accepted" }, link));
+    this.at(heard, () => this.event((1 - side) as 0 | 1, { kind: "accepted" }, link));
     this.at(back, () => {
       if (!link.ends[side].closed) this.event(side, { kind: "connected", connection: number });
     });
@@ -232,6 +238,33 @@ describe("two peers", () => {
         error: bgpError(ERROR.cease, CEASE.administrativeReset, { text: "reset" }),
       });
       meet("after a reset");
+    }
+  });
+
+  test(`that call each other at once stay together, though one hears late that it was called (SEED=${seed})`, () => {
+    for (let round = 0; round < 150; round++) {
+      const random = new Random(seed + round);
+      const config = (side: 0 | 1) =>
+        peerConfig(
+          {
+            localAs: 65001 + side,
+            remoteAs: 65002 - side,
+            routerId: parseIp(`10.0.0.${1 + side}`),
+            holdMs: 30_000,
+            families: [{ family: IPV4_UNICAST, restart: true }],
+            restart: { restartMs: 120_000, notification: true },
+          },
+          {},
+        );
+      const weather = new Weather(random, [config(0), config(1)]);
+      weather.calm = true;
+      weather.backlogMs[random.below(2)] = random.below(300);
+      for (const side of [0, 1] as const)
+        weather.at(random.below(5), () => weather.event(side, { kind: "start" }));
+      weather.run(600_000, () => weather.one);
+      weather.run(weather.nowMs + 60_000);
+      // One of them may have had the other connection for a moment; both never part.
+      expect([round, weather.one, Math.min(...weather.downs)]).toEqual([round, true, 0]);
     }
   });
 });

@@ -34,7 +34,7 @@ export interface Slot {
   readonly connection?: number;
   /** Who made it. */
   readonly by?: "us" | "peer";
-  /** It came when the session was established already: the peer has forgotten that session. */
+  /** We heard of it when we had agreed on the session already. */
   readonly late?: boolean;
 }
 
@@ -50,6 +50,9 @@ export interface PeerState {
 export const NEW_PEER: PeerState = { main: { fsm: NEW_FSM }, nextConnection: 1 };
 
 type Place = "main" | "second";
+
+/** How long a call may wait to be heard of, where both are busy. A peer that restarts sooner has ended its connections, and calls again. */
+const CROSSING_MS = 5_000;
 
 /** Work is one step under way. */
 class Work {
@@ -161,7 +164,7 @@ class Work {
   accept(): void {
     const { main, second } = this;
     // "In this state, BGP FSM refuses all incoming BGP connections for this peer."
-    if (main.fsm.kind === "idle" || second?.fsm.kind === "open-confirm") {
+    if (main.fsm.kind === "idle" || second?.fsm.kind === "open-confirm" || this.#isCrossed()) {
       this.effects.push({ kind: "refuse" });
       return;
     }
@@ -174,9 +177,18 @@ class Work {
     // A peer that makes one more has given up the one before it.
     if (second?.connection !== undefined) this.effects.push({ kind: "close", connection: second.connection });
     const { retries, flaps } = main.fsm;
-    const late = main.fsm.kind === "established";
+    const late = main.fsm.kind === "established" || main.fsm.kind === "open-confirm";
     this.second = { fsm: { kind: "active", retries, flaps }, connection, by: "peer", late };
     this.run("second", { kind: "tcp-accepted" });
+  }
+
+  /**
+   * Whether the peer may have called before it knew of the session, which we made: then it is no restart that we hear of late. The peer closes that
+   * connection, whoever has the higher identifier: before any OPEN of ours there it got what established the session.
+   */
+  #isCrossed(): boolean {
+    const { by, fsm } = this.main;
+    return by === "us" && fsm.kind === "established" && this.moment.nowMs - fsm.sinceMs < CROSSING_MS;
   }
 
   /** open is the peer's OPEN on one connection: whether it collides with the other (RFC 4271 section 6.8). */
@@ -189,7 +201,8 @@ class Work {
     const byIdentifier = (own.by === "us") === ourStays(negotiated);
     if (waits && other?.fsm.kind === "established") {
       // RFC 4724 section 5: a peer that can restart gracefully and comes anew has restarted; its old session is dropped without a NOTIFICATION.
-      if (own.late === true && other.fsm.negotiated.restart !== undefined) this.#replace(other);
+      if (own.late === true && !this.#isCrossed() && other.fsm.negotiated.restart !== undefined)
+        this.#replace(other);
       // "Unless allowed via configuration, a connection collision with an existing BGP connection that is in the Established state causes closing of
       // the newly created connection." It is allowed where both were made at once, and the other side may have decided before it knew.
       else if (own.late !== true && own.by !== other.by && byIdentifier) this.#dumpOther(place);

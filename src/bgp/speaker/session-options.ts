@@ -44,9 +44,14 @@ export function sessionOptions(
   };
 }
 
-/** restartOver returns a session's configuration whose OPEN says of no restart any more: the first one has said it (RFC 4724 section 3). */
+/**
+ * restartOver returns a session's configuration for all OPENs but the first: they say of no restart (R bit), and that packets go on (F bits; RFC
+ * 4724 section 3). Without these a peer would drop what it keeps of us at once, and have nothing until all is said again.
+ */
 export function restartOver(config: PeerConfig): PeerConfig {
-  return { ...config, fsm: { ...config.fsm, open: encodeOpen(localOpen(config.session)) } };
+  const forwarding = new Set(config.session.families.map(({ family }) => family));
+  const open = encodeOpen(localOpen(config.session, { forwarding, over: true }));
+  return { ...config, fsm: { ...config.fsm, open } };
 }
 
 /** The next hop of our own routes on a session: our end of it, where the family can have such a one. */

@@ -367,7 +367,7 @@ export class Speaker implements Disposable {
       ...ribPeer(this.#context, neighbor.options, { asn: negotiated.remoteAs, address }),
       guard: this.#guardOf(neighbor, address),
     };
-    if (this.#options.restarted !== undefined) session.configure(restartOver(session.config));
+    session.configure(restartOver(session.config));
     const peer = neighbor.peer ?? this.rib.addPeer(options);
     peer.options = options;
     neighbor.peer = peer;

@@ -72,7 +72,10 @@ export function came(draft: PeerDraft, { session, data, bytes, from }: EventOf<"
   const { around } = draft;
   const { held } = draft.state.keypairs;
   const step = received(draft.state.keypairs, { session, nowMs: around.nowMs, yields: yields(draft) });
-  draft.heard(bytes, from);
+  const { crossing, current } = step.keypairs;
+  // Of two that crossed, each may have come by a relay of its own, which knows that one alone: where the other comes from is not where to send to.
+  const isOther = crossing !== undefined && current !== undefined && session !== current;
+  draft.heard(bytes, isOther ? undefined : from);
   draft.adopt(step);
   if (step.confirmed) {
     draft.abandon();
