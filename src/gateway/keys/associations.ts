@@ -116,18 +116,19 @@ export function install(before: Associations, made: NewPair): AssociationStep {
     useMs: made.useMs,
   };
   const all = [...before.inbound, inbound];
+  // The peer began again with the SPI of an exchange of which it has not seen the end: those keys it does not have.
+  const same = (set: OutboundSet) => overlaps(set, outbound);
+  const displaced = before.active !== undefined && same(before.active);
+  const repeated = [...(displaced ? [before.active as OutboundSet] : []), ...before.waiting.filter(same)];
   const effects: AssociationEffect[] = [
     ...pair.inbound.map(
       (sa) => ({ kind: "inbound", route, sa, endsMs: inboundEndsMs, hard: limits.hard }) as const,
     ),
+    ...removed(route, "outbound", repeated),
     ...pair.outbound.map((sa) => ({ kind: "outbound", route, sa, path, endsMs, ...limits }) as const),
     ...removed(route, "inbound", all.slice(0, -MOST_INBOUND)),
   ];
-  const same = (set: OutboundSet) => overlaps(set, outbound);
-  // The peer began again with the SPI of an exchange of which it has not seen the end: those keys it does not have.
-  const repeated = before.waiting.some(same) || (before.active !== undefined && same(before.active));
-  if (repeated) effects.push({ kind: "count", leaf: "outbound-sa-updated" });
-  const displaced = before.active !== undefined && same(before.active);
+  if (repeated.length > 0) effects.push({ kind: "count", leaf: "outbound-sa-updated" });
   const { active, ...rest } = before;
   const next = {
     ...(displaced || active === undefined ? rest : { ...rest, active }),

@@ -167,7 +167,10 @@ export class KeyKeeper implements Disposable {
 
   #configure(routes: readonly KeyRoute[], now: Now): readonly KeeperEffect[] {
     const wanted = new Set(routes.map(({ id }) => id));
-    return this.#change({ put: routes, remove: [...this.#routes.keys()].filter((id) => !wanted.has(id)) }, now);
+    return this.#change(
+      { put: routes, remove: [...this.#routes.keys()].filter((id) => !wanted.has(id)) },
+      now,
+    );
   }
 
   /** What is wrong throws before anything changes. */

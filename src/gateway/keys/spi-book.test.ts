@@ -34,7 +34,8 @@ test(`no SPI twice, none that is reserved, blocks in place (seed ${seed})`, () =
 test("all narrow SPIs can be taken, and then there is none", () => {
   const random = new Random(seed);
   const book = new SpiBook((length) => random.bytes(length));
-  for (let n = 256; n < 65_536; n++) if (book.narrow.take(1) === undefined) throw new Error(`none after ${n}`);
+  for (let n = 256; n < 65_536; n++)
+    if (book.narrow.take(1) === undefined) throw new Error(`none after ${n}`);
   expect(book.narrow.take(1)).toBeUndefined();
   book.narrow.release(1000, 1);
   expect(book.narrow.take(1)).toBe(1000);
