@@ -82,7 +82,11 @@ describe("Vita's rules", () => {
   test("of more than four inbound ones the oldest is dropped", () => {
     let state = NO_ASSOCIATIONS;
     for (let n = 0; n < MOST_INBOUND; n++) state = install(state, made(300 + n, n))[0];
-    expect(kinds(install(state, made(310, 10))[1])).toContain("remove inbound 1300");
+    // But for the one that is used in the other direction.
+    expect(state.active?.session).toBe(300);
+    expect(kinds(install(state, made(310, 10))[1])).toContain("remove inbound 1301");
+    const [later] = pass(state, { route: "r", nowMs: 8000 });
+    expect(kinds(install(later, made(310, 8000))[1])).toContain("remove inbound 1300");
   });
 
   test("an SPI that is repeated replaces what waits; if it is in use, it is used at once", () => {
