@@ -10,9 +10,12 @@ export interface Packet {
   readonly spi: number;
   readonly key: string;
   readonly sequence: number;
+  /** When its association was installed. */
+  readonly bornMs: number;
 }
 
 interface Sealing {
+  readonly bornMs: number;
   readonly spi: number;
   readonly key: string;
   readonly endsMs: number;
@@ -49,7 +52,7 @@ export class KeyPath {
     this.everSealed = everSealed;
   }
 
-  obey(order: Order): void {
+  obey(order: Order, nowMs: number): void {
     const place = (queue: number, spi: number) => `${order.route} ${queue} ${spi}`;
     switch (order.kind) {
       case "inbound": {
@@ -72,6 +75,7 @@ export class KeyPath {
           endsMs,
           path,
           sequence: 0,
+          bornMs: nowMs,
           ...limits,
         });
         sa.keyMaterial[Symbol.dispose]();
@@ -107,11 +111,11 @@ export class KeyPath {
     const sealing = this.outbound.get(this.used.get(`${route} ${queue}`) ?? "");
     if (sealing === undefined || nowMs >= sealing.endsMs || sealing.sequence >= sealing.hard)
       return undefined;
-    const { spi, key, path } = sealing;
+    const { spi, key, path, bornMs } = sealing;
     const sequence = ++sealing.sequence;
     const limit = sequence === sealing.hard ? "hard" : sequence === sealing.soft ? "soft" : undefined;
     if (limit !== undefined) this.#tell({ kind: "limit", route, spi, direction: "outbound", limit });
-    return { spi, key, sequence, path };
+    return { spi, key, sequence, path, bornMs };
   }
 
   /** canOpen tells whether a packet would be taken. */

@@ -64,6 +64,9 @@ export interface NodeOptions {
   readonly strict: boolean;
 }
 
+/** How long messages of before may be on their way. */
+const CLOSING_MS = 3000;
+
 /** KeyNode is one gateway. */
 export class KeyNode {
   readonly #options: NodeOptions;
@@ -72,7 +75,8 @@ export class KeyNode {
   routes: readonly KeyRoute[];
   /** Another one is the keeper, or all is new, since then. */
   generation = 0;
-  pathBornMs = 0;
+  /** It has started again or ended: what others installed until then it need not understand. */
+  forgotMs = -1;
   readonly endpoints: Map<number, Endpoint>;
   readonly news: string[] = [];
   /** Packets that came, and what was sent when the other could not have opened it. */
@@ -139,12 +143,12 @@ export class KeyNode {
       else if (installMs > 0) {
         world.time.after(world.random.below(installMs + 1), () => {
           if (generation !== this.generation) return;
-          this.path.obey(effect);
+          this.path.obey(effect, this.nowMs);
           waiting.shift();
           this.#perform(route, generation);
         });
         return;
-      } else this.path.obey(effect);
+      } else this.path.obey(effect, this.nowMs);
       waiting.shift();
     }
     if (generation === this.generation) this.#waiting.delete(route);
@@ -180,14 +184,16 @@ export class KeyNode {
     const packet = this.path.seal(route, queue, this.nowMs);
     if (packet === undefined) return false;
     this.sent++;
-    if (this.#options.strict && !other.path.canOpen(packet, this.nowMs) && !other.forgot) this.unready++;
+    const known = other.path.canOpen(packet, this.nowMs) || packet.bornMs <= other.forgotMs;
+    if (this.#options.strict && !known) this.unready++;
     this.#options.world.send(packet.path.local, packet.path.remote, { packet });
     return true;
   }
 
-  /** It has started again and forgotten what it received with; it may be spoken to under what it has not. */
-  get forgot(): boolean {
-    return this.generation > 0 && this.nowMs - this.pathBornMs < 60_000;
+  /** close says goodbye: what the other has is not understood from now on. */
+  close(): void {
+    this.forgotMs = this.nowMs + CLOSING_MS;
+    this.step({ kind: "close" });
   }
 
   /** restart begins anew: with the data path of before, or with nothing. */
@@ -200,7 +206,7 @@ export class KeyNode {
     this.keeper = this.#newKeeper();
     if (!keepsPath) {
       this.path = new KeyPath((event) => this.step(event), everSealed);
-      this.pathBornMs = this.nowMs;
+      this.forgotMs = this.nowMs + CLOSING_MS;
       this.configure();
       return;
     }

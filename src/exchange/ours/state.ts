@@ -162,10 +162,17 @@ export function currentSession({ sessions }: OursState): Session | undefined {
   return sessions.find(({ confirmed }) => confirmed);
 }
 
-/** withSession puts a session first. The oldest beyond the limit is forgotten, and all that the peer has forgotten by starting again. */
+/**
+ * withSession puts a session first. All that the peer has forgotten by starting again are forgotten, and the oldest beyond the limit; not the
+ * one that is used: exchanges that come to nothing do not push it out.
+ */
 export function withSession(state: OursState, session: Session): OursState {
   const same = state.sessions.filter(({ boot }) => boot === session.boot);
-  const kept = same.slice(0, MOST_SESSIONS - 1);
+  const current = same.find(({ confirmed }) => confirmed);
+  const others = same
+    .filter((one) => one !== current)
+    .slice(0, MOST_SESSIONS - (current === undefined ? 1 : 2));
+  const kept = same.filter((one) => one === current || others.includes(one));
   for (const old of state.sessions) if (!kept.includes(old)) wipeSession(old);
   return { ...state, sessions: [session, ...kept] };
 }

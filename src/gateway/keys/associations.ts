@@ -75,7 +75,7 @@ export interface NewPair {
   readonly role: "initiator" | "responder";
   /** Until then the peer may not be able to receive; Infinity: until `usable`. */
   readonly useMs: number;
-  /** How much longer than the peer sends we receive. */
+  /** How much longer we receive: the peer may have begun to send so much later. */
   readonly graceMs: number;
 }
 
@@ -116,25 +116,33 @@ export function install(before: Associations, made: NewPair): AssociationStep {
     useMs: made.useMs,
   };
   const all = [...before.inbound, inbound];
+  const tooMany = surplus(all, before.active?.session);
+  // The peer began again with the SPI of an exchange of which it has not seen the end: those keys it does not have.
+  const same = (set: OutboundSet) => overlaps(set, outbound);
+  const displaced = before.active !== undefined && same(before.active);
+  const repeated = [...(displaced ? [before.active as OutboundSet] : []), ...before.waiting.filter(same)];
   const effects: AssociationEffect[] = [
     ...pair.inbound.map(
       (sa) => ({ kind: "inbound", route, sa, endsMs: inboundEndsMs, hard: limits.hard }) as const,
     ),
+    ...removed(route, "outbound", repeated),
     ...pair.outbound.map((sa) => ({ kind: "outbound", route, sa, path, endsMs, ...limits }) as const),
-    ...removed(route, "inbound", all.slice(0, -MOST_INBOUND)),
+    ...removed(route, "inbound", tooMany),
   ];
-  const same = (set: OutboundSet) => overlaps(set, outbound);
-  // The peer began again with the SPI of an exchange of which it has not seen the end: those keys it does not have.
-  const repeated = before.waiting.some(same) || (before.active !== undefined && same(before.active));
-  if (repeated) effects.push({ kind: "count", leaf: "outbound-sa-updated" });
-  const displaced = before.active !== undefined && same(before.active);
+  if (repeated.length > 0) effects.push({ kind: "count", leaf: "outbound-sa-updated" });
   const { active, ...rest } = before;
   const next = {
     ...(displaced || active === undefined ? rest : { ...rest, active }),
     waiting: [...before.waiting.filter((set) => !same(set)), outbound],
-    inbound: all.slice(-MOST_INBOUND),
+    inbound: all.filter((set) => !tooMany.includes(set)),
   };
   return then([next, effects], (state) => activate(state, { route, nowMs }));
+}
+
+/** The oldest beyond the limit, but for the one whose other direction is in use: exchanges that come to nothing do not push it out. */
+function surplus(all: readonly InboundSet[], used: number | undefined): readonly InboundSet[] {
+  const droppable = all.slice(0, -1).filter(({ session }) => session !== used);
+  return droppable.slice(0, Math.max(0, all.length - MOST_INBOUND));
 }
 
 /** Vita's: half of the lifetime and up to an eighth; who answered leaves the initiator an eighth more, so that one of both begins. */

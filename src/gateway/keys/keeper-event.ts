@@ -90,7 +90,7 @@ export type KeeperEffect =
       readonly endsMs: number;
       readonly hard: Use;
     }
-  /** It waits for `use`; one of the same route, queue and SPI is displaced. */
+  /** It waits for `use`. */
   | {
       readonly kind: "outbound";
       readonly route: string;

@@ -116,7 +116,7 @@ function agreed(draft: ChannelDraft, effect: Extract<OursEffect, { readonly kind
   const { route, nowMs } = draft.around;
   const { session, pair, path, role, restarted } = effect;
   const { lifetime, negotiationMs } = route;
-  const times = { nowMs, lifetime, useMs: Number.POSITIVE_INFINITY, graceMs: negotiationMs };
+  const times = { nowMs, lifetime, useMs: Number.POSITIVE_INFINITY, graceMs: 2 * negotiationMs };
   const chance = chanceOf(draft.around);
   const made = { route: route.id, session, pair, path, role, chance, ...times };
   draft.adopt(install(draft.state.associations, made));

@@ -88,7 +88,7 @@ function act(draft: ChannelDraft, effect: Ske5Effect, remote: Endpoint): void {
       const { lifetime, negotiationMs } = route;
       const waitMs = Math.min(USE_AFTER * negotiationMs, lifetime.ms * MOST_OF_LIFE);
       const { pair, role } = effect;
-      const times = { nowMs, lifetime, useMs: nowMs + waitMs, graceMs: negotiationMs };
+      const times = { nowMs, lifetime, useMs: nowMs + waitMs, graceMs: 2 * negotiationMs };
       const chance = chanceOf(draft.around);
       const made = { route: route.id, session, pair, path, role, chance, ...times };
       draft.adopt(install(draft.state.associations, made));
