@@ -7,7 +7,6 @@ import type {
   Device,
   ExchangeModel,
   GatewayModel,
-  PairModel,
   PrivateModel,
   PublicModel,
   QueueModel,
@@ -184,46 +183,51 @@ function associationsOf(config: GatewayConfig): Map<string, AssociationModel> {
   return models;
 }
 
-function routeModel(
-  any: AnyRoute,
-  at: {
-    readonly queues: readonly QueueModel[];
-    readonly exchange: ExchangeModel;
-    readonly pairs: readonly PairModel[];
-  },
-): RouteModel {
-  const { id, route, prefixes } = any;
-  const { queues, exchange, pairs } = at;
-  return { id, spi: route.spi, prefixes, exchange, pairs, carriers: carriersOf(queues, pairs) };
+/** Routes whose key a route before them has, with its id. Keys in files are known here for the first time. */
+function sharedKeys(config: GatewayConfig, facts: PlanFacts): ReadonlyMap<string, string> {
+  const shared = new Map<string, string>();
+  if (secretFiles(config).length === 0) return shared;
+  const owners = new Map<string, string>();
+  for (const any of routesOf(config)) {
+    const { presharedKey } = exchangeOf(any, facts).credential;
+    if (presharedKey === undefined) continue;
+    const identity = identityOf(keyFile, presharedKey);
+    const owner = owners.get(identity);
+    if (owner === undefined) owners.set(identity, any.id);
+    else shared.set(any.id, owner);
+  }
+  return shared;
 }
 
 function routeModels(config: GatewayConfig, inside: PrivateModel, facts: PlanFacts): Map<string, RouteModel> {
   const queues = queuesOf(config);
   const kept = keptModels(config, facts);
-  const models = new Map<string, RouteModel>();
-  const owners = new Map<string, string>();
+  const shared = sharedKeys(config, facts);
   const managed = config["data-plane"] === true;
-  for (const any of routesOf(config)) {
-    const exchange = exchangeOf(any, facts);
-    const { presharedKey } = exchange.credential;
-    // Keys in files are known here for the first time.
-    const identity = presharedKey && identityOf(keyFile, presharedKey);
-    const other = identity && owners.get(identity);
-    if (identity !== undefined && other === undefined) owners.set(identity, any.id);
-    const same = other === undefined ? kept.get(any.route) : undefined;
-    if (same !== undefined) {
-      models.set(any.id, same);
-      continue;
-    }
-    const pairs = pairsOf(queues, [...any.route.gateway.values()]);
+  const make = (any: AnyRoute): RouteModel => {
+    const { id, route, prefixes } = any;
+    const pairs = pairsOf(queues, [...route.gateway.values()]);
+    const other = shared.get(id);
     const unusable =
       other === undefined
         ? obstacle(any, { inside, pairs: pairs.length, facts, managed })
         : `its pre-shared key is that of route ${other} too; make another one`;
-    const model = routeModel(any, { queues, exchange, pairs });
-    models.set(any.id, unusable === undefined ? model : { ...model, unusable });
-  }
-  return models;
+    return {
+      id,
+      spi: route.spi,
+      prefixes,
+      exchange: exchangeOf(any, facts),
+      pairs,
+      carriers: carriersOf(queues, pairs),
+      ...(unusable === undefined ? {} : { unusable }),
+    };
+  };
+  return new Map(
+    routesOf(config).map((any) => [
+      any.id,
+      (shared.has(any.id) ? undefined : kept.get(any.route)) ?? make(any),
+    ]),
+  );
 }
 
 /** planGateway returns the model of a configuration that checkConfig has nothing against. What keeps a single route from working is in its `unusable`. */
