@@ -142,15 +142,16 @@ export class EspFraming implements Framing<EspSealSession, EspOpenSession> {
 
   /** Writes the additional data: the upper half of the number stands between the words of the head (RFC 4106, section 5). */
   #authenticate(batch: AeadBatch, index: number, frame: number, extended: boolean, high: number): void {
-    const { view } = this.#arena;
-    const at = batch.additionalAt(index);
-    view.setInt32(at, view.getInt32(frame));
+    const { view, i32 } = this.#arena;
+    // Aligned, unlike the frame; words are moved as the machine has them.
+    const word = batch.additionalAt(index) >> 2;
+    i32[word] = view.getInt32(frame, true);
     if (extended) {
-      view.setInt32(at + 4, high);
-      view.setInt32(at + 8, view.getInt32(frame + 4));
+      i32[word + 1] = high === 0 ? 0 : swap32(high);
+      i32[word + 2] = view.getInt32(frame + 4, true);
       batch.additionalBytes = ADDITIONAL_EXTENDED;
     } else {
-      view.setInt32(at + 4, view.getInt32(frame + 4));
+      i32[word + 1] = view.getInt32(frame + 4, true);
       batch.additionalBytes = ADDITIONAL_PLAIN;
     }
   }
@@ -180,4 +181,9 @@ export class EspFraming implements Framing<EspSealSession, EspOpenSession> {
 /** The upper word of a number of 64 bits; nearly always zero. */
 function upperHalf(sequence: number): number {
   return sequence < HIGH ? 0 : Math.floor(sequence / HIGH);
+}
+
+/** A word with its bytes in the other order. */
+function swap32(word: number): number {
+  return (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);
 }
