@@ -23,7 +23,7 @@ const ENDS = {
 const SPI = 0xca05_e3a7;
 const REQID = 0xca05_e3a7;
 
-/** Not all of it is there: no XFRM or no ESP (EPROTONOSUPPORT), no such algorithm (ENOSYS, ENOENT), no such family. */
+/** The kernel's noes: no XFRM or no ESP (EPROTONOSUPPORT), no such algorithm (ENOSYS, ENOENT), no such family. */
 const LACKING = ["EPROTONOSUPPORT", "ENOSYS", "ENOENT", "EAFNOSUPPORT"];
 
 /** probeEsp asks whether the kernel has ESP over a family, with an algorithm; it loads its modules for that if it can. */

@@ -133,7 +133,7 @@ const DIRECTION = { in: 1, out: 2 } as const;
 /** addSa makes an association; EEXIST if its destination and SPI are taken. */
 export function addSa(change: SaChange): XfrmRequest {
   return {
-    action: () => `add association ${describe(change)}`,
+    action: () => `add association ${describeSa(change)}`,
     message: message(XFRM.newSa, FLAG.create | FLAG.exclusive, saMessage, saParts(change)),
   };
 }
@@ -144,7 +144,7 @@ export function addSa(change: SaChange): XfrmRequest {
  */
 export function updateSa(change: SaChange): XfrmRequest {
   return {
-    action: () => `update association ${describe(change)}`,
+    action: () => `update association ${describeSa(change)}`,
     message: message(XFRM.updateSa, FLAG.replace, saMessage, saParts(change)),
   };
 }
@@ -152,7 +152,7 @@ export function updateSa(change: SaChange): XfrmRequest {
 /** deleteSa removes an association; ESRCH if there is none. */
 export function deleteSa(id: SaId): XfrmRequest {
   return {
-    action: () => `delete association ${describe(id)}`,
+    action: () => `delete association ${describeSa(id)}`,
     message: message(XFRM.deleteSa, 0, saIdMessage, saIdParts(id)),
   };
 }
@@ -172,7 +172,6 @@ export function saIdParts({ destination, spi, mark }: SaId) {
 export function describeSa({ destination, spi }: SaId): string {
   return `${formatIp(destination)} spi 0x${spi.toString(16).padStart(8, "0")}`;
 }
-const describe = describeSa;
 
 /** saParts makes the body of XFRM_MSG_NEWSA and UPDSA. */
 export function saParts(change: SaChange) {

@@ -20,9 +20,10 @@ import {
 import { addressBlock } from "./xfrm-selector.ts";
 import { ESP, filterMessage, policyIdMessage, saIdMessage, spiMessage, XFRM } from "./xfrm-table.ts";
 
-/** LEAST_SPI: those below are reserved (RFC 4303, section 2.1). */
+/** Those below are reserved (RFC 4303, section 2.1). */
 const LEAST_SPI = 256;
 const MOST_SPI = 0xffff_ffff;
+const EPROTO = 71;
 
 /** SpiWish is for what an SPI is wanted: packets from `source` to us, `destination`. */
 export interface SpiWish {
@@ -100,10 +101,12 @@ export class Xfrm implements Disposable {
       },
       body: { mark, ifId, cpu },
     });
-    let found: SaInfo | undefined;
     const action = () => `allocate an SPI from ${least} to ${most}`;
-    this.#ask({ action, message: one }, (reader) => (found = decodeSa(reader)));
-    return (found as SaInfo | undefined) ?? unanswered(action());
+    const found: SaInfo[] = [];
+    this.#ask({ action, message: one }, (reader) => void found.push(decodeSa(reader)));
+    const [allocated] = found;
+    if (allocated === undefined) throw new NetlinkError(action(), EPROTO, "the kernel agreed without an SPI");
+    return allocated;
   }
 
   /** execute sends all requests in few system calls; one result per request, in order: undefined for success. Keys in them are wiped. */
@@ -167,8 +170,3 @@ export class Xfrm implements Disposable {
     this.close();
   }
 }
-
-function unanswered(action: string): never {
-  throw new NetlinkError(action, EPROTO, "the kernel agreed without an SPI");
-}
-const EPROTO = 71;

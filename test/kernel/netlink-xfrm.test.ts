@@ -1,14 +1,16 @@
 /** XFRM as far as it goes without ESP: policies, SPIs, questions and expiries; ip-xfrm(8) is the witness. */
 import { describe, expect, test } from "bun:test";
-import { parseIp, parsePrefix } from "../../src/net/mod.ts";
+import { KeyMaterial, parseIp, parsePrefix } from "../../src/net/mod.ts";
 import {
   addLink,
   addPolicy,
+  addSa,
   deletePolicy,
   deleteSa,
   type PolicyChange,
   probeEsp,
   probePerCpu,
+  type SaChange,
   updatePolicy,
   Xfrm,
   type XfrmEvent,
@@ -30,6 +32,13 @@ function lacksXfrm(): string | undefined {
 }
 
 const lacking = lacksXfrm();
+const perCpu = lacking === undefined && hasPerCpu();
+
+function hasPerCpu(): boolean {
+  using scratch = new Scratch();
+  return probePerCpu({ netns: scratch.netns }).answer === "yes";
+}
+
 const ends = { source: parseIp("192.0.2.1"), destination: parseIp("192.0.2.2") };
 const ends6 = { source: parseIp("2001:db8::1"), destination: parseIp("2001:db8::2") };
 const selector = { source: parsePrefix("10.0.0.0/8"), destination: parsePrefix("10.1.0.0/16") };
@@ -176,4 +185,32 @@ describe.skipIf(lacking !== undefined)(`XFRM${lacking === undefined ? "" : ` (${
     expect(runSync(argv, { netns })).toMatchObject({ status: 0, stdout: "undecided undecided\n" });
     scratch.close();
   });
+
+  test.skipIf(!perCpu)(
+    "an association of one CPU, with its direction, is refused for the lack of ESP at most",
+    () => {
+      using scratch = open();
+      const { xfrm } = scratch;
+      using material = new KeyMaterial(new Uint8Array(36));
+      const change = {
+        ...ends,
+        algorithm: "aes-256-gcm",
+        material,
+        extended: true,
+        reqid: 7,
+        cpu: 0,
+      } as const;
+      for (const [spi, direction] of [
+        [0x1000, "in"],
+        [0x1001, "out"],
+      ] as const) {
+        const sa: SaChange = { ...change, spi, direction, ...(direction === "out" && { sent: 5n }) };
+        const [error] = xfrm.execute([addSa(sa)]);
+        // The kernel looks at everything else before it looks for the algorithm.
+        expect(["none", "ENOSYS", "EPROTONOSUPPORT"]).toContain(error?.code ?? "none");
+        if (error === undefined) expect(xfrm.sa(sa)).toMatchObject({ cpu: 0, direction });
+      }
+      scratch.close();
+    },
+  );
 });

@@ -183,7 +183,7 @@ describe.skipIf(skip !== undefined)(`XFRM with ESP${skip === undefined ? "" : ` 
       mark: { value: 0x10, mask: 0xf0 },
       tfcBytes: 1000,
       outputMark: { value: 5, mask: 0xff },
-      flags: ["af-unspec", "nopmtudisc", "dont-encap-dscp"],
+      flags: ["nopmtudisc", "af-unspec", "dont-encap-dscp"],
       limits: { soft: { bytes: 10n ** 12n, addSeconds: 3000n }, hard: { useSeconds: 4000n } },
     } as const;
     xfrm.request(addSa(change));
