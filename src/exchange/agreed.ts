@@ -5,10 +5,11 @@
  * key material:  | key 16 or 32 | salt 4 |      RFC 4106 (AES-GCM), RFC 7634 (ChaCha20-Poly1305)
  * ```
  */
+import type { KeyMaterial } from "../net/mod.ts";
 import type { AssociationOptions, EspAlgorithm } from "../tunnel/esp/mod.ts";
 
 /** SaAlgorithm protects packets; all have a tag of 16 bytes. */
-export type SaAlgorithm = EspAlgorithm | "chacha20-poly1305";
+export type SaAlgorithm = EspAlgorithm;
 
 /** MATERIAL_BYTES is the length of key and salt. */
 export const MATERIAL_BYTES: Readonly<Record<SaAlgorithm, number>> = {
@@ -16,37 +17,6 @@ export const MATERIAL_BYTES: Readonly<Record<SaAlgorithm, number>> = {
   "aes-256-gcm": 36,
   "chacha20-poly1305": 36,
 };
-
-/** KeyMaterial holds key and salt; `reveal` is the only way to them. Disposing wipes them. */
-export class KeyMaterial implements Disposable {
-  readonly #bytes: Uint8Array<ArrayBuffer>;
-
-  /** The bytes are copied: the caller wipes his. */
-  constructor(bytes: Uint8Array) {
-    this.#bytes = new Uint8Array(bytes);
-  }
-
-  /** reveal returns the bytes, for the data path. Never log or store what it returns. */
-  reveal(): Uint8Array<ArrayBuffer> {
-    return this.#bytes;
-  }
-
-  toString(): string {
-    return "(hidden)";
-  }
-
-  toJSON(): string {
-    return "(hidden)";
-  }
-
-  [Symbol.for("nodejs.util.inspect.custom")](): string {
-    return "(hidden)";
-  }
-
-  [Symbol.dispose](): void {
-    this.#bytes.fill(0);
-  }
-}
 
 /** AgreedSa is one direction of a queue; AssociationOptions of it need `keyMaterial.reveal()`. */
 export interface AgreedSa extends Omit<AssociationOptions, "algorithm" | "keyMaterial" | "endsMs"> {

@@ -6,9 +6,9 @@
  *  ESP     = first 20 or 36 bytes of KDF2(direction's key, "esp" | queue of the sender)
  * ```
  */
-import { Secret } from "../../net/mod.ts";
+import { KeyMaterial, Secret } from "../../net/mod.ts";
 import { type Bytes, kdf, type Keys, type Primitives } from "../../noise/mod.ts";
-import { type AgreedPair, type AgreedSa, KeyMaterial, MATERIAL_BYTES, type SaAlgorithm } from "../agreed.ts";
+import { type AgreedPair, type AgreedSa, MATERIAL_BYTES, type SaAlgorithm } from "../agreed.ts";
 
 /** MOST_QUEUES is how many queues one side may send with. */
 export const MOST_QUEUES = 64;

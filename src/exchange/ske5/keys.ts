@@ -1,7 +1,7 @@
 /** What both ends of vita-ske compute beside the handshake: the prologue that binds it to one pair of ends, and the keys that come of it. */
-import { type Ip, ipBytes } from "../../net/mod.ts";
+import { type Ip, ipBytes, KeyMaterial } from "../../net/mod.ts";
 import { type Bytes, kdf, type Primitives, type SymmetricState } from "../../noise/mod.ts";
-import { KeyMaterial, MATERIAL_BYTES } from "../agreed.ts";
+import { MATERIAL_BYTES } from "../agreed.ts";
 import { AEAD_NAME, VERSION } from "./datagram.ts";
 
 const PROLOGUE_BYTES = 104;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { newSeed, Random } from "../../../test/support/random.ts";
-import { type AgreedSa, KeyMaterial } from "../../exchange/mod.ts";
+import type { AgreedSa } from "../../exchange/mod.ts";
+import { KeyMaterial } from "../../net/mod.ts";
 import { parseEndpoint } from "../../net/mod.ts";
 import {
   activate,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { newSeed, Random } from "../../../test/support/random.ts";
-import { KeyMaterial } from "../../exchange/mod.ts";
+import { KeyMaterial } from "../../net/mod.ts";
 import { type ManagedEffect, ManagedKeeper, type ManagedSa } from "./managed.ts";
 import {
   BLOCK,

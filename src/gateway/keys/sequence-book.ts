@@ -12,7 +12,8 @@
  * Entries are never removed: a key that comes back goes on.
  */
 import { type Bytes, type Primitives, systemPrimitives } from "../../noise/mod.ts";
-import type { KeyMaterial, SaAlgorithm } from "../../exchange/mod.ts";
+import type { SaAlgorithm } from "../../exchange/mod.ts";
+import type { KeyMaterial } from "../../net/mod.ts";
 
 /** BLOCK is how many numbers are reserved by one write: more than a second of ten million packets a second. */
 export const BLOCK = 2 ** 24;
