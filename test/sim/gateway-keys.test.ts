@@ -5,7 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import type { KeyRoute } from "../../src/gateway/keys/mod.ts";
 import { parseEndpoint } from "../../src/net/mod.ts";
-import { keyRoute, keyRoutes, type RouteEnds } from "../support/key-routes.ts";
+import { keyRoute, keyRoutes } from "../support/key-routes.ts";
 import { newSeed, Random } from "../support/random.ts";
 import { flow, KeyNode, KeyWorld } from "./key-world.ts";
 
@@ -180,10 +180,11 @@ describe(`bad weather (seed ${seed})`, () => {
       for (let round = 0; round < rounds; round++) {
         const random = new Random(seed + round);
         const world = new KeyWorld(random);
-        const options: Partial<RouteEnds> = { lifetimeMs: random.pick([8000, 20_000, 60_000]) };
-        const nodes = gateways(world, keyRoutes({ ...options, protocol }), {
-          installMs: random.pick([0, 50, 400]),
-        });
+        const lifetimeMs = random.pick([8000, 20_000, 60_000]);
+        // vita-ske lets a quarter of the lifetime pass before it sends with a key; what the data path takes for its orders, one by one, comes on top.
+        const slow = protocol === "ske5" && lifetimeMs === 8000 ? 100 : 400;
+        const installMs = random.pick([0, 50, slow]);
+        const nodes = gateways(world, keyRoutes({ lifetimeMs, protocol }), { installMs });
         for (const node of nodes) node.configure();
         flow(world, nodes, { route: "r", everyMs: 20 });
         for (let storm = 0; storm < 15; storm++) {

@@ -12,7 +12,7 @@ export function adopted(state: ChannelState, one: Installed, nowMs: number): Cha
   const { spi, queue, path, endsMs } = one;
   const held = [{ spi, queue }];
   if (one.direction === "inbound") {
-    const set: InboundSet = { session: ADOPTED, held, bornMs: nowMs, endsMs };
+    const set: InboundSet = { session: ADOPTED, held, bornMs: nowMs, endsMs, heard: true };
     return { ...state, associations: { ...associations, inbound: [...associations.inbound, set] } };
   }
   const active: OutboundSet = {

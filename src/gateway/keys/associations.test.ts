@@ -10,6 +10,7 @@ import {
   associationsMs,
   drop,
   install,
+  heardUnder,
   MOST_INBOUND,
   move,
   NO_ASSOCIATIONS,
@@ -88,6 +89,23 @@ describe("Vita's rules", () => {
     expect(kinds(install(state, made(310, 10))[1])).toContain("remove inbound 1301");
     const [later] = pass(state, { route: "r", nowMs: 8000 });
     expect(kinds(install(later, made(310, 8000))[1])).toContain("remove inbound 1300");
+  });
+
+  test("the one that the peer sent under last is kept, whatever exchanges come to nothing", () => {
+    let state = NO_ASSOCIATIONS;
+    for (let n = 0; n < 3; n++) state = heardUnder(install(state, made(300 + n, n))[0], 1300 + n);
+    state = pass(state, { route: "r", nowMs: 8000 })[0];
+    expect(state.active?.session).toBe(302);
+    // The peer goes on with 1301, say: 1302 was heard, and then its keeper began again.
+    const gone: string[] = [];
+    for (let n = 3; n < 12; n++) {
+      const [next, effects] = install(state, made(300 + n, 8000 + n));
+      state = next;
+      gone.push(...kinds(effects).filter((kind) => kind.startsWith("remove inbound")));
+    }
+    expect(gone).not.toContain("remove inbound 1302");
+    expect(gone.slice(0, 3)).toEqual(["remove inbound 1300", "remove inbound 1301", "remove inbound 1303"]);
+    expect(state.inbound.length).toBe(MOST_INBOUND);
   });
 
   test("an SPI that is repeated replaces what waits; if it is in use, it is used at once", () => {

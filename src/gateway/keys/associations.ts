@@ -43,6 +43,8 @@ export interface InboundSet {
   readonly held: readonly Held[];
   readonly bornMs: number;
   readonly endsMs: number;
+  /** Packets came under it. */
+  readonly heard?: true;
 }
 
 /** Associations of a channel; oldest first. */
@@ -139,10 +141,22 @@ export function install(before: Associations, made: NewPair): AssociationStep {
   return then([next, effects], (state) => activate(state, { route, nowMs }));
 }
 
-/** The oldest beyond the limit, but for the one whose other direction is in use: exchanges that come to nothing do not push it out. */
+/**
+ * The oldest beyond the limit: exchanges that come to nothing push out neither the one whose other direction is in use, nor the last one that the
+ * peer has sent under, which it may do still.
+ */
 function surplus(all: readonly InboundSet[], used: number | undefined): readonly InboundSet[] {
-  const droppable = all.slice(0, -1).filter(({ session }) => session !== used);
+  const last = all.findLast(({ heard }) => heard === true);
+  const droppable = all.slice(0, -1).filter((set) => set.session !== used && set !== last);
   return droppable.slice(0, Math.max(0, all.length - MOST_INBOUND));
+}
+
+/** heardUnder notes that packets came under an inbound association. */
+export function heardUnder(state: Associations, spi: number): Associations {
+  const inbound = state.inbound.map((set): InboundSet =>
+    set.held.some((one) => one.spi === spi) ? { ...set, heard: true } : set,
+  );
+  return { ...state, inbound };
 }
 
 /** Vita's: half of the lifetime and up to an eighth; who answered leaves the initiator an eighth more, so that one of both begins. */

@@ -11,7 +11,7 @@
 import { NEW_OURS, oursDeadline, type OursState } from "../../exchange/ours/mod.ts";
 import { NEW_SKE5, ske5Deadline } from "../../exchange/ske5/mod.ts";
 import type { Endpoint } from "../../net/mod.ts";
-import { associationsMs, drop, NO_ASSOCIATIONS, pass, rekeyMs, wear } from "./associations.ts";
+import { associationsMs, drop, heardUnder, NO_ASSOCIATIONS, pass, rekeyMs, wear } from "./associations.ts";
 import { type ChannelAround, ChannelDraft, type ChannelEffect, type ChannelState } from "./channel-state.ts";
 import type { Direction } from "./keeper-event.ts";
 import { beginOurs, endOursChannel, hearOurs, moveOurs, oursAround, tellOurs } from "./ours-channel.ts";
@@ -68,6 +68,7 @@ export function stepChannel(state: ChannelState, event: ChannelEvent, around: Ch
       hear(draft, event);
       break;
     case "heard":
+      draft.set({ associations: heardUnder(state.associations, event.spi) });
       if (state.exchange.kind === "ours") hearOurs(draft, event.spi);
       break;
     case "limit":
