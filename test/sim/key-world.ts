@@ -184,7 +184,9 @@ export class KeyNode {
     const packet = this.path.seal(route, queue, this.nowMs);
     if (packet === undefined) return false;
     this.sent++;
-    const known = other.path.canOpen(packet, this.nowMs) || packet.bornMs <= other.forgotMs;
+    // Either has taken leave of it; the order to remove it may still be on its way.
+    const left = packet.bornMs <= Math.max(other.forgotMs, this.forgotMs);
+    const known = left || other.path.canOpen(packet, this.nowMs);
     if (this.#options.strict && !known) this.unready++;
     this.#options.world.send(packet.path.local, packet.path.remote, { packet });
     return true;

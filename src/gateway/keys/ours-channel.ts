@@ -9,7 +9,7 @@ import {
   type Path,
   stepOurs,
 } from "../../exchange/ours/mod.ts";
-import { drop, install, move, usable } from "./associations.ts";
+import { drop, type InboundSet, install, move, type OutboundSet, usable } from "./associations.ts";
 import type { ChannelAround, ChannelDraft } from "./channel-state.ts";
 import { FAST_LIVENESS, SLOW_LIVENESS } from "./key-route.ts";
 import { chanceOf, FAST_NEGOTIATION_MS, failed, nextGateway, pathOf } from "./retry.ts";
@@ -52,13 +52,17 @@ export function tellOurs(draft: ChannelDraft, event: OursEvent): void {
   forget(draft, state);
 }
 
-/** Nobody will show the keys of a session that is forgotten: what waits for that is removed. */
+/**
+ * Nobody will show the keys of a session that is forgotten: what waits for that is removed. What comes in stays to its end: the peer may have begun to
+ * send, and only its word of that be lost.
+ */
 function forget(draft: ChannelDraft, { sessions }: OursState): void {
-  const waits = draft.state.associations.waiting.filter(({ useMs }) => useMs === Number.POSITIVE_INFINITY);
-  const gone = waits.filter(({ session }) => sessions.every(({ id }) => id !== session));
+  const { waiting } = draft.state.associations;
+  const isForgotten = ({ session, useMs }: OutboundSet) =>
+    useMs === Number.POSITIVE_INFINITY && sessions.every(({ id }) => id !== session);
+  const gone: readonly (InboundSet | OutboundSet)[] = waiting.filter(isForgotten);
   if (gone.length === 0) return;
-  const isGone = ({ session }: { readonly session: number }) => gone.some((set) => set.session === session);
-  draft.adopt(drop(draft.state.associations, draft.at.route, isGone));
+  draft.adopt(drop(draft.state.associations, draft.at.route, (set) => gone.includes(set)));
 }
 
 /** beginOurs begins an exchange with the gateway that is tried. */
@@ -96,7 +100,14 @@ function act(draft: ChannelDraft, effect: OursEffect): void {
       break;
     }
     case "ended":
-      draft.adopt(drop(associations, at.route, ({ session }) => session === effect.session));
+      draft.adopt(
+        drop(
+          associations,
+          at.route,
+          ({ session }, direction) =>
+            session === effect.session && (direction === "outbound" || effect.reason !== "not confirmed"),
+        ),
+      );
       break;
     case "alive":
       draft.set({ rttMs: effect.rttMs });
