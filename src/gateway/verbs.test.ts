@@ -163,7 +163,7 @@ describe("SAs", () => {
     expect(warnings).toEqual([{ path: "/outbound-sa", rule: `was not taken: ${auto}` }]);
   });
   test("are the operator's with it", () => {
-    const next = add("/inbound-sa", sa(300), add("/outbound-sa", sa(256), open));
+    const next = add("/inbound-sa", sa(300, "03".repeat(16)), add("/outbound-sa", sa(256), open));
     expect(get("/outbound-sa[spi=256][queue=1]/key", next)).toBe("(hidden)\n");
     expect(remove("/outbound-sa[spi=256]", next)["outbound-sa"].size).toBe(0);
     // Without data-plane they are dropped, and it is told.
@@ -175,6 +175,13 @@ describe("SAs", () => {
     expect(() => add("/outbound-sa", second, next)).toThrow(
       "/outbound-sa[queue=1][spi=257]/key: is the key of /outbound-sa[queue=1][spi=256] too; make another one",
     );
+    // The other gateway would send with it, too; one that is this gateway itself may.
+    expect(() => add("/inbound-sa", sa(300), next)).toThrow(
+      "/inbound-sa[queue=1][spi=300]/key: is the key of /outbound-sa[queue=1][spi=256] too; make another one",
+    );
+    const itself = readConfig(BASE.replace("198.51.100.1", "192.0.2.1")).config;
+    const loop = add("/outbound-sa", sa(256), set("/data-plane", "true", itself));
+    expect(add("/inbound-sa", sa(300), loop)["inbound-sa"].size).toBe(1);
     expect(() => add("/outbound-sa", sa(257, "02".repeat(16)), next)).toThrow(
       "/outbound-sa[queue=1][spi=257]/route queue a 1: is not unique",
     );

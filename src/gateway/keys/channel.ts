@@ -118,6 +118,8 @@ function limited(draft: ChannelDraft, event: Extract<ChannelEvent, { readonly ki
   const isGone: Parameters<typeof drop>[2] = ({ held }, side) =>
     side === direction && held.some((one) => one.spi === spi);
   draft.adopt(drop(state.associations, at.route, isGone));
+  // What came in under it is lost until there is another one.
+  if (direction === "inbound") draft.set({ associations: wear(draft.state.associations, at.nowMs) });
 }
 
 function due(draft: ChannelDraft): void {
@@ -130,11 +132,8 @@ function due(draft: ChannelDraft): void {
 function reset(draft: ChannelDraft): void {
   const { nowMs } = draft.around;
   draft.set({ gateway: 0, failures: 0, beginMs: nowMs });
-  if (draft.state.exchange.kind === "ske5") {
-    tellSke5(draft, { kind: "reset" });
-    return;
-  }
-  moveOurs(draft);
+  if (draft.state.exchange.kind === "ske5") tellSke5(draft, { kind: "reset" });
+  else moveOurs(draft);
   draft.set({ associations: wear(draft.state.associations, nowMs) });
 }
 

@@ -149,7 +149,7 @@ export class ManagedKeeper {
 
   #reserve(name: string, held: Held): readonly ManagedEffect[] {
     if (typeof this.#book === "string") {
-      const why = `which sequence numbers were used is not known (${this.#book}); restore the file, or give new keys and remove it`;
+      const why = `which sequence numbers were used is not known (${this.#book}); give new keys and remove the file: a copy of it from before may not be put back, since it would have numbers used twice`;
       return this.#refuse(name, held, why);
     }
     const block = reserve(this.#book, held.fingerprint);

@@ -9,7 +9,7 @@ import {
   type Path,
   stepOurs,
 } from "../../exchange/ours/mod.ts";
-import { drop, type InboundSet, install, move, type OutboundSet, usable } from "./associations.ts";
+import { drop, type InboundSet, install, move, type OutboundSet, usable, wear } from "./associations.ts";
 import type { ChannelAround, ChannelDraft } from "./channel-state.ts";
 import { FAST_LIVENESS, SLOW_LIVENESS } from "./key-route.ts";
 import { chanceOf, FAST_NEGOTIATION_MS, failed, nextGateway, pathOf } from "./retry.ts";
@@ -141,7 +141,8 @@ function lost(draft: ChannelDraft, reason: OursLoss): void {
     return;
   }
   // What there is stays in use until something else is agreed on: the peer may only be slow.
-  draft.set({ beginMs: draft.around.nowMs });
+  const { nowMs } = draft.around;
+  draft.set({ beginMs: nowMs, associations: wear(draft.state.associations, nowMs) });
   nextGateway(draft);
   beginOurs(draft);
 }
