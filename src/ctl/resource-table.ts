@@ -1,11 +1,13 @@
 /** Tables of resources for people: a line for each, the columns by kind. */
 import { formatIp, formatPrefix } from "../net/mod.ts";
 import {
+  formatEdgeSelector,
   formatSelector,
   peeredPrefixes,
   type TenantKind,
   type TenantResources,
   type TenantValues,
+  underlayNeighborName,
   type VpcAllow,
 } from "../resources/mod.ts";
 import { table } from "./table.ts";
@@ -69,6 +71,17 @@ const columns: { readonly [K in TenantKind]: Columns<TenantValues[K]> } = {
   SecurityGroup: {
     header: ["SECURITY GROUP", "VPC", "RULES"],
     row: ({ name, vpc, rules }) => [name, vpc, String(rules.length)],
+  },
+  Underlay: {
+    header: ["UNDERLAY", "ROUTER", "ASN", "LINKS", "NEIGHBORS", "NODES"],
+    row: ({ name, router, asn, links, neighbors, nodes }) => [
+      name,
+      router,
+      String(asn),
+      links.map((link) => link.name).join(", "),
+      neighbors.map(underlayNeighborName).join(", "),
+      formatEdgeSelector(nodes ?? {}),
+    ],
   },
 };
 

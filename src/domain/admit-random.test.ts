@@ -64,6 +64,8 @@ function specOf(random: Random, kind: TenantKind): object {
         vpc,
         rules: [{ direction: "ingress", groups: some(0.7, () => [`s${random.below(3)}`]) ?? [] }],
       };
+    case "Underlay":
+      return { asn: 64514, links: [{ name: "eth1" }], neighbors: [{ link: "eth1", asn: "external" }] };
   }
 }
 
@@ -74,6 +76,7 @@ const pools: readonly (readonly [TenantKind, readonly string[]])[] = [
   ["NatGateway", ["n0", "n1", "n2"]],
   ["FloatingIP", ["f0", "f1", "f2"]],
   ["SecurityGroup", ["s0", "s1", "s2"]],
+  ["Underlay", ["l0", "l1"]],
 ];
 
 function some(random: Random): TenantName {

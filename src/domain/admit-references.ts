@@ -21,6 +21,10 @@ const toVpc = (field: string, name: string, routed = false): Reference => ({
 export function referencesOf({ kind, value }: TenantResource): Reference[] {
   switch (kind) {
     case "VPC":
+      return (value.underlay?.leaks ?? []).map(({ from }, i) =>
+        toVpc(`spec.underlay.leaks[${i}].from`, from, true),
+      );
+    case "Underlay":
       return [];
     case "Subnet":
       return [toVpc("spec.vpc", value.vpc)];

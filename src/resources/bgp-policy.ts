@@ -12,7 +12,7 @@
  * All that a match names must fit; of a list, one. A rule without `match` fits every route. `next` goes on with what was set.
  */
 import { z } from "zod";
-import { bitsOf, formatIp, formatPrefix, type Ip, parsePrefix, type Prefix } from "../net/mod.ts";
+import { bitsOf, formatIp, formatPrefix, type Ip, parsePrefix, type Prefix, tryParseIp } from "../net/mod.ts";
 import { type Json, present, withoutAbsent } from "./canonical.ts";
 import { addressSchema, textValue, wholeNumber } from "./scalars.ts";
 
@@ -91,7 +91,7 @@ function routeTarget(text: string): string {
   const wide = DECIMAL.test(administrator) && Number(administrator) <= 0xffff;
   const four =
     (DECIMAL.test(administrator) && Number(administrator) <= 0xffffffff) ||
-    /^(\d{1,3}\.){3}\d{1,3}$/.test(administrator);
+    tryParseIp(administrator)?.family === 4;
   const fits =
     at > 0 &&
     DECIMAL.test(number) &&

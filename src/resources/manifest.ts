@@ -72,6 +72,11 @@ function shown(value: unknown): string | undefined {
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
+/** Whether a value may be a password that somebody wrote where its place belongs. */
+function holdsSecret(path: readonly PropertyKey[], value: unknown): boolean {
+  return /pass/i.test(path.join(".")) || /"\w*pass\w*":/i.test(JSON.stringify(value) ?? "");
+}
+
 /** readFields parses one part of a manifest and adds its problems; undefined when there are some. */
 function readFields<F extends Fields>(
   fields: F,
@@ -96,7 +101,7 @@ function readFields<F extends Fields>(
     const value = at(input, issue.path);
     const missing = value === undefined && issue.path.length > 0;
     const names = issue.path.map((key) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`));
-    const text = shown(value);
+    const text = holdsSecret(issue.path, value) ? undefined : shown(value);
     // A value that the message quotes already is not shown a second time.
     const quoted = text !== undefined && issue.message.startsWith(text);
     problems.push({

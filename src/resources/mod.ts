@@ -70,8 +70,38 @@ export {
   tenantWords,
 } from "./tenant.ts";
 export { noTenants, tenantList, type TenantResources, tenantsOf, withTenants } from "./tenants.ts";
+export {
+  type EdgeNode,
+  type EdgeSelector,
+  formatEdgeSelector,
+  formatRequirement,
+  type LabelRequirement,
+  parseRequirement,
+  selectsEdge,
+} from "./edge-selector.ts";
+export type { EdgeBfd, EdgeSession, PasswordReference } from "./edge-session.ts";
+export { type HostSession } from "./host-session.ts";
+export type { StaticRoute } from "./static-route.ts";
+export type { HostBridge, SubnetUnderlay } from "./subnet-underlay.ts";
+export {
+  DEFAULT_ROUTER,
+  type NodeIndex,
+  type Passthrough,
+  type TunnelEndpoint,
+  type Underlay,
+  underlayExample,
+} from "./underlay.ts";
+export { changedLink, type LinkMaker, type UnderlayLink } from "./underlay-link.ts";
+export {
+  fabricFamilies,
+  type FabricFamily,
+  type FamilyWish,
+  type UnderlayNeighbor,
+  underlayNeighborName,
+} from "./underlay-neighbor.ts";
+export type { Leak, VpcUnderlay } from "./vpc-underlay.ts";
 export type { OutsideVtep } from "./vtep.ts";
-export { type ServiceAllowance, type Vpc, type VpcAllow, vpcExample } from "./vpc.ts";
+export { type ServiceAllowance, type Vpc, type VpcAllow, vpcEdgeExample, vpcExample } from "./vpc.ts";
 export * from "./manifest.ts";
 export {
   CLUSTER_BGP_PORT,

@@ -51,16 +51,18 @@ const nodeName = z.string().refine((name) => nameProblem(name) === undefined, {
   error: "is not a node's name",
 });
 
+/** selectorFields are what a selection of nodes may name. */
+export const selectorFields = {
+  role: oneOrMore(labelSchema).optional(),
+  site: oneOrMore(siteSchema).optional(),
+  node: oneOrMore(nodeName).optional(),
+} as const;
+
 /** selectorSchema reads a selection of nodes. */
 export const selectorSchema = z
-  .strictObject(
-    {
-      role: oneOrMore(labelSchema).optional(),
-      site: oneOrMore(siteSchema).optional(),
-      node: oneOrMore(nodeName).optional(),
-    },
-    { error: "is not a selection of nodes; write {role: …, site: …, node: …}, or {} for all" },
-  )
+  .strictObject(selectorFields, {
+    error: "is not a selection of nodes; write {role: …, site: …, node: …}, or {} for all",
+  })
   .transform(
     (given) =>
       Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as NodeSelector,

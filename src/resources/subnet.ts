@@ -25,7 +25,14 @@ import {
   rangesOverlap,
 } from "./address-range.ts";
 import { type Json, present, withoutAbsent } from "./canonical.ts";
-import { addressSchema, macSchema, prefixSchema, vniSchema, wholeNumber } from "./scalars.ts";
+import { addressSchema, linkSchema, macSchema, prefixSchema, vniSchema, wholeNumber } from "./scalars.ts";
+import {
+  type HostBridge,
+  hostBridgeSchema,
+  type SubnetUnderlay,
+  subnetUnderlayJson,
+  subnetUnderlaySchema,
+} from "./subnet-underlay.ts";
 import { targetsSchema } from "./vpc.ts";
 
 /** Subnet is a segment of a VPC, as the resource of kind Subnet says it. */
@@ -52,6 +59,11 @@ export interface Subnet {
   readonly mtuBytes?: number;
   /** UDP port of VXLAN; absent: 4789 (RFC 7348 section 5). */
   readonly port?: number;
+  /** For a VPC in a fabric. */
+  readonly underlay?: SubnetUnderlay;
+  /** Name of a link that the host has in it; with hostBridge a port of that, alone for others to use. */
+  readonly hostLink?: string;
+  readonly hostBridge?: HostBridge;
 }
 
 /** The fields of `spec`. */
@@ -68,6 +80,9 @@ export const subnetFields = {
   dnsServers: z.array(addressSchema).max(8).default([]),
   mtuBytes: wholeNumber(576, 65535).optional(),
   port: wholeNumber(1, 65535).optional(),
+  underlay: subnetUnderlaySchema.optional(),
+  hostLink: linkSchema.optional(),
+  hostBridge: hostBridgeSchema.optional(),
 } as const;
 
 type Report = (field: string, value: string, problem: string) => void;
@@ -93,6 +108,8 @@ export function subnetFromSpec(
   // RFC 8200 section 5.
   if ((subnet.mtuBytes ?? 1280) < 1280 && prefixes.some(({ family }) => family === 6))
     report("spec.mtuBytes", String(subnet.mtuBytes), "is too small for IPv6; write 1280 or more");
+  if (subnet.hostLink !== undefined && subnet.hostLink === subnet.hostBridge?.name)
+    report("spec.hostBridge.name", subnet.hostLink, "is spec.hostLink too, its port; choose another");
   return subnet;
 }
 
@@ -165,6 +182,9 @@ export function subnetSpec(subnet: Subnet): { readonly [field: string]: Json } {
     dnsServers: some(subnet.dnsServers, formatIp),
     mtuBytes: subnet.mtuBytes,
     port: subnet.port,
+    underlay: subnet.underlay && subnetUnderlayJson(subnet.underlay),
+    hostLink: subnet.hostLink,
+    hostBridge: subnet.hostBridge && present({ ...subnet.hostBridge }),
   });
 }
 

@@ -11,6 +11,7 @@ import {
   securityGroupSpec,
 } from "./security-group.ts";
 import { type Subnet, subnetFields, subnetFromSpec, subnetSpec } from "./subnet.ts";
+import { type Underlay, underlayFields, underlayFromSpec, underlaySpec } from "./underlay.ts";
 import { type Vpc, vpcFields, vpcFromSpec, vpcSpec } from "./vpc.ts";
 
 /** TenantValues are the values by kind. */
@@ -21,6 +22,7 @@ export interface TenantValues {
   readonly NatGateway: NatGateway;
   readonly FloatingIP: FloatingIp;
   readonly SecurityGroup: SecurityGroup;
+  readonly Underlay: Underlay;
 }
 
 /** TenantKind is the kind of one of them. */
@@ -64,6 +66,11 @@ export const tenantKinds: { readonly [K in TenantKind]: Entry<TenantValues[K]> }
     fields: securityGroupFields,
     fromSpec: securityGroupFromSpec,
     spec: securityGroupSpec,
+  }),
+  Underlay: entry("underlay", {
+    fields: underlayFields,
+    fromSpec: underlayFromSpec,
+    spec: underlaySpec,
   }),
 };
 

@@ -14,6 +14,7 @@ export const noTenants: TenantResources = {
   NatGateway: new Map(),
   FloatingIP: new Map(),
   SecurityGroup: new Map(),
+  Underlay: new Map(),
 };
 
 type Changing = { [K in TenantKind]: Map<string, TenantValues[K]> };

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { formatPrefix, type Prefix } from "../net/mod.ts";
 import { routeTargetSchema } from "./bgp-policy.ts";
 import { type Json, present, withoutAbsent } from "./canonical.ts";
+import { checkHostSession, type HostSession, hostSessionJson, hostSessionSchema } from "./host-session.ts";
 import { type NodeSelector, selectorJson, selectorSchema } from "./rules.ts";
 import {
   type ExposedPort,
@@ -15,6 +16,7 @@ import {
   prefixSchema,
   vniSchema,
 } from "./scalars.ts";
+import { checkVpcUnderlay, type VpcUnderlay, vpcUnderlayJson, vpcUnderlaySchema } from "./vpc-underlay.ts";
 
 /** VpcAllow says which pods may use a VPC: all that is named must fit. One of the two is there. */
 export interface VpcAllow {
@@ -52,13 +54,17 @@ export interface Vpc {
   readonly services: readonly ServiceAllowance[];
   /** Whether its subnets are routed to each other; without it there are no gateways. */
   readonly routed: boolean;
+  /** Terminates it in a fabric instead of the mesh. */
+  readonly underlay?: VpcUnderlay;
+  /** BGP with the host, on each node of the underlay that it is on. */
+  readonly hostSession?: HostSession;
 }
 
 /** targetsSchema reads route targets. */
 export const targetsSchema = z
   .array(routeTargetSchema)
   .min(1, "names no route target; leave the field out for ASN:VNI")
-  .max(64);
+  .max(100);
 
 const LABEL_KEY = /^([a-z0-9.-]{1,253}\/)?[a-zA-Z0-9]([-a-zA-Z0-9_.]{0,61}[a-zA-Z0-9])?$/;
 const LABEL_VALUE = /^([a-zA-Z0-9]([-a-zA-Z0-9_.]{0,61}[a-zA-Z0-9])?)?$/;
@@ -108,6 +114,8 @@ export const vpcFields = {
   nodes: selectorSchema.optional(),
   services: z.array(allowanceSchema).max(64).default([DNS]),
   routed: z.boolean({ error: "is not true or false" }).default(true),
+  underlay: vpcUnderlaySchema.optional(),
+  hostSession: hostSessionSchema.optional(),
 } as const;
 
 /** vpcFromSpec joins name and spec, and reports what does not fit together. */
@@ -128,6 +136,13 @@ export function vpcFromSpec(
       `${count} ports`,
       `are more than the ${MAX_SERVICE_PORTS} that a VPC may allow; name fewer`,
     );
+  if (vpc.underlay !== undefined) checkVpcUnderlay(vpc, vpc.underlay, report);
+  if (vpc.hostSession !== undefined) {
+    checkHostSession("spec.hostSession", vpc.hostSession, report, { sameAsn: false });
+    if (vpc.underlay === undefined)
+      report("spec.hostSession", "", "is for a VPC in a fabric; add underlay: {}, or remove it");
+    if (!vpc.routed) report("spec.hostSession", "", "has no routes where nothing is routed; remove it");
+  }
   const used = new Set([...(vpc.importTargets ?? []), ...(vpc.exportTargets ?? [])]);
   const stray = vpc.sharedTargets.find((target) => !used.has(target));
   if (stray !== undefined)
@@ -160,6 +175,8 @@ export function vpcSpec(vpc: Vpc): { readonly [field: string]: Json } {
       }),
     ),
     routed: vpc.routed,
+    underlay: vpc.underlay && vpcUnderlayJson(vpc.underlay),
+    hostSession: vpc.hostSession && hostSessionJson(vpc.hostSession),
   });
 }
 
@@ -176,4 +193,29 @@ spec:
   services:                       # reached by pods whose primary network it is
     - ports: [udp/53, tcp/53]     # default: DNS, at the mesh's service networks
     - {prefixes: [10.96.0.1/32], ports: [tcp/443]}
+`;
+
+/** vpcEdgeExample is a VPC in a fabric, tested to be valid. */
+export const vpcEdgeExample = `apiVersion: causeway.network/v1alpha1
+kind: VPC
+metadata:
+  name: red
+spec:
+  vni: 5100
+  importTargets: ["64520:100"]          # default: any administrator with the VNI, as FRR has it
+  underlay:                             # in the fabric of Underlay rack-a, not in the mesh
+    nodes: {labels: [rack=a]}           # default: all
+    announce: [10.20.0.0/16]            # more networks (type 5)
+    import:
+      - {match: {prefix: ["10.0.0.0/8 le 24"]}, action: accept}
+    routes:
+      - {prefix: 10.66.0.0/16, discard: true}
+    leaks:
+      - {from: shared, prefixes: [10.9.0.0/16 le 32]}
+  hostSession:                          # the same address here on every node: 192.169.10.1
+    asn: 64514
+    peerAsn: 64515
+    prefixes: [192.169.10.0/24, "2001:db8:169:10::/64"]
+    bfd: {}
+    password: {file: /etc/causeway/red.password}
 `;
