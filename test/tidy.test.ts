@@ -13,7 +13,7 @@ const layers: readonly (readonly string[])[] = [
   ["engine"],
   ["resources"],
   ["bfd", "bgp", "noise", "tunnel", "exchange", "ipam", "portmap"],
-  ["mesh", "pods", "plain", "domain", "gateway"],
+  ["mesh", "pods", "plain", "domain", "gateway", "edge"],
   ["cni", "kube", "hub"],
   ["agent"],
   ["ctl", "ui", "lab"],
@@ -37,6 +37,7 @@ const within: Readonly<Record<string, string>> = {
 const reasons: Readonly<Record<string, string>> = {
   mesh: "features are pure and know nothing of each other; the agent brings them together",
   gateway: "features are pure and know nothing of each other; the agent brings them together",
+  edge: "features are pure and know nothing of each other; the agent brings them together",
   pods: "features are pure and know nothing of each other; the agent brings them together",
   netlink: "the kernel layer carries requests; what is desired is the engine's affair",
   engine: "the engine serves every feature and must not know one",

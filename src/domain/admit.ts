@@ -51,6 +51,12 @@ export interface AdmitContext {
   readonly nextVni: number;
   /** inUse says who uses a resource beside other resources, as `4 nodes`; undefined: nobody. */
   readonly inUse?: (name: TenantName) => string | undefined;
+  /** rules of other features, judged where names lead somewhere. */
+  readonly rules?: (change: {
+    readonly before: TenantResources;
+    readonly after: TenantResources;
+    readonly set: readonly TenantResource[];
+  }) => readonly ManifestProblem[];
 }
 
 /** Judged is a change at work: the state before it and after it. */
@@ -102,8 +108,10 @@ export function admit(before: TenantResources, change: TenantChange, context: Ad
   const judged: Judged = { ...context, before, after, change: { set, remove: change.remove }, report };
   for (const problemsOf of [limitProblems, referenceProblems, useProblems, vniProblems]) problemsOf(judged);
   // What follows takes for granted that names lead somewhere.
-  if (problems.length === 0)
+  if (problems.length === 0) {
     for (const problemsOf of [targetProblems, networkProblems, outsideProblems]) problemsOf(judged);
+    problems.push(...(context.rules?.({ before, after, set }) ?? []));
+  }
   if (problems.length > 0) throw new AdmissionError(problems);
   return { tenants: after, set, nextVni };
 }

@@ -7,9 +7,12 @@ import {
   type TenantChange,
   type TenantName,
 } from "../domain/mod.ts";
+import { type EdgeChange, edgeProblems } from "../edge/mod.ts";
 import {
   canonicalJson,
+  type EdgeNode,
   type Mesh,
+  type Node,
   resourceJson,
   tenantKey,
   type TenantResource,
@@ -62,6 +65,7 @@ function change(tables: Tables, wanted: TenantChange, more: Pick<AdmitContext, "
     ...more,
     mesh: tables.mesh() as Mesh,
     nextVni: tables.tenants.nextVni,
+    rules: (judged) => edgeRules(tables, judged),
   };
   const admitted = admitOrRefuse(tables.tenants.all(), wanted, context);
   tables.tenants.store(admitted, wanted.remove);
@@ -71,6 +75,37 @@ function change(tables: Tables, wanted: TenantChange, more: Pick<AdmitContext, "
   for (const resource of admitted.set)
     tables.ledger.publish(tenantKey(resource.kind, resource.value.name), resourceJson(resource));
   return admitted;
+}
+
+/** Judged on every node only where something is at the edge: there are many nodes, and most registers have none. */
+function edgeRules(
+  tables: Tables,
+  change: Omit<EdgeChange, "nodes" | "mesh">,
+): ReturnType<typeof edgeProblems> {
+  const { after, before } = change;
+  const some = [after, before].some(
+    ({ Underlay, VPC }) =>
+      Underlay.size > 0 || [...VPC.values()].some(({ underlay }) => underlay !== undefined),
+  );
+  const edge = change.set.some(
+    ({ kind, value }) =>
+      kind === "Subnet" && (value.underlay ?? value.hostLink ?? value.hostBridge) !== undefined,
+  );
+  if (!some && !edge) return [];
+  const mesh = tables.mesh() as Mesh;
+  return edgeProblems({ ...change, mesh, nodes: tables.nodes.all().map((node) => edgeNode(node, mesh)) });
+}
+
+/** A node's index in pools is its number in the register, from 0: it never changes, and is not soon another's. Labels are known in Kubernetes only. */
+function edgeNode({ name, hub, role, site, overlay4 }: Node, mesh: Mesh): EdgeNode {
+  return {
+    name,
+    hub,
+    ...(role === undefined ? {} : { role }),
+    ...(site === undefined ? {} : { site }),
+    labels: {},
+    index: Number(overlay4.value - mesh.overlay4.value) - 1,
+  };
 }
 
 function admitOrRefuse(...args: Parameters<typeof admit>): Admitted {

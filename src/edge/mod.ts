@@ -1,0 +1,27 @@
+/**
+ * edge: nodes as provider-edge routers of a data-centre fabric, as values. Pure: resources and what is known of a node in, what that node's edge
+ * is out; and what is wrong, of one change or on one node.
+ *
+ * ```
+ * OpenPERouter's manifests ─ convert ─┐
+ * Underlay, VPC, Subnet ──────────────┴─▶ judge ─▶ plan ─▶ EdgePlan ─ diff ─▶ what changes
+ *                                           └───▶ admit ─▶ problems (at the register)
+ * ```
+ * It leaves kernel objects to an engine's feature, sessions to `bgp`, pods and what EVPN tells of elsewhere to `domain`, and files, namespaces
+ * and time to the agent.
+ *
+ * @example
+ * ```ts
+ * const { edge, kept, problems } = planEdge(tenants, { node: { name: "a", hub: false, labels: {}, index: 0 } });
+ * diffEdges(running, { edge, kept, problems });   // [] when nothing changes
+ * ```
+ */
+export { type EdgeChange, edgeProblems } from "./admit.ts";
+export { type Change, diffEdges, type DomainChange, type RouterChange } from "./diff.ts";
+export type { Effect } from "./finding.ts";
+export type * from "./model.ts";
+export { EDGE_LINK, routerNamespace } from "./names.ts";
+export { type EdgePlan, type EdgeProblem, planEdge } from "./plan.ts";
+export { vxlanOverhead } from "./plan-domain.ts";
+export { edgeAddress, endpointOf, hostAddress, indexOfAddress, linkAddress, routerIdOf } from "./pool.ts";
+export type { EdgeFacts } from "./view.ts";
