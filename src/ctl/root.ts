@@ -5,6 +5,7 @@ import { bgp } from "./bgp.ts";
 import { cni } from "./cni.ts";
 import { hub } from "./hub.ts";
 import type { Command } from "./command.ts";
+import { convert } from "./convert.ts";
 import { scripts, words } from "./completion.ts";
 import { dataplane } from "./dataplane.ts";
 import { lab } from "./lab.ts";
@@ -57,6 +58,7 @@ export const root: Command = {
     apply,
     get,
     remove,
+    convert,
     peer,
     status,
     peers,

@@ -17,6 +17,8 @@
  * ```
  */
 export { type EdgeChange, edgeProblems } from "./admit.ts";
+export { convert, type Converted } from "./convert.ts";
+export type { SourceText } from "./convert-source.ts";
 export { type Change, diffEdges, type DomainChange, type RouterChange } from "./diff.ts";
 export type { Effect } from "./finding.ts";
 export type * from "./model.ts";
