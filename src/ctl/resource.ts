@@ -104,7 +104,7 @@ async function printTables(result: Results["resource-get"], kind: TenantKind | u
 export const get: Command = {
   name: "get",
   about: "Show VPCs and what belongs to them, as this node knows them",
-  more: `Kinds: ${tenantWords.join(", ")}, and all.`,
+  more: `Kinds: ${tenantWords.join(", ")},\nand all.`,
   positionals: ["KIND", "[NAME]"],
   choices: [...tenantWords, "all"],
   options: withJson({

@@ -42,13 +42,13 @@ type HostSession = Wanted<"L3Passthrough">["hostsession"];
 /** sessionOf returns a host session; `link` is what OpenPERouter calls it on the host. */
 export function sessionOf(session: HostSession, link: string, refuse: Refuse): Spec {
   const { asn, hostasn, hosttype, localcidr } = session;
-  const at = (field: string) => ["hostsession", field];
+  const at = (field: string) => ["hostSession", field];
   if (hostasn === undefined && hosttype === undefined)
-    refuse(at("hostasn"), "is missing, and hostType too; write one of them");
+    refuse(at("hostASN"), "is missing, and hostType too; write one of them");
   if (hostasn !== undefined && hosttype !== undefined)
-    refuse(at("hosttype"), "stands beside hostASN; keep one of them");
+    refuse(at("hostType"), "stands beside hostASN; keep one of them");
   const pools = [localcidr.ipv4, localcidr.ipv6].filter((pool) => pool !== undefined);
-  if (pools.length === 0) refuse(at("localcidr"), "names no network; write ipv4, ipv6 or both");
+  if (pools.length === 0) refuse(at("localCIDR"), "names no network; write ipv4, ipv6 or both");
   return { asn, peerAsn: hostasn ?? hosttype, prefixes: pools, link };
 }
 

@@ -48,6 +48,12 @@ export function gatewaysOf({ gatewayips, l2gatewayips, l2gatewayip }: L2Vni): re
   return [...gatewayips, ...l2gatewayips, ...(l2gatewayip ? [l2gatewayip] : [])];
 }
 
+/** Undefined where nothing is said. */
+function someOf(spec: Spec): Json | undefined {
+  const some = written(spec);
+  return Object.keys(some).length === 0 ? undefined : some;
+}
+
 /** subnetSpec returns the spec of the Subnet that an L2VNI is. */
 export function subnetSpec(given: L2Vni, vpc: string, refuse: Refuse): Spec {
   const { vni, importrts, exportrts } = given;
@@ -55,7 +61,7 @@ export function subnetSpec(given: L2Vni, vpc: string, refuse: Refuse): Spec {
     const address = tryParseInterfaceAddress(text);
     if (address !== undefined) return [address];
     refuse(
-      ["gatewayips", i],
+      ["gatewayIPs", i],
       `${JSON.stringify(text)} is not an address with the length of its network; write it like 10.1.0.1/24`,
     );
     return [];
@@ -70,7 +76,7 @@ export function subnetSpec(given: L2Vni, vpc: string, refuse: Refuse): Spec {
     port: given.vxlanport,
     importTargets: importrts,
     exportTargets: exportrts,
-    underlay: written({
+    underlay: someOf({
       nodes: nodesOf(given.nodeselector),
       family: familyOf(given.underlayaddressfamily),
     }),

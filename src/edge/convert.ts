@@ -59,6 +59,7 @@ class Conversion {
   readonly notes: string[];
   readonly #sources: readonly Source[];
   readonly #resources: TenantResource[] = [];
+  readonly #read = new Map<keyof typeof schemas, unknown>();
 
   constructor(sources: readonly Source[], problems: ManifestProblem[], notes: string[]) {
     this.#sources = sources;
@@ -92,7 +93,14 @@ class Conversion {
     }
   }
 
-  #all<K extends keyof typeof schemas>(kind: K): Read<K>[] {
+  /** Each kind is read once, so that what is wrong is told once. */
+  #all<K extends keyof typeof schemas>(kind: K): readonly Read<K>[] {
+    const read = (this.#read.get(kind) as readonly Read<K>[] | undefined) ?? this.#readAll(kind);
+    this.#read.set(kind, read);
+    return read;
+  }
+
+  #readAll<K extends keyof typeof schemas>(kind: K): readonly Read<K>[] {
     return this.#sources
       .filter((source) => source.kind === kind)
       .flatMap((source) => {
@@ -214,7 +222,7 @@ class Conversion {
       const refuse = this.#refuser(source);
       const vpc = this.#domainOf({ source, spec }, l3);
       if (vpc === undefined && gatewaysOf(spec).length > 0)
-        refuse(["gatewayips"], "has no meaning without a routing domain; add routingDomain, or remove it");
+        refuse(["gatewayIPs"], "has no meaning without a routing domain; add routingDomain, or remove it");
       const flat = names.has(source.name) ? `${source.name}.l2` : source.name;
       if (vpc === undefined) this.#add(source, "VPC", flat, flatVpcSpec(spec));
       this.#add(source, "Subnet", source.name, subnetSpec(spec, vpc ?? flat, refuse));
