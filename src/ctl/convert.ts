@@ -17,11 +17,12 @@ export const convert: Command = {
   name: "convert",
   about: "Turn OpenPERouter's manifests into ours",
   more: `Reads manifests of network.openperouter.io and openpe.openperouter.github.io,
-and OpenPERouter's static files (openpe_*.yaml, node-config.yaml); - is standard
-input. All files are read together: an L2VNI may name an L3VNI of another. Prints
-an Underlay, VPCs and Subnets that give each node the same addresses, names of
-links, sessions and VNIs. L3VPN, SRv6, IS-IS, RawFRRConfig, OVS, grout and
-passwords in clear text are refused by name. No agent is needed.`,
+and OpenPERouter's static files (openpe_*.yaml, node-config.yaml); - is
+standard input. All files are read together: an L2VNI may name an L3VNI of
+another. Prints an Underlay, VPCs and Subnets that give each node the same
+addresses, names of links, sessions and VNIs. L3VPN, SRv6, IS-IS,
+RawFRRConfig, OVS, grout and passwords in clear text are refused by name.
+No agent is needed.`,
   positionals: ["FILE…"],
   options: withJson(),
   examples: [

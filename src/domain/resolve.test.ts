@@ -139,6 +139,23 @@ describe("what is refused, with what was given and what to do", () => {
     expect(found({ vpc: "b" }, { tenants: only })).toBe("vpc b has no Subnet; apply one");
   });
 
+  test("a VPC in a fabric: the mesh has none of it", () => {
+    const fabric = parseManifest(`apiVersion: causeway.network/v1alpha1
+kind: VPC
+metadata: {name: f}
+spec: {vni: 5009, allow: {namespaces: ["*"]}, underlay: {}}
+---
+apiVersion: causeway.network/v1alpha1
+kind: Subnet
+metadata: {name: f.1}
+spec: {vpc: f, vni: 309}
+`).resources as TenantResource[];
+    expect(resolveSegment({ vpc: "f", groups: [] }, { ...context, tenants: tenantsOf(fabric) })).toEqual({
+      error:
+        "VPC f is in a fabric (spec.underlay), to which nodes attach no pods yet; name a VPC of the mesh",
+    });
+  });
+
   test("a node that may not serve the VPC", () => {
     expect(found({ subnet: "a.web" }, { node: { name: "gw", hub: false, role: "edge" } })).toBe(
       "VPC a is for role worker, and not for this node, gw; let the pod run there, or change spec.nodes of the VPC",

@@ -67,6 +67,7 @@ export function resolveSegment(wish: SegmentWish, context: SegmentContext): Reso
   if (vpc === undefined || domain === undefined || segment === undefined)
     return not(`VPC ${subnet.vpc} of Subnet ${subnet.name} is not known on this node yet; try again`);
   const refused =
+    refusedFabric(vpc) ??
     refusedPort(wish, subnet) ??
     refusedPod(wish, vpc) ??
     refusedNode(vpc, context.node) ??
@@ -139,6 +140,12 @@ function open(wish: SegmentWish, { tenants, mesh }: SegmentContext): Resolved | 
     );
   const domain = openDomain(vni, { asn: mesh.asn, dstPort: wish.dstPort });
   return { domain, segment: domain.segments[0] as Segment };
+}
+
+/** In the mesh it would be another network of the same name. */
+function refusedFabric({ name, underlay }: Vpc): string | undefined {
+  if (underlay === undefined) return undefined;
+  return `VPC ${name} is in a fabric (spec.underlay), to which nodes attach no pods yet; name a VPC of the mesh`;
 }
 
 function refusedPort({ dstPort }: SegmentWish, { name, port = VXLAN_PORT }: Subnet): string | undefined {

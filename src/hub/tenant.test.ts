@@ -181,3 +181,32 @@ test("a view is the same object as long as nothing of it changed; what cannot be
   const entries = new Map(register.entries()).set("vpc/new", '{"kind":"VPC","spec":{"vni":"many"}}');
   expect([...meshView(entries, "hub").tenants.VPC.keys()]).toEqual(["a", "b"]);
 });
+
+test("what is for the edge is judged on every node of the register", async () => {
+  using hub = await open();
+  const { registrar } = hub;
+  const underlay = (name: string, more: string) =>
+    read(
+      "Underlay",
+      name,
+      `{asn: 64514, links: [{name: eth1}], neighbors: [{link: eth1, asn: 64512}], tunnelEndpoint: {prefixes: [100.65.0.0/24]}${more}}`,
+    );
+  const session = "hostSession: {asn: 64514, peerAsn: 64515, prefixes: [192.0.2.0/24]}";
+  await registrar.putResources([
+    underlay("fabric", ", nodes: {node: hub}"),
+    read("VPC", "red", `{vni: 5100, underlay: {}, ${session}}`),
+    read("Subnet", "red.a", "{vpc: red, vni: 5110, prefixes: [10.1.0.0/24], hostBridge: {}}"),
+  ]);
+  expect(await said(registrar.putResources([underlay("two", ", nodes: {role: hub}")]))).toStartWith(
+    'not-admitted: Underlay "two": spec.nodes fit a node that has router "underlay" from Underlay "fabric" (spec.nodes)',
+  );
+  expect(await said(registrar.putResources([underlay("two", ", nodes: {node: other}")]))).toBe("accepted");
+  expect(
+    await said(registrar.putResources([read("VPC", "blue", `{vni: 5200, underlay: {}, ${session}}`)])),
+  ).toContain('VPC "blue": spec.hostSession.prefixes[0] 192.0.2.0/24 overlaps 192.0.2.0/24 of VPC "red"');
+  expect(
+    await said(registrar.putResources([underlay("fabric", ", nodes: {node: hub}, routerIds: 10.0.0.0/32")])),
+  ).toBe(
+    'not-admitted: Underlay "fabric": spec.routerIds 10.0.0.0/32 has no address for a node with index 0; use a larger network than 10.0.0.0/32',
+  );
+});
