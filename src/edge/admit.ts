@@ -5,9 +5,11 @@
 import { formatPrefix, type Prefix, prefixesOverlap } from "../net/mod.ts";
 import {
   type EdgeNode,
+  type EdgeSelector,
   formatProblem,
   type ManifestProblem,
   type Mesh,
+  selectsEdge,
   type Subnet,
   type TenantKind,
   type TenantResource,
@@ -18,7 +20,6 @@ import {
 import { underlayUnchanged, vpcUnchanged } from "./admit-unchanged.ts";
 import { type Finding, type Place, problemOf } from "./finding.ts";
 import { judgeNode } from "./judge.ts";
-import { passthroughsOf } from "./judge-router.ts";
 import { routerViews } from "./view.ts";
 
 /** EdgeChange is a change of resources, before and after it. */
@@ -32,7 +33,7 @@ export interface EdgeChange {
 }
 
 /** Where no node is known, what is for all nodes is judged nevertheless. */
-const ANY: EdgeNode = { name: "any", hub: false, labels: {} };
+const ANY: EdgeNode = { name: "any", hub: false };
 
 /** edgeProblems returns what is wrong with a change, each problem told of an object of the change. */
 export function edgeProblems(change: EdgeChange): ManifestProblem[] {
@@ -131,18 +132,26 @@ function underlayProblems(underlay: Underlay, change: EdgeChange, report: Report
     });
 }
 
-/** One node of each sort: which resources it has, and its index as far as pools bound it. */
+/** All selections of nodes that resources make. */
+function selectionsOf({ Underlay, VPC, Subnet }: TenantResources): EdgeSelector[] {
+  return [
+    ...[...Underlay.values()].flatMap(({ nodes, hostSessions }) => [
+      nodes,
+      ...hostSessions.map((session) => session.nodes),
+    ]),
+    ...[...VPC.values()].flatMap(({ underlay, nodes }) =>
+      underlay === undefined ? [] : [underlay.nodes, nodes],
+    ),
+    ...[...Subnet.values()].map(({ underlay }) => underlay?.nodes),
+  ].filter((one) => one !== undefined);
+}
+
+/** One node of each sort: those that the same selections fit. */
 function sorts({ nodes, after }: EdgeChange): EdgeNode[] {
+  const selections = selectionsOf(after);
   const sorts = new Map<string, EdgeNode>();
   for (const node of [ANY, ...nodes]) {
-    const views = routerViews(after, node);
-    const key = JSON.stringify(
-      views.map(({ router, ...lists }) => [
-        router,
-        ...Object.values(lists).map((list) => list.map(({ name }) => name)),
-        ...lists.underlays.map((underlay) => passthroughsOf(underlay, node).map(({ field }) => field)),
-      ]),
-    );
+    const key = selections.map((selector) => (selectsEdge(selector, node) ? "1" : "0")).join("");
     const known = sorts.get(key);
     // A pool that has an address for the highest index has one for all.
     if (known === undefined || (node.index ?? -1) > (known.index ?? -1)) sorts.set(key, node);

@@ -1,5 +1,4 @@
 /** How two plans of a node differ: what goes, what comes, and what of what stays is another, so that nothing else is touched. */
-import { canonicalJson, type Json } from "../resources/mod.ts";
 import type { EdgeDomain, EdgeRouter } from "./model.ts";
 import type { EdgePlan } from "./plan.ts";
 
@@ -28,17 +27,23 @@ export interface RouterChange extends Change {
   readonly rebuild: boolean;
 }
 
-/** What compares values of a plan: BigInt is not JSON. */
-function text(value: unknown): string {
-  if (value === undefined) return "";
-  const plain = JSON.stringify(value, (_, one) => (typeof one === "bigint" ? `${one}n` : (one as unknown)));
-  return canonicalJson(JSON.parse(plain) as Json);
+/** Whether two values of a plan are the same; they are plain. */
+function same(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  const keys = Object.keys(a);
+  const at = (value: object, key: string) => (value as Readonly<Record<string, unknown>>)[key];
+  return (
+    Array.isArray(a) === Array.isArray(b) &&
+    keys.length === Object.keys(b).length &&
+    keys.every((key) => Object.hasOwn(b, key) && same(at(a, key), at(b, key)))
+  );
 }
 
 function fieldsOf(before: object, after: object, skip: readonly string[]): string[] {
   const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
   const at = (value: object, key: string) => (value as Readonly<Record<string, unknown>>)[key];
-  return keys.filter((key) => !skip.includes(key) && text(at(before, key)) !== text(at(after, key)));
+  return keys.filter((key) => !skip.includes(key) && !same(at(before, key), at(after, key)));
 }
 
 interface Named<T> {
@@ -109,9 +114,9 @@ function routerChange(pair: {
 
 function mustRebuild(old: EdgeRouter, now: EdgeRouter): boolean {
   const stays = now.links.some(({ name, made }) =>
-    old.links.some((link) => link.name === name && text(link.made) === text(made)),
+    old.links.some((link) => link.name === name && same(link.made, made)),
   );
-  return !stays || text(old.endpoints) !== text(now.endpoints);
+  return !stays || !same(old.endpoints, now.endpoints);
 }
 
 /** diffEdges returns what changes from what is there to a plan; empty: nothing. Routers that are kept do not change. */

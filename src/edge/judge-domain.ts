@@ -1,7 +1,8 @@
 /** What is wrong with VPCs and Subnets of a node's edge. */
-import { type Family, formatPrefix, type Prefix, prefixesOverlap } from "../net/mod.ts";
+import { type Family, formatPrefix, type Prefix } from "../net/mod.ts";
 import type { Subnet, Underlay, Vpc } from "../resources/mod.ts";
 import { clash, type Finding, formatPlace, place, type Place, wrong } from "./finding.ts";
+import { overlaps } from "./overlaps.ts";
 import { hostLegLink, segmentHostBridge, segmentHostLink } from "./names.ts";
 
 /** endpointFamilies returns which families of tunnel endpoints an Underlay has; of a link's own addresses both may be. */
@@ -76,21 +77,16 @@ export function networkFindings(vpc: Vpc, subnets: readonly Subnet[]): Finding[]
     ...at(place("VPC", vpc.name, "spec.hostSession.prefixes"), vpc.hostSession?.prefixes ?? []),
     ...subnets.flatMap(({ name, prefixes }) => at(place("Subnet", name, "spec.prefixes"), prefixes)),
   ];
-  return networks.flatMap((one, i) =>
-    networks
-      .slice(0, i)
-      .filter((other) => prefixesOverlap(other.prefix, one.prefix))
-      .map((other) => ({
-        ...clash(
-          one,
-          other,
-          (place) =>
-            `overlaps ${place.value} of ${formatPlace(place)} in VPC "${vpc.name}"; choose networks that share no address`,
-          "vpc",
-        ),
-        vpc: vpc.name,
-      })),
-  );
+  return overlaps(networks).map(([other, one]) => ({
+    ...clash(
+      one,
+      other,
+      (place) =>
+        `overlaps ${place.value} of ${formatPlace(place)} in VPC "${vpc.name}"; choose networks that share no address`,
+      "vpc",
+    ),
+    vpc: vpc.name,
+  }));
 }
 
 /** linkFindings reports names of links on the host that two would have. A bridge that is not ours may have several ports. */
@@ -121,10 +117,11 @@ export function linkFindings(vpcs: readonly Vpc[], subnets: readonly Subnet[]): 
 
 /** leakFindings reports leaks from VPCs that are not on the node. */
 export function leakFindings(vpcs: readonly Vpc[]): Finding[] {
-  const here = new Set(vpcs.map(({ name }) => name));
+  const at = (router: string | undefined, name: string) => `${router}/${name}`;
+  const here = new Set(vpcs.map(({ name, underlay }) => at(underlay?.router, name)));
   return vpcs.flatMap(({ name, underlay }) =>
     (underlay?.leaks ?? []).flatMap(({ from }, i) =>
-      here.has(from)
+      here.has(at(underlay?.router, from))
         ? []
         : [
             wrong(

@@ -1,7 +1,8 @@
 /** What is wrong with a router of a node: its Underlay, its pools, and its host sessions. */
-import { formatInterfaceAddress, formatPrefix, type Prefix, prefixesOverlap } from "../net/mod.ts";
+import { formatInterfaceAddress, formatPrefix, type Prefix } from "../net/mod.ts";
 import { selectsEdge, type EdgeNode, type Passthrough, type Underlay, type Vpc } from "../resources/mod.ts";
 import { clash, type Finding, formatPlace, place, type Place, wrong } from "./finding.ts";
+import { overlaps } from "./overlaps.ts";
 import { endpointOf, Full, hostAddress, linkAddress, routerIdOf } from "./pool.ts";
 import type { RouterView } from "./view.ts";
 
@@ -120,18 +121,13 @@ export function hostOverlaps(
       poolsOf(place("VPC", name, "spec.hostSession.prefixes"), hostSession?.prefixes ?? []),
     ),
   ];
-  return pools.flatMap((one, i) =>
-    pools
-      .slice(0, i)
-      .filter((other) => prefixesOverlap(one.prefix, other.prefix))
-      .map((other) =>
-        clash(
-          one,
-          other,
-          (place) =>
-            `overlaps ${place.value} of ${formatPlace(place)} on the same host; choose networks that share no address`,
-          "router",
-        ),
-      ),
+  return overlaps(pools).map(([other, one]) =>
+    clash(
+      one,
+      other,
+      (place) =>
+        `overlaps ${place.value} of ${formatPlace(place)} on the same host; choose networks that share no address`,
+      "router",
+    ),
   );
 }

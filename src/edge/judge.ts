@@ -49,7 +49,8 @@ export function judgeNode(tenants: TenantResources, facts: EdgeFacts): Judged {
   work.cascade(subnets());
   work.add(vniFindings(vpcs(), subnets()));
   work.cascade(subnets());
-  for (const vpc of vpcs()) work.add(networkFindings(vpc, ofVpc(subnets(), vpc)));
+  const of = subnetsByVpc(subnets());
+  for (const vpc of vpcs()) work.add(networkFindings(vpc, of.get(vpc.name) ?? []));
   work.add(linkFindings(vpcs(), subnets()));
   work.cascade(subnets());
   work.add(leakFindings(vpcs()));
@@ -57,21 +58,28 @@ export function judgeNode(tenants: TenantResources, facts: EdgeFacts): Judged {
   const passthroughs = all(({ passthrough, underlay }) =>
     passthrough === undefined ? [] : [{ underlay: underlay.name, ...passthrough }],
   );
-  const overlaps = hostOverlaps(vpcs(), passthroughs);
-  work.add(overlaps);
+  const overlapping = hostOverlaps(vpcs(), passthroughs);
+  work.add(overlapping);
   return {
     routers: routers.map((router) => ({
       ...router,
       vpcs: router.vpcs.filter((vpc) => work.has("VPC", vpc)),
       subnets: router.subnets.filter((subnet) => work.has("Subnet", subnet)),
-      kept: router.kept || overlaps.some((finding) => concerns(finding, router)),
+      kept: router.kept || overlapping.some((finding) => concerns(finding, router)),
     })),
     findings: work.findings,
   };
 }
 
-function ofVpc(subnets: readonly Subnet[], { name }: Vpc): Subnet[] {
-  return subnets.filter(({ vpc }) => vpc === name);
+/** subnetsByVpc returns Subnets by the name of their VPC. */
+export function subnetsByVpc(subnets: readonly Subnet[]): ReadonlyMap<string, readonly Subnet[]> {
+  const found = new Map<string, Subnet[]>();
+  for (const subnet of subnets) {
+    const list = found.get(subnet.vpc);
+    if (list === undefined) found.set(subnet.vpc, [subnet]);
+    else list.push(subnet);
+  }
+  return found;
 }
 
 /** Whether one of the two places is the router's. */

@@ -1,7 +1,7 @@
 /** From a VPC and its Subnets to a domain of a router. */
 import { type Family, formatPrefix, type InterfaceAddress, type Prefix } from "../net/mod.ts";
 import type { Subnet, Vpc } from "../resources/mod.ts";
-import type { JudgedRouter } from "./judge.ts";
+import { type JudgedRouter, subnetsByVpc } from "./judge.ts";
 import { endpointFamilies } from "./judge-domain.ts";
 import type { DomainRouting, EdgeDomain, EdgeLeak, EdgeSegment, FabricTargets } from "./model.ts";
 import { hostLegLink, segmentHostBridge, segmentHostLink } from "./names.ts";
@@ -18,8 +18,9 @@ export function vxlanOverhead(family: Family): number {
 /** planDomains returns the domains of a router by VNI. */
 export function planDomains(router: JudgedRouter, index: number): EdgeDomain[] {
   const vnis = new Map(router.vpcs.flatMap((vpc) => (vpc.vni === undefined ? [] : [[vpc.name, vpc.vni]])));
+  const subnets = subnetsByVpc(router.subnets);
   return router.vpcs
-    .flatMap((vpc) => domainOf(vpc, { router, index, vnis }) ?? [])
+    .flatMap((vpc) => domainOf(vpc, { router, index, vnis, subnets }) ?? [])
     .sort((a, b) => a.vni - b.vni);
 }
 
@@ -28,6 +29,7 @@ interface Around {
   readonly index: number;
   /** L3VNIs of VPCs that are on the node, by name. */
   readonly vnis: ReadonlyMap<string, number>;
+  readonly subnets: ReadonlyMap<string, readonly Subnet[]>;
 }
 
 function familyOf(wish: Family | undefined, { underlay }: JudgedRouter): Family {
@@ -36,8 +38,7 @@ function familyOf(wish: Family | undefined, { underlay }: JudgedRouter): Family 
 
 /** Undefined for a VPC without VNI and Subnets, of which nothing would be there. */
 function domainOf(vpc: Vpc, around: Around): EdgeDomain | undefined {
-  const segments = around.router.subnets
-    .filter((subnet) => subnet.vpc === vpc.name)
+  const segments = [...(around.subnets.get(vpc.name) ?? [])]
     .flatMap((subnet) => segmentOf(subnet, vpc, around) ?? [])
     .sort((a, b) => a.vni - b.vni);
   const vni = vpc.vni ?? segments[0]?.vni;

@@ -103,7 +103,6 @@ function edgeNode({ name, hub, role, site, overlay4 }: Node, mesh: Mesh): EdgeNo
     hub,
     ...(role === undefined ? {} : { role }),
     ...(site === undefined ? {} : { site }),
-    labels: {},
     index: Number(overlay4.value - mesh.overlay4.value) - 1,
   };
 }

@@ -28,8 +28,8 @@ export interface EdgeNode {
   readonly hub: boolean;
   readonly role?: string;
   readonly site?: string;
-  /** Of Kubernetes. */
-  readonly labels: Readonly<Record<string, string>>;
+  /** Of Kubernetes; absent: not known here, and nothing that names labels fits. */
+  readonly labels?: Readonly<Record<string, string>>;
   /** Its place in pools of addresses, from 0; absent: not known here. */
   readonly index?: number;
 }
@@ -63,7 +63,10 @@ export function formatRequirement({ key, operator, values }: LabelRequirement): 
 }
 
 /** As Kubernetes has it: `notin` fits a node without the label. */
-function meets({ key, operator, values }: LabelRequirement, labels: EdgeNode["labels"]): boolean {
+function meets(
+  { key, operator, values }: LabelRequirement,
+  labels: NonNullable<EdgeNode["labels"]>,
+): boolean {
   const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
   const among = value !== undefined && values.includes(value);
   switch (operator) {
@@ -80,9 +83,12 @@ function meets({ key, operator, values }: LabelRequirement, labels: EdgeNode["la
 
 /** selectsEdge tells whether a selector fits a node; without one every node fits. */
 export function selectsEdge(selector: EdgeSelector | undefined, node: EdgeNode): boolean {
+  if (selector === undefined) return true;
+  const { labels: wanted = [] } = selector;
+  const { labels } = node;
   return (
-    selector === undefined ||
-    (selects(selector, node) && (selector.labels ?? []).every((one) => meets(one, node.labels)))
+    selects(selector, node) &&
+    (wanted.length === 0 || (labels !== undefined && wanted.every((one) => meets(one, labels))))
   );
 }
 
