@@ -7,6 +7,7 @@ import { hub } from "./hub.ts";
 import type { Command } from "./command.ts";
 import { scripts, words } from "./completion.ts";
 import { dataplane } from "./dataplane.ts";
+import { kube } from "./kube.ts";
 import { lab } from "./lab.ts";
 import { peers, plan, status } from "./look.ts";
 import { printText } from "./output.ts";
@@ -62,6 +63,7 @@ export const root: Command = {
     peers,
     plan,
     cni,
+    kube,
     dataplane,
     hubRelay,
     tunnelTls,
