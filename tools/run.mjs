@@ -22,6 +22,7 @@ const prove = [
   "busybox-static",
   "containernetworking-plugins",
   "qemu-user",
+  "groff-base",
 ];
 
 /** What each task needs from Debian, whether it needs the executable, and the program that it runs. */
@@ -45,6 +46,12 @@ const tasks = {
     about: "run a benchmark; without a name, list them",
   },
   build: { debian: [], build: false, program: ["tools/build.ts"], about: "make dist/causeway" },
+  package: {
+    debian: [],
+    build: true,
+    program: ["tools/package.ts"],
+    about: "make the Debian package in dist",
+  },
   ok: {
     debian: [],
     build: false,
@@ -151,7 +158,7 @@ function ensureBuild() {
 const [name, ...rest] = process.argv.slice(2);
 const task = tasks[name];
 if (task === undefined) {
-  const lines = Object.entries(tasks).map(([key, { about }]) => `  npm run ${key.padEnd(6)} ${about}`);
+  const lines = Object.entries(tasks).map(([key, { about }]) => `  npm run ${key.padEnd(7)} ${about}`);
   fail(`What should run?\n${lines.join("\n")}`);
 }
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => {});

@@ -201,10 +201,22 @@ function leftBehind(name: string, left: string[]): void {
   failures.push(`${name} (left something behind)`);
 }
 
+/** Seconds that files of the present rung took. */
+const took: { readonly file: string; readonly seconds: number }[] = [];
+
+/** The files that took longest, of those noted since it was asked last. */
+function longest(): string {
+  const sorted = took.splice(0).sort((one, other) => other.seconds - one.seconds);
+  const told = sorted.slice(0, 8).map(({ file, seconds }) => `${file} ${Math.round(seconds)} s`);
+  return `longest: ${told.join(", ")}`;
+}
+
 /** Runs one file that makes namespaces, and says what it left. */
 async function runAlone(file: string): Promise<Outcome> {
   const mark = `${process.pid} ${file}`;
+  const begun = performance.now();
   const outcome = await runFiles(file, [file], { mark, show: false });
+  took.push({ file, seconds: (performance.now() - begun) / 1000 });
   leftBehind(file, await stayingOf(mark));
   return outcome;
 }
@@ -328,7 +340,10 @@ for (const name of chosen) {
 const started = performance.now();
 for (const name of chosen) {
   title(`${name}`);
+  const begun = performance.now();
   await rungs[name]?.();
+  process.stdout.write(`\n${name}: ${Math.round((performance.now() - begun) / 1000)} s\n`);
+  if (took.length > 0) process.stdout.write(`${longest()}\n`);
 }
 if (told.length > 0) process.stdout.write(`\n=== what failed\n${told.join("\n")}\n`);
 if (unsteady.length > 0)

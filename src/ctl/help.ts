@@ -1,7 +1,8 @@
 /** Help texts, made from the table of commands. */
 import type { Command, Option } from "./command.ts";
 
-function usage(command: Command, path: string): string {
+/** usageOf returns the one line that says how a command is called. */
+export function usageOf(command: Command, path: string): string {
   const parts = [path];
   if (command.commands !== undefined) parts.push("COMMAND");
   if (Object.keys(command.options ?? {}).length > 0) parts.push("[OPTIONS]");
@@ -20,7 +21,7 @@ function columns(rows: readonly (readonly [string, string])[]): string {
 
 /** helpText returns what `--help` prints for a command; `path` is how it was called. */
 export function helpText(command: Command, path: string): string {
-  const blocks = [`${command.about}\n\nUsage: ${usage(command, path)}`];
+  const blocks = [`${command.about}\n\nUsage: ${usageOf(command, path)}`];
   if (command.more !== undefined) blocks.push(command.more);
   if (command.commands !== undefined)
     blocks.push(`Commands:\n${columns(command.commands.map((child) => [child.name, child.about]))}`);

@@ -8,6 +8,7 @@ import type { Command } from "./command.ts";
 import { convert } from "./convert.ts";
 import { scripts, words } from "./completion.ts";
 import { dataplane } from "./dataplane.ts";
+import { kube } from "./kube.ts";
 import { lab } from "./lab.ts";
 import { peers, plan, status } from "./look.ts";
 import { printText } from "./output.ts";
@@ -64,6 +65,7 @@ export const root: Command = {
     peers,
     plan,
     cni,
+    kube,
     dataplane,
     hubRelay,
     tunnelTls,

@@ -1,34 +1,27 @@
-/** The kernel's WireGuard alone, and against our engine and wireguard-go in both roles. */
+/** The kernel's WireGuard alone, and against our engine in both roles. (wireguard-go is met in test/kernel and test/interop: this rung is emulated and dear.) */
 import { describe, expect, test } from "bun:test";
 import { isAlive, runSync } from "../../src/sys/mod.ts";
 import { kernelHasWireguard } from "../../src/netlink/mod.ts";
-import type { TunnelBackend } from "../../src/tunnel/backend.ts";
 import { kernelBackend } from "../../src/tunnel/kernel.ts";
 import { ownBackend } from "../../src/tunnel/own.ts";
-import { wireguardGoBackend } from "../../src/tunnel/wireguard-go.ts";
 import { backendSuite } from "../support/backend-suite.ts";
 import { ownLacks } from "../support/own-needs.ts";
 import { ip, TunnelPair } from "../support/tunnel-pair.ts";
 import { pidOf } from "../support/user-suite.ts";
 import { wgSuite } from "../support/wg-suite.ts";
 
-const user = wireguardGoBackend();
 const kernel =
   process.getuid?.() !== 0
     ? "needs root"
     : kernelHasWireguard()
       ? undefined
       : "needs a kernel with WireGuard";
-const withGo = kernel ?? (user === undefined ? "needs wireguard-go" : undefined);
 const withOwn = kernel ?? ownLacks;
-const go = () => user as TunnelBackend;
 const own = () => ownBackend();
 
 backendSuite("kernel", { near: kernelBackend, far: kernelBackend, skip: kernel });
 backendSuite("kernel with our engine", { near: kernelBackend, far: own, skip: withOwn, talkOnly: true });
 backendSuite("our engine with kernel", { near: own, far: kernelBackend, skip: withOwn, talkOnly: true });
-backendSuite("kernel with wireguard-go", { near: kernelBackend, far: go, skip: withGo, talkOnly: true });
-backendSuite("wireguard-go with kernel", { near: go, far: kernelBackend, skip: withGo, talkOnly: true });
 wgSuite("kernel by us", { backend: kernelBackend, skip: kernel });
 
 describe.skipIf(withOwn !== undefined)(
