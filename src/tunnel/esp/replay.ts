@@ -58,7 +58,9 @@ export function isNewSequence({ next, bits, size }: SequenceWindow, sequence: nu
   const newest = next[0] as number;
   if (sequence >= newest) return true;
   if (sequence < newest - size) return false;
-  return (((bits[(sequence >>> 5) & (bits.length - 1)] as number) >>> (sequence & (BLOCK_BITS - 1))) & 1) === 0;
+  return (
+    (((bits[(sequence >>> 5) & (bits.length - 1)] as number) >>> (sequence & (BLOCK_BITS - 1))) & 1) === 0
+  );
 }
 
 /**

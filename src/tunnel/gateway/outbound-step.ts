@@ -92,7 +92,8 @@ export class OutboundStep {
       if (total < IP4.bytes || total > room || life >>> 24 <= 1) return i;
       if (sum5(lead, view.getInt32(ip + IP4.id), life, source, target) !== 0xffff) return i;
       if (!isForwardable4(source) || !isForwardable4(target)) return i;
-      if (four.own.isWord(source) || four.own.isWord(target) || outside?.own.isWord(source) === true) return i;
+      if (four.own.isWord(source) || four.own.isWord(target) || outside?.own.isWord(source) === true)
+        return i;
       const index = book.four.find(u8, ip + IP4.target);
       if (index < 0) return i;
       const route = book.route(index);

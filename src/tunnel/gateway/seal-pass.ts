@@ -98,8 +98,7 @@ export class SealPass {
       if ((frame & 3) === 0) {
         const to = frame >> 2;
         for (let i = 0; i < words; i++) i32[to + i] = i32[header + i] as number;
-      } else
-        for (let i = 0; i < words; i++) view.setInt32(frame + i * WORD, i32[header + i] as number, true);
+      } else for (let i = 0; i < words; i++) view.setInt32(frame + i * WORD, i32[header + i] as number, true);
       view.setInt16(frame + words * WORD, lastHalf);
       const ip = frame + ETHERNET.bytes;
       const outer = headerBytes - ETHERNET.bytes + ESP_HEAD_BYTES + length + AEAD_TAG;
