@@ -75,17 +75,27 @@ export function acceptSequence(window: SequenceWindow, sequence: number): boolea
   // `>>>` takes a number modulo 2^32, and the ring's length divides that.
   const block = (sequence >>> 5) & mask;
   const bit = 1 << (sequence & (BLOCK_BITS - 1));
-  if (sequence === newest && newest > 0) {
-    // The usual case: the next one.
-    if ((sequence & (BLOCK_BITS - 1)) === 0) bits[block] = 1;
-    else bits[block] = (bits[block] as number) | bit;
-    next[0] = sequence + 1;
-    return true;
-  }
   if (sequence >= newest) clearAhead(window, sequence);
   const before = bits[block] as number;
   bits[block] = before | bit;
   return (before & bit) === 0;
+}
+
+/**
+ * acceptNext marks `count` numbers as seen, from the one behind the newest on, which is at least 1: what acceptSequence does for each of them, in
+ * a fraction of the time.
+ */
+export function acceptNext({ next, bits }: SequenceWindow, count: number): void {
+  const first = next[0] as number;
+  const mask = bits.length - 1;
+  let low = first | 0;
+  for (let i = 0; i < count; i++) {
+    const block = (low >>> 5) & mask;
+    const bit = low & (BLOCK_BITS - 1);
+    bits[block] = bit === 0 ? 1 : (bits[block] as number) | (1 << bit);
+    low = (low + 1) | 0;
+  }
+  next[0] = first + count;
 }
 
 /** Moves the window so that a greater number is its newest. */

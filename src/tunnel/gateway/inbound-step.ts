@@ -13,7 +13,7 @@
  * section 5.2), and ESP must be for our own address. Only what is authentic changes anything. A packet allocates nothing.
  */
 import { AEAD_BATCH, AEAD_TAG, AeadBatch, type Arena } from "../../sys/mod.ts";
-import { acceptSequence, ESP_HEAD_BYTES, type EspFraming } from "../esp/mod.ts";
+import { acceptNext, acceptSequence, ESP_HEAD_BYTES, type EspFraming } from "../esp/mod.ts";
 import { IP4, IP6, MORE_OR_OFFSET, PROTOCOL } from "../path/ip-header.ts";
 import { ETHER_TYPE, ETHERNET } from "../xdp/ethernet.ts";
 import type { Exchange } from "./exchange.ts";
@@ -256,37 +256,59 @@ export class InboundStep {
     this.#bytes = 0;
     this.#isHeard = false;
     const { count } = this.#batch;
-    for (let i = this.#passPlain(inbound, 0); i < count; i = this.#passPlain(inbound, i + 1))
+    // All at once, if they are what they should be.
+    const areNew = this.#pass.isNext && this.#allAuthentic();
+    if (areNew && count > 0) {
+      acceptNext(inbound.association.window, count);
+      this.#isHeard = true;
+    }
+    for (let i = this.#passPlain(inbound, 0, areNew); i < count; i = this.#passPlain(inbound, i + 1, areNew))
       this.#passOther(inbound, i);
     if (this.#isHeard) this.#context.opened(inbound, this.#packets, this.#bytes);
     this.#leave();
   }
 
+  #allAuthentic(): boolean {
+    const { verdicts, count } = this.#batch;
+    let authentic = 0;
+    for (let i = 0; i < count; i++) authentic += verdicts[i] as number;
+    return authentic === count;
+  }
+
+  /** Whether a packet is authentic and new; counts what is not. */
+  #isNew(inbound: Inbound, index: number): boolean {
+    if (this.#batch.verdicts[index] !== 1) {
+      inbound.decryptErrors++;
+      return false;
+    }
+    if (!acceptSequence(inbound.association.window, this.#pass.sequences[index] as number)) {
+      inbound.decryptErrors++;
+      inbound.replayed++;
+      return false;
+    }
+    this.#isHeard = true;
+    return true;
+  }
+
   /**
    * Passes on packets from `first` on, up to one that is authentic and new and to be looked at more closely, and returns which that is; the
-   * batch's count after the last.
+   * batch's count after the last. With `areNew` it is known that all are.
    */
-  #passPlain(inbound: Inbound, first: number): number {
+  #passPlain(inbound: Inbound, first: number, areNew: boolean): number {
     const { book, privateHost, publicHost } = this.#context;
     const { view, u8 } = this.#arena;
-    const { verdicts, textsAt, textBytes, count } = this.#batch;
-    const { sequences } = this.#pass;
-    const { window } = inbound.association;
+    const { textsAt, textBytes, count } = this.#batch;
+    const leavingAt = this.#leavingAt;
+    const leavingBytes = this.#leavingBytes;
+    const before = this.#leaving;
+    let leaving = before;
+    let bytes = 0;
     const route = inbound.route.index;
     const four = privateHost.side.four;
     const outside = publicHost.side.four;
     let i = first;
     for (; i < count; i++) {
-      if (verdicts[i] !== 1) {
-        inbound.decryptErrors++;
-        continue;
-      }
-      if (!acceptSequence(window, sequences[i] as number)) {
-        inbound.decryptErrors++;
-        inbound.replayed++;
-        continue;
-      }
-      this.#isHeard = true;
+      if (!areNew && !this.#isNew(inbound, i)) continue;
       const ip = textsAt[i] as number;
       const end = ip + (textBytes[i] as number) - TRAILER_BYTES;
       const trailer = view.getUint16(end);
@@ -305,11 +327,13 @@ export class InboundStep {
       view.setInt32(ip + IP4.ttl, decremented(life));
       const frame = ip - ETHERNET.bytes;
       four.lay(view, frame);
-      this.#leavingAt[this.#leaving] = frame;
-      this.#leavingBytes[this.#leaving++] = ETHERNET.bytes + total;
-      this.#packets++;
-      this.#bytes += total;
+      leavingAt[leaving] = frame;
+      leavingBytes[leaving++] = ETHERNET.bytes + total;
+      bytes += total;
     }
+    this.#leaving = leaving;
+    this.#packets += leaving - before;
+    this.#bytes += bytes;
     return i;
   }
 

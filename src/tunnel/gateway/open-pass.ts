@@ -17,6 +17,8 @@ const ADDITIONAL_EXTENDED = 12;
 /** OpenPass fills one batch after the other. */
 export class OpenPass {
   readonly batch: AeadBatch;
+  /** Whether the batch's packets have exactly the numbers that follow the newest one seen: if all are authentic, all are new. */
+  isNext = false;
   /** Sequence numbers of the batch's packets. */
   readonly sequences = new Float64Array(AEAD_BATCH);
 
@@ -35,18 +37,28 @@ export class OpenPass {
     let count = 0;
     let replayed = 0;
     let impossible = 0;
+    let expected = window.next[0] as number;
+    let expectedLow = expected | 0;
+    let isNext = expected > 0 && expected + AEAD_BATCH < (extended ? Number.MAX_SAFE_INTEGER : HIGH);
     for (let packet = inbound.group.first; packet >= 0; packet = groups.next(packet)) {
       const at = groups.at(packet);
-      const low = view.getUint32(at + 4);
-      const sequence = extended ? inferSequence(window, low) : low;
-      // The first number is 1, and they do not begin again (RFC 4303 section 3.3.3).
-      if (sequence <= 0) {
-        impossible++;
-        continue;
-      }
-      if (!isNewSequence(window, sequence)) {
-        replayed++;
-        continue;
+      const low = view.getInt32(at + 4);
+      let sequence = expected;
+      if (isNext && low === expectedLow) {
+        expected++;
+        expectedLow = (expectedLow + 1) | 0;
+      } else {
+        isNext = false;
+        sequence = extended ? inferSequence(window, low >>> 0) : low >>> 0;
+        // The first number is 1, and they do not begin again (RFC 4303 section 3.3.3).
+        if (sequence <= 0) {
+          impossible++;
+          continue;
+        }
+        if (!isNewSequence(window, sequence)) {
+          replayed++;
+          continue;
+        }
       }
       sequences[count] = sequence;
       textsAt[count] = at + ESP_HEAD_BYTES;
@@ -57,13 +69,14 @@ export class OpenPass {
       nonce += NONCE_STRIDE >> 2;
       view.setInt32(additional, view.getInt32(at));
       const high = sequence < HIGH ? 0 : Math.floor(sequence / HIGH);
-      view.setInt32(additional + 4, extended ? high : low | 0);
-      view.setInt32(additional + 8, low | 0);
+      view.setInt32(additional + 4, extended ? high : low);
+      view.setInt32(additional + 8, low);
       additional += MOST_ADDITIONAL;
     }
     inbound.decryptErrors += impossible + replayed;
     inbound.replayed += replayed;
     batch.additionalBytes = extended ? ADDITIONAL_EXTENDED : ADDITIONAL_PLAIN;
+    this.isNext = isNext;
     batch.addAll(count);
   }
 }
