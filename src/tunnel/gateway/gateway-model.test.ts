@@ -122,7 +122,8 @@ test(`what comes out of the tunnel, in order, each number once (SEED=${seed})`, 
     const isOrderly = random.chance(0.5);
     const sent = Array.from({ length: 1 + random.below(80) }, () => {
       const inner = packet(random, FAR, NEAR);
-      const sequence = isOrderly || random.chance(0.9) ? ++next : Math.max(1, next - random.below(2 * WINDOW) + 20);
+      const sequence =
+        isOrderly || random.chance(0.9) ? ++next : Math.max(1, next - random.below(2 * WINDOW) + 20);
       const isForged = random.chance(0.05);
       const kind = random.chance(0.97) ? 4 : random.pick([41, 59, 6]);
       const sealed = handSeal({ ...association, sequence: BigInt(sequence), text: trailed(inner, kind) });

@@ -55,8 +55,16 @@ export class SealPass {
     const isUdp = outbound.udp !== undefined;
     const header = (endpoint + XDP_ENDPOINT.header) >> 2;
     const sum = view.getInt32(endpoint + XDP_ENDPOINT.sum, true);
-    // All headers end in half a word.
+    // All headers end in half a word, and have eight words before that.
     const words = (headerBytes - 2) >> 2;
+    const h0 = i32[header] as number;
+    const h1 = i32[header + 1] as number;
+    const h2 = i32[header + 2] as number;
+    const h3 = i32[header + 3] as number;
+    const h4 = i32[header + 4] as number;
+    const h5 = i32[header + 5] as number;
+    const h6 = i32[header + 6] as number;
+    const h7 = i32[header + 7] as number;
     const lastHalf = view.getInt16(endpoint + XDP_ENDPOINT.header + words * WORD);
     let nonce = batch.nonceAt(0) >> 2;
     let additional = batch.additionalAt(0);
@@ -97,7 +105,15 @@ export class SealPass {
       const frame = esp - headerBytes;
       if ((frame & 3) === 0) {
         const to = frame >> 2;
-        for (let i = 0; i < words; i++) i32[to + i] = i32[header + i] as number;
+        i32[to] = h0;
+        i32[to + 1] = h1;
+        i32[to + 2] = h2;
+        i32[to + 3] = h3;
+        i32[to + 4] = h4;
+        i32[to + 5] = h5;
+        i32[to + 6] = h6;
+        i32[to + 7] = h7;
+        for (let i = 8; i < words; i++) i32[to + i] = i32[header + i] as number;
       } else for (let i = 0; i < words; i++) view.setInt32(frame + i * WORD, i32[header + i] as number, true);
       view.setInt16(frame + words * WORD, lastHalf);
       const ip = frame + ETHERNET.bytes;
