@@ -306,6 +306,10 @@ export class InboundStep {
     const route = inbound.route.index;
     const four = privateHost.side.four;
     const outside = publicHost.side.four;
+    // Packets of one flow come in a row: what is found for one holds for the next.
+    let isKnown = false;
+    let lastSource = 0;
+    let lastTarget = 0;
     let i = first;
     for (; i < count; i++) {
       if (!areNew && !this.#isNew(inbound, i)) continue;
@@ -321,9 +325,14 @@ export class InboundStep {
       if (four === undefined || !four.isResolved || lead >>> 24 !== WITHOUT_OPTIONS) break;
       if ((trailer & 0xff) !== NEXT_4 || total < IP4.bytes || ip + total + (trailer >>> 8) > end) break;
       if (sum5(lead, view.getInt32(ip + IP4.id), life, source, target) !== 0xffff || life >>> 24 <= 1) break;
-      if (!isForwardable4(source) || !isForwardable4(target)) break;
-      if (four.own.isWord(target) || four.own.isWord(source) || outside?.own.isWord(source) === true) break;
-      if (book.four.find(u8, ip + IP4.source) !== route) break;
+      if (!isKnown || source !== lastSource || target !== lastTarget) {
+        if (!isForwardable4(source) || !isForwardable4(target)) break;
+        if (four.own.isWord(target) || four.own.isWord(source) || outside?.own.isWord(source) === true) break;
+        if (book.four.find(u8, ip + IP4.source) !== route) break;
+        isKnown = true;
+        lastSource = source;
+        lastTarget = target;
+      }
       view.setInt32(ip + IP4.ttl, decremented(life));
       const frame = ip - ETHERNET.bytes;
       four.lay(view, frame);

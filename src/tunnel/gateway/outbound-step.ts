@@ -78,6 +78,11 @@ export class OutboundStep {
     const four = context.privateHost.side.four;
     const outside = context.publicHost.side.four;
     if (four === undefined) return first;
+    // Packets of one flow come in a row: what is found for one holds for the next.
+    let lastSource = 0;
+    let lastTarget = 0;
+    let outbound: Outbound | undefined;
+    let mostBytes = 0;
     for (let i = first; i < count; i++) {
       const at = privatePort.at(i);
       const room = privatePort.bytes(i) - ETHERNET.bytes;
@@ -91,14 +96,19 @@ export class OutboundStep {
       const total = lead & 0xffff;
       if (total < IP4.bytes || total > room || life >>> 24 <= 1) return i;
       if (sum5(lead, view.getInt32(ip + IP4.id), life, source, target) !== 0xffff) return i;
-      if (!isForwardable4(source) || !isForwardable4(target)) return i;
-      if (four.own.isWord(source) || four.own.isWord(target) || outside?.own.isWord(source) === true)
-        return i;
-      const index = book.four.find(u8, ip + IP4.target);
-      if (index < 0) return i;
-      const route = book.route(index);
-      const { outbound } = route;
-      if (outbound === undefined || total > route.mtuBytes) return i;
+      if (source !== lastSource || target !== lastTarget) {
+        if (!isForwardable4(source) || !isForwardable4(target)) return i;
+        if (four.own.isWord(source) || four.own.isWord(target) || outside?.own.isWord(source) === true)
+          return i;
+        const index = book.four.find(u8, ip + IP4.target);
+        if (index < 0) return i;
+        const route = book.route(index);
+        outbound = route.outbound;
+        mostBytes = route.mtuBytes;
+        lastSource = source;
+        lastTarget = target;
+      }
+      if (outbound === undefined || total > mostBytes) return i;
       view.setInt32(ip + IP4.ttl, decremented(life));
       groups.add(outbound, ip, total);
     }
