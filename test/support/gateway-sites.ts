@@ -144,7 +144,7 @@ export class GatewaySites implements Disposable {
       site.obey(
         { kind: "route", route: { name: "other", prefixes } },
         { kind: "inbound", association: associate(site.number) },
-        { kind: "outbound", association: { ...associate(other.number), to } },
+        { kind: "outbound", association: { ...associate(other.number), to, next: 1 } },
         { kind: "move-outbound", route: "other", spi: spi + other.number },
       );
     }

@@ -4,6 +4,14 @@ import type { XdpFrames } from "../xdp/xdp-frames.ts";
 /** LEAST_HEADROOM: so many bytes before each received frame are free to write to; outer headers and ICMP errors grow into them. */
 export const LEAST_HEADROOM = 192;
 
+/** PortLosses are frames that the system dropped before they could be received. */
+export interface PortLosses {
+  /** Longer than the memory of a frame. */
+  readonly tooLong: number;
+  /** No memory of a frame was free, or no place in a queue. */
+  readonly noRoom: number;
+}
+
 /**
  * FramePort gives frames in batches and takes frames. Two ports of one gateway have the same `frames`, so that what came by one leaves by the
  * other as it lies.
@@ -20,4 +28,6 @@ export interface FramePort {
   send(at: number, bytes: number): boolean;
   /** flush makes everything leave that was sent; false when not all of it can now. */
   flush(): boolean;
+  /** lost asks the system what it dropped; absent where it drops nothing. */
+  lost?(): PortLosses;
 }

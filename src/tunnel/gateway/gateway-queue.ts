@@ -6,7 +6,7 @@
  */
 import { type AeadProvider, type Arena, type Fd, monotonicMs, type Netns } from "../../sys/mod.ts";
 import { type XdpFilter, XdpFrames, XdpLoop, XdpPort } from "../xdp/mod.ts";
-import { type GatewayOptions, GatewayPath } from "./gateway-path.ts";
+import { type GatewayOptions, GatewayPath, mostMtuOf } from "./gateway-path.ts";
 
 /** GATEWAY_FILTER takes all of IP and ARP: the interface is the gateway's, and the kernel keeps what is neither. */
 export const GATEWAY_FILTER: XdpFilter = { etherTypes: [0x0806, 0x0800, 0x86dd] };
@@ -14,6 +14,8 @@ export const GATEWAY_FILTER: XdpFilter = { etherTypes: [0x0806, 0x0800, 0x86dd] 
 /** Entries of each ring; four of them can be full at once, and a batch at work. */
 const RING = 1024;
 const FRAMES = 4 * RING + 512;
+/** The kernel's own, before each frame that is received. */
+const HEADROOM = 256;
 /** Neighbours are asked in time if the loop wakes so often. */
 const TICK_MS = 200;
 
@@ -33,13 +35,18 @@ export interface GatewayQueueOptions extends Omit<GatewayOptions, "privatePort" 
   readonly provider: AeadProvider;
   readonly privateInterface: QueueInterface;
   readonly publicInterface: QueueInterface;
-  /** 4096 for packets of more than 1757 bytes; default 2048. */
+  /** Default: as the MTU wants it (frameBytesFor). */
   readonly frameBytes?: 2048 | 4096;
   /** `run` returns when this becomes readable. */
   readonly waker?: Fd;
 }
 
-/** gatewayArenaBytes returns how large the arena of a queue is to be, without the AEAD provider. */
+/** frameBytesFor returns how long frames are to be for an MTU: 4096 above 1693, whose own limit is 3741. */
+export function frameBytesFor(mtuBytes: number): 2048 | 4096 {
+  return mtuBytes <= mostMtuOf(2048 - HEADROOM) ? 2048 : 4096;
+}
+
+/** gatewayArenaBytes returns how large the arena of a queue with such frames is to be, without the AEAD provider. */
 export function gatewayArenaBytes(frameBytes: 2048 | 4096 = 2048): number {
   return (FRAMES + 2) * frameBytes + (4 << 20);
 }
@@ -52,7 +59,8 @@ export class GatewayQueue implements Disposable {
   readonly #loop: XdpLoop;
 
   constructor(options: GatewayQueueOptions) {
-    const { arena, privateInterface, publicInterface, frameBytes = 2048, waker } = options;
+    const { arena, privateInterface, publicInterface, waker } = options;
+    const { frameBytes = frameBytesFor(options.mtuBytes) } = options;
     const frames = new XdpFrames(arena, { frames: FRAMES, frameBytes });
     const rings = { receive: RING, transmit: RING };
     const opened: Disposable[] = [];
@@ -79,8 +87,8 @@ export class GatewayQueue implements Disposable {
     });
     this.#loop = new XdpLoop(arena, {
       sides: [
-        side(privatePort, publicPort, () => void path.runOutbound()),
-        side(publicPort, privatePort, () => void path.runInbound()),
+        side(privatePort, publicPort, () => void path.runOutbound(monotonicMs())),
+        side(publicPort, privatePort, () => void path.runInbound(monotonicMs())),
       ],
       ...(waker === undefined ? {} : { waker }),
     });

@@ -49,7 +49,7 @@ describe("neighbours", () => {
     const other = 0x02_00_00_00_00_44 as Mac;
     loop.host.put(arp({ operation: 2, sender: "10.0.0.66", mac: other, target: ADDRESS[4].private }));
     loop.work();
-    expect(loop.path.report().nextHops.private).toEqual({ 4: false, 6: false });
+    expect(loop.path.report().nextHops.private).toEqual({ 4: {}, 6: {} });
     loop.host.put(arp({ operation: 2, sender: host, mac: MAC.host, target: ADDRESS[4].private }));
     const said = {
       type: 136,
@@ -59,15 +59,84 @@ describe("neighbours", () => {
     } as const;
     loop.host.put(ether(MAC.private, discovery({ ...said, mac: MAC.host, hops: 254 })));
     loop.work();
-    expect(loop.path.report().nextHops.private).toEqual({ 4: true, 6: false });
+    expect(loop.path.report().nextHops.private).toEqual({ 4: { mac: MAC.host }, 6: {} });
     expect(loop.counters.privateNextHop).toMatchObject({ ndErrors: 1, addressesAdded: 1 });
     loop.host.put(ether(MAC.private, discovery({ ...said, mac: MAC.host })));
     loop.work();
-    expect(loop.path.report().nextHops.private).toEqual({ 4: true, 6: true });
+    expect(loop.path.report().nextHops.private).toEqual({ 4: { mac: MAC.host }, 6: { mac: MAC.host } });
     loop.host.put(arp({ operation: 1, sender: host, mac: other, target: "10.0.0.9" }));
     loop.work();
     expect(loop.counters.privateNextHop).toMatchObject({ addressesAdded: 2, addressesUpdated: 1 });
     expect(loop.news.at(-1)).toEqual({ kind: "next-hop", side: "private", family: 4, mac: other });
+  });
+
+  const asked = (loop: GatewayLoop) => loop.work().host.taken().length;
+  const says = (mac: Mac = MAC.host) =>
+    arp({ operation: 2, sender: host, mac, target: ADDRESS[4].private, to: MAC.private });
+
+  test("of several queues one asks again; the others ask as long as they know nothing, or are told", () => {
+    const loop = new GatewayLoop({ asks: true, asksPrivate: false });
+    expect([asked(loop), asked(loop)]).toEqual([2, 0]);
+    loop.nowMs += 1000;
+    expect(asked(loop)).toBe(2);
+    loop.obey({ kind: "next-hop", side: "private", family: 4, mac: MAC.host });
+    loop.nowMs += 1000;
+    // IPv6 is still not known.
+    expect(asked(loop)).toBe(1);
+    loop.obey({ kind: "next-hop", side: "private", family: 6, mac: MAC.host });
+    loop.nowMs += 10_000;
+    expect(asked(loop)).toBe(0);
+  });
+
+  test("a neighbour that says the same again is told of, at most each second, for queues that began since", () => {
+    const loop = new GatewayLoop({ asks: true });
+    const told = (...frames: readonly Uint8Array[]) => {
+      for (const frame of frames) loop.host.put(frame);
+      loop.work();
+      return loop.news.splice(0).length;
+    };
+    expect([told(), told(says()), told(says(), says())]).toEqual([0, 1, 0]);
+    loop.nowMs += 5000;
+    expect([told(), told(says(), says()), told(says())]).toEqual([0, 1, 0]);
+    const other = 0x02_00_00_00_00_44 as Mac;
+    expect([told(says(other)), told(says(other))]).toEqual([1, 0]);
+    expect(loop.counters.privateNextHop).toMatchObject({ addressesAdded: 1, addressesUpdated: 1 });
+  });
+
+  test("a side that gets other addresses keeps the neighbour that stays, and forgets the one that goes", () => {
+    const loop = new GatewayLoop({ asks: true });
+    loop.work();
+    loop.host.put(says());
+    loop.work();
+    const [ip, nextHop] = [parseIp("10.0.0.77"), parseIp(host)];
+    const put = (four: object) =>
+      loop.obey({
+        kind: "side",
+        side: "private",
+        configuration: { mac: MAC.private, four: { ip, nextHop, ...four } },
+      });
+    put({});
+    expect(loop.path.report().nextHops.private).toEqual({ 4: { mac: MAC.host } });
+    put({ nextHop: parseIp("10.0.0.3") });
+    expect(loop.path.report().nextHops.private).toEqual({ 4: {} });
+    // One that was given is not learnt.
+    put({ nextHopMac: MAC.public });
+    put({});
+    expect(loop.path.report().nextHops.private).toEqual({ 4: {} });
+  });
+
+  test("what the gateway says itself is counted as sent, and what finds no room as dropped", () => {
+    const loop = new GatewayLoop();
+    const question = arp({ operation: 1, sender: host, mac: MAC.host, target: ADDRESS[4].private });
+    const echo = icmp({ from: host, to: ADDRESS[4].private, type: 8 });
+    loop.host.put(question);
+    loop.fromHost(echo);
+    expect(loop.counters.privateInterface).toMatchObject({ txpackets: 2, txbytes: 42 + 14 + echo.length });
+    loop.privatePort.room = 0;
+    loop.host.put(question);
+    loop.work();
+    expect(loop.counters.privateInterface).toMatchObject({ txpackets: 2, txdrop: 1 });
+    expect(loop.counters.privateNextHop.arpReplies).toBe(1);
   });
 
   test("questions for our addresses are answered, others are not", () => {

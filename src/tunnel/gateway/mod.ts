@@ -17,7 +17,7 @@
  * ```ts
  * const path = new GatewayPath({ provider, privatePort, publicPort, private: lan, public: wan, mtuBytes: 1440, tell });
  * path.obey({ kind: "route", route: { name: "tokyo", prefixes: [parsePrefix("172.32.0.0/16")] } });
- * path.obey({ kind: "outbound", association: { route: "tokyo", spi, algorithm: "aes-128-gcm", keyMaterial, to } });
+ * path.obey({ kind: "outbound", association: { route: "tokyo", spi, algorithm: "aes-128-gcm", keyMaterial, to, next: 1 } });
  * path.obey({ kind: "move-outbound", route: "tokyo", spi });
  * ```
  */

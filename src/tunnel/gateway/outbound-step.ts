@@ -230,11 +230,10 @@ export class OutboundStep {
     }
     const first = outbound.isUsable(context.nowMs) ? outbound.association.claim(count) : -1;
     if (first < 0) {
-      counters.privateRouter.routeErrors += count;
-      counters.privateRouter.exhausted += count;
-      outbound.route.exhausted += count;
+      context.exhausted(outbound, count);
       return;
     }
+    const isNear = outbound.isNear(count);
     const { frames } = publicPort;
     const { association, headerBytes, endpoint } = outbound;
     const arena = this.#arena;
@@ -250,18 +249,22 @@ export class OutboundStep {
         counters.publicInterface.txdrop++;
         continue;
       }
+      if (isNear && !outbound.admits(batch.count + 1, bytes + total)) {
+        context.exhausted(outbound, 1);
+        continue;
+      }
       framing.seal(batch, esp, total, association, sequence++);
       layXdpHeader(arena, endpoint, esp - headerBytes, espBytes);
       bytes += total;
     }
     association.sealKey.run(batch);
-    this.#send(headerBytes);
+    outbound.route.txdrop += batch.count - this.#send(headerBytes);
     context.sealed(outbound, batch.count, bytes);
     if (sequence > outbound.warnAt) context.runningOut(outbound);
   }
 
-  /** Sends what was sealed, with its outer headers. */
-  #send(headerBytes: number): void {
+  /** Sends what was sealed, with its outer headers; returns how many frames left. */
+  #send(headerBytes: number): number {
     const batch = this.#batch;
     const { publicPort, counters } = this.#context;
     const { publicInterface } = counters;
@@ -281,5 +284,6 @@ export class OutboundStep {
     publicInterface.txpackets += sent;
     publicInterface.txbytes += bytes;
     publicInterface.txdrop += batch.count - sent;
+    return sent;
   }
 }

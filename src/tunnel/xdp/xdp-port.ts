@@ -209,6 +209,13 @@ export class XdpPort implements Disposable {
     this.#hear(this.socket.wakeReceive());
   }
 
+  /** lost asks the kernel what it dropped before it could be received. */
+  lost(): { readonly tooLong: number; readonly noRoom: number } {
+    const { receiveDropped, receiveRingFull, fillRingEmpty } = this.socket.statistics();
+    // A frame for which there is no memory counts as dropped too (xsk_rcv and xp_alloc of net/xdp).
+    return { tooLong: Math.max(0, receiveDropped - fillRingEmpty), noRoom: receiveRingFull + fillRingEmpty };
+  }
+
   /** Remembers what a call says of the interface; false if it is of no use now. */
   #hear(result: number): boolean {
     this.#isDown = result === -ENETDOWN;
