@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { handSeal, trailed } from "../../../test/support/esp-memory.ts";
 import { ADDRESS, ether, GatewayLoop, icmp, ip, KEY, MAC, SPI } from "../../../test/support/gateway-loop.ts";
+import { onesSum } from "../../../test/support/packets.ts";
 import { newSeed, Random } from "../../../test/support/random.ts";
 import { ipBytes, type Mac, macBytes, parseIp } from "../../net/mod.ts";
 
@@ -221,6 +222,28 @@ describe("UDP", () => {
     const packet = (loop.wire.taken()[0] as Uint8Array).slice(14);
     for (let i = 0; i < 3; i++) loop.fromWire(...Array.from({ length: 64 }, () => packet));
     expect(loop.counters.exchange).toMatchObject({ received: 100, limited: 92 });
+  });
+
+  test("ESP in UDP over IPv6 has a checksum (RFC 8200 section 8.1), of any length and with any of them", () => {
+    const loop = new GatewayLoop({ ports }).join({ outbound: { udp: { from: 4500, to: 4500 } } }, 6);
+    const packets = Array.from({ length: 64 }, (_, i) =>
+      ip({ from: host, to: remote, protocol: 17, payload: new Uint8Array(5 * i).fill(i) }),
+    );
+    const { wire } = loop.fromHost(...packets);
+    expect(wire).toHaveLength(64);
+    for (const frame of wire) {
+      const udp = frame.subarray(54);
+      expect([frame[20], frame.length - 54]).toEqual([17, new DataView(udp.buffer, 58).getUint16(0)]);
+      const pseudo = onesSum(
+        new Uint8Array([...frame.subarray(22, 54), 0, 0, frame[58], frame[59], 0, 0, 0, 17] as number[]),
+      );
+      expect(onesSum(udp, pseudo)).toBe(0xffff);
+    }
+    expect(loop.fromWire(...wire.map((frame) => frame.slice(14))).host).toHaveLength(64);
+    // Without one, as some tunnels have it (RFC 6935): what is in there is authenticated.
+    const zero = (loop.fromHost(packets[9] as Uint8Array).wire[0] as Uint8Array).slice(14);
+    zero[46] = zero[47] = 0;
+    expect(loop.fromWire(zero).host).toHaveLength(1);
   });
 
   test("ESP in UDP passes both ways, a keepalive is nothing, and other ports are unreachable", () => {

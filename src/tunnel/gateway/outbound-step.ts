@@ -11,6 +11,7 @@ import { AEAD_TAG, AeadBatch, type Arena } from "../../sys/mod.ts";
 import { ESP_HEAD_BYTES, type EspFraming } from "../esp/mod.ts";
 import { DONT_FRAGMENT, IP4, IP6, PROTOCOL } from "../path/ip-header.ts";
 import { ETHER_TYPE, ETHERNET } from "../xdp/ethernet.ts";
+import { signUdp6, UDP6_HEADERS } from "../xdp/udp6-sum.ts";
 import { layXdpHeader } from "../xdp/xdp-endpoint.ts";
 import type { GatewayContext } from "./gateway-context.ts";
 import type { Outbound } from "./gateway-association.ts";
@@ -266,14 +267,16 @@ export class OutboundStep {
   /** Sends what was sealed, with its outer headers; returns how many frames left. */
   #send(headerBytes: number): number {
     const batch = this.#batch;
-    const { publicPort, counters } = this.#context;
+    const { publicPort, counters, sum } = this.#context;
     const { publicInterface } = counters;
+    const { view } = this.#arena;
     const around = headerBytes + ESP_HEAD_BYTES;
     let sent = 0;
     let bytes = 0;
     for (let i = 0; i < batch.count; i++) {
       const frame = batch.textAt(i) - around;
       const frameBytes = around + batch.lengthOf(i) + AEAD_TAG;
+      if (headerBytes === UDP6_HEADERS) signUdp6(view, sum, frame);
       if (!publicPort.send(frame, frameBytes)) {
         publicPort.flush();
         if (!publicPort.send(frame, frameBytes)) continue;
