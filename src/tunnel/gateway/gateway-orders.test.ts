@@ -141,6 +141,31 @@ describe("routes", () => {
     expect(loop.path.report().outbound).toHaveLength(1);
   });
 
+  test("1,000 come and go one by one while a flow passes, and it loses nothing", () => {
+    const loop = new GatewayLoop().join();
+    const route = (i: number) => ({
+      kind: "route" as const,
+      route: { name: `r${i}`, prefixes: [`11.${i >> 8}.${i & 255}.0/24`, `fd11:${i}::/48`].map(parsePrefix) },
+    });
+    for (let i = 0; i < 1000; i++) {
+      loop.obey(route(i), {
+        kind: "outbound",
+        association: {
+          ...outbound(1000 + i, 0).association,
+          route: `r${i}`,
+          keyMaterial: KEY.map((byte, at) => (at < 2 ? 200 + (at === 0 ? i >> 5 : i & 31) : byte)),
+        },
+      });
+      if (loop.around(packet()).length !== 1) throw new Error(`the packet after route ${i} was lost`);
+    }
+    expect(loop.path.report().routes).toHaveLength(1001);
+    for (let i = 0; i < 1000; i += 3) {
+      loop.obey({ kind: "remove-route", name: `r${i}` });
+      if (loop.around(packet()).length !== 1) throw new Error(`the packet after route ${i} was lost`);
+    }
+    expect(loop.path.report().counters.privateRouter).toMatchObject({ routeErrors: 0 });
+  });
+
   test("what cannot be is refused with the reason, and nothing has changed", () => {
     const loop = new GatewayLoop().join();
     const before = loop.path.report();

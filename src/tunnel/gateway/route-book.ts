@@ -18,6 +18,9 @@ import { keyIdOf, UsedKeys } from "./used-keys.ts";
 export const MOST_ROUTES = 65_536;
 export const MOST_GATEWAY_ASSOCIATIONS = 16_384;
 
+/** A prefix as a key of a map: cheaper than its text. */
+const keyOf = ({ family, value, length }: Prefix) => `${family} ${length} ${value.toString(16)}`;
+
 /** RouteBook owns the associations: what is removed is wiped. Not to be changed while packets are worked on. */
 export class RouteBook implements Disposable {
   readonly four = new PrefixTable(4);
@@ -71,8 +74,8 @@ export class RouteBook implements Disposable {
         );
     }
     const route = old ?? this.#newRoute(name);
-    const wanted = new Set(prefixes.map(formatPrefix));
-    const gone = route.prefixes.filter((prefix) => !wanted.has(formatPrefix(prefix)));
+    const wanted = new Set(prefixes.map(keyOf));
+    const gone = route.prefixes.filter((prefix) => !wanted.has(keyOf(prefix)));
     const added = prefixes.filter((prefix) => this.#table(prefix).get(prefix) === undefined);
     const done: Prefix[] = [];
     try {
