@@ -127,7 +127,7 @@ export class GatewayLoop {
   ) {
     const { mtuBytes = 500, tfc = false, ports = {}, asks = false, asksPrivate = true } = options;
     const arena = new Arena({ bytes: 64 << 20, guarded: options.guarded === true });
-    this.frames = new MemoryFrames(arena, { frames: 512 });
+    this.frames = new MemoryFrames(arena, { frames: options.guarded === true ? 160 : 512 });
     const [host, privatePort] = PipeEnd.joined(this.frames);
     const [wire, publicPort] = PipeEnd.joined(this.frames);
     this.host = host;
