@@ -51,6 +51,7 @@ export * from "./memory.ts";
 export * from "./netlink-socket.ts";
 export * from "./netns.ts";
 export * from "./p256.ts";
+export * from "./packet-socket.ts";
 export * from "./proc.ts";
 export * from "./process.ts";
 export * from "./replace-process.ts";

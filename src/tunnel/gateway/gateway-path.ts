@@ -8,6 +8,7 @@ import type { FramePort } from "./frame-port.ts";
 import { GatewayContext } from "./gateway-context.ts";
 import { type GatewayReport, reportOf } from "./gateway-report.ts";
 import { InboundStep } from "./inbound-step.ts";
+import { refuseLong } from "./long-frames.ts";
 import type { GatewayNews, GatewayOrder, RouteOrder } from "./order.ts";
 import { checkOrder, checkSide } from "./order-check.ts";
 import { OutboundStep } from "./outbound-step.ts";
@@ -162,11 +163,17 @@ export class GatewayPath implements Disposable {
     let frames = 0;
     for (let batch = 0; batch < MOST_BATCHES; batch++) {
       const count = privatePort.receive();
+      if (privatePort.cuts !== undefined && privatePort.cuts > 0) this.#refuseLong();
       if (count === 0) break;
       this.#outbound.run(count);
       frames += count;
     }
     return frames;
+  }
+
+  #refuseLong(): void {
+    refuseLong(this.#context);
+    this.#context.privatePort.flush();
   }
 
   /** runInbound works on what the public port has, for a while, and returns how many frames that were. It is `nowMs`, as for `tick`. */

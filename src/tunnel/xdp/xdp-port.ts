@@ -7,7 +7,7 @@
  * ```
  * Nothing is queued but in the rings. While they are full there is no room, and the kernel drops what it cannot deliver and counts it.
  */
-import { type XdpSocketOptions, XdpSocket } from "../../sys/mod.ts";
+import { type Fd, type XdpSocketOptions, XdpSocket } from "../../sys/mod.ts";
 import type { XdpFrames } from "./xdp-frames.ts";
 
 /** MOST_RECEIVED frames are one batch. */
@@ -90,6 +90,11 @@ export class XdpPort implements Disposable {
   /** The socket's number in the accounts of `frames`. */
   get number(): number {
     return this.#number;
+  }
+
+  /** The descriptor to wait for, and to add to the program's map (XdpInterface.add). */
+  get fd(): Fd {
+    return this.socket.fd;
   }
 
   /** blocked tells whether frames wait that the kernel has not taken: call `flush` again in a while. */
