@@ -101,7 +101,7 @@ export class PacketPort implements Disposable {
     const messages = this.#incoming + first * SIZE.mmsghdr;
     const count = receiveMessages(this.fd.number, arena, messages, MOST_RECEIVED - first);
     if (count <= 0) {
-      this.#hear(count);
+      if (isGone(count)) this.gone = true;
       return 0;
     }
     this.#isDown = false;
@@ -179,7 +179,9 @@ export class PacketPort implements Disposable {
     let done = 0;
     while (done < this.#waiting) {
       const count = Math.min(MOST_SENT, this.#waiting - done);
-      const taken = this.#transmit(done, count);
+      let taken = this.#transmit(done, count);
+      // Told once even if the interface is up again by now.
+      if (taken === -ENETDOWN) taken = this.#transmit(done, count);
       if (taken > 0) {
         this.#isDown = false;
         this.sent += taken;
@@ -188,7 +190,8 @@ export class PacketPort implements Disposable {
         continue;
       }
       if (taken === -EAGAIN) break;
-      this.#hear(taken);
+      this.#isDown = taken === -ENETDOWN;
+      if (isGone(taken)) this.gone = true;
       // The first: too long (EMSGSIZE), or dropped by the interface's queue (ENOBUFS). While the interface is down, all.
       const lost = this.isDown ? this.#waiting - done : 1;
       this.refused += lost;
@@ -217,12 +220,6 @@ export class PacketPort implements Disposable {
       this.frames.fromTransmit(this.#waitingAt[i] as number, this.#number);
   }
 
-  /** Remembers what a call says of the interface. */
-  #hear(result: number): void {
-    if (result === -ENETDOWN) this.#isDown = true;
-    if (result === -ENXIO || result === -ENODEV) this.gone = true;
-  }
-
   /** check asks whether the interface is still there. */
   check(): void {
     if (!this.#socket.isBound()) this.gone = true;
@@ -246,3 +243,6 @@ export class PacketPort implements Disposable {
     this.close();
   }
 }
+
+/** Whether a call says that the interface was removed. */
+const isGone = (result: number) => result === -ENXIO || result === -ENODEV;
