@@ -111,8 +111,12 @@ for (const { driver, name, skip } of drivers)
             .trim();
           lan.ip("far", `${family}route replace ${via}`);
           const before = counters("one").privateInterface.rxTooLong;
-          const text = await sites.during(sites.one, `ping -n -c 2 -i 0.05 -W 1 -M do -s 2500 ${host}`);
-          if (driver === "packet") expect(text).toMatch(new RegExp(`mtu ?= ?${SITE_MTU}`));
+          const toldMtu = new RegExp(`mtu ?= ?${SITE_MTU}`);
+          for (let tries = 0; ; tries++) {
+            const text = await sites.during(sites.one, `ping -n -c 2 -i 0.05 -W 1 -M do -s 2500 ${host}`);
+            if (driver === "xdp" || toldMtu.test(text)) break;
+            if (tries === 5) expect(text).toMatch(toldMtu);
+          }
           expect(counters("one").privateInterface.rxTooLong).toBeGreaterThan(before);
           lan.ip("far", `${family}route replace ${via.replace("mtu 3000", `mtu ${SITE_MTU}`)}`);
           lan.ip("far", `${family}route flush cache`);

@@ -1,16 +1,9 @@
 /** Where a gateway's Ethernet frames come from and go to: a queue of an interface by AF_XDP (XdpPort) or by a packet socket (PacketPort). */
 import type { XdpFrames } from "../xdp/xdp-frames.ts";
+import type { PortLosses } from "../xdp/xdp-port.ts";
 
 /** LEAST_HEADROOM: so many bytes before each received frame are free to write to; outer headers and ICMP errors grow into them. */
 export const LEAST_HEADROOM = 192;
-
-/** PortLosses are frames that the system dropped before they could be received. */
-export interface PortLosses {
-  /** Longer than the memory of a frame. */
-  readonly tooLong: number;
-  /** No memory of a frame was free, or no place in a queue. */
-  readonly noRoom: number;
-}
 
 /**
  * FramePort gives frames in batches and takes frames. Two ports of one gateway have the same `frames`, so that what came by one leaves by the

@@ -1,6 +1,7 @@
 /** What a queue of a gateway has carried, as plain values: for `get-state`, metrics, and whoever watches limits and liveness. No secrets. */
 import { type Mac, macFromBytes } from "../../net/mod.ts";
-import type { GatewayCounters } from "./counters.ts";
+import type { GatewayCounters, InterfaceCounters } from "./counters.ts";
+import type { FramePort } from "./frame-port.ts";
 import type { Inbound, Outbound } from "./gateway-association.ts";
 import type { GatewayContext } from "./gateway-context.ts";
 import type { GatewayRoute } from "./gateway-route.ts";
@@ -99,15 +100,22 @@ export function reportOf(context: GatewayContext): GatewayReport {
 
 function countersOf({ counters, privatePort, publicPort }: GatewayContext): GatewayCounters {
   const copy = structuredClone(counters);
-  for (const [interfaceCounters, port] of [
-    [copy.privateInterface, privatePort],
-    [copy.publicInterface, publicPort],
-  ] as const) {
-    const lost = port.lost?.();
-    if (lost !== undefined)
-      Object.assign(interfaceCounters, { rxTooLong: lost.tooLong, rxNoRoom: lost.noRoom });
-  }
+  addLosses(copy.privateInterface, privatePort);
+  addLosses(copy.publicInterface, publicPort);
   return copy;
+}
+
+function addLosses(counters: InterfaceCounters, port: FramePort): void {
+  const lost = port.lost?.();
+  if (lost === undefined) return;
+  const { tooLong, noRoom, unsent, unsentBytes } = lost;
+  Object.assign(counters, {
+    rxTooLong: tooLong,
+    rxNoRoom: noRoom,
+    txpackets: counters.txpackets - unsent,
+    txbytes: counters.txbytes - unsentBytes,
+    txdrop: counters.txdrop + unsent,
+  });
 }
 
 function hopsOf({ four, six }: Side): { readonly 4?: NextHopReport; readonly 6?: NextHopReport } {

@@ -8,7 +8,7 @@
  * ```
  * A packet stays in the frame that it came in; a turn of up to 64 is sorted by association and sealed by one call each; nothing is allocated.
  * GatewayPath is one queue: it obeys orders (GatewayOrder) and gives news (GatewayNews) and reports, all plain values. GatewayQueue runs one on
- * AF_XDP, for a thread. Nothing is shared between queues; each has associations of its own.
+ * AF_XDP or packet sockets, for a thread. Nothing is shared between queues; each has associations of its own.
  *
  * It leaves to others: agreement on keys and the life of associations (orders), which routes there are, and which threads run it. It makes no
  * fragments and puts none together.

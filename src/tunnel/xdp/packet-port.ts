@@ -19,7 +19,7 @@ import {
 } from "../../sys/mod.ts";
 import { layData, MESSAGE_HEADER } from "../path/message-header.ts";
 import type { XdpFrames } from "./xdp-frames.ts";
-import { MOST_RECEIVED } from "./xdp-port.ts";
+import { MOST_RECEIVED, type PortLosses } from "./xdp-port.ts";
 
 /** Frames that wait to be sent. */
 const MOST_WAITING = 1024;
@@ -37,10 +37,9 @@ const ENETDOWN = 100;
 /** PacketPort owns the socket. Its methods make no objects, but for `check` and `lost`. */
 export class PacketPort implements Disposable {
   readonly frames: XdpFrames;
-  /** Frames that came and went, and those that the kernel refused: too long for the interface, no room in its queue, or it is down. */
+  /** Frames that came and went. */
   received = 0;
   sent = 0;
-  refused = 0;
   /** Whether the interface was removed: nothing will ever come again. */
   gone = false;
   /** How many of the last batch were longer than a frame. */
@@ -59,6 +58,8 @@ export class PacketPort implements Disposable {
   #batch = 0;
   readonly #cutAt = new Int32Array(MOST_RECEIVED);
   #cutTotal = 0;
+  #unsent = 0;
+  #unsentBytes = 0;
   readonly #waitingAt = new Int32Array(MOST_WAITING);
   readonly #waitingBytes = new Int32Array(MOST_WAITING);
   #waiting = 0;
@@ -194,7 +195,8 @@ export class PacketPort implements Disposable {
       if (isGone(taken)) this.gone = true;
       // The first: too long (EMSGSIZE), or dropped by the interface's queue (ENOBUFS). While the interface is down, all.
       const lost = this.isDown ? this.#waiting - done : 1;
-      this.refused += lost;
+      this.#unsent += lost;
+      for (let i = done; i < done + lost; i++) this.#unsentBytes += this.#waitingBytes[i] as number;
       this.#free(done, lost);
       done += lost;
     }
@@ -225,9 +227,14 @@ export class PacketPort implements Disposable {
     if (!this.#socket.isBound()) this.gone = true;
   }
 
-  /** lost asks the kernel what it dropped before it could be received, and counts what was too long. */
-  lost(): { readonly tooLong: number; readonly noRoom: number } {
-    return { tooLong: this.#cutTotal, noRoom: this.#socket.dropped() };
+  /** lost asks the kernel what it dropped. */
+  lost(): PortLosses {
+    return {
+      tooLong: this.#cutTotal,
+      noRoom: this.#socket.dropped(),
+      unsent: this.#unsent,
+      unsentBytes: this.#unsentBytes,
+    };
   }
 
   /** close closes the socket; its frames are free. */

@@ -34,15 +34,25 @@ export interface XdpPortOptions extends Pick<
   readonly reserve?: number;
 }
 
+/** PortLosses are frames that the system dropped: before they could be received, and after they were sent. */
+export interface PortLosses {
+  /** Longer than the memory of a frame. */
+  readonly tooLong: number;
+  /** No memory of a frame was free, or no place in a queue. */
+  readonly noRoom: number;
+  /** Of those that `send` took: too long for the interface, no room in its queue, or it was down. */
+  readonly unsent: number;
+  readonly unsentBytes: number;
+}
+
 /** XdpPort owns the socket. Its methods make no objects. */
 export class XdpPort implements Disposable {
   readonly frames: XdpFrames;
   readonly socket: XdpSocket;
-  /** Frames that came and went; descriptors of the kernel that could not be right; frames dropped because the interface is down. */
+  /** Frames that came and went; descriptors of the kernel that could not be right. */
   received = 0;
   sent = 0;
   garbled = 0;
-  refused = 0;
   /** Whether the interface was removed: nothing will ever come again. */
   gone = false;
   readonly #number: number;
@@ -214,11 +224,16 @@ export class XdpPort implements Disposable {
     this.#hear(this.socket.wakeReceive());
   }
 
-  /** lost asks the kernel what it dropped before it could be received. */
-  lost(): { readonly tooLong: number; readonly noRoom: number } {
+  /** lost asks the kernel what it dropped; what a driver drops of what it took is the interface's affair. */
+  lost(): PortLosses {
     const { receiveDropped, receiveRingFull, fillRingEmpty } = this.socket.statistics();
-    // A frame for which there is no memory counts as dropped too (xsk_rcv and xp_alloc of net/xdp).
-    return { tooLong: Math.max(0, receiveDropped - fillRingEmpty), noRoom: receiveRingFull + fillRingEmpty };
+    return {
+      // A frame for which there is no memory counts as dropped too (xsk_rcv and xp_alloc of net/xdp).
+      tooLong: Math.max(0, receiveDropped - fillRingEmpty),
+      noRoom: receiveRingFull + fillRingEmpty,
+      unsent: 0,
+      unsentBytes: 0,
+    };
   }
 
   /** Remembers what a call says of the interface; false if it is of no use now. */
