@@ -45,6 +45,7 @@ export { libcryptoProblem } from "./libcrypto.ts";
 export * from "./libnftables.ts";
 export * from "./line-client.ts";
 export * from "./lines.ts";
+export * from "./link-membership.ts";
 export * from "./link-mtu.ts";
 export * from "./loopback-datagrams.ts";
 export * from "./memory.ts";

@@ -2,7 +2,7 @@
  * Two site gateways on AF_XDP, and on packet sockets, back to back, with hosts of the kernel behind them: both families, inside each other.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { parsePrefix } from "../../src/net/mod.ts";
+import { parseIp, parseMac, parsePrefix } from "../../src/net/mod.ts";
 import { GatewaySites, SITE_MTU } from "../support/gateway-sites.ts";
 import { lacksXdp } from "../support/xdp-pair.ts";
 
@@ -235,6 +235,19 @@ for (const { driver, name, skip } of drivers)
             fragmentErrors: 0,
           });
         }
+      });
+
+      test("a link address that is not the interface's own is let in, and all groups", async () => {
+        const link = () => sites.one.lan.ip("near", "-d link show x0");
+        expect(link()).toContain("allmulti 1");
+        const { lan } = sites.one;
+        const four = { ip: parseIp("10.10.1.1"), nextHop: parseIp("10.10.1.2") };
+        const six = { ip: parseIp("fd01::1"), nextHop: parseIp("fd01::2") };
+        const mac = parseMac("2a:bb:0a:0a:01:01");
+        sites.one.obey({ kind: "side", side: "private", configuration: { mac, four, six } });
+        lan.ip("far", "neigh flush dev y0");
+        for (const host of ["10.10.2.2", "fd02::2"]) expect(await ping(host)).toContain("3 received");
+        expect(lan.ip("far", "neigh show 10.10.1.1")).toContain("lladdr 2a:bb:0a:0a:01:01");
       });
 
       test("a queue runs until it is called, or an interface is removed", () => {

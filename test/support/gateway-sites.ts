@@ -106,7 +106,7 @@ export class GatewaySite implements Disposable {
   }
 
   obey(...orders: readonly GatewayOrder[]): void {
-    for (const order of orders) this.queue.path.obey(order);
+    for (const order of orders) this.queue.obey(order);
   }
 
   /** call makes `run` return, once and for all. */

@@ -3,52 +3,33 @@
  * thread that has them.
  *
  * On AF_XDP, whoever attached the XDP programs adds the two sockets to them (XdpInterface.add, by the ports' `fd.number`), which may be another
- * thread. Where AF_XDP is not there packet sockets do the same; they need no program.
+ * thread. Where AF_XDP is not there packet sockets do the same; they need no program. But the kernel gets a copy of each frame then: it must have
+ * no address on the two interfaces, and may not forward (which is refused).
  */
-import { type AeadProvider, type Arena, type Fd, monotonicMs, type Netns } from "../../sys/mod.ts";
-import {
-  type LoopPort,
-  PacketPort,
-  type XdpFilter,
-  XdpFrames,
-  XdpLoop,
-  XdpPort,
-  type XdpPortOptions,
-} from "../xdp/mod.ts";
-import type { FramePort } from "./frame-port.ts";
+import { macBytes } from "../../net/mod.ts";
+import { type AeadProvider, type Arena, type Fd, LinkMembership, monotonicMs } from "../../sys/mod.ts";
+import { type XdpFilter, XdpFrames, XdpLoop } from "../xdp/mod.ts";
 import { type GatewayOptions, GatewayPath, mostMtuOf } from "./gateway-path.ts";
+import type { GatewayOrder, SideName } from "./order.ts";
+import {
+  GATEWAY_TYPES,
+  type QueueDriver,
+  queueDrivers,
+  type QueueInterface,
+  type QueuePort,
+  RING,
+} from "./queue-ports.ts";
+import type { SideConfiguration } from "./side.ts";
 
-/** What is taken: all of IP and ARP. */
-const ETHER_TYPES = [0x0806, 0x0800, 0x86dd];
-/** GATEWAY_FILTER takes that: the interface is the gateway's, and the kernel keeps what is neither. */
-export const GATEWAY_FILTER: XdpFilter = { etherTypes: ETHER_TYPES };
+/** GATEWAY_FILTER takes all of IP and ARP: the interface is the gateway's, and the kernel keeps what is neither. */
+export const GATEWAY_FILTER: XdpFilter = { etherTypes: GATEWAY_TYPES };
 
-/** Entries of each ring; four of them can be full at once, and a batch at work. */
-const RING = 1024;
+/** Four rings can be full at once, and a batch at work. */
 const FRAMES = 4 * RING + 512;
 /** The kernel's own, before each frame that is received. */
 const HEADROOM = 256;
 /** Neighbours are asked in time if the loop wakes so often. */
 const TICK_MS = 200;
-
-/** QueueInterface says which queue of which interface. */
-export interface QueueInterface {
-  readonly ifindex: number;
-  /** From 0. */
-  readonly queue: number;
-  readonly netns?: Netns;
-  /** Whether the driver runs the program (XdpInterface.mode), and may pass frames without a copy; of AF_XDP only. */
-  readonly zeroCopy: boolean;
-}
-
-/** QueueDriver is how frames come and go: by AF_XDP, or by packet sockets, which any interface has. */
-export type QueueDriver = "xdp" | "packet";
-
-/** QueuePort is one of the two ports. */
-export interface QueuePort extends FramePort, LoopPort, Disposable {
-  /** Whether the interface is down: what is sent is dropped. */
-  readonly isDown: boolean;
-}
 
 /** GatewayQueueOptions are what a queue is made of. */
 export interface GatewayQueueOptions extends Omit<GatewayOptions, "privatePort" | "publicPort"> {
@@ -74,52 +55,32 @@ export function gatewayArenaBytes(frameBytes: 2048 | 4096 = 2048): number {
   return (FRAMES + 2) * frameBytes + (4 << 20);
 }
 
-/** Opens the ports of the private and the public interface; each is told to `opened` as soon as it is there. */
-type Open = (
-  frames: XdpFrames,
-  interfaces: readonly [QueueInterface, QueueInterface],
-  opened: (port: Disposable) => void,
-) => readonly [QueuePort, QueuePort];
-
-const drivers: Readonly<Record<QueueDriver, Open>> = {
-  xdp: (frames, [inside, outside], opened) => {
-    const open = (options: XdpPortOptions) =>
-      new XdpPort(frames, { ...options, receive: RING, transmit: RING });
-    const privatePort = open(inside);
-    opened(privatePort);
-    const publicPort = open({ ...outside, share: privatePort });
-    opened(publicPort);
-    return [privatePort, publicPort];
-  },
-  packet: (frames, [inside, outside], opened) => {
-    const open = (options: QueueInterface) => {
-      const port = new PacketPort(frames, { ...options, etherTypes: ETHER_TYPES });
-      opened(port);
-      return port;
-    };
-    return [open(inside), open(outside)];
-  },
-};
-
 /** GatewayQueue owns its sockets and associations. */
 export class GatewayQueue implements Disposable {
   readonly path: GatewayPath;
   readonly privatePort: QueuePort;
   readonly publicPort: QueuePort;
   readonly #loop: XdpLoop;
+  readonly #interfaces: Readonly<Record<SideName, QueueInterface>>;
+  /** Link addresses of the sides, as the cards know them. */
+  readonly #memberships = new Map<SideName, LinkMembership>();
 
   constructor(options: GatewayQueueOptions) {
     const { arena, privateInterface, publicInterface, waker } = options;
     const { frameBytes = frameBytesFor(options.mtuBytes) } = options;
     const frames = new XdpFrames(arena, { frames: FRAMES, frameBytes });
-    const driver = drivers[options.driver ?? "xdp"];
+    const open = queueDrivers[options.driver ?? "xdp"];
+    this.#interfaces = { private: privateInterface, public: publicInterface };
     const opened: Disposable[] = [];
     try {
-      const [privatePort, publicPort] = driver(frames, [privateInterface, publicInterface], (port) =>
-        opened.push(port),
-      );
+      const interfaces = [privateInterface, publicInterface] as const;
+      const [privatePort, publicPort] = open(frames, interfaces, (port) => opened.push(port));
       this.privatePort = privatePort;
       this.publicPort = publicPort;
+      for (const name of ["private", "public"] as const) {
+        this.#join(name, options[name]);
+        opened.push(this.#memberships.get(name) as LinkMembership);
+      }
       this.path = new GatewayPath({ ...options, privatePort, publicPort });
     } catch (error) {
       for (const port of opened.reverse()) port[Symbol.dispose]();
@@ -144,6 +105,19 @@ export class GatewayQueue implements Disposable {
     });
   }
 
+  /** obey obeys an order (GatewayPath.obey), and lets the card know of a side's new link address. */
+  obey(order: GatewayOrder): void {
+    this.path.obey(order);
+    if (order.kind === "side") this.#join(order.side, order.configuration);
+  }
+
+  #join(name: SideName, { mac }: SideConfiguration): void {
+    const { ifindex, netns } = this.#interfaces[name];
+    const next = LinkMembership.open(ifindex, macBytes(mac), netns === undefined ? {} : { netns });
+    this.#memberships.get(name)?.close();
+    this.#memberships.set(name, next);
+  }
+
   /** once waits up to `timeoutMs` and works on what there is; false when nothing came. */
   once(timeoutMs: number): boolean {
     this.path.tick(monotonicMs());
@@ -161,6 +135,7 @@ export class GatewayQueue implements Disposable {
 
   [Symbol.dispose](): void {
     this.path[Symbol.dispose]();
+    for (const membership of this.#memberships.values()) membership.close();
     this.publicPort[Symbol.dispose]();
     this.privatePort[Symbol.dispose]();
   }
