@@ -65,13 +65,13 @@ export class XdpLine implements Disposable {
         tell: () => {},
       }),
     );
-    inside.add(0, this.#queue.privatePort.socket.fd.number);
-    outside.add(0, this.#queue.publicPort.socket.fd.number);
+    inside.add(0, this.#queue.privatePort.fd.number);
+    outside.add(0, this.#queue.publicPort.fd.number);
     const { path } = this.#queue;
     const keyMaterial = Uint8Array.from({ length: 20 }, (_, i) => i + 1);
     const association = { route: "far", spi: SPI, algorithm: "aes-128-gcm", keyMaterial } as const;
     path.obey({ kind: "route", route: { name: "far", prefixes: [parsePrefix("11.0.0.0/24")] } });
-    path.obey({ kind: "outbound", association: { ...association, to: parseIp("192.0.2.2") } });
+    path.obey({ kind: "outbound", association: { ...association, to: parseIp("192.0.2.2"), next: 1 } });
     path.obey({ kind: "move-outbound", route: "far", spi: SPI });
   }
 

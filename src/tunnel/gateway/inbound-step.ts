@@ -56,6 +56,8 @@ export class InboundStep {
   #packets = 0;
   #bytes = 0;
   #isHeard = false;
+  /** Whether its hard limit may be reached by this batch: then each packet is asked for. */
+  #isNear = false;
   /** What is asked of hosts, filled in each time: a packet makes no objects. */
   readonly #refusal: { family: 4 | 6; error: IcmpError; nowMs: number } = {
     family: 4,
@@ -256,6 +258,7 @@ export class InboundStep {
     this.#bytes = 0;
     this.#isHeard = false;
     const { count } = this.#batch;
+    this.#isNear = inbound.isNear(count);
     // All at once, if they are what they should be.
     const areNew = this.#pass.isNext && this.#allAuthentic();
     if (areNew && count > 0) {
@@ -303,6 +306,7 @@ export class InboundStep {
     const before = this.#leaving;
     let leaving = before;
     let bytes = 0;
+    const isNear = this.#isNear;
     const route = inbound.route.index;
     const four = privateHost.side.four;
     const outside = publicHost.side.four;
@@ -313,6 +317,7 @@ export class InboundStep {
     let i = first;
     for (; i < count; i++) {
       if (!areNew && !this.#isNew(inbound, i)) continue;
+      if (isNear) break;
       const ip = textsAt[i] as number;
       const end = ip + (textBytes[i] as number) - TRAILER_BYTES;
       const trailer = view.getUint16(end);
@@ -355,8 +360,13 @@ export class InboundStep {
       inbound.protocolErrors++;
       return;
     }
+    const { counters } = this.#context;
+    if (this.#isNear && !inbound.admits(this.#packets + 1, this.#bytes + length)) {
+      counters.publicRouter.routeErrors++;
+      return;
+    }
     const total = this.#packet(ip, length, inbound);
-    if (total === 0) this.#context.counters.inboundDispatch.protocolErrors++;
+    if (total === 0) counters.inboundDispatch.protocolErrors++;
     else {
       this.#packets++;
       this.#bytes += total;

@@ -14,6 +14,7 @@ import { AEAD_TAG, AeadBatch, type Arena } from "../../sys/mod.ts";
 import { ESP_HEAD_BYTES } from "../esp/mod.ts";
 import { DONT_FRAGMENT, IP4, IP6, PROTOCOL } from "../path/ip-header.ts";
 import { ETHER_TYPE, ETHERNET } from "../xdp/ethernet.ts";
+import { signUdp6, UDP6_HEADERS } from "../xdp/udp6-sum.ts";
 import type { GatewayContext } from "./gateway-context.ts";
 import type { Outbound } from "./gateway-association.ts";
 import type { GatewayRoute } from "./gateway-route.ts";
@@ -335,9 +336,7 @@ export class OutboundStep {
     }
     const first = outbound.isUsable(context.nowMs) ? outbound.association.claim(count) : -1;
     if (first < 0) {
-      counters.privateRouter.routeErrors += count;
-      counters.privateRouter.exhausted += count;
-      outbound.route.exhausted += count;
+      context.exhausted(outbound, count);
       return;
     }
     const pass = this.#pass;
@@ -345,23 +344,26 @@ export class OutboundStep {
     const leastBytes = framing.tfcBytes === 0 ? 0 : outbound.route.mtuBytes;
     pass.fill(outbound, this.#groups, first, leastBytes);
     counters.publicInterface.txdrop += pass.dropped;
+    if (pass.refused > 0) context.exhausted(outbound, pass.refused);
     outbound.association.sealKey.run(this.#batch);
-    this.#send(outbound.headerBytes);
+    outbound.route.txdrop += this.#batch.count - this.#send(outbound.headerBytes);
     context.sealed(outbound, this.#batch.count, pass.bytes);
     if (first + this.#batch.count > outbound.warnAt) context.runningOut(outbound);
   }
 
-  /** Sends what was sealed, with its outer headers. */
-  #send(headerBytes: number): void {
+  /** Sends what was sealed, with its outer headers; returns how many frames left. */
+  #send(headerBytes: number): number {
     const batch = this.#batch;
-    const { publicPort, counters } = this.#context;
+    const { publicPort, counters, sum } = this.#context;
     const { publicInterface } = counters;
+    const { view } = this.#arena;
     const around = headerBytes + ESP_HEAD_BYTES;
     let sent = 0;
     let bytes = 0;
     for (let i = 0; i < batch.count; i++) {
       const frame = batch.textAt(i) - around;
       const frameBytes = around + batch.lengthOf(i) + AEAD_TAG;
+      if (headerBytes === UDP6_HEADERS) signUdp6(view, sum, frame);
       if (!publicPort.send(frame, frameBytes)) {
         publicPort.flush();
         if (!publicPort.send(frame, frameBytes)) continue;
@@ -372,5 +374,6 @@ export class OutboundStep {
     publicInterface.txpackets += sent;
     publicInterface.txbytes += bytes;
     publicInterface.txdrop += batch.count - sent;
+    return sent;
   }
 }

@@ -35,8 +35,9 @@ function association(random: Random) {
       algorithm: "aes-128-gcm",
       keyMaterial: random.bytes(20),
       extended: random.chance(0.5),
+      next: 1,
       to: parseIp(isFour ? "203.0.113.9" : "2001:db8:9::9"),
-      ...(isFour && random.chance(0.5) ? { udp: { from: 4500, to: 1 + random.below(65_535) } } : {}),
+      ...(random.chance(0.5) ? { udp: { from: 4500, to: 1 + random.below(65_535) } } : {}),
     },
   );
 }

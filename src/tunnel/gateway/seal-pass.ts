@@ -35,6 +35,8 @@ export class SealPass {
   /** Of the last batch: bytes of inner packets, and packets for which their frames had no room. */
   bytes = 0;
   dropped = 0;
+  /** Packets beyond the hard limit. */
+  refused = 0;
   readonly #frames: Pick<FramePort["frames"], "roomAt">;
 
   constructor(batch: AeadBatch, frames: Pick<FramePort["frames"], "roomAt">) {
@@ -74,6 +76,8 @@ export class SealPass {
     let count = 0;
     let bytes = 0;
     let dropped = 0;
+    let refused = 0;
+    const isNear = outbound.isNear(outbound.group.count);
     for (let packet = outbound.group.first; packet >= 0; packet = groups.next(packet)) {
       const text = groups.at(packet);
       const total = groups.bytes(packet);
@@ -83,6 +87,10 @@ export class SealPass {
       // Written to behind the packet: padding, trailer and tag must fit into its frame.
       if (ESP_HEAD_BYTES + length + AEAD_TAG > frames.roomAt(esp)) {
         dropped++;
+        continue;
+      }
+      if (isNear && !outbound.admits(count + 1, bytes + total)) {
+        refused++;
         continue;
       }
       if (filled > total) u8.fill(0, text + total, text + filled);
@@ -123,7 +131,11 @@ export class SealPass {
         const all = sum + outer;
         view.setInt16(ip + IP4.checksum, ~((all & 0xffff) + (all >>> 16)));
         if (isUdp) view.setInt16(ip + IP4.bytes + UDP.length, outer - IP4.bytes);
-      } else view.setInt16(ip + IP6.payload, outer - IP6.bytes);
+      } else {
+        view.setInt16(ip + IP6.payload, outer - IP6.bytes);
+        // The checksum waits for what is sealed (udp6-sum.ts).
+        if (isUdp) view.setInt16(ip + IP6.bytes + UDP.length, outer - IP6.bytes);
+      }
       textsAt[count] = text;
       textBytes[count++] = length;
       bytes += total;
@@ -132,6 +144,7 @@ export class SealPass {
     }
     this.bytes = bytes;
     this.dropped = dropped;
+    this.refused = refused;
     batch.additionalBytes = extended ? ADDITIONAL_EXTENDED : ADDITIONAL_PLAIN;
     batch.addAll(count);
   }
