@@ -68,6 +68,7 @@ export class MemoryFrames {
   }
 
   roomAt(at: number): number {
+    if (this.#stride === 0) return this.frameBytes - ((at - this.#at) & (this.frameBytes - 1));
     return this.frameBytes - (at - this.#start(this.#frame(at)));
   }
 
