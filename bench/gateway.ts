@@ -1,14 +1,20 @@
 /**
  * bench gateway: what one core of a site gateway does, in millions of packets a second, beside Vita's SoftBench on a machine of this kind.
  *
- * The soft rows are one queue in memory: each packet is copied, sealed and opened, as in SoftBench. They are measured in seconds of the
- * thread's own CPU time, so that what else the machine does costs less.
+ * The soft rows are one queue in memory: each packet is copied, sealed and opened, as in SoftBench. `two-workers` are two of them at once, on a thread
+ * each. The rows on AF_XDP seal what comes by one veth and leaves by another; they need root. All are measured in seconds of the process's own
+ * CPU time, so that what else the machine does costs less.
  */
+import { fileURLToPath } from "node:url";
+import type { XdpPlan } from "./gateway/measure-xdp.ts";
 import { SoftLoop, type SoftLoopOptions } from "./gateway/soft-loop.ts";
 import { IMIX } from "./gateway/template.ts";
+import { measureWorkers } from "./gateway/two-workers.ts";
 import type { Bench, Row } from "./measure.ts";
 import { row } from "./measure.ts";
 import { chosen, positive, readOptions } from "./options.ts";
+import { privately } from "./tunnel/private.ts";
+import { preferSession } from "./tunnel/usage.ts";
 
 interface SoftCase {
   readonly name: string;
@@ -23,6 +29,15 @@ const CASES: readonly SoftCase[] = [
   { name: "soft-1414", loop: { frameBytes: [1414] }, theirs: 1.06 },
   { name: "routes-1000", loop: { frameBytes: [60], routes: 1000 }, theirs: { frameBytes: [60] } },
 ];
+
+/** On AF_XDP, beside a throw-away prototype's figures on a machine of this kind. */
+const XDP_CASES: XdpPlan["cases"] = [
+  { name: "xdp-60", frameBytes: [60], theirs: 1.53 },
+  { name: "xdp-imix", frameBytes: IMIX, theirs: 1.3 },
+  { name: "xdp-1414", frameBytes: [1414], theirs: 0.94 },
+];
+const TWO_WORKERS = "two-workers";
+const NAMES = [...CASES.map(({ name }) => name), TWO_WORKERS, ...XDP_CASES.map(({ name }) => name)];
 
 const WARM_UP = 1_280_000;
 const PACKETS = 320_000;
@@ -52,12 +67,22 @@ function measure({ name, loop, theirs }: SoftCase, rounds: number): Row {
 
 export const bench: Bench = {
   about: "a site gateway's data path, in memory on one core: packets sealed and opened",
-  options: "[--quick] [--rounds N] [--cases LIST]",
-  run(words) {
-    const options = readOptions(words, { values: ["rounds", "cases"], flags: ["quick"] });
-    const names = CASES.map(({ name }) => name);
-    const wanted = options.cases === undefined ? names : chosen(options.cases, names);
+  options: `[--quick] [--urgent] [--rounds N] [--cases ${NAMES.join(",")}]`,
+  async run(words) {
+    const options = readOptions(words, { values: ["rounds", "cases"], flags: ["quick", "urgent"] });
+    const wanted = options.cases === undefined ? NAMES : chosen(options.cases, NAMES);
     const rounds = positive(options.rounds ?? (options.quick ? "3" : "11"));
-    return CASES.filter(({ name }) => wanted.includes(name)).map((one) => measure(one, rounds));
+    const urgent = options.urgent ?? false;
+    if (urgent) preferSession(process.pid);
+    const rows = CASES.filter(({ name }) => wanted.includes(name)).map((one) => measure(one, rounds));
+    if (wanted.includes(TWO_WORKERS)) {
+      const loop = { frameBytes: IMIX };
+      rows.push(await measureWorkers({ loop, rounds, warmUp: WARM_UP, packets: PACKETS }));
+    }
+    const cases = XDP_CASES.filter(({ name }) => wanted.includes(name));
+    if (cases.length === 0) return rows;
+    const program = fileURLToPath(new URL("./gateway/measure-xdp.ts", import.meta.url));
+    const text = await privately([program, JSON.stringify({ rounds, urgent, cases } satisfies XdpPlan)]);
+    return [...rows, ...(JSON.parse(text) as Row[])];
   },
 };

@@ -29,7 +29,9 @@ export class SoftLoop {
   readonly #frames: MemoryFrames;
   readonly #outside: PipeEnd;
   readonly #path: GatewayPath;
-  readonly #templates: readonly { readonly at: number; readonly bytes: number }[];
+  /** Where the templates are, and how long. */
+  readonly #templatesAt: Int32Array;
+  readonly #templateBytes: Int32Array;
   #next = 0;
   #nowMs = 0;
 
@@ -64,7 +66,7 @@ export class SoftLoop {
       tell: () => {},
     });
     for (let i = 0; i < routes; i++) this.#addRoute(i, own);
-    this.#templates = frameBytes.flatMap((length, kind) =>
+    const templates = frameBytes.flatMap((length, kind) =>
       Array.from({ length: busy }, (_, i) => {
         const bytes = etherPacket({ length, target: lan, from: [11, i >>> 8, i & 255, 1], port: kind });
         const at = arena.allocate(bytes.length);
@@ -72,6 +74,8 @@ export class SoftLoop {
         return { at, bytes: bytes.length };
       }),
     );
+    this.#templatesAt = Int32Array.from(templates, ({ at }) => at);
+    this.#templateBytes = Int32Array.from(templates, ({ bytes }) => bytes);
   }
 
   /** From and to the same route's addresses, since it comes back by the route that it left by. */
@@ -90,17 +94,19 @@ export class SoftLoop {
   /** run lets so many packets go round; returns how many bytes of frames came out. Throws if one is lost. */
   run(packets: number): number {
     const { u8 } = this.#arena;
-    const templates = this.#templates;
+    const templatesAt = this.#templatesAt;
+    const templateBytes = this.#templateBytes;
     const outside = this.#outside;
     let came = 0;
     let bytes = 0;
     for (let sent = 0; sent < packets; sent += BURST) {
       for (let i = 0; i < BURST; i++) {
-        const template = templates[this.#next] as { readonly at: number; readonly bytes: number };
-        if (++this.#next === templates.length) this.#next = 0;
+        const template = templatesAt[this.#next] as number;
+        const length = templateBytes[this.#next] as number;
+        if (++this.#next === templatesAt.length) this.#next = 0;
         const at = this.#frames.take();
-        u8.copyWithin(at, template.at, template.at + template.bytes);
-        outside.send(at, template.bytes);
+        u8.copyWithin(at, template, template + length);
+        outside.send(at, length);
       }
       this.#nowMs++;
       this.#path.runOutbound(this.#nowMs);

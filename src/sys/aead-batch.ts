@@ -13,7 +13,8 @@ export const AEAD_BATCH = 64;
 /** AEAD_TAG is the length of a tag: 16 bytes for all algorithms. */
 export const AEAD_TAG = 16;
 
-const NONCE_STRIDE = 16;
+/** NONCE_STRIDE is from one nonce of a batch to the next, as MOST_ADDITIONAL is for additional data. */
+export const NONCE_STRIDE = 16;
 /** Most additional data; ESP has 12 bytes at most, test vectors have 20. */
 export const MOST_ADDITIONAL = 32;
 const POINTER = 8;
@@ -54,8 +55,9 @@ export class AeadBatch {
   count = 0;
   /** After opening: 1 for each text whose tag was right, 0 for others. */
   readonly verdicts = new Uint8Array(AEAD_BATCH);
-  readonly #at = new Int32Array(AEAD_BATCH);
-  readonly #lengths = new Int32Array(AEAD_BATCH);
+  /** Offsets and lengths of the texts, without tags: written by `add`, or by who calls `addAll` afterwards. */
+  readonly textsAt = new Int32Array(AEAD_BATCH);
+  readonly textBytes = new Int32Array(AEAD_BATCH);
   /** Offsets of the lists, for providers. */
   readonly texts: number;
   readonly lengths: number;
@@ -66,12 +68,14 @@ export class AeadBatch {
   readonly #additionalAt: number;
   readonly #tagAt: number;
   readonly #seals: boolean;
+  readonly #parts: { readonly at: Int32Array; readonly lengths: Int32Array; readonly behind: number };
   #additionalBytes = 0;
 
   constructor(arena: Arena, direction: AeadDirection) {
     this.arena = arena;
     this.direction = direction;
     this.#seals = direction === "seal";
+    this.#parts = { at: this.textsAt, lengths: this.textBytes, behind: AEAD_TAG };
     const list = () => arena.allocate(AEAD_BATCH * POINTER);
     [this.texts, this.lengths, this.nonces] = [list(), list(), list()];
     [this.additional, this.tags] = [list(), list()];
@@ -113,10 +117,24 @@ export class AeadBatch {
       arena.storeAddress(this.texts + index * POINTER, at, length);
     }
     arena.i32[(this.lengths >>> 2) + index * 2] = length;
-    this.#at[index] = at;
-    this.#lengths[index] = length;
+    this.textsAt[index] = at;
+    this.textBytes[index] = length;
     this.count = index + 1;
     return index;
+  }
+
+  /**
+   * addAll makes the first `count` of `textsAt` and `textBytes` the whole batch, with one check for each; nonces and additional data are the
+   * caller's to write. For who fills a batch in one pass.
+   */
+  addAll(count: number): void {
+    if (!(count >= 0 && count <= AEAD_BATCH)) throw new RangeError(`A batch holds ${AEAD_BATCH} texts`);
+    const { arena, textBytes } = this;
+    arena.storeAddressList(this.texts, this.#seals ? this.tags : 0, this.#parts, count);
+    const { i32 } = arena;
+    const lengths = this.lengths >>> 2;
+    for (let i = 0; i < count; i++) i32[lengths + i * 2] = textBytes[i] as number;
+    this.count = count;
   }
 
   /** nonceAt is the offset of a text's nonce: 12 bytes, aligned to words. */
@@ -140,12 +158,12 @@ export class AeadBatch {
 
   /** textAt is the offset of a text. */
   textAt(index: number): number {
-    return this.#at[index] as number;
+    return this.textsAt[index] as number;
   }
 
   /** lengthOf is the length of a text, without its tag. */
   lengthOf(index: number): number {
-    return this.#lengths[index] as number;
+    return this.textBytes[index] as number;
   }
 
   /** computedTagAt is the offset of the tag that a provider computes when it opens. */

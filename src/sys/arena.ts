@@ -142,6 +142,38 @@ export class Arena {
     this.i32[(next >>> 2) + 1] = this.#high;
   }
 
+  /**
+   * storeAddressList writes the addresses of `count` parts [at[i], at[i] + lengths[i] + behind) one after the other from `into` on, and, unless
+   * `next` is 0, those of the `behind` bytes at their ends from `next` on. Each part is checked.
+   */
+  storeAddressList(
+    into: number,
+    next: number,
+    parts: { readonly at: Int32Array; readonly lengths: Int32Array; readonly behind: number },
+    count: number,
+  ): void {
+    const { at, lengths, behind } = parts;
+    const { i32, bytes } = this;
+    const low = this.#low;
+    const high = this.#high;
+    if (!(behind >= 0 && count >= 0 && count <= at.length && count <= lengths.length))
+      throw new RangeError(`A list of ${count} parts with ${behind} bytes behind each`);
+    let word = into >>> 2;
+    let nextWord = next >>> 2;
+    for (let i = 0; i < count; i++, word += 2) {
+      const from = at[i] as number;
+      const length = lengths[i] as number;
+      if (from < 0 || length < 0 || from > bytes - length - behind)
+        throw new RangeError(`${length} bytes at ${from} are not inside an arena of ${bytes} bytes`);
+      i32[word] = (low + from) | 0;
+      i32[word + 1] = high;
+      if (next === 0) continue;
+      i32[nextWord] = (low + from + length) | 0;
+      i32[nextWord + 1] = high;
+      nextWord += 2;
+    }
+  }
+
   /** offsetOf returns the offset of an address that native code wrote at `from`; throws if it leads outside. */
   offsetOf(from: number, length: number): number {
     // Made an integer again: the runtime would keep the difference as a double, and be slow with it ever after.

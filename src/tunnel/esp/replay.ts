@@ -51,6 +51,19 @@ export function inferSequence(window: SequenceWindow, low: number): number {
 }
 
 /**
+ * isNewSequence tells whether a number may be one that was not seen yet, and changes nothing: a look before the packet is opened, which
+ * acceptSequence does not make superfluous.
+ */
+export function isNewSequence({ next, bits, size }: SequenceWindow, sequence: number): boolean {
+  const newest = next[0] as number;
+  if (sequence >= newest) return true;
+  if (sequence < newest - size) return false;
+  return (
+    (((bits[(sequence >>> 5) & (bits.length - 1)] as number) >>> (sequence & (BLOCK_BITS - 1))) & 1) === 0
+  );
+}
+
+/**
  * acceptSequence tells whether a number is new, and marks it as seen. Call it only for a packet that is authentic: a forged one would push
  * out true ones.
  */
@@ -59,16 +72,36 @@ export function acceptSequence(window: SequenceWindow, sequence: number): boolea
   const newest = next[0] as number;
   if (sequence < newest - window.size) return false;
   const mask = bits.length - 1;
-  if (sequence >= newest) {
-    const current = Math.floor((newest - 1) / BLOCK_BITS);
-    const steps = Math.min(Math.floor(sequence / BLOCK_BITS) - current, bits.length);
-    for (let i = 1; i <= steps; i++) bits[(current + i) & mask] = 0;
-    next[0] = sequence + 1;
-  }
   // `>>>` takes a number modulo 2^32, and the ring's length divides that.
   const block = (sequence >>> 5) & mask;
   const bit = 1 << (sequence & (BLOCK_BITS - 1));
+  if (sequence >= newest) clearAhead(window, sequence);
   const before = bits[block] as number;
   bits[block] = before | bit;
   return (before & bit) === 0;
+}
+
+/**
+ * acceptNext marks `count` numbers as seen, from the one behind the newest on, which is at least 1: what acceptSequence does for each of them, in
+ * a fraction of the time.
+ */
+export function acceptNext({ next, bits }: SequenceWindow, count: number): void {
+  const first = next[0] as number;
+  const mask = bits.length - 1;
+  let low = first | 0;
+  for (let i = 0; i < count; i++) {
+    const block = (low >>> 5) & mask;
+    const bit = low & (BLOCK_BITS - 1);
+    bits[block] = bit === 0 ? 1 : (bits[block] as number) | (1 << bit);
+    low = (low + 1) | 0;
+  }
+  next[0] = first + count;
+}
+
+/** Moves the window so that a greater number is its newest. */
+function clearAhead({ next, bits }: SequenceWindow, sequence: number): void {
+  const current = Math.floor(((next[0] as number) - 1) / BLOCK_BITS);
+  const steps = Math.min(Math.floor(sequence / BLOCK_BITS) - current, bits.length);
+  for (let i = 1; i <= steps; i++) bits[(current + i) & (bits.length - 1)] = 0;
+  next[0] = sequence + 1;
 }

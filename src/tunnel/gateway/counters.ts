@@ -107,10 +107,13 @@ export function newGatewayCounters() {
     inboundDispatch: zeros("protocolErrors"),
     outboundTtl: zeros("checksumErrors", "protocolErrors"),
     inboundTtl: zeros("checksumErrors", "protocolErrors"),
-    /** Of routeErrors, `unready` had a route without an association, and `exhausted` one that had ended, or no sequence numbers left. */
-    privateRouter: zeros("routeErrors", "mtuErrors", "unready", "exhausted"),
-    /** `refusedSource`: opened, and from an address that is not its route's. */
-    publicRouter: zeros("routeErrors", "refusedSource"),
+    /**
+     * Of routeErrors, `unready` had a route without an association, and `exhausted` one that had ended, or no sequence numbers left. `refusedAddress`: from or to
+     * one that nothing is forwarded from or to (special-address.ts), or from one of our own.
+     */
+    privateRouter: zeros("routeErrors", "mtuErrors", "unready", "exhausted", "refusedAddress"),
+    /** `refusedSource`: opened, and from an address that is not its route's; `refusedAddress` as above, in what was opened. */
+    publicRouter: zeros("routeErrors", "refusedSource", "refusedAddress"),
     privateIcmp4: newIcmp4Counters(),
     publicIcmp4: newIcmp4Counters(),
     inboundIcmp4: newIcmp4Counters(),

@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { handOpen, handSeal, trailed } from "../../../test/support/esp-memory.ts";
 import { ADDRESS, ether, GatewayLoop, icmp, ip, KEY, MAC, SPI } from "../../../test/support/gateway-loop.ts";
 import { onesSum } from "../../../test/support/packets.ts";
+import { parsePrefix } from "../../net/mod.ts";
 
 const four = ADDRESS[4];
 const UDP = 17;
@@ -193,6 +194,68 @@ test("with TFC all are as long, and padding behind a packet is cut off (16)", ()
   const { wire } = loop.fromHost(padded);
   expect(wire[0]).toHaveLength(14 + 20 + 16 + 500 + 2 + 2 + 16);
   expect(loop.fromWire((wire[0] as Uint8Array).slice(14)).host[0]).toHaveLength(14 + packet.length);
+});
+
+test("with TFC a route's packets are as long as its own MTU, not as the gateway's", () => {
+  const loop = new GatewayLoop({ tfc: true }).join();
+  const prefixes = ["10.0.0.0/24", "10.1.0.0/16"].map(parsePrefix);
+  for (const mtuBytes of [300, 700]) {
+    loop.obey({ kind: "route", route: { name: "far", prefixes, mtuBytes } });
+    const { wire } = loop.fromHost(
+      ip({ from: four.host, to: four.remote, protocol: UDP, payload: payload(6) }),
+    );
+    expect(wire[0]).toHaveLength(14 + 20 + 16 + mtuBytes + 2 + 2 + 16);
+  }
+});
+
+test.each([4, 6] as const)("IPv%d: addresses that nothing is forwarded from or to, and our own", (family) => {
+  const own = ADDRESS[family];
+  const never =
+    family === 4
+      ? ["127.0.0.1", "224.0.0.1", "255.255.255.255", "169.254.0.9", "0.0.0.0"]
+      : ["::1", "ff0e::1", "fe80::9", "::"];
+  const loop = new GatewayLoop().join();
+  loop.obey({
+    kind: "route",
+    route: { name: "far", prefixes: [parsePrefix(family === 4 ? "0.0.0.0/0" : "::/0")] },
+  });
+  const packets = (from: string, to: string) => [
+    ...never.map((address) => ip({ from, to: address, protocol: UDP, payload: payload(9) })),
+    ...[...never, own.private, own.public].map((address) =>
+      ip({ from: address, to, protocol: UDP, payload: payload(9) }),
+    ),
+  ];
+  const out = packets(own.host, own.remote);
+  expect(loop.fromHost(...out)).toEqual({ host: [], wire: [] });
+  expect(loop.counters.privateRouter.refusedAddress).toBe(out.length);
+  const next = family === 4 ? 4 : 41;
+  const opened = packets(own.remote, own.host);
+  const frames = opened.map((packet, i) => sealed(packet, BigInt(i + 1), next));
+  expect(loop.fromWire(...frames)).toEqual({ host: [], wire: [] });
+  expect(loop.counters.publicRouter.refusedAddress).toBe(opened.length);
+});
+
+test("a packet that says it is shorter than its header is dropped, and nothing is said of it", () => {
+  const loop = new GatewayLoop().join();
+  for (const to of [four.remote, four.private])
+    for (const total of [0, 12, 19]) {
+      const { host, wire } = loop.fromHost(
+        ip({ from: four.host, to, protocol: UDP, payload: payload(30), total }),
+      );
+      expect([host, wire]).toEqual([[], []]);
+    }
+  expect(loop.counters.outboundTtl.protocolErrors).toBe(6);
+});
+
+test("a replayed packet is not opened, whatever it says now", () => {
+  const loop = new GatewayLoop().join();
+  const good = sealed(ip({ from: four.remote, to: four.host, protocol: UDP, payload: payload(9) }), 1n);
+  expect(loop.fromWire(good).host).toHaveLength(1);
+  const forged = good.slice();
+  forged[forged.length - 1] = (forged.at(-1) as number) ^ 1;
+  loop.fromWire(good, forged);
+  // Both are known by their number alone.
+  expect(loop.path.report().inbound[0]).toMatchObject({ decryptErrors: 2, replayed: 2 });
 });
 
 test("fragments, wrong checksums and lengths are dropped and counted (8, 9, 13, 15)", () => {

@@ -6,7 +6,9 @@
  *   site ═ private port ◀─ InboundStep  (SPI, AeadBatch, window, route's prefixes, TTL) ◀─ public port ═
  *             └── Host: ARP, ND, ICMP ──┘                                               └── Host, Exchange
  * ```
- * A packet stays in the frame that it came in; a turn of up to 64 is sorted by association and sealed by one call each; nothing is allocated.
+ * A packet stays in the frame that it came in. IPv4 without options that can be forwarded goes by loops over a turn's packets that call nothing
+ * (`#plain`, SealPass, OpenPass); every other packet is looked at by itself. A turn of up to 64 is sorted by association and sealed by one
+ * call each; nothing is allocated.
  * GatewayPath is one queue: it obeys orders (GatewayOrder) and gives news (GatewayNews) and reports, all plain values. GatewayQueue runs one on
  * AF_XDP or packet sockets, for a thread. Nothing is shared between queues; each has associations of its own.
  *

@@ -25,6 +25,11 @@ export class OwnAddress {
     return view.getInt32(at) === this.#a;
   }
 
+  /** isWord tells whether it is this address of IPv4, as a signed word. */
+  isWord(address: number): boolean {
+    return address === this.#a;
+  }
+
   /** is6 tells the same for IPv6. */
   is6(view: DataView, at: number): boolean {
     return (

@@ -69,6 +69,26 @@ export class PacketGroups<Owner extends { readonly group: Group }> {
     return this.#bytes[packet] as number;
   }
 
+  /** cut leaves to an owner the first packets that a limit admits, all together, and returns how many it takes away. */
+  cut(owner: Owner, limit: { admits(packets: number, bytes: number): boolean }): number {
+    const { group } = owner;
+    let kept = 0;
+    let bytes = 0;
+    let last = NONE;
+    for (let packet = group.first; packet >= 0; packet = this.next(packet)) {
+      bytes += this.bytes(packet);
+      if (!limit.admits(kept + 1, bytes)) break;
+      kept++;
+      last = packet;
+    }
+    const cut = group.count - kept;
+    if (last === NONE) group.first = NONE;
+    else this.#next[last] = NONE;
+    group.last = last;
+    group.count = kept;
+    return cut;
+  }
+
   /** clear forgets all packets. */
   clear(): void {
     for (let i = 0; i < this.owners; i++) {

@@ -249,6 +249,40 @@ describe("AEAD", () => {
       expect(() => compareAead(other, openAead("libcrypto", arena), arena)).toThrow("disagree");
   });
 
+  test.each(["seal", "open"] as const)(
+    "a batch to %s that is filled at once is as if one by one",
+    (direction) => {
+      const arena = new Arena({ bytes: 1 << 20 });
+      const [one, all] = [new AeadBatch(arena, direction), new AeadBatch(arena, direction)];
+      for (let i = 0; i < AEAD_BATCH; i++) {
+        const at = arena.allocate(200);
+        one.add(at, i);
+        all.textsAt[i] = at;
+        all.textBytes[i] = i;
+      }
+      all.addAll(AEAD_BATCH);
+      const lists = (batch: AeadBatch) =>
+        // When it opens, tags are computed into memory of the batch's own.
+        [batch.texts, batch.lengths, ...(direction === "seal" ? [batch.tags] : [])].map((at) =>
+          arena.copy(at, AEAD_BATCH * 8),
+        );
+      expect(lists(all)).toEqual(lists(one));
+      expect([all.count, all.textAt(7), all.lengthOf(7)]).toEqual([AEAD_BATCH, one.textAt(7), 7]);
+      expect(() => all.addAll(AEAD_BATCH + 1)).toThrow("holds 64");
+      for (const [at, bytes] of [
+        [arena.bytes - 31, 16],
+        [-1, 16],
+        [1024, -1],
+        [1024, 2 ** 31 - 1],
+        [2 ** 31 - 1, 1],
+      ] as const) {
+        all.textsAt[3] = at;
+        all.textBytes[3] = bytes;
+        expect(() => all.addAll(4)).toThrow(RangeError);
+      }
+    },
+  );
+
   test("a batch has room for 64, inside of the arena", () => {
     const arena = new Arena({ bytes: 1 << 20 });
     const batch = new AeadBatch(arena, "seal");
