@@ -32,6 +32,7 @@ function sa(spi: number, queue = 1): AgreedSa {
 function made(session: number, nowMs: number, more: Partial<Parameters<typeof install>[1]> = {}) {
   return {
     route: "r",
+    trust: "t",
     session,
     pair: { inbound: [sa(1000 + session)], outbound: [sa(session)] },
     path,
@@ -93,7 +94,8 @@ describe("Vita's rules", () => {
 
   test("the one that the peer sent under last is kept, whatever exchanges come to nothing", () => {
     let state = NO_ASSOCIATIONS;
-    for (let n = 0; n < 3; n++) state = heardUnder(install(state, made(300 + n, n))[0], 1300 + n);
+    for (let n = 0; n < 3; n++)
+      state = heardUnder(install(state, made(300 + n, n))[0], { spi: 1300 + n, queue: 1 });
     state = pass(state, { route: "r", nowMs: 8000 })[0];
     expect(state.active?.session).toBe(302);
     // The peer goes on with 1301, say: 1302 was heard, and then its keeper began again.

@@ -63,7 +63,6 @@ function joined(options: Partial<RouteEnds> & Pick<RouteEnds, "protocol">): Pair
 describe("what a change of configuration does to keys (Vita's table)", () => {
   const base: RouteEnds = {
     protocol: "ske5",
-    side: 0,
     local: ["203.0.113.1:303"],
     remote: [["203.0.113.2:303"]],
   };
@@ -171,7 +170,13 @@ describe("an exchange", () => {
       const spi = pair.keepers[0]
         .describe(pair)[0]
         ?.associations.find(({ direction }) => direction === "outbound")?.spi;
-      const limit = { kind: "limit", route: "r", spi: spi as number, direction: "outbound" } as const;
+      const limit = {
+        kind: "limit",
+        route: "r",
+        queue: 1,
+        spi: spi as number,
+        direction: "outbound",
+      } as const;
       expect(pair.step(0, { ...limit, limit: "soft" }).map(({ kind }) => kind)).not.toContain("remove");
       expect(pair.kinds(0)).toContain("inbound");
       const twin = joined({ protocol });

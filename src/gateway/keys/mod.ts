@@ -10,7 +10,7 @@
  * ```
  */
 export { DEFAULT_USE, MOST_INBOUND } from "./associations.ts";
-export { RATE } from "./channel.ts";
+export { RATE } from "./channel-state.ts";
 export * from "./keeper.ts";
 export * from "./keeper-event.ts";
 export * from "./key-route.ts";
