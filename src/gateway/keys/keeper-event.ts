@@ -4,6 +4,11 @@ import type { Path } from "../../exchange/ours/mod.ts";
 import type { Endpoint } from "../../net/mod.ts";
 import type { KeyRoute } from "./key-route.ts";
 
+/** Now is the time of a step: milliseconds that never go back and pass in sleep too. */
+export interface Now {
+  readonly nowMs: number;
+}
+
 /** Direction of an association. */
 export type Direction = "inbound" | "outbound";
 

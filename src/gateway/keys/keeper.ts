@@ -15,7 +15,7 @@ import { Deadlines } from "../../tunnel/wireguard/mod.ts";
 import { adopted } from "./adopt.ts";
 import { type ChannelEvent, channelMs, newChannel, stepChannel } from "./channel.ts";
 import type { ChannelAround, ChannelEffect, ChannelState } from "./channel-state.ts";
-import type { Installed, KeeperCounter, KeeperEffect, KeeperEvent } from "./keeper-event.ts";
+import type { Installed, KeeperCounter, KeeperEffect, KeeperEvent, Now } from "./keeper-event.ts";
 import { type KeyChannel, type KeyRoute, routeNumber, sameTrust, sameWay, trustName } from "./key-route.ts";
 import { type ChannelStatus, describeChannel } from "./report.ts";
 import { SpiBook } from "./spi-book.ts";
@@ -35,11 +35,6 @@ interface Channel {
   readonly channel: KeyChannel;
   readonly route: string;
   state: ChannelState;
-}
-
-/** Now is the time of a step: milliseconds that never go back and pass in sleep too. */
-export interface Now {
-  readonly nowMs: number;
 }
 
 /** KeyKeeper owns secrets: dispose of it. */
