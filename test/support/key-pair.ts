@@ -1,6 +1,13 @@
 /** Two keepers of keys that hear each other at once. */
 import { type KeeperEffect, KeyKeeper } from "../../src/gateway/keys/mod.ts";
+import type { Endpoint } from "../../src/net/mod.ts";
 import { keyRoutes, type RouteEnds } from "./key-routes.ts";
+
+/** Ends are where a datagram comes from and goes to. */
+export interface Ends {
+  readonly from: Endpoint;
+  readonly to: Endpoint;
+}
 
 /** Pair is two keepers on a wire without delay, of which a test sees every effect. */
 export class Pair {
@@ -8,6 +15,8 @@ export class Pair {
   nowMs = 0;
   /** A datagram goes on only if this says so. */
   onDatagram: (bytes: Uint8Array) => boolean = () => true;
+  /** What NATs make of addresses on the way. */
+  translate: (ends: Ends) => Ends = (ends) => ends;
   readonly seen: [KeeperEffect[], KeeperEffect[]] = [[], []];
 
   /** Lets one keeper step, and carries datagrams until there are none; returns what else the first was asked for. */
@@ -18,8 +27,13 @@ export class Pair {
     const other = side === 0 ? 1 : 0;
     for (const effect of effects)
       if (effect.kind === "send" && this.onDatagram(effect.bytes)) {
-        const { queue, from, to, bytes } = effect;
-        this.step(other, { kind: "datagram", queue, from, to, bytes });
+        const { queue, bytes } = effect;
+        this.step(other, {
+          kind: "datagram",
+          queue,
+          ...this.translate({ from: effect.from, to: effect.to }),
+          bytes,
+        });
       }
     return others;
   }

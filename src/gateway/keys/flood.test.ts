@@ -9,10 +9,10 @@ const stranger = parseEndpoint("198.51.100.66:303");
 
 /** Hands every message of a list to both keepers, many times a second, while keys are changed; returns how often they were. */
 function flooded(pair: Pair, messages: readonly (readonly [Uint8Array, Endpoint | undefined])[]): number {
-  for (let ms = 0; ms < 60_000; ms += 20) {
+  for (let ms = 0; ms < 45_000; ms += 20) {
     pair.pass(20);
     for (const [bytes, from] of messages)
-      for (let n = 0; n < 4; n++)
+      for (let n = 0; n < 3; n++)
         for (const side of [0, 1] as const) {
           const to = side === 0 ? paris : tokyo;
           const source = from ?? (side === 0 ? tokyo : paris);
@@ -22,7 +22,7 @@ function flooded(pair: Pair, messages: readonly (readonly [Uint8Array, Endpoint 
   return pair.seen[0].filter((one) => one.kind === "news" && one.news.kind === "agreed").length;
 }
 
-describe("a flood of 200 messages a second of each kind", () => {
+describe("a flood of 150 messages a second of each kind", () => {
   test("ours: forged ones in the peer's name, and the peer's own, recorded and repeated", () => {
     const pair = joined({ protocol: "ours" });
     pair.pass(30_000);
@@ -36,7 +36,7 @@ describe("a flood of 200 messages a second of each kind", () => {
       (type) => [recorded.find((one) => one[4] === type) as Uint8Array, stranger] as const,
     );
     pair.forget();
-    expect(flooded(pair, [...forged, ...repeated])).toBeGreaterThanOrEqual(4);
+    expect(flooded(pair, [...forged, ...repeated])).toBeGreaterThanOrEqual(3);
     expect(pair.keepers.map((keeper) => keeper.describe(pair)[0]?.up)).toEqual([true, true]);
     expect(pair.seen[0].filter((one) => one.kind === "news" && one.news.kind === "down")).toEqual([]);
   });
@@ -55,7 +55,7 @@ describe("a flood of 200 messages a second of each kind", () => {
       [message(SKE5_TYPES.agreement, 88), stranger],
       [message(SKE5_TYPES.challenge, 76), stranger],
     ] as const;
-    expect(flooded(pair, flood)).toBeGreaterThanOrEqual(4);
+    expect(flooded(pair, flood)).toBeGreaterThanOrEqual(3);
     expect(pair.keepers.map((keeper) => keeper.describe(pair)[0]?.up)).toEqual([true, true]);
     expect(pair.keepers[0].counters.get("negotiations-expired")).toBeUndefined();
   });

@@ -11,7 +11,7 @@ import {
 } from "../../exchange/ske5/mod.ts";
 import type { Path } from "../../exchange/ours/mod.ts";
 import { type Endpoint, ipEqual } from "../../net/mod.ts";
-import { install, moveAll } from "./associations.ts";
+import { install, moveAll, rekeyMs } from "./associations.ts";
 import type { ChannelDraft } from "./channel-state.ts";
 import { chanceOf, failed, pathOf } from "./retry.ts";
 
@@ -84,6 +84,8 @@ function act(draft: ChannelDraft, effect: Ske5Effect, remote: Endpoint): void {
       draft.count(effect.leaf);
       break;
     case "lost":
+      // The peer began as well, and what that led to is enough.
+      if (effect.reason === "no answer" && rekeyMs(draft.state.associations) > nowMs) break;
       draft.down(REASONS[effect.reason]);
       failed(draft);
       break;
