@@ -217,6 +217,23 @@ describe("operator-managed associations", () => {
     expect(timed.keeper.nextMs).toBeUndefined();
   });
 
+  test("keys are wiped that are not used: given again, refused, taken away, and at the end", () => {
+    const isWiped = ({ sa }: ManagedSa) => sa.keyMaterial.reveal().every((byte) => byte === 0);
+    const timed = new Timed(newSequenceBook());
+    const [first, again, twin] = [managed(1), managed(1), managed(1, { spi: 888 })] as const;
+    const { version } = storeOf(timed.step({ kind: "configure", associations: [first] }));
+    timed.step({ kind: "configure", associations: [again, twin] });
+    expect([first, again, twin].map(isWiped)).toEqual([false, true, true]);
+    timed.step({ kind: "stored", version });
+    // The order to install these may still be on its way.
+    const [inbound, waiting, gone] = [managed(2, { direction: "inbound" }), managed(3), managed(4)] as const;
+    timed.step({ kind: "configure", associations: [inbound, waiting, gone] });
+    timed.step({ kind: "configure", associations: [waiting] });
+    expect([first, inbound, waiting, gone].map(isWiped)).toEqual([false, false, false, true]);
+    timed.keeper[Symbol.dispose]();
+    expect([inbound, waiting].map(isWiped)).toEqual([false, true]);
+  });
+
   test("a disk that is full: refused, and tried again at the next configuration", () => {
     const keeper = new Timed(newSequenceBook());
     const { version } = storeOf(keeper.step({ kind: "configure", associations: [managed(1)] }));

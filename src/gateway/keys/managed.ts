@@ -26,6 +26,7 @@ export interface ManagedSa {
 
 /** ManagedEvent is what happens. */
 export type ManagedEvent =
+  /** All of them. Key material is the keeper's from now on: it wipes what it never hands out, and whoever installs the rest wipes that. */
   | { readonly kind: "configure"; readonly associations: readonly ManagedSa[] }
   /** Half of the sequence numbers that may be used are. */
   | { readonly kind: "sequence"; readonly route: string; readonly queue: number; readonly spi: number }
@@ -91,8 +92,8 @@ export const MOST_RETRY_MS = 30_000;
 
 const nameOf = ({ direction, route, sa }: ManagedSa) => `${direction} ${route} ${sa.queue} ${sa.spi}`;
 
-/** ManagedKeeper knows which numbers may be used. */
-export class ManagedKeeper {
+/** ManagedKeeper knows which numbers may be used. It owns secrets: dispose of it. */
+export class ManagedKeeper implements Disposable {
   #book: SequenceBook | string;
   #version = 0;
   readonly #held = new Map<string, Held>();
@@ -153,10 +154,13 @@ export class ManagedKeeper {
     const effects: ManagedEffect[] = [];
     for (const [name, held] of this.#held) {
       const next = wanted.get(name);
-      if (next !== undefined && this.#fingerprint(next) === held.fingerprint) continue;
+      if (next !== undefined && this.#fingerprint(next) === held.fingerprint) {
+        if (next.sa.keyMaterial !== held.one.sa.keyMaterial) wipe(next);
+        continue;
+      }
       this.#held.delete(name);
-      // What waits for its first block is not there yet.
-      if (held.one.direction === "inbound" || held.last > 0) effects.push(removal(held.one));
+      if (isHandedOut(held)) effects.push(removal(held.one));
+      else wipe(held.one);
     }
     for (const [name, one] of wanted) if (!this.#held.has(name)) effects.push(...this.#add(name, one));
     return effects;
@@ -241,9 +245,27 @@ export class ManagedKeeper {
   /** For good. What the data path has goes on up to its last number. */
   #refuse(name: string, { waits: _, ...held }: Held, reason: string): readonly ManagedEffect[] {
     if (held.last > 0) this.#held.set(name, held);
-    else this.#held.delete(name);
+    else {
+      this.#held.delete(name);
+      wipe(held.one);
+    }
     return [refusal(held.one, reason)];
   }
+
+  /** Wipes the secrets that were not handed out; what the data path has goes on. */
+  [Symbol.dispose](): void {
+    for (const held of this.#held.values()) if (!isHandedOut(held)) wipe(held.one);
+    this.#held.clear();
+  }
+}
+
+/** What waits for its first block is not there yet, and its key is ours. */
+function isHandedOut({ one, last }: Held): boolean {
+  return one.direction === "inbound" || last > 0;
+}
+
+function wipe({ sa }: ManagedSa): void {
+  sa.keyMaterial[Symbol.dispose]();
 }
 
 function refusal({ route, sa }: ManagedSa, reason: string): ManagedEffect {
