@@ -31,4 +31,5 @@ export * from "./gateway-queue.ts";
 export * from "./gateway-report.ts";
 export * from "./order.ts";
 export * from "./queue-ports.ts";
+export * from "./sender-budget.ts";
 export * from "./side.ts";
