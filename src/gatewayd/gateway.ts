@@ -59,6 +59,8 @@ export class Gateway {
   #model: GatewayModel;
   /** Next hops that one queue has learnt, for those that begin later. */
   readonly #nextHops = new Map<string, Extract<GatewayNews, { readonly kind: "next-hop" }>>();
+  /** Queues whose public next hop is known: before, what a keeper sends would be lost, and it would wait for an answer in vain. */
+  readonly #reaching = new Set<number>();
 
   constructor(parts: GatewayParts, config: GatewayConfig) {
     this.#parts = parts;
@@ -134,7 +136,7 @@ export class Gateway {
     for (const id of touched) {
       const route = routes.get(id);
       if (route === undefined) continue;
-      const facts = { privateKey: this.privateKey, up: this.#path.up };
+      const facts = { privateKey: this.privateKey, up: this.#reaching };
       const planned = dataPlane ? undefined : planKeyRoute(route, this.#model, facts);
       if (typeof planned === "object") put.push(planned);
       else remove.push(id);
@@ -185,11 +187,11 @@ export class Gateway {
       case "up":
         this.queues.set(news.queue, { up: true, text: news.by });
         log("queue is up", { queue: news.queue, by: news.by });
-        this.#path.came(news.queue);
-        return this.#queuesChanged(news.queue);
+        return this.#came(news.queue);
       case "down":
         this.queues.set(news.queue, { up: false, text: news.reason });
         log("queue is down", { queue: news.queue, reason: news.reason });
+        this.#reaching.delete(news.queue);
         if (!this.#path.up.has(news.queue)) return;
         this.#path.went(news.queue);
         return this.#queuesChanged();
@@ -198,11 +200,18 @@ export class Gateway {
     }
   }
 
-  #queuesChanged(came?: number): void {
+  #came(number: number): void {
+    this.#path.came(number);
+    const queue = this.#model.queues.find((one) => one.number === number);
+    const sides = [queue?.public4, queue?.public6].filter((side) => side !== undefined);
+    if (sides.every(({ nextHopMac }) => nextHopMac !== undefined)) this.#reaching.add(number);
+    this.#queuesChanged();
+    for (const hop of this.#nextHops.values()) this.#obey(number, hop);
+  }
+
+  #queuesChanged(): void {
     this.#replan(this.#model.routes.keys());
     this.#keys.setManaged(planManaged(this.#model, this.#path.up));
-    if (came === undefined) return;
-    for (const hop of this.#nextHops.values()) this.#obey(came, hop);
   }
 
   /** What a queue may refuse because it is of another configuration by now. */
@@ -232,11 +241,17 @@ export class Gateway {
         return this.#keys.step({ ...news, limit });
       }
       case "next-hop": {
-        if (news.side === "public") return;
+        if (news.side === "public") return this.#reaches(queue);
         this.#nextHops.set(`${news.family}`, news);
         for (const other of this.#path.up) if (other !== queue) this.#obey(other, news);
       }
     }
+  }
+
+  #reaches(queue: number): void {
+    if (this.#reaching.has(queue) || !this.#path.up.has(queue)) return;
+    this.#reaching.add(queue);
+    this.#replan(this.#model.routes.keys());
   }
 
   #news(route: string, queue: number, news: KeeperNews): void {
@@ -270,6 +285,7 @@ export class Gateway {
   state(reports: ReadonlyMap<number, GatewayReport>): GatewayStateTree {
     const { associations } = this.#path;
     const { routes, queues } = this;
+    const reaching = this.#reaching;
     const channels = this.#keys.status();
     const { counters } = this.#keys;
     return stateOf({
@@ -280,6 +296,7 @@ export class Gateway {
       counters,
       routes,
       queues,
+      reaching,
       cpus: this.#parts.cpus,
     });
   }

@@ -1,6 +1,7 @@
 /** A gateway's state with the names of `get-state`, from what its queues report and its keeper of keys knows. Nothing secret is in either. */
 import { type GatewayModel, type GatewayStateTree, noState, stateSchema, sumStates } from "../gateway/mod.ts";
 import type { ChannelStatus, KeeperCounter } from "../gateway/keys/mod.ts";
+import { formatIp } from "../net/mod.ts";
 import { boottimeMs } from "../sys/mod.ts";
 import type { GatewayCounters, GatewayReport, InboundReport, OutboundReport } from "../tunnel/gateway/mod.ts";
 import type { AssociationFacts } from "./data-path.ts";
@@ -18,6 +19,8 @@ export interface StateFacts {
   readonly counters: ReadonlyMap<KeeperCounter, number>;
   readonly routes: RouteBook;
   readonly queues: ReadonlyMap<number, QueueState>;
+  /** Queues whose public next hop is known. */
+  readonly reaching: ReadonlySet<number>;
   readonly cpus: readonly number[];
 }
 
@@ -136,24 +139,27 @@ function outboundTree(queue: number, one: OutboundReport, facts: StateFacts): Tr
   };
 }
 
+/** What keeps queues from carrying anything. */
+function inTheWay({ model, queues, reaching }: StateFacts): string | undefined {
+  const down = [...queues].find(([, { up }]) => !up);
+  if (down !== undefined) return `queue ${down[0]}: ${down[1].text}`;
+  const mute = model.queues.find(({ number }) => !reaching.has(number));
+  const hop = mute?.public4?.nextHop ?? mute?.public6?.nextHop;
+  if (mute === undefined || hop === undefined) return undefined;
+  return `queue ${mute.number}: its next hop ${formatIp(hop)} does not answer; check nexthop-ip and the cable`;
+}
+
 /** What a route's channels, queues and obstacles come to. */
 function routeTree(id: string, facts: StateFacts): Tree {
-  const { model, channels, queues, routes } = facts;
+  const { model, channels, routes } = facts;
   const route = model.routes.get(id);
   const own = channels.filter((channel) => channel.route === id);
   const best = own.find(({ up }) => up) ?? own[0];
   const note = routes.of(id);
   const managed = model.dataPlane && note.problem === undefined && facts.reports.size > 0;
   const up = managed || own.some((channel) => channel.up);
-  const down = [...queues].find(([, { up: runs }]) => !runs);
   const reason =
-    note.problem ??
-    (up
-      ? undefined
-      : (best?.reason ??
-        (best === undefined && down !== undefined
-          ? `queue ${down[0]}: ${down[1].text}`
-          : "keys are being agreed on")));
+    note.problem ?? (up ? undefined : (best?.reason ?? inTheWay(facts) ?? "keys are being agreed on"));
   return {
     id,
     up,
