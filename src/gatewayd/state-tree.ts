@@ -139,6 +139,12 @@ function outboundTree(queue: number, one: OutboundReport, facts: StateFacts): Tr
   };
 }
 
+/** Vita's exchange tells nothing of the peer between two of them: there, what is agreed on counts. */
+function isUp({ up, rttMs, associations }: ChannelStatus): boolean {
+  const inUse = associations.some(({ direction, state }) => direction === "outbound" && state === "used");
+  return up || (rttMs === undefined && inUse);
+}
+
 /** What keeps queues from carrying anything. */
 function inTheWay({ model, queues, reaching }: StateFacts): string | undefined {
   const down = [...queues].find(([, { up }]) => !up);
@@ -154,10 +160,10 @@ function routeTree(id: string, facts: StateFacts): Tree {
   const { model, channels, routes } = facts;
   const route = model.routes.get(id);
   const own = channels.filter((channel) => channel.route === id);
-  const best = own.find(({ up }) => up) ?? own[0];
+  const best = own.find(isUp) ?? own[0];
   const note = routes.of(id);
   const managed = model.dataPlane && note.problem === undefined && facts.reports.size > 0;
-  const up = managed || own.some((channel) => channel.up);
+  const up = managed || own.some(isUp);
   const reason =
     note.problem ?? (up ? undefined : (best?.reason ?? inTheWay(facts) ?? "keys are being agreed on"));
   return {

@@ -182,7 +182,7 @@ ${rules.join("")}`;
   /** until waits for something; a slow machine has all the time that the test has. */
   async until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
     for (let tries = 0; !(await isSo()); tries++) {
-      if (tries > 1200)
+      if (tries > 300)
         throw new Error(`${what}: it is not so\n${this.#sites.paris.log}\n${this.#sites.tokyo.log}`);
       await Bun.sleep(100);
     }
