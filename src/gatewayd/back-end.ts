@@ -11,6 +11,8 @@ import type { QueuePlan } from "./queue-plan.ts";
 export type BackEndNews =
   | { readonly kind: "up"; readonly queue: number; readonly by: string }
   | { readonly kind: "down"; readonly queue: number; readonly reason: string }
+  /** It runs, and nothing can pass as things are; without a reason it can again. Routes and associations stay. */
+  | { readonly kind: "hindered"; readonly queue: number; readonly reason?: string }
   | { readonly kind: "news"; readonly queue: number; readonly news: GatewayNews };
 
 /** GatewayBackEnd owns what carries the packets. */

@@ -44,6 +44,8 @@ export interface QueueState {
   readonly up: boolean;
   /** Why it is down, or with which library it encrypts. */
   readonly text: string;
+  /** With which library it encrypts, once it ran. */
+  readonly by?: string;
 }
 
 /** Gateway owns its back-end and keys. */
@@ -185,7 +187,7 @@ export class Gateway {
     const { log } = this.#parts;
     switch (news.kind) {
       case "up":
-        this.queues.set(news.queue, { up: true, text: news.by });
+        this.queues.set(news.queue, { up: true, text: news.by, by: news.by });
         log("queue is up", { queue: news.queue, by: news.by });
         return this.#came(news.queue);
       case "down":
@@ -195,9 +197,18 @@ export class Gateway {
         if (!this.#path.up.has(news.queue)) return;
         this.#path.went(news.queue);
         return this.#queuesChanged();
+      case "hindered":
+        return this.#hindered(news.queue, news.reason);
       case "news":
         return this.#pathNews(news.queue, news.news);
     }
+  }
+
+  #hindered(queue: number, reason: string | undefined): void {
+    const { by = "" } = this.queues.get(queue) ?? {};
+    this.queues.set(queue, { up: reason === undefined, text: reason ?? by, by });
+    if (reason === undefined) this.#parts.log("queue is up", { queue, by });
+    else this.#parts.log("queue is down", { queue, reason });
   }
 
   #came(number: number): void {

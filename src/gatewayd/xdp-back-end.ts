@@ -88,7 +88,20 @@ export class XdpBackEnd implements GatewayBackEnd {
 
   look(): void {
     for (const queue of this.#queues.values())
-      if (queue.handle === undefined && queue.before === undefined) this.#start(queue);
+      if (queue.isUp) this.#check(queue);
+      else if (queue.handle === undefined && queue.before === undefined) this.#start(queue);
+  }
+
+  /** An interface that is down, and comes back, is the one that the queue has; of one that was removed the thread tells itself. */
+  #check(queue: Queue): void {
+    const { number, sides } = queue.plan;
+    if ("problem" in sides) return;
+    const found = [find(sides.private), find(sides.public)];
+    const reason = found.find((one) => typeof one === "string");
+    if (reason === queue.reason) return;
+    if (reason === undefined) delete queue.reason;
+    else queue.reason = reason;
+    this.#tell({ kind: "hindered", queue: number, ...(reason === undefined ? {} : { reason }) });
   }
 
   obey(number: number, order: GatewayOrder): Promise<void> {

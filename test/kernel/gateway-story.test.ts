@@ -106,8 +106,8 @@ describe.skipIf(skip !== undefined)(
       const top = JSON.parse(stdout);
       const [route] = top.routes;
       expect(route).toMatchObject({ id: "tokyo", up: true });
-      expect(route.txbytes).toBeGreaterThan(20_000_000);
-      expect(route.rxbytes).toBeGreaterThan(20_000_000);
+      expect(route.txbytes).toBeGreaterThan(10_000_000);
+      expect(route.rxbytes).toBeGreaterThan(10_000_000);
       const sent = top.associations.filter((one: { direction: string }) => one.direction === "outbound");
       expect(sent.reduce((sum: number, one: { bytes: number }) => sum + one.bytes, 0)).toBe(route.txbytes);
       expect(top.queues.map(({ queue, up }: { queue: number; up: boolean }) => [queue, up])).toEqual([
@@ -200,7 +200,11 @@ describe.skipIf(skip !== undefined)(
       expect((await story.causeway(["top", "paris", "--once"])).stdout).toContain("ip link set eth3 up");
       expect(await story.state("paris", "/route[id=tokyo]/up")).toBe("true");
       story.beside("paris", "ip link set eth3 up");
-      await story.until("queue 2 is up", async () => (await spis("paris")).length === 2);
+      await story.until("queue 2 is up", async () => {
+        const { stdout } = await story.causeway(["top", "paris", "--json"]);
+        return JSON.parse(stdout).queues.every(({ up }: { up: boolean }) => up);
+      });
+      await story.until("queue 2 has keys", async () => (await spis("paris")).length === 2);
     }, 120_000);
 
     test("a gateway that is killed goes on with its configuration when it is started again", async () => {
