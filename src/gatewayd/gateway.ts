@@ -61,6 +61,8 @@ export class Gateway {
   #model: GatewayModel;
   /** Next hops that one queue has learnt, for those that begin later. */
   readonly #nextHops = new Map<string, Extract<GatewayNews, { readonly kind: "next-hop" }>>();
+  /** By route: why an operator's association of it must not be used. */
+  readonly #refused = new Map<string, string>();
   /** Queues whose public next hop is known: before, what a keeper sends would be lost, and it would wait for an answer in vain. */
   readonly #reaching = new Set<number>();
 
@@ -78,7 +80,10 @@ export class Gateway {
       files: parts.files,
       perform: (effects) => this.#path.perform(effects),
       news: (route, queue, news) => this.#news(route, queue, news),
-      refused: (route, queue, reason) => this.#problem(route, `queue ${queue}: ${reason}`),
+      refused: (route, queue, reason) => {
+        this.#refused.set(route, `queue ${queue}: ${reason}`);
+        this.#problem(route, this.#refused.get(route));
+      },
     });
     this.#config = config;
     this.#model = planGateway(config, { secrets: readSecrets(secretFiles(config)) });
@@ -126,7 +131,7 @@ export class Gateway {
       this.#backEnd.set(planQueues(after, this.#parts.cpus));
     this.#replan(touched);
     const sas = associations.added.length + associations.removed.length + associations.changed.size;
-    if (sas > 0) this.#keys.setManaged(planManaged(after, this.#path.up));
+    if (sas > 0) this.#setManaged();
   }
 
   /** Tells data path and keeper of routes that may be another. */
@@ -142,7 +147,14 @@ export class Gateway {
       const planned = dataPlane ? undefined : planKeyRoute(route, this.#model, facts);
       if (typeof planned === "object") put.push(planned);
       else remove.push(id);
-      this.#problem(id, typeof planned === "string" ? planned : dataPlane ? route.unusable : undefined);
+      this.#problem(
+        id,
+        typeof planned === "string"
+          ? planned
+          : dataPlane
+            ? (route.unusable ?? this.#refused.get(id))
+            : undefined,
+      );
     }
     this.#changeKeys(put, remove);
   }
@@ -222,7 +234,14 @@ export class Gateway {
 
   #queuesChanged(): void {
     this.#replan(this.#model.routes.keys());
+    this.#setManaged();
+  }
+
+  #setManaged(): void {
+    const refused = [...this.#refused.keys()];
+    this.#refused.clear();
     this.#keys.setManaged(planManaged(this.#model, this.#path.up));
+    for (const id of refused) if (this.#model.dataPlane) this.#problem(id, this.#refused.get(id));
   }
 
   /** What a queue may refuse because it is of another configuration by now. */

@@ -51,12 +51,13 @@ export class GatewayStory implements AsyncDisposable {
   readonly folder: string;
   readonly #sites = {} as Record<City, Site>;
 
-  constructor() {
+  /** `queues` of each private interface: as many as the gateways have. */
+  constructor(queues: 1 | 2 = 2) {
     this.wan = this.scratch.netns;
     this.folder = this.scratch.folder.replace("causeway-test/", "causeway-test/gateways-");
     try {
       this.#makeWan();
-      for (const city of ["paris", "tokyo"] as const) this.#sites[city] = this.#makeSite(city);
+      for (const city of ["paris", "tokyo"] as const) this.#sites[city] = this.#makeSite(city, queues);
     } catch (error) {
       this.scratch[Symbol.dispose]();
       throw error;
@@ -80,14 +81,15 @@ ${rules.join("")}`;
     if (done.status !== 0) throw new Error(done.stderr);
   }
 
-  #makeSite(city: City): Site {
+  #makeSite(city: City, queues: number): Site {
     const { scratch, wan } = this;
     const [host, gateway] = [scratch.another(), scratch.another()];
     const number = CITIES[city];
     const macs = [...exampleOf(city).matchAll(/^ {2}mac ([0-9a-f:]+);/gm)].map((match) => match[1] as string);
+    const several = `numrxqueues ${queues} numtxqueues ${queues}`;
     const path = (netns: Netns) => `/proc/${process.pid}/fd/${netns.fd.number}`;
     scratch.text(
-      `ip link add eth1 numrxqueues 2 numtxqueues 2 type veth peer name eth0 numrxqueues 2 numtxqueues 2 netns ${path(host)}`,
+      `ip link add eth1 ${several} type veth peer name eth0 ${several} netns ${path(host)}`,
       gateway,
     );
     for (const [index, name] of ["eth2", "eth3"].entries()) {
