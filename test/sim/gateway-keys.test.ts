@@ -123,9 +123,9 @@ describe(`another gateway (seed ${seed})`, () => {
 
   /** Paris with one address, and Tokyo with two, which both lead to it. */
   function withTwo(world: KeyWorld): readonly [KeyNode, KeyNode] {
-    const paris = keyRoute({ ...ends, side: 0, local: ["203.0.113.1:303"], remote: [two] });
+    const paris = keyRoute({ ...ends, local: ["203.0.113.1:303"], remote: [two] });
     // Tokyo has a queue for each of its addresses; either may be called.
-    const tokyo = keyRoute({ ...ends, side: 1, local: two, remote: [[], []] });
+    const tokyo = keyRoute({ ...ends, local: two, remote: [[], []] });
     return gateways(world, [paris, tokyo], { strict: false });
   }
 
@@ -157,8 +157,8 @@ describe(`another gateway (seed ${seed})`, () => {
 
   test("who only calls us is followed when its address changes", () => {
     const world = new KeyWorld(new Random(seed));
-    const paris = keyRoute({ ...ends, side: 0, local: ["10.0.0.1:303"], remote: [["203.0.113.2:303"]] });
-    const tokyo = keyRoute({ ...ends, side: 1, local: ["203.0.113.2:303"], remote: [[]] });
+    const paris = keyRoute({ ...ends, local: ["10.0.0.1:303"], remote: [["203.0.113.2:303"]] });
+    const tokyo = keyRoute({ ...ends, local: ["203.0.113.2:303"], remote: [[]] });
     const nodes = gateways(world, [paris, tokyo], { strict: false });
     world.nat.set("10.0.0.1:303", parseEndpoint("198.51.100.1:40001"));
     ready(world, nodes);

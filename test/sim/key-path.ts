@@ -28,6 +28,7 @@ interface Sealing {
 interface Opening {
   readonly key: string;
   readonly route: string;
+  readonly queue: number;
   readonly endsMs: number;
   readonly seen: Set<number>;
 }
@@ -59,7 +60,7 @@ export class KeyPath {
         const { sa, route, endsMs } = order;
         const key = hex(sa.keyMaterial.reveal());
         if (this.inbound.has(sa.spi)) throw new Error(`inbound SPI ${sa.spi} is there twice`);
-        this.inbound.set(sa.spi, { key, route, endsMs, seen: new Set() });
+        this.inbound.set(sa.spi, { key, route, queue: sa.queue, endsMs, seen: new Set() });
         sa.keyMaterial[Symbol.dispose]();
         break;
       }
@@ -114,7 +115,7 @@ export class KeyPath {
     const { spi, key, path, bornMs } = sealing;
     const sequence = ++sealing.sequence;
     const limit = sequence === sealing.hard ? "hard" : sequence === sealing.soft ? "soft" : undefined;
-    if (limit !== undefined) this.#tell({ kind: "limit", route, spi, direction: "outbound", limit });
+    if (limit !== undefined) this.#tell({ kind: "limit", route, queue, spi, direction: "outbound", limit });
     return { spi, key, sequence, path, bornMs };
   }
 
@@ -130,7 +131,8 @@ export class KeyPath {
     if (opening === undefined || !this.canOpen(packet, nowMs) || opening.seen.has(packet.sequence))
       return false;
     opening.seen.add(packet.sequence);
-    if (opening.seen.size === 1) this.#tell({ kind: "heard", route: opening.route, spi: packet.spi });
+    const { route, queue } = opening;
+    if (opening.seen.size === 1) this.#tell({ kind: "heard", route, queue, spi: packet.spi });
     return true;
   }
 }

@@ -220,13 +220,13 @@ export class KeyNode {
         const [route, queue] = place.split(" ") as [string, string];
         return { direction: "outbound", route, queue: Number(queue), spi, path, endsMs } as const;
       }),
-      ...[...inbound].map(([spi, { route, endsMs }]) => {
+      ...[...inbound].map(([spi, { route, queue, endsMs }]) => {
         const path = [...outbound.values()][0]?.path;
-        return { direction: "inbound", route, queue: 1, spi, endsMs, path } as const;
+        return { direction: "inbound", route, queue, spi, endsMs, path } as const;
       }),
     ].flatMap((one) => (one.path === undefined ? [] : [{ ...one, path: one.path }]));
-    const first = this.keeper.step({ kind: "configure", routes: this.routes }, { nowMs: this.nowMs });
-    const then = this.keeper.step({ kind: "adopt", installed }, { nowMs: this.nowMs });
+    const first = this.keeper.step({ kind: "adopt", installed }, { nowMs: this.nowMs });
+    const then = this.keeper.step({ kind: "configure", routes: this.routes }, { nowMs: this.nowMs });
     for (const effect of [...first, ...then]) this.#queue(effect);
     this.#wake();
   }

@@ -14,21 +14,13 @@ export interface RouteEnds {
   readonly negotiationMs?: number;
   readonly packets?: number;
   readonly psk?: number;
-  /** Which of the two names is ours. */
-  readonly side: 0 | 1;
 }
 
 /** keyRoute returns one end. */
 export function keyRoute(ends: RouteEnds): KeyRoute {
-  const { protocol, id = "r", number = 1001, side, packets, psk = 5 } = ends;
+  const { protocol, id = "r", number = 1001, packets, psk = 5 } = ends;
   const secret = new Secret(new Uint8Array(32).fill(psk));
-  const names = ["paris", "tokyo"] as const;
-  const trust = {
-    kind: "pre-shared key",
-    psk: secret,
-    local: names[side],
-    remote: names[side === 0 ? 1 : 0],
-  } as const;
+  const trust = { kind: "pre-shared key", psk: secret } as const;
   return {
     id,
     protocol:
@@ -53,7 +45,7 @@ export function keyRoutes(
   options: Partial<RouteEnds> & Pick<RouteEnds, "protocol">,
 ): readonly [KeyRoute, KeyRoute] {
   return [
-    keyRoute({ local: [PARIS], remote: [[TOKYO]], ...options, side: 0 }),
-    keyRoute({ local: [TOKYO], remote: [[PARIS]], ...options, side: 1 }),
+    keyRoute({ local: [PARIS], remote: [[TOKYO]], ...options }),
+    keyRoute({ local: [TOKYO], remote: [[PARIS]], ...options }),
   ];
 }

@@ -8,6 +8,7 @@ import {
   type OursEffect,
   type OursEvent,
   oursParty,
+  type OursRole,
   type OursState,
   type OursTerms,
   type Path,
@@ -22,6 +23,7 @@ export interface EndOptions {
   readonly algorithms?: readonly SaAlgorithm[];
   readonly queues?: readonly number[];
   readonly boot?: number;
+  readonly lifeMs?: number;
   readonly primitives?: Primitives;
   readonly mostSpis?: number;
 }
@@ -36,12 +38,13 @@ export class OursEnd {
   readonly effects: OursEffect[] = [];
   /** Curve operations so far. */
   curveOperations = 0;
-  readonly #around: Omit<OursAround, "nowMs">;
+  /** How many handshakes may be worked on. */
+  handshakes = Number.POSITIVE_INFINITY;
+  #around: Omit<OursAround, "nowMs">;
 
   constructor(options: EndOptions) {
     const base = options.primitives ?? systemPrimitives;
     const party = oursParty(base, options.terms);
-    const agree = party.key.agree.bind(party.key);
     const primitives: Primitives = {
       ...base,
       privateKey: (secret) => {
@@ -49,25 +52,34 @@ export class OursEnd {
         return base.privateKey(secret);
       },
     };
-    const counting = {
-      publicKey: party.key.publicKey,
-      agree: (peer: Uint8Array) => {
-        this.curveOperations++;
-        return agree(peer);
+    const counting = ({ key, ...role }: OursRole): OursRole => ({
+      ...role,
+      key: {
+        publicKey: key.publicKey,
+        agree: (peer: Uint8Array) => {
+          this.curveOperations++;
+          return key.agree(peer);
+        },
+        [Symbol.dispose]: () => key[Symbol.dispose](),
       },
-      [Symbol.dispose]: () => party.key[Symbol.dispose](),
-    };
+    });
     this.endpoint = options.endpoint;
     this.spis = new FixedSpis(4096, options.mostSpis);
     this.#around = {
-      party: { ...party, key: counting },
+      party: { ...party, initiator: counting(party.initiator), responder: counting(party.responder) },
       primitives,
       spis: this.spis,
-      timing: { probeMs: 150, deadMs: 450, negotiationMs: 5000, lifeMs: 600_000 },
+      timing: { probeMs: 150, deadMs: 450, negotiationMs: 5000, lifeMs: options.lifeMs ?? 600_000 },
       algorithms: options.algorithms ?? ["aes-256-gcm"],
       queues: options.queues ?? [1],
       boot: new Uint8Array(8).fill(options.boot ?? 1),
+      allow: () => this.handshakes-- > 0,
     };
+  }
+
+  /** retime has another configuration say how long sessions live. */
+  retime(lifeMs: number): void {
+    this.#around = { ...this.#around, timing: { ...this.#around.timing, lifeMs } };
   }
 
   step(event: OursEvent): readonly OursEffect[] {
@@ -127,9 +139,7 @@ const keys = [PrivateKey.random(), PrivateKey.random()] as const;
 /** termsOf returns what one of the two ends was told. */
 export function termsOf(side: 0 | 1, trust: Trust = "public keys"): OursTerms {
   const common = { route: 77, family: "both" } as const;
-  const names = ["paris", "tokyo"] as const;
-  if (trust === "pre-shared key")
-    return { ...common, trust: { kind: trust, psk, local: names[side], remote: names[side === 0 ? 1 : 0] } };
+  if (trust === "pre-shared key") return { ...common, trust: { kind: trust, psk } };
   return {
     ...common,
     trust: {
@@ -144,5 +154,5 @@ export function termsOf(side: 0 | 1, trust: Trust = "public keys"): OursTerms {
 /** endOf makes one of the two ends. */
 export function endOf(side: 0 | 1, options: Partial<EndOptions> = {}): OursEnd {
   const endpoint = parseEndpoint(side === 0 ? "203.0.113.1:4500" : "203.0.113.2:4500");
-  return new OursEnd({ terms: termsOf(side), endpoint, ...options });
+  return new OursEnd({ terms: termsOf(side), boot: 10 + side, endpoint, ...options });
 }

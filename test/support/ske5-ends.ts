@@ -41,6 +41,7 @@ export class Ske5End {
       route: { routeSpi: 1001, psk, local, remote, queue: 1, negotiationMs: 2000 },
       primitives: options.primitives ?? systemPrimitives,
       spis: this.spis,
+      allow: () => true,
       nowMs: 0,
     };
   }

@@ -16,6 +16,7 @@ import {
   type Path,
   pathEqual,
   type Session,
+  withoutFormer,
   withoutSession,
 } from "./state.ts";
 
@@ -130,7 +131,8 @@ function closed(state: OursState, session: Session, effects: readonly OursEffect
 export function heard(state: OursState, session: Session, { nowMs }: OursAround): [OursState, OursEffect[]] {
   const effects: OursEffect[] = session.confirmed ? [] : [{ kind: "usable", session: session.id }];
   const next = { ...session, heardMs: nowMs, confirmed: true, silent: false };
-  return [changedSession(state, next), effects];
+  const changed = changedSession(state, next);
+  return [session.confirmed ? changed : withoutFormer(changed, next), effects];
 }
 
 /** deadAtMs returns when a silent peer is taken for dead. */
@@ -141,12 +143,12 @@ function deadAtMs({ heardMs, rttMs = 0 }: Session, { timing }: Pick<OursAround, 
 /** watch does what is due in sessions: who did not confirm, whose time is over, whom to probe, who is silent. */
 export function watch(before: OursState, around: OursAround): OursStep {
   const effects: OursEffect[] = [];
-  const { nowMs, timing } = around;
+  const { nowMs } = around;
   let state = before;
   for (const session of before.sessions) {
     if (!session.confirmed && nowMs - session.bornMs >= CONFIRM_MS)
       effects.push({ kind: "ended", session: session.id, reason: "not confirmed" });
-    else if (nowMs - session.bornMs < timing.lifeMs) continue;
+    else if (nowMs < session.endsMs) continue;
     state = withoutSession(state, session);
   }
   const current = currentSession(state);
@@ -163,8 +165,8 @@ export function watch(before: OursState, around: OursAround): OursStep {
 /** watchMs returns when to watch next. */
 export function watchMs(state: OursState, around: Pick<OursAround, "timing">): number {
   let nextMs = Number.POSITIVE_INFINITY;
-  for (const { confirmed, bornMs } of state.sessions)
-    nextMs = Math.min(nextMs, bornMs + (confirmed ? around.timing.lifeMs : CONFIRM_MS));
+  for (const { confirmed, bornMs, endsMs } of state.sessions)
+    nextMs = Math.min(nextMs, endsMs, confirmed ? endsMs : bornMs + CONFIRM_MS);
   const current = currentSession(state);
   if (current === undefined) return nextMs;
   const deadMs = current.silent ? Number.POSITIVE_INFINITY : deadAtMs(current, around);

@@ -1,7 +1,7 @@
 /** The initiator of our own exchange: the initiation, the cookie that it is asked for, and the response. */
 import { equalBytes } from "../../sys/mod.ts";
 import { LEAST_SPI } from "../../tunnel/esp/mod.ts";
-import { type Bytes, readResponse, writeInitiation } from "../../noise/mod.ts";
+import { type Bytes, type Primitives, readResponse, writeInitiation } from "../../noise/mod.ts";
 import { probe } from "./control.ts";
 import { algorithmBits, MOST_QUEUES, oneAlgorithm, sessionKeys } from "./keys.ts";
 import {
@@ -12,6 +12,7 @@ import {
   type Offer,
   type OursMessageOf,
 } from "./message.ts";
+import type { OursRole } from "./party.ts";
 import {
   count,
   type Initiating,
@@ -30,17 +31,19 @@ import {
 const NOTHING = new Uint8Array(CODE_BYTES);
 const COOKIE_AT = 2 * CODE_BYTES;
 
-/** writeCode fills the code at the end of a handshake message. */
-export function writeCode(datagram: Bytes, { primitives, party }: OursAround): Bytes {
+type Coding = { readonly primitives: Primitives; readonly role: OursRole };
+
+/** writeCode fills the code at the end of a handshake message that we send in a role. */
+export function writeCode(datagram: Bytes, { primitives, role }: Coding): Bytes {
   const at = datagram.length - CODE_BYTES;
-  datagram.set(primitives.mac(party.own.code, datagram.subarray(0, at)), at);
+  datagram.set(primitives.mac(role.own.code, datagram.subarray(0, at)), at);
   return datagram;
 }
 
-/** hasCode tells whether the peer wrote a handshake message. */
-export function hasCode(datagram: Uint8Array, { primitives, party }: OursAround): boolean {
+/** hasCode tells whether the peer wrote a handshake message that comes to us in a role. */
+export function hasCode(datagram: Uint8Array, { primitives, role }: Coding): boolean {
   const at = datagram.length - CODE_BYTES;
-  return equalBytes(primitives.mac(party.peer.code, datagram.subarray(0, at)), datagram.subarray(at));
+  return equalBytes(primitives.mac(role.peer.code, datagram.subarray(0, at)), datagram.subarray(at));
 }
 
 /** newId returns a random number for a session. */
@@ -55,6 +58,7 @@ export function newId({ primitives }: OursAround, { sessions }: OursState): numb
 export function begin(before: OursState, path: Path, around: OursAround): OursStep {
   const state = abandon(before, around);
   const { party, primitives, nowMs } = around;
+  const role = party.initiator;
   // The peer's queues are not known yet; what they do not need is given back.
   const firstSpi = around.spis.take(MOST_QUEUES);
   if (firstSpi === undefined) return [state, [{ kind: "full" }]];
@@ -66,8 +70,8 @@ export function begin(before: OursState, path: Path, around: OursAround): OursSt
     algorithms: algorithmBits(around.algorithms),
   });
   const written = writeInitiation(
-    { primitives, key: party.key, prologue: party.asInitiator },
-    { remote: party.remoteKey, staticStatic: party.staticStatic, payload },
+    { primitives, key: role.key, prologue: role.prologue },
+    { remote: role.remoteKey, staticStatic: party.staticStatic, payload },
   );
   if (written === undefined) throw new Error("the peer's key is of low order, which oursParty refuses");
   const datagram = encodeOurs(party.route, {
@@ -82,8 +86,9 @@ export function begin(before: OursState, path: Path, around: OursAround): OursSt
   const initiating: Initiating = {
     sent: written.sent,
     sender,
+    ephemeral: written.ephemeral,
     firstSpi,
-    datagram: writeCode(datagram, around),
+    datagram: writeCode(datagram, { primitives, role }),
     path,
     cookies: 0,
     tries: 1,
@@ -111,8 +116,10 @@ export function cookied(state: OursState, message: OursMessageOf<"cookie">, arou
   if (initiating === undefined || initiating.sender !== message.receiver)
     return [state, [count("protocol-errors")]];
   const before = initiating.datagram;
-  const cookie = around.primitives.openLong(message.cookie, {
-    key: around.party.peer.cookie,
+  const { primitives } = around;
+  const role = around.party.initiator;
+  const cookie = primitives.openLong(message.cookie, {
+    key: role.peer.cookie,
     nonce: message.nonce,
     additional: before.subarray(before.length - CODE_BYTES),
   });
@@ -120,7 +127,7 @@ export function cookied(state: OursState, message: OursMessageOf<"cookie">, arou
   if (initiating.cookies >= MOST_COOKIES) return [state, [count("protocol-errors")]];
   const datagram = new Uint8Array(before);
   datagram.set(cookie, datagram.length - COOKIE_AT);
-  writeCode(datagram, around);
+  writeCode(datagram, { primitives, role });
   const next = { ...initiating, datagram, cookies: initiating.cookies + 1 };
   return [
     { ...state, initiating: next },
@@ -138,8 +145,10 @@ export function responded(
   const { party, primitives, spis } = around;
   if (initiating === undefined || initiating.sender !== message.receiver)
     return [state, [count("protocol-errors")]];
-  if (!hasCode(around.datagram, around)) return [state, [count("authentication-errors")]];
-  const read = readResponse({ primitives, key: party.key, prologue: party.asInitiator }, initiating.sent, {
+  const role = party.initiator;
+  if (!hasCode(around.datagram, { primitives, role })) return [state, [count("authentication-errors")]];
+  if (!around.allow()) return [state, [count("protocol-errors")]];
+  const read = readResponse({ primitives, key: role.key, prologue: role.prologue }, initiating.sent, {
     ephemeral: message.ephemeral,
     payload: message.offer,
     psk: party.psk,
@@ -150,6 +159,7 @@ export function responded(
   const algorithm = oneAlgorithm(offer.algorithms);
   if (algorithm === undefined || !around.algorithms.includes(algorithm) || !isPossible(offer)) {
     spis.release(initiating.firstSpi, MOST_QUEUES);
+    for (const key of [read.keys.send, read.keys.receive]) key.fill(0);
     return [rest, [count("parameter-errors"), { kind: "lost", reason: "no algorithm in common" }]];
   }
   const keys = sessionKeys(primitives, read.keys, {
@@ -191,6 +201,7 @@ export function newSession(
     boot: Buffer.from(peer.boot).toString("hex"),
     path,
     bornMs: nowMs,
+    endsMs: nowMs + timing.lifeMs,
     sent: 0,
     greatest: -1,
     heardMs: nowMs,

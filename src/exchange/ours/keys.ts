@@ -56,17 +56,19 @@ export function sessionKeys(
   },
 ): SessionKeys {
   const { algorithm, queues, inbound, outbound } = options;
-  const sa = (key: Uint8Array, index: number, firstSpi: number): AgreedSa => ({
+  const sa = (key: Uint8Array, index: number, firstSpi: number, queue: number): AgreedSa => ({
     spi: firstSpi + index,
-    // What comes from more queues than we have is spread over ours.
-    queue: queues[index % queues.length] as number,
+    queue,
     algorithm,
     extended: true,
     keyMaterial: material(primitives, key, { algorithm, index }),
   });
   const pair = {
-    inbound: Array.from({ length: inbound.queues }, (_, index) => sa(keys.receive, index, inbound.firstSpi)),
-    outbound: queues.map((_, index) => sa(keys.send, index, outbound.firstSpi)),
+    // All of it comes to the address of the first.
+    inbound: Array.from({ length: inbound.queues }, (_, index) =>
+      sa(keys.receive, index, inbound.firstSpi, queues[0] as number),
+    ),
+    outbound: queues.map((queue, index) => sa(keys.send, index, outbound.firstSpi, queue)),
   };
   const send = controlKey(primitives, keys.send);
   const receive = controlKey(primitives, keys.receive);

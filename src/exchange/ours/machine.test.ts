@@ -14,7 +14,7 @@ import type { AgreedSa, SaAlgorithm } from "../agreed.ts";
 import { oursDeadline } from "./machine.ts";
 import { OURS_BYTES } from "./message.ts";
 import { oursParty } from "./party.ts";
-import { CONFIRM_MS, currentSession } from "./state.ts";
+import { CONFIRM_MS, currentSession, type OursEffect } from "./state.ts";
 
 const shown = (sas: readonly AgreedSa[] | undefined) =>
   (sas ?? []).map(({ spi, algorithm, keyMaterial }) => [
@@ -45,8 +45,15 @@ function upToResponse(left: OursEnd, right: OursEnd): Uint8Array {
   return only(right.hear(initiation, left.endpoint));
 }
 
+/** The next probe of an end. */
+function late(end: OursEnd): readonly OursEffect[] {
+  end.nowMs += 150;
+  return end.step({ kind: "due" });
+}
+
+const trusts: readonly Trust[] = ["public keys", "public keys and pre-shared key", "pre-shared key"];
+
 describe("an exchange", () => {
-  const trusts: readonly Trust[] = ["public keys", "public keys and pre-shared key", "pre-shared key"];
   for (const trust of trusts)
     for (const algorithm of ["aes-256-gcm", "chacha20-poly1305", "aes-128-gcm"] as const)
       test(`by ${trust}, ${algorithm}`, () => {
@@ -67,7 +74,8 @@ describe("an exchange", () => {
     carry(left, right, left.begin(right));
     expectMirrored(left, right);
     const { inbound, outbound } = right.last("agreed").pair;
-    expect(inbound.map(({ queue }) => queue)).toEqual([5, 6, 5, 6]);
+    // What comes in comes to the address of the first queue.
+    expect(inbound.map(({ queue }) => queue)).toEqual([5, 5, 5, 5]);
     expect(outbound.map(({ queue }) => queue)).toEqual([5, 6]);
     expect(left.last("agreed").pair.outbound.map(({ queue }) => queue)).toEqual([1, 2, 3, 4]);
   });
@@ -110,15 +118,35 @@ describe("an exchange", () => {
   });
 
   test("with oneself is refused", () => {
-    const trust = { kind: "pre-shared key", psk: PrivateKey.random(), local: "a", remote: "a" } as const;
+    const privateKey = PrivateKey.random();
+    const trust = { kind: "public keys", privateKey, remote: privateKey.publicKey } as const;
     expect(() => oursParty(systemPrimitives, { route: 1, family: "both", trust })).toThrow("same identity");
   });
 
-  test("what we sent does not come back as the peer's", () => {
-    const [left, right] = [endOf(0), endOf(1)];
-    const datagram = only(left.begin(right));
-    expect(sentBy(left.hear(datagram, right.endpoint))).toEqual([]);
-    expect(left.counts["authentication-errors"]).toBe(1);
+  for (const trust of trusts)
+    test(`by ${trust}, what we sent does not come back as the peer's`, () => {
+      const left = endOf(0, { terms: termsOf(0, trust) });
+      const right = endOf(1, { terms: termsOf(1, trust) });
+      const datagram = only(left.begin(right));
+      expect(sentBy(left.hear(datagram, right.endpoint))).toEqual([]);
+      expect(left.counts["authentication-errors"]).toBe(1);
+      // Nor what was sent before, and whatever is brought back of what is answered.
+      const back = (effects: readonly OursEffect[], depth = 0): void => {
+        for (const sent of sentBy(effects)) if (depth < 9) back(left.hear(sent, right.endpoint), depth + 1);
+      };
+      back(left.begin(right));
+      for (const { kind, ...effect } of [...left.effects])
+        if (kind === "send" && "datagram" in effect) back(left.hear(effect.datagram, right.endpoint));
+      expect(left.effects.some(({ kind }) => kind === "agreed")).toBe(false);
+      carry(left, right, left.begin(right));
+      expectMirrored(left, right);
+    });
+
+  test("with a process that is ourselves is refused, though it has the pre-shared key", () => {
+    const terms = termsOf(0, "pre-shared key");
+    const [left, twin] = [endOf(0, { terms, boot: 5 }), endOf(1, { terms, boot: 5 })];
+    carry(left, twin, left.begin(twin));
+    expect([twin.state.sessions, twin.counts["authentication-errors"]]).toEqual([[], 1]);
   });
 });
 
@@ -171,6 +199,43 @@ describe("return routability", () => {
     // After the next exchange it is asked for a cookie, which nobody but its sender could use.
     expect(only(right.hear(initiation, left.endpoint)).length).toBe(OURS_BYTES.cookie);
     expect([spent > 0, right.curveOperations - now, right.state.sessions.length]).toEqual([true, 0, 2]);
+  });
+});
+
+describe("what may be worked on", () => {
+  test("is used up by nobody but the peer", () => {
+    const [left, right] = [endOf(0), endOf(1)];
+    const recorded = only(left.begin(right));
+    const forged = recorded.slice();
+    forged[20] = (forged[20] as number) ^ 1;
+    const cookie = only(right.hear(recorded, left.endpoint));
+    right.handshakes = 1;
+    for (let n = 0; n < 1000; n++) {
+      right.hear(forged, left.endpoint);
+      right.hear(recorded, n % 2 === 0 ? elsewhere : left.endpoint);
+      for (const bytes of [OURS_BYTES.response, OURS_BYTES.cookie, OURS_BYTES.control]) {
+        const random = systemPrimitives.random(bytes);
+        random.set(recorded.subarray(0, 8));
+        random[4] = bytes === OURS_BYTES.response ? 23 : bytes === OURS_BYTES.cookie ? 22 : 24;
+        right.hear(random, left.endpoint);
+      }
+    }
+    expect([right.handshakes, right.curveOperations]).toEqual([1, 0]);
+    left.handshakes = 1;
+    carry(left, right, left.hear(cookie, right.endpoint));
+    expectMirrored(left, right);
+    expect([left.handshakes, right.handshakes]).toEqual([0, 0]);
+  });
+
+  test("beyond it nothing is, and the same message is good when there is more", () => {
+    const [left, right] = [endOf(0), endOf(1)];
+    const cookie = only(right.hear(only(left.begin(right)), left.endpoint));
+    const initiation = only(left.hear(cookie, right.endpoint));
+    right.handshakes = 0;
+    expect(sentBy(right.hear(initiation, left.endpoint))).toEqual([]);
+    expect(right.curveOperations).toBe(0);
+    right.handshakes = 1;
+    expect(only(right.hear(initiation, left.endpoint)).length).toBe(OURS_BYTES.response);
   });
 });
 
@@ -240,6 +305,22 @@ describe("time", () => {
     expect([left.last("alive").rttMs, currentSession(left.state)?.silent]).toEqual([0, false]);
   });
 
+  test("a session lives as long as was agreed, whatever the configuration says later", () => {
+    for (const lifeMs of [1000, 6_000_000]) {
+      const { left, right } = joined();
+      right.retime(lifeMs);
+      for (let n = 0; n < 4; n++) {
+        for (const end of [left, right]) end.nowMs += 149_000;
+        carry(left, right, left.step({ kind: "due" }));
+        right.step({ kind: "due" });
+      }
+      expect(right.state.sessions).toHaveLength(1);
+      right.nowMs += 5000;
+      right.step({ kind: "due" });
+      expect(right.state.sessions).toHaveLength(0);
+    }
+  });
+
   test("probes go on, and know the round trip", () => {
     const { left, right } = joined();
     for (let n = 0; n < 20; n++) {
@@ -283,6 +364,25 @@ describe("moves, restarts, ends", () => {
     carry(left, third, left.begin(third));
     expect(left.last("agreed").restarted).toBe(false);
     expect(right.last("agreed").restarted).toBe(false);
+  });
+
+  test("a peer that has started again forgets sessions when it has shown its keys, not before", () => {
+    const { left, right } = joined();
+    const again = endOf(1, { boot: 2 });
+    const response = upToResponse(again, left);
+    expect(left.state.sessions.map(({ confirmed }) => confirmed)).toEqual([false, true]);
+    // What there was is used, probed and answered.
+    const probe = only(late(right));
+    expect(sentBy(left.hear(probe, right.endpoint))).toHaveLength(1);
+    left.nowMs += CONFIRM_MS;
+    left.hear(only(late(right)), right.endpoint);
+    expect(left.step({ kind: "due" }).map(({ kind }) => kind)).toContain("ended");
+    expect(currentSession(left.state)?.confirmed).toBe(true);
+    const third = endOf(1, { boot: 3 });
+    const other = upToResponse(third, left);
+    left.hear(only(third.hear(other, left.endpoint)), third.endpoint);
+    expect(left.state.sessions.map(({ boot }) => boot)).toEqual(["03".repeat(8)]);
+    expect(response.length).toBe(OURS_BYTES.response);
   });
 
   test("a goodbye ends its session, and a late one no other", () => {

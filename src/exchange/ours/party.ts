@@ -3,11 +3,12 @@
  *
  * ```
  *  prologue     "causeway exchange" | version 1 | family 1 | route 4 | length 1, initiator | length 1, responder
- *  identity     the public key; or with a pre-shared key alone, a name
- *  static key   the private key; or with a pre-shared key alone, derived from it and the name
+ *  identity     the public key; or with a pre-shared key alone, the role: "initiator" or "responder"
+ *  static key   the private key; or with a pre-shared key alone, derived from it and the role
  *  code keys    from the secret that both static keys share, the pre-shared key, and the prologue with the sender first
  * ```
- * The code keys make that nobody but the peer costs us a curve operation, or can challenge us.
+ * The code keys make that nobody but the peer costs us a curve operation, or can challenge us. With a pre-shared key alone an end has another
+ * identity as initiator than as responder: so neither has to be told which of the two it is, and what tells it from its peer is the boot number.
  */
 import { equalBytes } from "../../sys/mod.ts";
 import { type PrivateKey, type PublicKey, publicKeyBytes, type Secret } from "../../net/mod.ts";
@@ -22,13 +23,7 @@ export type OursTrust =
       readonly remote: PublicKey;
       readonly psk?: Secret;
     }
-  /** Names of 1 to 64 bytes, the same at both ends the other way round. */
-  | {
-      readonly kind: "pre-shared key";
-      readonly psk: Secret;
-      readonly local: string;
-      readonly remote: string;
-    };
+  | { readonly kind: "pre-shared key"; readonly psk: Secret };
 
 /** families are what a route carries; a number on the wire by index + 1. */
 const families = ["ipv4", "ipv6", "both"] as const;
@@ -50,53 +45,83 @@ export interface CodeKeys {
   readonly cookie: Bytes;
 }
 
+/** OursRole is what an end is as initiator, or as responder. */
+export interface OursRole {
+  readonly key: DhKey;
+  readonly remoteKey: Bytes;
+  readonly prologue: Bytes;
+  /** Of what we send, and of what the peer sends. */
+  readonly own: CodeKeys;
+  readonly peer: CodeKeys;
+}
+
 /** OursParty is a route's end. It owns secrets: dispose of it. */
 export interface OursParty extends Disposable {
   readonly route: number;
-  readonly key: DhKey;
-  readonly remoteKey: Bytes;
   readonly staticStatic: Bytes;
   readonly psk: Bytes;
-  readonly own: CodeKeys;
-  readonly peer: CodeKeys;
-  /** The prologue when we are the initiator, and when the peer is. */
-  readonly asInitiator: Bytes;
-  readonly asResponder: Bytes;
-  /** When both begin at once, the senior's exchange goes on. */
-  readonly senior: boolean;
+  readonly initiator: OursRole;
+  readonly responder: OursRole;
 }
 
-const MOST_NAME = 64;
 const LABEL = new TextEncoder().encode("causeway exchange");
 const STATIC = new TextEncoder().encode("causeway exchange static");
+const ROLES = {
+  initiator: new Uint8Array(new TextEncoder().encode("initiator")),
+  responder: new Uint8Array(new TextEncoder().encode("responder")),
+};
 
-/** oursParty makes an end; throws if both ends would be the same, or a key or name is none. */
+/** The ends as they are in one role. */
+interface Ends {
+  readonly key: DhKey;
+  readonly local: Bytes;
+  readonly remote: Bytes;
+  readonly remoteKey: Bytes;
+}
+
+/** oursParty makes an end; throws if both ends would be the same, or a key is none. */
 export function oursParty(primitives: Primitives, terms: OursTerms): OursParty {
-  const ends = endsOf(primitives, terms.trust);
-  if (equalBytes(ends.local, ends.remote))
-    throw new Error(`Route ${terms.route}: both ends have the same identity; give each its own`);
-  const staticStatic = ends.key.agree(ends.remoteKey);
-  if (staticStatic === undefined)
-    throw new Error(`Route ${terms.route}: the peer's public key is no key (it is of low order)`);
-  const asInitiator = prologueOf(terms, ends.local, ends.remote);
-  const asResponder = prologueOf(terms, ends.remote, ends.local);
-  const shared = primitives.hmac(ends.psk, staticStatic);
-  const own = codeKeys(primitives, shared, asInitiator);
-  const peer = codeKeys(primitives, shared, asResponder);
+  const psk = new Uint8Array(terms.trust.psk?.reveal() ?? new ArrayBuffer(32));
+  const ends = endsOf(primitives, terms.trust, psk);
+  const wipeEnds = () => {
+    for (const { key } of Object.values(ends)) key[Symbol.dispose]();
+    psk.fill(0);
+  };
+  const { key, remoteKey } = ends.initiator;
+  const staticStatic = key.agree(remoteKey);
+  if (staticStatic === undefined || equalBytes(ends.initiator.local, ends.initiator.remote)) {
+    wipeEnds();
+    const fault =
+      staticStatic === undefined
+        ? "the peer's public key is no key (it is of low order)"
+        : "both ends have the same identity; give each its own";
+    staticStatic?.fill(0);
+    throw new Error(`Route ${terms.route}: ${fault}`);
+  }
+  const shared = primitives.hmac(psk, staticStatic);
+  const role = (one: Ends, isInitiator: boolean): OursRole => {
+    const [ahead, back] = [
+      prologueOf(terms, one.local, one.remote),
+      prologueOf(terms, one.remote, one.local),
+    ] as const;
+    const own = codeKeys(primitives, shared, ahead);
+    const peer = codeKeys(primitives, shared, back);
+    return { key: one.key, remoteKey: one.remoteKey, prologue: isInitiator ? ahead : back, own, peer };
+  };
+  const initiator = role(ends.initiator, true);
+  const responder = role(ends.responder, false);
   shared.fill(0);
   return {
     route: terms.route,
-    ...ends,
     staticStatic,
-    own,
-    peer,
-    asInitiator,
-    asResponder,
-    senior: Buffer.compare(ends.local, ends.remote) < 0,
+    psk,
+    initiator,
+    responder,
     [Symbol.dispose]: () => {
-      ends.key[Symbol.dispose]();
-      for (const secret of [staticStatic, ends.psk, own.code, own.cookie, peer.code, peer.cookie])
-        secret.fill(0);
+      wipeEnds();
+      staticStatic.fill(0);
+      for (const { own, peer } of [initiator, responder])
+        for (const secret of [own.code, own.cookie, peer.code, peer.cookie]) secret.fill(0);
     },
   };
 }
@@ -106,36 +131,33 @@ function codeKeys(primitives: Primitives, shared: Uint8Array, input: Uint8Array)
   return { code: code as Bytes, cookie: cookie as Bytes };
 }
 
-function endsOf(primitives: Primitives, trust: OursTrust) {
+function endsOf(
+  primitives: Primitives,
+  trust: OursTrust,
+  psk: Uint8Array,
+): Readonly<Record<"initiator" | "responder", Ends>> {
   if (trust.kind === "public keys") {
     const key = primitives.privateKey(trust.privateKey.reveal());
     const remote = publicKeyBytes(trust.remote);
-    const psk = new Uint8Array(trust.psk?.reveal() ?? new ArrayBuffer(32));
-    return { key, local: key.publicKey, remote, remoteKey: remote, psk };
+    const ends = { key, local: key.publicKey, remote, remoteKey: remote };
+    return { initiator: ends, responder: ends };
   }
-  const psk = new Uint8Array(trust.psk.reveal());
-  const [local, remote] = [nameBytes(trust.local), nameBytes(trust.remote)];
-  using other = namedKey(primitives, psk, remote);
-  return { key: namedKey(primitives, psk, local), local, remote, remoteKey: other.publicKey, psk };
+  const [first, second] = [ROLES.initiator, ROLES.responder];
+  const [initiator, responder] = [roleKey(primitives, psk, first), roleKey(primitives, psk, second)];
+  return {
+    initiator: { key: initiator, local: first, remote: second, remoteKey: responder.publicKey },
+    responder: { key: responder, local: second, remote: first, remoteKey: initiator.publicKey },
+  };
 }
 
-/** The static key of an end that has a name and the pre-shared key: both ends can make both. */
-function namedKey(primitives: Primitives, psk: Uint8Array, name: Uint8Array): DhKey {
-  const input = new Uint8Array([...STATIC, ...name]);
+/** The static key of a role under a pre-shared key: both ends can make both. */
+function roleKey(primitives: Primitives, psk: Uint8Array, role: Uint8Array): DhKey {
+  const input = new Uint8Array([...STATIC, ...role]);
   const [secret, rest] = kdf(primitives, psk, { input, count: 2 }) as [Bytes, Bytes];
   const key = primitives.privateKey(secret);
   secret.fill(0);
   rest.fill(0);
   return key;
-}
-
-function nameBytes(name: string): Bytes {
-  const bytes = new Uint8Array(new TextEncoder().encode(name));
-  if (bytes.length < 1 || bytes.length > MOST_NAME)
-    throw new RangeError(
-      `The identity "${name}" has ${bytes.length} bytes; it has to have 1 to ${MOST_NAME}`,
-    );
-  return bytes;
 }
 
 function prologueOf({ route, family }: OursTerms, initiator: Uint8Array, responder: Uint8Array): Bytes {

@@ -45,25 +45,33 @@ type Arrival = OursAround & { readonly datagram: Uint8Array; readonly path: Path
 
 /** initiated answers an initiation with a cookie or with a response. */
 export function initiated(state: OursState, message: Initiation, around: Arrival): OursStep {
-  const { path } = around;
-  if (!hasCode(around.datagram, around)) return [state, [count("authentication-errors")]];
-  const { answer } = state;
+  const { path, primitives, nowMs } = around;
+  const { answer, initiating } = state;
+  // With a pre-shared key alone our own message could be the peer's, were it not for what is random in it.
+  const isOwn = initiating !== undefined && equalBytes(initiating.ephemeral, message.ephemeral);
+  if (isOwn || !hasCode(around.datagram, { primitives, role: around.party.responder }))
+    return [state, [count("authentication-errors")]];
   if (answer !== undefined && equalBytes(answer.ephemeral, message.ephemeral)) {
     // The response was lost; to another address it would go for whoever has heard the initiation.
     if (!endpointEqual(answer.path.remote, path.remote)) return [state, [count("protocol-errors")]];
     return [state, [{ kind: "send", datagram: answer.datagram, path }]];
   }
-  const { primitives, nowMs } = around;
   const secret = currentSecret(state.secret, { primitives, nowMs });
   const known = secret === state.secret ? state : { ...state, secret };
   const cookie = cookieOf(primitives, { secret, from: path.remote, bound: boundTo(message, state, around) });
   if (!equalBytes(cookie, message.cookie))
     return [known, [cookieReply(message, cookie, around), count("challenges-offered")]];
   // Both began: the senior's goes on, once it is known that the peer hears it.
-  const { initiating } = state;
-  if (initiating !== undefined && around.party.senior && initiating.cookies > 0) return [known, []];
+  if (initiating !== undefined && isSenior(state, message.ephemeral) && initiating.cookies > 0)
+    return [known, []];
+  if (!around.allow()) return [known, [count("protocol-errors")]];
   const used = { ...known, generation: known.generation + 1 };
   return respond(used, message, around);
+}
+
+/** When both begin at once, the exchange with the lower ephemeral key is the senior. */
+function isSenior({ initiating }: OursState, ephemeral: Uint8Array): boolean {
+  return initiating !== undefined && Buffer.compare(initiating.ephemeral, ephemeral) < 0;
 }
 
 function boundTo(message: Initiation, { generation }: OursState, { party }: OursAround): Uint8Array {
@@ -80,17 +88,18 @@ function cookieReply(message: Initiation, cookie: Bytes, around: Arrival): OursE
   const { primitives, party, datagram, path } = around;
   const nonce = primitives.random(24);
   const additional = datagram.subarray(datagram.length - CODE_BYTES);
-  const sealed = primitives.sealLong(cookie, { key: party.own.cookie, nonce, additional });
+  const sealed = primitives.sealLong(cookie, { key: party.responder.own.cookie, nonce, additional });
   const reply = encodeOurs(party.route, { kind: "cookie", receiver: message.sender, nonce, cookie: sealed });
   return { kind: "send", datagram: reply, path };
 }
 
 function respond(state: OursState, message: Initiation, around: Arrival): OursStep {
   const { party, primitives } = around;
-  const side = { primitives, key: party.key, prologue: party.asResponder };
+  const { key, prologue, remoteKey } = party.responder;
+  const side = { primitives, key, prologue };
   const heard = readInitiation(side, message);
   if (heard === undefined) return [state, [count("authentication-errors")]];
-  const payload = equalBytes(heard.remote, party.remoteKey)
+  const payload = equalBytes(heard.remote, remoteKey)
     ? readPayload(heard, { payload: message.offer, staticStatic: party.staticStatic })
     : undefined;
   if (payload === undefined) {
@@ -98,6 +107,11 @@ function respond(state: OursState, message: Initiation, around: Arrival): OursSt
     return [state, [count("authentication-errors")]];
   }
   const offer = decodeOffer(payload);
+  if (equalBytes(offer.boot, around.boot)) {
+    // We ourselves: somebody has sent our own messages back.
+    heard[Symbol.dispose]();
+    return [state, [count("authentication-errors")]];
+  }
   const algorithm = isPossible(offer) ? chooseAlgorithm(around.algorithms, offer.algorithms) : undefined;
   const block = algorithm === undefined ? 0 : blockOf(offer.queues);
   const firstSpi = block === 0 ? 0 : around.spis.take(block);
@@ -114,7 +128,10 @@ function respond(state: OursState, message: Initiation, around: Arrival): OursSt
       algorithms: algorithm === undefined ? 0 : algorithmBits([algorithm]),
     }),
   });
-  if (written === undefined) return [state, [count("public-key-errors")]];
+  if (written === undefined) {
+    around.spis.release(firstSpi, block);
+    return [state, [count("public-key-errors")]];
+  }
   const id = newId(around, state);
   const datagram = responseOf(id, { message, written }, around);
   if (algorithm === undefined) {
@@ -164,7 +181,7 @@ function responseOf(
     offer: parts.written.payload,
     code: new Uint8Array(CODE_BYTES),
   });
-  return writeCode(datagram, around);
+  return writeCode(datagram, { primitives: around.primitives, role: around.party.responder });
 }
 
 function answered(
@@ -181,7 +198,7 @@ function answered(
   const { path } = around;
   const restarted = hasRestarted(state, session.boot);
   // The junior's own exchange would only lead to a second session.
-  const alone = around.party.senior ? state : abandon(state, around);
+  const alone = isSenior(state, ephemeral) ? state : abandon(state, around);
   const next = { ...withSession(alone, session), answer: { session: session.id, ephemeral, datagram, path } };
   return [
     next,

@@ -20,6 +20,7 @@ export function pathEqual(a: Path, b: Path): boolean {
 export interface Initiating {
   readonly sent: Sent;
   readonly sender: number;
+  readonly ephemeral: Bytes;
   readonly firstSpi: number;
   readonly datagram: Bytes;
   readonly path: Path;
@@ -40,6 +41,8 @@ export interface Session {
   /** Of the peer's process: another one has forgotten everything. */
   readonly boot: string;
   readonly bornMs: number;
+  /** Until then its messages are understood: as it was agreed, whatever the configuration says later. */
+  readonly endsMs: number;
   readonly send: Secret;
   readonly receive: Secret;
   readonly sent: number;
@@ -77,7 +80,7 @@ export interface OursTiming {
   readonly deadMs: number;
   /** How long an exchange may take. */
   readonly negotiationMs: number;
-  /** How long control messages of a session are understood. */
+  /** How long control messages of a session that begins now are understood. */
   readonly lifeMs: number;
 }
 
@@ -93,6 +96,8 @@ export interface OursAround {
   readonly queues: readonly number[];
   /** 8 random bytes of this process. */
   readonly boot: Bytes;
+  /** Takes one of the handshakes that may be worked on; false: none is left now. Only who has proved to be the peer has it asked. */
+  readonly allow: () => boolean;
   readonly nowMs: number;
 }
 
@@ -163,18 +168,24 @@ export function currentSession({ sessions }: OursState): Session | undefined {
 }
 
 /**
- * withSession puts a session first. All that the peer has forgotten by starting again are forgotten, and the oldest beyond the limit; not the
- * one that is used: exchanges that come to nothing do not push it out.
+ * withSession puts a session first, and forgets the oldest beyond the limit; not the one that is used: exchanges that come to nothing do not push
+ * it out.
  */
 export function withSession(state: OursState, session: Session): OursState {
-  const same = state.sessions.filter(({ boot }) => boot === session.boot);
-  const current = same.find(({ confirmed }) => confirmed);
-  const others = same
+  const current = currentSession(state);
+  const others = state.sessions
     .filter((one) => one !== current)
     .slice(0, MOST_SESSIONS - (current === undefined ? 1 : 2));
-  const kept = same.filter((one) => one === current || others.includes(one));
+  const kept = state.sessions.filter((one) => one === current || others.includes(one));
   for (const old of state.sessions) if (!kept.includes(old)) wipeSession(old);
-  return { ...state, sessions: [session, ...kept] };
+  const next = { ...state, sessions: [session, ...kept] };
+  return session.confirmed ? withoutFormer(next, session) : next;
+}
+
+/** withoutFormer forgets all before a confirmed session that the peer has forgotten by starting again. An unconfirmed one proves no such thing. */
+export function withoutFormer(state: OursState, session: Session): OursState {
+  const older = state.sessions.slice(state.sessions.findIndex(({ id }) => id === session.id) + 1);
+  return older.filter(({ boot }) => boot !== session.boot).reduce(withoutSession, state);
 }
 
 /** changedSession replaces a session in its place. */

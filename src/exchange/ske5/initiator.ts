@@ -10,6 +10,7 @@
  * first does not make the attempt fail. A Vita sends the same challenge again at most, which is a protocol error here as there.
  */
 import { equalBytes } from "../../sys/mod.ts";
+import { ipEqual } from "../../net/mod.ts";
 import { readSecond, writeFirst } from "../../noise/mod.ts";
 import { LEAST_SPI } from "../../tunnel/esp/mod.ts";
 import type { AgreedPair } from "../agreed.ts";
@@ -38,7 +39,7 @@ export function begin(state: Ske5State, around: Ske5Around): Ske5Step {
   const deadlineMs = around.nowMs + around.route.negotiationMs;
   const knock = { routeSpi: around.route.routeSpi, message: { kind: "knock", version: VERSION } } as const;
   return [
-    { ...state, initiator: { kind: "accept challenge", spi, deadlineMs } },
+    { ...state, initiator: { kind: "accept challenge", spi, remote: around.route.remote, deadlineMs } },
     [{ kind: "send", datagram: encodeDatagram(knock) }, count("negotiations-initiated")],
   ];
 }
@@ -46,19 +47,21 @@ export function begin(state: Ske5State, around: Ske5Around): Ske5Step {
 /** challenged answers a challenge with a proposal. */
 export function challenged(state: Ske5State, message: MessageOf<"challenge">, around: Ske5Around): Ske5Step {
   const { initiator } = state;
-  if (initiator.kind === "initiator") return [state, [count("protocol-errors")]];
+  if (initiator.kind === "initiator" || !ipEqual(initiator.remote, around.route.remote))
+    return [state, [count("protocol-errors")]];
   const before = initiator.kind === "accept agreement" ? initiator.attempts : [];
   const known = before.some(({ nonce }) => equalBytes(nonce, message.nonce));
   if (known || before.length >= MOST_ATTEMPTS) return [state, [count("protocol-errors")]];
   if (message.version !== VERSION) return [state, [count("version-errors")]];
   if (!equalBytes(message.aead, AEAD_NAME)) return [state, [count("parameter-errors")]];
-  const [attempt, send] = propose(initiator.spi, message, around);
+  const { spi, remote } = initiator;
+  const [attempt, send] = propose(spi, message, around);
   const deadlineMs =
     initiator.kind === "accept agreement" ? initiator.deadlineMs : around.nowMs + around.route.negotiationMs;
   return [
     {
       ...state,
-      initiator: { kind: "accept agreement", spi: initiator.spi, deadlineMs, attempts: [...before, attempt] },
+      initiator: { kind: "accept agreement", spi, remote, deadlineMs, attempts: [...before, attempt] },
     },
     [send, count("challenges-accepted")],
   ];
@@ -105,7 +108,9 @@ export function spiOf(payload: Uint8Array): number {
 /** agreed ends an exchange, if the agreement is the answer to one of our proposals. */
 export function agreed(state: Ske5State, message: MessageOf<"agreement">, around: Ske5Around): Ske5Step {
   const { initiator } = state;
-  if (initiator.kind !== "accept agreement") return [state, [count("protocol-errors")]];
+  if (initiator.kind !== "accept agreement" || !ipEqual(initiator.remote, around.route.remote))
+    return [state, [count("protocol-errors")]];
+  if (!around.allow("agreement")) return [state, [count("protocol-errors")]];
   let fault: "authentication-errors" | "public-key-errors" = "authentication-errors";
   for (const { sent } of initiator.attempts) {
     const read = readSecond(sent, { ephemeral: message.ephemeral, payload: message.sealed });
@@ -115,7 +120,7 @@ export function agreed(state: Ske5State, message: MessageOf<"agreement">, around
     if (spi < LEAST_SPI) {
       // Authentic, and nothing that ESP could send with (RFC 4303, section 2.1): the attempt is over.
       read.symmetric[Symbol.dispose]();
-      return [abandon(state), [count("parameter-errors")]];
+      return [abandon(state), [count("parameter-errors"), { kind: "lost", reason: "no usable SPI" }]];
     }
     const keys = splitKeys(around.primitives, read.symmetric);
     for (const other of initiator.attempts) if (other.sent !== sent) other.sent[Symbol.dispose]();
@@ -137,7 +142,7 @@ export function agreed(state: Ske5State, message: MessageOf<"agreement">, around
 export function expire(state: Ske5State, nowMs: number): Ske5Step {
   const { initiator } = state;
   if (initiator.kind === "initiator" || nowMs < initiator.deadlineMs) return [state, []];
-  return [abandon(state), [count("negotiations-expired")]];
+  return [abandon(state), [count("negotiations-expired"), { kind: "lost", reason: "no answer" }]];
 }
 
 /** abandon forgets an attempt. */

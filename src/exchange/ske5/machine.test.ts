@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { newSeed, Random } from "../../../test/support/random.ts";
 import { agree, bytesOf, Ske5End, twoEnds } from "../../../test/support/ske5-ends.ts";
+import { parseIp } from "../../net/mod.ts";
 import type { AgreedSa } from "../agreed.ts";
 import type { ExchangeCounter } from "../counter.ts";
 import { AEAD_NAME, decodeDatagram, encodeDatagram, type Ske5Message } from "./datagram.ts";
@@ -240,12 +241,53 @@ describe("beyond Vita", () => {
     expect(left.counts["protocol-errors"]).toBe(1);
   });
 
+  test("what another gateway says is none of the attempt", () => {
+    const { left, right } = twoEnds();
+    const challenge = right.hear(left.say({ kind: "begin" }));
+    const first = left.around;
+    const other = { ...first, route: { ...first.route, remote: parseIp("203.0.113.3") } };
+    left.around = other;
+    expect(left.step({ kind: "message", message: challenge })).toMatchObject([{ leaf: "protocol-errors" }]);
+    left.around = first;
+    const agreement = right.hear(left.hear(challenge));
+    left.around = other;
+    left.step({ kind: "message", message: agreement });
+    expect([left.counts["protocol-errors"], left.pairs.length]).toEqual([2, 0]);
+    left.around = first;
+    left.step({ kind: "message", message: agreement });
+    expectMirrored(left, right);
+  });
+
+  test("works of one kind are not delayed by others, and only the peer uses up handshakes", () => {
+    const { left, right } = twoEnds();
+    const left_ = { knock: 1, agreement: 5, handshake: 1 };
+    const allow = (work: keyof typeof left_) => left_[work]-- > 0;
+    left.around = { ...left.around, allow };
+    right.around = { ...right.around, allow };
+    const challenge = right.hear(left.say({ kind: "begin" }));
+    for (let n = 0; n < 1000; n++) {
+      right.step({ kind: "message", message: { kind: "knock", version: 5 } });
+      const forged = { ephemeral: new Uint8Array(32).fill(n), sealed: zeros(48) };
+      right.step({ kind: "message", message: { kind: "proposal", ...forged } });
+      right.step({ kind: "message", message: { kind: "agreement", ...forged } });
+    }
+    expect(left_).toMatchObject({ agreement: 5, handshake: 1 });
+    const agreement = right.hear(left.hear(challenge));
+    left.step({ kind: "message", message: agreement });
+    expect(left_).toMatchObject({ agreement: 4, handshake: 0 });
+    expectMirrored(left, right);
+  });
+
   test("an SPI that is reserved is refused", () => {
     const left = new Ske5End(["203.0.113.1", "203.0.113.2"], { spi: 1 });
     const { right } = twoEnds();
     right.step({ kind: "message", message: left.hear(right.hear(left.say({ kind: "begin" }))) });
     expect([right.counts["parameter-errors"], right.pairs.length]).toEqual([1, 0]);
-    agree(right, left);
+    const agreement = left.hear(right.hear(left.hear(right.say({ kind: "begin" }))));
+    expect(right.step({ kind: "message", message: agreement })).toContainEqual({
+      kind: "lost",
+      reason: "no usable SPI",
+    });
     expect([right.counts["parameter-errors"], right.pairs.length]).toEqual([2, 0]);
   });
 

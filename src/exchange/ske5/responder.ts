@@ -27,6 +27,8 @@ function made({ primitives, spis }: Ske5Around): ResponderState | undefined {
 
 /** knocked offers a challenge. */
 export function knocked(state: Ske5State, around: Ske5Around): Ske5Step {
+  // Whose knock it was does not matter: all are answered alike, and the answer goes to the gateway.
+  if (!around.allow("knock")) return [state, [count("protocol-errors")]];
   const responder = state.responder ?? made(around);
   if (responder === undefined) return [state, [{ kind: "full" }]];
   const datagram = encodeDatagram({
@@ -52,6 +54,7 @@ export function proposed(state: Ske5State, message: MessageOf<"proposal">, aroun
   using _ = heard;
   const spi = spiOf(heard.payload);
   if (spi < LEAST_SPI) return [state, [count("parameter-errors")]];
+  if (!around.allow("handshake")) return [state, [count("protocol-errors")]];
   const written = writeSecond(heard, { ephemeral: responder.ephemeral, payload: payloadOf(responder.spi) });
   if (written === undefined) return [state, [count("public-key-errors")]];
   const keys = splitKeys(primitives, heard.symmetric);

@@ -27,10 +27,17 @@ export interface Attempt {
 /** InitiatorState holds the SPI that the peer shall send with; an expired attempt leaves it for the next. */
 export type InitiatorState =
   | { readonly kind: "initiator"; readonly spi?: number }
-  | { readonly kind: "accept challenge"; readonly spi: number; readonly deadlineMs: number }
+  | {
+      readonly kind: "accept challenge";
+      readonly spi: number;
+      /** The gateway that the attempt is with; another's messages are none of it. */
+      readonly remote: Ip;
+      readonly deadlineMs: number;
+    }
   | {
       readonly kind: "accept agreement";
       readonly spi: number;
+      readonly remote: Ip;
       readonly deadlineMs: number;
       readonly attempts: readonly Attempt[];
     };
@@ -55,10 +62,18 @@ export type Ske5Event =
   | { readonly kind: "due" }
   | { readonly kind: "reset" };
 
+/** Ske5Loss is why an attempt came to nothing. */
+export type Ske5Loss = "no answer" | "no usable SPI";
+
+/** Ske5Work is what costs something: answers to knocks, which prove nothing; agreements, which are proved by a curve operation; and handshakes of who has proved to be the peer. */
+export type Ske5Work = "knock" | "agreement" | "handshake";
+
 /** Ske5Effect is asked for. They are done in order: who is sent an agreement may send to us at once. */
 export type Ske5Effect =
   | { readonly kind: "send"; readonly datagram: Bytes }
   | { readonly kind: "agreed"; readonly role: "initiator" | "responder"; readonly pair: AgreedPair }
+  /** The attempt came to nothing. */
+  | { readonly kind: "lost"; readonly reason: Ske5Loss }
   | { readonly kind: "count"; readonly leaf: ExchangeCounter }
   /** There is no SPI left. */
   | { readonly kind: "full" };
@@ -68,6 +83,8 @@ export interface Ske5Around {
   readonly route: Ske5Route;
   readonly primitives: Primitives;
   readonly spis: Spis;
+  /** Takes one of the works of a kind that may be done; false: none is left now. None delays another. */
+  readonly allow: (work: Ske5Work) => boolean;
   readonly nowMs: number;
 }
 

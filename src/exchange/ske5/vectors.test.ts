@@ -135,12 +135,14 @@ describe("a real Vita's exchange", () => {
         route: { ...common, local: left, remote: right },
         primitives: drawing(vector.secrets[0]),
         spis: new FixedSpis(vector.spis[0]),
+        allow: () => true,
         nowMs: 0,
       });
       const responder = new Side({
         route: { ...common, local: right, remote: left },
         primitives: drawing(vector.nonce, vector.secrets[1]),
         spis: new FixedSpis(vector.spis[1]),
+        allow: () => true,
         nowMs: 0,
       });
       const knock = initiator.step({ kind: "begin" });

@@ -16,6 +16,7 @@ import {
   NO_ASSOCIATIONS,
   pass,
   rekeyMs,
+  spent,
   usable,
   wear,
 } from "./associations.ts";
@@ -32,6 +33,7 @@ function sa(spi: number, queue = 1): AgreedSa {
 function made(session: number, nowMs: number, more: Partial<Parameters<typeof install>[1]> = {}) {
   return {
     route: "r",
+    trust: "t",
     session,
     pair: { inbound: [sa(1000 + session)], outbound: [sa(session)] },
     path,
@@ -93,7 +95,8 @@ describe("Vita's rules", () => {
 
   test("the one that the peer sent under last is kept, whatever exchanges come to nothing", () => {
     let state = NO_ASSOCIATIONS;
-    for (let n = 0; n < 3; n++) state = heardUnder(install(state, made(300 + n, n))[0], 1300 + n);
+    for (let n = 0; n < 3; n++)
+      state = heardUnder(install(state, made(300 + n, n))[0], { spi: 1300 + n, queue: 1 });
     state = pass(state, { route: "r", nowMs: 8000 })[0];
     expect(state.active?.session).toBe(302);
     // The peer goes on with 1301, say: 1302 was heard, and then its keeper began again.
@@ -218,7 +221,7 @@ test(`any order of events: what is asked of the data path is always possible (se
       nowMs += random.below(100_000);
       const at = { route: "r", nowMs };
       const session = random.below(n + 1);
-      switch (random.below(6)) {
+      switch (random.below(7)) {
         case 0:
         case 1: {
           const useMs = random.pick([nowMs, nowMs + 7500, Number.POSITIVE_INFINITY]);
@@ -235,10 +238,50 @@ test(`any order of events: what is asked of the data path is always possible (se
         case 4:
           obey(drop(state, "r", (set) => set.session === session));
           break;
+        case 5: {
+          const sets = [
+            ...state.inbound,
+            ...(state.active === undefined ? [] : [state.active]),
+            ...state.waiting,
+          ];
+          const one = sets[0]?.held[0] ?? { spi: 1, queue: 1 };
+          const direction = state.inbound.length > 0 ? "inbound" : "outbound";
+          obey(spent(state, { ...at, direction, one }));
+          break;
+        }
         default:
           obey(move(state, { route: "r", session, path: elsewhere }));
           obey(activate(state, at));
       }
     }
   }
+});
+
+describe("an association that has carried all it may", () => {
+  const at = { route: "r", nowMs: 20, direction: "outbound" } as const;
+
+  test("is followed at once by the one that waits", () => {
+    const [one] = install(install(NO_ASSOCIATIONS, made(300, 0))[0], made(301, 10));
+    const [two, effects] = spent(one, { ...at, one: { spi: 300, queue: 1 } });
+    expect(kinds(effects)).toEqual(["remove outbound 300", "use 301"]);
+    expect([two.active?.session, two.waiting.length]).toEqual([301, 0]);
+  });
+
+  test("is not followed by one that the peer may not know", () => {
+    const [one] = install(install(NO_ASSOCIATIONS, made(300, 0))[0], made(301, 10, { useMs: Infinity }));
+    const [two, effects] = spent(one, { ...at, one: { spi: 300, queue: 1 } });
+    expect(kinds(effects)).toEqual(["remove outbound 300"]);
+    expect([two.active, two.waiting.length]).toEqual([undefined, 1]);
+  });
+
+  test("takes none of another queue with it, though it has the same SPI", () => {
+    const pair = { inbound: [sa(1300), sa(1301)], outbound: [sa(300, 1), sa(300, 2)] };
+    const [one] = install(NO_ASSOCIATIONS, made(300, 0, { pair }));
+    const [two, effects] = spent(one, { ...at, one: { spi: 300, queue: 2 } });
+    expect(effects).toEqual([{ kind: "remove", direction: "outbound", route: "r", queue: 2, spi: 300 }]);
+    expect(two.active?.held).toEqual([{ spi: 300, queue: 1 }]);
+    const [three, more] = spent(two, { ...at, direction: "inbound", one: { spi: 1301, queue: 1 } });
+    expect([kinds(more), three.inbound[0]?.held.length]).toEqual([["remove inbound 1301"], 1]);
+    expect(spent(three, { ...at, one: { spi: 300, queue: 2 } })[1]).toEqual([]);
+  });
 });

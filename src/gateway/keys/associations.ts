@@ -9,7 +9,7 @@
  * "Surely receives": it has shown its keys (our own exchange), or a time has passed (vita-ske). When there is no other one, at once.
  */
 import type { AgreedPair } from "../../exchange/mod.ts";
-import type { Path } from "../../exchange/ours/mod.ts";
+import { type Path, pathEqual } from "../../exchange/ours/mod.ts";
 import type { KeyLifetime } from "./key-route.ts";
 import type { KeeperCounter, KeeperEffect, Use } from "./keeper-event.ts";
 
@@ -67,6 +67,7 @@ export type AssociationEffect =
 /** NewPair is the outcome of an exchange. */
 export interface NewPair {
   readonly route: string;
+  readonly trust: string;
   readonly session: number;
   readonly pair: AgreedPair;
   readonly path: Path;
@@ -103,7 +104,7 @@ function limitsOf({ packets = DEFAULT_USE.packets, bytes = DEFAULT_USE.bytes }: 
 
 /** install takes over what an exchange led to. */
 export function install(before: Associations, made: NewPair): AssociationStep {
-  const { route, pair, session, path, nowMs, lifetime } = made;
+  const { route, trust, pair, session, path, nowMs, lifetime } = made;
   const limits = limitsOf(lifetime);
   const endsMs = nowMs + lifetime.ms;
   const inboundEndsMs = endsMs + made.graceMs;
@@ -125,10 +126,10 @@ export function install(before: Associations, made: NewPair): AssociationStep {
   const repeated = [...(displaced ? [before.active as OutboundSet] : []), ...before.waiting.filter(same)];
   const effects: AssociationEffect[] = [
     ...pair.inbound.map(
-      (sa) => ({ kind: "inbound", route, sa, endsMs: inboundEndsMs, hard: limits.hard }) as const,
+      (sa) => ({ kind: "inbound", route, trust, sa, endsMs: inboundEndsMs, hard: limits.hard }) as const,
     ),
     ...removed(route, "outbound", repeated),
-    ...pair.outbound.map((sa) => ({ kind: "outbound", route, sa, path, endsMs, ...limits }) as const),
+    ...pair.outbound.map((sa) => ({ kind: "outbound", route, trust, sa, path, endsMs, ...limits }) as const),
     ...removed(route, "inbound", tooMany),
   ];
   if (repeated.length > 0) effects.push({ kind: "count", leaf: "outbound-sa-updated" });
@@ -151,11 +152,14 @@ function surplus(all: readonly InboundSet[], used: number | undefined): readonly
   return droppable.slice(0, Math.max(0, all.length - MOST_INBOUND));
 }
 
+/** holds tells whether an association is one of a set: queues can have the same SPI, since peers choose what goes out. */
+export function holds({ held }: { readonly held: readonly Held[] }, { spi, queue }: Held): boolean {
+  return held.some((one) => one.spi === spi && one.queue === queue);
+}
+
 /** heardUnder notes that packets came under an inbound association. */
-export function heardUnder(state: Associations, spi: number): Associations {
-  const inbound = state.inbound.map((set): InboundSet =>
-    set.held.some((one) => one.spi === spi) ? { ...set, heard: true } : set,
-  );
+export function heardUnder(state: Associations, one: Held): Associations {
+  const inbound = state.inbound.map((set): InboundSet => (holds(set, one) ? { ...set, heard: true } : set));
   return { ...state, inbound };
 }
 
@@ -169,7 +173,7 @@ function heldOf(sas: AgreedPair["inbound"]): readonly Held[] {
 }
 
 function overlaps(a: OutboundSet, b: OutboundSet): boolean {
-  return a.held.some(({ spi, queue }) => b.held.some((other) => other.spi === spi && other.queue === queue));
+  return a.held.some((one) => holds(b, one));
 }
 
 function then(
@@ -217,15 +221,48 @@ export function move(
   state: Associations,
   { route, session, path }: { readonly route: string; readonly session: number; readonly path: Path },
 ): AssociationStep {
+  return moveAll(state, { route, moved: (before, set) => (set.session === session ? path : before) });
+}
+
+/** moveAll gives what goes out other paths. */
+export function moveAll(
+  state: Associations,
+  { route, moved }: { readonly route: string; readonly moved: (path: Path, set: OutboundSet) => Path },
+): AssociationStep {
   const effects: AssociationEffect[] = [];
-  const moved = (set: OutboundSet): OutboundSet => {
-    if (set.session !== session) return set;
+  const change = (set: OutboundSet): OutboundSet => {
+    const path = moved(set.path, set);
+    if (pathEqual(path, set.path)) return set;
     for (const { spi, queue } of set.held) effects.push({ kind: "endpoint", route, queue, spi, path });
     return { ...set, path };
   };
   const { active, ...rest } = state;
-  const next = { ...rest, ...(active === undefined ? {} : { active: moved(active) }) };
-  return [{ ...next, waiting: state.waiting.map(moved) }, effects];
+  const next = { ...rest, ...(active === undefined ? {} : { active: change(active) }) };
+  return [{ ...next, waiting: state.waiting.map(change) }, effects];
+}
+
+/**
+ * spent removes the one association that has carried all it may; those of other queues go on. If what was used has nothing left, what waits and may
+ * be used is.
+ */
+export function spent(
+  state: Associations,
+  { direction, one, ...at }: At & { readonly direction: "inbound" | "outbound"; readonly one: Held },
+): AssociationStep {
+  const rest = <S extends { readonly held: readonly Held[] }>(set: S): S =>
+    holds(set, one)
+      ? { ...set, held: set.held.filter(({ spi, queue }) => spi !== one.spi || queue !== one.queue) }
+      : set;
+  const kept = <S extends { readonly held: readonly Held[] }>(sets: readonly S[]): S[] =>
+    sets.map(rest).filter(({ held }) => held.length > 0);
+  const { active, waiting, inbound } = state;
+  const sets = direction === "inbound" ? inbound : [...(active === undefined ? [] : [active]), ...waiting];
+  if (!sets.some((set) => holds(set, one))) return [state, []];
+  const gone = removed(at.route, direction, [{ held: [one] }]);
+  if (direction === "inbound") return [{ ...state, inbound: kept(inbound) }, gone];
+  const [used] = kept(active === undefined ? [] : [active]);
+  const next = { waiting: kept(waiting), inbound, ...(used === undefined ? {} : { active: used }) };
+  return then([next, gone], (after) => activate(after, at));
 }
 
 /** drop removes all sets that something is true of. */

@@ -8,32 +8,47 @@
  *                └── failed: the next gateway, put off ────────────────┘
  * ```
  */
-import { NEW_OURS, oursDeadline, type OursState } from "../../exchange/ours/mod.ts";
+import { currentSession, NEW_OURS, oursDeadline, type OursState } from "../../exchange/ours/mod.ts";
 import { NEW_SKE5, ske5Deadline } from "../../exchange/ske5/mod.ts";
 import type { Endpoint } from "../../net/mod.ts";
-import { associationsMs, drop, heardUnder, NO_ASSOCIATIONS, pass, rekeyMs, wear } from "./associations.ts";
-import { type ChannelAround, ChannelDraft, type ChannelEffect, type ChannelState } from "./channel-state.ts";
+import {
+  associationsMs,
+  drop,
+  heardUnder,
+  holds,
+  NO_ASSOCIATIONS,
+  pass,
+  rekeyMs,
+  spent,
+  wear,
+} from "./associations.ts";
+import {
+  type ChannelAround,
+  ChannelDraft,
+  type ChannelEffect,
+  type ChannelState,
+  RATE,
+} from "./channel-state.ts";
 import type { Direction } from "./keeper-event.ts";
-import { beginOurs, endOursChannel, hearOurs, moveOurs, oursAround, tellOurs } from "./ours-channel.ts";
+import type { KeyChannel } from "./key-route.ts";
+import { beginOurs, endOursChannel, hearOurs, moveOurs, oursTiming, tellOurs } from "./ours-channel.ts";
 import { pathOf } from "./retry.ts";
-import { endSke5Channel, ske5Datagram, ske5Idle, tellSke5 } from "./ske5-channel.ts";
-
-/** RATE messages a second are worked on, and as many at once: Vita's, but for each channel. */
-export const RATE = 100;
+import { endSke5Channel, moveSke5, ske5Datagram, ske5Idle, tellSke5 } from "./ske5-channel.ts";
 
 /** ChannelEvent is what happens to a channel. */
 export type ChannelEvent =
   | { readonly kind: "datagram"; readonly from: Endpoint; readonly to: Endpoint; readonly bytes: Uint8Array }
-  | { readonly kind: "heard"; readonly spi: number }
+  | { readonly kind: "heard"; readonly queue: number; readonly spi: number }
   | {
       readonly kind: "limit";
+      readonly queue: number;
       readonly spi: number;
       readonly direction: Direction;
       readonly limit: "soft" | "hard";
     }
   | { readonly kind: "due" }
-  /** Addresses or the time limit are others. */
-  | { readonly kind: "reset" }
+  /** Addresses or the time limit are others than before. */
+  | { readonly kind: "reset"; readonly before: KeyChannel }
   /** It is no more. */
   | { readonly kind: "end" };
 
@@ -46,6 +61,7 @@ export function newChannel({ route, nowMs }: Pick<ChannelAround, "route" | "nowM
     route.protocol.kind === "ske5"
       ? ({ kind: "ske5", state: NEW_SKE5 } as const)
       : ({ kind: "ours", state: NEW_OURS } as const);
+  const full = { left: RATE, atMs: nowMs };
   return {
     exchange,
     associations: NO_ASSOCIATIONS,
@@ -55,8 +71,7 @@ export function newChannel({ route, nowMs }: Pick<ChannelAround, "route" | "nowM
     sessions: 0,
     up: false,
     reason: "no exchange yet",
-    tokens: RATE,
-    tokensMs: nowMs,
+    budgets: { knock: full, agreement: full, handshake: full },
   };
 }
 
@@ -68,8 +83,8 @@ export function stepChannel(state: ChannelState, event: ChannelEvent, around: Ch
       hear(draft, event);
       break;
     case "heard":
-      draft.set({ associations: heardUnder(state.associations, event.spi) });
-      if (state.exchange.kind === "ours") hearOurs(draft, event.spi);
+      draft.set({ associations: heardUnder(state.associations, event) });
+      if (state.exchange.kind === "ours") hearOurs(draft, event);
       break;
     case "limit":
       limited(draft, event);
@@ -78,7 +93,7 @@ export function stepChannel(state: ChannelState, event: ChannelEvent, around: Ch
       due(draft);
       break;
     case "reset":
-      reset(draft);
+      reset(draft, event.before);
       break;
     case "end":
       end(draft);
@@ -92,34 +107,21 @@ function hear(
   draft: ChannelDraft,
   { bytes, from, to }: Extract<ChannelEvent, { readonly kind: "datagram" }>,
 ): void {
-  if (!allow(draft)) return draft.count("protocol-errors");
   if (draft.state.exchange.kind === "ske5") return ske5Datagram(draft, bytes, from);
   tellOurs(draft, { kind: "datagram", datagram: bytes, path: { local: to, remote: from } });
 }
 
-/** Takes a token of the channel's bucket. */
-function allow(draft: ChannelDraft): boolean {
-  const { nowMs } = draft.around;
-  const { tokens, tokensMs } = draft.state;
-  const full = Math.min(RATE, tokens + ((nowMs - tokensMs) / 1000) * RATE);
-  draft.set({ tokens: full < 1 ? full : full - 1, tokensMs: nowMs });
-  return full >= 1;
-}
-
 function limited(draft: ChannelDraft, event: Extract<ChannelEvent, { readonly kind: "limit" }>): void {
-  const { at, state } = draft;
-  const { spi, direction } = event;
-  const { active } = state.associations;
-  const used = direction === "outbound" && active?.held.some((held) => held.spi === spi) === true;
-  if (event.limit === "soft") {
-    if (used) draft.set({ associations: wear(state.associations, at.nowMs) });
-    return;
-  }
-  const isGone: Parameters<typeof drop>[2] = ({ held }, side) =>
-    side === direction && held.some((one) => one.spi === spi);
-  draft.adopt(drop(state.associations, at.route, isGone));
-  // What came in under it is lost until there is another one.
-  if (direction === "inbound") draft.set({ associations: wear(draft.state.associations, at.nowMs) });
+  const { at } = draft;
+  const { associations } = draft.state;
+  const { spi, queue, direction } = event;
+  const one = { spi, queue };
+  const isUsed =
+    direction === "outbound" && associations.active !== undefined && holds(associations.active, one);
+  // What comes in under one that ends, or goes out of a queue that has none, is lost until there is another one.
+  const isWorn = isUsed || (direction === "inbound" && event.limit === "hard");
+  if (isWorn) draft.set({ associations: wear(associations, at.nowMs) });
+  if (event.limit === "hard") draft.adopt(spent(draft.state.associations, { ...at, direction, one }));
 }
 
 function due(draft: ChannelDraft): void {
@@ -129,11 +131,11 @@ function due(draft: ChannelDraft): void {
 }
 
 /** Associations stay in use; the next ones are agreed on over the new way, now. */
-function reset(draft: ChannelDraft): void {
+function reset(draft: ChannelDraft, before: KeyChannel): void {
   const { nowMs } = draft.around;
   draft.set({ gateway: 0, failures: 0, beginMs: nowMs });
-  if (draft.state.exchange.kind === "ske5") tellSke5(draft, { kind: "reset" });
-  else moveOurs(draft);
+  if (draft.state.exchange.kind === "ske5") moveSke5(draft);
+  else moveOurs(draft, before.local.endpoint);
   draft.set({ associations: wear(draft.state.associations, nowMs) });
 }
 
@@ -155,7 +157,10 @@ function wantedMs(state: ChannelState, around: ChannelAround): number {
   const { exchange, associations, beginMs } = state;
   const idle = exchange.kind === "ske5" ? ske5Idle(exchange.state) : isIdle(exchange.state);
   if (!idle || pathOf(state, around) === undefined) return Number.POSITIVE_INFINITY;
-  return Math.max(beginMs, rekeyMs(associations));
+  // Who is heard under nothing is watched by nobody: what is in use may lead nowhere.
+  const isUnwatched = exchange.kind === "ours" && currentSession(exchange.state) === undefined;
+  const isWorn = isUnwatched && associations.waiting.length === 0;
+  return isWorn ? beginMs : Math.max(beginMs, rekeyMs(associations));
 }
 
 function isIdle({ initiating }: OursState): boolean {
@@ -168,6 +173,6 @@ export function channelMs(state: ChannelState, around: ChannelAround): number {
   const exchangeMs =
     exchange.kind === "ske5"
       ? ske5Deadline(exchange.state)
-      : oursDeadline(exchange.state, oursAround(around));
+      : oursDeadline(exchange.state, { timing: oursTiming(around) });
   return Math.min(exchangeMs, associationsMs(state.associations), wantedMs(state, around));
 }

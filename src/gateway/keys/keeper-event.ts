@@ -4,10 +4,15 @@ import type { Path } from "../../exchange/ours/mod.ts";
 import type { Endpoint } from "../../net/mod.ts";
 import type { KeyRoute } from "./key-route.ts";
 
+/** Now is the time of a step: milliseconds that never go back and pass in sleep too. */
+export interface Now {
+  readonly nowMs: number;
+}
+
 /** Direction of an association. */
 export type Direction = "inbound" | "outbound";
 
-/** Installed is an association that the data path had before the keeper began. */
+/** Installed is an association that the data path had before the keeper began; of what goes out, the one that a queue uses. */
 export interface Installed {
   readonly direction: Direction;
   readonly route: string;
@@ -15,6 +20,8 @@ export interface Installed {
   readonly spi: number;
   readonly path: Path;
   readonly endsMs: number;
+  /** As it was given with the association (KeeperEffect); absent: the route's trust is surely what it was. */
+  readonly trust?: string;
 }
 
 /** KeeperEvent is what happens. */
@@ -23,7 +30,7 @@ export type KeeperEvent =
   | { readonly kind: "configure"; readonly routes: readonly KeyRoute[] }
   /** Some routes: it costs what they cost, however many others there are. */
   | { readonly kind: "change"; readonly put: readonly KeyRoute[]; readonly remove: readonly string[] }
-  /** What the data path still has of a keeper before: after the first `configure`. */
+  /** What the data path still has of a keeper before: before the first `configure`, which goes on with it, or has what is of no route or trust removed. */
   | { readonly kind: "adopt"; readonly installed: readonly Installed[] }
   /** A datagram came to a queue; without a non-ESP marker. */
   | {
@@ -34,11 +41,12 @@ export type KeeperEvent =
       readonly bytes: Uint8Array;
     }
   /** Authentic packets came under an inbound association. */
-  | { readonly kind: "heard"; readonly route: string; readonly spi: number }
+  | { readonly kind: "heard"; readonly route: string; readonly queue: number; readonly spi: number }
   /** An association has carried what it may: at the hard limit the path lets it carry no more. */
   | {
       readonly kind: "limit";
       readonly route: string;
+      readonly queue: number;
       readonly spi: number;
       readonly direction: Direction;
       readonly limit: "soft" | "hard";
@@ -86,6 +94,8 @@ export type KeeperEffect =
   | {
       readonly kind: "inbound";
       readonly route: string;
+      /** Names what the ends trust: kept with the association, it tells after a restart whether that is the same still. Not secret. */
+      readonly trust: string;
       readonly sa: AgreedSa;
       readonly endsMs: number;
       readonly hard: Use;
@@ -94,6 +104,7 @@ export type KeeperEffect =
   | {
       readonly kind: "outbound";
       readonly route: string;
+      readonly trust: string;
       readonly sa: AgreedSa;
       readonly path: Path;
       readonly endsMs: number;
@@ -109,7 +120,7 @@ export type KeeperEffect =
       readonly queue: number;
       readonly spi: number;
     }
-  /** The peer has moved. */
+  /** The peer, or our own address, is another. */
   | {
       readonly kind: "endpoint";
       readonly route: string;

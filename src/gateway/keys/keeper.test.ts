@@ -1,69 +1,16 @@
 import { describe, expect, test } from "bun:test";
+import { joined, Pair } from "../../../test/support/key-pair.ts";
 import { keyRoute, keyRoutes, type RouteEnds } from "../../../test/support/key-routes.ts";
 import { newSeed, Random } from "../../../test/support/random.ts";
 import { parseEndpoint, parseIp } from "../../net/mod.ts";
 import { KeyKeeper } from "./keeper.ts";
-import type { KeeperEffect } from "./keeper-event.ts";
 import type { KeyRoute } from "./key-route.ts";
 
 const [paris, tokyo] = [parseEndpoint("203.0.113.1:303"), parseEndpoint("203.0.113.2:303")];
 
-/** Two keepers on a wire without delay, of which a test sees every effect. */
-class Pair {
-  readonly keepers = [new KeyKeeper(), new KeyKeeper()] as const;
-  nowMs = 0;
-  readonly seen: [KeeperEffect[], KeeperEffect[]] = [[], []];
-
-  /** Lets one keeper step, and carries datagrams until there are none; returns what else the first was asked for. */
-  step(side: 0 | 1, event: Parameters<KeyKeeper["step"]>[0]): readonly KeeperEffect[] {
-    const effects = this.keepers[side].step(event, this);
-    this.seen[side].push(...effects);
-    const others = effects.filter(({ kind }) => kind !== "send");
-    const other = side === 0 ? 1 : 0;
-    for (const effect of effects)
-      if (effect.kind === "send") {
-        const { queue, from, to, bytes } = effect;
-        this.step(other, { kind: "datagram", queue, from, to, bytes });
-      }
-    return others;
-  }
-
-  /** Time passes. */
-  pass(ms: number): void {
-    const endMs = this.nowMs + ms;
-    for (;;) {
-      const [a = Infinity, b = Infinity] = this.keepers.map(({ nextMs }) => nextMs);
-      if (Math.min(a, b) > endMs) break;
-      this.nowMs = Math.max(this.nowMs, Math.min(a, b));
-      this.step(a <= b ? 0 : 1, { kind: "due" });
-    }
-    this.nowMs = endMs;
-  }
-
-  kinds(side: 0 | 1): string[] {
-    return this.seen[side].map(({ kind }) => kind).filter((kind) => kind !== "send" && kind !== "news");
-  }
-
-  forget(): void {
-    this.seen[0].length = 0;
-    this.seen[1].length = 0;
-  }
-}
-
-function joined(options: Partial<RouteEnds> & Pick<RouteEnds, "protocol">): Pair {
-  const pair = new Pair();
-  const routes = keyRoutes(options);
-  pair.step(1, { kind: "configure", routes: [routes[1]] });
-  pair.step(0, { kind: "configure", routes: [routes[0]] });
-  pair.pass(6000);
-  pair.forget();
-  return pair;
-}
-
 describe("what a change of configuration does to keys (Vita's table)", () => {
   const base: RouteEnds = {
     protocol: "ske5",
-    side: 0,
     local: ["203.0.113.1:303"],
     remote: [["203.0.113.2:303"]],
   };
@@ -171,7 +118,13 @@ describe("an exchange", () => {
       const spi = pair.keepers[0]
         .describe(pair)[0]
         ?.associations.find(({ direction }) => direction === "outbound")?.spi;
-      const limit = { kind: "limit", route: "r", spi: spi as number, direction: "outbound" } as const;
+      const limit = {
+        kind: "limit",
+        route: "r",
+        queue: 1,
+        spi: spi as number,
+        direction: "outbound",
+      } as const;
       expect(pair.step(0, { ...limit, limit: "soft" }).map(({ kind }) => kind)).not.toContain("remove");
       expect(pair.kinds(0)).toContain("inbound");
       const twin = joined({ protocol });

@@ -15,8 +15,8 @@ import { Deadlines } from "../../tunnel/wireguard/mod.ts";
 import { adopted } from "./adopt.ts";
 import { type ChannelEvent, channelMs, newChannel, stepChannel } from "./channel.ts";
 import type { ChannelAround, ChannelEffect, ChannelState } from "./channel-state.ts";
-import type { KeeperCounter, KeeperEffect, KeeperEvent } from "./keeper-event.ts";
-import { type KeyChannel, type KeyRoute, routeNumber, sameTrust, sameWay } from "./key-route.ts";
+import type { Installed, KeeperCounter, KeeperEffect, KeeperEvent, Now } from "./keeper-event.ts";
+import { type KeyChannel, type KeyRoute, routeNumber, sameTrust, sameWay, trustName } from "./key-route.ts";
 import { type ChannelStatus, describeChannel } from "./report.ts";
 import { SpiBook } from "./spi-book.ts";
 
@@ -26,6 +26,7 @@ const ROUTE_BYTES = 4;
 /** A route with its channels; numbers are for Deadlines. */
 interface Kept {
   readonly route: KeyRoute;
+  readonly trust: string;
   readonly party?: OursParty;
   readonly channels: ReadonlyMap<number, number>;
 }
@@ -34,11 +35,6 @@ interface Channel {
   readonly channel: KeyChannel;
   readonly route: string;
   state: ChannelState;
-}
-
-/** Now is the time of a step: milliseconds that never go back and pass in sleep too. */
-export interface Now {
-  readonly nowMs: number;
 }
 
 /** KeyKeeper owns secrets: dispose of it. */
@@ -52,6 +48,8 @@ export class KeyKeeper implements Disposable {
   readonly #deadlines = new Deadlines();
   readonly #counters = new Map<KeeperCounter, number>();
   #nextNumber = 0;
+  /** What a keeper before has left in the data path, until the first `configure`. */
+  #left: Installed[] | undefined = [];
 
   constructor(options: { readonly primitives?: Primitives } = {}) {
     this.#primitives = options.primitives ?? systemPrimitives;
@@ -82,19 +80,14 @@ export class KeyKeeper implements Disposable {
       case "change":
         return this.#change(event, now);
       case "adopt":
-        return event.installed.flatMap((one) => {
-          const number = this.#routes.get(one.route)?.channels.get(one.queue);
-          const channel = this.#channels.get(number ?? -1);
-          if (number === undefined || channel === undefined) return [];
-          if (one.direction === "inbound") this.#book.occupy(one.spi);
-          channel.state = adopted(channel.state, one, now.nowMs);
-          return this.#tell(number, { kind: "due" }, now);
-        });
+        return this.#adopt(event.installed);
       case "datagram":
         return this.#datagram(event, now);
       case "heard":
-      case "limit":
-        return this.#ofRoute(event.route).flatMap((number) => this.#tell(number, event, now));
+      case "limit": {
+        const number = this.#channelOf(event);
+        return number === undefined ? [] : this.#tell(number, event, now);
+      }
       case "due":
         return this.#deadlines.due(now.nowMs).flatMap((number) => this.#tell(number, event, now));
       case "close":
@@ -130,14 +123,52 @@ export class KeyKeeper implements Disposable {
     this.#counters.set(leaf, (this.#counters.get(leaf) ?? 0) + 1);
   }
 
-  #ofRoute(id: string): readonly number[] {
-    return [...(this.#routes.get(id)?.channels.values() ?? [])];
+  /** The channel by which a route's queue has its associations. */
+  #channelOf({ route, queue }: { readonly route: string; readonly queue: number }): number | undefined {
+    const numbers = [...(this.#routes.get(route)?.channels.values() ?? [])];
+    return numbers.find((number) => this.#channels.get(number)?.channel.queues.includes(queue));
+  }
+
+  /** SPIs are taken before any is given out. */
+  #adopt(installed: readonly Installed[]): readonly KeeperEffect[] {
+    if (this.#left === undefined) throw new Error("what was installed is adopted before the first configure");
+    for (const { direction, spi } of installed) if (direction === "inbound") this.#book.occupy(spi);
+    this.#left.push(...installed);
+    return [];
+  }
+
+  /** A channel that goes on with what is left of one before. */
+  #adopted(route: KeyRoute, channel: KeyChannel, { nowMs }: Now): ChannelState {
+    const trust = trustName(route.protocol);
+    const isIts = (one: Installed) =>
+      one.route === route.id && channel.queues.includes(one.queue) && (one.trust ?? trust) === trust;
+    let state = newChannel({ route, nowMs });
+    this.#left = this.#left?.filter((one) => {
+      const next = isIts(one) ? adopted(state, one, nowMs) : undefined;
+      if (next !== undefined) state = next;
+      return next === undefined;
+    });
+    return state;
+  }
+
+  /** Has what is of no route any more removed. */
+  #removeLeft(): readonly KeeperEffect[] {
+    const left = this.#left ?? [];
+    this.#left = undefined;
+    for (const { direction, spi } of left) if (direction === "inbound") this.#book.narrow.release(spi, 1);
+    return left.map(({ direction, route, queue, spi }) => ({
+      kind: "remove",
+      direction,
+      route,
+      queue,
+      spi,
+    }));
   }
 
   #around({ route: id, channel }: Channel, { nowMs }: Now): ChannelAround {
-    const { route, party } = this.#routes.get(id) as Kept;
+    const { route, party, trust } = this.#routes.get(id) as Kept;
     const spis = route.protocol.kind === "ske5" ? this.#book.narrow : this.#book.wide;
-    const common = { route, channel, primitives: this.#primitives, spis, boot: this.#boot, nowMs };
+    const common = { route, channel, primitives: this.#primitives, spis, boot: this.#boot, trust, nowMs };
     return party === undefined ? common : { ...common, party };
   }
 
@@ -167,10 +198,9 @@ export class KeyKeeper implements Disposable {
 
   #configure(routes: readonly KeyRoute[], now: Now): readonly KeeperEffect[] {
     const wanted = new Set(routes.map(({ id }) => id));
-    return this.#change(
-      { put: routes, remove: [...this.#routes.keys()].filter((id) => !wanted.has(id)) },
-      now,
-    );
+    const remove = [...this.#routes.keys()].filter((id) => !wanted.has(id));
+    const effects = this.#change({ put: routes, remove }, now);
+    return [...this.#removeLeft(), ...effects];
   }
 
   /** What is wrong throws before anything changes. */
@@ -184,13 +214,22 @@ export class KeyKeeper implements Disposable {
       if (before !== undefined && !sameTrust(before.route.protocol, protocol)) gone.add(id);
     }
     this.#checkNumbers(put, gone);
-    const parties = new Map<string, OursParty>();
-    for (const { id, protocol } of put)
-      if (protocol.kind === "ours" && (gone.has(id) || !this.#routes.has(id)))
-        parties.set(id, oursParty(this.#primitives, protocol.terms));
+    const parties = this.#parties(put.filter(({ id }) => gone.has(id) || !this.#routes.has(id)));
     const effects = [...gone].flatMap((id) => this.#removeRoute(id, now));
     for (const route of put) effects.push(...this.#putRoute(route, parties.get(route.id), now));
     return effects;
+  }
+
+  #parties(routes: readonly KeyRoute[]): ReadonlyMap<string, OursParty> {
+    const parties = new Map<string, OursParty>();
+    try {
+      for (const { id, protocol } of routes)
+        if (protocol.kind === "ours") parties.set(id, oursParty(this.#primitives, protocol.terms));
+      return parties;
+    } catch (error) {
+      for (const party of parties.values()) party[Symbol.dispose]();
+      throw error;
+    }
   }
 
   #checkNumbers(put: readonly KeyRoute[], gone: ReadonlySet<string>): void {
@@ -216,7 +255,8 @@ export class KeyKeeper implements Disposable {
     }
     const made = party === undefined ? {} : { party };
     this.#byNumber.set(routeNumber(route), route.id);
-    this.#routes.set(route.id, { ...made, ...before, route, channels });
+    const trust = before?.trust ?? trustName(route.protocol);
+    this.#routes.set(route.id, { ...made, ...before, route, trust, channels });
     for (const channel of route.channels) {
       const at = channels.get(channel.queue);
       if (at !== undefined) {
@@ -230,9 +270,9 @@ export class KeyKeeper implements Disposable {
     return effects;
   }
 
-  #newChannel(route: KeyRoute, channel: KeyChannel, { nowMs }: Now): number {
+  #newChannel(route: KeyRoute, channel: KeyChannel, now: Now): number {
     const number = this.#nextNumber++;
-    this.#channels.set(number, { route: route.id, channel, state: newChannel({ route, nowMs }) });
+    this.#channels.set(number, { route: route.id, channel, state: this.#adopted(route, channel, now) });
     return number;
   }
 
@@ -244,7 +284,7 @@ export class KeyKeeper implements Disposable {
     const held = this.#channels.get(number) as Channel;
     const same = sameWay(held.channel, to.channel) && to.before?.negotiationMs === to.route.negotiationMs;
     this.#channels.set(number, { ...held, channel: to.channel });
-    return same ? [] : this.#tell(number, { kind: "reset" }, now);
+    return same ? [] : this.#tell(number, { kind: "reset", before: held.channel }, now);
   }
 
   #endChannel(number: number, now: Now): readonly KeeperEffect[] {

@@ -3,6 +3,9 @@ import { equalBytes } from "../../sys/mod.ts";
 import type { SaAlgorithm } from "../../exchange/mod.ts";
 import type { OursTerms, OursTrust } from "../../exchange/ours/mod.ts";
 import { type Endpoint, endpointEqual, type Ip, ipEqual, type Secret } from "../../net/mod.ts";
+import { systemPrimitives } from "../../noise/mod.ts";
+
+const TRUST_BYTES = 16;
 
 /** KeyProtocol is how a route's keys are agreed on. */
 export type KeyProtocol =
@@ -58,6 +61,20 @@ export function routeNumber({ protocol }: KeyRoute): number {
   return protocol.kind === "ske5" ? protocol.routeSpi : protocol.terms.route;
 }
 
+/** trustName names what the ends of a route trust: the same for the same secrets, keys, number, family and algorithms. It tells nothing of secrets. */
+export function trustName(protocol: KeyProtocol): string {
+  const { hmac } = systemPrimitives;
+  const name = (psk: Secret | undefined, ...parts: readonly (string | number)[]) => {
+    const key = psk?.reveal() ?? new Uint8Array(32);
+    const code = hmac(key, new TextEncoder().encode(["causeway trust", ...parts].join("\n")));
+    return Buffer.from(code.subarray(0, TRUST_BYTES)).toString("hex");
+  };
+  if (protocol.kind === "ske5") return name(protocol.psk, "ske5", protocol.routeSpi);
+  const { route, family, trust } = protocol.terms;
+  const keys = trust.kind === "public keys" ? [trust.privateKey.publicKey, trust.remote] : [];
+  return name(trust.psk, "ours", route, family, protocol.algorithms.join(), ...keys);
+}
+
 /** sameTrust tells whether keys that were agreed on under one are as good under the other. */
 export function sameTrust(a: KeyProtocol, b: KeyProtocol): boolean {
   if (a.kind === "ske5") return b.kind === "ske5" && a.routeSpi === b.routeSpi && sameSecret(a.psk, b.psk);
@@ -68,9 +85,8 @@ export function sameTrust(a: KeyProtocol, b: KeyProtocol): boolean {
 
 function sameEnds(a: OursTrust, b: OursTrust): boolean {
   if (!sameSecret(a.psk, b.psk)) return false;
-  if (a.kind === "public keys")
-    return b.kind === a.kind && a.remote === b.remote && sameSecret(a.privateKey, b.privateKey);
-  return b.kind === a.kind && a.local === b.local && a.remote === b.remote;
+  if (a.kind !== "public keys") return b.kind === a.kind;
+  return b.kind === a.kind && a.remote === b.remote && sameSecret(a.privateKey, b.privateKey);
 }
 
 function sameSecret(a: Secret | undefined, b: Secret | undefined): boolean {

@@ -1,7 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import { newSeed, Random } from "../../../test/support/random.ts";
 import { KeyMaterial } from "../../net/mod.ts";
-import { type ManagedEffect, ManagedKeeper, type ManagedSa } from "./managed.ts";
+import {
+  type ManagedEffect,
+  type ManagedEvent,
+  ManagedKeeper,
+  type ManagedSa,
+  MOST_RETRY_MS,
+  RETRY_MS,
+} from "./managed.ts";
 import {
   BLOCK,
   fingerprintOf,
@@ -21,6 +28,20 @@ function managed(
   const { direction = "outbound", spi = 300 + key, route = "r" } = more;
   const keyMaterial = new KeyMaterial(new Uint8Array(20).fill(key));
   return { direction, route, sa: { spi, queue: 1, algorithm: "aes-128-gcm", extended: true, keyMaterial } };
+}
+
+/** A keeper with a clock. */
+class Timed {
+  readonly keeper: ManagedKeeper;
+  nowMs = 0;
+
+  constructor(book: SequenceBook | string) {
+    this.keeper = new ManagedKeeper(book);
+  }
+
+  step(event: ManagedEvent): readonly ManagedEffect[] {
+    return this.keeper.step(event, this);
+  }
 }
 
 const storeOf = (effects: readonly ManagedEffect[]) => {
@@ -69,7 +90,7 @@ describe("the book", () => {
 
 describe("operator-managed associations", () => {
   test("nothing goes out before its block is durable", () => {
-    const keeper = new ManagedKeeper(newSequenceBook());
+    const keeper = new Timed(newSequenceBook());
     const effects = keeper.step({
       kind: "configure",
       associations: [managed(1), managed(2, { direction: "inbound" })],
@@ -84,7 +105,7 @@ describe("operator-managed associations", () => {
   });
 
   test("the next block is granted when it is durable", () => {
-    const keeper = new ManagedKeeper(newSequenceBook());
+    const keeper = new Timed(newSequenceBook());
     keeper.step({
       kind: "stored",
       version: storeOf(keeper.step({ kind: "configure", associations: [managed(1)] })).version,
@@ -102,9 +123,9 @@ describe("operator-managed associations", () => {
 
   test("after a restart numbers go on behind the block, whatever became of the rest of the configuration", () => {
     const text = storeOf(
-      new ManagedKeeper(newSequenceBook()).step({ kind: "configure", associations: [managed(1)] }),
+      new Timed(newSequenceBook()).step({ kind: "configure", associations: [managed(1)] }),
     ).text;
-    const keeper = new ManagedKeeper(parseSequenceBook(text));
+    const keeper = new Timed(parseSequenceBook(text));
     // The same key under another SPI and route.
     const effects = keeper.step({ kind: "configure", associations: [managed(1, { spi: 999, route: "s" })] });
     expect(keeper.step({ kind: "stored", version: storeOf(effects).version })[0]).toMatchObject({
@@ -115,7 +136,7 @@ describe("operator-managed associations", () => {
   });
 
   test("a key that was taken away and comes back goes on", () => {
-    const keeper = new ManagedKeeper(newSequenceBook());
+    const keeper = new Timed(newSequenceBook());
     const put = (associations: readonly ManagedSa[]) => {
       const effects = keeper.step({ kind: "configure", associations });
       const stores = effects.flatMap((one) => (one.kind === "store" ? [one.version] : []));
@@ -128,7 +149,7 @@ describe("operator-managed associations", () => {
   });
 
   test("without a book that can be read it is refused, with the reason; what comes in is taken", () => {
-    const keeper = new ManagedKeeper("its checksum is another");
+    const keeper = new Timed("its checksum is another");
     const effects = keeper.step({
       kind: "configure",
       associations: [managed(1), managed(2, { direction: "inbound" })],
@@ -141,14 +162,80 @@ describe("operator-managed associations", () => {
   });
 
   test("one key for two of them is refused", () => {
-    const keeper = new ManagedKeeper(newSequenceBook());
+    const keeper = new Timed(newSequenceBook());
     const effects = keeper.step({ kind: "configure", associations: [managed(1), managed(1, { spi: 888 })] });
     expect(effects.map(({ kind }) => kind)).toEqual(["store", "refused"]);
     expect(effects[1]).toMatchObject({ spi: 888, reason: expect.stringContaining("SPI 301") });
   });
 
+  const full = { kind: "not stored", reason: "No space left on device" } as const;
+
+  test("a refill that could not be noted is tried again until it is, and what there is goes on meanwhile", () => {
+    const timed = new Timed(newSequenceBook());
+    const first = storeOf(timed.step({ kind: "configure", associations: [managed(1)] }));
+    timed.step({ kind: "stored", version: first.version });
+    const sequence = { kind: "sequence", route: "r", queue: 1, spi: 301 } as const;
+    let { version } = storeOf(timed.step(sequence));
+    for (let n = 0; n < 20; n++) {
+      expect(timed.step({ ...full, version })).toMatchObject([{ kind: "refused", spi: 301 }]);
+      // The path says it once: it is not asked to again.
+      expect(timed.step(sequence)).toEqual([]);
+      const nextMs = timed.keeper.nextMs as number;
+      expect(nextMs - timed.nowMs).toBe(Math.min(MOST_RETRY_MS, RETRY_MS * 2 ** n));
+      timed.nowMs = nextMs - 1;
+      expect(timed.step({ kind: "due" })).toEqual([]);
+      timed.nowMs = nextMs;
+      const again = timed.step({ kind: "due" });
+      expect(again.map(({ kind }) => kind)).toEqual(["store"]);
+      ({ version } = storeOf(again));
+    }
+    expect(timed.keeper.nextMs).toBeUndefined();
+    expect(timed.step({ kind: "stored", version })).toEqual([
+      { kind: "reserve", route: "r", queue: 1, spi: 301, last: 2 * BLOCK },
+    ]);
+    // And the next one after that.
+    expect(timed.step(sequence).map(({ kind }) => kind)).toEqual(["store"]);
+  });
+
+  test("an association whose first block could not be noted is tried again", () => {
+    const timed = new Timed(newSequenceBook());
+    const { version } = storeOf(timed.step({ kind: "configure", associations: [managed(1)] }));
+    timed.step({ ...full, version });
+    timed.nowMs = timed.keeper.nextMs as number;
+    const again = storeOf(timed.step({ kind: "due" }));
+    expect(timed.step({ kind: "stored", version: again.version })).toMatchObject([
+      { kind: "outbound", first: 1, last: BLOCK },
+      { kind: "use" },
+    ]);
+  });
+
+  test("one that was taken away is not tried again, nor removed from where it never was", () => {
+    const timed = new Timed(newSequenceBook());
+    const { version } = storeOf(timed.step({ kind: "configure", associations: [managed(1)] }));
+    timed.step({ ...full, version });
+    expect(timed.step({ kind: "configure", associations: [] })).toEqual([]);
+    expect(timed.keeper.nextMs).toBeUndefined();
+  });
+
+  test("keys are wiped that are not used: given again, refused, taken away, and at the end", () => {
+    const isWiped = ({ sa }: ManagedSa) => sa.keyMaterial.reveal().every((byte) => byte === 0);
+    const timed = new Timed(newSequenceBook());
+    const [first, again, twin] = [managed(1), managed(1), managed(1, { spi: 888 })] as const;
+    const { version } = storeOf(timed.step({ kind: "configure", associations: [first] }));
+    timed.step({ kind: "configure", associations: [again, twin] });
+    expect([first, again, twin].map(isWiped)).toEqual([false, true, true]);
+    timed.step({ kind: "stored", version });
+    // The order to install these may still be on its way.
+    const [inbound, waiting, gone] = [managed(2, { direction: "inbound" }), managed(3), managed(4)] as const;
+    timed.step({ kind: "configure", associations: [inbound, waiting, gone] });
+    timed.step({ kind: "configure", associations: [waiting] });
+    expect([first, inbound, waiting, gone].map(isWiped)).toEqual([false, false, false, true]);
+    timed.keeper[Symbol.dispose]();
+    expect([inbound, waiting].map(isWiped)).toEqual([false, true]);
+  });
+
   test("a disk that is full: refused, and tried again at the next configuration", () => {
-    const keeper = new ManagedKeeper(newSequenceBook());
+    const keeper = new Timed(newSequenceBook());
     const { version } = storeOf(keeper.step({ kind: "configure", associations: [managed(1)] }));
     expect(keeper.step({ kind: "not stored", version, reason: "No space left on device" })).toMatchObject([
       { kind: "refused", reason: expect.stringContaining("No space left") },
@@ -163,7 +250,7 @@ describe("operator-managed associations", () => {
     const sent = new Map<number, number>();
     let disk = formatSequenceBook(newSequenceBook());
     for (let life = 0; life < 200; life++) {
-      const keeper = new ManagedKeeper(parseSequenceBook(disk));
+      const keeper = new Timed(parseSequenceBook(disk));
       const granted = new Map<number, { at: number; last: number }>();
       const perform = (effects: readonly ManagedEffect[]): boolean => {
         for (const effect of effects) {

@@ -10,11 +10,12 @@
  * ```
  */
 export { DEFAULT_USE, MOST_INBOUND } from "./associations.ts";
-export { RATE } from "./channel.ts";
+export { RATE } from "./channel-state.ts";
 export * from "./keeper.ts";
 export * from "./keeper-event.ts";
 export * from "./key-route.ts";
 export * from "./managed.ts";
+export * from "./plan-keys.ts";
 export type { AssociationStatus, ChannelStatus } from "./report.ts";
 export * from "./sequence-book.ts";
 export { SpiBook } from "./spi-book.ts";

@@ -1,15 +1,29 @@
 /** A channel by our own exchange: its steps, and what becomes of their effects. */
 import {
+  currentSession,
   endOurs,
   type OursAround,
   type OursEffect,
   type OursEvent,
   type OursLoss,
   type OursState,
+  type OursTiming,
   type Path,
   stepOurs,
 } from "../../exchange/ours/mod.ts";
-import { drop, type InboundSet, install, move, type OutboundSet, usable, wear } from "./associations.ts";
+import type { Endpoint } from "../../net/mod.ts";
+import {
+  drop,
+  type Held,
+  holds,
+  type InboundSet,
+  install,
+  move,
+  moveAll,
+  type OutboundSet,
+  usable,
+  wear,
+} from "./associations.ts";
 import type { ChannelAround, ChannelDraft } from "./channel-state.ts";
 import { FAST_LIVENESS, SLOW_LIVENESS } from "./key-route.ts";
 import { chanceOf, FAST_NEGOTIATION_MS, failed, nextGateway, pathOf } from "./retry.ts";
@@ -28,25 +42,40 @@ function oursState(draft: ChannelDraft): OursState {
   return exchange.state;
 }
 
-/** oursAround returns what the exchange's steps need. */
-export function oursAround(around: ChannelAround): OursAround {
-  const { route, channel, party, primitives, spis, boot, nowMs } = around;
-  if (party === undefined || route.protocol.kind !== "ours")
-    throw new Error("the route does not speak our own exchange");
+/** oursTiming returns the pace of a channel. */
+export function oursTiming({ route, channel }: Pick<ChannelAround, "route" | "channel">): OursTiming {
   const several = channel.gateways.length > 1;
   const { negotiationMs, lifetime } = route;
-  const timing = {
+  return {
     ...(route.liveness ?? (several ? FAST_LIVENESS : SLOW_LIVENESS)),
     negotiationMs: several ? Math.min(negotiationMs, FAST_NEGOTIATION_MS) : negotiationMs,
     lifeMs: lifetime.ms,
   };
+}
+
+/** What the exchange's steps need. */
+function oursAround({ around, allow }: ChannelDraft): OursAround {
+  const { route, channel, party, primitives, spis, boot, nowMs } = around;
+  if (party === undefined || route.protocol.kind !== "ours")
+    throw new Error("the route does not speak our own exchange");
+  const timing = oursTiming(around);
   const { algorithms } = route.protocol;
-  return { party, primitives, spis, timing, algorithms, queues: channel.queues, boot, nowMs };
+  return {
+    party,
+    primitives,
+    spis,
+    timing,
+    algorithms,
+    queues: channel.queues,
+    boot,
+    allow: () => allow("handshake"),
+    nowMs,
+  };
 }
 
 /** tellOurs steps the exchange. */
 export function tellOurs(draft: ChannelDraft, event: OursEvent): void {
-  const [state, effects] = stepOurs(oursState(draft), event, oursAround(draft.around));
+  const [state, effects] = stepOurs(oursState(draft), event, oursAround(draft));
   draft.set({ exchange: { kind: "ours", state } });
   for (const effect of effects) act(draft, effect);
   forget(draft, state);
@@ -72,8 +101,8 @@ export function beginOurs(draft: ChannelDraft): void {
 }
 
 /** hearOurs notes that packets came under an inbound association. */
-export function hearOurs(draft: ChannelDraft, spi: number): void {
-  const set = draft.state.associations.inbound.find(({ held }) => held.some((one) => one.spi === spi));
+export function hearOurs(draft: ChannelDraft, one: Held): void {
+  const set = draft.state.associations.inbound.find((known) => holds(known, one));
   if (set !== undefined) tellOurs(draft, { kind: "heard", session: set.session });
 }
 
@@ -92,7 +121,7 @@ function act(draft: ChannelDraft, effect: OursEffect): void {
       break;
     case "usable":
       draft.adopt(usable(associations, { ...at, session: effect.session }));
-      draft.up();
+      draft.succeeded();
       break;
     case "moved": {
       const { session, path } = effect;
@@ -124,18 +153,21 @@ function act(draft: ChannelDraft, effect: OursEffect): void {
 }
 
 function agreed(draft: ChannelDraft, effect: Extract<OursEffect, { readonly kind: "agreed" }>): void {
-  const { route, nowMs } = draft.around;
+  const { route, trust, nowMs } = draft.around;
   const { session, pair, path, role, restarted } = effect;
   const { lifetime, negotiationMs } = route;
   const times = { nowMs, lifetime, useMs: Number.POSITIVE_INFINITY, graceMs: 2 * negotiationMs };
   const chance = chanceOf(draft.around);
-  const made = { route: route.id, session, pair, path, role, chance, ...times };
+  const made = { route: route.id, trust, session, pair, path, role, chance, ...times };
   draft.adopt(install(draft.state.associations, made));
   draft.news({ kind: "agreed", role, restarted });
 }
 
 function lost(draft: ChannelDraft, reason: OursLoss): void {
-  draft.down(REASONS[reason]);
+  const current = currentSession(oursState(draft));
+  const isHeard = reason === "no answer" && current !== undefined && !current.silent;
+  // The peer answers under what there is: it is up, though the next exchange has come to nothing.
+  if (!isHeard) draft.down(REASONS[reason]);
   if (reason !== "silent") {
     failed(draft);
     return;
@@ -147,14 +179,18 @@ function lost(draft: ChannelDraft, reason: OursLoss): void {
   beginOurs(draft);
 }
 
-/** moveOurs has sessions speak from another address; the peer follows. */
-export function moveOurs(draft: ChannelDraft): void {
-  const local = draft.around.channel.local.endpoint;
+/** moveOurs has sessions and associations speak from another address; the peer follows. Another port than the one of before is the one that the peer calls. */
+export function moveOurs(draft: ChannelDraft, before: Endpoint): void {
+  const { endpoint } = draft.around.channel.local;
   tellOurs(draft, { kind: "abandon" });
   const state = oursState(draft);
-  const moved = (path: Path): Path => ({ ...path, local });
+  const moved = ({ local: { port }, remote }: Path): Path => ({
+    local: { ...endpoint, port: port === before.port ? endpoint.port : port },
+    remote,
+  });
   const sessions = state.sessions.map((session) => ({ ...session, path: moved(session.path) }));
   draft.set({ exchange: { kind: "ours", state: { ...state, sessions } } });
+  draft.adopt(moveAll(draft.state.associations, { route: draft.at.route, moved }));
 }
 
 /** endOursChannel says goodbye, and wipes a channel's exchange. */

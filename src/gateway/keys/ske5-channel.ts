@@ -5,11 +5,13 @@ import {
   type Ske5Around,
   type Ske5Effect,
   type Ske5Event,
+  type Ske5Loss,
   type Ske5State,
   stepSke5,
 } from "../../exchange/ske5/mod.ts";
+import type { Path } from "../../exchange/ours/mod.ts";
 import { type Endpoint, ipEqual } from "../../net/mod.ts";
-import { install } from "./associations.ts";
+import { install, moveAll, rekeyMs } from "./associations.ts";
 import type { ChannelDraft } from "./channel-state.ts";
 import { chanceOf, failed, pathOf } from "./retry.ts";
 
@@ -18,6 +20,12 @@ const USE_AFTER = 1.5;
 /** A waiting association is used while the one before has at least half of its life: also where the time limit is long for the lifetime. */
 const MOST_OF_LIFE = 1 / 4;
 
+const REASONS: Readonly<Record<Ske5Loss, string>> = {
+  // The responder says nothing to a wrong key or address.
+  "no answer": "no answer: the peer is away, or its key or addresses are others",
+  "no usable SPI": "the peer gives an SPI below 256, which ESP may not use",
+};
+
 /** ske5State returns the exchange of a channel that speaks vita-ske. */
 function ske5State(draft: ChannelDraft): Ske5State {
   const { exchange } = draft.state;
@@ -25,7 +33,7 @@ function ske5State(draft: ChannelDraft): Ske5State {
   return exchange.state;
 }
 
-function aroundOf({ around }: ChannelDraft, remote: Endpoint): Ske5Around {
+function aroundOf({ around, allow }: ChannelDraft, remote: Endpoint): Ske5Around {
   const { route, channel, primitives, spis, nowMs } = around;
   const { protocol } = route;
   if (protocol.kind !== "ske5") throw new Error("the route does not speak vita-ske");
@@ -37,6 +45,7 @@ function aroundOf({ around }: ChannelDraft, remote: Endpoint): Ske5Around {
     route: { routeSpi, psk, local, remote: remote.ip, queue, negotiationMs },
     primitives,
     spis,
+    allow,
     nowMs,
   };
 }
@@ -65,7 +74,7 @@ export function ske5Datagram(draft: ChannelDraft, bytes: Uint8Array, from: Endpo
 }
 
 function act(draft: ChannelDraft, effect: Ske5Effect, remote: Endpoint): void {
-  const { channel, route, nowMs } = draft.around;
+  const { channel, route, trust, nowMs } = draft.around;
   const path = { local: channel.local.endpoint, remote };
   switch (effect.kind) {
     case "send":
@@ -73,9 +82,11 @@ function act(draft: ChannelDraft, effect: Ske5Effect, remote: Endpoint): void {
       break;
     case "count":
       draft.count(effect.leaf);
-      if (effect.leaf !== "negotiations-expired") break;
-      // The responder says nothing to a wrong key or address.
-      draft.down("no answer: the peer is away, or its key or addresses are others");
+      break;
+    case "lost":
+      // The peer began as well, and what that led to is enough.
+      if (effect.reason === "no answer" && rekeyMs(draft.state.associations) > nowMs) break;
+      draft.down(REASONS[effect.reason]);
       failed(draft);
       break;
     case "full":
@@ -90,12 +101,24 @@ function act(draft: ChannelDraft, effect: Ske5Effect, remote: Endpoint): void {
       const { pair, role } = effect;
       const times = { nowMs, lifetime, useMs: nowMs + waitMs, graceMs: 2 * negotiationMs };
       const chance = chanceOf(draft.around);
-      const made = { route: route.id, session, pair, path, role, chance, ...times };
+      const made = { route: route.id, trust, session, pair, path, role, chance, ...times };
       draft.adopt(install(draft.state.associations, made));
       draft.news({ kind: "agreed", role, restarted: false });
-      draft.up();
+      draft.succeeded();
     }
   }
+}
+
+/** moveSke5 has what is in use go to the gateways that there are now, from the address that there is now. */
+export function moveSke5(draft: ChannelDraft): void {
+  tellSke5(draft, { kind: "reset" });
+  const { channel } = draft.around;
+  const { endpoint: local } = channel.local;
+  const moved = ({ remote }: Path): Path => ({
+    local,
+    remote: channel.gateways.find(({ ip }) => ipEqual(ip, remote.ip)) ?? channel.gateways[0] ?? remote,
+  });
+  draft.adopt(moveAll(draft.state.associations, { route: draft.at.route, moved }));
 }
 
 /** endSke5Channel wipes a channel's exchange. */

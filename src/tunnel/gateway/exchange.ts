@@ -13,7 +13,7 @@ import { IP4, IP6, PROTOCOL, UDP } from "../path/ip-header.ts";
 import { ETHERNET } from "../xdp/ethernet.ts";
 import type { GatewayContext } from "./gateway-context.ts";
 import { signHeader4 } from "./icmp-checksum.ts";
-import { TokenBucket } from "./token-bucket.ts";
+import { SenderBudget } from "./sender-budget.ts";
 
 /** ExchangePorts are the UDP ports of the public side. */
 export interface ExchangePorts {
@@ -26,11 +26,11 @@ export interface ExchangePorts {
 /** What a datagram is: one to open, one that was taken or dropped, or nobody's. */
 export type ExchangeKind = "esp" | "taken" | "other";
 
-/** Messages that are passed on, each second (section 3.8 of Vita's inventory). */
-const LIMIT = { perSecond: 100, burst: 100, first: 100 } as const;
 /** Longest message. */
 const MOST_MESSAGE = 1200;
 const HOP_LIMIT = 64;
+/** A message begins with the number of its route. */
+const ROUTE_BYTES = 4;
 
 /** Exchange reads one datagram at a time. */
 export class Exchange {
@@ -39,7 +39,7 @@ export class Exchange {
   bytes = 0;
   readonly #context: GatewayContext;
   readonly #ports: ExchangePorts;
-  readonly #bucket = new TokenBucket(LIMIT);
+  readonly #budget = new SenderBudget();
 
   constructor(context: GatewayContext, ports: ExchangePorts) {
     this.#context = context;
@@ -93,16 +93,19 @@ export class Exchange {
   /** Passes a message on. */
   #pass(ip: number, udp: number, marker: number): void {
     const { arena, counters, nowMs } = this.#context;
-    if (this.bytes - marker > MOST_MESSAGE || !this.#bucket.take(nowMs)) {
+    const four = (arena.u8[ip] as number) >>> 4 === 4;
+    const at = ip + (four ? IP4.source : IP6.source);
+    const route = this.bytes - marker < ROUTE_BYTES ? 0 : arena.view.getUint32(this.at + marker);
+    const from = { bytes: arena.u8, at, length: four ? 4 : 16, route };
+    if (this.bytes - marker > MOST_MESSAGE || !this.#budget.take(from, nowMs)) {
       counters.exchange.limited++;
       return;
     }
     counters.exchange.received++;
-    const four = (arena.u8[ip] as number) >>> 4 === 4;
     const address = (at: number) => ipFromBytes(arena.copy(at, four ? 4 : 16));
     this.#context.tell({
       kind: "exchange",
-      from: address(ip + (four ? IP4.source : IP6.source)),
+      from: address(at),
       to: address(ip + (four ? IP4.target : IP6.target)),
       fromPort: arena.view.getUint16(udp),
       toPort: arena.view.getUint16(udp + 2),
@@ -149,9 +152,17 @@ export class Exchange {
     const sum = ~this.#sum(ip, udp, length) & 0xffff;
     // Zero would mean that there is none (RFC 768).
     view.setUint16(udp + UDP.checksum, sum === 0 ? 0xffff : sum, true);
+    this.#noteSent(to, bytes);
     if (publicPort.send(at, ETHERNET.bytes + header + length)) counters.exchange.sent++;
     else publicPort.frames.give(at);
     publicPort.flush();
+  }
+
+  #noteSent(to: Ip, message: Uint8Array): void {
+    if (message.length < ROUTE_BYTES) return;
+    const bytes = ipBytes(to);
+    const route = new DataView(message.buffer, message.byteOffset).getUint32(0);
+    this.#budget.sentTo({ bytes, at: 0, length: bytes.length, route });
   }
 
   #header4(ip: number, total: number, from: Uint8Array, to: Uint8Array): void {

@@ -145,13 +145,21 @@ describe("UDP", () => {
     },
   );
 
-  test("at most 100 messages a second are passed on", () => {
+  test("at most 100 messages a second of a stranger are passed on, and they delay none of who was sent to", () => {
     const loop = new GatewayLoop({ ports });
     const to = parseIp(ADDRESS[4].public);
     loop.obey({ kind: "exchange", to, toPort: 303, fromPort: 303, bytes: message });
     const packet = (loop.wire.taken()[0] as Uint8Array).slice(14);
-    for (let i = 0; i < 3; i++) loop.fromWire(...Array.from({ length: 64 }, () => packet));
+    const other = packet.slice();
+    // The number of a route that nobody was told of, and one's complement of a sum that is less by as much.
+    other[31] = 1;
+    const view = new DataView(other.buffer);
+    const sum = view.getUint16(26) + 0xe8;
+    view.setUint16(26, sum > 0xffff ? sum - 0xffff : sum);
+    for (let i = 0; i < 3; i++) loop.fromWire(...Array.from({ length: 64 }, () => other));
     expect(loop.counters.exchange).toMatchObject({ received: 100, limited: 92 });
+    for (let i = 0; i < 3; i++) loop.fromWire(...Array.from({ length: 64 }, () => packet));
+    expect(loop.counters.exchange).toMatchObject({ received: 292, limited: 92 });
   });
 
   test("ESP in UDP passes both ways, a keepalive is nothing, and other ports are unreachable", () => {

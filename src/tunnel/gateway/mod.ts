@@ -28,4 +28,5 @@ export * from "./gateway-path.ts";
 export * from "./gateway-queue.ts";
 export * from "./gateway-report.ts";
 export * from "./order.ts";
+export * from "./sender-budget.ts";
 export * from "./side.ts";
