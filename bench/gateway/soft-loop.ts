@@ -83,7 +83,7 @@ export class SoftLoop {
     const prefix = parsePrefix(`11.${i >>> 8}.${i & 255}.0/24`);
     this.#path.obey({ kind: "route", route: { name, prefixes: [prefix] } });
     this.#path.obey({ kind: "inbound", association });
-    this.#path.obey({ kind: "outbound", association: { ...association, to } });
+    this.#path.obey({ kind: "outbound", association: { ...association, to, next: 1 } });
     this.#path.obey({ kind: "move-outbound", route: name, spi: 256 + i });
   }
 
@@ -102,9 +102,9 @@ export class SoftLoop {
         u8.copyWithin(at, template.at, template.at + template.bytes);
         outside.send(at, template.bytes);
       }
-      this.#path.tick(this.#nowMs++);
-      this.#path.runOutbound();
-      this.#path.runInbound();
+      this.#nowMs++;
+      this.#path.runOutbound(this.#nowMs);
+      this.#path.runInbound(this.#nowMs);
       for (let count = outside.receive(); count > 0; count = outside.receive()) {
         came += count;
         for (let i = 0; i < count; i++) bytes += outside.bytes(i);

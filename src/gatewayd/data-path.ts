@@ -2,12 +2,12 @@
  * A gateway's routes and associations in its back-end: what each queue is to have, and orders for what it has not. What one route asks for is
  * done in its order (RouteWork), so that an inbound association is in place before the answer leaves that lets the other end use it.
  */
-import type { KeeperEffect, ManagedEffect } from "../gateway/keys/mod.ts";
-import { type Endpoint, type Ip, type Prefix, prefixEqual } from "../net/mod.ts";
+import type { Path } from "../exchange/ours/mod.ts";
+import { encapsulationOf, type KeeperEffect, type ManagedEffect } from "../gateway/keys/mod.ts";
+import { type Ip, type Prefix, prefixEqual } from "../net/mod.ts";
 import { boottimeMs } from "../sys/mod.ts";
 import type { Encapsulation, GatewayOrder } from "../tunnel/gateway/mod.ts";
 import type { GatewayBackEnd } from "./back-end.ts";
-import { ENCAPSULATION_PORT } from "./queue-plan.ts";
 import { RouteWork } from "./route-work.ts";
 
 /** PathEffect is what a keeper of keys asks of the data path. */
@@ -231,9 +231,7 @@ export class DataPath {
   }
 }
 
-/** ESP goes in UDP where the exchange speaks from the port of the encapsulation. */
-function udpOf({ local, remote }: { readonly local: Endpoint; readonly remote: Endpoint }): {
-  readonly udp?: Encapsulation;
-} {
-  return local.port === ENCAPSULATION_PORT ? { udp: { from: local.port, to: remote.port } } : {};
+function udpOf(path: Path): { readonly udp?: Encapsulation } {
+  const udp = encapsulationOf(path);
+  return udp === undefined ? {} : { udp };
 }

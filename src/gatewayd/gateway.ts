@@ -16,13 +16,12 @@ import {
   planGateway,
   secretFiles,
 } from "../gateway/mod.ts";
-import type { KeeperNews, KeyRoute } from "../gateway/keys/mod.ts";
+import { type KeeperNews, type KeyRoute, planKeyRoute, planManaged } from "../gateway/keys/mod.ts";
 import { formatEndpoint, type Ip, type PrivateKey } from "../net/mod.ts";
 import type { GatewayNews, GatewayReport } from "../tunnel/gateway/mod.ts";
 import type { BackEndNews, GatewayBackEnd, Tell } from "./back-end.ts";
 import { DataPath } from "./data-path.ts";
 import { type GatewayFiles, readSecrets } from "./files.ts";
-import { planKeyRoute, planManaged } from "./key-plan.ts";
 import { Keys } from "./keys.ts";
 import type { Log } from "./log.ts";
 import { planQueues } from "./queue-plan.ts";
@@ -143,7 +142,7 @@ export class Gateway {
     for (const id of touched) {
       const route = routes.get(id);
       if (route === undefined) continue;
-      const facts = { privateKey: this.privateKey, up: this.#reaching };
+      const facts = { privateKey: () => this.privateKey, up: this.#reaching };
       const planned = dataPlane ? undefined : planKeyRoute(route, this.#model, facts);
       if (typeof planned === "object") put.push(planned);
       else remove.push(id);
@@ -264,11 +263,11 @@ export class Gateway {
         });
       }
       case "heard":
-        return this.#keys.step(news);
+        return this.#keys.step({ ...news, queue });
       case "limit": {
         const { limit, route, spi } = news;
         if (limit === "sequence") return this.#keys.runningOut(route, queue, spi);
-        return this.#keys.step({ ...news, limit });
+        return this.#keys.step({ ...news, queue, limit });
       }
       case "next-hop": {
         if (news.side === "public") return this.#reaches(queue);

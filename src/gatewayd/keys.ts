@@ -70,12 +70,15 @@ export class Keys implements Disposable {
 
   #step(event: ManagedEvent): void {
     const asked: PathEffect[] = [];
-    const effects: ManagedEffect[] = [...(this.#managed as ManagedKeeper).step(event)];
+    const effects: ManagedEffect[] = [
+      ...(this.#managed as ManagedKeeper).step(event, { nowMs: boottimeMs() }),
+    ];
     for (const effect of effects)
       if (effect.kind === "store") effects.push(...this.#store(effect));
       else if (effect.kind === "refused") this.#parts.refused(effect.route, effect.queue, effect.reason);
       else asked.push(effect);
     this.#parts.perform(asked);
+    this.#setTimer();
   }
 
   #store({ version, text }: { readonly version: number; readonly text: string }): readonly ManagedEffect[] {
@@ -83,9 +86,10 @@ export class Keys implements Disposable {
     try {
       this.#parts.files.saveSequenceBook(text);
     } catch (error) {
-      return managed.step({ kind: "not stored", version, reason: (error as Error).message });
+      const reason = (error as Error).message;
+      return managed.step({ kind: "not stored", version, reason }, { nowMs: boottimeMs() });
     }
-    return managed.step({ kind: "stored", version });
+    return managed.step({ kind: "stored", version }, { nowMs: boottimeMs() });
   }
 
   /** status describes all channels; secrets are not in it. */
@@ -99,16 +103,22 @@ export class Keys implements Disposable {
 
   #setTimer(): void {
     this.#timer?.[Symbol.dispose]();
-    const { nextMs } = this.#keeper;
-    if (nextMs === undefined) this.#timer = undefined;
-    else
-      this.#timer = after(Math.min(Math.max(0, nextMs - boottimeMs()), MOST_WAIT_MS), () =>
-        this.step({ kind: "due" }),
-      );
+    const nextMs = Math.min(
+      this.#keeper.nextMs ?? Number.POSITIVE_INFINITY,
+      this.#managed?.nextMs ?? Number.POSITIVE_INFINITY,
+    );
+    const waitMs = Math.min(Math.max(0, nextMs - boottimeMs()), MOST_WAIT_MS);
+    this.#timer = nextMs === Number.POSITIVE_INFINITY ? undefined : after(waitMs, () => this.#due());
+  }
+
+  #due(): void {
+    if (this.#managed?.nextMs !== undefined) this.#step({ kind: "due" });
+    this.step({ kind: "due" });
   }
 
   [Symbol.dispose](): void {
     this.#timer?.[Symbol.dispose]();
     this.#keeper[Symbol.dispose]();
+    this.#managed?.[Symbol.dispose]();
   }
 }

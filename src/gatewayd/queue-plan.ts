@@ -3,9 +3,6 @@ import type { GatewayModel, PublicModel, QueueModel, SideModel } from "../gatewa
 import type { Mac } from "../net/mod.ts";
 import type { SideAddress } from "../tunnel/gateway/mod.ts";
 
-/** ENCAPSULATION_PORT is that of ESP in UDP (RFC 3948). */
-export const ENCAPSULATION_PORT = 4500;
-
 /** SidePlan is one side of a queue: a receive queue of an interface, and its addresses. */
 export interface SidePlan {
   readonly interface: string;

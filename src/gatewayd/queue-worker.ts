@@ -51,8 +51,8 @@ export class QueueWorker implements Disposable {
       const { privatePort, publicPort } = this.#queue;
       this.#say({
         kind: "ready",
-        privateSocket: privatePort.socket.fd.number,
-        publicSocket: publicPort.socket.fd.number,
+        privateSocket: privatePort.fd.number,
+        publicSocket: publicPort.fd.number,
         aead: provider.name,
       });
     } catch (error) {
@@ -89,7 +89,7 @@ export class QueueWorker implements Disposable {
     }
     const order = onOwnTime(message.order);
     try {
-      this.#queue.path.obey(order);
+      this.#queue.obey(order);
       this.#say({ kind: "obeyed", id });
     } catch (error) {
       this.#say({ kind: "refused", id, reason: error instanceof Error ? error.message : String(error) });

@@ -2,8 +2,10 @@
  * The back-end in user space: a thread for each queue, each with a receive queue of the private interface and one of a public interface by
  * AF_XDP. Programs are attached here, once for each interface; the threads open the sockets.
  */
+import { ENCAPSULATION_PORT } from "../gateway/keys/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import {
+  frameBytesFor,
   GATEWAY_FILTER,
   type GatewayOrder,
   type GatewayReport,
@@ -12,12 +14,7 @@ import {
 import { XdpInterface } from "../tunnel/xdp/mod.ts";
 import type { GatewayBackEnd, Tell } from "./back-end.ts";
 import { QueueHandle } from "./queue-handle.ts";
-import { ENCAPSULATION_PORT, type QueuePlan, type SidePlan } from "./queue-plan.ts";
-
-/** The largest packet of frames of 2048 and of 4096 bytes (tunnel/gateway: GatewayPath.mostMtuBytes). */
-const MOST_MTU = { 2048: 1757, 4096: 3805 } as const;
-const frameBytesOf = (mtuBytes: number) => (mtuBytes <= MOST_MTU[2048] ? 2048 : 4096);
-const mtuOf = (plan: QueuePlan, frameBytes: 2048 | 4096) => Math.min(plan.mtuBytes, MOST_MTU[frameBytes]);
+import type { QueuePlan, SidePlan } from "./queue-plan.ts";
 
 interface Attached {
   readonly link: XdpInterface;
@@ -54,7 +51,7 @@ function canFollow(queue: Queue, next: QueuePlan): boolean {
     plan.asksPrivate === next.asksPrivate &&
     bound(plan.sides.private) === bound(next.sides.private) &&
     bound(plan.sides.public) === bound(next.sides.public) &&
-    (queue.frameBytes === 4096 || frameBytesOf(next.mtuBytes) === 2048)
+    (queue.frameBytes === 4096 || frameBytesFor(next.mtuBytes) === 2048)
   );
 }
 
@@ -80,7 +77,7 @@ export class XdpBackEnd implements GatewayBackEnd {
     for (const plan of plans) {
       const queue = this.#queues.get(plan.number);
       if (queue === undefined)
-        this.#queues.set(plan.number, { plan, isUp: false, frameBytes: frameBytesOf(plan.mtuBytes) });
+        this.#queues.set(plan.number, { plan, isUp: false, frameBytes: frameBytesFor(plan.mtuBytes) });
       else this.#change(queue, plan);
     }
     this.look();
@@ -139,7 +136,7 @@ export class XdpBackEnd implements GatewayBackEnd {
     const follows = handle !== undefined && queue.isUp && canFollow(queue, next);
     queue.plan = next;
     if (!follows) {
-      queue.frameBytes = frameBytesOf(next.mtuBytes);
+      queue.frameBytes = frameBytesFor(next.mtuBytes);
       if (handle !== undefined) this.#stop(queue, "its interfaces have changed");
       return;
     }
@@ -158,7 +155,7 @@ export class XdpBackEnd implements GatewayBackEnd {
       if (typeof found !== "string") orders.push({ kind: "side", side, configuration: found.configuration });
     }
     if (before.mtuBytes !== plan.mtuBytes || before.tfc !== plan.tfc)
-      orders.push({ kind: "mtu", mtuBytes: mtuOf(plan, queue.frameBytes), tfc: plan.tfc });
+      orders.push({ kind: "mtu", mtuBytes: plan.mtuBytes, tfc: plan.tfc });
     return orders;
   }
 
@@ -203,7 +200,7 @@ export class XdpBackEnd implements GatewayBackEnd {
         private: at.private.configuration,
         public: at.public.configuration,
         frameBytes,
-        mtuBytes: mtuOf(plan, frameBytes),
+        mtuBytes: plan.mtuBytes,
         tfc: plan.tfc,
         ports: { exchange: plan.port, encapsulation: ENCAPSULATION_PORT },
         asksPrivate: plan.asksPrivate,

@@ -65,7 +65,7 @@ describe.skipIf(skip !== undefined)(`XDP port${reason}`, () => {
       expect(text).not.toContain("duplicates");
     }
     expect(answered).toBeGreaterThanOrEqual(12);
-    expect([port.garbled, port.refused]).toEqual([0, 0]);
+    expect(port.garbled).toBe(0);
     expect(port.socket.statistics()).toMatchObject({
       receiveDropped: 0,
       receiveInvalid: 0,

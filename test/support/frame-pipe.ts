@@ -11,13 +11,15 @@ const HEADROOM = 256;
 const BATCH = 64;
 const QUEUE = 1024;
 
-/** MemoryFrames are so many frames in an arena. */
+/** MemoryFrames are so many frames in an arena; in a guarded one each ends at a guard page. */
 export class MemoryFrames {
   readonly arena: Arena;
   readonly frameBytes: number;
   readonly roomBytes: number;
   readonly #at: number;
   readonly #shift: number;
+  /** From one guarded frame to the next; 0 where they lie side by side. */
+  readonly #stride: number;
   readonly #places: Int8Array;
   readonly #free: Int32Array;
   free: number;
@@ -28,7 +30,14 @@ export class MemoryFrames {
     this.frameBytes = options.frameBytes ?? 2048;
     this.roomBytes = this.frameBytes - HEADROOM;
     this.#shift = Math.log2(this.frameBytes);
-    this.#at = arena.allocatePages(options.frames * this.frameBytes);
+    if (arena.guarded) {
+      const all = Array.from({ length: options.frames }, () => arena.allocate(this.frameBytes));
+      this.#at = all[0] as number;
+      this.#stride = (all[1] as number) - this.#at;
+    } else {
+      this.#at = arena.allocatePages(options.frames * this.frameBytes);
+      this.#stride = 0;
+    }
     this.#places = new Int8Array(options.frames);
     this.#free = Int32Array.from({ length: options.frames }, (_, i) => options.frames - 1 - i);
     this.free = options.frames;
@@ -39,14 +48,18 @@ export class MemoryFrames {
   }
 
   #frame(at: number): number {
-    return (at - this.#at) >> this.#shift;
+    return this.#stride === 0 ? (at - this.#at) >> this.#shift : Math.floor((at - this.#at) / this.#stride);
+  }
+
+  #start(frame: number): number {
+    return this.#at + (this.#stride === 0 ? frame << this.#shift : frame * this.#stride);
   }
 
   take(): number {
     if (this.free === 0) return 0;
     const frame = this.#free[--this.free] as number;
     this.#places[frame] = PLACE.held;
-    return this.#at + (frame << this.#shift) + HEADROOM;
+    return this.#start(frame) + HEADROOM;
   }
 
   give(at: number): void {
@@ -54,7 +67,7 @@ export class MemoryFrames {
   }
 
   roomAt(at: number): number {
-    return this.frameBytes - ((at - this.#at) & (this.frameBytes - 1));
+    return this.frameBytes - (at - this.#start(this.#frame(at)));
   }
 
   /** Makes a frame free if it is in this place. */
@@ -146,10 +159,11 @@ export class PipeEnd implements FramePort {
     return true;
   }
 
-  /** put sends a copy of bytes; false when there is no frame or no room. */
-  put(bytes: Uint8Array): boolean {
-    const at = this.frames.take();
-    if (at === 0) return false;
+  /** put sends a copy of bytes, behind the headroom or at the end of a frame; false when there is no frame or no room. */
+  put(bytes: Uint8Array, isAtEnd = false): boolean {
+    const taken = this.frames.take();
+    if (taken === 0) return false;
+    const at = isAtEnd ? taken + this.frames.roomAt(taken) - bytes.length : taken;
     this.frames.arena.store(at, bytes);
     if (this.send(at, bytes.length)) return true;
     this.frames.give(at);

@@ -107,6 +107,9 @@ export class GatewayLoop {
   readonly frames: MemoryFrames;
   readonly host: PipeEnd;
   readonly wire: PipeEnd;
+  /** The gateway's own ends. */
+  readonly privatePort: PipeEnd;
+  readonly publicPort: PipeEnd;
   readonly path: GatewayPath;
   readonly news: GatewayNews[] = [];
   nowMs = 1000;
@@ -118,16 +121,19 @@ export class GatewayLoop {
       readonly tfc?: boolean;
       readonly ports?: ExchangePorts;
       readonly asks?: boolean;
+      readonly asksPrivate?: boolean;
       readonly guarded?: boolean;
     } = {},
   ) {
-    const { mtuBytes = 500, tfc = false, ports = {}, asks = false } = options;
-    const arena = new Arena({ bytes: 64 << 20 });
-    this.frames = new MemoryFrames(arena, { frames: 512 });
+    const { mtuBytes = 500, tfc = false, ports = {}, asks = false, asksPrivate = true } = options;
+    const arena = new Arena({ bytes: 64 << 20, guarded: options.guarded === true });
+    this.frames = new MemoryFrames(arena, { frames: options.guarded === true ? 160 : 512 });
     const [host, privatePort] = PipeEnd.joined(this.frames);
     const [wire, publicPort] = PipeEnd.joined(this.frames);
     this.host = host;
     this.wire = wire;
+    this.privatePort = privatePort;
+    this.publicPort = publicPort;
     const side = (name: "private" | "public") => ({
       mac: MAC[name],
       four: this.#address(4, name, asks),
@@ -142,6 +148,7 @@ export class GatewayLoop {
       mtuBytes,
       tfc,
       ports,
+      asksPrivate,
       tell: (news) => void this.news.push(news),
     });
     this.#all = this.frames.free;
@@ -163,7 +170,7 @@ export class GatewayLoop {
     return this.obey(
       { kind: "route", route: { name: "far", prefixes } },
       { kind: "inbound", association: { ...association, ...orders.inbound } },
-      { kind: "outbound", association: { ...association, to, ...orders.outbound } },
+      { kind: "outbound", association: { ...association, to, next: 1, ...orders.outbound } },
       { kind: "move-outbound", route: "far", spi: SPI },
     );
   }
@@ -175,8 +182,7 @@ export class GatewayLoop {
 
   /** work lets the gateway work on what it has. */
   work(): this {
-    this.path.tick(this.nowMs);
-    while (this.path.runOutbound() + this.path.runInbound() > 0);
+    while (this.path.runOutbound(this.nowMs) + this.path.runInbound(this.nowMs) > 0);
     return this;
   }
 

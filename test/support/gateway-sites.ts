@@ -1,5 +1,5 @@
 /**
- * Two sites with a gateway each, both in this process, on AF_XDP; hosts and cables are the kernel's.
+ * Two sites with a gateway each, both in this process, on AF_XDP or packet sockets; hosts and cables are the kernel's.
  *
  * ```
  * host 10.10.1.2 ═ x0 gateway 10.10.1.1 … p0 192.0.2.1 ═══ p0 192.0.2.2 … gateway 10.10.2.1 x0 ═ 10.10.2.2 host
@@ -7,13 +7,14 @@
  * ```
  */
 import { parseIp, parseMac, parsePrefix } from "../../src/net/mod.ts";
-import { Arena, type Fd, sendMessage, socketPair } from "../../src/sys/mod.ts";
+import { Arena, type Fd, sendMessage, socketPair, writeKernelFile } from "../../src/sys/mod.ts";
 import {
   GATEWAY_FILTER,
   gatewayArenaBytes,
   type GatewayNews,
   type GatewayOrder,
   GatewayQueue,
+  type QueueDriver,
   type SideConfiguration,
 } from "../../src/tunnel/gateway/mod.ts";
 import { chooseAead } from "../../src/tunnel/path/mod.ts";
@@ -32,8 +33,11 @@ export class GatewaySite implements Disposable {
   #queue: GatewayQueue | undefined;
   readonly #waker: readonly [Fd, Fd] = socketPair(4096);
 
-  constructor(number: 1 | 2) {
+  readonly #driver: QueueDriver;
+
+  constructor(number: 1 | 2, driver: QueueDriver) {
     this.number = number;
+    this.#driver = driver;
     this.lan.ip("far", "addr flush dev y0");
     this.lan.ip("far", `addr add 10.10.${number}.2/24 dev y0`);
     this.lan.ip("far", `addr add fd0${number}::2/64 dev y0 nodad`);
@@ -46,11 +50,24 @@ export class GatewaySite implements Disposable {
   start(): void {
     const { lan, number } = this;
     const other = number === 1 ? 2 : 1;
+    const isXdp = this.#driver === "xdp";
     const attach = (link: string) =>
-      lan.keep(
-        XdpInterface.open({ ifindex: lan.scratch.index(link), netns: lan.near, filter: GATEWAY_FILTER }),
-      );
+      isXdp
+        ? lan.keep(
+            XdpInterface.open({ ifindex: lan.scratch.index(link), netns: lan.near, filter: GATEWAY_FILTER }),
+          )
+        : undefined;
     const [inside, outside] = [attach("x0"), attach("p0")];
+    if (!isXdp)
+      for (const link of ["x0", "p0"])
+        for (const family of ["ipv4", "ipv6"])
+          lan.near.run(() => writeKernelFile(`/proc/sys/net/${family}/conf/${link}/forwarding`, "0"));
+    const on = (link: string) => ({
+      ifindex: lan.scratch.index(link),
+      netns: lan.near,
+      queue: 0,
+      zeroCopy: true,
+    });
     const side = (link: string, four: readonly [string, string], six: readonly [string, string]) => ({
       mac: parseMac(/link\/ether (\S+)/.exec(lan.ip("near", `link show ${link}`))?.[1] as string),
       four: { ip: parseIp(four[0]), nextHop: parseIp(four[1]) },
@@ -61,8 +78,9 @@ export class GatewaySite implements Disposable {
       new GatewayQueue({
         arena,
         provider: chooseAead(arena, { folders: ipsecMbFolders() }).provider,
-        privateInterface: { ifindex: inside.ifindex, netns: lan.near, queue: 0, zeroCopy: true },
-        publicInterface: { ifindex: outside.ifindex, netns: lan.near, queue: 0, zeroCopy: true },
+        driver: this.#driver,
+        privateInterface: on("x0"),
+        publicInterface: on("p0"),
         private: side(
           "x0",
           [`10.10.${number}.1`, `10.10.${number}.2`],
@@ -78,8 +96,8 @@ export class GatewaySite implements Disposable {
         tell: (news) => void this.news.push(news),
       }),
     );
-    inside.add(0, queue.privatePort.socket.fd.number);
-    outside.add(0, queue.publicPort.socket.fd.number);
+    inside?.add(0, queue.privatePort.fd.number);
+    outside?.add(0, queue.publicPort.fd.number);
     this.#queue = queue;
   }
 
@@ -88,7 +106,7 @@ export class GatewaySite implements Disposable {
   }
 
   obey(...orders: readonly GatewayOrder[]): void {
-    for (const order of orders) this.queue.path.obey(order);
+    for (const order of orders) this.queue.obey(order);
   }
 
   /** call makes `run` return, once and for all. */
@@ -104,12 +122,13 @@ export class GatewaySite implements Disposable {
 
 /** GatewaySites are both, with one route each to the other over the outer family. */
 export class GatewaySites implements Disposable {
-  readonly one = new GatewaySite(1);
+  readonly one: GatewaySite;
   readonly two: GatewaySite;
 
-  constructor() {
+  constructor(driver: QueueDriver = "xdp") {
+    this.one = new GatewaySite(1, driver);
     try {
-      this.two = new GatewaySite(2);
+      this.two = new GatewaySite(2, driver);
     } catch (error) {
       this.one[Symbol.dispose]();
       throw error;
@@ -144,7 +163,7 @@ export class GatewaySites implements Disposable {
       site.obey(
         { kind: "route", route: { name: "other", prefixes } },
         { kind: "inbound", association: associate(site.number) },
-        { kind: "outbound", association: { ...associate(other.number), to } },
+        { kind: "outbound", association: { ...associate(other.number), to, next: 1 } },
         { kind: "move-outbound", route: "other", spi: spi + other.number },
       );
     }

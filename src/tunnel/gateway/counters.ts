@@ -20,7 +20,7 @@ export const newNextHopCounters = () =>
   );
 export type NextHopCounters = ReturnType<typeof newNextHopCounters>;
 
-/** newIcmp4Counters returns the counters of received ICMP messages; `limited` are those beyond the rate, and errors not sent for it. */
+/** newIcmp4Counters returns the counters of received ICMP messages; `errorsSent` were made, `limited` are messages beyond the rate, and errors not made for it. */
 export const newIcmp4Counters = () =>
   zeros(
     "protocolErrors",
@@ -76,8 +76,23 @@ export const newIcmp6Counters = () =>
   );
 export type Icmp6Counters = ReturnType<typeof newIcmp6Counters>;
 
-const newInterfaceCounters = () =>
-  zeros("rxpackets", "rxbytes", "txpackets", "txbytes", "txdrop", "notOurs", "unresolved");
+/**
+ * newInterfaceCounters returns the counters of frames. `rxTooLong` and `rxNoRoom` the system dropped before they could be received: longer than
+ * the memory of a frame, and without a free one. `txdrop` could not be sent, `unresolved` had a neighbour whose link address is not known.
+ */
+export const newInterfaceCounters = () =>
+  zeros(
+    "rxpackets",
+    "rxbytes",
+    "rxTooLong",
+    "rxNoRoom",
+    "txpackets",
+    "txbytes",
+    "txdrop",
+    "notOurs",
+    "unresolved",
+  );
+export type InterfaceCounters = ReturnType<typeof newInterfaceCounters>;
 
 /** newGatewayCounters returns the counters of one queue. */
 export function newGatewayCounters() {
@@ -92,7 +107,7 @@ export function newGatewayCounters() {
     inboundDispatch: zeros("protocolErrors"),
     outboundTtl: zeros("checksumErrors", "protocolErrors"),
     inboundTtl: zeros("checksumErrors", "protocolErrors"),
-    /** Of routeErrors, `unready` had a route without an association, and `exhausted` one without sequence numbers left. */
+    /** Of routeErrors, `unready` had a route without an association, and `exhausted` one that had ended, or no sequence numbers left. */
     privateRouter: zeros("routeErrors", "mtuErrors", "unready", "exhausted"),
     /** `refusedSource`: opened, and from an address that is not its route's. */
     publicRouter: zeros("routeErrors", "refusedSource"),

@@ -1,5 +1,6 @@
-/** Where a gateway's Ethernet frames come from and go to: a queue of an interface by AF_XDP is such (XdpPort), and so could be TUN or raw sockets. */
+/** Where a gateway's Ethernet frames come from and go to: a queue of an interface by AF_XDP (XdpPort) or by a packet socket (PacketPort). */
 import type { XdpFrames } from "../xdp/xdp-frames.ts";
+import type { PortLosses } from "../xdp/xdp-port.ts";
 
 /** LEAST_HEADROOM: so many bytes before each received frame are free to write to; outer headers and ICMP errors grow into them. */
 export const LEAST_HEADROOM = 192;
@@ -20,4 +21,12 @@ export interface FramePort {
   send(at: number, bytes: number): boolean;
   /** flush makes everything leave that was sent; false when not all of it can now. */
   flush(): boolean;
+  /**
+   * Frames of the last `receive` that were longer than the memory of a frame: they are not in the batch, but `frames.roomBytes` of each are there
+   * until the next one. Absent where nothing is known of them.
+   */
+  readonly cuts?: number;
+  cutAt?(index: number): number;
+  /** lost asks the system what it dropped; absent where it drops nothing. */
+  lost?(): PortLosses;
 }

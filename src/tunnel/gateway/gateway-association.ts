@@ -17,6 +17,8 @@ import { type Group, newGroup } from "./packet-groups.ts";
 import type { Side } from "./side.ts";
 
 const ANY = Number.POSITIVE_INFINITY;
+/** Longest inner packet. */
+const MOST_PACKET = 65_535;
 
 /** What both directions have. */
 abstract class Carrier {
@@ -31,6 +33,8 @@ abstract class Carrier {
   readonly #hard: { readonly packets: number; readonly bytes: number };
   #isSoft = false;
   #isHard = false;
+  /** Whether the hard limit is reached; `#isHard`: and was told. */
+  #isFull = false;
 
   constructor(route: GatewayRoute, { spi, endsMs = ANY, soft = {}, hard = {} }: GatewayAssociation) {
     this.route = route;
@@ -42,14 +46,29 @@ abstract class Carrier {
 
   /** Whether it may carry something at this moment. */
   isUsable(nowMs: number): boolean {
-    return !this.#isHard && nowMs < this.endsMs;
+    return !this.#isFull && nowMs < this.endsMs;
+  }
+
+  /** isNear tells whether so many packets may be more than the hard limit lets through: then ask `admits` for each. */
+  isNear(packets: number): boolean {
+    return (
+      this.packets + packets > this.#hard.packets || this.bytes + packets * MOST_PACKET > this.#hard.bytes
+    );
+  }
+
+  /** admits tells whether so much in all may be carried before `used` is called; if not, the limit is reached. */
+  admits(packets: number, bytes: number): boolean {
+    if (this.packets + packets > this.#hard.packets || this.bytes + bytes > this.#hard.bytes)
+      this.#isFull = true;
+    return !this.#isFull;
   }
 
   /** used counts, and returns which limit was reached by that, if one was. */
   used(packets: number, bytes: number): "soft" | "hard" | undefined {
     this.packets += packets;
     this.bytes += bytes;
-    if (!this.#isHard && (this.packets >= this.#hard.packets || this.bytes >= this.#hard.bytes)) {
+    if (this.packets >= this.#hard.packets || this.bytes >= this.#hard.bytes) this.#isFull = true;
+    if (this.#isFull && !this.#isHard) {
       this.#isHard = true;
       return "hard";
     }
@@ -70,8 +89,9 @@ export class Outbound extends Carrier implements Disposable {
   headerBytes = 0;
   to: OutboundOrder["to"];
   udp: Encapsulation | undefined;
-  /** From this sequence number on there is news that they run out. */
+  /** From this sequence number on there is news that they run out, and from which moment on it is told again. */
   warnAt: number;
+  warnMs = 0;
   readonly #arena: Arena;
   readonly #pool: ArenaPool;
 
@@ -81,7 +101,7 @@ export class Outbound extends Carrier implements Disposable {
   ) {
     super(parts.route, order);
     const sequence = new Int32Array(SEQUENCE_WORDS);
-    storeSequence(sequence, order.next ?? 1);
+    storeSequence(sequence, order.next);
     this.association = new OutboundAssociation(parts.provider, {
       ...order,
       extended: order.extended ?? true,
@@ -108,8 +128,11 @@ export class Outbound extends Carrier implements Disposable {
 
   /** reserve allows sequence numbers up to `last`. */
   reserve(last: number): void {
+    const before = this.association.last;
     this.association.reserve(last);
+    if (this.association.last === before) return;
     this.warnAt = this.#middle();
+    this.warnMs = 0;
   }
 
   /** aim writes the headers: from the public side to the remote gateway. */
@@ -143,9 +166,21 @@ function seeAll(window: SequenceWindow, newest: number): void {
   window.bits[Math.floor(newest / 32) % window.bits.length] = 2 ** ((newest % 32) + 1) - 1;
 }
 
+/** What an association begins with: what it was displaced by knew, or nothing but the greatest number that was seen. */
+function windowAfter(order: InboundOrder, newest: number, before: Inbound | undefined): SequenceWindow {
+  const size = order.windowPackets ?? DEFAULT_WINDOW;
+  const known = before?.association.window;
+  if (known !== undefined && known.size === size && newest < (known.next[0] as number)) return known;
+  const window = newSequenceWindow(size);
+  if (newest > 0) seeAll(window, newest);
+  return window;
+}
+
 /** Inbound opens. */
 export class Inbound extends Carrier implements Disposable {
   readonly association: InboundAssociation;
+  /** The name of its key under its SPI. */
+  readonly keyId: string;
   /** Packets that were not authentic, that came again or too late, or with a number that cannot be. */
   decryptErrors = 0;
   replayed = 0;
@@ -155,16 +190,28 @@ export class Inbound extends Carrier implements Disposable {
   /** When the last authentic packet came; absent: none has. */
   heardMs: number | undefined;
 
-  constructor(parts: { provider: AeadProvider; route: GatewayRoute }, order: InboundOrder) {
+  /** `newest`: numbers up to it are refused. `before` is the association of the same key that it goes on for. */
+  constructor(
+    parts: { provider: AeadProvider; route: GatewayRoute; keyId: string; newest: number; before?: Inbound },
+    order: InboundOrder,
+  ) {
     super(parts.route, order);
-    const window = newSequenceWindow(order.windowPackets ?? DEFAULT_WINDOW);
-    if (order.newest !== undefined) seeAll(window, order.newest);
+    const { before } = parts;
+    this.keyId = parts.keyId;
     this.association = new InboundAssociation(parts.provider, {
       ...order,
       extended: order.extended ?? true,
       peer: parts.route.index,
-      window,
+      window: windowAfter(order, parts.newest, before),
     });
+    if (before === undefined) return;
+    const { packets, bytes, decryptErrors, replayed, protocolErrors, refusedSource } = before;
+    Object.assign(this, { packets, bytes, decryptErrors, replayed, protocolErrors, refusedSource });
+  }
+
+  /** The greatest sequence number that was seen; 0 before the first. */
+  get newest(): number {
+    return Math.max(0, (this.association.window.next[0] as number) - 1);
   }
 
   [Symbol.dispose](): void {

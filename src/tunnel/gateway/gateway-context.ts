@@ -6,10 +6,14 @@ import type { Checksum } from "../path/checksum.ts";
 import { newGatewayCounters } from "./counters.ts";
 import type { FramePort } from "./frame-port.ts";
 import type { Inbound, Outbound } from "./gateway-association.ts";
+import type { MtuReport } from "./gateway-report.ts";
 import { Host, Speakers } from "./host.ts";
 import type { GatewayNews, SideName } from "./order.ts";
 import type { RouteBook } from "./route-book.ts";
 import type { SideConfiguration } from "./side.ts";
+
+/** So often it is told that sequence numbers run out. */
+const WARN_AGAIN_MS = 1000;
 
 /** ContextParts are what a context is made of. */
 export interface ContextParts {
@@ -36,6 +40,7 @@ export class GatewayContext {
   readonly counters = newGatewayCounters();
   /** The moment of this turn, in milliseconds of a clock that never goes back. */
   nowMs = 0;
+  mtu: MtuReport = { bytes: 0, askedBytes: 0, mostBytes: 0 };
   privateHost: Host;
   publicHost: Host;
   /** What speaks through the tunnel for the private side's addresses. */
@@ -61,13 +66,17 @@ export class GatewayContext {
     this.publicHost = this.#publicHost(parts.public);
   }
 
-  /** setSide gives a side other addresses. */
+  /** setSide gives a side other addresses; a neighbour that stays the same keeps its link address. */
   setSide(name: SideName, configuration: SideConfiguration): void {
     if (name === "public") {
+      const before = this.publicHost.side;
       this.publicHost = this.#publicHost(configuration);
+      this.publicHost.side.remember(before);
       this.book.aimAll(this.publicHost.side);
     } else {
+      const before = this.privateHost.side;
       this.privateHost = this.#privateHost(configuration);
+      this.privateHost.side.remember(before);
       this.inner = this.#speakers();
     }
   }
@@ -78,11 +87,12 @@ export class GatewayContext {
     const host = new Host(configuration, {
       port: this.privatePort,
       sum: this.sum,
+      sent: counters.privateInterface,
       nextHop: counters.privateNextHop,
       icmp4: counters.privateIcmp4,
       icmp6: counters.privateIcmp6,
       asks: this.#parts.asksPrivate,
-      learnt: (family) => this.#learnt("private", family),
+      learnt: (family, isNew) => this.#learnt("private", family, isNew),
     });
     new Uint8Array(view.buffer).set(host.side.mac);
     [this.#privateHigh, this.#privateLow] = [view.getInt32(0), view.getUint16(4)];
@@ -95,10 +105,11 @@ export class GatewayContext {
     const host = new Host(configuration, {
       port: this.publicPort,
       sum: this.sum,
+      sent: counters.publicInterface,
       nextHop: counters.publicNextHop,
       icmp4: counters.publicIcmp4,
       icmp6: counters.publicIcmp6,
-      learnt: (family) => this.#learnt("public", family),
+      learnt: (family, isNew) => this.#learnt("public", family, isNew),
     });
     new Uint8Array(view.buffer).set(host.side.mac);
     [this.#publicHigh, this.#publicLow] = [view.getInt32(0), view.getUint16(4)];
@@ -121,9 +132,10 @@ export class GatewayContext {
     return this.#view.getInt32(at) === this.#publicHigh && this.#view.getUint16(at + 4) === this.#publicLow;
   }
 
-  #learnt(side: SideName, family: 4 | 6): void {
+  /** A neighbour has said its link address: a new one, or for the first time in a while the one that is known. */
+  #learnt(side: SideName, family: 4 | 6, isNew: boolean): void {
     const host = side === "private" ? this.privateHost : this.publicHost;
-    if (side === "public") this.book.aimAll(host.side);
+    if (isNew && side === "public") this.book.aimAll(host.side);
     const mac = host.side.family(family)?.nextHopMac;
     if (mac !== undefined) this.tell({ kind: "next-hop", side, family, mac: macFromBytes(mac) });
   }
@@ -143,9 +155,19 @@ export class GatewayContext {
       this.tell({ kind: "limit", direction: "outbound", route: route.name, spi, limit });
   }
 
-  /** runningOut tells, once, that half of the sequence numbers that may be used are. */
+  /** exhausted counts packets that an association could not carry: it has ended, or has no sequence numbers left. */
+  exhausted(outbound: Outbound, packets: number): void {
+    const { privateRouter } = this.counters;
+    privateRouter.routeErrors += packets;
+    privateRouter.exhausted += packets;
+    outbound.route.exhausted += packets;
+    if (outbound.isUsable(this.nowMs)) this.runningOut(outbound);
+  }
+
+  /** runningOut tells that half of the sequence numbers that may be used are: each second, until more may be. */
   runningOut(outbound: Outbound): void {
-    outbound.warnAt = Number.POSITIVE_INFINITY;
+    if (this.nowMs < outbound.warnMs) return;
+    outbound.warnMs = this.nowMs + WARN_AGAIN_MS;
     const { route, spi } = outbound;
     this.tell({ kind: "limit", direction: "outbound", route: route.name, spi, limit: "sequence" });
   }

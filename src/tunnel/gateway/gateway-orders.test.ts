@@ -1,6 +1,6 @@
 /** Orders change what they are about and nothing else; keys are never used twice; limits are told. */
 import { describe, expect, test } from "bun:test";
-import { ADDRESS, GatewayLoop, ip, KEY, SPI } from "../../../test/support/gateway-loop.ts";
+import { ADDRESS, GatewayLoop, ip, KEY, MAC, SPI } from "../../../test/support/gateway-loop.ts";
 import { parseIp, parsePrefix } from "../../net/mod.ts";
 import type { GatewayNews, OutboundOrder } from "./order.ts";
 
@@ -17,6 +17,7 @@ const outbound = (spi: number, first: number, more: Partial<OutboundOrder> = {})
       algorithm: "aes-128-gcm",
       keyMaterial: key(first),
       to: parseIp(own),
+      next: 1,
       ...more,
     },
   }) as const;
@@ -45,8 +46,8 @@ describe("outbound associations", () => {
     expect(() => loop.obey(outbound(901, KEY[0] as number))).toThrow("its key is in use");
     for (let i = 0; i < 5; i++) loop.fromHost(packet());
     loop.obey({ kind: "remove-outbound", route: "far", spi: SPI });
-    for (const next of [undefined, 1, 5])
-      expect(() => loop.obey(outbound(SPI, KEY[0] as number, next === undefined ? {} : { next }))).toThrow(
+    for (const next of [1, 5])
+      expect(() => loop.obey(outbound(SPI, KEY[0] as number, { next }))).toThrow(
         "its key was used up to sequence number 5; agree on a new key",
       );
     // Not even when its route was removed, and with another SPI.
@@ -111,14 +112,12 @@ describe("outbound associations", () => {
     });
     const frame = loop.fromHost(packet()).wire[0] as Uint8Array<ArrayBuffer>;
     expect([...frame.subarray(30, 38)]).toEqual([198, 51, 100, 7, 0x11, 0x94, 0x11, 0x95]);
-    const six = {
-      kind: "endpoint",
-      route: "far",
-      spi: SPI,
-      to: parseIp("2001:db8::7"),
-      udp: { from: 1, to: 2 },
-    } as const;
-    expect(() => loop.obey(six)).toThrow("UDP over IPv6");
+    // Without IPv6 on the public side it stays where it was.
+    const mac = MAC.public;
+    const nextHop = { ip: parseIp(own), nextHop: parseIp(own), nextHopMac: mac };
+    loop.obey({ kind: "side", side: "public", configuration: { mac, four: nextHop } });
+    const six = { kind: "endpoint", route: "far", spi: SPI, to: parseIp("2001:db8::7") } as const;
+    expect(() => loop.obey(six)).toThrow("the public side has no IPv6 address");
     expect(loop.fromHost(packet()).wire[0]?.subarray(30, 38)).toEqual(frame.subarray(30, 38));
   });
 });
@@ -142,6 +141,31 @@ describe("routes", () => {
     expect(loop.path.report().outbound).toHaveLength(1);
   });
 
+  test("1,000 come and go one by one while a flow passes, and it loses nothing", () => {
+    const loop = new GatewayLoop().join();
+    const route = (i: number) => ({
+      kind: "route" as const,
+      route: { name: `r${i}`, prefixes: [`11.${i >> 8}.${i & 255}.0/24`, `fd11:${i}::/48`].map(parsePrefix) },
+    });
+    for (let i = 0; i < 1000; i++) {
+      loop.obey(route(i), {
+        kind: "outbound",
+        association: {
+          ...outbound(1000 + i, 0).association,
+          route: `r${i}`,
+          keyMaterial: KEY.map((byte, at) => (at < 2 ? 200 + (at === 0 ? i >> 5 : i & 31) : byte)),
+        },
+      });
+      if (loop.around(packet()).length !== 1) throw new Error(`the packet after route ${i} was lost`);
+    }
+    expect(loop.path.report().routes).toHaveLength(1001);
+    for (let i = 0; i < 1000; i += 3) {
+      loop.obey({ kind: "remove-route", name: `r${i}` });
+      if (loop.around(packet()).length !== 1) throw new Error(`the packet after route ${i} was lost`);
+    }
+    expect(loop.path.report().counters.privateRouter).toMatchObject({ routeErrors: 0 });
+  });
+
   test("what cannot be is refused with the reason, and nothing has changed", () => {
     const loop = new GatewayLoop().join();
     const before = loop.path.report();
@@ -154,10 +178,10 @@ describe("routes", () => {
       route: { name: "thief", prefixes: ["10.3.0.0/16", "10.1.0.0/16"].map(parsePrefix) },
     });
     refused({ kind: "route", route: { name: "long", prefixes: [], mtuBytes: 9000 } });
-    refused({ kind: "mtu", mtuBytes: 9000, tfc: false });
+    refused({ kind: "mtu", mtuBytes: 70_000, tfc: false });
     refused({
       kind: "inbound",
-      association: { route: "far", spi: SPI, algorithm: "aes-128-gcm", keyMaterial: KEY },
+      association: { route: "far", spi: SPI, algorithm: "aes-128-gcm", keyMaterial: key(77) },
     });
     refused({
       kind: "inbound",
@@ -189,9 +213,127 @@ describe("routes", () => {
   });
 });
 
-test("inbound: numbers up to the newest that was seen before a restart are refused", () => {
-  const loop = new GatewayLoop().join({ outbound: { next: 1000 }, inbound: { newest: 1002 } });
-  const came = [1, 2, 3, 4, 5].map(() => loop.around(packet()).length);
-  expect(came).toEqual([0, 0, 0, 1, 1]);
-  expect(loop.path.report().inbound[0]).toMatchObject({ replayed: 3 });
+describe("inbound associations", () => {
+  const inbound = (more: object = {}) =>
+    ({
+      kind: "inbound",
+      association: { route: "far", spi: SPI, algorithm: "aes-128-gcm", keyMaterial: KEY, ...more },
+    }) as const;
+
+  test("numbers up to the newest that was seen before a restart are refused, and the report tells it", () => {
+    const loop = new GatewayLoop().join({ outbound: { next: 1000 }, inbound: { newest: 1002 } });
+    const came = [1, 2, 3, 4, 5].map(() => loop.around(packet()).length);
+    expect(came).toEqual([0, 0, 0, 1, 1]);
+    expect(loop.path.report().inbound[0]).toMatchObject({ replayed: 3, newest: 1004 });
+    expect(new GatewayLoop().join().path.report().inbound[0]).toMatchObject({ newest: 0 });
+  });
+
+  test("what was heard is not taken again when an association is given again, or removed and given again", () => {
+    const loop = new GatewayLoop().join();
+    const frames = Array.from({ length: 6 }, () => loop.fromHost(packet()).wire[0] as Uint8Array);
+    const passes = (number: number) =>
+      loop.fromWire((frames[number - 1] as Uint8Array).slice(14)).host.length === 1;
+    expect([passes(1), passes(3)]).toEqual([true, true]);
+    // In its place: the whole window stays, with what is missing in it, and the counters.
+    loop.obey(inbound());
+    expect([passes(1), passes(3), passes(2), passes(4)]).toEqual([false, false, true, true]);
+    expect(loop.path.report().inbound[0]).toMatchObject({ packets: 4, replayed: 2, newest: 4 });
+    // With a window of another size, and after a removal, all up to the newest is refused.
+    loop.obey(inbound({ windowPackets: 64 }));
+    expect([passes(4), passes(5)]).toEqual([false, true]);
+    loop.obey({ kind: "remove-inbound", spi: SPI }, inbound());
+    expect([passes(5), passes(6)]).toEqual([false, true]);
+    loop.obey({ kind: "remove-route", name: "far" }).join({ outbound: { next: 100 } });
+    expect([passes(5), passes(6)]).toEqual([false, false]);
+    expect(loop.around(packet())).toHaveLength(1);
+  });
+
+  test("another key does not take a taken SPI", () => {
+    const loop = new GatewayLoop().join();
+    expect(() => loop.obey(inbound({ keyMaterial: key(9) }))).toThrow("its SPI is taken");
+  });
+});
+
+test("a hard limit is not passed, however many packets come at once", () => {
+  for (const [which, hard, came] of [
+    ["outbound", { packets: 10 }, 10],
+    // 40 bytes each.
+    ["outbound", { bytes: 399 }, 9],
+    ["inbound", { packets: 10 }, 10],
+    ["inbound", { bytes: 399 }, 9],
+  ] as const) {
+    const loop = new GatewayLoop().join({ [which]: { hard } });
+    expect(loop.around(...Array.from({ length: 30 }, () => packet()))).toHaveLength(came);
+    expect(loop.around(packet())).toHaveLength(0);
+    expect(limits(loop.news)).toEqual([`${which} hard`]);
+    expect(loop.path.report()[which][0]).toMatchObject({ packets: came });
+    expect(loop.allFree()).toBe(true);
+  }
+});
+
+test("that sequence numbers run out is told each second until more may be used, while packets come", () => {
+  const loop = new GatewayLoop();
+  loop.join({ outbound: { next: 1, last: 4 } });
+  const pass = (passedMs: number) => {
+    loop.nowMs += passedMs;
+    loop.fromHost(packet());
+    return limits(loop.news.splice(0));
+  };
+  const told = ["outbound sequence"];
+  expect([0, 0, 0, 0, 0, 999, 1, 500, 500].map(pass)).toEqual([[], told, [], [], [], [], told, [], told]);
+  // One that allows nothing more is not obeyed.
+  loop.obey({ kind: "reserve", route: "far", spi: SPI, last: 4 });
+  expect(pass(1000)).toEqual(told);
+  loop.obey({ kind: "reserve", route: "far", spi: SPI, last: 1000 });
+  expect(pass(5000)).toEqual([]);
+});
+
+test("the clock is that of the turn, from the first on, and does not go back", () => {
+  const loop = new GatewayLoop().join({ outbound: { endsMs: 5000 } });
+  loop.nowMs = 6000;
+  expect(loop.fromHost(packet()).wire).toHaveLength(0);
+  const other = new GatewayLoop().join();
+  other.nowMs = 7000;
+  other.around(packet());
+  other.nowMs = 100;
+  other.around(packet());
+  expect(other.path.report().inbound[0]).toMatchObject({ heardMs: 7000 });
+});
+
+describe("MTU", () => {
+  test("one beyond the frames is limited to them and told; a packet that they cannot hold is refused with it", () => {
+    const loop = new GatewayLoop({ mtuBytes: 8923 }).join();
+    const { mtu, routes } = loop.path.report();
+    expect(mtu).toEqual({ bytes: 1693, askedBytes: 8923, mostBytes: 1693 });
+    expect(routes[0]).toMatchObject({ mtuBytes: 1693 });
+    const most = ip({
+      from: host,
+      to: remote,
+      protocol: 17,
+      payload: new Uint8Array(1673),
+      fragment: 0x4000,
+    });
+    expect(loop.around(most)).toHaveLength(1);
+    const more = ip({
+      from: host,
+      to: remote,
+      protocol: 17,
+      payload: new Uint8Array(1674),
+      fragment: 0x4000,
+    });
+    const [error] = loop.fromHost(more).host as [Uint8Array<ArrayBuffer>];
+    expect([...error.subarray(34, 36)]).toEqual([3, 4]);
+    expect(new DataView(error.buffer).getUint16(40)).toBe(1693);
+    loop.obey({ kind: "mtu", mtuBytes: 8923, tfc: true });
+    expect(loop.around(packet())).toHaveLength(1);
+  });
+
+  test("a route's own beyond the frames is refused", () => {
+    const loop = new GatewayLoop().join();
+    const route = { name: "far", prefixes: [parsePrefix("10.1.0.0/16")], mtuBytes: 1694 };
+    expect(() => loop.obey({ kind: "route", route })).toThrow(
+      "route far: mtuBytes is 1694, and the frames have room for 1693; choose a smaller one, or larger frames",
+    );
+    loop.obey({ kind: "route", route: { ...route, mtuBytes: 1693 } });
+  });
 });

@@ -1,5 +1,5 @@
 /** One queue of a gateway: its two ports, its routes and associations, and the two steps between them. */
-import { macBytes } from "../../net/mod.ts";
+import { macBytes, macFromBytes } from "../../net/mod.ts";
 import type { AeadProvider } from "../../sys/mod.ts";
 import { EspFraming } from "../esp/mod.ts";
 import { checksumOf } from "../path/checksum.ts";
@@ -8,7 +8,9 @@ import type { FramePort } from "./frame-port.ts";
 import { GatewayContext } from "./gateway-context.ts";
 import { type GatewayReport, reportOf } from "./gateway-report.ts";
 import { InboundStep } from "./inbound-step.ts";
-import type { GatewayNews, GatewayOrder } from "./order.ts";
+import { refuseLong } from "./long-frames.ts";
+import type { GatewayNews, GatewayOrder, RouteOrder } from "./order.ts";
+import { checkOrder, checkSide } from "./order-check.ts";
 import { OutboundStep } from "./outbound-step.ts";
 import { RouteBook } from "./route-book.ts";
 import type { SideConfiguration } from "./side.ts";
@@ -17,8 +19,16 @@ import type { SideConfiguration } from "./side.ts";
 const NEIGHBOURS_MS = 50;
 /** Batches of one direction before the other has its turn. */
 const MOST_BATCHES = 8;
-/** What a frame needs besides the packet: Ethernet before it; padding, trailer and tag behind. */
-const FRAME_OVERHEAD = 14 + 3 + 2 + 16;
+/**
+ * What a frame needs besides the inner packet when it is sealed: Ethernet, IPv6, UDP, SPI with number and IV; padding, trailer and tag. It is more
+ * than what is needed here, where headers grow into the headroom: another gateway with the same frames is to receive it.
+ */
+const FRAME_OVERHEAD = 14 + 40 + 8 + 16 + 3 + 2 + 16;
+
+/** mostMtuOf returns the largest MTU that frames with so many bytes behind the headroom have room for. */
+export function mostMtuOf(roomBytes: number): number {
+  return roomBytes - FRAME_OVERHEAD;
+}
 
 /** GatewayOptions are what a queue is made of. */
 export interface GatewayOptions {
@@ -27,6 +37,7 @@ export interface GatewayOptions {
   readonly publicPort: FramePort;
   readonly private: SideConfiguration;
   readonly public: SideConfiguration;
+  /** Largest inner packet; what the frames have no room for is not carried (GatewayReport.mtu). */
   readonly mtuBytes: number;
   /** Whether all packets are padded to the MTU; default false. */
   readonly tfc?: boolean;
@@ -49,12 +60,14 @@ export class GatewayPath implements Disposable {
     const { privatePort, publicPort, provider, tell, asksPrivate = true } = options;
     if (privatePort.frames !== publicPort.frames)
       throw new RangeError("The ports of a gateway have different frames; give both the same");
+    checkSide("private", options.private);
+    checkSide("public", options.public);
     const { arena } = privatePort.frames;
     const framing = new EspFraming(arena);
     this.#context = new GatewayContext({
       framing,
       sum: checksumOf(arena),
-      book: new RouteBook(arena, provider, options.mtuBytes),
+      book: new RouteBook(arena, provider),
       privatePort,
       publicPort,
       private: options.private,
@@ -65,17 +78,18 @@ export class GatewayPath implements Disposable {
     this.#exchange = new Exchange(this.#context, options.ports ?? {});
     this.#outbound = new OutboundStep(this.#context);
     this.#inbound = new InboundStep(this.#context, { outbound: this.#outbound, exchange: this.#exchange });
-    this.#setMtu(options.mtuBytes, options.tfc ?? false);
+    this.obey({ kind: "mtu", mtuBytes: options.mtuBytes, tfc: options.tfc ?? false });
   }
 
   /** mostMtuBytes is the largest MTU that the frames have room for. */
   get mostMtuBytes(): number {
-    return this.#context.privatePort.frames.roomBytes - FRAME_OVERHEAD;
+    return mostMtuOf(this.#context.privatePort.frames.roomBytes);
   }
 
   /** obey changes something between two turns; throws, with nothing changed, where that cannot be. */
   obey(order: GatewayOrder): void {
     const { book, publicHost } = this.#context;
+    checkOrder(order);
     switch (order.kind) {
       case "mtu":
         return this.#setMtu(order.mtuBytes, order.tfc);
@@ -84,7 +98,7 @@ export class GatewayPath implements Disposable {
       case "next-hop":
         return this.#setNextHop(order);
       case "route":
-        this.#checkMtu(order.route.mtuBytes ?? book.mtuBytes);
+        this.#checkRoom(order.route);
         return book.setRoute(order.route);
       case "remove-route":
         return book.removeRoute(order.name);
@@ -107,17 +121,18 @@ export class GatewayPath implements Disposable {
     }
   }
 
-  #checkMtu(mtuBytes: number): void {
-    if (!Number.isInteger(mtuBytes) || mtuBytes < 0 || mtuBytes > this.mostMtuBytes)
+  #checkRoom({ name, mtuBytes }: RouteOrder): void {
+    if (mtuBytes !== undefined && mtuBytes > this.mostMtuBytes)
       throw new RangeError(
-        `An MTU of ${mtuBytes} bytes is not 0 to ${this.mostMtuBytes}, which the frames have room for; choose a smaller one`,
+        `Cannot obey an order about route ${name}: mtuBytes is ${mtuBytes}, and the frames have room for ${this.mostMtuBytes}; choose a smaller one, or larger frames`,
       );
   }
 
-  #setMtu(mtuBytes: number, tfc: boolean): void {
-    this.#checkMtu(mtuBytes);
-    this.#context.book.setMtu(mtuBytes);
-    this.#context.framing.tfcBytes = tfc ? mtuBytes : 0;
+  #setMtu(askedBytes: number, tfc: boolean): void {
+    const bytes = Math.min(askedBytes, this.mostMtuBytes);
+    this.#context.mtu = { bytes, askedBytes, mostBytes: this.mostMtuBytes };
+    this.#context.book.setMtu(bytes);
+    this.#context.framing.tfcBytes = tfc ? bytes : 0;
   }
 
   #setNextHop({ side, family, mac }: Extract<GatewayOrder, { kind: "next-hop" }>): void {
@@ -125,27 +140,30 @@ export class GatewayPath implements Disposable {
     const found = host.side.family(family);
     if (found === undefined)
       throw new Error(`Cannot set a next hop: the ${side} side has no IPv${family} address`);
-    if (found.isFixed) return;
+    // Told again and again by another queue: only what is new costs anything.
+    if (found.isFixed || (found.isResolved && macFromBytes(found.nextHopMac) === mac)) return;
     found.resolve(macBytes(mac));
     if (side === "public") this.#context.book.aimAll(host.side);
   }
 
-  /** tick makes it `nowMs`, and does what is due by then. Call it at least each second, and before frames are worked on. */
+  /** tick makes it `nowMs` (a clock that goes back stands still), and does what is due by then. Call it each second when nothing comes. */
   tick(nowMs: number): void {
     const context = this.#context;
-    context.nowMs = nowMs;
-    if (nowMs < this.#neighboursMs) return;
-    this.#neighboursMs = nowMs + NEIGHBOURS_MS;
-    context.privateHost.neighbour.tick(nowMs);
-    context.publicHost.neighbour.tick(nowMs);
+    if (nowMs > context.nowMs) context.nowMs = nowMs;
+    if (context.nowMs < this.#neighboursMs) return;
+    this.#neighboursMs = context.nowMs + NEIGHBOURS_MS;
+    context.privateHost.neighbour.tick(context.nowMs);
+    context.publicHost.neighbour.tick(context.nowMs);
   }
 
-  /** runOutbound works on what the private port has, for a while, and returns how many frames that were. */
-  runOutbound(): number {
+  /** runOutbound works on what the private port has, for a while, and returns how many frames that were. It is `nowMs`, as for `tick`. */
+  runOutbound(nowMs: number): number {
+    this.tick(nowMs);
     const { privatePort } = this.#context;
     let frames = 0;
     for (let batch = 0; batch < MOST_BATCHES; batch++) {
       const count = privatePort.receive();
+      if (privatePort.cuts !== undefined && privatePort.cuts > 0) this.#refuseLong();
       if (count === 0) break;
       this.#outbound.run(count);
       frames += count;
@@ -153,8 +171,14 @@ export class GatewayPath implements Disposable {
     return frames;
   }
 
-  /** runInbound works on what the public port has, for a while, and returns how many frames that were. */
-  runInbound(): number {
+  #refuseLong(): void {
+    refuseLong(this.#context);
+    this.#context.privatePort.flush();
+  }
+
+  /** runInbound works on what the public port has, for a while, and returns how many frames that were. It is `nowMs`, as for `tick`. */
+  runInbound(nowMs: number): number {
+    this.tick(nowMs);
     const { publicPort } = this.#context;
     let frames = 0;
     for (let batch = 0; batch < MOST_BATCHES; batch++) {

@@ -1,31 +1,35 @@
 /**
- * One queue of a gateway on AF_XDP: a port on the private interface and one on the public interface, with one UMEM, and the loop of the thread
- * that has them.
+ * One queue of a gateway on two interfaces: a port on the private one and one on the public one, with one memory of frames, and the loop of the
+ * thread that has them.
  *
- * Whoever attached the XDP programs adds the two sockets to them (XdpInterface.add): by number, so that it may be another thread.
+ * On AF_XDP, whoever attached the XDP programs adds the two sockets to them (XdpInterface.add, by the ports' `fd.number`), which may be another
+ * thread. Where AF_XDP is not there packet sockets do the same; they need no program. But the kernel gets a copy of each frame then: it must have
+ * no address on the two interfaces, and may not forward (which is refused).
  */
-import { type AeadProvider, type Arena, type Fd, monotonicMs, type Netns } from "../../sys/mod.ts";
-import { type XdpFilter, XdpFrames, XdpLoop, XdpPort } from "../xdp/mod.ts";
-import { type GatewayOptions, GatewayPath } from "./gateway-path.ts";
+import { macBytes } from "../../net/mod.ts";
+import { type AeadProvider, type Arena, type Fd, LinkMembership, monotonicMs } from "../../sys/mod.ts";
+import { type XdpFilter, XdpFrames, XdpLoop } from "../xdp/mod.ts";
+import { type GatewayOptions, GatewayPath, mostMtuOf } from "./gateway-path.ts";
+import type { GatewayOrder, SideName } from "./order.ts";
+import {
+  GATEWAY_TYPES,
+  type QueueDriver,
+  queueDrivers,
+  type QueueInterface,
+  type QueuePort,
+  RING,
+} from "./queue-ports.ts";
+import type { SideConfiguration } from "./side.ts";
 
 /** GATEWAY_FILTER takes all of IP and ARP: the interface is the gateway's, and the kernel keeps what is neither. */
-export const GATEWAY_FILTER: XdpFilter = { etherTypes: [0x0806, 0x0800, 0x86dd] };
+export const GATEWAY_FILTER: XdpFilter = { etherTypes: GATEWAY_TYPES };
 
-/** Entries of each ring; four of them can be full at once, and a batch at work. */
-const RING = 1024;
+/** Four rings can be full at once, and a batch at work. */
 const FRAMES = 4 * RING + 512;
+/** The kernel's own, before each frame that is received. */
+const HEADROOM = 256;
 /** Neighbours are asked in time if the loop wakes so often. */
 const TICK_MS = 200;
-
-/** QueueInterface says which queue of which interface. */
-export interface QueueInterface {
-  readonly ifindex: number;
-  /** From 0. */
-  readonly queue: number;
-  readonly netns?: Netns;
-  /** Whether the driver runs the program (XdpInterface.mode), and may pass frames without a copy. */
-  readonly zeroCopy: boolean;
-}
 
 /** GatewayQueueOptions are what a queue is made of. */
 export interface GatewayQueueOptions extends Omit<GatewayOptions, "privatePort" | "publicPort"> {
@@ -33,13 +37,20 @@ export interface GatewayQueueOptions extends Omit<GatewayOptions, "privatePort" 
   readonly provider: AeadProvider;
   readonly privateInterface: QueueInterface;
   readonly publicInterface: QueueInterface;
-  /** 4096 for packets of more than 1757 bytes; default 2048. */
+  /** Default "xdp". */
+  readonly driver?: QueueDriver;
+  /** Default: as the MTU wants it (frameBytesFor). */
   readonly frameBytes?: 2048 | 4096;
   /** `run` returns when this becomes readable. */
   readonly waker?: Fd;
 }
 
-/** gatewayArenaBytes returns how large the arena of a queue is to be, without the AEAD provider. */
+/** frameBytesFor returns how long frames are to be for an MTU: 4096 above 1693, whose own limit is 3741. */
+export function frameBytesFor(mtuBytes: number): 2048 | 4096 {
+  return mtuBytes <= mostMtuOf(2048 - HEADROOM) ? 2048 : 4096;
+}
+
+/** gatewayArenaBytes returns how large the arena of a queue with such frames is to be, without the AEAD provider. */
 export function gatewayArenaBytes(frameBytes: 2048 | 4096 = 2048): number {
   return (FRAMES + 2) * frameBytes + (4 << 20);
 }
@@ -47,30 +58,38 @@ export function gatewayArenaBytes(frameBytes: 2048 | 4096 = 2048): number {
 /** GatewayQueue owns its sockets and associations. */
 export class GatewayQueue implements Disposable {
   readonly path: GatewayPath;
-  readonly privatePort: XdpPort;
-  readonly publicPort: XdpPort;
+  readonly privatePort: QueuePort;
+  readonly publicPort: QueuePort;
   readonly #loop: XdpLoop;
+  readonly #interfaces: Readonly<Record<SideName, QueueInterface>>;
+  /** Link addresses of the sides, as the cards know them. */
+  readonly #memberships = new Map<SideName, LinkMembership>();
 
   constructor(options: GatewayQueueOptions) {
-    const { arena, privateInterface, publicInterface, frameBytes = 2048, waker } = options;
+    const { arena, privateInterface, publicInterface, waker } = options;
+    const { frameBytes = frameBytesFor(options.mtuBytes) } = options;
     const frames = new XdpFrames(arena, { frames: FRAMES, frameBytes });
-    const rings = { receive: RING, transmit: RING };
+    const open = queueDrivers[options.driver ?? "xdp"];
+    this.#interfaces = { private: privateInterface, public: publicInterface };
     const opened: Disposable[] = [];
     try {
-      this.privatePort = new XdpPort(frames, { ...privateInterface, ...rings });
-      opened.push(this.privatePort);
-      this.publicPort = new XdpPort(frames, { ...publicInterface, ...rings, share: this.privatePort });
-      opened.push(this.publicPort);
-      const { privatePort, publicPort } = this;
+      const interfaces = [privateInterface, publicInterface] as const;
+      const [privatePort, publicPort] = open(frames, interfaces, (port) => opened.push(port));
+      this.privatePort = privatePort;
+      this.publicPort = publicPort;
+      for (const name of ["private", "public"] as const) {
+        this.#join(name, options[name]);
+        opened.push(this.#memberships.get(name) as LinkMembership);
+      }
       this.path = new GatewayPath({ ...options, privatePort, publicPort });
     } catch (error) {
       for (const port of opened.reverse()) port[Symbol.dispose]();
       throw error;
     }
     const { privatePort, publicPort, path } = this;
-    const blocked = (port: XdpPort) => port.blocked && !port.isDown;
+    const blocked = (port: QueuePort) => port.blocked && !port.isDown;
     // While one side cannot send the other is not received from: its ring fills, and the kernel drops and counts.
-    const side = (port: XdpPort, other: XdpPort, work: () => void) => ({
+    const side = (port: QueuePort, other: QueuePort, work: () => void) => ({
       port,
       blocked: () => blocked(other),
       work: () => {
@@ -79,11 +98,24 @@ export class GatewayQueue implements Disposable {
     });
     this.#loop = new XdpLoop(arena, {
       sides: [
-        side(privatePort, publicPort, () => void path.runOutbound()),
-        side(publicPort, privatePort, () => void path.runInbound()),
+        side(privatePort, publicPort, () => void path.runOutbound(monotonicMs())),
+        side(publicPort, privatePort, () => void path.runInbound(monotonicMs())),
       ],
       ...(waker === undefined ? {} : { waker }),
     });
+  }
+
+  /** obey obeys an order (GatewayPath.obey), and lets the card know of a side's new link address. */
+  obey(order: GatewayOrder): void {
+    this.path.obey(order);
+    if (order.kind === "side") this.#join(order.side, order.configuration);
+  }
+
+  #join(name: SideName, { mac }: SideConfiguration): void {
+    const { ifindex, netns } = this.#interfaces[name];
+    const next = LinkMembership.open(ifindex, macBytes(mac), netns === undefined ? {} : { netns });
+    this.#memberships.get(name)?.close();
+    this.#memberships.set(name, next);
   }
 
   /** once waits up to `timeoutMs` and works on what there is; false when nothing came. */
@@ -103,6 +135,7 @@ export class GatewayQueue implements Disposable {
 
   [Symbol.dispose](): void {
     this.path[Symbol.dispose]();
+    for (const membership of this.#memberships.values()) membership.close();
     this.publicPort[Symbol.dispose]();
     this.privatePort[Symbol.dispose]();
   }

@@ -1,8 +1,11 @@
 /** What a queue of a gateway has carried, as plain values: for `get-state`, metrics, and whoever watches limits and liveness. No secrets. */
-import type { GatewayCounters } from "./counters.ts";
+import { type Mac, macFromBytes } from "../../net/mod.ts";
+import type { GatewayCounters, InterfaceCounters } from "./counters.ts";
+import type { FramePort } from "./frame-port.ts";
 import type { Inbound, Outbound } from "./gateway-association.ts";
 import type { GatewayContext } from "./gateway-context.ts";
 import type { GatewayRoute } from "./gateway-route.ts";
+import type { Side, SideFamily } from "./side.ts";
 
 /** AssociationReport is what both directions have. Bytes are of inner packets; `endsMs` absent: never. */
 export interface AssociationReport {
@@ -26,15 +29,23 @@ export interface InboundReport extends AssociationReport {
   readonly replayed: number;
   readonly protocolErrors: number;
   readonly refusedSource: number;
+  /** The greatest sequence number that was seen, for InboundOrder.newest; 0 before the first. */
+  readonly newest: number;
   /** When something authentic came last. */
   readonly heardMs?: number;
 }
 
-/** RouteReport is a route. */
+/**
+ * RouteReport is a route. `tx…` are inner packets that were sealed, and `txdrop` those of them that no port took; `rx…` are those that were
+ * authentic, and `refusedSource` those of them that were dropped for their source.
+ */
 export interface RouteReport {
   readonly name: string;
+  /** Largest inner packet. */
+  readonly mtuBytes: number;
   readonly txpackets: number;
   readonly txbytes: number;
+  readonly txdrop: number;
   readonly rxpackets: number;
   readonly rxbytes: number;
   readonly mtuErrors: number;
@@ -43,28 +54,39 @@ export interface RouteReport {
   readonly refusedSource: number;
 }
 
+/** MtuReport is the gateway's MTU: what it is, what was asked for, and the most that the frames have room for. */
+export interface MtuReport {
+  readonly bytes: number;
+  readonly askedBytes: number;
+  readonly mostBytes: number;
+}
+
+/** NextHopReport is a neighbour; without a link address as long as it is not known. */
+export interface NextHopReport {
+  readonly mac?: Mac;
+}
+
 /** GatewayReport is everything. */
 export interface GatewayReport {
+  readonly mtu: MtuReport;
   readonly counters: GatewayCounters;
   readonly routes: readonly RouteReport[];
   readonly outbound: readonly OutboundReport[];
   readonly inbound: readonly InboundReport[];
-  /** Whether the neighbours' link addresses are known, by side and family; absent where there is no such family. */
+  /** The neighbours, by side and family; absent where there is no such family. */
   readonly nextHops: {
-    readonly private: { readonly 4?: boolean; readonly 6?: boolean };
-    readonly public: { readonly 4?: boolean; readonly 6?: boolean };
+    readonly private: { readonly 4?: NextHopReport; readonly 6?: NextHopReport };
+    readonly public: { readonly 4?: NextHopReport; readonly 6?: NextHopReport };
   };
 }
 
 /** reportOf reads a queue. */
-export function reportOf({ book, counters, privateHost, publicHost }: GatewayContext): GatewayReport {
-  const hops = ({ four, six }: typeof privateHost.side) => ({
-    ...(four === undefined ? {} : { 4: four.isResolved }),
-    ...(six === undefined ? {} : { 6: six.isResolved }),
-  });
+export function reportOf(context: GatewayContext): GatewayReport {
+  const { book, mtu, privateHost, publicHost } = context;
   const routes = [...book.routes];
   return {
-    counters: structuredClone(counters),
+    mtu,
+    counters: countersOf(context),
     routes: routes.map(routeReport),
     outbound: routes.flatMap((route) =>
       [...route.waiting.values(), ...(route.outbound === undefined ? [] : [route.outbound])].map(
@@ -72,14 +94,46 @@ export function reportOf({ book, counters, privateHost, publicHost }: GatewayCon
       ),
     ),
     inbound: [...book.inbound.values()].map(inboundReport),
-    nextHops: { private: hops(privateHost.side), public: hops(publicHost.side) },
+    nextHops: { private: hopsOf(privateHost.side), public: hopsOf(publicHost.side) },
   };
 }
 
+function countersOf({ counters, privatePort, publicPort }: GatewayContext): GatewayCounters {
+  const copy = structuredClone(counters);
+  addLosses(copy.privateInterface, privatePort);
+  addLosses(copy.publicInterface, publicPort);
+  return copy;
+}
+
+function addLosses(counters: InterfaceCounters, port: FramePort): void {
+  const lost = port.lost?.();
+  if (lost === undefined) return;
+  const { tooLong, noRoom, unsent, unsentBytes } = lost;
+  Object.assign(counters, {
+    rxTooLong: tooLong,
+    rxNoRoom: noRoom,
+    txpackets: counters.txpackets - unsent,
+    txbytes: counters.txbytes - unsentBytes,
+    txdrop: counters.txdrop + unsent,
+  });
+}
+
+function hopsOf({ four, six }: Side): { readonly 4?: NextHopReport; readonly 6?: NextHopReport } {
+  return {
+    ...(four === undefined ? {} : { 4: hopOf(four) }),
+    ...(six === undefined ? {} : { 6: hopOf(six) }),
+  };
+}
+
+function hopOf({ isResolved, nextHopMac }: SideFamily): NextHopReport {
+  return isResolved ? { mac: macFromBytes(nextHopMac) } : {};
+}
+
 function routeReport(route: GatewayRoute): RouteReport {
-  const { name, txpackets, txbytes, rxpackets, rxbytes } = route;
+  const { name, mtuBytes, txpackets, txbytes, txdrop, rxpackets, rxbytes } = route;
   const { mtuErrors, unready, exhausted, refusedSource } = route;
-  return { name, txpackets, txbytes, rxpackets, rxbytes, mtuErrors, unready, exhausted, refusedSource };
+  const traffic = { txpackets, txbytes, txdrop, rxpackets, rxbytes };
+  return { name, mtuBytes, ...traffic, mtuErrors, unready, exhausted, refusedSource };
 }
 
 function associationReport({ route, spi, packets, bytes, endsMs }: Inbound | Outbound): AssociationReport {
@@ -103,13 +157,14 @@ function outboundReport(outbound: Outbound): OutboundReport {
 }
 
 function inboundReport(inbound: Inbound): InboundReport {
-  const { decryptErrors, replayed, protocolErrors, refusedSource, heardMs } = inbound;
+  const { decryptErrors, replayed, protocolErrors, refusedSource, newest, heardMs } = inbound;
   return {
     ...associationReport(inbound),
     decryptErrors,
     replayed,
     protocolErrors,
     refusedSource,
+    newest,
     ...(heardMs === undefined ? {} : { heardMs }),
   };
 }

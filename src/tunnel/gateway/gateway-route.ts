@@ -13,9 +13,10 @@ export class GatewayRoute {
   /** What packets leave by, and those that wait, by their SPI. */
   outbound: Outbound | undefined;
   readonly waiting = new Map<number, Outbound>();
-  /** Inner packets. */
+  /** Inner packets that were sealed, and those of them that could not be sent; and those that were authentic. */
   txpackets = 0;
   txbytes = 0;
+  txdrop = 0;
   rxpackets = 0;
   rxbytes = 0;
   /** Dropped: too long, without an association, without sequence numbers, and opened but from an address of another route. */

@@ -6,11 +6,12 @@
 import type { Arena } from "../../sys/mod.ts";
 import type { Checksum } from "../path/checksum.ts";
 import { ETHERNET } from "../xdp/ethernet.ts";
-import type { Icmp4Counters, Icmp6Counters, NextHopCounters } from "./counters.ts";
+import type { Icmp4Counters, Icmp6Counters, InterfaceCounters, NextHopCounters } from "./counters.ts";
 import type { FramePort } from "./frame-port.ts";
 import { Icmp4, ICMP4, type IcmpError, UNREACHABLE4 } from "./icmp4.ts";
 import { Icmp6, ICMP6 } from "./icmp6.ts";
 import { Neighbour } from "./neighbour.ts";
+import { OwnFrames } from "./own-frames.ts";
 import { ReturnHeader } from "./return-header.ts";
 import { Side, type SideConfiguration } from "./side.ts";
 
@@ -51,11 +52,12 @@ export class Speakers {
 export interface HostParts {
   readonly port: FramePort;
   readonly sum: Checksum;
+  readonly sent: InterfaceCounters;
   readonly nextHop: NextHopCounters;
   readonly icmp4: Icmp4Counters;
   readonly icmp6: Icmp6Counters;
   readonly asks?: boolean;
-  readonly learnt: (family: 4 | 6) => void;
+  readonly learnt: (family: 4 | 6, isNew: boolean) => void;
 }
 
 /** Host is one side with its addresses. */
@@ -63,16 +65,23 @@ export class Host {
   readonly side: Side;
   readonly neighbour: Neighbour;
   readonly #speakers: Speakers;
-  readonly #port: FramePort;
+  readonly #frames: OwnFrames;
   readonly #back: ReturnHeader;
 
   constructor(configuration: SideConfiguration, parts: HostParts) {
     const { port, sum, nextHop, learnt, asks = true } = parts;
     const { arena } = port.frames;
+    this.#frames = new OwnFrames(port, parts.sent);
     this.side = new Side(configuration);
-    this.neighbour = new Neighbour({ side: this.side, port, sum, counters: nextHop, learnt, asks });
+    this.neighbour = new Neighbour({
+      side: this.side,
+      frames: this.#frames,
+      sum,
+      counters: nextHop,
+      learnt,
+      asks,
+    });
     this.#speakers = new Speakers(arena, this.side, { sum, four: parts.icmp4, six: parts.icmp6 });
-    this.#port = port;
     this.#back = new ReturnHeader(arena, this.side.mac);
   }
 
@@ -102,6 +111,6 @@ export class Host {
   #send(ip: number, bytes: number): void {
     const frame = ip - ETHERNET.bytes;
     this.#back.lay(frame);
-    this.#port.send(frame, ETHERNET.bytes + bytes);
+    this.#frames.send(frame, ETHERNET.bytes + bytes);
   }
 }

@@ -210,6 +210,7 @@ export class InboundStep {
     const framing = this.#framing;
     const batch = this.#batch;
     const { counters } = this.#context;
+    const isNear = inbound.isNear(batch.count);
     let isHeard = false;
     let packets = 0;
     let bytes = 0;
@@ -224,6 +225,10 @@ export class InboundStep {
         const length = framing.packetBytes(ip, batch.lengthOf(i));
         if (length <= 0) {
           inbound.protocolErrors++;
+          continue;
+        }
+        if (isNear && !inbound.admits(packets + 1, bytes + length)) {
+          counters.publicRouter.routeErrors++;
           continue;
         }
         const total = this.#packet(ip, length, inbound);

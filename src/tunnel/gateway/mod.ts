@@ -8,7 +8,7 @@
  * ```
  * A packet stays in the frame that it came in; a turn of up to 64 is sorted by association and sealed by one call each; nothing is allocated.
  * GatewayPath is one queue: it obeys orders (GatewayOrder) and gives news (GatewayNews) and reports, all plain values. GatewayQueue runs one on
- * AF_XDP, for a thread. Nothing is shared between queues; each has associations of its own.
+ * AF_XDP or packet sockets, for a thread. Nothing is shared between queues; each has associations of its own.
  *
  * It leaves to others: agreement on keys and the life of associations (orders), which routes there are, and which threads run it. It makes no
  * fragments and puts none together.
@@ -17,7 +17,7 @@
  * ```ts
  * const path = new GatewayPath({ provider, privatePort, publicPort, private: lan, public: wan, mtuBytes: 1440, tell });
  * path.obey({ kind: "route", route: { name: "tokyo", prefixes: [parsePrefix("172.32.0.0/16")] } });
- * path.obey({ kind: "outbound", association: { route: "tokyo", spi, algorithm: "aes-128-gcm", keyMaterial, to } });
+ * path.obey({ kind: "outbound", association: { route: "tokyo", spi, algorithm: "aes-128-gcm", keyMaterial, to, next: 1 } });
  * path.obey({ kind: "move-outbound", route: "tokyo", spi });
  * ```
  */
@@ -29,4 +29,5 @@ export * from "./gateway-queue.ts";
 export * from "./gateway-report.ts";
 export * from "./order.ts";
 export * from "./sender-budget.ts";
+export * from "./queue-ports.ts";
 export * from "./side.ts";

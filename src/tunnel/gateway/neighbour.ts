@@ -10,8 +10,8 @@ import type { Checksum } from "../path/checksum.ts";
 import { IP6, PROTOCOL } from "../path/ip-header.ts";
 import { ETHER_TYPE, ETHERNET } from "../xdp/ethernet.ts";
 import type { NextHopCounters } from "./counters.ts";
-import type { FramePort } from "./frame-port.ts";
 import { isSound6, sign6 } from "./icmp-checksum.ts";
+import type { OwnFrames } from "./own-frames.ts";
 import type { Side, SideFamily } from "./side.ts";
 
 /** ETHER_TYPE_ARP is what ARP frames have. */
@@ -51,13 +51,13 @@ const ALL_NODES = new Uint8Array([0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 /** NeighbourParts are what one works with. */
 export interface NeighbourParts {
   readonly side: Side;
-  readonly port: FramePort;
+  readonly frames: OwnFrames;
   readonly sum: Checksum;
   readonly counters: NextHopCounters;
-  /** Whether it asks; of several queues on one interface only one does, and tells the others. Default true. */
+  /** Whether it asks again; of several queues on one interface only one does, and tells the others. Who knows nothing asks. Default true. */
   readonly asks?: boolean;
-  /** Called when the link address is new. */
-  readonly learnt: (family: 4 | 6) => void;
+  /** Called when the neighbour says a new link address, and at most each second when it says the one that is known. */
+  readonly learnt: (family: 4 | 6, isNew: boolean) => void;
 }
 
 /** Neighbour is both families of one side. */
@@ -65,9 +65,12 @@ export class Neighbour {
   readonly #arena: Arena;
   readonly #parts: NeighbourParts;
   readonly #nextMs = { 4: 0, 6: 0 };
+  /** Whether it was told of since the last second began. */
+  readonly #isTold = { 4: false, 6: false };
+  #toldMs = 0;
 
   constructor(parts: NeighbourParts) {
-    this.#arena = parts.port.frames.arena;
+    this.#arena = parts.frames.port.frames.arena;
     this.#parts = parts;
   }
 
@@ -82,7 +85,7 @@ export class Neighbour {
   /** arp takes an ARP frame; where it asks for us it is answered. */
   arp(at: number, bytes: number): void {
     const { view, u8 } = this.#arena;
-    const { side, port, counters } = this.#parts;
+    const { side, frames, counters } = this.#parts;
     const four = side.four;
     const operation = bytes < ARP.bytes ? 0 : view.getUint16(at + ARP.operation);
     if (
@@ -102,7 +105,7 @@ export class Neighbour {
     u8.set(four.own.bytes, at + ARP.senderIp);
     u8.copyWithin(at, at + ARP.targetMac, at + ARP.targetMac + 6);
     u8.set(side.mac, at + ETHERNET.source);
-    if (port.send(at, ARP.bytes)) counters.arpReplies++;
+    if (frames.send(at, ARP.bytes)) counters.arpReplies++;
   }
 
   /** discovery takes Neighbor Discovery in the frame at `at`; where it asks for us it is answered. */
@@ -148,7 +151,7 @@ export class Neighbour {
   /** Makes the solicitation at `at` an advertisement, and sends it. */
   #advertise(at: number, six: SideFamily): void {
     const { view, u8 } = this.#arena;
-    const { side, port, counters, sum } = this.#parts;
+    const { side, frames, counters, sum } = this.#parts;
     const ip = at + ETHERNET.bytes;
     // Who asks whether an address is free has none yet (section 7.2.4).
     const isNameless = view.getInt32(ip + IP6.source) === 0 && view.getInt32(ip + IP6.source + 12) === 0;
@@ -164,7 +167,7 @@ export class Neighbour {
     this.#message(ip, six, ADVERTISEMENT, OPTION.target);
     u8[ip + ND.flags] = FLAG.router | FLAG.override | (isNameless ? 0 : FLAG.solicited);
     sign6(this.#arena, sum, ip, ND.bytes - IP6.bytes);
-    if (port.send(at, ETHERNET.bytes + ND.bytes)) counters.naReplies++;
+    if (frames.send(at, ETHERNET.bytes + ND.bytes)) counters.naReplies++;
   }
 
   /** Writes a message with one option, but for its target addresses and checksum. */
@@ -195,20 +198,30 @@ export class Neighbour {
       if (u8[at + i] !== family.nextHopMac[i]) isNew = true;
       if (u8[at + i] !== 0) isNothing = false;
     }
-    if (!isNew || isNothing) return;
+    if (isNothing) return;
+    if (!isNew) {
+      if (!this.#isTold[which]) learnt(which, false);
+      this.#isTold[which] = true;
+      return;
+    }
+    this.#isTold[which] = true;
     if (family.isResolved) counters.addressesUpdated++;
     else counters.addressesAdded++;
     family.resolve(u8.subarray(at, at + 6));
-    learnt(which);
+    learnt(which, true);
   }
 
   /** tick asks, when it is time. */
   tick(nowMs: number): void {
     const { side, asks = true } = this.#parts;
-    if (!asks) return;
+    if (nowMs >= this.#toldMs) {
+      this.#toldMs = nowMs + ASK_MS;
+      this.#isTold[4] = this.#isTold[6] = false;
+    }
     for (const family of [4, 6] as const) {
       const addresses = side.family(family);
       if (addresses === undefined || addresses.isFixed || nowMs < this.#nextMs[family]) continue;
+      if (!asks && addresses.isResolved) continue;
       this.#nextMs[family] = nowMs + (addresses.isResolved ? ASK_AGAIN_MS : ASK_MS);
       if (family === 4) this.#askArp(addresses);
       else this.#solicit(addresses);
@@ -217,8 +230,8 @@ export class Neighbour {
 
   #askArp(four: SideFamily): void {
     const { view, u8 } = this.#arena;
-    const { side, port, counters } = this.#parts;
-    const at = port.frames.take();
+    const { side, frames, counters } = this.#parts;
+    const at = frames.port.frames.take();
     if (at === 0) return;
     u8.set(BROADCAST, at);
     u8.set(side.mac, at + ETHERNET.source);
@@ -235,8 +248,8 @@ export class Neighbour {
 
   #solicit(six: SideFamily): void {
     const { view, u8 } = this.#arena;
-    const { side, port, counters, sum } = this.#parts;
-    const at = port.frames.take();
+    const { side, frames, counters, sum } = this.#parts;
+    const at = frames.port.frames.take();
     if (at === 0) return;
     const ip = at + ETHERNET.bytes;
     const last = six.nextHop.bytes.subarray(13);
@@ -256,9 +269,9 @@ export class Neighbour {
   }
 
   #ask(at: number, bytes: number, count: () => void): void {
-    const { port } = this.#parts;
-    if (port.send(at, bytes)) count();
-    else port.frames.give(at);
-    port.flush();
+    const { frames } = this.#parts;
+    if (frames.send(at, bytes)) count();
+    else frames.port.frames.give(at);
+    frames.port.flush();
   }
 }

@@ -2,7 +2,7 @@
  * What a gateway's data path is told, and what it tells: plain values, which go between threads and processes as they are.
  *
  * An order that cannot be obeyed changes nothing and throws with the reason. Orders take effect between turns of the path: no packet of another
- * route waits for one.
+ * route waits for one. News is of one queue, whose number whoever composes queues adds.
  */
 import type { Ip, Mac, Prefix } from "../../net/mod.ts";
 import type { EspAlgorithm } from "../esp/mod.ts";
@@ -44,10 +44,14 @@ export interface Encapsulation {
 export interface OutboundOrder extends GatewayAssociation {
   /** The remote gateway. Packets leave from the public side's address of the same family. */
   readonly to: Ip;
-  /** Absent: raw ESP. IPv4 only. */
+  /** Absent: raw ESP. Over IPv6 the UDP checksum is made (RFC 8200 section 8.1), over IPv4 it is left out (RFC 3948 section 2.1). */
   readonly udp?: Encapsulation;
-  /** The next sequence number (default 1), and the last that may be used until a `reserve` (default the last there is). */
-  readonly next?: number;
+  /**
+   * The next sequence number: 1 only under a key that never sealed anything, anywhere. It has no default, since a key that begins at 1 again
+   * gives itself away.
+   */
+  readonly next: number;
+  /** The last number that may be used until a `reserve`; default the last there is. */
   readonly last?: number;
 }
 
@@ -55,7 +59,10 @@ export interface OutboundOrder extends GatewayAssociation {
 export interface InboundOrder extends GatewayAssociation {
   /** Packets in the replay window; default DEFAULT_WINDOW. */
   readonly windowPackets?: number;
-  /** The greatest sequence number that was seen before; all up to it are refused. */
+  /**
+   * The greatest sequence number that was seen before (InboundReport.newest); all up to it are refused. Without it a key that this process has
+   * not had begins with an empty window: what was heard before can then be played again.
+   */
   readonly newest?: number;
 }
 
@@ -63,13 +70,13 @@ export interface InboundOrder extends GatewayAssociation {
 export interface RouteOrder {
   readonly name: string;
   readonly prefixes: readonly Prefix[];
-  /** Largest inner packet; default the gateway's. */
+  /** Largest inner packet; default the gateway's. More than the frames have room for is refused. */
   readonly mtuBytes?: number;
 }
 
 /** GatewayOrder is one order. */
 export type GatewayOrder =
-  /** Largest inner packet from the private side, and whether all are padded to it. */
+  /** Largest inner packet from the private side, as far as the frames have room (GatewayReport.mtu), and whether all are padded to it. */
   | { readonly kind: "mtu"; readonly mtuBytes: number; readonly tfc: boolean }
   /** A side's addresses; associations stay. */
   | { readonly kind: "side"; readonly side: SideName; readonly configuration: SideConfiguration }
@@ -79,6 +86,7 @@ export type GatewayOrder =
   | { readonly kind: "route"; readonly route: RouteOrder }
   /** Removes a route with its associations. */
   | { readonly kind: "remove-route"; readonly name: string }
+  /** Installs an association that opens. One of the same SPI and key is displaced, and its window goes on. */
   | { readonly kind: "inbound"; readonly association: InboundOrder }
   | { readonly kind: "remove-inbound"; readonly spi: number }
   /** Installs an association that waits for `move-outbound`; one of the same route and SPI is displaced. */
@@ -112,11 +120,12 @@ export type GatewayNews =
       readonly direction: "inbound" | "outbound";
       readonly route: string;
       readonly spi: number;
-      /** `sequence`: half of the sequence numbers that may be used are. */
+      /** `sequence`: half of the sequence numbers that may be used are; told each second until a `reserve` allows more. */
       readonly limit: "soft" | "hard" | "sequence";
     }
   /** The first authentic packet of an inbound association: the other end has the key. */
   | { readonly kind: "heard"; readonly route: string; readonly spi: number }
+  /** The neighbour has a new link address; also now and then when it says the same again, for queues that began since. */
   | { readonly kind: "next-hop"; readonly side: SideName; readonly family: 4 | 6; readonly mac: Mac }
   /** A datagram of a key exchange came; nothing in it is to be believed. */
   | {

@@ -11,6 +11,7 @@ import { AEAD_TAG, AeadBatch, type Arena } from "../../sys/mod.ts";
 import { ESP_HEAD_BYTES, type EspFraming } from "../esp/mod.ts";
 import { DONT_FRAGMENT, IP4, IP6, PROTOCOL } from "../path/ip-header.ts";
 import { ETHER_TYPE, ETHERNET } from "../xdp/ethernet.ts";
+import { signUdp6, UDP6_HEADERS } from "../xdp/udp6-sum.ts";
 import { layXdpHeader } from "../xdp/xdp-endpoint.ts";
 import type { GatewayContext } from "./gateway-context.ts";
 import type { Outbound } from "./gateway-association.ts";
@@ -230,11 +231,10 @@ export class OutboundStep {
     }
     const first = outbound.isUsable(context.nowMs) ? outbound.association.claim(count) : -1;
     if (first < 0) {
-      counters.privateRouter.routeErrors += count;
-      counters.privateRouter.exhausted += count;
-      outbound.route.exhausted += count;
+      context.exhausted(outbound, count);
       return;
     }
+    const isNear = outbound.isNear(count);
     const { frames } = publicPort;
     const { association, headerBytes, endpoint } = outbound;
     const arena = this.#arena;
@@ -250,27 +250,33 @@ export class OutboundStep {
         counters.publicInterface.txdrop++;
         continue;
       }
+      if (isNear && !outbound.admits(batch.count + 1, bytes + total)) {
+        context.exhausted(outbound, 1);
+        continue;
+      }
       framing.seal(batch, esp, total, association, sequence++);
       layXdpHeader(arena, endpoint, esp - headerBytes, espBytes);
       bytes += total;
     }
     association.sealKey.run(batch);
-    this.#send(headerBytes);
+    outbound.route.txdrop += batch.count - this.#send(headerBytes);
     context.sealed(outbound, batch.count, bytes);
     if (sequence > outbound.warnAt) context.runningOut(outbound);
   }
 
-  /** Sends what was sealed, with its outer headers. */
-  #send(headerBytes: number): void {
+  /** Sends what was sealed, with its outer headers; returns how many frames left. */
+  #send(headerBytes: number): number {
     const batch = this.#batch;
-    const { publicPort, counters } = this.#context;
+    const { publicPort, counters, sum } = this.#context;
     const { publicInterface } = counters;
+    const { view } = this.#arena;
     const around = headerBytes + ESP_HEAD_BYTES;
     let sent = 0;
     let bytes = 0;
     for (let i = 0; i < batch.count; i++) {
       const frame = batch.textAt(i) - around;
       const frameBytes = around + batch.lengthOf(i) + AEAD_TAG;
+      if (headerBytes === UDP6_HEADERS) signUdp6(view, sum, frame);
       if (!publicPort.send(frame, frameBytes)) {
         publicPort.flush();
         if (!publicPort.send(frame, frameBytes)) continue;
@@ -281,5 +287,6 @@ export class OutboundStep {
     publicInterface.txpackets += sent;
     publicInterface.txbytes += bytes;
     publicInterface.txdrop += batch.count - sent;
+    return sent;
   }
 }

@@ -10,7 +10,7 @@
  * that some prefix around the address reaches into: how many prefixes there are does not matter. A change writes the entries of the prefix that
  * changes: at most 65,536 for a very short one, and tables below them.
  */
-import { type Family, formatPrefix, type Prefix, prefixBytes, prefixOf } from "../../net/mod.ts";
+import { bitsOf, type Family, formatPrefix, type Prefix, prefixBytes } from "../../net/mod.ts";
 
 /** Entries of the first table, and of every other. */
 const FIRST = 65_536;
@@ -33,16 +33,19 @@ export class PrefixTable {
   #lengths = new Uint8Array(FIRST + 16 * OTHER);
   #unused = FIRST;
   readonly #free: number[] = [];
-  readonly #prefixes = new Map<string, number>();
+  /** By length, the values by network; a length that no prefix has, has no map. */
+  readonly #prefixes: (Map<bigint, number> | undefined)[];
+  #size = 0;
 
   constructor(family: Family, mostTables = MOST_TABLES) {
     this.#family = family;
     this.#most = mostTables;
+    this.#prefixes = Array.from({ length: bitsOf(family) + 1 });
   }
 
   /** How many prefixes there are, and tables behind the first. */
   get size(): number {
-    return this.#prefixes.size;
+    return this.#size;
   }
 
   get tables(): number {
@@ -59,7 +62,7 @@ export class PrefixTable {
 
   /** get returns the value of exactly this prefix. */
   get(prefix: Prefix): number | undefined {
-    return this.#prefixes.get(formatPrefix(prefix));
+    return this.#prefixes[prefix.length]?.get(prefix.value);
   }
 
   /** set gives a prefix a value; RangeError, with nothing changed, when there would be too many tables. */
@@ -69,7 +72,7 @@ export class PrefixTable {
       throw new RangeError(
         `Cannot route ${formatPrefix(prefix)}: its table is full (${this.#most} parts); remove long prefixes first`,
       );
-    this.#prefixes.set(formatPrefix(prefix), value);
+    this.#note(prefix, value);
     const bytes = prefixBytes(prefix);
     const table = this.#descend(bytes, prefix.length);
     const { first, count } = range(bytes, prefix.length);
@@ -79,7 +82,7 @@ export class PrefixTable {
   /** remove takes a prefix out, and what a shorter one says holds again; false if it is not there. */
   remove(prefix: Prefix): boolean {
     this.#check(prefix);
-    if (!this.#prefixes.delete(formatPrefix(prefix))) return false;
+    if (!this.#forget(prefix)) return false;
     const bytes = prefixBytes(prefix);
     const table = this.#descend(bytes, prefix.length);
     const { first, count } = range(bytes, prefix.length);
@@ -94,12 +97,29 @@ export class PrefixTable {
       throw new TypeError(`${formatPrefix(prefix)} is not of IPv${this.#family}`);
   }
 
+  #note({ length, value: network }: Prefix, value: number): void {
+    const same = (this.#prefixes[length] ??= new Map());
+    this.#size -= same.size;
+    same.set(network, value);
+    this.#size += same.size;
+  }
+
+  #forget({ length, value: network }: Prefix): boolean {
+    const same = this.#prefixes[length];
+    if (same?.delete(network) !== true) return false;
+    this.#size--;
+    if (same.size === 0) this.#prefixes[length] = undefined;
+    return true;
+  }
+
   /** The longest prefix that holds another and is shorter, as an entry. */
   #shorter(prefix: Prefix): { readonly entry: number; readonly length: number } {
+    const bits = bitsOf(prefix.family);
     for (let length = prefix.length - 1; length >= 0; length--) {
-      const value = this.#prefixes.get(
-        formatPrefix(prefixOf({ family: prefix.family, value: prefix.value }, length)),
-      );
+      const same = this.#prefixes[length];
+      if (same === undefined) continue;
+      const behind = BigInt(bits - length);
+      const value = same.get((prefix.value >> behind) << behind);
       if (value !== undefined) return { entry: value + 1, length };
     }
     return { entry: 0, length: 0 };
@@ -126,9 +146,11 @@ export class PrefixTable {
     if (table === this.#unused) this.#unused += OTHER;
     if (this.#unused > this.#entries.length) {
       const [entries, lengths] = [this.#entries, this.#lengths];
-      this.#entries = new Int32Array(entries.length * 2);
+      // By much, since packets wait meanwhile: memory that nobody has written to costs nothing.
+      const length = Math.min(entries.length * 4, FIRST + Math.max(this.#most, 16) * OTHER);
+      this.#entries = new Int32Array(length);
       this.#entries.set(entries);
-      this.#lengths = new Uint8Array(lengths.length * 2);
+      this.#lengths = new Uint8Array(length);
       this.#lengths.set(lengths);
     }
     this.#entries.fill(this.#entries[at] as number, table, table + OTHER);

@@ -4,7 +4,7 @@
  *
  * Each change touches what it is about: another route's packets, tables and associations stay as they are.
  */
-import { formatPrefix, type Ip, type Prefix, prefixEqual } from "../../net/mod.ts";
+import { formatPrefix, type Ip, type Prefix } from "../../net/mod.ts";
 import { type AeadProvider, type Arena, ArenaPool } from "../../sys/mod.ts";
 import { XDP_ENDPOINT } from "../xdp/xdp-endpoint.ts";
 import { Inbound, Outbound } from "./gateway-association.ts";
@@ -18,6 +18,9 @@ import { keyIdOf, UsedKeys } from "./used-keys.ts";
 export const MOST_ROUTES = 65_536;
 export const MOST_GATEWAY_ASSOCIATIONS = 16_384;
 
+/** A prefix as a key of a map: cheaper than its text. */
+const keyOf = ({ family, value, length }: Prefix) => `${family} ${length} ${value.toString(16)}`;
+
 /** RouteBook owns the associations: what is removed is wiped. Not to be changed while packets are worked on. */
 export class RouteBook implements Disposable {
   readonly four = new PrefixTable(4);
@@ -30,13 +33,14 @@ export class RouteBook implements Disposable {
   readonly #byName = new Map<string, GatewayRoute>();
   readonly #free: number[] = [];
   readonly #keys = new UsedKeys();
+  /** Of inbound associations. */
+  readonly #heard = new UsedKeys();
   readonly #keysInUse = new Set<string>();
-  #mtuBytes: number;
+  #mtuBytes = 0;
 
-  constructor(arena: Arena, provider: AeadProvider, mtuBytes: number) {
+  constructor(arena: Arena, provider: AeadProvider) {
     this.#arena = arena;
     this.#provider = provider;
-    this.#mtuBytes = mtuBytes;
     this.#endpoints = new ArenaPool(arena, {
       bytes: XDP_ENDPOINT.bytes,
       most: MOST_GATEWAY_ASSOCIATIONS,
@@ -51,10 +55,6 @@ export class RouteBook implements Disposable {
   /** All routes, in no order that means anything. */
   get routes(): Iterable<GatewayRoute> {
     return this.#byName.values();
-  }
-
-  get mtuBytes(): number {
-    return this.#mtuBytes;
   }
 
   /** setMtu makes it the MTU of all routes without one of their own. */
@@ -74,9 +74,9 @@ export class RouteBook implements Disposable {
         );
     }
     const route = old ?? this.#newRoute(name);
-    const has = (list: readonly Prefix[], prefix: Prefix) => list.some((one) => prefixEqual(one, prefix));
-    const gone = route.prefixes.filter((prefix) => !has(prefixes, prefix));
-    const added = prefixes.filter((prefix) => !has(route.prefixes, prefix));
+    const wanted = new Set(prefixes.map(keyOf));
+    const gone = route.prefixes.filter((prefix) => !wanted.has(keyOf(prefix)));
+    const added = prefixes.filter((prefix) => this.#table(prefix).get(prefix) === undefined);
     const done: Prefix[] = [];
     try {
       for (const prefix of added) {
@@ -126,21 +126,30 @@ export class RouteBook implements Disposable {
     return route;
   }
 
-  /** addInbound installs an association that opens; throws if its SPI is taken. */
+  /** addInbound installs an association that opens, and displaces one of the same SPI and key; throws if another key has the SPI. */
   addInbound(order: InboundOrder): void {
+    const { spi } = order;
     const route = this.#named(order.route);
-    if (this.inbound.has(order.spi))
-      throw new Error(`Cannot add inbound association ${order.spi}: its SPI is taken; choose another`);
-    if (this.inbound.size >= MOST_GATEWAY_ASSOCIATIONS)
+    const keyId = `${keyIdOf(order.keyMaterial)} ${spi}`;
+    const before = this.inbound.get(spi);
+    if (before !== undefined && before.keyId !== keyId)
+      throw new Error(`Cannot add inbound association ${spi}: its SPI is taken; choose another`);
+    if (before === undefined && this.inbound.size >= MOST_GATEWAY_ASSOCIATIONS)
       throw new Error(
-        `Cannot add inbound association ${order.spi}: there are ${MOST_GATEWAY_ASSOCIATIONS}; remove some first`,
+        `Cannot add inbound association ${spi}: there are ${MOST_GATEWAY_ASSOCIATIONS}; remove some first`,
       );
-    this.inbound.set(order.spi, new Inbound({ provider: this.#provider, route }, order));
+    const newest = Math.max(order.newest ?? 0, before?.newest ?? this.#heard.next(keyId) - 1);
+    const parts = { provider: this.#provider, route, keyId, newest };
+    this.inbound.set(spi, new Inbound(before === undefined ? parts : { ...parts, before }, order));
+    before?.[Symbol.dispose]();
   }
 
-  /** removeInbound wipes an association; nothing if it is not there. */
+  /** removeInbound wipes an association, but for what it has seen; nothing if it is not there. */
   removeInbound(spi: number): void {
-    this.inbound.get(spi)?.[Symbol.dispose]();
+    const inbound = this.inbound.get(spi);
+    if (inbound === undefined) return;
+    this.#heard.note(inbound.keyId, inbound.newest + 1);
+    inbound[Symbol.dispose]();
     this.inbound.delete(spi);
   }
 
@@ -153,7 +162,7 @@ export class RouteBook implements Disposable {
         `Cannot add outbound association ${order.spi} of ${order.route}: its key is in use; agree on a new key`,
       );
     const least = this.#keys.next(keyId);
-    if ((order.next ?? 1) < least)
+    if (order.next < least)
       throw new Error(
         `Cannot add outbound association ${order.spi} of ${order.route}: its key was used up to sequence number ${least - 1}; agree on a new key`,
       );

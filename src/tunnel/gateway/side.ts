@@ -4,7 +4,7 @@
  *
  * A neighbour's link address is either given, and then stays, or asked for (neighbour.ts).
  */
-import { formatIp, type Ip, type Mac, macBytes } from "../../net/mod.ts";
+import { formatIp, type Ip, ipEqual, type Mac, macBytes } from "../../net/mod.ts";
 import { ETHER_TYPE, ETHERNET } from "../xdp/ethernet.ts";
 import { OwnAddress } from "./own-address.ts";
 
@@ -83,6 +83,16 @@ export class Side {
     this.mac = macBytes(mac);
     this.four = four === undefined ? undefined : new SideFamily(mac, four);
     this.six = six === undefined ? undefined : new SideFamily(mac, six);
+  }
+
+  /** remember takes over what another configuration of the side has learnt of neighbours that both have. */
+  remember(before: Side): void {
+    for (const family of [4, 6] as const) {
+      const [now, old] = [this.family(family), before.family(family)];
+      if (now === undefined || now.isResolved || old === undefined || old.isFixed || !old.isResolved)
+        continue;
+      if (ipEqual(now.nextHop.ip, old.nextHop.ip)) now.resolve(old.nextHopMac);
+    }
   }
 
   /** family returns one of the two. */

@@ -1,6 +1,9 @@
 /**
  * Which sequence numbers were used under which key: an outbound association is never made again with the same key and a lower number, since its
- * nonces would be used a second time, and with AES-GCM that gives away what authenticates.
+ * nonces would be used a second time, and with AES-GCM that gives away what authenticates; and what came under an inbound one is not taken a
+ * second time when it is made again.
+ *
+ * It knows what one process has seen. Who starts another says where a key goes on (OutboundOrder.next, InboundOrder.newest).
  */
 import { sha256 } from "../../sys/mod.ts";
 

@@ -8,7 +8,7 @@
  * ```
  * XdpInterface attaches the program, for as long as the process lives. Each queue has one XdpPort, in the thread that works on it, with
  * frames (XdpFrames) that ports of the thread may share: what came by one can leave by another without a copy. Routes, neighbours, ARP,
- * and fragments are others' affair.
+ * and fragments are others' affair. Where AF_XDP is not there, PacketPort is a port of the same frames by a packet socket.
  *
  * @example
  * ```ts
@@ -20,6 +20,7 @@
  */
 export * from "./bpf-assembler.ts";
 export * from "./ethernet.ts";
+export * from "./packet-port.ts";
 export * from "./xdp-datagrams.ts";
 export * from "./xdp-endpoint.ts";
 export * from "./xdp-filter.ts";

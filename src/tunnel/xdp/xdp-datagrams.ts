@@ -5,8 +5,10 @@
  */
 import type { Arena } from "../../sys/mod.ts";
 import type { FrameSink, MessageSource } from "../path/datagram-port.ts";
+import { type Checksum, checksumOf } from "../path/checksum.ts";
 import { PROTOCOL, UDP } from "../path/ip-header.ts";
 import { ETHERNET, EthernetReader } from "./ethernet.ts";
+import { signUdp6, UDP6_HEADERS } from "./udp6-sum.ts";
 import { layXdpHeader, XDP_ENDPOINT } from "./xdp-endpoint.ts";
 import { MOST_IGNORED, MOST_RECEIVED, type XdpPort } from "./xdp-port.ts";
 
@@ -25,6 +27,9 @@ export class XdpFrameSink implements FrameSink {
   readonly #discard: number;
   readonly #at = new Int32Array(MOST_FRAMES);
   readonly #bytes = new Int32Array(MOST_FRAMES);
+  /** Whether a frame needs a checksum when it is whole. */
+  readonly #isSummed = new Uint8Array(MOST_FRAMES);
+  readonly #sum: Checksum;
   #count = 0;
   #isStarved = false;
 
@@ -32,6 +37,7 @@ export class XdpFrameSink implements FrameSink {
     this.#arena = port.frames.arena;
     this.#port = port;
     this.#discard = this.#arena.allocate(DISCARD);
+    this.#sum = checksumOf(this.#arena);
   }
 
   get blocked(): boolean {
@@ -55,6 +61,7 @@ export class XdpFrameSink implements FrameSink {
     }
     layXdpHeader(this.#arena, endpoint, at, bytes);
     this.#at[this.#count] = at;
+    this.#isSummed[this.#count] = headers === UDP6_HEADERS ? 1 : 0;
     this.#bytes[this.#count++] = headers + bytes;
     return at + headers;
   }
@@ -68,6 +75,7 @@ export class XdpFrameSink implements FrameSink {
     // Only now are they whole.
     for (let i = 0; i < this.#count; i++) {
       const at = this.#at[i] as number;
+      if (this.#isSummed[i] === 1) signUdp6(this.#arena.view, this.#sum, at);
       // There was room, and nobody else has taken it: else the frame is dropped rather than lost.
       if (!this.#port.send(at, this.#bytes[i] as number)) {
         this.#port.frames.give(at);

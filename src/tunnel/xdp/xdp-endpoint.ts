@@ -27,7 +27,7 @@ export interface XdpEndpoint {
   /** Addresses of one family. */
   readonly from: Ip;
   readonly to: Ip;
-  /** Absent: raw ESP. UDP is for IPv4 only, whose checksum may be left out (RFC 768). */
+  /** Absent: raw ESP. Over IPv4 the checksum is left out (RFC 768); over IPv6 who sends writes it (udp6-sum.ts). */
   readonly udp?: { readonly from: number; readonly to: number };
 }
 
@@ -35,8 +35,6 @@ export interface XdpEndpoint {
 export function setXdpEndpoint(arena: Arena, at: number, endpoint: XdpEndpoint): void {
   const { nextHop, mac, from, to, udp } = endpoint;
   if (from.family !== to.family) throw new RangeError("An endpoint has addresses of two families");
-  if (udp !== undefined && to.family === 6)
-    throw new RangeError("Cannot send UDP over IPv6 by AF_XDP: its checksum is not made; use ESP, or IPv4");
   arena.wipe(at, XDP_ENDPOINT.bytes);
   const { u8, view } = arena;
   const frame = at + XDP_ENDPOINT.header;
@@ -90,6 +88,8 @@ export function layXdpHeader(arena: Arena, endpoint: number, frame: number, byte
   const rest = headers - ETHERNET.bytes + bytes;
   if ((u8[ip] as number) >>> 4 === 6) {
     view.setUint16(ip + IP6.payload, rest - IP6.bytes);
+    if ((u8[ip + IP6.next] as number) === UDP_PROTOCOL)
+      view.setUint16(ip + IP6.bytes + UDP.length, UDP.bytes + bytes);
     return;
   }
   view.setUint16(ip + IP4.total, rest);

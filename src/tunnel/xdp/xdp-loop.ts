@@ -1,19 +1,31 @@
 /**
- * The loop of one thread over AF_XDP ports: sleeps in poll(2) until frames come, and runs what each port feeds.
+ * The loop of one thread over ports of interfaces: sleeps in poll(2) until frames come, and runs what each port feeds.
  *
  * A port whose work has no room for more is not waited for: its receive ring fills, and the kernel drops and counts.
  */
 import { type Arena, type Fd, pollMany, SIZE, SystemError } from "../../sys/mod.ts";
-import type { XdpPort } from "./xdp-port.ts";
 
 const POLLIN = 0x001;
 const READABLE = POLLIN | 0x008 | 0x010;
 /** So soon a port that could not send is tried again: nothing tells when a driver has let go of frames. */
 const RETRY_MS = 1;
 
+/** LoopPort is what the loop wants of a port: XdpPort and PacketPort are such. */
+export interface LoopPort {
+  readonly fd: Fd;
+  /** Whether frames wait that the kernel has not taken. */
+  readonly blocked: boolean;
+  /** Whether the interface was removed. */
+  readonly gone: boolean;
+  /** flush makes the kernel take what was sent; false when it does not take all of it now. */
+  flush(): boolean;
+  /** check asks whether the interface is still there. */
+  check(): void;
+}
+
 /** XdpSide is a port with what is done with its frames. */
 export interface XdpSide {
-  readonly port: XdpPort;
+  readonly port: LoopPort;
   /** blocked tells whether what it feeds has no room: then `work` is called only to try again to send. */
   blocked(): boolean;
   /** work receives and passes on for a while; also called when nothing came but what was blocked is tried again. */
@@ -44,7 +56,7 @@ export class XdpLoop {
     this.#waker = waker;
     this.#count = sides.length + (waker === undefined ? 0 : 1);
     this.#requests = arena.allocate(this.#count * SIZE.pollfd);
-    sides.forEach(({ port }, i) => this.#place(i, port.socket.fd));
+    sides.forEach(({ port }, i) => this.#place(i, port.fd));
     if (waker !== undefined) this.#place(sides.length, waker);
   }
 

@@ -7,7 +7,7 @@
  * ```
  * Nothing is queued but in the rings. While they are full there is no room, and the kernel drops what it cannot deliver and counts it.
  */
-import { type XdpSocketOptions, XdpSocket } from "../../sys/mod.ts";
+import { type Fd, type XdpSocketOptions, XdpSocket } from "../../sys/mod.ts";
 import type { XdpFrames } from "./xdp-frames.ts";
 
 /** MOST_RECEIVED frames are one batch. */
@@ -34,15 +34,25 @@ export interface XdpPortOptions extends Pick<
   readonly reserve?: number;
 }
 
+/** PortLosses are frames that the system dropped: before they could be received, and after they were sent. */
+export interface PortLosses {
+  /** Longer than the memory of a frame. */
+  readonly tooLong: number;
+  /** No memory of a frame was free, or no place in a queue. */
+  readonly noRoom: number;
+  /** Of those that `send` took: too long for the interface, no room in its queue, or it was down. */
+  readonly unsent: number;
+  readonly unsentBytes: number;
+}
+
 /** XdpPort owns the socket. Its methods make no objects. */
 export class XdpPort implements Disposable {
   readonly frames: XdpFrames;
   readonly socket: XdpSocket;
-  /** Frames that came and went; descriptors of the kernel that could not be right; frames dropped because the interface is down. */
+  /** Frames that came and went; descriptors of the kernel that could not be right. */
   received = 0;
   sent = 0;
   garbled = 0;
-  refused = 0;
   /** Whether the interface was removed: nothing will ever come again. */
   gone = false;
   readonly #number: number;
@@ -90,6 +100,11 @@ export class XdpPort implements Disposable {
   /** The socket's number in the accounts of `frames`. */
   get number(): number {
     return this.#number;
+  }
+
+  /** The descriptor to wait for, and to add to the program's map (XdpInterface.add). */
+  get fd(): Fd {
+    return this.socket.fd;
   }
 
   /** blocked tells whether frames wait that the kernel has not taken: call `flush` again in a while. */
@@ -207,6 +222,18 @@ export class XdpPort implements Disposable {
   /** check asks whether the interface is still there; poll(2) does not tell of its removal. */
   check(): void {
     this.#hear(this.socket.wakeReceive());
+  }
+
+  /** lost asks the kernel what it dropped; what a driver drops of what it took is the interface's affair. */
+  lost(): PortLosses {
+    const { receiveDropped, receiveRingFull, fillRingEmpty } = this.socket.statistics();
+    return {
+      // A frame for which there is no memory counts as dropped too (xsk_rcv and xp_alloc of net/xdp).
+      tooLong: Math.max(0, receiveDropped - fillRingEmpty),
+      noRoom: receiveRingFull + fillRingEmpty,
+      unsent: 0,
+      unsentBytes: 0,
+    };
   }
 
   /** Remembers what a call says of the interface; false if it is of no use now. */
