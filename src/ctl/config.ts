@@ -147,9 +147,7 @@ answer has id, status, and value or error. While it is attached, nobody else
 writes.`,
   positionals: ["NAME"],
   options: folder,
-  examples: [
-    `echo '{"id": "1", "verb": "set", "path": "/mtu", "value": "1440"}' | causeway config listen paris`,
-  ],
+  examples: ["causeway config listen paris < requests.json"],
   async run(given) {
     using client = GatewayClient.open(given, "causeway config listen");
     return passOn(client);

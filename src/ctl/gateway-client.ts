@@ -11,7 +11,7 @@ import { type Given, type Option, UsageError } from "./command.ts";
 
 /** folderOption is what all commands that ask a gateway take. */
 export const folderOption: Option = {
-  about: "where sockets of gateways are; default /run/causeway/gateway",
+  about: "where sockets are; default /run/causeway/gateway",
   value: "DIR",
 };
 

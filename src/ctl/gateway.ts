@@ -6,7 +6,7 @@ import { printText } from "./output.ts";
 const PATH = "causeway gateway run";
 const PSK_BYTES = 32;
 const folder = {
-  folder: { about: "where sockets of gateways are; default /run/causeway/gateway", value: "DIR" },
+  folder: { about: "where sockets are; default /run/causeway/gateway", value: "DIR" },
 } as const;
 
 function cpusOf(given: Given): number[] {
@@ -34,14 +34,14 @@ other gateways that it ends. Interfaces are its own while it runs: packets go by
 AF_XDP, past the kernel.`,
   options: {
     name: { about: "its name for causeway config and top", value: "NAME" },
-    xdp: { about: "packets by AF_XDP; so it is in any case, as nothing else is there yet" },
-    cpu: { about: "processors of the queues, in their order, such as 2,3", value: "LIST", short: "c" },
-    config: { about: "begin with this configuration; default what was set last", value: "FILE" },
+    xdp: { about: "packets by AF_XDP; it is so without it, too" },
+    cpu: { about: "processors of the queues, such as 2,3", value: "LIST", short: "c" },
+    config: { about: "begin with this; default what was set last", value: "FILE" },
     state: {
-      about: "where its configuration and keys are kept; default below /var/lib/causeway",
+      about: "what it keeps; default in /var/lib/causeway/gateway",
       value: "DIR",
     },
-    libraries: { about: "where ipsec-mb lies, if not with the system's libraries", value: "DIR", many: true },
+    libraries: { about: "where ipsec-mb lies, beside the system's", value: "DIR", many: true },
     ...folder,
   },
   examples: [

@@ -77,10 +77,10 @@ describe.skipIf(skip !== undefined)(
     }, 120_000);
 
     test.each([
-      ["TCP", "-n 20M", "paris"],
-      ["TCP back", "-n 20M -R", "paris"],
-      ["TCP of eight flows", "-n 20M -P 8", "tokyo"],
-      ["UDP", "-u -b 20M -n 2M -l 1200", "tokyo"],
+      ["TCP", "-n 4M", "paris"],
+      ["TCP back", "-n 4M -R", "paris"],
+      ["TCP of eight flows", "-n 4M -P 8", "tokyo"],
+      ["UDP", "-u -b 5M -n 500K -l 1200", "tokyo"],
     ] as const)(
       "iperf3: %s",
       async (_name, words, from) => {
@@ -92,7 +92,7 @@ describe.skipIf(skip !== undefined)(
             const end = JSON.parse(stdout).end;
             bytes = end?.sum_received?.bytes ?? end?.sum?.bytes ?? 0;
           }
-          expect(bytes).toBeGreaterThan(1_500_000);
+          expect(bytes).toBeGreaterThan(100_000);
         } finally {
           server.kill("SIGKILL");
           await server.exited;
@@ -106,8 +106,8 @@ describe.skipIf(skip !== undefined)(
       const top = JSON.parse(stdout);
       const [route] = top.routes;
       expect(route).toMatchObject({ id: "tokyo", up: true });
-      expect(route.txbytes).toBeGreaterThan(10_000_000);
-      expect(route.rxbytes).toBeGreaterThan(10_000_000);
+      expect(route.txbytes).toBeGreaterThan(1_000_000);
+      expect(route.rxbytes).toBeGreaterThan(1_000_000);
       const sent = top.associations.filter((one: { direction: string }) => one.direction === "outbound");
       expect(sent.reduce((sum: number, one: { bytes: number }) => sum + one.bytes, 0)).toBe(route.txbytes);
       expect(top.queues.map(({ queue, up }: { queue: number; up: boolean }) => [queue, up])).toEqual([
