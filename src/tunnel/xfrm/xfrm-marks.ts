@@ -90,18 +90,16 @@ export function leftoverPolicies(kernel: KernelEsp, marks: XfrmMarks): PolicyId[
 
 /** leftoverRoutes returns its routes. */
 export function leftoverRoutes(kernel: KernelEsp, marks: XfrmMarks): RouteChange[] {
-  return kernel.route
-    .routes()
-    .flatMap((route) =>
-      marks.hasRoute(route)
-        ? [
-            {
-              destination: route.destination,
-              table: route.table,
-              metric: route.metric,
-              protocol: route.protocol,
-            },
-          ]
-        : [],
-    );
+  return kernel.route.routes().flatMap((route) =>
+    marks.hasRoute(route)
+      ? [
+          {
+            destination: route.destination,
+            table: route.table,
+            metric: route.metric,
+            protocol: route.protocol,
+          },
+        ]
+      : [],
+  );
 }
