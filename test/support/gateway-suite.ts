@@ -163,7 +163,7 @@ export function gatewaySuite(
       renew({ outer, algorithm });
       for (const host of ["10.10.2.2", "fd02::2"]) {
         const most = mtuBytes - (host.includes(":") ? 48 : 28);
-        for (const bytes of [0, 57, most]) expect(await answered(`-s ${bytes} ${host}`)).toBe("answered");
+        for (const bytes of [57, most]) expect(await answered(`-s ${bytes} ${host}`)).toBe("answered");
         expect((await pings(host)).text).toContain("ttl=62");
       }
       for (const [site, other] of [

@@ -105,14 +105,14 @@ describe.skipIf(skip !== undefined)(
       if (!kernelAlgorithms().includes(algorithm)) return;
       sites.agree(outer, algorithm, spi);
       for (const host of ["10.10.2.2", "fd02::2"])
-        for (const bytes of [0, 57, SITE_MTU - (host.includes(":") ? 48 : 28)]) {
+        for (const bytes of [0, SITE_MTU - (host.includes(":") ? 48 : 28)]) {
           const text = await sites.one.lan.ping(`-s ${bytes} ${host}`, sites.turn);
           expect(text).toContain("3 received");
         }
       const { inbound } = sites.one.queue.path.report();
       const one = inbound.find((each) => each.spi === spi + 1);
       expect(one).toMatchObject({ decryptErrors: 0, replayed: 0, protocolErrors: 0, refusedSource: 0 });
-      expect(one?.packets).toBeGreaterThanOrEqual(18);
+      expect(one?.packets).toBeGreaterThanOrEqual(12);
     });
 
     test("TCP streams arrive whole, both ways", async () => {

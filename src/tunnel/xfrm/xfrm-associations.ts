@@ -1,12 +1,12 @@
 /** The associations of an XfrmGateway: how they come, take each other's place, and end. */
 import { formatIp, type Ip, ipBytes, ipEqual } from "../../net/mod.ts";
 import type { SaInfo } from "../../netlink/mod.ts";
-import { DatagramSocket, type Netns } from "../../sys/mod.ts";
+import { DatagramSocket, type Netns, wallMs } from "../../sys/mod.ts";
 import type { Encapsulation, GatewayNews, InboundOrder, OutboundOrder } from "../gateway/mod.ts";
 import { keyIdOf, UsedKeys } from "../gateway/used-keys.ts";
 import type { KernelEsp } from "./kernel-esp.ts";
 import { addressOf, type XfrmBook } from "./xfrm-book.ts";
-import type { XfrmCarrier } from "./xfrm-carrier.ts";
+import { nameOf, type XfrmCarrier } from "./xfrm-carrier.ts";
 import { type Way, XfrmInbound } from "./xfrm-inbound.ts";
 import { type OutboundEnds, XfrmOutbound } from "./xfrm-outbound.ts";
 import type { Aim, XfrmRoute } from "./xfrm-route.ts";
@@ -302,10 +302,21 @@ export class XfrmAssociations implements Disposable {
   /** count takes what the kernel counts now, by one question. */
   count(): void {
     const nowMs = this.#parts.nowMs();
+    const { inbound, active, waiting, retired } = this.#book;
+    const all = new Map<string, XfrmInbound | XfrmOutbound>();
+    for (const one of [...inbound, ...active, ...waiting, ...retired.keys()])
+      if (one.name !== undefined) all.set(one.name, one);
     for (const sa of this.#parts.kernel.sas()) {
-      const one = this.#book.of(sa);
+      const one = all.get(nameOf(sa));
       one?.count(sa);
-      if (one instanceof XfrmInbound && one.heardMs === undefined) this.#heard(one, nowMs);
+      if (!(one instanceof XfrmInbound)) continue;
+      if (one.heardMs === undefined) this.#heard(one, nowMs);
+      // The kernel's moment is a second of the wall clock.
+      else if (sa.lastUsedSeconds !== undefined)
+        one.heardMs = Math.max(
+          one.heardMs,
+          nowMs - Math.max(0, wallMs() - Number(sa.lastUsedSeconds) * 1000),
+        );
     }
   }
 

@@ -1,5 +1,5 @@
 /** What both directions of the kernel's associations have: a key, limits, what was carried, and what the kernel is asked for. */
-import { KeyMaterial } from "../../net/mod.ts";
+import { formatIp, KeyMaterial } from "../../net/mod.ts";
 import type { Limits, SaId, SaInfo } from "../../netlink/mod.ts";
 import type { GatewayAssociation, UseLimit } from "../gateway/mod.ts";
 import type { KernelEsp } from "./kernel-esp.ts";
@@ -12,6 +12,11 @@ const LATE_SECONDS = 60;
 /** CarrierLimit is what a carrier has come to. */
 export type CarrierLimit = "soft" | "hard";
 
+/** nameOf names an association of the kernel, among those of a namespace. */
+export function nameOf({ destination, spi }: SaId): string {
+  return `${spi} ${formatIp(destination)}`;
+}
+
 /** XfrmCarrier is one association, over all that the kernel has had for it. */
 export abstract class XfrmCarrier implements Disposable {
   readonly route: XfrmRoute;
@@ -22,8 +27,9 @@ export abstract class XfrmCarrier implements Disposable {
   protected readonly algorithm: GatewayAssociation["algorithm"];
   protected readonly extended: boolean;
   protected readonly material: KeyMaterial;
-  /** Where the kernel has it; absent: it has none. */
+  /** Where the kernel has it, and since when; absent: it has none. */
   protected id: SaId | undefined;
+  #sinceMs = 0;
   /** What the kernel said of the one before. */
   protected last: SaInfo | undefined;
   /** Carried by those of the kernel that are gone, and by the one that is there when it was looked at last. */
@@ -60,11 +66,14 @@ export abstract class XfrmCarrier implements Disposable {
     return this.id !== undefined;
   }
 
+  /** name is what the kernel's association is found by; undefined when it has none. */
+  get name(): string | undefined {
+    return this.id && nameOf(this.id);
+  }
+
   /** is tells whether the kernel speaks of this one. */
   is(sa: SaId): boolean {
-    return (
-      this.id !== undefined && this.id.spi === sa.spi && this.id.destination.value === sa.destination.value
-    );
+    return this.id?.spi === sa.spi && this.name === nameOf(sa);
   }
 
   /** look takes what the kernel counts now; undefined when it has none. */
@@ -92,6 +101,12 @@ export abstract class XfrmCarrier implements Disposable {
     return this.last !== undefined;
   }
 
+  /** installed notes what the kernel has from now on. */
+  protected installed(id: SaId, nowMs: number): void {
+    this.id = id;
+    this.#sinceMs = nowMs;
+  }
+
   /** ended keeps the count of the kernel's association, which is gone. */
   protected ended(): void {
     this.id = undefined;
@@ -116,6 +131,8 @@ export abstract class XfrmCarrier implements Disposable {
   /** What the kernel's association may still carry; `packets` are bounds besides. */
   protected limits(nowMs: number, packets: { readonly soft: number; readonly hard: number }): Limits {
     const left = (limit: number, carried: number) => Math.max(0, limit - carried);
+    // The kernel counts from when it was made, also where limits are changed later.
+    const fromMs = this.isInstalled ? this.#sinceMs : nowMs;
     const soft = this.#isSoft ? { packets: ANY, bytes: ANY } : this.soft;
     return {
       soft: limit(
@@ -128,22 +145,27 @@ export abstract class XfrmCarrier implements Disposable {
           left(this.hard.bytes, this.#beforeBytes),
         ),
         ...(Number.isFinite(this.endsMs) && {
-          addSeconds: BigInt(Math.max(1, Math.ceil((this.endsMs - nowMs) / 1000) + LATE_SECONDS)),
+          addSeconds: BigInt(Math.max(1, Math.ceil((this.endsMs - fromMs) / 1000) + LATE_SECONDS)),
         }),
       },
     };
   }
 
+  /** wear makes it one that has come to its hard limit. */
+  protected wear(): void {
+    this.#isHard = true;
+  }
+
   /** end lets it carry nothing more; its count stays. */
   end(): void {
     this.take();
-    this.#isHard = true;
+    this.wear();
   }
 
   /** vanished is for one that the kernel has no more, and nothing was told. */
   vanished(): void {
     this.ended();
-    this.#isHard = true;
+    this.wear();
   }
 
   /** Carried by those of the kernel that are gone. */

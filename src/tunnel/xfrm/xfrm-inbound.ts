@@ -65,7 +65,7 @@ export class XfrmInbound extends XfrmCarrier {
       limits: this.limits(nowMs, { soft: Number.POSITIVE_INFINITY, hard: Number.POSITIVE_INFINITY }),
       ...(udp !== undefined && { encapsulation: { sourcePort: udp.from, destinationPort: udp.to } }),
     });
-    this.id = { destination: to, spi: this.spi };
+    this.installed({ destination: to, spi: this.spi }, nowMs);
     this.#way = way;
   }
 
@@ -75,6 +75,11 @@ export class XfrmInbound extends XfrmCarrier {
     if (hard) this.ended();
     const news: CarrierLimit[] = [];
     for (let limit = this.reached(); limit !== undefined; limit = this.reached()) news.push(limit);
+    // By its time, which the kernel measures with a clock that can be set.
+    if (hard && news.length === 0) {
+      this.wear();
+      news.push("hard");
+    }
     return news;
   }
 

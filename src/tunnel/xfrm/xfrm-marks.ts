@@ -25,7 +25,8 @@ export interface RouteMarks {
 /** XfrmMarks gives routes their numbers. */
 export class XfrmMarks {
   readonly #instance: number;
-  readonly #used = new Set<number>();
+  readonly #free: number[] = [];
+  #next = 1;
 
   constructor(instance: number) {
     if (!Number.isInteger(instance) || instance < 0 || instance > 255)
@@ -39,23 +40,23 @@ export class XfrmMarks {
 
   /** take returns the numbers of one more route. */
   take(): RouteMarks {
-    for (let number = 1; number <= MOST_XFRM_ROUTES; number++) {
-      const reqid = this.#base + number;
-      if (this.#used.has(reqid)) continue;
-      this.#used.add(reqid);
-      return {
-        reqid,
-        priority: PRIORITY + this.#instance * 256 + LONGEST,
-        protocol: ROUTE_PROTOCOL,
-        metric: METRIC + this.#instance,
-      };
+    const reqid = this.#free.pop() ?? this.#base + this.#next;
+    if (reqid === this.#base + this.#next) {
+      if (this.#next > MOST_XFRM_ROUTES)
+        throw new Error(`Cannot add a route: there are ${MOST_XFRM_ROUTES}; remove some first`);
+      this.#next++;
     }
-    throw new Error(`Cannot add a route: there are ${MOST_XFRM_ROUTES}; remove some first`);
+    return {
+      reqid,
+      priority: PRIORITY + this.#instance * 256 + LONGEST,
+      protocol: ROUTE_PROTOCOL,
+      metric: METRIC + this.#instance,
+    };
   }
 
   /** give takes a route's numbers back. */
   give(reqid: number): void {
-    this.#used.delete(reqid);
+    this.#free.push(reqid);
   }
 
   /** hasReqid tells whether an association is of this instance. */

@@ -70,7 +70,7 @@ export class XfrmOutbound extends XfrmCarrier {
     if (this.isWorn || this.#first > this.#most || this.isInstalled) return;
     const change = this.#change(ends);
     this.kernel.add(change);
-    this.id = { destination: change.destination, spi: this.spi };
+    this.installed({ destination: change.destination, spi: this.spi }, ends.nowMs);
     this.from = change.source;
     this.tfcBytes = ends.tfcBytes;
   }
@@ -121,6 +121,11 @@ export class XfrmOutbound extends XfrmCarrier {
       news.push("sequence");
     }
     if (!hard) this.#renew(ends);
+    // By its time, which the kernel measures with a clock that can be set.
+    else if (news.length === 0 && this.#first <= this.#most) {
+      this.wear();
+      news.push("hard");
+    }
     return news;
   }
 
