@@ -27,8 +27,6 @@ const IPV6_RECVPKTINFO = 49;
 const SOL_UDP = 17;
 const UDP_SEGMENT = 103;
 const UDP_GRO = 104;
-const UDP_ENCAP = 100;
-const UDP_ENCAP_ESPINUDP = 2;
 
 /** Enough for some milliseconds of 10 Gbit/s; what wireguard-go asks for. */
 const BUFFER_BYTES = 7 << 20;
@@ -106,11 +104,6 @@ export class DatagramSocket implements Disposable {
   /** adopt takes over a socket that was opened elsewhere. */
   static adopt(fd: Fd, family: 4 | 6): DatagramSocket {
     return new DatagramSocket(fd, family);
-  }
-
-  /** openEsp lets the kernel open ESP in UDP that comes here (RFC 3948); what has the non-ESP marker still comes to the socket. */
-  openEsp(): void {
-    libc.setsockopt(this.fd.number, SOL_UDP, UDP_ENCAP, UDP_ENCAP_ESPINUDP);
   }
 
   /** The port that the socket is bound to. */

@@ -45,6 +45,8 @@ export interface Agreement {
   readonly algorithm?: Algorithm;
   /** Besides, at site one: what it seals with. */
   readonly out?: Partial<OutboundOrder>;
+  /** And at site two: what it opens with. */
+  readonly into?: Partial<InboundOrder>;
   readonly route?: string;
 }
 
@@ -58,13 +60,16 @@ export function associationOf(agreement: Agreement, receiver: 1 | 2): InboundOrd
 
 /** agree gives both sites the associations of an agreement, in use at once. */
 export function agree(sites: SuiteSites, agreement: Agreement): void {
-  const { outer = 4, route = "other", out = {} } = agreement;
+  const { outer = 4, route = "other", out = {}, into = {} } = agreement;
   const ends = [
     [sites.one, sites.two],
     [sites.two, sites.one],
   ] as const;
   for (const [site] of ends)
-    site.obey({ kind: "inbound", association: associationOf(agreement, site.number) });
+    site.obey({
+      kind: "inbound",
+      association: { ...associationOf(agreement, site.number), ...(site.number === 2 ? into : {}) },
+    });
   for (const [site, other] of ends) {
     const to = parseIp(outer === 4 ? `192.0.2.${other.number}` : `2001:db8::${other.number}`);
     const association = { ...associationOf(agreement, other.number), to, ...(site.number === 1 ? out : {}) };
@@ -121,19 +126,27 @@ export function gatewaySuite(
       if (before !== undefined) forget(sites, before);
     }
 
-    /** pings tells how many of so many were answered, and all that ping(8) said. */
-    async function pings(words: string, count = 3): Promise<{ answered: number; text: string }> {
-      const argv = `ping -n -c ${count} -i 0.05 -W 1 ${words}`.split(" ");
+    /** ping sends so many, and waits long for answers; returns what ping(8) said. */
+    async function ping(words: string, count: number, waitSeconds = 10): Promise<string> {
+      const argv = `ping -n -c ${count} -i 0.05 -W ${waitSeconds} ${words}`.split(" ");
       const { stdout, stderr } = await sites.during(run(argv, { netns: sites.one.host }));
-      const text = stdout + stderr;
-      return { answered: Number(/(\d+) received/.exec(text)?.[1] ?? -1), text };
+      return stdout + stderr;
     }
 
-    /** answered is for what must be: a slow machine may answer after ping has given up. */
+    const received = (text: string) => Number(/(\d+) received/.exec(text)?.[1] ?? -1);
+    /** all is for so many of which none may be lost. */
+    const all = async (count: number, words = "10.10.2.2") =>
+      expect(received(await ping(words, count))).toBe(count);
+    /** none is for what is never answered, however long one waits. */
+    const none = async (words = "10.10.2.2", count = 3) =>
+      expect(received(await ping(words, count, 1))).toBe(0);
+
+    /** answered is for what must be, and returns what ping(8) said: a slow machine may answer after it has given up. */
     async function answered(words: string): Promise<string> {
       for (let tries = 0; ; tries++) {
-        const { answered: count, text } = await pings(words);
-        if (count === 3 || tries === 5) return count === 3 ? "answered" : text;
+        const text = await ping(words, 3);
+        if (received(text) === 3) return text;
+        if (tries === 5) throw new Error(`ping ${words} is not answered: ${text}`);
       }
     }
 
@@ -163,8 +176,7 @@ export function gatewaySuite(
       renew({ outer, algorithm });
       for (const host of ["10.10.2.2", "fd02::2"]) {
         const most = mtuBytes - (host.includes(":") ? 48 : 28);
-        for (const bytes of [57, most]) expect(await answered(`-s ${bytes} ${host}`)).toBe("answered");
-        expect((await pings(host)).text).toContain("ttl=62");
+        expect(await answered(`-s ${most} ${host}`)).toContain("ttl=62");
       }
       for (const [site, other] of [
         [sites.one, sites.two],
@@ -179,7 +191,7 @@ export function gatewaySuite(
 
     test("both ends agree on what was carried, in inner packets and their bytes", async () => {
       renew({});
-      expect(await answered("-s 100 10.10.2.2")).toBe("answered");
+      await answered("-s 100 10.10.2.2");
       const [out] = sites.one.report().outbound;
       const into = sites.two.report().inbound.find((one) => one.spi === out?.spi);
       expect(out).toMatchObject({ packets: into?.packets as number, bytes: into?.bytes as number });
@@ -200,47 +212,63 @@ export function gatewaySuite(
       runSync("ip addr add 10.77.0.1/32 dev y0".split(" "), { netns: sites.one.host });
       const refused = () => sites.two.report().counters.publicRouter.refusedSource;
       const before = refused();
-      expect((await pings("-I 10.77.0.1 10.10.2.2")).answered).toBe(0);
+      await none("-I 10.77.0.1 10.10.2.2");
       expect(refused() - before).toBe(3);
       const prefixes = ["10.10.1.0/24", "fd01::/64", "10.77.0.1/32"].map((text) => parsePrefix(text));
       sites.two.obey({ kind: "route", route: { name: "other", prefixes } });
-      expect(await answered("-I 10.77.0.1 10.10.2.2")).toBe("answered");
+      await answered("-I 10.77.0.1 10.10.2.2");
       lead(sites);
-      expect((await pings("-I 10.77.0.1 10.10.2.2")).answered).toBe(0);
-      expect(await answered("10.10.2.2")).toBe("answered");
+      await none("-I 10.77.0.1 10.10.2.2");
+      await answered("10.10.2.2");
     });
 
     test("what is too long is refused with the route's MTU, and the host learns it", async () => {
       lead(sites, { mtuBytes: 1300 });
       for (const host of ["10.10.2.2", "fd02::2"])
-        expect((await pings(`-M do -s 1352 ${host}`, 1)).text).toMatch(/mtu ?= ?1300/);
+        expect(await ping(`-M do -s 1352 ${host}`, 1, 1)).toMatch(/mtu ?= ?1300/);
       for (const words of ["ip route flush cache", "ip -6 route flush cache"])
         runSync(words.split(" "), { netns: sites.one.host });
       lead(sites);
-      expect(await answered("-M do -s 1352 10.10.2.2")).toBe("answered");
+      await answered("-M do -s 1352 10.10.2.2");
     });
 
     test("at the soft limit there is news, at the hard one it carries nothing more", async () => {
       renew({ out: { soft: { packets: 3 }, hard: { packets: 6 } } });
-      expect((await pings("10.10.2.2", 4)).answered).toBe(4);
+      await all(4);
       const about = { direction: "outbound", route: "other", spi: now.spi + 2 };
       await news(sites.one, { kind: "limit", ...about, limit: "soft" });
       expect(told(sites.one, { kind: "limit", ...about })).toHaveLength(1);
-      expect((await pings("10.10.2.2", 4)).answered).toBe(2);
+      await all(2);
+      await none();
       await news(sites.one, { kind: "limit", ...about, limit: "hard" });
       expect(outbound()).toMatchObject({ packets: 6, next: 7 });
       renew({});
-      expect(await answered("10.10.2.2")).toBe("answered");
+      await answered("10.10.2.2");
+    });
+
+    test("one that opens has its limits too, of bytes of inner packets", async () => {
+      renew({ into: { soft: { bytes: 84 }, hard: { bytes: 5 * 84 } } });
+      await all(5);
+      await none();
+      const about = { direction: "inbound", route: "other", spi: now.spi + 2 };
+      await news(sites.two, { kind: "limit", ...about, limit: "hard" });
+      expect(told(sites.two, { kind: "limit", ...about }).map((one) => Reflect.get(one, "limit"))).toEqual([
+        "soft",
+        "hard",
+      ]);
+      expect(sites.two.report().inbound).toMatchObject([{ packets: 5, bytes: 420 }]);
     });
 
     test("sequence numbers end where they were reserved, and go on after more are", async () => {
       renew({ out: { next: 11, last: 14 } });
-      expect((await pings("10.10.2.2", 6)).answered).toBe(4);
+      await all(4);
+      await none();
       const about = { route: "other", spi: now.spi + 2 };
       await news(sites.one, { kind: "limit", direction: "outbound", ...about, limit: "sequence" });
       expect(outbound()).toMatchObject({ next: 15, last: 14 });
       sites.one.obey({ kind: "reserve", ...about, last: 17 });
-      expect((await pings("10.10.2.2", 4)).answered).toBe(3);
+      await all(3);
+      await none();
       expect(outbound()).toMatchObject({ next: 18, last: 17, packets: 7 });
       expect(sites.two.report().inbound.find((one) => one.spi === about.spi)).toMatchObject({ replayed: 0 });
       // None is used twice, in whatever order it comes.
@@ -249,23 +277,24 @@ export function gatewaySuite(
       expect(() => sites.one.obey({ kind: "outbound", association: again })).toThrow(
         "up to sequence number 17",
       );
-      expect((await pings("10.10.2.2")).answered).toBe(0);
+      await none();
       sites.one.obey(
         { kind: "outbound", association: { ...again, next: 18 } },
         { kind: "move-outbound", ...about },
       );
-      expect(await answered("10.10.2.2")).toBe("answered");
+      await answered("10.10.2.2");
     });
 
     test("what was seen before is not opened again", async () => {
       renew({});
-      expect(await answered("10.10.2.2")).toBe("answered");
+      await answered("10.10.2.2");
       const { next = 0 } = outbound() ?? {};
       const about = { spi: now.spi + 2 };
       sites.two.obey({ kind: "remove-inbound", ...about });
       // All up to some that come yet count as seen.
       sites.two.obey({ kind: "inbound", association: { ...associationOf(now, 2), newest: next + 2 } });
-      expect((await pings("10.10.2.2", 5)).answered).toBe(2);
+      await none("10.10.2.2", 3);
+      await all(2);
       expect(sites.two.report().inbound.find((one) => one.spi === about.spi)).toMatchObject({ replayed: 3 });
     });
 
@@ -308,19 +337,19 @@ export function gatewaySuite(
           route: { name: "longer", prefixes: [parsePrefix(`10.10.${other}.192/26`)] },
         });
       const words = "-I 10.10.1.200 10.10.2.200";
-      expect((await pings(words)).answered).toBe(0);
+      await none(words);
       agree(sites, longer);
-      expect(await answered(words)).toBe("answered");
+      await answered(words);
       const route = sites.one.report().routes.find((one) => one.name === "longer");
       expect(route?.txpackets).toBeGreaterThanOrEqual(3);
       expect(route?.rxpackets).toBe(route?.txpackets as number);
       // By the wrong association its source is refused.
-      expect((await pings("-I 10.10.1.200 10.10.2.2")).answered).toBe(0);
+      await none("-I 10.10.1.200 10.10.2.2");
       for (const site of [sites.one, sites.two]) site.obey({ kind: "remove-route", name: "longer" });
       expect(sites.one.report().outbound.map((one) => one.route)).toEqual(["other"]);
       // Now they are the other route's.
-      expect(await answered(words)).toBe("answered");
-      expect(await answered("fd02::2")).toBe("answered");
+      await answered(words);
+      await answered("fd02::2");
     });
 
     test("an order that cannot be obeyed changes nothing", async () => {
@@ -346,20 +375,20 @@ export function gatewaySuite(
         inbound.length,
       ];
       expect(strip(one.report())).toEqual(strip(before));
-      expect(await answered("10.10.2.2")).toBe("answered");
+      await answered("10.10.2.2");
     });
 
     test("a route without associations carries nothing, in neither direction", async () => {
       const { one, two } = sites;
       one.obey({ kind: "remove-outbound", route: "other", spi: now.spi + 2 });
-      expect((await pings("10.10.2.2")).answered).toBe(0);
+      await none();
       expect(one.report().counters.privateRouter.unready).toBeGreaterThanOrEqual(3);
       renew({});
-      expect(await answered("10.10.2.2")).toBe("answered");
+      await answered("10.10.2.2");
       two.obey({ kind: "remove-inbound", spi: now.spi + 2 });
-      expect((await pings("10.10.2.2")).answered).toBe(0);
+      await none();
       renew({});
-      expect(await answered("fd02::2")).toBe("answered");
+      await answered("fd02::2");
     });
 
     test("an association ends at its moment", async () => {
@@ -367,9 +396,9 @@ export function gatewaySuite(
       one.obey({ kind: "remove-outbound", route: "other", spi: now.spi + 2 });
       renew({ out: { endsMs: 0 } });
       await sites.during(Bun.sleep(300));
-      expect((await pings("10.10.2.2")).answered).toBe(0);
+      await none();
       renew({});
-      expect(await answered("10.10.2.2")).toBe("answered");
+      await answered("10.10.2.2");
     });
   });
 }

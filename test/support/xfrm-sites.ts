@@ -82,7 +82,12 @@ export class XfrmSite implements SuiteSite, Disposable {
     const { gate } = this;
     const gateway = new XfrmGateway({ netns: gate, tell: (news) => void this.news.push(news) });
     this.#gateway = gateway;
-    gateway.attach(0, { ...this.sides, linkIndex: this.linkIndex, mtuBytes: XFRM_SITE_MTU });
+    gateway.attach(0, {
+      ...this.sides,
+      linkIndex: this.linkIndex,
+      mtuBytes: XFRM_SITE_MTU,
+      ports: { exchange: 303, encapsulation: 4500 },
+    });
     return gateway;
   }
 

@@ -4,13 +4,14 @@
  * ```
  *   orders ─▶ XfrmGateway ─▶ XfrmRoute         policies (out, in, fwd) and routes of its prefixes
  *                        └─▶ XfrmAssociations  XfrmOutbound, XfrmInbound: their associations, limits, sequence numbers
- *                                └─ KernelEsp: netlink, and what the kernel tells
+ *                        │       └─ KernelEsp: netlink, and what the kernel tells
+ *                        └─▶ XfrmExchange      UDP: messages of the key exchange, and ESP in UDP for the kernel
  * ```
  * What differs from user space: the kernel fragments what is too long where that is allowed (IPv4 without DF); drops for want of an association
  * and refused sources are counted for the namespace, not by route; of several queues the first that has an association sends, and all receive;
  * a route's prefix may not hold the gateway's own addresses. Addresses of links, routes to next hops and forwarding are the host's affair.
  *
- * It leaves to others: agreement on keys, and datagrams of the exchange.
+ * It leaves to others: agreement on keys.
  *
  * @example
  * ```ts

@@ -1,12 +1,13 @@
 /** The associations of an XfrmGateway: how they come, take each other's place, and end. */
-import { formatIp, type Ip, ipBytes, ipEqual } from "../../net/mod.ts";
+import { type Ip, ipEqual } from "../../net/mod.ts";
 import type { SaInfo } from "../../netlink/mod.ts";
-import { DatagramSocket, type Netns, wallMs } from "../../sys/mod.ts";
+import { wallMs } from "../../sys/mod.ts";
 import type { Encapsulation, GatewayNews, InboundOrder, OutboundOrder } from "../gateway/mod.ts";
 import { keyIdOf, UsedKeys } from "../gateway/used-keys.ts";
 import type { KernelEsp } from "./kernel-esp.ts";
 import { addressOf, type XfrmBook } from "./xfrm-book.ts";
 import { nameOf, type XfrmCarrier } from "./xfrm-carrier.ts";
+import type { XfrmExchange } from "./xfrm-exchange.ts";
 import { type Way, XfrmInbound } from "./xfrm-inbound.ts";
 import { type OutboundEnds, XfrmOutbound } from "./xfrm-outbound.ts";
 import type { Aim, XfrmRoute } from "./xfrm-route.ts";
@@ -18,19 +19,17 @@ const RETIRE_MS = 500;
 export interface AssociationsParts {
   readonly kernel: KernelEsp;
   readonly book: XfrmBook;
-  readonly netns?: Netns;
-  readonly encapsulates: boolean;
+  readonly exchange: XfrmExchange;
   readonly nowMs: () => number;
   readonly tell: (news: GatewayNews, queue: number) => void;
 }
 
-/** XfrmAssociations owns those of the book, and the sockets that ESP in UDP comes to. */
-export class XfrmAssociations implements Disposable {
+/** XfrmAssociations makes and ends those of the book. */
+export class XfrmAssociations {
   readonly #parts: AssociationsParts;
   readonly #book: XfrmBook;
   readonly #keys = new UsedKeys();
   readonly #keysInUse = new Set<string>();
-  readonly #sockets = new Map<string, DatagramSocket>();
 
   constructor(parts: AssociationsParts) {
     this.#parts = parts;
@@ -165,22 +164,7 @@ export class XfrmAssociations implements Disposable {
   /** The kernel opens ESP in UDP only where a socket says so. */
   #listen({ queue, to, udp }: { queue: number; to: Ip; udp: Encapsulation | undefined }): void {
     const own = addressOf(this.#book.queue(queue).public, to.family);
-    if (udp === undefined || own === undefined || !this.#parts.encapsulates) return;
-    const name = `${formatIp(own)}:${udp.from}`;
-    if (this.#sockets.has(name)) return;
-    const { netns } = this.#parts;
-    const socket = DatagramSocket.open(own.family, {
-      address: ipBytes(own),
-      port: udp.from,
-      ...(netns !== undefined && { netns }),
-    });
-    try {
-      socket.openEsp();
-    } catch (error) {
-      socket.close();
-      throw error;
-    }
-    this.#sockets.set(name, socket);
+    if (udp !== undefined && own !== undefined) this.#parts.exchange.encapsulate(queue, own, udp.from);
   }
 
   /** move makes a waiting association the one that its queue's packets leave by; the one before ends when it is idle. */
@@ -337,10 +321,6 @@ export class XfrmAssociations implements Disposable {
       );
       if (one instanceof XfrmOutbound) this.#aim(one.route);
     }
-  }
-
-  [Symbol.dispose](): void {
-    for (const socket of this.#sockets.values()) socket.close();
   }
 }
 

@@ -1,7 +1,7 @@
 /** What a gateway has in the kernel: its queues, routes and associations, as orders and the kernel's news find them. */
 import { formatPrefix, type Ip, prefixContains, prefixEqual } from "../../net/mod.ts";
 import type { SaId } from "../../netlink/mod.ts";
-import type { RouteOrder, SideConfiguration } from "../gateway/mod.ts";
+import type { ExchangePorts, RouteOrder, SideConfiguration } from "../gateway/mod.ts";
 import type { XfrmInbound } from "./xfrm-inbound.ts";
 import type { XfrmOutbound } from "./xfrm-outbound.ts";
 import type { XfrmRoute } from "./xfrm-route.ts";
@@ -15,6 +15,7 @@ export interface XfrmQueue {
   readonly mtuBytes: number;
   /** Whether all packets are padded to the MTU; default false. */
   readonly tfc?: boolean;
+  readonly ports?: ExchangePorts;
 }
 
 /** XfrmBook holds them; it asks nothing of the kernel. */

@@ -11,6 +11,7 @@ import type { GatewayNews, GatewayOrder, GatewayReport, RouteOrder } from "../ga
 import { KernelEsp } from "./kernel-esp.ts";
 import { XfrmAssociations } from "./xfrm-associations.ts";
 import { addressOf, XfrmBook, type XfrmQueue } from "./xfrm-book.ts";
+import { XfrmExchange } from "./xfrm-exchange.ts";
 import { leftoverPolicies, leftoverRoutes, leftoverSas, XfrmMarks } from "./xfrm-marks.ts";
 import { reportOf, XfrmStatistics } from "./xfrm-report.ts";
 import { type RouteBed, XfrmRoute } from "./xfrm-route.ts";
@@ -23,8 +24,6 @@ export interface XfrmGatewayOptions {
   readonly netns?: Netns;
   /** 0 to 255: several gateways of one namespace keep apart by it. Default 0. */
   readonly instance?: number;
-  /** Whether sockets for ESP in UDP are made here; else whoever has the port calls `DatagramSocket.openEsp`. Default true. */
-  readonly encapsulates?: boolean;
   /** Hears news, in a turn of its own: it may give orders. */
   readonly tell: (news: GatewayNews, queue: number) => void;
   /** Milliseconds of the clock that orders have moments of; default `boottimeMs`. */
@@ -37,6 +36,7 @@ export class XfrmGateway implements Disposable {
   readonly #kernel: KernelEsp;
   readonly #marks: XfrmMarks;
   readonly #book = new XfrmBook();
+  readonly #exchange: XfrmExchange;
   readonly #associations: XfrmAssociations;
   readonly #statistics: XfrmStatistics;
   readonly #timer: Disposable;
@@ -60,13 +60,14 @@ export class XfrmGateway implements Disposable {
       onLoss: () => this.#associations.lookAgain(),
     });
     this.#kernel = kernel;
+    const tell = (news: GatewayNews, queue: number) => this.#note(news, queue);
+    this.#exchange = new XfrmExchange({ ...where, nowMs, tell });
     this.#associations = new XfrmAssociations({
       kernel,
       book: this.#book,
       nowMs,
-      encapsulates: options.encapsulates ?? true,
-      ...where,
-      tell: (news, queue) => this.#note(news, queue),
+      exchange: this.#exchange,
+      tell,
     });
     try {
       this.#sweep();
@@ -101,6 +102,7 @@ export class XfrmGateway implements Disposable {
     try {
       for (const { name, prefixes } of this.#book.routes.values()) this.#book.checkRoute({ name, prefixes });
       this.#associations.checkQueue(number);
+      this.#exchange.set(number, queue.public, queue.ports ?? {});
     } catch (error) {
       if (before === undefined) this.#book.queues.delete(number);
       else this.#book.queues.set(number, before);
@@ -135,6 +137,7 @@ export class XfrmGateway implements Disposable {
   detach(number: number): void {
     for (const route of [...this.#book.routes.values()])
       if (route.queues.has(number)) this.#removeRoute(route, number);
+    this.#exchange.remove(number);
     this.#book.queues.delete(number);
   }
 
@@ -170,7 +173,7 @@ export class XfrmGateway implements Disposable {
         // The kernel finds its neighbours itself.
         return;
       case "exchange":
-        throw new Error("Cannot send a message of an exchange by the kernel's ESP; send it by a UDP socket");
+        return this.#exchange.send(queue, addressOf(plan.public, order.to.family), order);
     }
   }
 
@@ -226,6 +229,7 @@ export class XfrmGateway implements Disposable {
     this.#associations.count();
     return reportOf(this.#book, {
       queue,
+      exchange: this.#exchange.counters(queue),
       statistics: this.#statistics,
       neighbours: this.#kernel.route.neighbours(),
     });
@@ -235,7 +239,7 @@ export class XfrmGateway implements Disposable {
     this.#timer[Symbol.dispose]();
     this.#telling?.[Symbol.dispose]();
     for (const queue of [...this.#book.queues.keys()]) this.detach(queue);
-    this.#associations[Symbol.dispose]();
+    this.#exchange[Symbol.dispose]();
     this.#kernel[Symbol.dispose]();
   }
 }

@@ -44,6 +44,7 @@ export function reportOf(
   book: XfrmBook,
   about: {
     readonly queue: number;
+    readonly exchange: GatewayReport["counters"]["exchange"];
     readonly statistics: XfrmStatistics;
     readonly neighbours: readonly NeighbourInfo[];
   },
@@ -57,7 +58,7 @@ export function reportOf(
     ...(side.six && { 6: isResolved(neighbours, side.six.nextHop) }),
   });
   return {
-    counters: countersOf(statistics),
+    counters: { ...countersOf(statistics), exchange: { ...about.exchange } },
     routes: [...book.routes.values()]
       .filter(({ queues }) => queues.has(queue))
       .map((route) => routeReport(book, route, queue)),
