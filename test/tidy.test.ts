@@ -15,7 +15,7 @@ const layers: readonly (readonly string[])[] = [
   ["bfd", "bgp", "noise", "tunnel", "exchange", "ipam", "portmap"],
   ["mesh", "pods", "plain", "domain", "gateway"],
   ["cni", "kube", "hub"],
-  ["agent"],
+  ["agent", "gatewayd"],
   ["ctl", "ui", "lab"],
   ["main.ts"],
 ];

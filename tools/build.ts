@@ -12,7 +12,7 @@ import { version } from "../package.json";
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 
 /** Entry points: the program first, then each worker. */
-const entries = ["src/main.ts", "src/tunnel/dataplane/worker-thread.ts"];
+const entries = ["src/main.ts", "src/tunnel/dataplane/worker-thread.ts", "src/gatewayd/queue-thread.ts"];
 
 /** Two builds of one version differ by this: a data plane of another build is succeeded by one of this. */
 function sourcesDigest(): string {

@@ -2,13 +2,14 @@
 import { programName } from "../sys/mod.ts";
 import { type Command, parseGiven, UsageError } from "./command.ts";
 import { dataplane } from "./dataplane.ts";
+import { gateway } from "./gateway.ts";
 import { helpText } from "./help.ts";
 import { printText, progress } from "./output.ts";
 import { tunnelTls } from "./tunnel-tls.ts";
 
 async function dispatch(argv: readonly string[]): Promise<number> {
   // Processes that carry packets stay small: all other commands, and what they need, are not even loaded.
-  const alone = [dataplane, tunnelTls].find(({ name }) => name === argv[0]);
+  const alone = [dataplane, tunnelTls, gateway].find(({ name }) => name === argv[0]);
   let command: Command =
     alone === undefined
       ? (await import("./root.ts")).root

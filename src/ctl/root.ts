@@ -3,10 +3,12 @@ import { init, join, leave, mesh, node, token } from "./cluster.ts";
 import { bfd } from "./bfd.ts";
 import { bgp } from "./bgp.ts";
 import { cni } from "./cni.ts";
+import { config } from "./config.ts";
 import { hub } from "./hub.ts";
 import type { Command } from "./command.ts";
 import { scripts, words } from "./completion.ts";
 import { dataplane } from "./dataplane.ts";
+import { gateway } from "./gateway.ts";
 import { lab } from "./lab.ts";
 import { peers, plan, status } from "./look.ts";
 import { printText } from "./output.ts";
@@ -14,6 +16,7 @@ import { peer } from "./peer.ts";
 import { apply, get, remove } from "./resource.ts";
 import { operator } from "./policy.ts";
 import { agent, version } from "./system.ts";
+import { top } from "./top.ts";
 import { vpc } from "./vpc.ts";
 import { hubRelay } from "./hub-relay.ts";
 import { tunnelTls } from "./tunnel-tls.ts";
@@ -67,6 +70,9 @@ export const root: Command = {
     tunnelTls,
     bgp,
     bfd,
+    gateway,
+    config,
+    top,
     vpc,
     lab,
     completion,

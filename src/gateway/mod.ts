@@ -40,6 +40,7 @@ export { publicOf } from "./pairs.ts";
 export { parseSecretFile, type PlanFacts, planGateway, secretFiles } from "./plan.ts";
 export { ConfigError, type ConfigProblem, formatConfigProblem } from "./problem.ts";
 export { checkConfig, type Findings } from "./rules.ts";
+export { saveConfig } from "./save-text.ts";
 export { configSchema, type GatewayConfig, MAX_MTU_BYTES } from "./schema.ts";
 export { HIDDEN, SecretBytes } from "./secret-bytes.ts";
 export { sumStates } from "./state.ts";

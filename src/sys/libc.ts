@@ -220,6 +220,21 @@ export function pollReadable(fd: number, timeoutMs: number): boolean {
   );
 }
 
+/** pollSeveral waits until one of the descriptors is readable, and returns those that are; -1 waits without end. */
+export function pollSeveral(fds: readonly number[], timeoutMs: number): number[] {
+  const request = stable(8 * fds.length);
+  const view = new DataView(request.buffer);
+  for (const [index, fd] of fds.entries()) {
+    view.setInt32(8 * index, descriptor(fd, "poll"), true);
+    view.setInt16(8 * index + 4, 1, true);
+  }
+  checked(
+    repeated(() => libc.poll(request, fds.length, timeoutMs)),
+    "poll",
+  );
+  return fds.filter((_, index) => view.getInt16(8 * index + 6, true) !== 0);
+}
+
 /** ioctl passes a buffer that the kernel reads or writes. */
 export function ioctl(fd: number, request: number, data: Uint8Array<ArrayBuffer>): number {
   return checked(libc.ioctl(descriptor(fd, "ioctl"), request, data), "ioctl");

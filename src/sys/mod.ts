@@ -64,6 +64,7 @@ export * from "./raw-socket.ts";
 export * from "./source-address.ts";
 export * from "./standard.ts";
 export * from "./thread.ts";
+export * from "./thread-port.ts";
 export * from "./traffic.ts";
 export * from "./tcp.ts";
 export * from "./tcp-exchange.ts";

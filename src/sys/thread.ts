@@ -2,6 +2,7 @@
 import { dlopen, FFIType } from "bun:ffi";
 import { SystemError } from "./errno.ts";
 import { stable } from "./memory.ts";
+import type { ThreadPort } from "./thread-port.ts";
 
 const MOST_CPUS = 1024;
 const EINVAL = 22;
@@ -19,11 +20,19 @@ const O_CLOEXEC = 0o2000000;
 /** A collection may begin when so many times as long has passed as the last one took. */
 const SHARE = 50;
 
-/** startThread runs a module as a thread and hands it a value, which it gets by `threadInput`. `url` is `new URL("./x.ts", import.meta.url)`. */
-export function startThread(url: URL | string, input: unknown, onError: (error: Error) => void): void {
+/**
+ * startThread runs a module as a thread and hands it a value, which it gets by `threadInput`. `url` is `new URL("./x.ts", import.meta.url)`.
+ * `ports` that are in the value go over to the thread.
+ */
+export function startThread(
+  url: URL | string,
+  input: unknown,
+  onError: (error: Error) => void,
+  ports: readonly ThreadPort[] = [],
+): void {
   const worker = new Worker(url, { type: "module" } as WorkerOptions);
   worker.addEventListener("error", (event) => onError(new Error(event.message)));
-  worker.postMessage(input);
+  worker.postMessage(input, [...ports] as unknown as Bun.Transferable[]);
 }
 
 /** threadInput resolves with what the thread was handed. */

@@ -5,7 +5,7 @@
  * near: x0 10.20.0.1 (nobody's, or the kernel's too) ═══ y0 10.20.0.2 fd20::2 :far
  * ```
  */
-import { addressOf, Arena, libc, type Netns, run, stable } from "../../src/sys/mod.ts";
+import { Arena, type Netns, run } from "../../src/sys/mod.ts";
 import { parseMac, macBytes } from "../../src/net/mod.ts";
 import {
   type XdpFilter,
@@ -16,6 +16,7 @@ import {
   type XdpPortOptions,
 } from "../../src/tunnel/xdp/mod.ts";
 import { Scratch } from "./scratch.ts";
+import { sumInSoftware } from "./sum-in-software.ts";
 
 /** EVERYTHING takes ARP and both families. */
 export const EVERYTHING: XdpFilter = { etherTypes: [0x0806, 0x0800, 0x86dd] };
@@ -118,16 +119,7 @@ export class XdpPair implements Disposable {
 
   /** sumInSoftware makes far's kernel write whole checksums: by default it leaves them to a card, and the cable is none (ETHTOOL_STXCSUM). */
   sumInSoftware(): void {
-    const value = stable(8);
-    new DataView(value.buffer).setUint32(0, 0x17, true);
-    const request = stable(40);
-    request.set(new TextEncoder().encode("y0"));
-    new DataView(request.buffer).setBigUint64(16, BigInt(addressOf(value)), true);
-    this.far.run(() => {
-      const socket = libc.socket(2, 2 | 0o2000000, 0);
-      libc.ioctl(socket, 0x8946, request);
-      libc.close(socket);
-    });
+    sumInSoftware(this.far, "y0");
   }
 
   /** during goes on with `work` until the program in far's namespace has ended; returns what it printed. */

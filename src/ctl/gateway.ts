@@ -1,0 +1,117 @@
+/** `causeway gateway`: the process of a site gateway, and what it tells beside its configuration. Loads little: it carries packets. */
+import { forbidCoreDumps, randomBytes } from "../sys/mod.ts";
+import { type Command, type Given, UsageError } from "./command.ts";
+import { printText } from "./output.ts";
+
+const PATH = "causeway gateway run";
+const PSK_BYTES = 32;
+const folder = {
+  folder: { about: "where sockets of gateways are; default /run/causeway/gateway", value: "DIR" },
+} as const;
+
+function cpusOf(given: Given): number[] {
+  const list = given.value("cpu");
+  if (list === undefined) return [];
+  if (!/^\d{1,4}(,\d{1,4})*$/.test(list))
+    throw new UsageError(PATH, `--cpu takes numbers such as 2,3, not "${list}"`);
+  return list.split(",").map(Number);
+}
+
+function pathOf(given: Given, option: string): string | undefined {
+  const path = given.value(option);
+  if (path !== undefined && !path.startsWith("/"))
+    throw new UsageError(PATH, `--${option} is an absolute path, not "${path}"`);
+  return path;
+}
+
+const run: Command = {
+  name: "run",
+  about: "Run a site gateway, until it is ended",
+  more: `Keeps its configuration, and takes changes of it by causeway config. What cannot
+work as things are, such as a missing interface, is the status of its route or
+queue, and is tried again. SIGTERM ends it for a restart; SIGINT (Ctrl-C) tells
+other gateways that it ends. Interfaces are its own while it runs: packets go by
+AF_XDP, past the kernel.`,
+  options: {
+    name: { about: "its name for causeway config and top", value: "NAME" },
+    xdp: { about: "packets by AF_XDP; so it is in any case, as nothing else is there yet" },
+    cpu: { about: "processors of the queues, in their order, such as 2,3", value: "LIST", short: "c" },
+    config: { about: "begin with this configuration; default what was set last", value: "FILE" },
+    state: {
+      about: "where its configuration and keys are kept; default below /var/lib/causeway",
+      value: "DIR",
+    },
+    libraries: { about: "where ipsec-mb lies, if not with the system's libraries", value: "DIR", many: true },
+    ...folder,
+  },
+  examples: [
+    "causeway gateway run --name paris --xdp --cpu 2,3",
+    "causeway gateway run --name paris --config /etc/causeway/paris.conf",
+  ],
+  async run(given) {
+    const name = given.value("name");
+    if (name === undefined) throw new UsageError(PATH, "--name is missing: causeway config finds it by that");
+    const [state, sockets] = [pathOf(given, "state"), pathOf(given, "folder")];
+    const configFile = given.value("config");
+    const { isGatewayName, runGateway } = await import("../gatewayd/mod.ts");
+    if (!isGatewayName(name))
+      throw new UsageError(PATH, `--name "${name}" has to be 1 to 63 letters, digits, _ . -`);
+    forbidCoreDumps();
+    return runGateway({
+      name,
+      cpus: cpusOf(given),
+      libraries: given.values("libraries"),
+      ...(configFile === undefined ? {} : { configFile }),
+      ...(state === undefined ? {} : { state }),
+      ...(sockets === undefined ? {} : { folder: sockets }),
+    });
+  },
+};
+
+const metrics: Command = {
+  name: "metrics",
+  about: "Print counts, as Prometheus reads them",
+  more: "For the textfile collector of node_exporter, or what else runs programs.",
+  positionals: ["NAME"],
+  options: folder,
+  examples: ["causeway gateway metrics paris > /var/lib/prometheus/node-exporter/paris.prom"],
+  async run(given) {
+    return tell(given, "metrics");
+  },
+};
+
+const publicKey: Command = {
+  name: "public-key",
+  about: "Print what other gateways write as public-key of their route to it",
+  positionals: ["NAME"],
+  options: folder,
+  examples: ["causeway gateway public-key paris"],
+  async run(given) {
+    return tell(given, "public-key");
+  },
+};
+
+async function tell(given: Given, op: "metrics" | "public-key"): Promise<number> {
+  const { GatewayClient } = await import("./gateway-client.ts");
+  using client = GatewayClient.open(given, `causeway gateway ${op}`);
+  const answer = client.ask({ op });
+  if ("text" in answer) printText(answer.text);
+  return 0;
+}
+
+const keygen: Command = {
+  name: "keygen",
+  about: "Print a new pre-shared key, for both ends of a route",
+  examples: ["causeway gateway keygen > /etc/causeway/tokyo.psk"],
+  async run() {
+    printText(`${Buffer.from(randomBytes(PSK_BYTES)).toString("hex")}\n`);
+    return 0;
+  },
+};
+
+/** gateway is the command. */
+export const gateway: Command = {
+  name: "gateway",
+  about: "Join sites over IPsec: run a gateway; see also config and top",
+  commands: [run, metrics, publicKey, keygen],
+};

@@ -1,0 +1,33 @@
+/**
+ * What carries a gateway's packets, whoever that is: AF_XDP in user space (xdp-back-end.ts), or the kernel. It is told which queues there are to
+ * be and what each does (GatewayOrder), and tells what becomes of them.
+ *
+ * What cannot be now, such as a queue whose interface is missing, is told as `down` with the reason; `look` tries it again.
+ */
+import type { GatewayNews, GatewayOrder, GatewayReport } from "../tunnel/gateway/mod.ts";
+import type { QueuePlan } from "./queue-plan.ts";
+
+/** BackEndNews is what a back-end tells. After `down` a queue has nothing any more: no route and no association; after `up`, not yet. */
+export type BackEndNews =
+  | { readonly kind: "up"; readonly queue: number; readonly by: string }
+  | { readonly kind: "down"; readonly queue: number; readonly reason: string }
+  /** It runs, and nothing can pass as things are; without a reason it can again. Routes and associations stay. */
+  | { readonly kind: "hindered"; readonly queue: number; readonly reason?: string }
+  | { readonly kind: "news"; readonly queue: number; readonly news: GatewayNews };
+
+/** GatewayBackEnd owns what carries the packets. */
+export interface GatewayBackEnd extends Disposable {
+  /** set says which queues there are from now on; those that stay as they are notice nothing. */
+  set(plans: readonly QueuePlan[]): void;
+  /** look tries again what could not be: something has changed on the machine. */
+  look(): void;
+  /** obey resolves when the queue's data path has the order; rejects with the reason, and then nothing has changed. */
+  obey(queue: number, order: GatewayOrder): Promise<void>;
+  /** report returns what each queue that is up has carried. Moments are of `boottimeMs`. */
+  report(): Promise<ReadonlyMap<number, GatewayReport>>;
+  /** close ends all queues, and resolves when nothing of them is left. */
+  close(): Promise<void>;
+}
+
+/** Tell hears of a back-end, between its steps: it may give orders. */
+export type Tell = (news: BackEndNews) => void;

@@ -1,0 +1,216 @@
+/**
+ * A gateway's control socket: configuration by Vita's verbs, looks at it, and `listen`. Who may connect may read, and only root may write; no
+ * answer holds a secret.
+ */
+import {
+  answerItem,
+  type ConfigRequest,
+  type ConfigStore,
+  emptyStream,
+  formatConfigProblem,
+  type ObjectStream,
+  perform,
+  splitObjects,
+  type StreamItem,
+} from "../gateway/mod.ts";
+import { boottimeMs, type LineConnection, LineServer } from "../sys/mod.ts";
+import type { GatewayAnswer, GatewayRequest, ListenLine, Top } from "./control-protocol.ts";
+import type { Gateway } from "./gateway.ts";
+import { type History, type Span, spans } from "./history.ts";
+import type { Log } from "./log.ts";
+import { metricsText } from "./metrics.ts";
+import { topOf } from "./top.ts";
+
+/** A text of MAX_TEXT characters, as JSON. */
+const MOST_LINE_BYTES = 16 << 20;
+const MOST_STEPS = 3600;
+const GROUP = "causeway";
+
+/** Served is what a control socket serves. */
+export interface Served {
+  readonly name: string;
+  readonly gateway: Gateway;
+  readonly history: History;
+  readonly log: Log;
+}
+
+/** Who is attached by `listen`. */
+interface Listener {
+  readonly connection: LineConnection;
+  readonly name: string;
+  stream: ObjectStream;
+}
+
+const isReading = ({ verb }: ConfigRequest) => verb === "get" || verb === "get-state";
+
+/** ControlSocket answers one line after the other, all clients in one order. */
+export class ControlSocket implements Disposable {
+  readonly #served: Served;
+  readonly #server: LineServer;
+  #listener: Listener | undefined;
+  #listeners = 0;
+  #turn: Promise<void> = Promise.resolve();
+
+  constructor(path: string, served: Served) {
+    this.#served = served;
+    this.#server = LineServer.listen(path, {
+      mode: 0o660,
+      group: GROUP,
+      maxLineBytes: MOST_LINE_BYTES,
+      maxPendingBytes: 2 * MOST_LINE_BYTES,
+      onRequest: (line, connection) => {
+        this.#turn = this.#turn.then(() => this.#answer(line, connection));
+      },
+    });
+  }
+
+  async #answer(line: string, connection: LineConnection): Promise<void> {
+    const say = (answer: GatewayAnswer) => connection.reply(JSON.stringify(answer));
+    try {
+      if (this.#listener?.connection === connection) await this.#more(this.#listener, line);
+      else await this.#request(parse(line), connection, say);
+    } catch (error) {
+      if (error instanceof TypeError || error instanceof RangeError) throw error;
+      say({ error: error instanceof Error ? error.message : String(error) });
+      connection.end();
+    }
+  }
+
+  async #request(
+    request: GatewayRequest,
+    connection: LineConnection,
+    say: (answer: GatewayAnswer) => void,
+  ): Promise<void> {
+    const { gateway } = this.#served;
+    switch (request.op) {
+      case "config":
+        say(await this.#config(request.request, connection));
+        break;
+      case "listen":
+        return this.#listen(connection);
+      case "top":
+        say({ top: await this.#top(request.span ?? "2h", request.most ?? 0) });
+        break;
+      case "metrics": {
+        const state = gateway.state(await gateway.report());
+        say({ text: metricsText(state, await this.#top("2h", 0)) });
+        break;
+      }
+      case "public-key":
+        say({ text: `${gateway.privateKey.publicKey}\n` });
+    }
+    connection.end();
+  }
+
+  async #config(request: ConfigRequest, connection: LineConnection): Promise<GatewayAnswer> {
+    if (!isReading(request)) mustBeRoot(connection, request.verb);
+    const store = await this.#store(request.verb === "get-state");
+    const { text, config, warnings } = perform(store, request);
+    this.#keep(config, request.verb);
+    return { text, warnings: warnings.map(formatConfigProblem) };
+  }
+
+  /** The store as it is now; states are asked for only where they are wanted. */
+  async #store(withState: boolean): Promise<ConfigStore> {
+    const { gateway } = this.#served;
+    const reports = withState ? await gateway.report() : new Map();
+    const { config } = gateway;
+    const listener = this.#listener;
+    return {
+      config,
+      state: { "gateway-state": gateway.state(reports) },
+      ...(listener === undefined ? {} : { listener: listener.name }),
+    };
+  }
+
+  #keep(config: Gateway["config"], verb: string): void {
+    const { gateway, log } = this.#served;
+    if (config === gateway.config) return;
+    gateway.keep(config);
+    log("configuration has changed", { by: verb });
+  }
+
+  async #top(span: Span, most: number): Promise<Top> {
+    const { gateway, history, name } = this.#served;
+    const state = gateway.state(await gateway.report());
+    const list = history.list(span, boottimeMs(), most);
+    return topOf(state, { gateway: name, queues: gateway.queues, history: list });
+  }
+
+  #listen(connection: LineConnection): void {
+    mustBeRoot(connection, "listen");
+    if (this.#listener !== undefined)
+      throw new Error(
+        "Somebody is attached by listen already; end that first, or change the configuration there",
+      );
+    const listener = { connection, name: `listener ${++this.#listeners}`, stream: emptyStream };
+    this.#listener = listener;
+    connection.onClose(() => {
+      if (this.#listener === listener) this.#listener = undefined;
+    });
+  }
+
+  async #more(listener: Listener, line: string): Promise<void> {
+    const said = JSON.parse(line) as ListenLine;
+    if ("end" in said) return listener.connection.end();
+    const [stream, items] = splitObjects(listener.stream, said.more);
+    listener.stream = stream;
+    for (const item of items) await this.#item(listener, item);
+  }
+
+  async #item(listener: Listener, item: StreamItem): Promise<void> {
+    const { reply, answer } = answerItem(
+      await this.#store(item?.includes("get-state") ?? false),
+      item,
+      listener.name,
+    );
+    let said = reply;
+    try {
+      if (answer !== undefined) this.#keep(answer.config, "listen");
+    } catch (error) {
+      said = { id: reply.id, status: "error", error: (error as Error).message };
+    }
+    listener.connection.reply(JSON.stringify({ text: `${JSON.stringify(said)}\n` } satisfies GatewayAnswer));
+  }
+
+  [Symbol.dispose](): void {
+    this.#server.close();
+  }
+}
+
+function mustBeRoot({ peer }: LineConnection, verb: string): void {
+  if (peer.uid !== 0) throw new Error(`Only root may do that (${verb}); use sudo`);
+}
+
+const OPS = ["config", "listen", "top", "metrics", "public-key"];
+const VERBS = ["get", "get-state", "set", "add", "remove", "load"];
+const isText = (value: unknown) => typeof value === "string";
+
+/** Reads a request; whoever connects may have sent anything. */
+function parse(line: string): GatewayRequest {
+  let value: GatewayRequest | undefined;
+  try {
+    value = JSON.parse(line) as GatewayRequest;
+  } catch {
+    // Its text may hold a key, and so may the parser's message.
+  }
+  if (typeof value !== "object" || value === null || !OPS.includes(value.op))
+    throw new Error("The request does not fit this gateway; use a command line of the same version");
+  if (value.op === "top" && value.span !== undefined && !spans.includes(value.span))
+    throw new Error(`The span is none; it is one of ${spans.join(", ")}`);
+  if (value.op === "top" && value.most !== undefined && !(value.most >= 0 && value.most <= MOST_STEPS))
+    throw new Error(`There are at most ${MOST_STEPS} steps`);
+  if (value.op === "config") checkConfigRequest(value.request);
+  return value;
+}
+
+function checkConfigRequest(request: ConfigRequest): void {
+  const fits =
+    typeof request === "object" &&
+    request !== null &&
+    VERBS.includes(request.verb) &&
+    (request.verb === "load" || isText(request.path)) &&
+    (!("value" in request) || isText(request.value)) &&
+    (!["set", "add", "load"].includes(request.verb) || "value" in request);
+  if (!fits) throw new Error("The request does not fit this gateway; use a command line of the same version");
+}

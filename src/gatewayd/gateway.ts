@@ -1,0 +1,324 @@
+/**
+ * One gateway at work: its configuration, the model that follows from it, the keepers of keys and the data path.
+ *
+ * ```
+ *   set, add, … ─▶ configuration ─▶ model ── differences ─┬─▶ queues (back-end)
+ *                  (kept first)                           ├─▶ routes (data path)
+ *   links, key files ─▶ tried again ──────────────────────┴─▶ keys ── effects, in a route's order ─▶ data path
+ *                                       keys ◀── datagrams, limits, first packets ── back-end
+ * ```
+ */
+import {
+  diffModels,
+  type GatewayConfig,
+  type GatewayModel,
+  type GatewayStateTree,
+  planGateway,
+  secretFiles,
+} from "../gateway/mod.ts";
+import type { KeeperNews, KeyRoute } from "../gateway/keys/mod.ts";
+import { formatEndpoint, type Ip, type PrivateKey } from "../net/mod.ts";
+import type { GatewayNews, GatewayReport } from "../tunnel/gateway/mod.ts";
+import type { BackEndNews, GatewayBackEnd, Tell } from "./back-end.ts";
+import { DataPath } from "./data-path.ts";
+import { type GatewayFiles, readSecrets } from "./files.ts";
+import { planKeyRoute, planManaged } from "./key-plan.ts";
+import { Keys } from "./keys.ts";
+import type { Log } from "./log.ts";
+import { planQueues } from "./queue-plan.ts";
+import { RouteBook } from "./route-book.ts";
+import { stateOf } from "./state-tree.ts";
+
+/** GatewayParts are what a gateway is made of. */
+export interface GatewayParts {
+  readonly files: GatewayFiles;
+  readonly log: Log;
+  /** Makes what carries packets. */
+  readonly backEnd: (tell: Tell) => GatewayBackEnd;
+  /** Processors of the queues, before those of the configuration. */
+  readonly cpus: readonly number[];
+}
+
+/** QueueState is what became of a queue. */
+export interface QueueState {
+  readonly up: boolean;
+  /** Why it is down, or with which library it encrypts. */
+  readonly text: string;
+  /** With which library it encrypts, once it ran. */
+  readonly by?: string;
+}
+
+/** Gateway owns its back-end and keys. */
+export class Gateway {
+  readonly privateKey: PrivateKey;
+  readonly routes = new RouteBook();
+  readonly queues = new Map<number, QueueState>();
+  readonly #parts: GatewayParts;
+  readonly #backEnd: GatewayBackEnd;
+  readonly #path: DataPath;
+  readonly #keys: Keys;
+  #config: GatewayConfig;
+  #model: GatewayModel;
+  /** Next hops that one queue has learnt, for those that begin later. */
+  readonly #nextHops = new Map<string, Extract<GatewayNews, { readonly kind: "next-hop" }>>();
+  /** Queues whose public next hop is known: before, what a keeper sends would be lost, and it would wait for an answer in vain. */
+  readonly #reaching = new Set<number>();
+
+  constructor(parts: GatewayParts, config: GatewayConfig) {
+    this.#parts = parts;
+    this.privateKey = parts.files.privateKey();
+    this.#backEnd = parts.backEnd((news) => this.#hear(news));
+    this.#path = new DataPath({
+      backEnd: this.#backEnd,
+      arrivalQueue: (route, queue) => this.#arrivalQueue(route, queue),
+      gatewayOf: (route, queue) => this.#gatewayOf(route, queue),
+      failed: (route, error) => this.#failed(route, error.message),
+    });
+    this.#keys = new Keys({
+      files: parts.files,
+      perform: (effects) => this.#path.perform(effects),
+      news: (route, queue, news) => this.#news(route, queue, news),
+      refused: (route, queue, reason) => this.#problem(route, `queue ${queue}: ${reason}`),
+    });
+    this.#config = config;
+    this.#model = planGateway(config, { secrets: readSecrets(secretFiles(config)) });
+    this.#backEnd.set(planQueues(this.#model, parts.cpus));
+    this.#replan(this.#model.routes.keys());
+  }
+
+  get config(): GatewayConfig {
+    return this.#config;
+  }
+
+  get model(): GatewayModel {
+    return this.#model;
+  }
+
+  /** keep makes a configuration durable and takes it; where the disk refuses, it throws and nothing has changed. */
+  keep(config: GatewayConfig): void {
+    if (config === this.#config) return;
+    this.#parts.files.saveConfig(config);
+    this.#take(config);
+  }
+
+  /** look tries again what could not be: interfaces that came, key files that can be read now. */
+  look(): void {
+    this.#backEnd.look();
+    if (secretFiles(this.#config).length > 0) this.#take(this.#config);
+  }
+
+  #take(config: GatewayConfig): void {
+    const before = this.#model;
+    const after = planGateway(config, {
+      secrets: readSecrets(secretFiles(config)),
+      before: { config: this.#config, model: before },
+    });
+    const { aspects, queues, routes, associations } = diffModels(before, after);
+    this.#config = config;
+    this.#model = after;
+    this.routes.keep(after.routes);
+    const all = aspects.some(
+      (aspect) => aspect === "negotiationMs" || aspect === "lifetime" || aspect === "port",
+    );
+    const touched = all ? [...after.routes.keys()] : [...routes.added, ...routes.changed.keys()];
+    this.#changeKeys([], routes.removed);
+    if (aspects.length > 0 || queues.added.length + queues.removed.length + queues.changed.size > 0)
+      this.#backEnd.set(planQueues(after, this.#parts.cpus));
+    this.#replan(touched);
+    const sas = associations.added.length + associations.removed.length + associations.changed.size;
+    if (sas > 0) this.#keys.setManaged(planManaged(after, this.#path.up));
+  }
+
+  /** Tells data path and keeper of routes that may be another. */
+  #replan(touched: Iterable<string>): void {
+    const { routes, dataPlane } = this.#model;
+    this.#path.setRoutes(routes);
+    const put: KeyRoute[] = [];
+    const remove: string[] = [];
+    for (const id of touched) {
+      const route = routes.get(id);
+      if (route === undefined) continue;
+      const facts = { privateKey: this.privateKey, up: this.#reaching };
+      const planned = dataPlane ? undefined : planKeyRoute(route, this.#model, facts);
+      if (typeof planned === "object") put.push(planned);
+      else remove.push(id);
+      this.#problem(id, typeof planned === "string" ? planned : dataPlane ? route.unusable : undefined);
+    }
+    this.#changeKeys(put, remove);
+  }
+
+  /** What the keeper has against one route is that route's status. */
+  #changeKeys(put: readonly KeyRoute[], remove: readonly string[]): void {
+    try {
+      this.#keys.change(put, remove);
+    } catch (error) {
+      if (put.length > 1) {
+        this.#changeKeys([], remove);
+        for (const route of put) this.#changeKeys([route], []);
+        return;
+      }
+      for (const { id } of put) {
+        this.#problem(id, (error as Error).message);
+        this.#changeKeys([], [id]);
+      }
+    }
+  }
+
+  #problem(route: string, problem: string | undefined): void {
+    if (!this.routes.problem(route, problem)) return;
+    if (problem === undefined) this.#parts.log("nothing is in the route's way", { route });
+    else this.#parts.log("route cannot work", { route, reason: problem });
+  }
+
+  #failed(route: string, reason: string): void {
+    if (this.routes.failed(route, reason)) this.#parts.log("route failed", { route, reason });
+  }
+
+  /** Packets of all queues that a pair carries come back to its own address. */
+  #arrivalQueue(id: string, queue: number): number {
+    return this.#model.routes.get(id)?.carriers.get(queue) ?? queue;
+  }
+
+  #gatewayOf(id: string, queue: number): Ip | undefined {
+    return this.#model.routes.get(id)?.pairs.find((pair) => pair.queue === queue)?.gateways[0];
+  }
+
+  #hear(news: BackEndNews): void {
+    const { log } = this.#parts;
+    switch (news.kind) {
+      case "up":
+        this.queues.set(news.queue, { up: true, text: news.by, by: news.by });
+        log("queue is up", { queue: news.queue, by: news.by });
+        return this.#came(news.queue);
+      case "down":
+        this.queues.set(news.queue, { up: false, text: news.reason });
+        log("queue is down", { queue: news.queue, reason: news.reason });
+        this.#reaching.delete(news.queue);
+        if (!this.#path.up.has(news.queue)) return;
+        this.#path.went(news.queue);
+        return this.#queuesChanged();
+      case "hindered":
+        return this.#hindered(news.queue, news.reason);
+      case "news":
+        return this.#pathNews(news.queue, news.news);
+    }
+  }
+
+  #hindered(queue: number, reason: string | undefined): void {
+    const { by = "" } = this.queues.get(queue) ?? {};
+    this.queues.set(queue, { up: reason === undefined, text: reason ?? by, by });
+    if (reason === undefined) this.#parts.log("queue is up", { queue, by });
+    else this.#parts.log("queue is down", { queue, reason });
+  }
+
+  #came(number: number): void {
+    this.#path.came(number);
+    const queue = this.#model.queues.find((one) => one.number === number);
+    const sides = [queue?.public4, queue?.public6].filter((side) => side !== undefined);
+    if (sides.every(({ nextHopMac }) => nextHopMac !== undefined)) this.#reaching.add(number);
+    this.#queuesChanged();
+    for (const hop of this.#nextHops.values()) this.#obey(number, hop);
+  }
+
+  #queuesChanged(): void {
+    this.#replan(this.#model.routes.keys());
+    this.#keys.setManaged(planManaged(this.#model, this.#path.up));
+  }
+
+  /** What a queue may refuse because it is of another configuration by now. */
+  #obey(queue: number, order: Parameters<GatewayBackEnd["obey"]>[1]): void {
+    this.#backEnd
+      .obey(queue, order)
+      .catch((error: Error) => this.#parts.log("queue did not obey", { queue, reason: error.message }));
+  }
+
+  #pathNews(queue: number, news: GatewayNews): void {
+    switch (news.kind) {
+      case "exchange": {
+        const { from, fromPort, to, toPort, bytes } = news;
+        return this.#keys.step({
+          kind: "datagram",
+          queue,
+          from: { ip: from, port: fromPort },
+          to: { ip: to, port: toPort },
+          bytes,
+        });
+      }
+      case "heard":
+        return this.#keys.step(news);
+      case "limit": {
+        const { limit, route, spi } = news;
+        if (limit === "sequence") return this.#keys.runningOut(route, queue, spi);
+        return this.#keys.step({ ...news, limit });
+      }
+      case "next-hop": {
+        if (news.side === "public") return this.#reaches(queue);
+        this.#nextHops.set(`${news.family}`, news);
+        for (const other of this.#path.up) if (other !== queue) this.#obey(other, news);
+      }
+    }
+  }
+
+  #reaches(queue: number): void {
+    if (this.#reaching.has(queue) || !this.#path.up.has(queue)) return;
+    this.#reaching.add(queue);
+    this.#replan(this.#model.routes.keys());
+  }
+
+  #news(route: string, queue: number, news: KeeperNews): void {
+    const { log } = this.#parts;
+    switch (news.kind) {
+      case "up":
+        return log("route is up", { route, queue });
+      case "down":
+        this.routes.failed(route, news.reason);
+        return log("route is down", { route, queue, reason: news.reason });
+      case "agreed":
+        this.routes.agreed(route);
+        return log("keys are agreed on", {
+          route,
+          queue,
+          by: news.role,
+          ...(news.restarted ? { reason: "the peer has restarted" } : {}),
+        });
+      case "gateway":
+        return log("route goes to another gateway", { route, queue, to: formatEndpoint(news.to) });
+      case "round-trip":
+    }
+  }
+
+  /** report asks the queues what they have carried. */
+  report(): Promise<ReadonlyMap<number, GatewayReport>> {
+    return this.#backEnd.report();
+  }
+
+  /** state returns all below `gateway-state`; no secrets are in it. */
+  state(reports: ReadonlyMap<number, GatewayReport>): GatewayStateTree {
+    const { associations } = this.#path;
+    const { routes, queues } = this;
+    const reaching = this.#reaching;
+    const channels = this.#keys.status();
+    const { counters } = this.#keys;
+    return stateOf({
+      model: this.#model,
+      reports,
+      associations,
+      channels,
+      counters,
+      routes,
+      queues,
+      reaching,
+      cpus: this.#parts.cpus,
+    });
+  }
+
+  /** close ends all; `forGood` peers are told, and call no more. */
+  async close(forGood: boolean): Promise<void> {
+    if (forGood) {
+      this.#keys.step({ kind: "close" });
+      await this.#path.settled();
+    }
+    this.#keys[Symbol.dispose]();
+    await this.#backEnd.close();
+  }
+}

@@ -1,0 +1,130 @@
+/** The thread of a queue, as the main thread has it: its start, orders with their outcome, reports, and its end. */
+import {
+  COMPILED,
+  type Fd,
+  hearMessages,
+  socketPair,
+  startThread,
+  type ThreadPort,
+  threadPorts,
+  trySendMessage,
+} from "../sys/mod.ts";
+import type { GatewayNews, GatewayOrder, GatewayReport } from "../tunnel/gateway/mod.ts";
+import type { FromQueue, QueueStart, ToQueue } from "./queue-link.ts";
+
+const WAKER_BYTES = 4096;
+const WAKE = new Uint8Array([1]);
+
+/** QueueHears gets what the thread says. */
+export interface QueueHears {
+  /** It has its sockets, by descriptor. */
+  readonly ready: (sockets: {
+    readonly private: number;
+    readonly public: number;
+    readonly aead: string;
+  }) => void;
+  readonly news: (news: GatewayNews) => void;
+  /** Nothing is left of it. Without a reason it was told to stop. */
+  readonly ended: (reason: string | undefined) => void;
+}
+
+interface Waiting {
+  readonly resolve: (report: GatewayReport | undefined) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** QueueHandle is one thread; it is gone when `ended` was called. */
+export class QueueHandle {
+  readonly #port: ThreadPort;
+  readonly #waker: Fd;
+  readonly #hears: QueueHears;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #end = Promise.withResolvers<void>();
+  #nextId = 1;
+  #isOver = false;
+
+  constructor(start: Omit<QueueStart, "port" | "waker">, hears: QueueHears) {
+    const [ours, theirs] = threadPorts();
+    const [waker, theirWaker] = socketPair(WAKER_BYTES);
+    this.#port = ours;
+    this.#waker = waker;
+    this.#hears = hears;
+    hearMessages<FromQueue>(ours, (message) => this.#hear(message));
+    const input: QueueStart = { ...start, port: theirs, waker: theirWaker.release() };
+    startThread(threadModule(), input, (error) => this.#over(error.message), [theirs]);
+  }
+
+  /** obey resolves when the thread has obeyed; the caller may wipe keys of the order at once. */
+  async obey(order: GatewayOrder): Promise<void> {
+    await this.#ask({ kind: "obey", order });
+  }
+
+  /** report asks for what was carried. */
+  async report(): Promise<GatewayReport> {
+    return (await this.#ask({ kind: "report" })) as GatewayReport;
+  }
+
+  /** stop resolves when the thread has closed what it had. */
+  stop(): Promise<void> {
+    this.#post({ kind: "stop" });
+    return this.#end.promise;
+  }
+
+  #ask(what: { readonly kind: "obey"; readonly order: GatewayOrder } | { readonly kind: "report" }) {
+    if (this.#isOver) return Promise.reject(new Error("the queue has ended"));
+    const id = this.#nextId++;
+    const { promise, resolve, reject } = Promise.withResolvers<GatewayReport | undefined>();
+    this.#waiting.set(id, { resolve, reject });
+    this.#post({ ...what, id });
+    return promise;
+  }
+
+  #post(message: ToQueue): void {
+    if (this.#isOver) return;
+    this.#port.postMessage(message);
+    trySendMessage(this.#waker.number, WAKE);
+  }
+
+  #hear(message: FromQueue): void {
+    switch (message.kind) {
+      case "ready":
+        return this.#hears.ready({
+          private: message.privateSocket,
+          public: message.publicSocket,
+          aead: message.aead,
+        });
+      case "news":
+        return this.#hears.news(message.news);
+      case "obeyed":
+        return this.#answered(message.id, ({ resolve }) => resolve(undefined));
+      case "report":
+        return this.#answered(message.id, ({ resolve }) => resolve(message.report));
+      case "refused":
+        return this.#answered(message.id, ({ reject }) => reject(new Error(message.reason)));
+      case "ended":
+        return this.#over(message.reason);
+    }
+  }
+
+  #answered(id: number, work: (waiting: Waiting) => void): void {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    if (waiting !== undefined) work(waiting);
+  }
+
+  #over(reason: string | undefined): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#port.close();
+    this.#waker.close();
+    for (const { reject } of this.#waiting.values()) reject(new Error(reason ?? "the queue has ended"));
+    this.#waiting.clear();
+    this.#hears.ended(reason);
+    this.#end.resolve();
+  }
+}
+
+/** The module of the thread: in the executable it lies by its path below src. */
+function threadModule(): string {
+  return COMPILED ? "./gatewayd/queue-thread.ts" : new URL("./queue-thread.ts", import.meta.url).href;
+}

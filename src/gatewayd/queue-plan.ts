@@ -1,0 +1,94 @@
+/** What a back-end is told of a gateway's queues: devices and addresses of each, from the model. */
+import type { GatewayModel, PublicModel, QueueModel, SideModel } from "../gateway/mod.ts";
+import type { Mac } from "../net/mod.ts";
+import type { SideAddress } from "../tunnel/gateway/mod.ts";
+
+/** ENCAPSULATION_PORT is that of ESP in UDP (RFC 3948). */
+export const ENCAPSULATION_PORT = 4500;
+
+/** SidePlan is one side of a queue: a receive queue of an interface, and its addresses. */
+export interface SidePlan {
+  readonly interface: string;
+  /** From 0. */
+  readonly deviceQueue: number;
+  /** Absent: the interface's own. */
+  readonly mac?: Mac;
+  readonly four?: SideAddress;
+  readonly six?: SideAddress;
+}
+
+/** QueuePlan is one queue; with a `problem` it cannot run whatever the machine has. */
+export interface QueuePlan {
+  readonly number: number;
+  readonly cpu?: number;
+  readonly sides: { readonly private: SidePlan; readonly public: SidePlan } | { readonly problem: string };
+  readonly mtuBytes: number;
+  readonly tfc: boolean;
+  /** UDP port of the exchange. */
+  readonly port: number;
+  /** Whether it asks for the private side's neighbour, for all queues. */
+  readonly asksPrivate: boolean;
+}
+
+function addressOf({ ip, nextHop, nextHopMac }: SideModel): SideAddress {
+  return { ip, nextHop, ...(nextHopMac === undefined ? {} : { nextHopMac }) };
+}
+
+/** One side of both families: AF_XDP binds one interface for each. A string is why there is none. */
+function sideOf(
+  name: string,
+  deviceQueue: number,
+  { four, six }: { readonly four: SideModel | undefined; readonly six: SideModel | undefined },
+): SidePlan | string {
+  const first = four ?? six;
+  if (first === undefined) return `there is no ${name} interface; add one`;
+  for (const { device } of [four, six].filter((side) => side !== undefined)) {
+    if (device.kind === "none") return `its ${name} interface is pci 00:00.0, which is none; give an ifname`;
+    if (device.kind === "pci")
+      return `its ${name} interface is given by its place on the PCI bus (${device.address}); give its ifname: packets go by AF_XDP`;
+  }
+  const names = [four, six].flatMap((side) => (side?.device.kind === "interface" ? [side.device.name] : []));
+  if (new Set(names).size > 1)
+    return `its ${name} interfaces are two (${names.join(", ")}); give both families the same`;
+  const mac = four?.mac ?? six?.mac;
+  return {
+    interface: names[0] as string,
+    deviceQueue,
+    ...(mac === undefined ? {} : { mac }),
+    ...(four === undefined ? {} : { four: addressOf(four) }),
+    ...(six === undefined ? {} : { six: addressOf(six) }),
+  };
+}
+
+function publicSide({ public4, public6 }: QueueModel): SidePlan | string {
+  const queues = [public4, public6].flatMap((side: PublicModel | undefined) => side?.deviceQueue ?? []);
+  if (new Set(queues).size > 1) return "its families have two device-queues; give both the same";
+  return sideOf("public", queues[0] ?? 0, { four: public4, six: public6 });
+}
+
+function sidesOf(model: GatewayModel, queue: QueueModel): QueuePlan["sides"] {
+  const { inside } = model;
+  if (inside.kind === "vpc")
+    return { problem: `the tunnels of VPC ${inside.vpc} are its nodes' affair; give a private interface` };
+  const [four, six] = inside.kind === "none" ? [] : [inside.private4, inside.private6];
+  const inner = sideOf("private", queue.number - 1, { four, six });
+  if (typeof inner === "string") return { problem: inner };
+  const outer = publicSide(queue);
+  return typeof outer === "string" ? { problem: outer } : { private: inner, public: outer };
+}
+
+/** planQueues returns the queues of a model. `cpus` are those of the command line, which come before the configuration's. */
+export function planQueues(model: GatewayModel, cpus: readonly number[]): QueuePlan[] {
+  return model.queues.map((queue, index) => {
+    const cpu = cpus[index] ?? (cpus.length > 0 ? undefined : model.cpus[index]);
+    return {
+      number: queue.number,
+      ...(cpu === undefined ? {} : { cpu }),
+      sides: sidesOf(model, queue),
+      mtuBytes: model.mtuBytes,
+      tfc: model.padding,
+      port: model.port,
+      asksPrivate: index === 0,
+    };
+  });
+}

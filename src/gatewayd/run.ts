@@ -1,0 +1,114 @@
+/** A gateway as a process: ready when it says so, gone at SIGTERM and SIGINT. Its configuration and keys outlive it on disk. */
+import { readConfig } from "../gateway/mod.ts";
+import { Monitor } from "../netlink/mod.ts";
+import {
+  after,
+  boottimeMs,
+  ensureDirectory,
+  every,
+  exists,
+  exit,
+  forbidCoreDumps,
+  onBug,
+  onSignal,
+  readText,
+  sleep,
+} from "../sys/mod.ts";
+import { ControlSocket } from "./control.ts";
+import { GATEWAYS, socketOf } from "./control-protocol.ts";
+import { GatewayFiles } from "./files.ts";
+import { Gateway } from "./gateway.ts";
+import { History, STEP_MS } from "./history.ts";
+import { type Log, openLog } from "./log.ts";
+import { totalsOf } from "./top.ts";
+import { XdpBackEnd } from "./xdp-back-end.ts";
+
+/** GatewayRunOptions are what the command line says. */
+export interface GatewayRunOptions {
+  readonly name: string;
+  /** Processors of the queues, in order; none: those of the configuration. */
+  readonly cpus: readonly number[];
+  /** Text that is the configuration at the start, in place of what was set last. */
+  readonly configFile?: string;
+  /** Where configuration and keys are kept; default /var/lib/causeway/gateway/NAME. */
+  readonly state?: string;
+  /** Where the socket is; default GATEWAYS. */
+  readonly folder?: string;
+  /** Folders in which AEAD libraries may lie beside the system's own. */
+  readonly libraries: readonly string[];
+}
+
+/** Changes of links that belong together come together. */
+const SOON_MS = 50;
+/** What could not be is tried again so often, when nothing tells that it could. */
+const AGAIN_MS = 2_000;
+/** A thread that does not end is not waited for longer. */
+const END_MS = 3_000;
+
+/** Reads the configuration of the start; throws where there is none that is right. */
+function firstConfig(files: GatewayFiles, path: string | undefined, log: Log) {
+  if (path === undefined) return files.config();
+  const text = readText(path);
+  if (text === undefined)
+    throw new Error(`There is no file ${path}; name one that is there, or leave --config out`);
+  const { config, warnings } = readConfig(text, files.config());
+  for (const { path: at, rule } of warnings)
+    log("configuration is likely not meant so", { path: at, reason: rule });
+  files.saveConfig(config);
+  return config;
+}
+
+/** Tries again what could not be, when links change and now and then. */
+function watchLinks(gateway: Gateway): Disposable {
+  let waiting: Disposable | undefined;
+  const look = () => {
+    waiting = undefined;
+    gateway.look();
+  };
+  const changed = () => {
+    waiting ??= after(SOON_MS, look);
+  };
+  const monitor = Monitor.open({ groups: ["link"], onEvent: changed, onOverrun: changed });
+  const again = every(AGAIN_MS, look);
+  return {
+    [Symbol.dispose]: () => {
+      for (const one of [waiting, monitor, again]) one?.[Symbol.dispose]();
+    },
+  };
+}
+
+function keepHistory(gateway: Gateway, history: History): Disposable {
+  return every(STEP_MS, () => {
+    void gateway.report().then((reports) => history.add(boottimeMs(), totalsOf(gateway.state(reports))));
+  });
+}
+
+/** runGateway serves until SIGTERM, after which a restart goes on, or SIGINT, which tells other gateways goodbye. */
+export async function runGateway(options: GatewayRunOptions): Promise<never> {
+  const { name, cpus, folder = GATEWAYS } = options;
+  const log = openLog(name);
+  forbidCoreDumps();
+  onBug((error) => {
+    log("the gateway ends because of a bug", {
+      reason: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
+    exit(70);
+  });
+  if (!exists(folder)) ensureDirectory(folder, 0o755);
+  const files = new GatewayFiles(options.state ?? `/var/lib/causeway/gateway/${name}`);
+  const config = firstConfig(files, options.configFile, log);
+  const backEnd = (tell: ConstructorParameters<typeof XdpBackEnd>[0]["tell"]) =>
+    new XdpBackEnd({ tell, folders: options.libraries });
+  const gateway = new Gateway({ files, log, backEnd, cpus }, config);
+  const history = new History();
+  const control = new ControlSocket(socketOf(name, folder), { name, gateway, history, log });
+  const running = [control, watchLinks(gateway), keepHistory(gateway, history)];
+  const end = Promise.withResolvers<string>();
+  using _ = onSignal(["SIGTERM", "SIGINT"], end.resolve);
+  log("gateway is ready", { path: socketOf(name, folder) });
+  const signal = await end.promise;
+  for (const one of running) one[Symbol.dispose]();
+  await Promise.race([gateway.close(signal === "SIGINT"), sleep(END_MS)]);
+  log("gateway has ended", { by: signal });
+  return exit(0);
+}

@@ -1,0 +1,218 @@
+/** A gateway's state with the names of `get-state`, from what its queues report and its keeper of keys knows. Nothing secret is in either. */
+import { type GatewayModel, type GatewayStateTree, noState, stateSchema, sumStates } from "../gateway/mod.ts";
+import type { ChannelStatus, KeeperCounter } from "../gateway/keys/mod.ts";
+import { formatIp } from "../net/mod.ts";
+import { boottimeMs } from "../sys/mod.ts";
+import type { GatewayCounters, GatewayReport, InboundReport, OutboundReport } from "../tunnel/gateway/mod.ts";
+import type { AssociationFacts } from "./data-path.ts";
+import type { QueueState } from "./gateway.ts";
+import type { RouteBook } from "./route-book.ts";
+
+/** StateFacts are what a state is made from. */
+export interface StateFacts {
+  readonly model: GatewayModel;
+  /** By queue, of those that are up. */
+  readonly reports: ReadonlyMap<number, GatewayReport>;
+  /** By `direction queue spi`. */
+  readonly associations: ReadonlyMap<string, AssociationFacts>;
+  readonly channels: readonly ChannelStatus[];
+  readonly counters: ReadonlyMap<KeeperCounter, number>;
+  readonly routes: RouteBook;
+  readonly queues: ReadonlyMap<number, QueueState>;
+  /** Queues whose public next hop is known. */
+  readonly reaching: ReadonlySet<number>;
+  readonly cpus: readonly number[];
+}
+
+type Tree = Record<string, unknown>;
+type Counters = { readonly [name: string]: number };
+
+const members = stateSchema["gateway-state"].members;
+const camel = (name: string) => name.replaceAll(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+const seconds = (ms: number) => Math.max(0, Math.round(ms / 1000));
+const count = (value: number) => BigInt(Math.round(value));
+
+/** Leaves that are sums of others, by container. */
+const SUMS: { readonly [container: string]: readonly string[] } = {
+  "public-dispatch": ["ethertypeErrors", "protocolErrors", "fragmentErrors"],
+  "private-router": ["routeErrors", "mtuErrors"],
+};
+const ICMP_SUM = ["protocolErrors", "typeNotImplementedErrors"];
+
+/** A container of counters; what is not counted by this data path is 0. */
+function counted(name: keyof typeof members, counters: Counters): Tree {
+  const node = members[name];
+  if (node.kind !== "container") throw new Error(`${name} is no container`);
+  const parts = SUMS[name] ?? (name.includes("icmp") ? ICMP_SUM : []);
+  const value = (leaf: string) => {
+    if (leaf === "rxerrors" && parts.length > 0)
+      return parts.reduce((sum, part) => sum + (counters[part] ?? 0), 0);
+    if (leaf === "source-errors") return counters["refusedSource"] ?? 0;
+    return counters[camel(leaf)] ?? 0;
+  };
+  return Object.fromEntries(Object.keys(node.members).map((leaf) => [leaf, count(value(leaf))]));
+}
+
+/** Containers that every queue has, and those of one family. */
+const COMMON = [
+  ...(["private-interface", "public-interface", "private-next-hop", "public-next-hop"] as const),
+  ...(["private-dispatch", "public-dispatch", "inbound-dispatch", "outbound-ttl", "inbound-ttl"] as const),
+  ...(["private-router", "public-router"] as const),
+];
+const FAMILIES = {
+  4: ["private-icmp4", "public-icmp4", "inbound-icmp4"],
+  6: ["private-icmp6", "public-icmp6", "inbound-icmp6"],
+} as const;
+
+function queueTree(number: number, report: GatewayReport, facts: StateFacts): Tree {
+  const { counters, nextHops } = report;
+  const families = ([4, 6] as const).filter(
+    (family) => nextHops.private[family] !== undefined || nextHops.public[family] !== undefined,
+  );
+  const names = [...COMMON, ...families.flatMap((family) => FAMILIES[family])];
+  const of = (name: string) => counters[camel(name) as keyof GatewayCounters] as Counters;
+  const inbound = report.inbound.map((one) => inboundTree(number, one, facts));
+  const outbound = report.outbound.map((one) => outboundTree(number, one, facts));
+  return {
+    ...noState,
+    ...Object.fromEntries(names.map((name) => [name, counted(name, of(name))])),
+    "inbound-sa": new Map(inbound.map((one) => [`${number} ${one["spi"]}`, one])),
+    "outbound-sa": new Map(outbound.map((one) => [`${number} ${one["spi"]}`, one])),
+    route: new Map(report.routes.map((route) => [route.name, trafficOfRoute(route)])),
+  };
+}
+
+function trafficOfRoute({ name, ...route }: GatewayReport["routes"][number]): Tree {
+  const { txpackets, txbytes, rxpackets, rxbytes, mtuErrors, unready, exhausted, refusedSource } = route;
+  return {
+    id: name,
+    rxpackets: count(rxpackets),
+    rxbytes: count(rxbytes),
+    rxdrop: count(refusedSource),
+    txpackets: count(txpackets),
+    txbytes: count(txbytes),
+    txdrop: count(mtuErrors + unready + exhausted),
+  };
+}
+
+function common(
+  direction: string,
+  queue: number,
+  one: InboundReport | OutboundReport,
+  facts: StateFacts,
+): Tree {
+  const known = facts.associations.get(`${direction} ${queue} ${one.spi}`);
+  const nowMs = boottimeMs();
+  return {
+    queue,
+    spi: one.spi,
+    route: one.route,
+    ...(known?.gateway === undefined ? {} : { gateway: known.gateway }),
+    ...(known === undefined
+      ? {}
+      : { algorithm: known.algorithm, "age-seconds": seconds(nowMs - known.bornMs) }),
+    packets: count(one.packets),
+    bytes: count(one.bytes),
+    ...(one.endsMs === undefined ? {} : { "seconds-left": seconds(one.endsMs - nowMs) }),
+  };
+}
+
+function inboundTree(queue: number, one: InboundReport, facts: StateFacts): Tree {
+  const { decryptErrors, replayed, protocolErrors } = one;
+  return {
+    ...common("inbound", queue, one, facts),
+    "sa-state": {
+      rxerrors: count(protocolErrors + decryptErrors + replayed),
+      "protocol-errors": count(protocolErrors),
+      // Vita's counts both.
+      "decrypt-errors": count(decryptErrors + replayed),
+      "replay-errors": count(replayed),
+    },
+  };
+}
+
+function outboundTree(queue: number, one: OutboundReport, facts: StateFacts): Tree {
+  return {
+    ...common("outbound", queue, one, facts),
+    sequence: count(one.next - 1),
+    use: one.isActive ? "active" : "waiting",
+  };
+}
+
+/** Vita's exchange tells nothing of the peer between two of them: there, what is agreed on counts. */
+function isUp({ up, rttMs, associations }: ChannelStatus): boolean {
+  const inUse = associations.some(({ direction, state }) => direction === "outbound" && state === "used");
+  return up || (rttMs === undefined && inUse);
+}
+
+/** What keeps queues from carrying anything. */
+function inTheWay({ model, queues, reaching }: StateFacts): string | undefined {
+  const down = [...queues].find(([, { up }]) => !up);
+  if (down !== undefined) return `queue ${down[0]}: ${down[1].text}`;
+  const mute = model.queues.find(({ number }) => !reaching.has(number));
+  const hop = mute?.public4?.nextHop ?? mute?.public6?.nextHop;
+  if (mute === undefined || hop === undefined) return undefined;
+  return `queue ${mute.number}: its next hop ${formatIp(hop)} does not answer; check nexthop-ip and the cable`;
+}
+
+/** What a route's channels, queues and obstacles come to. */
+function routeTree(id: string, facts: StateFacts): Tree {
+  const { model, channels, routes } = facts;
+  const route = model.routes.get(id);
+  const own = channels.filter((channel) => channel.route === id);
+  const best = own.find(isUp) ?? own[0];
+  const note = routes.of(id);
+  const managed = model.dataPlane && note.problem === undefined && facts.reports.size > 0;
+  const up = managed || own.some(isUp);
+  const reason =
+    note.problem ?? (up ? undefined : (best?.reason ?? inTheWay(facts) ?? "keys are being agreed on"));
+  return {
+    id,
+    up,
+    ...(reason === undefined ? {} : { reason: sentence(reason) }),
+    ...(route === undefined || model.dataPlane ? {} : { exchange: route.exchange.protocol }),
+    ...(best?.gateway === undefined ? {} : { gateway: best.gateway.ip }),
+    ...(note.lastError === undefined ? {} : { "last-error": note.lastError }),
+    ...(best?.rttMs === undefined ? {} : { "round-trip-microseconds": Math.round(best.rttMs * 1000) }),
+    ...(best?.heardAgoMs === undefined ? {} : { "silent-seconds": seconds(best.heardAgoMs) }),
+    rekeys: count(note.rekeys),
+  };
+}
+
+const sentence = (text: string) => text.replaceAll(/\p{C}/gu, "?").slice(0, 1000);
+
+function queueEntry(number: number, index: number, facts: StateFacts): Tree {
+  const counters = facts.reports.get(number)?.counters;
+  const cpu = facts.cpus[index] ?? (facts.cpus.length > 0 ? undefined : facts.model.cpus[index]);
+  const [inner, outer] = [counters?.privateInterface, counters?.publicInterface];
+  return {
+    queue: number,
+    ...(cpu === undefined ? {} : { cpu }),
+    rxpackets: count((inner?.rxpackets ?? 0) + (outer?.rxpackets ?? 0)),
+    rxbytes: count((inner?.rxbytes ?? 0) + (outer?.rxbytes ?? 0)),
+    rxdrop: count((inner?.notOurs ?? 0) + (outer?.notOurs ?? 0)),
+    txpackets: count((inner?.txpackets ?? 0) + (outer?.txpackets ?? 0)),
+    txbytes: count((inner?.txbytes ?? 0) + (outer?.txbytes ?? 0)),
+    txdrop: count((inner?.txdrop ?? 0) + (outer?.txdrop ?? 0)),
+  };
+}
+
+/** stateOf returns all of it: counters of queues added up, routes and queues with what is known of them. */
+export function stateOf(facts: StateFacts): GatewayStateTree {
+  const { model, reports } = facts;
+  const trees = [...reports].map(([number, report]) => queueTree(number, report, facts));
+  const about: Tree = {
+    ...noState,
+    ...(model.dataPlane
+      ? {}
+      : {
+          "key-manager": counted(
+            "key-manager",
+            Object.fromEntries([...facts.counters].map(([leaf, value]) => [camel(leaf), value])),
+          ),
+        }),
+    route: new Map([...model.routes.keys()].map((id) => [id, routeTree(id, facts)])),
+    queue: new Map(model.queues.map(({ number }, index) => [`${number}`, queueEntry(number, index, facts)])),
+  };
+  return sumStates([about, ...trees] as unknown as GatewayStateTree[])["gateway-state"] ?? noState;
+}

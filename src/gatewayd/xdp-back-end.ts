@@ -1,0 +1,304 @@
+/**
+ * The back-end in user space: a thread for each queue, each with a receive queue of the private interface and one of a public interface by
+ * AF_XDP. Programs are attached here, once for each interface; the threads open the sockets.
+ */
+import { Rtnetlink } from "../netlink/mod.ts";
+import {
+  GATEWAY_FILTER,
+  type GatewayOrder,
+  type GatewayReport,
+  type SideConfiguration,
+} from "../tunnel/gateway/mod.ts";
+import { XdpInterface } from "../tunnel/xdp/mod.ts";
+import type { GatewayBackEnd, Tell } from "./back-end.ts";
+import { QueueHandle } from "./queue-handle.ts";
+import { ENCAPSULATION_PORT, type QueuePlan, type SidePlan } from "./queue-plan.ts";
+
+/** The largest packet of frames of 2048 and of 4096 bytes (tunnel/gateway: GatewayPath.mostMtuBytes). */
+const MOST_MTU = { 2048: 1757, 4096: 3805 } as const;
+const frameBytesOf = (mtuBytes: number) => (mtuBytes <= MOST_MTU[2048] ? 2048 : 4096);
+const mtuOf = (plan: QueuePlan, frameBytes: 2048 | 4096) => Math.min(plan.mtuBytes, MOST_MTU[frameBytes]);
+
+interface Attached {
+  readonly link: XdpInterface;
+  readonly users: Set<Queue>;
+}
+
+/** An interface as it is now, and a side on it. */
+interface Found {
+  readonly ifindex: number;
+  readonly configuration: SideConfiguration;
+}
+
+interface Queue {
+  plan: QueuePlan;
+  handle?: QueueHandle;
+  frameBytes: 2048 | 4096;
+  isUp: boolean;
+  /** What was told last, so that it is told once. */
+  reason?: string;
+  /** The end of what ran before. */
+  before?: Promise<void>;
+}
+
+type Sides = Extract<QueuePlan["sides"], { readonly private: SidePlan }>;
+
+/** Whether a running queue can follow by orders: what is bound stays. */
+function canFollow(queue: Queue, next: QueuePlan): boolean {
+  const { plan } = queue;
+  if ("problem" in plan.sides || "problem" in next.sides) return false;
+  const bound = ({ interface: name, deviceQueue }: SidePlan) => `${name} ${deviceQueue}`;
+  return (
+    plan.cpu === next.cpu &&
+    plan.port === next.port &&
+    plan.asksPrivate === next.asksPrivate &&
+    bound(plan.sides.private) === bound(next.sides.private) &&
+    bound(plan.sides.public) === bound(next.sides.public) &&
+    (queue.frameBytes === 4096 || frameBytesOf(next.mtuBytes) === 2048)
+  );
+}
+
+/** XdpBackEnd owns programs and threads. */
+export class XdpBackEnd implements GatewayBackEnd {
+  readonly #tell: Tell;
+  readonly #folders: readonly string[];
+  readonly #queues = new Map<number, Queue>();
+  readonly #attached = new Map<number, Attached>();
+
+  constructor(options: { readonly tell: Tell; readonly folders: readonly string[] }) {
+    this.#tell = options.tell;
+    this.#folders = options.folders;
+  }
+
+  set(plans: readonly QueuePlan[]): void {
+    const wanted = new Set(plans.map(({ number }) => number));
+    for (const [number, queue] of [...this.#queues])
+      if (!wanted.has(number)) {
+        this.#queues.delete(number);
+        this.#stop(queue, "it was removed");
+      }
+    for (const plan of plans) {
+      const queue = this.#queues.get(plan.number);
+      if (queue === undefined)
+        this.#queues.set(plan.number, { plan, isUp: false, frameBytes: frameBytesOf(plan.mtuBytes) });
+      else this.#change(queue, plan);
+    }
+    this.look();
+  }
+
+  look(): void {
+    for (const queue of this.#queues.values())
+      if (queue.isUp) this.#check(queue);
+      else if (queue.handle === undefined && queue.before === undefined) this.#start(queue);
+  }
+
+  /** An interface that is down, and comes back, is the one that the queue has; of one that was removed the thread tells itself. */
+  #check(queue: Queue): void {
+    const { number, sides } = queue.plan;
+    if ("problem" in sides) return;
+    const found = [find(sides.private), find(sides.public)];
+    const reason = found.find((one) => typeof one === "string");
+    if (reason === queue.reason) return;
+    if (reason === undefined) delete queue.reason;
+    else queue.reason = reason;
+    this.#tell({ kind: "hindered", queue: number, ...(reason === undefined ? {} : { reason }) });
+  }
+
+  obey(number: number, order: GatewayOrder): Promise<void> {
+    const queue = this.#queues.get(number);
+    if (queue?.handle === undefined || !queue.isUp)
+      return Promise.reject(new Error(`queue ${number} does not run`));
+    return queue.handle.obey(order);
+  }
+
+  async report(): Promise<ReadonlyMap<number, GatewayReport>> {
+    const asked = [...this.#queues].flatMap(([number, { handle, isUp }]) =>
+      handle === undefined || !isUp
+        ? []
+        : [
+            handle.report().then(
+              (report) => [number, report] as const,
+              () => undefined,
+            ),
+          ],
+    );
+    return new Map((await Promise.all(asked)).filter((one) => one !== undefined));
+  }
+
+  async close(): Promise<void> {
+    const all = [...this.#queues.values()];
+    this.#queues.clear();
+    for (const queue of all) this.#stop(queue, "the gateway ends");
+    await Promise.all(all.map(({ before }) => before));
+    this[Symbol.dispose]();
+  }
+
+  #change(queue: Queue, next: QueuePlan): void {
+    const { handle, plan } = queue;
+    if (JSON.stringify(plan, bigText) === JSON.stringify(next, bigText)) return;
+    const follows = handle !== undefined && queue.isUp && canFollow(queue, next);
+    queue.plan = next;
+    if (!follows) {
+      queue.frameBytes = frameBytesOf(next.mtuBytes);
+      if (handle !== undefined) this.#stop(queue, "its interfaces have changed");
+      return;
+    }
+    const refused = (error: Error) => this.#stop(queue, `it cannot be changed: ${error.message}`);
+    for (const order of this.#orders(queue, plan)) handle.obey(order).catch(refused);
+  }
+
+  /** What a running queue is told so that it becomes what its plan says. */
+  #orders(queue: Queue, before: QueuePlan): GatewayOrder[] {
+    const { plan } = queue;
+    const orders: GatewayOrder[] = [];
+    for (const side of ["private", "public"] as const) {
+      const [old, now] = [before.sides, plan.sides] as [Sides, Sides];
+      if (JSON.stringify(old[side], bigText) === JSON.stringify(now[side], bigText)) continue;
+      const found = find(now[side]);
+      if (typeof found !== "string") orders.push({ kind: "side", side, configuration: found.configuration });
+    }
+    if (before.mtuBytes !== plan.mtuBytes || before.tfc !== plan.tfc)
+      orders.push({ kind: "mtu", mtuBytes: mtuOf(plan, queue.frameBytes), tfc: plan.tfc });
+    return orders;
+  }
+
+  #start(queue: Queue): void {
+    const { plan } = queue;
+    const { sides } = plan;
+    if ("problem" in sides) return this.#down(queue, sides.problem);
+    const [inside, outside] = [find(sides.private), find(sides.public)];
+    if (typeof inside === "string") return this.#down(queue, inside);
+    if (typeof outside === "string") return this.#down(queue, outside);
+    try {
+      const privateLink = this.#attach(inside.ifindex, queue);
+      const publicLink = this.#attach(outside.ifindex, queue);
+      this.#run(queue, {
+        private: { ...inside, link: privateLink, deviceQueue: sides.private.deviceQueue },
+        public: { ...outside, link: publicLink, deviceQueue: sides.public.deviceQueue },
+      });
+    } catch (error) {
+      this.#release(queue);
+      this.#down(queue, error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #run(
+    queue: Queue,
+    at: Readonly<
+      Record<"private" | "public", Found & { readonly link: XdpInterface; readonly deviceQueue: number }>
+    >,
+  ): void {
+    const { plan, frameBytes } = queue;
+    const place = ({ ifindex, deviceQueue, link }: (typeof at)["private"]) => ({
+      ifindex,
+      queue: deviceQueue,
+      zeroCopy: link.mode === "native",
+    });
+    const handle = new QueueHandle(
+      {
+        ...(plan.cpu === undefined ? {} : { cpu: plan.cpu }),
+        folders: this.#folders,
+        privateInterface: place(at.private),
+        publicInterface: place(at.public),
+        private: at.private.configuration,
+        public: at.public.configuration,
+        frameBytes,
+        mtuBytes: mtuOf(plan, frameBytes),
+        tfc: plan.tfc,
+        ports: { exchange: plan.port, encapsulation: ENCAPSULATION_PORT },
+        asksPrivate: plan.asksPrivate,
+      },
+      {
+        ready: (sockets) => {
+          at.private.link.add(at.private.deviceQueue, sockets.private);
+          at.public.link.add(at.public.deviceQueue, sockets.public);
+          this.#up(queue, sockets.aead, plan);
+        },
+        news: (news) => {
+          if (queue.handle === handle) this.#tell({ kind: "news", queue: plan.number, news });
+        },
+        ended: (reason) => this.#ended(queue, handle, reason),
+      },
+    );
+    queue.handle = handle;
+  }
+
+  #up(queue: Queue, by: string, started: QueuePlan): void {
+    const { handle, plan } = queue;
+    // It was told to stop meanwhile.
+    if (handle === undefined) return;
+    queue.isUp = true;
+    delete queue.reason;
+    if (started !== plan) for (const order of this.#orders(queue, started)) void handle.obey(order);
+    this.#tell({ kind: "up", queue: plan.number, by });
+  }
+
+  #stop(queue: Queue, reason: string): void {
+    const { handle } = queue;
+    if (handle === undefined) return;
+    delete queue.handle;
+    queue.before = handle.stop();
+    this.#down(queue, reason);
+  }
+
+  #ended(queue: Queue, handle: QueueHandle, reason: string | undefined): void {
+    const { number } = queue.plan;
+    const isOwn = queue.handle === handle;
+    if (isOwn) delete queue.handle;
+    delete queue.before;
+    this.#release(queue);
+    if (isOwn) this.#down(queue, reason ?? "it ended");
+    else if (this.#queues.get(number) === queue) this.#start(queue);
+  }
+
+  #down(queue: Queue, reason: string): void {
+    if (!queue.isUp && queue.reason === reason) return;
+    queue.isUp = false;
+    queue.reason = reason;
+    this.#tell({ kind: "down", queue: queue.plan.number, reason });
+  }
+
+  #attach(ifindex: number, user: Queue): XdpInterface {
+    let attached = this.#attached.get(ifindex);
+    if (attached === undefined) {
+      attached = { link: XdpInterface.open({ ifindex, filter: GATEWAY_FILTER }), users: new Set() };
+      this.#attached.set(ifindex, attached);
+    }
+    attached.users.add(user);
+    return attached.link;
+  }
+
+  #release(user: Queue): void {
+    for (const [ifindex, { link, users }] of [...this.#attached]) {
+      users.delete(user);
+      if (users.size > 0) continue;
+      link.close();
+      this.#attached.delete(ifindex);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const { link } of this.#attached.values()) link.close();
+    this.#attached.clear();
+  }
+}
+
+const bigText = (_: string, value: unknown) => (typeof value === "bigint" ? `${value}n` : value);
+
+/** A side's interface as it is now; a string is why it cannot be used. */
+function find({ interface: name, mac, four, six }: SidePlan): Found | string {
+  using route = Rtnetlink.open();
+  const link = route.link(name);
+  if (link === undefined) return `there is no interface ${name}; add it, or name another`;
+  if (!link.up) return `the interface ${name} is down; run: ip link set ${name} up`;
+  const address = mac ?? link.mac;
+  if (address === undefined) return `the interface ${name} has no Ethernet address; name another`;
+  return {
+    ifindex: link.index,
+    configuration: {
+      mac: address,
+      ...(four === undefined ? {} : { four }),
+      ...(six === undefined ? {} : { six }),
+    },
+  };
+}
