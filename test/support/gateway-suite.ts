@@ -204,7 +204,7 @@ export function gatewaySuite(
       ["there, over IPv4", "one", "two", "10.10.2.2"],
       ["back, over IPv6", "two", "one", "fd01::2"],
     ] as const)("a TCP stream %s arrives whole", async (_, from, to, address) => {
-      const stream = wholeStream(sites[from].host, { netns: sites[to].host, address }, 300_000);
+      const stream = wholeStream(sites[from].host, { netns: sites[to].host, address }, 100_000);
       expect(await sites.during(stream)).toBe(true);
     });
 

@@ -117,9 +117,9 @@ describe.skipIf(skip !== undefined)(
 
     test("TCP streams arrive whole, both ways", async () => {
       const [one, two] = [sites.one.lan.far, sites.two.host];
-      const there = wholeStream(one, { netns: two, address: "10.10.2.2" }, 300_000);
+      const there = wholeStream(one, { netns: two, address: "10.10.2.2" }, 100_000);
       expect(await sites.during(there)).toBe(true);
-      const back = wholeStream(two, { netns: one, address: "fd01::2" }, 300_000);
+      const back = wholeStream(two, { netns: one, address: "fd01::2" }, 100_000);
       expect(await sites.during(back)).toBe(true);
     });
 
