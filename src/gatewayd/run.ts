@@ -21,6 +21,8 @@ import { Gateway } from "./gateway.ts";
 import { History, STEP_MS } from "./history.ts";
 import { type Log, openLog } from "./log.ts";
 import { totalsOf } from "./top.ts";
+import type { Tell } from "./back-end.ts";
+import { instanceOf, KernelBackEnd } from "./kernel-back-end.ts";
 import { XdpBackEnd } from "./xdp-back-end.ts";
 
 /** GatewayRunOptions are what the command line says. */
@@ -97,8 +99,11 @@ export async function runGateway(options: GatewayRunOptions): Promise<never> {
   if (!exists(folder)) ensureDirectory(folder, 0o755);
   const files = new GatewayFiles(options.state ?? `/var/lib/causeway/gateway/${name}`);
   const config = firstConfig(files, options.configFile, log);
-  const backEnd = (tell: ConstructorParameters<typeof XdpBackEnd>[0]["tell"]) =>
-    new XdpBackEnd({ tell, folders: options.libraries });
+  // Who carries packets is chosen when the process starts.
+  const backEnd = (tell: Tell) =>
+    config.backend === "kernel"
+      ? new KernelBackEnd({ tell, instance: instanceOf(name) })
+      : new XdpBackEnd({ tell, folders: options.libraries });
   const gateway = new Gateway({ files, log, backEnd, cpus }, config);
   const history = new History();
   const control = new ControlSocket(socketOf(name, folder), { name, gateway, history, log });

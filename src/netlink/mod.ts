@@ -93,7 +93,7 @@ export {
   type XfrmTemplate,
 } from "./xfrm-policy.ts";
 export { type Ability, probeEsp, probePerCpu } from "./xfrm-probe.ts";
-export type { ReplayState } from "./xfrm-replay.ts";
+export { MOST_WINDOW, type ReplayState } from "./xfrm-replay.ts";
 export {
   addSa,
   deleteSa,

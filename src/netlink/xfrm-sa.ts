@@ -109,6 +109,8 @@ export interface SaChange extends SaId {
   readonly window?: number;
   /** The last sequence number that is used up already, of what goes out: the next packet has the one after it. Default 0. */
   readonly sent?: bigint;
+  /** What of an association that comes in was seen before, as `SaInfo.replay` told it; instead of `window`. Default nothing. */
+  readonly seen?: Pick<ReplayState, "received" | "window" | "bitmap">;
   readonly limits?: Limits;
   readonly encapsulation?: UdpEncapsulation;
   /** Packets are padded up to this size inside (RFC 4303, section 2.7). */
@@ -139,8 +141,15 @@ export function addSa(change: SaChange): XfrmRequest {
 }
 
 /**
- * updateSa completes the association of an SPI that was allocated, or changes limits, encapsulation and addresses of one that is there; its
- * key, sequence numbers and window stay as they are then (xfrm_state_update of net/xfrm/xfrm_state.c). ESRCH if there is none.
+ * updateSa completes the association of an SPI that was allocated. Of one that is there already it changes (xfrm_state_update of
+ * net/xfrm/xfrm_state.c):
+ *
+ * - its limits, all of them; the soft one is told anew, even where it was told before;
+ * - the ports of its encapsulation, if it has one: to begin or to end encapsulation is EINVAL, and nothing has changed;
+ * - `outputMark` and `ifId`, where they are given and not 0.
+ *
+ * All else of the change (source, algorithm and key, sequence numbers and window, flags, `reqid`, TFC) is taken without an error and without
+ * any effect. ESRCH if there is none; EINVAL when a hard limit has just ended it.
  */
 export function updateSa(change: SaChange): XfrmRequest {
   return {
@@ -217,8 +226,11 @@ function isExtra(flag: SaFlag): flag is keyof typeof SA_EXTRA_FLAG {
   return flag in SA_EXTRA_FLAG;
 }
 
-function replayOf({ direction, cpu, window = DEFAULT_WINDOW, sent = 0n }: SaChange): ReplayState {
-  if (direction === "in") return newReplayState(window);
+function replayOf({ direction, cpu, window = DEFAULT_WINDOW, sent = 0n, seen }: SaChange): ReplayState {
+  if (direction === "in")
+    return seen === undefined
+      ? newReplayState(window)
+      : { ...newReplayState(seen.window), ...seen, sent: 0n };
   // Whoever says the direction may not say a window (verify_newsa_info of net/xfrm/xfrm_user.c).
   return { ...newReplayState(cpu === undefined ? OUTBOUND_WINDOW : 0), sent };
 }

@@ -33,6 +33,9 @@ const IPV6_PKTINFO = 50;
 const IPV6_RECVHOPLIMIT = 51;
 const IPV6_HOPLIMIT = 52;
 const IPV6_TCLASS = 67;
+const SOL_UDP = 17;
+const UDP_ENCAP = 100;
+const UDP_ENCAP_ESPINUDP = 2;
 const F_SETOWN = 8;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
@@ -60,7 +63,11 @@ export interface HopDatagram {
 /** HopReceiverOptions say where a receiver listens. */
 export interface HopReceiverOptions {
   readonly netns?: Netns | undefined;
+  /** 4 or 16 bytes; default all addresses. */
+  readonly address?: Uint8Array;
   readonly port: number;
+  /** The kernel opens ESP in UDP that comes here (RFC 3948); what has the non-ESP marker is received, with it. */
+  readonly opensEsp?: boolean;
   readonly onDatagram: (datagram: HopDatagram) => void;
 }
 
@@ -94,7 +101,7 @@ export class HopReceiver implements Disposable {
     header.setBigUint64(32, BigInt(addressOf(this.#control)), true);
   }
 
-  /** open binds a port on all addresses; EADDRINUSE if it is taken, EAFNOSUPPORT without that family. */
+  /** open binds a port; EADDRINUSE if it is taken, EADDRNOTAVAIL without the address, EAFNOSUPPORT without that family. */
   static open(family: 4 | 6, options: HopReceiverOptions): HopReceiver {
     const fd = openUdp(family, options.netns);
     try {
@@ -107,7 +114,9 @@ export class HopReceiver implements Disposable {
         libc.setsockopt(number, SOL_IPV6, IPV6_RECVHOPLIMIT, 1);
         libc.setsockopt(number, SOL_IPV6, IPV6_RECVPKTINFO, 1);
       }
-      libc.bind(number, socketAddress(new Uint8Array(family === 4 ? 4 : 16), options.port));
+      if (options.opensEsp === true) libc.setsockopt(number, SOL_UDP, UDP_ENCAP, UDP_ENCAP_ESPINUDP);
+      const address = options.address ?? new Uint8Array(family === 4 ? 4 : 16);
+      libc.bind(number, socketAddress(address, options.port));
       libc.fcntl(number, F_SETOWN, ownPid());
       signals ??= onSignal(["SIGIO"], readAll);
       libc.fcntl(number, F_SETFL, O_NONBLOCK | O_ASYNC);
@@ -125,6 +134,31 @@ export class HopReceiver implements Disposable {
   /** linkIndex returns the index of an interface in the receiver's namespace; undefined if there is none of that name. */
   linkIndex(name: string): number | undefined {
     return linkIndex(this.#fd.number, name);
+  }
+
+  /** send sends one datagram from here, to an address of 4 or 16 bytes; false when the system took nothing, as while the link is down. */
+  send(bytes: Uint8Array, to: { readonly address: Uint8Array; readonly port: number }): boolean {
+    const data = stable(bytes.length);
+    data.set(bytes);
+    const name = socketAddress(to.address, to.port);
+    const vector = stable(16);
+    const lengths = new DataView(vector.buffer);
+    lengths.setBigUint64(0, BigInt(addressOf(data)), true);
+    lengths.setBigUint64(8, BigInt(data.length), true);
+    const header = stable(56);
+    const view = new DataView(header.buffer);
+    view.setBigUint64(0, BigInt(addressOf(name)), true);
+    view.setUint32(8, name.length, true);
+    view.setBigUint64(16, BigInt(addressOf(vector)), true);
+    view.setBigUint64(24, 1n, true);
+    try {
+      libc.sendmsg(this.#fd.number, header);
+      return true;
+    } catch (error) {
+      // What a router said of the one before, a route that is not there, a full queue: as lost on the way.
+      if (error instanceof SystemError && !isErrno(error, "EBADF", "EFAULT", "ENOTSOCK")) return false;
+      throw error;
+    }
   }
 
   /** read takes what is there, at most one batch; true if there may be more. */

@@ -192,6 +192,20 @@ describe.skipIf(skip !== undefined)(`XFRM with ESP${skip === undefined ? "" : ` 
     expect(refusal(() => xfrm.request(addSa(change)))).toMatchObject({ code: "EEXIST" });
     xfrm.request(updateSa({ ...change, limits: { hard: { packets: 9n } } }));
     expect(xfrm.sa(change)).toMatchObject({ limits: { hard: { packets: 9n } }, replay: { sent } });
+    // All else is taken without an effect: what was used stays used, and the source what it was.
+    const source = parseIp("198.51.100.77");
+    xfrm.request(updateSa({ ...change, source, sent: 3n, tfcBytes: 5, reqid: 6 }));
+    expect(xfrm.sa(change)).toMatchObject({
+      source: change.source,
+      replay: { sent },
+      tfcBytes: 1000,
+      reqid: 5,
+      limits: {},
+    });
+    const encapsulation = { sourcePort: 4500, destinationPort: 4500 };
+    expect(refusal(() => xfrm.request(updateSa({ ...change, encapsulation })))).toMatchObject({
+      code: "EINVAL",
+    });
     const { mark: _mark, ...unmarked } = change;
     expect(refusal(() => xfrm.request(deleteSa(unmarked)))).toMatchObject({ code: "ESRCH" });
     xfrm.request(deleteSa(change));

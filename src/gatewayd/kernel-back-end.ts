@@ -1,0 +1,174 @@
+/**
+ * The back-end of the kernel: its ESP carries the packets of all queues, in the process itself and without a thread. Addresses, routes to next
+ * hops and forwarding are the host's affair; what of them is missing is a queue's status.
+ */
+import { ENCAPSULATION_PORT } from "../gateway/keys/mod.ts";
+import { type LinkInfo, Rtnetlink } from "../netlink/mod.ts";
+import type { Netns } from "../sys/mod.ts";
+import type { GatewayNews, GatewayOrder, GatewayReport, SideConfiguration } from "../tunnel/gateway/mod.ts";
+import { XfrmGateway, type XfrmQueue } from "../tunnel/xfrm/mod.ts";
+import type { GatewayBackEnd, Tell } from "./back-end.ts";
+import type { QueuePlan, SidePlan } from "./queue-plan.ts";
+
+interface Queue {
+  plan: QueuePlan;
+  isUp: boolean;
+  /** What was told last, so that it is told once. */
+  reason?: string;
+}
+
+/** KernelBackEndOptions say where it is. */
+export interface KernelBackEndOptions {
+  readonly tell: Tell;
+  /** 0 to 255, another for each gateway of a namespace (XfrmGateway). Default 0. */
+  readonly instance?: number;
+  readonly netns?: Netns;
+}
+
+/** instanceOf returns a gateway's instance, from its name. Two of one namespace may not have the same: the second would remove what the first made. */
+export function instanceOf(name: string): number {
+  return new TextEncoder().encode(name).reduce((sum, byte) => (sum * 31 + byte) % 256, 7);
+}
+
+const bigText = (_: string, value: unknown) => (typeof value === "bigint" ? `${value}n` : value);
+const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+/** KernelBackEnd owns what the gateway has in the kernel. */
+export class KernelBackEnd implements GatewayBackEnd {
+  readonly #options: KernelBackEndOptions;
+  readonly #queues = new Map<number, Queue>();
+  #gateway: XfrmGateway | undefined;
+
+  constructor(options: KernelBackEndOptions) {
+    this.#options = options;
+  }
+
+  set(plans: readonly QueuePlan[]): void {
+    const wanted = new Set(plans.map(({ number }) => number));
+    for (const [number, queue] of [...this.#queues])
+      if (!wanted.has(number)) {
+        this.#queues.delete(number);
+        this.#stop(queue, "it was removed");
+      }
+    for (const plan of plans) {
+      const queue = this.#queues.get(plan.number);
+      if (queue === undefined) this.#queues.set(plan.number, { plan, isUp: false });
+      else this.#change(queue, plan);
+    }
+    this.look();
+  }
+
+  /** What runs goes on as it is told now; what cannot be now is down. */
+  #change(queue: Queue, plan: QueuePlan): void {
+    if (JSON.stringify(queue.plan, bigText) === JSON.stringify(plan, bigText)) return;
+    queue.plan = plan;
+    if (!queue.isUp) return;
+    try {
+      this.#attach(plan);
+    } catch (error) {
+      this.#stop(queue, textOf(error));
+    }
+  }
+
+  look(): void {
+    for (const queue of this.#queues.values()) if (!queue.isUp) this.#start(queue);
+  }
+
+  #start(queue: Queue): void {
+    const { plan } = queue;
+    try {
+      this.#attach(plan);
+    } catch (error) {
+      return this.#down(queue, textOf(error));
+    }
+    queue.isUp = true;
+    delete queue.reason;
+    this.#options.tell({ kind: "up", queue: plan.number, by: "the kernel's ESP" });
+    // Nobody waits for a neighbour: the kernel finds it when there is something to send.
+    const { public: outside } = this.#queueOf(plan);
+    for (const family of [4, 6] as const)
+      if ((family === 4 ? outside.four : outside.six) !== undefined)
+        this.#news({ kind: "next-hop", side: "public", family, mac: outside.mac }, plan.number);
+  }
+
+  #news(news: GatewayNews, queue: number): void {
+    if (this.#queues.get(queue)?.isUp === true) this.#options.tell({ kind: "news", queue, news });
+  }
+
+  #attach(plan: QueuePlan): void {
+    const queue = this.#queueOf(plan);
+    const { netns, instance = 0 } = this.#options;
+    this.#gateway ??= new XfrmGateway({
+      ...(netns !== undefined && { netns }),
+      instance,
+      tell: (news, number) => this.#news(news, number),
+    });
+    this.#gateway.attach(plan.number, queue);
+  }
+
+  #queueOf({ sides, mtuBytes, tfc, port }: QueuePlan): XfrmQueue {
+    if ("problem" in sides) throw new Error(sides.problem);
+    const outside = this.#link(sides.public);
+    return {
+      private: configurationOf(sides.private, this.#link(sides.private)),
+      public: configurationOf(sides.public, outside),
+      linkIndex: outside.index,
+      mtuBytes,
+      tfc,
+      ports: { exchange: port, encapsulation: ENCAPSULATION_PORT },
+    };
+  }
+
+  #link({ interface: name }: SidePlan): LinkInfo {
+    const { netns } = this.#options;
+    using route = Rtnetlink.open(netns === undefined ? {} : { netns });
+    const link = route.link(name);
+    if (link === undefined) throw new Error(`there is no interface ${name}; add it, or name another`);
+    if (!link.up) throw new Error(`the interface ${name} is down; run: ip link set ${name} up`);
+    return link;
+  }
+
+  obey(number: number, order: GatewayOrder): Promise<void> {
+    const gateway = this.#gateway;
+    if (gateway === undefined || this.#queues.get(number)?.isUp !== true)
+      return Promise.reject(new Error(`queue ${number} does not run`));
+    return Promise.try(() => gateway.obey(order, number));
+  }
+
+  report(): Promise<ReadonlyMap<number, GatewayReport>> {
+    const gateway = this.#gateway;
+    const up = [...this.#queues].flatMap(([number, { isUp }]) => (isUp ? [number] : []));
+    return Promise.try(
+      () =>
+        new Map(gateway === undefined ? [] : up.map((number) => [number, gateway.report(number)] as const)),
+    );
+  }
+
+  #stop(queue: Queue, reason: string): void {
+    this.#gateway?.detach(queue.plan.number);
+    this.#down(queue, reason);
+  }
+
+  #down(queue: Queue, reason: string): void {
+    if (!queue.isUp && queue.reason === reason) return;
+    queue.isUp = false;
+    queue.reason = reason;
+    this.#options.tell({ kind: "down", queue: queue.plan.number, reason });
+  }
+
+  close(): Promise<void> {
+    return Promise.try(() => this[Symbol.dispose]());
+  }
+
+  [Symbol.dispose](): void {
+    this.#queues.clear();
+    this.#gateway?.[Symbol.dispose]();
+    this.#gateway = undefined;
+  }
+}
+
+function configurationOf({ interface: name, mac, four, six }: SidePlan, link: LinkInfo): SideConfiguration {
+  const address = mac ?? link.mac;
+  if (address === undefined) throw new Error(`the interface ${name} has no Ethernet address; name another`);
+  return { mac: address, ...(four && { four }), ...(six && { six }) };
+}

@@ -1,0 +1,329 @@
+/** The associations of an XfrmGateway: how they come, take each other's place, and end. */
+import { type Ip, ipEqual } from "../../net/mod.ts";
+import type { SaInfo } from "../../netlink/mod.ts";
+import { wallMs } from "../../sys/mod.ts";
+import type { Encapsulation, GatewayNews, InboundOrder, OutboundOrder } from "../gateway/mod.ts";
+import { keyIdOf, UsedKeys } from "../gateway/used-keys.ts";
+import type { KernelEsp } from "./kernel-esp.ts";
+import { addressOf, type XfrmBook } from "./xfrm-book.ts";
+import { nameOf, type XfrmCarrier } from "./xfrm-carrier.ts";
+import type { XfrmExchange } from "./xfrm-exchange.ts";
+import { type Way, XfrmInbound } from "./xfrm-inbound.ts";
+import { type OutboundEnds, XfrmOutbound } from "./xfrm-outbound.ts";
+import type { Aim, XfrmRoute } from "./xfrm-route.ts";
+
+/** A displaced association goes on for packets that had chosen it and wait inside the kernel. */
+const RETIRE_MS = 500;
+
+/** AssociationsParts are what they work with. */
+export interface AssociationsParts {
+  readonly kernel: KernelEsp;
+  readonly book: XfrmBook;
+  readonly exchange: XfrmExchange;
+  readonly nowMs: () => number;
+  readonly tell: (news: GatewayNews, queue: number) => void;
+}
+
+/** XfrmAssociations makes and ends those of the book. */
+export class XfrmAssociations {
+  readonly #parts: AssociationsParts;
+  readonly #book: XfrmBook;
+  readonly #keys = new UsedKeys();
+  readonly #keysInUse = new Set<string>();
+
+  constructor(parts: AssociationsParts) {
+    this.#parts = parts;
+    this.#book = parts.book;
+  }
+
+  #ends({ to }: { readonly to: Ip }, queue: number): OutboundEnds {
+    const { public: outside, mtuBytes, tfc = false } = this.#book.queue(queue);
+    return { from: addressOf(outside, to.family), tfcBytes: tfc ? mtuBytes : 0, nowMs: this.#parts.nowMs() };
+  }
+
+  /** checkQueue throws if the associations of a queue cannot be with its addresses. */
+  checkQueue(queue: number): void {
+    for (const one of this.#outbounds(queue)) one.check(this.#ends(one, queue));
+  }
+
+  #outbounds(queue: number): XfrmOutbound[] {
+    return [...this.#book.waiting, ...this.#book.active].filter((one) => one.queue === queue);
+  }
+
+  /** follow makes associations anew whose ends have changed with their queue. */
+  follow(queue: number): void {
+    for (const one of this.#outbounds(queue)) {
+      const ends = this.#ends(one, queue);
+      if (!one.isInstalled || one.hasEnds(ends)) continue;
+      one.move(one, ends);
+      this.#listen(one);
+    }
+    for (const route of this.#book.routes.values())
+      if (route.queues.has(queue)) {
+        this.#aim(route);
+        this.#receive(route, queue, [...this.#book.inbound]);
+      }
+  }
+
+  /** addInbound installs an association that opens; throws if its SPI is taken. */
+  addInbound(order: InboundOrder, queue: number): void {
+    const { kernel } = this.#parts;
+    const route = this.#book.route(order.route, queue);
+    for (const one of this.#book.inbound)
+      if (one.spi === order.spi)
+        throw new Error(`Cannot add inbound association ${order.spi}: its SPI is taken; choose another`);
+    const inbound = new XfrmInbound({ kernel, route, queue }, order);
+    try {
+      inbound.install(this.#way(route, queue), this.#parts.nowMs());
+    } catch (error) {
+      inbound[Symbol.dispose]();
+      throw error;
+    }
+    this.#book.inbound.add(inbound);
+  }
+
+  /** How packets of a route come to a queue: as they go. */
+  #way(route: XfrmRoute, queue: number): Way {
+    const { public: outside } = this.#book.queue(queue);
+    const out = this.#book.newestOutbound(route, queue);
+    const to = out === undefined ? (outside.four ?? outside.six)?.ip : addressOf(outside, out.to.family);
+    if (to === undefined) throw new Error("Cannot receive: the public side has no address; give it one");
+    return out === undefined
+      ? { to }
+      : { from: out.to, to, ...(out.udp !== undefined && { udp: { from: out.udp.to, to: out.udp.from } }) };
+  }
+
+  /** Makes inbound associations anew whose packets come another way now. */
+  #receive(route: XfrmRoute, queue: number, among: readonly XfrmInbound[]): void {
+    for (const one of among)
+      if (one.route === route && one.queue === queue)
+        one.install(this.#way(route, queue), this.#parts.nowMs());
+  }
+
+  /** removeInbound ends one; nothing if it is not there. */
+  removeInbound(spi: number, queue: number): void {
+    for (const one of this.#book.inbound) if (one.spi === spi && one.queue === queue) this.#dropInbound(one);
+  }
+
+  #dropInbound(inbound: XfrmInbound): void {
+    inbound[Symbol.dispose]();
+    this.#book.inbound.delete(inbound);
+    this.#carried(inbound, { rxpackets: inbound.packets, rxbytes: inbound.bytes });
+  }
+
+  #carried(
+    { route, queue }: XfrmCarrier,
+    more: Partial<Record<"txpackets" | "txbytes" | "rxpackets" | "rxbytes", number>>,
+  ): void {
+    const { txpackets = 0, txbytes = 0, rxpackets = 0, rxbytes = 0 } = route.carried.get(queue) ?? {};
+    route.carried.set(queue, {
+      txpackets: txpackets + (more.txpackets ?? 0),
+      txbytes: txbytes + (more.txbytes ?? 0),
+      rxpackets: rxpackets + (more.rxpackets ?? 0),
+      rxbytes: rxbytes + (more.rxbytes ?? 0),
+    });
+  }
+
+  /** addOutbound installs an association that waits. Throws for a key that was used beyond its next sequence number. */
+  addOutbound(order: OutboundOrder, queue: number): void {
+    const { kernel } = this.#parts;
+    const route = this.#book.route(order.route, queue);
+    const cannot = (why: string) => {
+      throw new Error(`Cannot add outbound association ${order.spi} of ${order.route}: ${why}`);
+    };
+    const keyId = keyIdOf(order.keyMaterial);
+    for (const one of this.#book.retired.keys())
+      if (one.keyId === keyId || one.spi === order.spi) this.#dropOutbound(one);
+    if (this.#keysInUse.has(keyId)) cannot("its key is in use; agree on a new key");
+    const least = this.#keys.next(keyId);
+    if (order.next < least) cannot(`its key was used up to sequence number ${least - 1}; agree on a new key`);
+    const outbound = new XfrmOutbound({ kernel, route, queue, keyId }, order);
+    const displaced = [...this.#book.waiting].filter(
+      (one) => one.route === route && one.queue === queue && one.spi === order.spi,
+    );
+    try {
+      outbound.check(this.#ends(order, queue));
+      this.#listen(outbound);
+      for (const one of displaced) this.#dropOutbound(one);
+      outbound.install(this.#ends(order, queue));
+    } catch (error) {
+      outbound[Symbol.dispose]();
+      throw error;
+    }
+    this.#book.waiting.add(outbound);
+    this.#keysInUse.add(keyId);
+    // What nobody has sent under yet comes as the new one goes.
+    this.#receive(
+      route,
+      queue,
+      [...this.#book.inbound].filter(({ heardMs }) => heardMs === undefined),
+    );
+  }
+
+  /** The kernel opens ESP in UDP only where a socket says so. */
+  #listen({ queue, to, udp }: { queue: number; to: Ip; udp: Encapsulation | undefined }): void {
+    const own = addressOf(this.#book.queue(queue).public, to.family);
+    if (udp !== undefined && own !== undefined) this.#parts.exchange.encapsulate(queue, own, udp.from);
+  }
+
+  /** move makes a waiting association the one that its queue's packets leave by; the one before ends when it is idle. */
+  move(next: XfrmOutbound): void {
+    const { route, queue } = next;
+    if (this.#book.active.has(next)) return;
+    const before = this.#book.used(route, queue);
+    this.#book.waiting.delete(next);
+    this.#book.active.add(next);
+    if (before !== undefined) this.#book.active.delete(before);
+    try {
+      this.#aim(route);
+    } catch (error) {
+      this.#book.active.delete(next);
+      this.#book.waiting.add(next);
+      if (before !== undefined) this.#book.active.add(before);
+      this.#aim(route);
+      throw error;
+    }
+    if (before !== undefined) this.#book.retired.set(before, this.#parts.nowMs() + RETIRE_MS);
+  }
+
+  /** Lets a route's packets leave by the association of its first queue that has one, or none. */
+  #aim(route: XfrmRoute): void {
+    const [first] = [...this.#book.active]
+      .filter((one) => one.route === route && one.isInstalled)
+      .sort((a, b) => a.queue - b.queue);
+    const aim: Aim | undefined =
+      first?.from === undefined ? undefined : { from: first.from, to: first.to, spi: first.spi };
+    if (sameAim(aim, route.aim)) return;
+    const before = route.aim;
+    route.aim = aim;
+    try {
+      this.#parts.kernel.setPolicies(route.outward());
+    } catch (error) {
+      route.aim = before;
+      throw error;
+    }
+  }
+
+  /** removeOutbound ends one, in use or waiting; nothing if it is not there. */
+  removeOutbound(route: XfrmRoute, queue: number, spi: number): void {
+    for (const one of this.#book.outboundOf(route, queue)) if (one.spi === spi) this.#dropOutbound(one);
+  }
+
+  #dropOutbound(outbound: XfrmOutbound): void {
+    this.#book.waiting.delete(outbound);
+    this.#book.retired.delete(outbound);
+    // No packet chooses it any more when it ends.
+    if (this.#book.active.delete(outbound)) this.#aim(outbound.route);
+    outbound[Symbol.dispose]();
+    this.#keys.note(outbound.keyId, outbound.next);
+    this.#keysInUse.delete(outbound.keyId);
+    this.#carried(outbound, { txpackets: outbound.packets, txbytes: outbound.bytes });
+  }
+
+  /** removeAll ends a queue's associations of a route. */
+  removeAll(route: XfrmRoute, queue: number): void {
+    const those = (one: XfrmCarrier) => one.route === route && one.queue === queue;
+    for (const one of [...this.#book.waiting, ...this.#book.active, ...this.#book.retired.keys()])
+      if (those(one)) this.#dropOutbound(one);
+    for (const one of [...this.#book.inbound]) if (those(one)) this.#dropInbound(one);
+  }
+
+  /** reserve allows sequence numbers up to `last`. */
+  reserve(outbound: XfrmOutbound, last: number): void {
+    outbound.reserve(last, this.#ends(outbound, outbound.queue));
+    if (this.#book.active.has(outbound)) this.#aim(outbound.route);
+  }
+
+  /** retarget lets an association go to where its remote gateway is now, and those that open hear it from there. */
+  retarget(outbound: XfrmOutbound, where: { readonly to: Ip; readonly udp?: Encapsulation }): void {
+    const { route, queue } = outbound;
+    const { to, udp } = where;
+    const ends = this.#ends(where, queue);
+    this.#listen({ queue, to, udp });
+    outbound.move({ to, udp }, ends);
+    if (this.#book.active.has(outbound)) this.#aim(route);
+    if (this.#book.newestOutbound(route, queue) === outbound)
+      this.#receive(route, queue, [...this.#book.inbound]);
+  }
+
+  /** expired takes the kernel's news of a limit. */
+  expired(sa: SaInfo, hard: boolean): void {
+    const one = this.#book.of(sa);
+    if (one === undefined) return;
+    const { queue, spi } = one;
+    const route = one.route.name;
+    if (one instanceof XfrmInbound) {
+      for (const limit of one.expired(sa, hard))
+        this.#parts.tell({ kind: "limit", direction: "inbound", route, spi, limit }, queue);
+      return;
+    }
+    for (const limit of one.expired(sa, hard, this.#ends(one, queue)))
+      this.#parts.tell({ kind: "limit", direction: "outbound", route, spi, limit }, queue);
+    if (this.#book.active.has(one)) this.#aim(one.route);
+  }
+
+  /** tick does what is due, and looks for first packets. */
+  tick(): void {
+    const nowMs = this.#parts.nowMs();
+    for (const [one, atMs] of [...this.#book.retired]) if (nowMs >= atMs) this.#dropOutbound(one);
+    for (const one of [...this.#book.inbound, ...this.#book.active, ...this.#book.waiting]) {
+      if (nowMs < one.endsMs || !one.isInstalled) continue;
+      one.end();
+      if (one instanceof XfrmOutbound) this.#aim(one.route);
+    }
+    for (const one of this.#book.inbound)
+      if (one.heardMs === undefined && one.isInstalled && one.look() !== undefined) this.#heard(one, nowMs);
+  }
+
+  #heard(inbound: XfrmInbound, nowMs: number): void {
+    if (inbound.packets === 0) return;
+    inbound.heardMs = nowMs;
+    const { route, queue, spi } = inbound;
+    this.#parts.tell({ kind: "heard", route: route.name, spi }, queue);
+  }
+
+  /** count takes what the kernel counts now, by one question. */
+  count(): void {
+    const nowMs = this.#parts.nowMs();
+    const { inbound, active, waiting, retired } = this.#book;
+    const all = new Map<string, XfrmInbound | XfrmOutbound>();
+    for (const one of [...inbound, ...active, ...waiting, ...retired.keys()])
+      if (one.name !== undefined) all.set(one.name, one);
+    for (const sa of this.#parts.kernel.sas()) {
+      const one = all.get(nameOf(sa));
+      one?.count(sa);
+      if (!(one instanceof XfrmInbound)) continue;
+      if (one.heardMs === undefined) this.#heard(one, nowMs);
+      // The kernel's moment is a second of the wall clock.
+      else if (sa.lastUsedSeconds !== undefined)
+        one.heardMs = Math.max(
+          one.heardMs,
+          nowMs - Math.max(0, wallMs() - Number(sa.lastUsedSeconds) * 1000),
+        );
+    }
+  }
+
+  /** lookAgain is for when the kernel's news were lost: what is not there any more has come to its end. */
+  lookAgain(): void {
+    for (const one of [
+      ...this.#book.inbound,
+      ...this.#book.active,
+      ...this.#book.waiting,
+      ...this.#book.retired.keys(),
+    ]) {
+      if (!one.isInstalled || one.look() !== undefined) continue;
+      one.vanished();
+      const direction = one instanceof XfrmInbound ? "inbound" : "outbound";
+      this.#parts.tell(
+        { kind: "limit", direction, route: one.route.name, spi: one.spi, limit: "hard" },
+        one.queue,
+      );
+      if (one instanceof XfrmOutbound) this.#aim(one.route);
+    }
+  }
+}
+
+function sameAim(a: Aim | undefined, b: Aim | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return ipEqual(a.from, b.from) && ipEqual(a.to, b.to) && a.spi === b.spi;
+}

@@ -1,0 +1,245 @@
+/**
+ * XfrmGateway: a site gateway's packets carried by the kernel's ESP, by the orders that the data path in user space has.
+ *
+ * The kernel knows no sides, only addresses: what has a route's prefix as destination goes into the tunnel from wherever it came, and what has
+ * one as source must have come out of it.
+ */
+import { formatIp, ipEqual } from "../../net/mod.ts";
+import { probeEsp } from "../../netlink/mod.ts";
+import { boottimeMs, every, type Netns, soon } from "../../sys/mod.ts";
+import type { GatewayNews, GatewayOrder, GatewayReport, RouteOrder } from "../gateway/mod.ts";
+import { KernelEsp } from "./kernel-esp.ts";
+import { XfrmAssociations } from "./xfrm-associations.ts";
+import { addressOf, XfrmBook, type XfrmQueue } from "./xfrm-book.ts";
+import { XfrmExchange } from "./xfrm-exchange.ts";
+import { leftoverPolicies, leftoverRoutes, leftoverSas, XfrmMarks } from "./xfrm-marks.ts";
+import { reportOf, XfrmStatistics } from "./xfrm-report.ts";
+import { type RouteBed, XfrmRoute } from "./xfrm-route.ts";
+
+/** How often the kernel is asked for what it does not tell: first packets, and moments that have come. */
+const TICK_MS = 100;
+
+/** XfrmGatewayOptions say where it is. */
+export interface XfrmGatewayOptions {
+  readonly netns?: Netns;
+  /** 0 to 255: several gateways of one namespace keep apart by it. Default 0. */
+  readonly instance?: number;
+  /** Hears news, in a turn of its own: it may give orders. */
+  readonly tell: (news: GatewayNews, queue: number) => void;
+  /** Milliseconds of the clock that orders have moments of; default `boottimeMs`. */
+  readonly nowMs?: () => number;
+}
+
+/** XfrmGateway owns what it has in the kernel: disposing removes it. */
+export class XfrmGateway implements Disposable {
+  readonly #tell: XfrmGatewayOptions["tell"];
+  readonly #kernel: KernelEsp;
+  readonly #marks: XfrmMarks;
+  readonly #book = new XfrmBook();
+  readonly #exchange: XfrmExchange;
+  readonly #associations: XfrmAssociations;
+  readonly #statistics: XfrmStatistics;
+  readonly #timer: Disposable;
+  readonly #news: [GatewayNews, number][] = [];
+  #telling: Disposable | undefined;
+
+  /** What a gateway of the same instance left in the namespace is removed. Throws where the kernel has no ESP. */
+  constructor(options: XfrmGatewayOptions) {
+    const { netns, instance = 0, nowMs = boottimeMs } = options;
+    const where = netns === undefined ? {} : { netns };
+    const ability = probeEsp({ algorithm: "aes-128-gcm", outer: 4, ...where });
+    if (ability.answer !== "yes")
+      throw new Error("The kernel has no ESP here; load its module esp4, or carry packets in user space", {
+        cause: ability.cause,
+      });
+    this.#tell = options.tell;
+    this.#marks = new XfrmMarks(instance);
+    const kernel = new KernelEsp({
+      ...where,
+      onExpire: (sa, hard) => this.#associations.expired(sa, hard),
+      onLoss: () => this.#associations.lookAgain(),
+    });
+    this.#kernel = kernel;
+    const tell = (news: GatewayNews, queue: number) => this.#note(news, queue);
+    this.#exchange = new XfrmExchange({ ...where, nowMs, tell });
+    this.#associations = new XfrmAssociations({
+      kernel,
+      book: this.#book,
+      nowMs,
+      exchange: this.#exchange,
+      tell,
+    });
+    try {
+      this.#sweep();
+      this.#statistics = new XfrmStatistics(kernel);
+    } catch (error) {
+      kernel[Symbol.dispose]();
+      throw error;
+    }
+    this.#timer = every(TICK_MS, () => this.tick());
+  }
+
+  #note(news: GatewayNews, queue: number): void {
+    this.#news.push([news, queue]);
+    this.#telling ??= soon(() => {
+      this.#telling = undefined;
+      for (const [one, of] of this.#news.splice(0)) this.#tell(one, of);
+    });
+  }
+
+  #sweep(): void {
+    const kernel = this.#kernel;
+    for (const id of leftoverSas(kernel, this.#marks)) kernel.remove(id);
+    kernel.removePolicies(leftoverPolicies(kernel, this.#marks));
+    kernel.removeRoutes(leftoverRoutes(kernel, this.#marks));
+  }
+
+  /** attach adds a queue, or changes what it is; its associations stay. Throws where the namespace lacks what it needs. */
+  attach(number: number, queue: XfrmQueue): void {
+    this.#check(queue);
+    const before = this.#book.queues.get(number);
+    this.#book.queues.set(number, queue);
+    try {
+      for (const { name, prefixes } of this.#book.routes.values()) this.#book.checkRoute({ name, prefixes });
+      this.#associations.checkQueue(number);
+      this.#exchange.set(number, queue.public, queue.ports ?? {});
+    } catch (error) {
+      if (before === undefined) this.#book.queues.delete(number);
+      else this.#book.queues.set(number, before);
+      throw error;
+    }
+    for (const route of this.#book.routes.values())
+      if (route.queues.has(number)) this.#kernel.setRoutes(route.routes(this.#bed(route)));
+    this.#associations.follow(number);
+  }
+
+  #check(queue: XfrmQueue): void {
+    const addresses = this.#kernel.route.addresses({ linkIndex: queue.linkIndex });
+    for (const family of [4, 6] as const) {
+      const own = addressOf(queue.public, family);
+      if (own !== undefined && !addresses.some(({ address }) => ipEqual(address.ip, own)))
+        throw new Error(
+          `Cannot take ${formatIp(own)} for the public side: link ${queue.linkIndex} does not have it; add the address`,
+        );
+      if (addressOf(queue.private, family) !== undefined) this.#checkForwarding(family);
+    }
+  }
+
+  #checkForwarding(family: 4 | 6): void {
+    const path = family === 4 ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding";
+    if (this.#kernel.text(`/proc/sys/${path}`)?.trim() === "0")
+      throw new Error(
+        `Cannot carry packets of IPv${family}: the kernel does not forward; set ${path.replaceAll("/", ".")} to 1`,
+      );
+  }
+
+  /** detach removes a queue with its routes and associations. */
+  detach(number: number): void {
+    for (const route of [...this.#book.routes.values()])
+      if (route.queues.has(number)) this.#removeRoute(route, number);
+    this.#exchange.remove(number);
+    this.#book.queues.delete(number);
+  }
+
+  /** obey changes something; throws, with nothing changed, where that cannot be. */
+  obey(order: GatewayOrder, queue = 0): void {
+    const plan = this.#book.queue(queue);
+    switch (order.kind) {
+      case "mtu":
+        return this.attach(queue, { ...plan, mtuBytes: order.mtuBytes, tfc: order.tfc });
+      case "side":
+        return this.attach(queue, { ...plan, [order.side]: order.configuration });
+      case "route":
+        return this.#setRoute(order.route, queue);
+      case "remove-route": {
+        const route = this.#book.routes.get(order.name);
+        return route?.queues.has(queue) === true ? this.#removeRoute(route, queue) : undefined;
+      }
+      case "inbound":
+        return this.#associations.addInbound(order.association, queue);
+      case "remove-inbound":
+        return this.#associations.removeInbound(order.spi, queue);
+      case "outbound":
+        return this.#associations.addOutbound(order.association, queue);
+      case "move-outbound":
+        return this.#associations.move(this.#book.outbound(order.route, queue, order.spi));
+      case "remove-outbound":
+        return this.#associations.removeOutbound(this.#book.route(order.route, queue), queue, order.spi);
+      case "reserve":
+        return this.#associations.reserve(this.#book.outbound(order.route, queue, order.spi), order.last);
+      case "endpoint":
+        return this.#associations.retarget(this.#book.outbound(order.route, queue, order.spi), order);
+      case "next-hop":
+        // The kernel finds its neighbours itself.
+        return;
+      case "exchange":
+        return this.#exchange.send(queue, addressOf(plan.public, order.to.family), order);
+    }
+  }
+
+  #setRoute(order: RouteOrder, queue: number): void {
+    this.#book.checkRoute(order);
+    const route = this.#book.routes.get(order.name) ?? new XfrmRoute(order.name, this.#marks.take());
+    const before = { prefixes: route.prefixes, ownMtuBytes: route.ownMtuBytes };
+    const added = XfrmRoute.lacking(order.prefixes, before.prefixes);
+    const gone = XfrmRoute.lacking(before.prefixes, order.prefixes);
+    const bed = this.#bed(route, queue);
+    route.set(order);
+    try {
+      // Protected before they are led anywhere.
+      this.#kernel.setPolicies(route.policies(added));
+      this.#kernel.setRoutes(route.routes(bed));
+    } catch (error) {
+      this.#kernel.removeRoutes(route.routes(bed, added));
+      this.#kernel.removePolicies(route.policies(added));
+      Object.assign(route, before);
+      if (route.queues.size === 0) this.#marks.give(route.reqid);
+      throw error;
+    }
+    route.queues.add(queue);
+    this.#book.routes.set(route.name, route);
+    this.#kernel.removeRoutes(route.routes(bed, gone));
+    this.#kernel.removePolicies(route.policies(gone));
+  }
+
+  /** Where a route's packets are led: of several queues the first has them. */
+  #bed(route: XfrmRoute, queue = Math.min(...route.queues)): RouteBed {
+    const { linkIndex, private: inside, mtuBytes } = this.#book.queue(Math.min(queue, ...route.queues));
+    return { linkIndex, four: addressOf(inside, 4), six: addressOf(inside, 6), mtuBytes };
+  }
+
+  #removeRoute(route: XfrmRoute, queue: number): void {
+    const bed = this.#bed(route);
+    this.#associations.removeAll(route, queue);
+    route.queues.delete(queue);
+    if (route.queues.size > 0) return this.#kernel.setRoutes(route.routes(this.#bed(route)));
+    this.#kernel.removeRoutes(route.routes(bed));
+    this.#kernel.removePolicies(route.policies());
+    this.#book.routes.delete(route.name);
+    this.#marks.give(route.reqid);
+  }
+
+  /** tick does what is due, and looks for first packets. */
+  tick(): void {
+    this.#associations.tick();
+  }
+
+  /** report tells what a queue has carried so far; what the kernel counts for the namespace only stands in each. */
+  report(queue = 0): GatewayReport {
+    this.#associations.count();
+    return reportOf(this.#book, {
+      queue,
+      exchange: this.#exchange.counters(queue),
+      statistics: this.#statistics,
+      neighbours: this.#kernel.route.neighbours(),
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer[Symbol.dispose]();
+    this.#telling?.[Symbol.dispose]();
+    for (const queue of [...this.#book.queues.keys()]) this.detach(queue);
+    this.#exchange[Symbol.dispose]();
+    this.#kernel[Symbol.dispose]();
+  }
+}

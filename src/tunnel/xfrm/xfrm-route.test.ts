@@ -1,0 +1,88 @@
+import { expect, test } from "bun:test";
+import { formatIp, formatPrefix, parseIp, parsePrefix } from "../../net/mod.ts";
+import type { PolicyChange } from "../../netlink/mod.ts";
+import { MOST_XFRM_ROUTES, XfrmMarks } from "./xfrm-marks.ts";
+import { XfrmRoute } from "./xfrm-route.ts";
+
+/** A policy in a line. */
+function text({ direction, selector, priority, action = "allow", templates = [] }: PolicyChange): string {
+  const { source, destination } = selector;
+  const through = templates.map(
+    ({ source: from, destination: to, reqid, spi = 0 }) =>
+      `${formatIp(from)} ${formatIp(to)} reqid ${reqid & 0xffff} spi ${spi}`,
+  );
+  const words = [
+    direction,
+    formatPrefix(source),
+    formatPrefix(destination),
+    priority & 0xff,
+    action,
+    ...through,
+  ];
+  return words.join(" ");
+}
+
+const route = () => {
+  const made = new XfrmRoute("tokyo", new XfrmMarks(3).take());
+  made.set({
+    name: "tokyo",
+    prefixes: [parsePrefix("10.2.0.0/16"), parsePrefix("fd02::/64")],
+    mtuBytes: 1300,
+  });
+  return made;
+};
+
+test("a route without an association takes what comes from its own, and lets nothing out", () => {
+  expect(route().policies().map(text)).toEqual([
+    "in 10.2.0.0/16 0.0.0.0/0 112 allow 0.0.0.0 0.0.0.0 reqid 1 spi 0",
+    "fwd 10.2.0.0/16 0.0.0.0/0 112 allow 0.0.0.0 0.0.0.0 reqid 1 spi 0",
+    "in fd02::/64 ::/0 64 allow :: :: reqid 1 spi 0",
+    "fwd fd02::/64 ::/0 64 allow :: :: reqid 1 spi 0",
+    "out 0.0.0.0/0 10.2.0.0/16 112 block",
+    "out ::/0 fd02::/64 64 block",
+  ]);
+});
+
+test("with one, both families go through that and no other", () => {
+  const one = route();
+  one.aim = { from: parseIp("192.0.2.1"), to: parseIp("192.0.2.2"), spi: 700 };
+  expect(one.outward().map(text)).toEqual([
+    "out 0.0.0.0/0 10.2.0.0/16 112 allow 192.0.2.1 192.0.2.2 reqid 1 spi 700",
+    "out ::/0 fd02::/64 64 allow 192.0.2.1 192.0.2.2 reqid 1 spi 700",
+  ]);
+});
+
+test("routes have the route's MTU, else the gateway's, and the private side's addresses as source", () => {
+  const one = route();
+  const bed = { linkIndex: 5, four: parseIp("10.1.0.1"), mtuBytes: 1400 };
+  expect(one.routes(bed)).toMatchObject([
+    { mtuBytes: 1300, source: parseIp("10.1.0.1"), hops: [{ linkIndex: 5 }] },
+    { mtuBytes: 1300, hops: [{ linkIndex: 5 }] },
+  ]);
+  one.ownMtuBytes = undefined;
+  expect(one.routes(bed).map((each) => each.mtuBytes)).toEqual([1400, 1400]);
+});
+
+test("numbers of routes: those of instances are apart, and given back they are taken again", () => {
+  const [marks, other] = [new XfrmMarks(0), new XfrmMarks(1)];
+  const all = Array.from({ length: MOST_XFRM_ROUTES }, () => marks.take());
+  expect(new Set(all.map(({ reqid }) => reqid)).size).toBe(MOST_XFRM_ROUTES);
+  expect(() => marks.take()).toThrow("remove some first");
+  const [first] = all;
+  for (const { reqid, priority, protocol, metric } of all.filter((_, index) => index % 1000 === 0)) {
+    expect([marks.hasReqid(reqid), other.hasReqid(reqid)]).toEqual([true, false]);
+    for (const length of [0, 128])
+      expect([marks.hasPriority(priority - length), other.hasPriority(priority - length)]).toEqual([
+        true,
+        false,
+      ]);
+    if (reqid === first?.reqid)
+      expect([marks.hasRoute({ protocol, metric }), other.hasRoute({ protocol, metric })]).toEqual([
+        true,
+        false,
+      ]);
+  }
+  marks.give((first as { reqid: number }).reqid);
+  expect(marks.take()).toEqual(first as NonNullable<typeof first>);
+  expect(() => new XfrmMarks(256)).toThrow(RangeError);
+});

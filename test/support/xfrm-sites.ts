@@ -1,0 +1,160 @@
+/** Two sites whose gateways' packets the kernel carries (XFRM): four namespaces in a row, with three cables. */
+import { parseIp, parseMac } from "../../src/net/mod.ts";
+import { probeEsp } from "../../src/netlink/mod.ts";
+import type { Netns } from "../../src/sys/mod.ts";
+import type {
+  GatewayNews,
+  GatewayOrder,
+  GatewayReport,
+  OutboundOrder,
+  SideConfiguration,
+} from "../../src/tunnel/gateway/mod.ts";
+import { XfrmGateway } from "../../src/tunnel/xfrm/mod.ts";
+import type { SuiteSite, SuiteSites } from "./gateway-suite.ts";
+import { notRoot, Scratch } from "./scratch.ts";
+
+/** XFRM_SITE_MTU leaves room for the headers of either outer family, and of UDP, in 1500 bytes. */
+export const XFRM_SITE_MTU = 1400;
+
+/** lacksXfrm tells why the kernel cannot carry them. */
+export function lacksXfrm(): string | undefined {
+  if (notRoot !== undefined) return notRoot;
+  using scratch = new Scratch();
+  const ability = probeEsp({ algorithm: "aes-128-gcm", outer: 4, netns: scratch.netns });
+  return ability.answer === "yes" ? undefined : `needs a kernel with ESP: ${String(ability.cause?.message)}`;
+}
+
+/** kernelAlgorithms returns what the kernel has. */
+export function kernelAlgorithms(): OutboundOrder["algorithm"][] {
+  using scratch = new Scratch();
+  const { netns } = scratch;
+  const all = ["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305"] as const;
+  return all.filter((algorithm) => probeEsp({ algorithm, outer: 4, netns }).answer === "yes");
+}
+
+/** XfrmSite is one of them. */
+export class XfrmSite implements SuiteSite, Disposable {
+  readonly number: 1 | 2;
+  readonly scratch: Scratch;
+  readonly host: Netns;
+  readonly gate: Netns;
+  readonly news: GatewayNews[] = [];
+  #gateway: XfrmGateway | undefined;
+
+  constructor(scratch: Scratch, number: 1 | 2) {
+    this.number = number;
+    this.scratch = scratch;
+    this.host = scratch.another();
+    this.gate = scratch.another();
+    this.ip("gate", `link add x0 type veth peer name y0 netns ${this.host.path}`);
+    for (const line of [
+      ...["link set lo up", "link set y0 up", `addr add 10.10.${number}.2/24 dev y0`],
+      ...[`addr add fd0${number}::2/64 dev y0 nodad`, `route add default via 10.10.${number}.1`],
+      `-6 route add default via fd0${number}::1`,
+    ])
+      this.ip("host", line);
+    for (const line of [
+      ...["link set lo up", "link set x0 up", `addr add 10.10.${number}.1/24 dev x0`],
+      `addr add fd0${number}::1/64 dev x0 nodad`,
+      // Behind the host, for tests of sources.
+      `route add 10.77.0.1/32 via 10.10.${number}.2`,
+    ])
+      this.ip("gate", line);
+    for (const name of ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"])
+      scratch.text(`sysctl -q -w ${name}=1`, this.gate);
+  }
+
+  ip(where: "host" | "gate", line: string): string {
+    return this.scratch.text(`ip ${line}`, where === "host" ? this.host : this.gate);
+  }
+
+  /** address gives the public side its addresses, when its cable is there. */
+  address(): void {
+    for (const line of [
+      ...["link set p0 up", `addr add 192.0.2.${this.number}/24 dev p0`],
+      `addr add 2001:db8::${this.number}/64 dev p0 nodad`,
+    ])
+      this.ip("gate", line);
+  }
+
+  /** start makes the gateway; what one before left behind is its affair. */
+  start(): XfrmGateway {
+    const { gate } = this;
+    const gateway = new XfrmGateway({ netns: gate, tell: (news) => void this.news.push(news) });
+    this.#gateway = gateway;
+    gateway.attach(0, {
+      ...this.sides,
+      linkIndex: this.linkIndex,
+      mtuBytes: XFRM_SITE_MTU,
+      ports: { exchange: 303, encapsulation: 4500 },
+    });
+    return gateway;
+  }
+
+  /** The public side's link. */
+  get linkIndex(): number {
+    return Number(/^(\d+):/.exec(this.ip("gate", "-o link show p0"))?.[1]);
+  }
+
+  /** Its addresses. */
+  get sides(): { readonly private: SideConfiguration; readonly public: SideConfiguration } {
+    const { number } = this;
+    const other = 3 - number;
+    const side = (four: readonly [string, string], six: readonly [string, string]) => ({
+      mac: parseMac("02:00:00:00:00:01"),
+      four: { ip: parseIp(four[0]), nextHop: parseIp(four[1]) },
+      six: { ip: parseIp(six[0]), nextHop: parseIp(six[1]) },
+    });
+    return {
+      private: side([`10.10.${number}.1`, `10.10.${number}.2`], [`fd0${number}::1`, `fd0${number}::2`]),
+      public: side([`192.0.2.${number}`, `192.0.2.${other}`], [`2001:db8::${number}`, `2001:db8::${other}`]),
+    };
+  }
+
+  get gateway(): XfrmGateway {
+    return this.#gateway as XfrmGateway;
+  }
+
+  obey(...orders: readonly GatewayOrder[]): void {
+    for (const order of orders) this.gateway.obey(order);
+  }
+
+  report(): GatewayReport {
+    return this.gateway.report();
+  }
+
+  [Symbol.dispose](): void {
+    this.#gateway?.[Symbol.dispose]();
+    this.#gateway = undefined;
+  }
+}
+
+/** XfrmSites are both. */
+export class XfrmSites implements SuiteSites {
+  readonly scratch = new Scratch();
+  readonly one: XfrmSite;
+  readonly two: XfrmSite;
+
+  constructor() {
+    try {
+      this.one = new XfrmSite(this.scratch, 1);
+      this.two = new XfrmSite(this.scratch, 2);
+      this.one.ip("gate", `link add p0 type veth peer name p0 netns ${this.two.gate.path}`);
+      for (const site of [this.one, this.two]) site.address();
+      for (const site of [this.one, this.two]) site.start();
+    } catch (error) {
+      this.scratch[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  during<T>(work: Promise<T>): Promise<T> {
+    return work;
+  }
+
+  [Symbol.dispose](): void {
+    this.one[Symbol.dispose]();
+    this.two[Symbol.dispose]();
+    this.scratch[Symbol.dispose]();
+  }
+}
