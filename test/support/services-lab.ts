@@ -1,5 +1,6 @@
 /** ServicesLab: a DomainLab whose hosts serve their domains. The world outside is on the underlay's switch, at 192.0.2.9 and fd00:2::9. */
 import { existsSync } from "node:fs";
+import { OwnPrograms } from "../../src/agent/own-programs.ts";
 import { DomainServices, type ServicesWish } from "../../src/agent/domain-services.ts";
 import {
   domainMtu,
@@ -35,8 +36,9 @@ export class ServicesLab implements Disposable {
     groupsOf: () => new Map(),
   };
 
-  constructor(hosts = 3) {
-    this.lab = new DomainLab({ hosts });
+  /** `programs` says whether the kernel is taken for one that has them; default: it is asked. */
+  constructor(hosts = 3, { programs }: { readonly programs?: boolean } = {}) {
+    this.lab = new DomainLab({ hosts, programs: new OwnPrograms(programs) });
     this.#hosts = this.lab.hosts;
     const { scratch } = this.lab;
     scratch.text(`ip address add ${WORLD[4]}/24 dev underlay`);
@@ -72,6 +74,7 @@ export class ServicesLab implements Disposable {
       self: host.name,
       mtuBytes: () => domainMtu(host.node),
       bridged: () => this.bridged,
+      programs: host.programs,
       portOf,
     });
     this.services.set(host, services);
