@@ -27,7 +27,8 @@ export function makePair(attachment: LocalAttachment, netns: Netns, place: Domai
     mac: portMac(id),
     addrGen: "none",
     alias: `${ALIAS} external`,
-    up: true,
+    // Not before it is judged.
+    up: !place.isFiltered(attachment),
     // As portObjects wants it, so that the engine has nothing left to change.
     ...(master !== undefined && { master }),
     port: { learning: false },
