@@ -6,6 +6,7 @@
  * CPU time, so that what else the machine does costs less.
  */
 import { fileURLToPath } from "node:url";
+import { fetchIpsecMb } from "../test/support/ipsec-mb.ts";
 import type { XdpPlan } from "./gateway/measure-xdp.ts";
 import { SoftLoop, type SoftLoopOptions } from "./gateway/soft-loop.ts";
 import { IMIX } from "./gateway/template.ts";
@@ -74,6 +75,9 @@ export const bench: Bench = {
     const rounds = positive(options.rounds ?? (options.quick ? "3" : "11"));
     const urgent = options.urgent ?? false;
     if (urgent) preferSession(process.pid);
+    // What a gateway has where Debian's libipsec-mb is installed; fetched, not installed.
+    const lacks = fetchIpsecMb();
+    if (lacks !== undefined) process.stderr.write(`measured with libcrypto, which is slower: ${lacks}\n`);
     const rows = CASES.filter(({ name }) => wanted.includes(name)).map((one) => measure(one, rounds));
     if (wanted.includes(TWO_WORKERS)) {
       const loop = { frameBytes: IMIX };
