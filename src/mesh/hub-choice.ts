@@ -17,6 +17,7 @@ import {
   type KnownHub,
   MAX_HUBS,
 } from "./hub-state.ts";
+import { leastRtt, withRtt } from "./least-rtt.ts";
 import { pathMtuDueMs, startPathMtu, stepPathMtu } from "./path-mtu.ts";
 import { LEAST_PROBE_BYTES } from "./probe.ts";
 
@@ -26,6 +27,8 @@ export const RELAYING_PING_MS = 200;
 export const HOME_PING_MS = 15_000;
 /** OTHER_PING_MS between pings to the others. */
 export const OTHER_PING_MS = 60_000;
+/** BESIDE_PING_MS likewise while another hub relays: only what was measured at the same time is compared. */
+export const BESIDE_PING_MS = 2_000;
 /** After an unanswered ping the next ones follow at once, to tell a lost packet from a lost hub. */
 const DOUBT_PING_MS = 40;
 const DOUBT_AT_REST_PING_MS = 250;
@@ -91,9 +94,11 @@ function withHubs(state: HubChoice, hubs: readonly KnownHub[], nowMs: number): H
 function soonerWhereRelaying(state: HubChoice, relaying: readonly string[], nowMs: number): HubChoice {
   // Where a pair has just fallen back is to be known at once: whether the hub lives, and where it sees us.
   const soonMs = ({ name }: HubHealth) => (state.relaying.includes(name) ? nowMs + RELAYING_PING_MS : nowMs);
-  const hubs = state.hubs.map((hub) =>
-    relaying.includes(hub.name) ? { ...hub, nextMs: Math.min(hub.nextMs, soonMs(hub)) } : hub,
-  );
+  const besideMs = relaying.length === 0 ? Number.POSITIVE_INFINITY : nowMs + BESIDE_PING_MS;
+  const hubs = state.hubs.map((hub) => {
+    const mostMs = relaying.includes(hub.name) ? soonMs(hub) : besideMs;
+    return { ...hub, nextMs: Math.min(hub.nextMs, mostMs) };
+  });
   return { ...state, relaying, hubs };
 }
 
@@ -125,7 +130,8 @@ function onPong(state: HubChoice, event: HubChoiceEvent & { readonly kind: "pong
     seen,
     pongMs: nowMs,
     unanswered: hub.unanswered.filter(({ sentMs }) => ping !== undefined && sentMs > ping.sentMs),
-    ...(rttMs === undefined ? {} : { rttMs, saidMs: said(hub.saidMs, rttMs) }),
+    ...(rttMs === undefined ? {} : { rttMs }),
+    ...(took === undefined ? {} : { least: withRtt(hub.least, took, nowMs) }),
     ...(instance === undefined ? {} : { instance }),
     downs: hub.state === "up" && nowMs - hub.sinceMs > FORGIVE_MS ? 0 : hub.downs,
   };
@@ -136,6 +142,11 @@ function onPong(state: HubChoice, event: HubChoiceEvent & { readonly kind: "pong
 
 function smooth(before: number | undefined, tookMs: number): number {
   return before === undefined ? tookMs : before + (tookMs - before) / 8;
+}
+
+/** How far it is, as it is published. */
+function withSaid(hub: HubHealth, nowMs: number): HubHealth {
+  return hub.least === undefined ? hub : { ...hub, saidMs: said(hub.saidMs, leastRtt(hub.least, nowMs)) };
 }
 
 /** What is published stays while it is about right. */
@@ -154,7 +165,7 @@ function turn(state: HubChoice, nowMs: number, options: { readonly before: HubCh
   const effects: HubChoiceEffect[] = [];
   let { nextTransaction } = state;
   const hubs = state.hubs.map((hub) => {
-    let next = judge(hub, nowMs);
+    let next = judge(withSaid(hub, nowMs), nowMs);
     const { name, endpoint: to } = hub;
     const relaying = state.relaying.includes(name);
     const last = next.unanswered.at(-1);
@@ -165,7 +176,7 @@ function turn(state: HubChoice, nowMs: number, options: { readonly before: HubCh
       effects.push({ kind: "ping", hub: name, to, transaction, sizeBytes: LEAST_PROBE_BYTES });
       const unanswered = [...next.unanswered, { transaction, sentMs: nowMs }].slice(-MAX_UNANSWERED);
       next = { ...next, unanswered };
-      next = { ...next, nextMs: nowMs + interval(next, { nowMs, relaying, home: state.home === name }) };
+      next = { ...next, nextMs: nowMs + interval(next, state, nowMs) };
     }
     if (next.state === "up") {
       const due = { kind: "due" as const, nowMs, transaction: nextTransaction, active: relaying };
@@ -214,18 +225,17 @@ function relays({ heardMs, pongMs }: HubHealth, nowMs: number): boolean {
   return nowMs - heardMs < HEARD_MS && nowMs - pongMs < HEARING_PATIENCE_MS;
 }
 
-function interval(
-  hub: HubHealth,
-  options: { readonly nowMs: number; readonly relaying: boolean; readonly home: boolean },
-): number {
-  const { nowMs, relaying, home } = options;
+function interval(hub: HubHealth, { relaying: all, home }: HubChoice, nowMs: number): number {
+  const relaying = all.includes(hub.name);
   if (hub.state === "down") {
     if (nowMs - hub.sinceMs >= LONG_DOWN_MS) return LONG_DOWN_PING_MS;
     return relaying ? DOWN_RELAYING_PING_MS : DOWN_PING_MS;
   }
   if (hub.state === "unknown") return RELAYING_PING_MS;
   if (doubted(hub, nowMs)) return doubtMs(relaying);
-  return relaying ? RELAYING_PING_MS : home ? HOME_PING_MS : OTHER_PING_MS;
+  if (relaying) return RELAYING_PING_MS;
+  if (all.length > 0) return BESIDE_PING_MS;
+  return home === hub.name ? HOME_PING_MS : OTHER_PING_MS;
 }
 
 /** hubChoiceDueMs returns when to step `due`. */

@@ -1,6 +1,7 @@
 /** What the choice of hubs knows, what happens to it, and what it asks for. The steps are in hub-choice.ts, the order of hubs in hub-ranking.ts. */
 import type { Endpoint } from "../net/mod.ts";
 import type { HubDistance } from "../resources/mod.ts";
+import type { LeastRtt } from "./least-rtt.ts";
 import type { PathMtu } from "./path-mtu.ts";
 
 /** MAX_HUBS bounds the table. */
@@ -18,7 +19,10 @@ export interface KnownHub {
 export interface HubHealth extends KnownHub {
   readonly state: "unknown" | "up" | "down";
   readonly sinceMs: number;
+  /** Smoothed: how long an answer takes now, with all that hinders it. */
   readonly rttMs?: number;
+  /** The shortest answers, which tell the distance. */
+  readonly least?: LeastRtt;
   /** Distance as it is published: it changes in steps, lest every change goes through the register. */
   readonly saidMs?: number;
   readonly pongMs?: number;

@@ -69,7 +69,8 @@ export function moveTo(
   options: { readonly handshake: boolean; readonly workedMs?: number; readonly delayMs?: number },
 ): void {
   const { state, nowMs, effects } = draft;
-  state.path = { kind: "relay", relay, sinceMs: nowMs };
+  const left = state.traffic.endpoint;
+  state.path = { kind: "relay", relay, sinceMs: nowMs, ...(left === undefined ? {} : { left }) };
   state.changes++;
   state.traffic = { ...state.traffic, endpoint: relay.endpoint };
   delete state.nominee;

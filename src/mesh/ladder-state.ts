@@ -148,6 +148,8 @@ export type LadderPath =
       readonly kind: "relay";
       readonly relay: Relay;
       readonly sinceMs: number;
+      /** Where the device had the peer before: it says so until it is set, and that is no news. */
+      readonly left?: Endpoint;
     }
   | {
       readonly kind: "direct";
