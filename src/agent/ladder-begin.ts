@@ -8,12 +8,20 @@ import {
   startLadder,
 } from "../mesh/mod.ts";
 import { type PeerState, type PublicKey, publicKeyBytes } from "../net/mod.ts";
+import type { Topology } from "../resources/mod.ts";
 import { randomBytes, wallMs } from "../sys/mod.ts";
 
 /** First rounds of a thousand ladders that begin together are spread over this time. */
 const SPREAD_MS = 20_000;
 /** So many begin at once. */
 const AT_ONCE = 32;
+
+/** MODES are what a mesh's topology means to a pair. */
+export const MODES: Readonly<Record<Topology, LadderMode>> = {
+  "full-mesh": "full",
+  "hubs-only": "hubs",
+  "on-demand": "on-demand",
+};
 
 /** LadderBeginning is what the caller knows. */
 export interface LadderBeginning {
@@ -70,4 +78,11 @@ export function peersByKey(
   const peers = new Map<PublicKey, PeerState>();
   for (const peer of read) if (keys?.has(peer.publicKey) !== false) peers.set(peer.publicKey, peer);
   return peers;
+}
+
+/** keysOf returns the keys of the nodes that ladders lead to. */
+export function keysOf(
+  ladders: Iterable<{ readonly node: { readonly publicKey: PublicKey } }>,
+): ReadonlySet<PublicKey> {
+  return new Set([...ladders].map(({ node }) => node.publicKey));
 }

@@ -16,6 +16,7 @@ import {
   type HubHealth,
   type KnownHub,
   MAX_HUBS,
+  type UnansweredPing,
 } from "./hub-state.ts";
 import { leastRtt, withRtt } from "./least-rtt.ts";
 import { pathMtuDueMs, startPathMtu, stepPathMtu } from "./path-mtu.ts";
@@ -68,6 +69,8 @@ export function stepHubChoice(state: HubChoice, event: HubChoiceEvent): HubChoic
       return turn(soonerWhereRelaying(state, event.hubs, nowMs), nowMs, { before: state });
     case "heard":
       return [{ ...state, hubs: state.hubs.map((hub) => withHeard(hub, event.hubs, nowMs)) }, []];
+    case "stood":
+      return [{ ...state, hubs: state.hubs.map((hub) => withStood(hub, event.forMs)) }, []];
     case "network":
       return turn({ ...state, hubs: state.hubs.map((hub) => ({ ...hub, nextMs: nowMs })) }, nowMs, {
         before: state,
@@ -104,6 +107,12 @@ function soonerWhereRelaying(state: HubChoice, relaying: readonly string[], nowM
 
 function withHeard(hub: HubHealth, heard: readonly string[], nowMs: number): HubHealth {
   return heard.includes(hub.name) ? { ...hub, heardMs: nowMs } : hub;
+}
+
+function withStood(hub: HubHealth, forMs: number): HubHealth {
+  if (hub.unanswered.length === 0) return hub;
+  const unanswered = hub.unanswered.map((ping) => ({ ...ping, stoodMs: (ping.stoodMs ?? 0) + forMs }));
+  return { ...hub, unanswered };
 }
 
 /** doubtsHub tells whether a hub that relays owes an answer: the next `due` is to know whether something comes through it. */
@@ -202,7 +211,12 @@ function patienceMs(hub: HubHealth): number {
 
 /** Pings that should have been answered by now. */
 function overdue(hub: HubHealth, nowMs: number): number {
-  return hub.unanswered.filter(({ sentMs }) => nowMs >= sentMs + patienceMs(hub)).length;
+  return hub.unanswered.filter((ping) => nowMs >= overdueMs(hub, ping)).length;
+}
+
+/** When a ping should have been answered: only time in which this process ran counts. */
+function overdueMs(hub: HubHealth, { sentMs, stoodMs = 0 }: UnansweredPing): number {
+  return sentMs + patienceMs(hub) + stoodMs;
 }
 
 function doubtMs(relaying: boolean): number {
@@ -244,8 +258,8 @@ export function hubChoiceDueMs(state: HubChoice, nowMs: number): number | undefi
   for (const hub of state.hubs) {
     due = Math.min(due, hub.nextMs);
     // When the oldest ping is overdue, the next follow sooner.
-    const oldest = hub.unanswered.find(({ sentMs }) => nowMs < sentMs + patienceMs(hub));
-    if (oldest !== undefined) due = Math.min(due, oldest.sentMs + patienceMs(hub));
+    const oldest = hub.unanswered.find((ping) => nowMs < overdueMs(hub, ping));
+    if (oldest !== undefined) due = Math.min(due, overdueMs(hub, oldest));
     if (hub.state !== "up") continue;
     const active = state.relaying.includes(hub.name);
     const rttMs = hub.rttMs ?? UNKNOWN_RTT_MS;

@@ -61,6 +61,8 @@ export type LadderEvent =
   | { readonly kind: "invited"; readonly nowMs: number }
   /** Own interfaces, routes or observations changed. `moved`: packets of ours come from another address now (hub-choice.ts). */
   | { readonly kind: "network"; readonly nowMs: number; readonly moved?: boolean }
+  /** This process stood still for so long: answers may have come, and were not read. */
+  | { readonly kind: "stood"; readonly nowMs: number; readonly forMs: number }
   | { readonly kind: "mode"; readonly nowMs: number; readonly mode: LadderMode }
   /** `ladderDueMs` has come. */
   | { readonly kind: "due"; readonly nowMs: number };
@@ -110,6 +112,8 @@ export interface Unanswered {
   readonly sentMs: number;
   /** Larger than a plain ping: it says nothing of whether the path lives. */
   readonly padded: boolean;
+  /** How long this process has stood still since: nobody's silence. */
+  readonly stoodMs?: number;
 }
 
 /** Attempt is what is known of one endpoint of the peer. */
