@@ -11,6 +11,8 @@ import { type PeerState, type PublicKey, publicKeyBytes } from "../net/mod.ts";
 import type { Topology } from "../resources/mod.ts";
 import { randomBytes, wallMs } from "../sys/mod.ts";
 
+/** A younger handshake is of a live session (WireGuard's REJECT_AFTER_TIME): after a start of the agent such a pair talks. */
+const LIVE_MS = 180_000;
 /** First rounds of a thousand ladders that begin together are spread over this time. */
 const SPREAD_MS = 20_000;
 /** So many begin at once. */
@@ -65,8 +67,13 @@ export function readingOf(peer: PeerState): Reading {
   };
 }
 
-/** handshakeAge returns how long ago a peer's last handshake was, in milliseconds. */
-export function handshakeAge({ lastHandshakeMs }: PeerState): number | undefined {
+/** isLive tells whether the device has a session with a peer. */
+export function isLive(peer: PeerState | undefined): boolean {
+  return peer !== undefined && (handshakeAge(peer) ?? LIVE_MS) < LIVE_MS;
+}
+
+/** How long ago a peer's last handshake was, in milliseconds. */
+function handshakeAge({ lastHandshakeMs }: PeerState): number | undefined {
   return lastHandshakeMs === undefined ? undefined : Math.max(0, wallMs() - lastHandshakeMs);
 }
 

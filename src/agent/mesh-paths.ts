@@ -39,15 +39,13 @@ import { Gathering } from "./gathering.ts";
 import type { Generations } from "./generations.ts";
 import { type Resolved, seenNodes } from "./hub-endpoints.ts";
 import { HubPaths } from "./hub-paths.ts";
-import { beginLadder, handshakeAge, keysOf, MODES, peersByKey, readingOf } from "./ladder-begin.ts";
+import { beginLadder, isLive, keysOf, MODES, peersByKey, readingOf } from "./ladder-begin.ts";
 import type { PathHooks } from "./path-hooks.ts";
 import { PongAllowance } from "./pong-allowance.ts";
 import { type ArrivedProbe, type OwnKeys, Prober } from "./prober.ts";
 import { RelayLife } from "./relay-life.ts";
 import { RestingPairs } from "./resting-pairs.ts";
 
-/** A younger handshake is of a live session (WireGuard's REJECT_AFTER_TIME): after a start of the agent such a pair talks. */
-const LIVE_MS = 180_000;
 /** A timer that comes so late was kept from it: timers alone are late by a few. */
 const STOOD_MS = 20;
 /** The name of the choice of hubs among the ladders' in the queue; no node is named so. */
@@ -178,7 +176,7 @@ export class MeshPaths implements Disposable {
       this.#followResting(node.name, nowMs, node);
       return false;
     }
-    if (this.#mode !== "full" && (peer === undefined || (handshakeAge(peer) ?? LIVE_MS) >= LIVE_MS)) {
+    if (this.#mode !== "full" && !isLive(peer)) {
       const [relay] = this.#hubs.relays(node, { nowMs, current: undefined });
       this.#resting.put({ node, relay, peer, uses: 0 });
       this.#used.add(node.name);

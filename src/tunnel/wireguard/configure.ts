@@ -48,7 +48,9 @@ export function configure(tables: Tables, configuration: Configuration): void {
 }
 
 /** A peer that is removed and made again by one request is made anew: what it sent before it hears of that still arrives. */
-function joined(peers: readonly PeerConfiguration[]): readonly (PeerConfiguration & { readonly anew?: true })[] {
+function joined(
+  peers: readonly PeerConfiguration[],
+): readonly (PeerConfiguration & { readonly anew?: true })[] {
   return peers.flatMap((peer, at) => {
     const isOf = (other: PeerConfiguration | undefined, remove: boolean) =>
       other?.publicKey === peer.publicKey && (other.remove === true) === remove && other.updateOnly !== true;

@@ -107,7 +107,13 @@ function beginAnew(draft: PeerDraft): void {
   draft.retire({ hold: false });
   const wipe = timers.wipe === undefined ? {} : { wipe: timers.wipe };
   draft.set({
-    ...{ psk: undefined, endpoint: undefined, spokeMs: undefined, mac1: undefined, lastHandshakeMs: undefined },
+    ...{
+      psk: undefined,
+      endpoint: undefined,
+      spokeMs: undefined,
+      mac1: undefined,
+      lastHandshakeMs: undefined,
+    },
     ...{ persistentMs: 0, renewed: false, traffic: new Float64Array(2), anew: true },
     timers: { ...NO_TIMERS, ...wipe },
   });
