@@ -102,7 +102,7 @@ export interface LadderUse {
   readonly endpoint?: Endpoint;
   /** On while a handshake is to happen by itself. */
   readonly keepaliveSeconds?: number;
-  /** When it changes the peer is made anew: its sessions are forgotten. */
+  /** When it changes the peer is made anew: nothing is sent under its sessions any more. */
   readonly generation: number;
 }
 
