@@ -36,8 +36,11 @@ const DOUBT_AT_REST_PING_MS = 250;
 const UNANSWERED_IS_DOWN = 5;
 /** A hub that does not answer, and relays, is no dead one: its agent restarts or changes its key. So long that is waited for. */
 const HEARING_PATIENCE_MS = 8_000;
-/** What it relays was heard lately; less than the pings take that decide, so that what came before its death does not put off that. */
-const HEARD_MS = 100;
+/**
+ * What it relays was heard lately; less than the pings take that decide, so that what came before its death does not put off that, and more than the
+ * device takes to tell of it on a machine that has much else to do.
+ */
+const HEARD_MS = 250;
 const MAX_UNANSWERED = 16;
 /** A hub that is down is asked again after this time, and after a minute less often. */
 const DOWN_PING_MS = 2_000;

@@ -38,6 +38,11 @@ export function relayAt(state: LadderState, endpoint: Endpoint): Relay | undefin
   );
 }
 
+/** lingersAt returns the relay's endpoint that packets go by while the pair waits for a handshake by another one. */
+export function lingersAt({ path, handshake }: LadderState): Endpoint | undefined {
+  return path.kind === "relay" && path.lingers === true && handshake?.attempts === 0 ? path.left : undefined;
+}
+
 /** isUsable tells whether a relay is one of those that can be used now. */
 export function isUsable(state: LadderState, relay: Relay): boolean {
   return state.relays.some(({ hub }) => hub === relay.hub);

@@ -95,6 +95,9 @@ function followEndpoint(draft: Draft, endpoint: Endpoint): void {
   }
   if (relay !== undefined) {
     if (state.path.kind === "relay" && state.path.relay.hub === relay.hub) return;
+    const lingering = draftOf.lingersAt(state);
+    if (lingering !== undefined && endpointEqual(lingering, endpoint) && !draftOf.isUsable(state, relay))
+      return;
     // The peer came through another hub: it knows why. One that is down here was where we were.
     if (!draftOf.isUsable(state, relay) || isNotSetYet(state, endpoint)) draft.effects.push({ kind: "use" });
     else {

@@ -154,6 +154,8 @@ export type LadderPath =
       readonly sinceMs: number;
       /** Where the device had the peer before: it says so until it is set, and that is no news. */
       readonly left?: Endpoint;
+      /** Until a handshake is begun here or seen, packets go by that relay: this one knows no session of the pair yet. */
+      readonly lingers?: true;
     }
   | {
       readonly kind: "direct";

@@ -512,6 +512,34 @@ describe("relays", () => {
     expect(ladder.endpoint).toEqual(HUB2.endpoint);
   });
 
+  test("who waits for the other side's handshake sends by the hub of before: the next one knows no session yet", () => {
+    const ladder = new Driver({ candidates: [], relays: [HUB, HUB2], controlling: false });
+    ladder.handshakeMs = 0;
+    ladder.talk = { rx: 1000, tx: 1000 };
+    ladder.run(5_000);
+    ladder.took();
+    ladder.step({ kind: "relays", nowMs: ladder.nowMs, relays: [HUB2] });
+    ladder.observe();
+    expect(relayingHub(ladder.state, ladder.nowMs)).toBe("two");
+    expect([ladder.took(), ladderUse(ladder.state).endpoint]).toEqual([[], HUB.endpoint]);
+    // The other side's handshake leads the device there.
+    ladder.endpoint = HUB2.endpoint;
+    ladder.handshakeMs = ladder.nowMs + 20;
+    ladder.run(20_000);
+    expect(ladderUse(ladder.state)).toEqual({ endpoint: HUB2.endpoint, generation: 0 });
+  });
+
+  test("and when none comes, makes one by the next hub", () => {
+    const ladder = new Driver({ candidates: [], relays: [HUB, HUB2], controlling: false });
+    ladder.handshakeMs = 0;
+    ladder.talk = { rx: 0, tx: 1000 };
+    ladder.run(2_000);
+    ladder.step({ kind: "relays", nowMs: ladder.nowMs, relays: [HUB2] });
+    ladder.took();
+    ladder.run(2_000);
+    expect(ladder.took()[0]).toMatch(/^2\.[56] use 192\.0\.2\.2:51820 g1 handshake$/);
+  });
+
   test("who would leave a hub, and is led back by the peer's packets, makes no handshake", () => {
     const ladder = new Driver({ candidates: [], relays: [HUB, HUB2], controlling: false });
     ladder.handshakeMs = 0;

@@ -251,7 +251,7 @@ export function ladderUse(state: LadderState): LadderUse {
   if (path.kind === "none") return { generation };
   const handshake = (state.handshake?.attempts ?? 0) > 0;
   return {
-    endpoint: path.kind === "direct" ? path.endpoint : path.relay.endpoint,
+    endpoint: path.kind === "direct" ? path.endpoint : (draftOf.lingersAt(state) ?? path.relay.endpoint),
     generation,
     ...(handshake ? { keepaliveSeconds: timing.HANDSHAKE_KEEPALIVE_SECONDS } : {}),
   };
