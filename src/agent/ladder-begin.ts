@@ -8,12 +8,22 @@ import {
   startLadder,
 } from "../mesh/mod.ts";
 import { type PeerState, type PublicKey, publicKeyBytes } from "../net/mod.ts";
+import type { Topology } from "../resources/mod.ts";
 import { randomBytes, wallMs } from "../sys/mod.ts";
 
+/** A younger handshake is of a live session (WireGuard's REJECT_AFTER_TIME): after a start of the agent such a pair talks. */
+const LIVE_MS = 180_000;
 /** First rounds of a thousand ladders that begin together are spread over this time. */
 const SPREAD_MS = 20_000;
 /** So many begin at once. */
 const AT_ONCE = 32;
+
+/** MODES are what a mesh's topology means to a pair. */
+export const MODES: Readonly<Record<Topology, LadderMode>> = {
+  "full-mesh": "full",
+  "hubs-only": "hubs",
+  "on-demand": "on-demand",
+};
 
 /** LadderBeginning is what the caller knows. */
 export interface LadderBeginning {
@@ -57,8 +67,13 @@ export function readingOf(peer: PeerState): Reading {
   };
 }
 
-/** handshakeAge returns how long ago a peer's last handshake was, in milliseconds. */
-export function handshakeAge({ lastHandshakeMs }: PeerState): number | undefined {
+/** isLive tells whether the device has a session with a peer. */
+export function isLive(peer: PeerState | undefined): boolean {
+  return peer !== undefined && (handshakeAge(peer) ?? LIVE_MS) < LIVE_MS;
+}
+
+/** How long ago a peer's last handshake was, in milliseconds. */
+function handshakeAge({ lastHandshakeMs }: PeerState): number | undefined {
   return lastHandshakeMs === undefined ? undefined : Math.max(0, wallMs() - lastHandshakeMs);
 }
 
@@ -70,4 +85,11 @@ export function peersByKey(
   const peers = new Map<PublicKey, PeerState>();
   for (const peer of read) if (keys?.has(peer.publicKey) !== false) peers.set(peer.publicKey, peer);
   return peers;
+}
+
+/** keysOf returns the keys of the nodes that ladders lead to. */
+export function keysOf(
+  ladders: Iterable<{ readonly node: { readonly publicKey: PublicKey } }>,
+): ReadonlySet<PublicKey> {
+  return new Set([...ladders].map(({ node }) => node.publicKey));
 }

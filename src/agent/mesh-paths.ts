@@ -30,7 +30,7 @@ import {
   stepLadder,
 } from "../mesh/mod.ts";
 import type { Endpoint, Ip, PeerState, Prefix, PublicKey } from "../net/mod.ts";
-import type { HubDistance, Node, Topology } from "../resources/mod.ts";
+import type { HubDistance, Node } from "../resources/mod.ts";
 import { after, monotonicMs } from "../sys/mod.ts";
 import type { Tunnel } from "../tunnel/mod.ts";
 import { DueQueue } from "./due-queue.ts";
@@ -39,23 +39,17 @@ import { Gathering } from "./gathering.ts";
 import type { Generations } from "./generations.ts";
 import { type Resolved, seenNodes } from "./hub-endpoints.ts";
 import { HubPaths } from "./hub-paths.ts";
-import { beginLadder, handshakeAge, peersByKey, readingOf } from "./ladder-begin.ts";
+import { beginLadder, isLive, keysOf, MODES, peersByKey, readingOf } from "./ladder-begin.ts";
 import type { PathHooks } from "./path-hooks.ts";
 import { PongAllowance } from "./pong-allowance.ts";
 import { type ArrivedProbe, type OwnKeys, Prober } from "./prober.ts";
 import { RelayLife } from "./relay-life.ts";
 import { RestingPairs } from "./resting-pairs.ts";
 
-/** A younger handshake is of a live session (WireGuard's REJECT_AFTER_TIME): after a start of the agent such a pair talks. */
-const LIVE_MS = 180_000;
+/** A timer that comes so late was kept from it: timers alone are late by a few. */
+const STOOD_MS = 20;
 /** The name of the choice of hubs among the ladders' in the queue; no node is named so. */
 const HUBS = "/hubs";
-
-const MODES: Readonly<Record<Topology, LadderMode>> = {
-  "full-mesh": "full",
-  "hubs-only": "hubs",
-  "on-demand": "on-demand",
-};
 
 interface Ladder {
   node: Node;
@@ -182,7 +176,7 @@ export class MeshPaths implements Disposable {
       this.#followResting(node.name, nowMs, node);
       return false;
     }
-    if (this.#mode !== "full" && (peer === undefined || (handshakeAge(peer) ?? LIVE_MS) >= LIVE_MS)) {
+    if (this.#mode !== "full" && !isLive(peer)) {
       const [relay] = this.#hubs.relays(node, { nowMs, current: undefined });
       this.#resting.put({ node, relay, peer, uses: 0 });
       this.#used.add(node.name);
@@ -472,8 +466,17 @@ export class MeshPaths implements Disposable {
       this.#timer.set(Math.max(monotonicMs(), this.#gathering.nextMs));
   }
 
+  /** What was due, and nothing was done about, tells how long this process stood still: others are not held dead for that. */
+  #stood(nowMs: number): void {
+    const forMs = nowMs - (this.#due.nextMs ?? nowMs);
+    if (forMs < STOOD_MS) return;
+    this.#hubs.step({ kind: "stood", nowMs, forMs });
+    for (const ladder of this.#ladders.values()) this.#step(ladder, { kind: "stood", nowMs, forMs });
+  }
+
   #onDue(): void {
     const nowMs = monotonicMs();
+    this.#stood(nowMs);
     const names: string[] = [];
     for (let name = this.#due.take(nowMs); name !== undefined; name = this.#due.take(nowMs)) names.push(name);
     // Each once: what is due again at once has its turn after everything else.
@@ -492,8 +495,4 @@ export class MeshPaths implements Disposable {
     this.#hubs.end();
     for (const name of [...this.#ladders.keys()]) this.#forget(name);
   }
-}
-
-function keysOf(ladders: Iterable<Ladder>): ReadonlySet<PublicKey> {
-  return new Set([...ladders].map(({ node }) => node.publicKey));
 }

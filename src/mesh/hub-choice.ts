@@ -16,7 +16,9 @@ import {
   type HubHealth,
   type KnownHub,
   MAX_HUBS,
+  type UnansweredPing,
 } from "./hub-state.ts";
+import { leastRtt, withRtt } from "./least-rtt.ts";
 import { pathMtuDueMs, startPathMtu, stepPathMtu } from "./path-mtu.ts";
 import { LEAST_PROBE_BYTES } from "./probe.ts";
 
@@ -26,14 +28,19 @@ export const RELAYING_PING_MS = 200;
 export const HOME_PING_MS = 15_000;
 /** OTHER_PING_MS between pings to the others. */
 export const OTHER_PING_MS = 60_000;
+/** BESIDE_PING_MS likewise while another hub relays: only what was measured at the same time is compared. */
+export const BESIDE_PING_MS = 2_000;
 /** After an unanswered ping the next ones follow at once, to tell a lost packet from a lost hub. */
 const DOUBT_PING_MS = 40;
 const DOUBT_AT_REST_PING_MS = 250;
 const UNANSWERED_IS_DOWN = 5;
 /** A hub that does not answer, and relays, is no dead one: its agent restarts or changes its key. So long that is waited for. */
 const HEARING_PATIENCE_MS = 8_000;
-/** What it relays was heard lately; less than the pings take that decide, so that what came before its death does not put off that. */
-const HEARD_MS = 100;
+/**
+ * What it relays was heard lately; less than the pings take that decide, so that what came before its death does not put off that, and more than the
+ * device takes to tell of it on a machine that has much else to do.
+ */
+const HEARD_MS = 250;
 const MAX_UNANSWERED = 16;
 /** A hub that is down is asked again after this time, and after a minute less often. */
 const DOWN_PING_MS = 2_000;
@@ -65,6 +72,8 @@ export function stepHubChoice(state: HubChoice, event: HubChoiceEvent): HubChoic
       return turn(soonerWhereRelaying(state, event.hubs, nowMs), nowMs, { before: state });
     case "heard":
       return [{ ...state, hubs: state.hubs.map((hub) => withHeard(hub, event.hubs, nowMs)) }, []];
+    case "stood":
+      return [{ ...state, hubs: state.hubs.map((hub) => withStood(hub, event.forMs)) }, []];
     case "network":
       return turn({ ...state, hubs: state.hubs.map((hub) => ({ ...hub, nextMs: nowMs })) }, nowMs, {
         before: state,
@@ -91,14 +100,22 @@ function withHubs(state: HubChoice, hubs: readonly KnownHub[], nowMs: number): H
 function soonerWhereRelaying(state: HubChoice, relaying: readonly string[], nowMs: number): HubChoice {
   // Where a pair has just fallen back is to be known at once: whether the hub lives, and where it sees us.
   const soonMs = ({ name }: HubHealth) => (state.relaying.includes(name) ? nowMs + RELAYING_PING_MS : nowMs);
-  const hubs = state.hubs.map((hub) =>
-    relaying.includes(hub.name) ? { ...hub, nextMs: Math.min(hub.nextMs, soonMs(hub)) } : hub,
-  );
+  const besideMs = relaying.length === 0 ? Number.POSITIVE_INFINITY : nowMs + BESIDE_PING_MS;
+  const hubs = state.hubs.map((hub) => {
+    const mostMs = relaying.includes(hub.name) ? soonMs(hub) : besideMs;
+    return { ...hub, nextMs: Math.min(hub.nextMs, mostMs) };
+  });
   return { ...state, relaying, hubs };
 }
 
 function withHeard(hub: HubHealth, heard: readonly string[], nowMs: number): HubHealth {
   return heard.includes(hub.name) ? { ...hub, heardMs: nowMs } : hub;
+}
+
+function withStood(hub: HubHealth, forMs: number): HubHealth {
+  if (hub.unanswered.length === 0) return hub;
+  const unanswered = hub.unanswered.map((ping) => ({ ...ping, stoodMs: (ping.stoodMs ?? 0) + forMs }));
+  return { ...hub, unanswered };
 }
 
 /** doubtsHub tells whether a hub that relays owes an answer: the next `due` is to know whether something comes through it. */
@@ -125,7 +142,8 @@ function onPong(state: HubChoice, event: HubChoiceEvent & { readonly kind: "pong
     seen,
     pongMs: nowMs,
     unanswered: hub.unanswered.filter(({ sentMs }) => ping !== undefined && sentMs > ping.sentMs),
-    ...(rttMs === undefined ? {} : { rttMs, saidMs: said(hub.saidMs, rttMs) }),
+    ...(rttMs === undefined ? {} : { rttMs }),
+    ...(took === undefined ? {} : { least: withRtt(hub.least, took, nowMs) }),
     ...(instance === undefined ? {} : { instance }),
     downs: hub.state === "up" && nowMs - hub.sinceMs > FORGIVE_MS ? 0 : hub.downs,
   };
@@ -136,6 +154,11 @@ function onPong(state: HubChoice, event: HubChoiceEvent & { readonly kind: "pong
 
 function smooth(before: number | undefined, tookMs: number): number {
   return before === undefined ? tookMs : before + (tookMs - before) / 8;
+}
+
+/** How far it is, as it is published. */
+function withSaid(hub: HubHealth, nowMs: number): HubHealth {
+  return hub.least === undefined ? hub : { ...hub, saidMs: said(hub.saidMs, leastRtt(hub.least, nowMs)) };
 }
 
 /** What is published stays while it is about right. */
@@ -154,7 +177,7 @@ function turn(state: HubChoice, nowMs: number, options: { readonly before: HubCh
   const effects: HubChoiceEffect[] = [];
   let { nextTransaction } = state;
   const hubs = state.hubs.map((hub) => {
-    let next = judge(hub, nowMs);
+    let next = judge(withSaid(hub, nowMs), nowMs);
     const { name, endpoint: to } = hub;
     const relaying = state.relaying.includes(name);
     const last = next.unanswered.at(-1);
@@ -165,7 +188,7 @@ function turn(state: HubChoice, nowMs: number, options: { readonly before: HubCh
       effects.push({ kind: "ping", hub: name, to, transaction, sizeBytes: LEAST_PROBE_BYTES });
       const unanswered = [...next.unanswered, { transaction, sentMs: nowMs }].slice(-MAX_UNANSWERED);
       next = { ...next, unanswered };
-      next = { ...next, nextMs: nowMs + interval(next, { nowMs, relaying, home: state.home === name }) };
+      next = { ...next, nextMs: nowMs + interval(next, state, nowMs) };
     }
     if (next.state === "up") {
       const due = { kind: "due" as const, nowMs, transaction: nextTransaction, active: relaying };
@@ -191,7 +214,12 @@ function patienceMs(hub: HubHealth): number {
 
 /** Pings that should have been answered by now. */
 function overdue(hub: HubHealth, nowMs: number): number {
-  return hub.unanswered.filter(({ sentMs }) => nowMs >= sentMs + patienceMs(hub)).length;
+  return hub.unanswered.filter((ping) => nowMs >= overdueMs(hub, ping)).length;
+}
+
+/** When a ping should have been answered: only time in which this process ran counts. */
+function overdueMs(hub: HubHealth, { sentMs, stoodMs = 0 }: UnansweredPing): number {
+  return sentMs + patienceMs(hub) + stoodMs;
 }
 
 function doubtMs(relaying: boolean): number {
@@ -214,18 +242,17 @@ function relays({ heardMs, pongMs }: HubHealth, nowMs: number): boolean {
   return nowMs - heardMs < HEARD_MS && nowMs - pongMs < HEARING_PATIENCE_MS;
 }
 
-function interval(
-  hub: HubHealth,
-  options: { readonly nowMs: number; readonly relaying: boolean; readonly home: boolean },
-): number {
-  const { nowMs, relaying, home } = options;
+function interval(hub: HubHealth, { relaying: all, home }: HubChoice, nowMs: number): number {
+  const relaying = all.includes(hub.name);
   if (hub.state === "down") {
     if (nowMs - hub.sinceMs >= LONG_DOWN_MS) return LONG_DOWN_PING_MS;
     return relaying ? DOWN_RELAYING_PING_MS : DOWN_PING_MS;
   }
   if (hub.state === "unknown") return RELAYING_PING_MS;
   if (doubted(hub, nowMs)) return doubtMs(relaying);
-  return relaying ? RELAYING_PING_MS : home ? HOME_PING_MS : OTHER_PING_MS;
+  if (relaying) return RELAYING_PING_MS;
+  if (all.length > 0) return BESIDE_PING_MS;
+  return home === hub.name ? HOME_PING_MS : OTHER_PING_MS;
 }
 
 /** hubChoiceDueMs returns when to step `due`. */
@@ -234,8 +261,8 @@ export function hubChoiceDueMs(state: HubChoice, nowMs: number): number | undefi
   for (const hub of state.hubs) {
     due = Math.min(due, hub.nextMs);
     // When the oldest ping is overdue, the next follow sooner.
-    const oldest = hub.unanswered.find(({ sentMs }) => nowMs < sentMs + patienceMs(hub));
-    if (oldest !== undefined) due = Math.min(due, oldest.sentMs + patienceMs(hub));
+    const oldest = hub.unanswered.find((ping) => nowMs < overdueMs(hub, ping));
+    if (oldest !== undefined) due = Math.min(due, overdueMs(hub, oldest));
     if (hub.state !== "up") continue;
     const active = state.relaying.includes(hub.name);
     const rttMs = hub.rttMs ?? UNKNOWN_RTT_MS;

@@ -1,6 +1,7 @@
 /** What the choice of hubs knows, what happens to it, and what it asks for. The steps are in hub-choice.ts, the order of hubs in hub-ranking.ts. */
 import type { Endpoint } from "../net/mod.ts";
 import type { HubDistance } from "../resources/mod.ts";
+import type { LeastRtt } from "./least-rtt.ts";
 import type { PathMtu } from "./path-mtu.ts";
 
 /** MAX_HUBS bounds the table. */
@@ -14,17 +15,28 @@ export interface KnownHub {
   readonly linkMtuBytes?: number;
 }
 
+/** UnansweredPing is a ping that is on its way. */
+export interface UnansweredPing {
+  readonly transaction: bigint;
+  readonly sentMs: number;
+  /** How long this process has stood still since: nobody's silence. */
+  readonly stoodMs?: number;
+}
+
 /** HubHealth is what is known of one hub. */
 export interface HubHealth extends KnownHub {
   readonly state: "unknown" | "up" | "down";
   readonly sinceMs: number;
+  /** Smoothed: how long an answer takes now, with all that hinders it. */
   readonly rttMs?: number;
+  /** The shortest answers, which tell the distance. */
+  readonly least?: LeastRtt;
   /** Distance as it is published: it changes in steps, lest every change goes through the register. */
   readonly saidMs?: number;
   readonly pongMs?: number;
   /** When it was found that something had come that it relays. */
   readonly heardMs?: number;
-  readonly unanswered: readonly { readonly transaction: bigint; readonly sentMs: number }[];
+  readonly unanswered: readonly UnansweredPing[];
   readonly nextMs: number;
   readonly instance?: number;
   /** Where it sees our pings come from. */
@@ -62,6 +74,8 @@ export type HubChoiceEvent =
   | { readonly kind: "relaying"; readonly nowMs: number; readonly hubs: readonly string[] }
   /** Hubs through which something came since it was last looked; told whenever one is doubted (doubtsHub). */
   | { readonly kind: "heard"; readonly nowMs: number; readonly hubs: readonly string[] }
+  /** This process stood still for so long: answers may have come, and were not read. */
+  | { readonly kind: "stood"; readonly nowMs: number; readonly forMs: number }
   /** Own interfaces or routes changed: look at all hubs now. */
   | { readonly kind: "network"; readonly nowMs: number }
   | { readonly kind: "due"; readonly nowMs: number };

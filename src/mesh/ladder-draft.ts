@@ -1,7 +1,7 @@
 /** A ladder while it takes a step: a copy that may be changed, what it asks for, and the small verbs that all parts use. */
 import { type Endpoint, endpointEqual } from "../net/mod.ts";
 import { type Candidate, type Rung, RUNGS } from "./candidates.ts";
-import type { Attempt, LadderEffect, LadderState, Relay } from "./ladder-state.ts";
+import type { Attempt, LadderEffect, LadderState, Relay, Unanswered } from "./ladder-state.ts";
 import * as timing from "./ladder-timing.ts";
 import { LEAST_PROBE_BYTES } from "./probe.ts";
 
@@ -36,6 +36,11 @@ export function relayAt(state: LadderState, endpoint: Endpoint): Relay | undefin
     state.relays.find((relay) => endpointEqual(relay.endpoint, endpoint)) ??
     state.hubs.find((relay) => endpointEqual(relay.endpoint, endpoint))
   );
+}
+
+/** lingersAt returns the relay's endpoint that packets go by while the pair waits for a handshake by another one. */
+export function lingersAt({ path, handshake }: LadderState): Endpoint | undefined {
+  return path.kind === "relay" && path.lingers === true && handshake?.attempts === 0 ? path.left : undefined;
 }
 
 /** isUsable tells whether a relay is one of those that can be used now. */
@@ -100,10 +105,22 @@ export function patienceMs(attempt: Attempt): number {
   return attempt.rttMs === undefined ? 500 : Math.max(120, Math.min(1000, 2 * attempt.rttMs + 50));
 }
 
+/** missedMs is when a ping should have been answered: only time in which this process ran counts. */
+export function missedMs({ sentMs, stoodMs = 0 }: Unanswered, patience: number): number {
+  return sentMs + patience + stoodMs;
+}
+
+/** withStood lets an attempt's pings wait longer, for this process stood still. */
+export function withStood(attempt: Attempt, forMs: number): Attempt {
+  if (attempt.unanswered.length === 0) return attempt;
+  const unanswered = attempt.unanswered.map((ping) => ({ ...ping, stoodMs: (ping.stoodMs ?? 0) + forMs }));
+  return { ...attempt, unanswered };
+}
+
 /** missed returns the plain pings that should have been answered by now. */
 export function missed(attempt: Attempt, nowMs: number): readonly { readonly sentMs: number }[] {
   const patience = patienceMs(attempt);
-  return attempt.unanswered.filter((ping) => !ping.padded && nowMs >= ping.sentMs + patience);
+  return attempt.unanswered.filter((ping) => !ping.padded && nowMs >= missedMs(ping, patience));
 }
 
 /** newAttempt makes the record of an endpoint that was never tried. */

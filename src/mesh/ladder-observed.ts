@@ -6,7 +6,7 @@ import { endHandshake, followHandshake, remakeSession, renewHandshake } from "./
 import { moveTo, toDirect } from "./ladder-path.ts";
 import { addReflexive, agreedLately } from "./ladder-probes.ts";
 import { beginRound } from "./ladder-rounds.ts";
-import type { LadderEvent, Traffic } from "./ladder-state.ts";
+import type { LadderEvent, LadderState, Traffic } from "./ladder-state.ts";
 import * as timing from "./ladder-timing.ts";
 
 type Observed = Extract<LadderEvent, { readonly kind: "observed" }>;
@@ -95,8 +95,11 @@ function followEndpoint(draft: Draft, endpoint: Endpoint): void {
   }
   if (relay !== undefined) {
     if (state.path.kind === "relay" && state.path.relay.hub === relay.hub) return;
+    const lingering = draftOf.lingersAt(state);
+    if (lingering !== undefined && endpointEqual(lingering, endpoint) && !draftOf.isUsable(state, relay))
+      return;
     // The peer came through another hub: it knows why. One that is down here was where we were.
-    if (!draftOf.isUsable(state, relay)) draft.effects.push({ kind: "use" });
+    if (!draftOf.isUsable(state, relay) || isNotSetYet(state, endpoint)) draft.effects.push({ kind: "use" });
     else {
       // It relays for the session that there is: none is to be made for the hub that we leave.
       if (state.handshake?.attempts === 0) endHandshake(draft);
@@ -105,6 +108,13 @@ function followEndpoint(draft: Draft, endpoint: Endpoint): void {
     return;
   }
   if (state.path.kind === "relay") strayed(draft, endpoint);
+}
+
+/** The device is where the peer was before the pair moved: it was read before it was set. Only what came since could have led it back. */
+function isNotSetYet({ path, handshake, traffic }: LadderState, endpoint: Endpoint): boolean {
+  if (path.kind !== "relay" || path.left === undefined || !endpointEqual(path.left, endpoint)) return false;
+  // A peer that was made anew hears nothing by there but the other side's handshake.
+  return (handshake?.attempts ?? 0) > 0 || (traffic.rxMs ?? Number.NEGATIVE_INFINITY) <= path.sinceMs;
 }
 
 /** WireGuard follows its peer: its packets came from there and were authentic. Nothing is to undo that; whether it works both ways, pings tell. */

@@ -69,14 +69,23 @@ export function moveTo(
   options: { readonly handshake: boolean; readonly workedMs?: number; readonly delayMs?: number },
 ): void {
   const { state, nowMs, effects } = draft;
-  state.path = { kind: "relay", relay, sinceMs: nowMs };
+  const left = state.traffic.endpoint;
+  const { handshake, delayMs = 0, ...worked } = options;
+  const waitMs = delayMs + (state.controlling ? 0 : timing.GRACE_MS);
+  const lingers =
+    handshake && waitMs > 0 && left !== undefined && !endpointEqual(left, relay.endpoint)
+      ? draftOf.relayAt(state, left) !== undefined && draftOf.hasSession(state, nowMs)
+      : false;
+  state.path = {
+    ...{ kind: "relay", relay, sinceMs: nowMs },
+    ...(left === undefined ? {} : { left }),
+    ...(lingers ? { lingers } : {}),
+  };
   state.changes++;
   state.traffic = { ...state.traffic, endpoint: relay.endpoint };
   delete state.nominee;
-  effects.push({ kind: "use" });
-  const { handshake, delayMs = 0, ...worked } = options;
-  if (handshake)
-    wantHandshake(draft, { ...worked, delayMs: delayMs + (state.controlling ? 0 : timing.GRACE_MS) });
+  if (!lingers) effects.push({ kind: "use" });
+  if (handshake) wantHandshake(draft, { ...worked, delayMs: waitMs });
 }
 
 /** Packets come in from there, though pings are not answered. */

@@ -61,6 +61,8 @@ export type LadderEvent =
   | { readonly kind: "invited"; readonly nowMs: number }
   /** Own interfaces, routes or observations changed. `moved`: packets of ours come from another address now (hub-choice.ts). */
   | { readonly kind: "network"; readonly nowMs: number; readonly moved?: boolean }
+  /** This process stood still for so long: answers may have come, and were not read. */
+  | { readonly kind: "stood"; readonly nowMs: number; readonly forMs: number }
   | { readonly kind: "mode"; readonly nowMs: number; readonly mode: LadderMode }
   /** `ladderDueMs` has come. */
   | { readonly kind: "due"; readonly nowMs: number };
@@ -100,7 +102,7 @@ export interface LadderUse {
   readonly endpoint?: Endpoint;
   /** On while a handshake is to happen by itself. */
   readonly keepaliveSeconds?: number;
-  /** When it changes the peer is made anew: its sessions are forgotten. */
+  /** When it changes the peer is made anew: nothing is sent under its sessions any more. */
   readonly generation: number;
 }
 
@@ -110,6 +112,8 @@ export interface Unanswered {
   readonly sentMs: number;
   /** Larger than a plain ping: it says nothing of whether the path lives. */
   readonly padded: boolean;
+  /** How long this process has stood still since: nobody's silence. */
+  readonly stoodMs?: number;
 }
 
 /** Attempt is what is known of one endpoint of the peer. */
@@ -148,6 +152,10 @@ export type LadderPath =
       readonly kind: "relay";
       readonly relay: Relay;
       readonly sinceMs: number;
+      /** Where the device had the peer before: it says so until it is set, and that is no news. */
+      readonly left?: Endpoint;
+      /** Until a handshake is begun here or seen, packets go by that relay: this one knows no session of the pair yet. */
+      readonly lingers?: true;
     }
   | {
       readonly kind: "direct";

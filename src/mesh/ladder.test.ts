@@ -480,6 +480,66 @@ describe("relays", () => {
     expect(ladder.took().at(-1)).toContain("192.0.2.1:51820 g2 handshake");
   });
 
+  test("what the device says before it was set is not taken for the peer's wish", () => {
+    const ladder = new Driver({ candidates: [] });
+    ladder.handshakeMs = 0;
+    ladder.talk = { rx: 1000, tx: 1000 };
+    ladder.run(40_000);
+    ladder.step({ kind: "relays", nowMs: ladder.nowMs, relays: [HUB2, HUB] });
+    ladder.endpoint = HUB.endpoint;
+    ladder.handshakeMs = 0;
+    ladder.nowMs += 20;
+    ladder.observe();
+    expect(relayingHub(ladder.state, ladder.nowMs)).toBe("two");
+    expect(ladderUse(ladder.state)).toMatchObject({ endpoint: HUB2.endpoint, generation: 1 });
+    // The other side's handshake went by there all the same: it is followed.
+    ladder.endpoint = HUB.endpoint;
+    ladder.handshakeMs = ladder.nowMs + 10;
+    ladder.nowMs += 50;
+    ladder.observe();
+    expect(relayingHub(ladder.state, ladder.nowMs)).toBe("one");
+    ladder.run(10_000);
+    expect(ladder.state.generation).toBe(1);
+  });
+
+  test("one that is at rest moves, whatever the device said before it was set", () => {
+    const ladder = new Driver({ candidates: [], relays: [HUB, HUB2] });
+    ladder.run(40_000);
+    ladder.step({ kind: "relays", nowMs: ladder.nowMs, relays: [HUB2, HUB] });
+    ladder.endpoint = HUB.endpoint;
+    ladder.observe();
+    expect(ladderUse(ladder.state)).toEqual({ endpoint: HUB2.endpoint, generation: 0 });
+    expect(ladder.endpoint).toEqual(HUB2.endpoint);
+  });
+
+  test("who waits for the other side's handshake sends by the hub of before: the next one knows no session yet", () => {
+    const ladder = new Driver({ candidates: [], relays: [HUB, HUB2], controlling: false });
+    ladder.handshakeMs = 0;
+    ladder.talk = { rx: 1000, tx: 1000 };
+    ladder.run(5_000);
+    ladder.took();
+    ladder.step({ kind: "relays", nowMs: ladder.nowMs, relays: [HUB2] });
+    ladder.observe();
+    expect(relayingHub(ladder.state, ladder.nowMs)).toBe("two");
+    expect([ladder.took(), ladderUse(ladder.state).endpoint]).toEqual([[], HUB.endpoint]);
+    // The other side's handshake leads the device there.
+    ladder.endpoint = HUB2.endpoint;
+    ladder.handshakeMs = ladder.nowMs + 20;
+    ladder.run(20_000);
+    expect(ladderUse(ladder.state)).toEqual({ endpoint: HUB2.endpoint, generation: 0 });
+  });
+
+  test("and when none comes, makes one by the next hub", () => {
+    const ladder = new Driver({ candidates: [], relays: [HUB, HUB2], controlling: false });
+    ladder.handshakeMs = 0;
+    ladder.talk = { rx: 0, tx: 1000 };
+    ladder.run(2_000);
+    ladder.step({ kind: "relays", nowMs: ladder.nowMs, relays: [HUB2] });
+    ladder.took();
+    ladder.run(2_000);
+    expect(ladder.took()[0]).toMatch(/^2\.[56] use 192\.0\.2\.2:51820 g1 handshake$/);
+  });
+
   test("who would leave a hub, and is led back by the peer's packets, makes no handshake", () => {
     const ladder = new Driver({ candidates: [], relays: [HUB, HUB2], controlling: false });
     ladder.handshakeMs = 0;

@@ -123,6 +123,9 @@ function take(draft: Draft, event: LadderEvent): void {
       if (draft.state.mode === "on-demand")
         draft.state.traffic = { ...draft.state.traffic, heardMs: draft.nowMs };
       return retry(draft, { invite: false });
+    case "stood":
+      draft.state.attempts = draft.state.attempts.map((one) => draftOf.withStood(one, event.forMs));
+      return;
     case "network":
       return onNetwork(draft, event.moved === true);
     case "mode":
@@ -225,10 +228,9 @@ export function ladderDueMs(state: LadderState, nowMs: number): number | undefin
   const times: (number | undefined)[] = [state.handshake?.dueMs, nominee?.nextMs, decideDueMs(state, nowMs)];
   const attempt = draftOf.inUse(state);
   if (path.kind === "direct" && attempt !== undefined) {
-    const late = attempt.unanswered.find(
-      (one) => !one.padded && one.sentMs + draftOf.patienceMs(attempt) > nowMs,
-    );
-    times.push(nextPingMs(state, nowMs), late && late.sentMs + draftOf.patienceMs(attempt), ...path.looksMs);
+    const patience = draftOf.patienceMs(attempt);
+    const late = attempt.unanswered.find((one) => !one.padded && draftOf.missedMs(one, patience) > nowMs);
+    times.push(nextPingMs(state, nowMs), late && draftOf.missedMs(late, patience), ...path.looksMs);
     const { rttMs = 500, pongMs } = attempt;
     const active = draftOf.talks(state, nowMs);
     if (pongMs !== undefined) times.push(pathMtuDueMs(state.mtu, { nowMs, rttMs, active, pongMs }));
@@ -249,7 +251,7 @@ export function ladderUse(state: LadderState): LadderUse {
   if (path.kind === "none") return { generation };
   const handshake = (state.handshake?.attempts ?? 0) > 0;
   return {
-    endpoint: path.kind === "direct" ? path.endpoint : path.relay.endpoint,
+    endpoint: path.kind === "direct" ? path.endpoint : (draftOf.lingersAt(state) ?? path.relay.endpoint),
     generation,
     ...(handshake ? { keepaliveSeconds: timing.HANDSHAKE_KEEPALIVE_SECONDS } : {}),
   };

@@ -62,7 +62,10 @@ export interface DeviceState {
 export interface PeerChange {
   readonly publicKey: PublicKey;
   readonly remove?: boolean;
-  /** Remove the peer first, in the same request: its sessions end, and the next packet begins a handshake. */
+  /**
+   * Remove the peer first, in the same request: its sessions end, and the next packet begins a handshake. With our own engine sessions go on receiving,
+   * and what waits goes on waiting: the peer sends under them, by the way of before, until it hears of another.
+   */
   readonly anew?: boolean;
   /** Fail silently if the peer is not there, instead of making it. */
   readonly updateOnly?: boolean;

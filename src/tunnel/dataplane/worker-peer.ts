@@ -47,6 +47,12 @@ export class WorkerPeer implements PathPeer<SharedSession> {
     this.placed();
   }
 
+  /** follows tells whether packets under a session say where the peer is: not those under one before, which may be on another way. */
+  follows(session: SharedSession): boolean {
+    const current = this.session;
+    return current === undefined || session.endsMs >= current.endsMs;
+  }
+
   /** placed: the endpoint's memory holds what is known best. */
   placed(): void {
     this.#moves = this.#current?.place.moves ?? 0;

@@ -7,7 +7,7 @@ import type { PeerState } from "./peer-state.ts";
 const ROUND_TRIP_MS = 40;
 const EVERY_MS = 10;
 
-/** Removed and added again in one request, with a keepalive, as a path that moves to a relay has it (docs/decisions/0007-paths.md). */
+/** Removed, and added again with a keepalive, by two requests: one that was made anew by one request goes on receiving (way-change.test.ts). */
 function makeAnew(network: Network, end: End, other: End): void {
   const { publicKey } = other.key;
   network.step(end, { kind: "configure", configuration: { peers: [{ publicKey, remove: true }] } });

@@ -44,7 +44,19 @@ export function configure(tables: Tables, configuration: Configuration): void {
   if (listenPort !== undefined) tables.setPort(listenPort);
   if (fwmark !== undefined) tables.setMark(fwmark);
   if (replacePeers === true) for (const state of [...tables.peers.all()]) remove(tables, state);
-  for (const peer of peers ?? []) configurePeer(tables, peer);
+  for (const peer of joined(peers ?? [])) configurePeer(tables, peer);
+}
+
+/** A peer that is removed and made again by one request is made anew: what it sent before it hears of that still arrives. */
+function joined(
+  peers: readonly PeerConfiguration[],
+): readonly (PeerConfiguration & { readonly anew?: true })[] {
+  return peers.flatMap((peer, at) => {
+    const isOf = (other: PeerConfiguration | undefined, remove: boolean) =>
+      other?.publicKey === peer.publicKey && (other.remove === true) === remove && other.updateOnly !== true;
+    if (peer.remove === true && isOf(peers[at + 1], false)) return [];
+    return [peer.remove !== true && isOf(peers[at - 1], true) ? { ...peer, anew: true as const } : peer];
+  });
 }
 
 /**
@@ -96,7 +108,7 @@ function reset(tables: Tables, publicBytes: Bytes): Extract<PeerEvent, { readonl
   return { kind: "reset", staticStatic };
 }
 
-function configurePeer(tables: Tables, change: PeerConfiguration): void {
+function configurePeer(tables: Tables, change: PeerConfiguration & { readonly anew?: true }): void {
   const { publicKey } = change;
   if (tables.own.is(publicKey)) return;
   const known = tables.peers.withKey(publicKey);
@@ -107,7 +119,9 @@ function configurePeer(tables: Tables, change: PeerConfiguration): void {
   if (known === undefined && change.updateOnly === true) return;
   const state = known ?? add(tables, publicKey);
   const { number } = state.identity;
-  if (change.replaceAllowedIps === true) {
+  const anew = change.anew === true && known !== undefined;
+  if (anew) tables.apply(state, { kind: "anew" });
+  if (anew || change.replaceAllowedIps === true) {
     tables.allowed.clear(number);
     tables.peers.changes.touchAllowed(number);
     tables.tell({ kind: "clear", peer: number });
@@ -122,7 +136,7 @@ function configurePeer(tables: Tables, change: PeerConfiguration): void {
   const { endpoint, keepaliveSeconds, presharedKey } = change;
   const psk =
     presharedKey === undefined || presharedKey === "none" ? presharedKey : new Secret(presharedKey.reveal());
-  tables.apply(state, {
+  tables.apply(tables.peers.get(number) ?? state, {
     kind: "set",
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(keepaliveSeconds === undefined ? {} : { persistentMs: keepaliveSeconds * 1000 }),

@@ -170,17 +170,22 @@ function follow(before: Keypairs, { session, nowMs, yields }: Packet): KeypairSt
 }
 
 /**
- * retired lets sessions go on receiving, and none of them send: our identity is another one (wg_noise_expire_current_peer_keypairs, noise.c).
- * What is on its way arrives; a session's keys do not depend on the identity any more once they are made. `hold`: the next one is held.
+ * retired lets sessions go on receiving, and none of them send: our identity is another one (wg_noise_expire_current_peer_keypairs, noise.c), or the peer
+ * was made anew. What is on its way arrives; a session's keys do not depend on the identity any more once they are made. `hold`: the next one is held.
  */
 export function retired(before: Keypairs, { hold }: { readonly hold: boolean }): KeypairStep {
   const { previous, current, next } = before;
   // The peer may still send under the one before, until it hears of the present one.
-  const other = next ?? (current === undefined ? undefined : previous);
+  const other = laterOf(next, current === undefined ? undefined : previous);
   // "settled": a packet under `next` does not make it the current one.
   const crossing = other === undefined ? undefined : "settled";
   const held = hold && (current ?? previous ?? next) !== undefined;
   return become(before, [current ?? previous, undefined, other], { crossing, held });
+}
+
+function laterOf(one: Session | undefined, other: Session | undefined): Session | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return other.bornMs > one.bornMs ? other : one;
 }
 
 /** Whether `next` is of an identity that we had before: nothing crosses with it. */

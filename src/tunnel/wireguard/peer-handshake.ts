@@ -13,7 +13,7 @@ import { readResponse, writeInitiation, writeResponse } from "../../noise/mod.ts
 import { Secret } from "../../net/mod.ts";
 import type { PeerDraft } from "./peer-draft.ts";
 import type { PeerEvent } from "./peer-state.ts";
-import { Session } from "./session.ts";
+import { canSend, Session } from "./session.ts";
 import { IDENTIFIER, KEY_BYTES } from "./specification.ts";
 import { encodeMoment, isLater, nextMoment } from "./timestamp.ts";
 
@@ -65,7 +65,10 @@ export function answer(draft: PeerDraft, event: EventOf<"initiation">): void {
   const written = writeResponse(party, heard, { psk: state.psk?.reveal() ?? NO_PSK });
   if (written === undefined) return;
   draft.set({ greatest: timestamp, heardMs: nowMs });
-  draft.heard(MESSAGE_BYTES.initiation, from);
+  // What is sent before the session is confirmed is under the one that there is: it goes the way that is known to carry that.
+  const { current } = state.keypairs;
+  const isUsed = current !== undefined && canSend(current, nowMs, around.timing);
+  draft.heard(MESSAGE_BYTES.initiation, isUsed ? undefined : from);
   const { keys, ephemeral, payload: nothing } = written;
   const sender = around.claimIndex(identity.number);
   const receiver = message.sender;
@@ -80,7 +83,7 @@ export function answer(draft: PeerDraft, event: EventOf<"initiation">): void {
   });
   const { keypairs } = draft.state;
   draft.adopt(former && keypairs.held === true ? aside(keypairs, session) : derived(keypairs, session));
-  speak(draft, { kind: "response", sender, receiver, ephemeral, nothing, mac1: NO_MAC, mac2: NO_MAC });
+  speak(draft, { kind: "response", sender, receiver, ephemeral, nothing, mac1: NO_MAC, mac2: NO_MAC }, from);
   draft.tell({ kind: "derived" });
   draft.tell({ kind: "received", data: false });
 }
@@ -144,7 +147,7 @@ function ownSide(draft: PeerDraft, former: boolean) {
 /** completed notes that both sides have the session. */
 export function completed(draft: PeerDraft, { former }: Session): void {
   draft.tell({ kind: "complete" });
-  draft.set({ lastHandshakeMs: draft.around.wallMs, renewed: false });
+  draft.set({ lastHandshakeMs: draft.around.wallMs, renewed: false, anew: undefined });
   if (!former) draft.set({ moving: undefined });
 }
 
@@ -159,15 +162,15 @@ export function taste(draft: PeerDraft, { message }: EventOf<"cookie">): void {
 }
 
 /** Sends a handshake message with its two codes. */
-function speak(draft: PeerDraft, message: HandshakeMessage): void {
+function speak(draft: PeerDraft, message: HandshakeMessage, to = draft.state.endpoint): void {
   const { state, around } = draft;
-  if (state.endpoint === undefined) return;
+  if (to === undefined) return;
   const { primitives, nowMs } = around;
   const datagram = encodeMessage(message);
   const cookie = usableCookie(state.cookie, nowMs);
   const mac1 = writeMacs(datagram, { primitives, receiver: state.identity.macKeys, cookie });
   draft.set({ mac1, spokeMs: nowMs });
-  draft.effects.push({ kind: "send", to: state.endpoint, datagram });
+  draft.effects.push({ kind: "send", to, datagram });
   draft.count(datagram.length);
   draft.tell({ kind: "sent", data: false });
 }

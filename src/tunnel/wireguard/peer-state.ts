@@ -38,6 +38,8 @@ export interface PeerState {
   readonly former?: true;
   /** It was moved to the present identity, and has said nothing under that yet: its last handshake was under the former one. */
   readonly moving?: true;
+  /** It was made anew, and no handshake has come about since: where its packets under the sessions of before come from is not where to send to. */
+  readonly anew?: true;
   /** The present attempt at a handshake is under the other identity: the one before had no answer. */
   readonly other?: true;
   readonly psk?: Secret;
@@ -113,6 +115,8 @@ export type PeerEvent =
   | { readonly kind: "move" }
   /** The former private key is no more. */
   | { readonly kind: "alone" }
+  /** As if it had just been made, but that its sessions go on receiving, and what waits goes on waiting. */
+  | { readonly kind: "anew" }
   /** All sessions and handshakes end; `staticStatic` is that of the device's key. */
   | { readonly kind: "reset"; readonly staticStatic?: Secret };
 

@@ -70,11 +70,15 @@ export function gone(
 /** came notes packets that were received. The first under a session that waited for it completes the handshake. */
 export function came(draft: PeerDraft, { session, data, bytes, from }: EventOf<"received">): void {
   const { around } = draft;
-  const { held } = draft.state.keypairs;
-  const step = received(draft.state.keypairs, { session, nowMs: around.nowMs, yields: yields(draft) });
-  const { crossing, current } = step.keypairs;
-  // Of two that crossed, each may have come by a relay of its own, which knows that one alone: where the other comes from is not where to send to.
-  const isOther = crossing !== undefined && current !== undefined && session !== current;
+  const { anew, keypairs: before } = draft.state;
+  const { held } = before;
+  const step = received(before, { session, nowMs: around.nowMs, yields: yields(draft) });
+  const { crossing, current, previous } = step.keypairs;
+  // Each session may come by a relay of its own, which knows that one alone: where another one comes from is not where to send to.
+  const isOther =
+    current === undefined
+      ? anew === true
+      : session !== current && (crossing !== undefined || session === previous);
   draft.heard(bytes, isOther ? undefined : from);
   draft.adopt(step);
   if (step.confirmed) {

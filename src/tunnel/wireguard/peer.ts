@@ -73,6 +73,9 @@ export function stepPeer(
     case "move":
       move(draft);
       break;
+    case "anew":
+      beginAnew(draft);
+      break;
     case "alone":
       stayAlone(draft);
       break;
@@ -92,6 +95,29 @@ export function stepPeer(
       break;
   }
   return [draft.state, draft.effects];
+}
+
+/**
+ * Its agent wants another handshake, perhaps by another way (mesh/ladder-handshake.ts). The peer does not know yet, and sends under the session of
+ * before by the way of before. For who looks at it, it is a new one.
+ */
+function beginAnew(draft: PeerDraft): void {
+  const { identity, psk, timers } = draft.state;
+  psk?.reveal().fill(0);
+  draft.retire({ hold: false });
+  const wipe = timers.wipe === undefined ? {} : { wipe: timers.wipe };
+  draft.set({
+    ...{
+      psk: undefined,
+      endpoint: undefined,
+      spokeMs: undefined,
+      mac1: undefined,
+      lastHandshakeMs: undefined,
+    },
+    ...{ persistentMs: 0, renewed: false, traffic: new Float64Array(2), anew: true },
+    timers: { ...NO_TIMERS, ...wipe },
+  });
+  draft.effects.push({ kind: "retired", peer: identity.number });
 }
 
 /** Of the former identity nothing stays either; what is needed of it is made again. */
