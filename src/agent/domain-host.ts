@@ -31,7 +31,6 @@ import { every, type Netns } from "../sys/mod.ts";
 import { DomainNamespaces } from "./domain-namespaces.ts";
 import { DomainPlace } from "./domain-place.ts";
 import { gatewaysOf, makeInside, makePair, missing } from "./domain-port.ts";
-import type { OwnPrograms } from "./own-programs.ts";
 import { VxlanGuard } from "./vxlan-guard.ts";
 
 /**
@@ -47,8 +46,6 @@ export interface DomainHostOptions {
   /** The host's namespace; default that of the calling thread. */
   readonly netns?: Netns;
   readonly node: DomainNode;
-  /** Who is judged by a program. */
-  readonly programs: OwnPrograms;
   /** Where namespaces are bound; default /run/netns. */
   readonly folder?: string;
   readonly onProblem: (error: Error) => void;
@@ -384,7 +381,6 @@ export class DomainHost implements Disposable {
       underlay: this.#underlay,
       guard: this.#guard,
       node: this.#node,
-      programs: this.#options.programs,
       onChange: (status) => this.#report(domain.name, status),
     });
   }

@@ -19,7 +19,6 @@ import { ALIAS, Engine, type KernelObject, type ObjectStatus, PROTOCOL, sameValu
 import { LinkRemover, Rtnetlink } from "../netlink/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import { Arrivals } from "./arrivals.ts";
-import { judgeObjects, type OwnPrograms } from "./own-programs.ts";
 import type { VxlanGuard } from "./vxlan-guard.ts";
 
 /** MOST_AT_ONCE is how many remote entries go to the kernel together: their events fit the engine's queue. */
@@ -32,7 +31,6 @@ export interface PlaceOptions {
   readonly underlay: Rtnetlink;
   readonly guard: VxlanGuard;
   readonly node: DomainNode;
-  readonly programs: OwnPrograms;
   readonly onChange: (status: ObjectStatus) => void;
 }
 
@@ -54,7 +52,6 @@ export class DomainPlace implements Disposable {
   readonly #segments = new Map<number, number>();
   #vnis: readonly number[] = [];
   readonly #guard: VxlanGuard;
-  readonly #programs: OwnPrograms;
   readonly #arrivals: Arrivals;
   #routed = false;
   #remover: LinkRemover | undefined;
@@ -64,7 +61,6 @@ export class DomainPlace implements Disposable {
     this.#domain = this.#told = domain;
     this.#node = options.node;
     this.#guard = options.guard;
-    this.#programs = options.programs;
     this.route = Rtnetlink.open({ netns: options.netns });
     this.engine = Engine.open({
       netns: options.netns,
@@ -115,8 +111,6 @@ export class DomainPlace implements Disposable {
     if (domain.routing !== undefined) this.#routes(true);
     this.engine.set("domain", domainObjects(this.#domain, node));
     for (const vni of this.#segments.keys()) this.#reopen(vni);
-    for (const [id, attachment] of this.attachments)
-      this.engine.set(ownScope(id), this.#judgment(attachment));
     this.engine.apply();
     this.#routes(domain.routing !== undefined);
     this.remotes.setDomain(this.#domain, node);
@@ -148,25 +142,14 @@ export class DomainPlace implements Disposable {
 
   /** connect makes the node's side of an attachment true; throws what the kernel refuses. */
   connect(attachment: LocalAttachment): void {
-    this.#require(ownScope(attachment.id), this.#judgment(attachment));
     for (const other of this.#others(attachment)) this.#setPort(other, { isElsewhere: true });
     this.#require(`port/${attachment.id}`, portObjects(attachment));
   }
 
   /** resume makes the node's side of an attachment of an earlier agent true. */
   resume(attachment: LocalAttachment): void {
-    if (!this.#hasLater(attachment)) return this.connect(attachment);
-    this.#require(ownScope(attachment.id), this.#judgment(attachment));
-    this.#setPort(attachment, { isElsewhere: true });
-  }
-
-  /** isFiltered tells whether a program judges what comes in by an attachment's link. */
-  isFiltered(attachment: LocalAttachment): boolean {
-    return this.#programs.judges(this.#domain, attachment, this.netns) === "program";
-  }
-
-  #judgment(attachment: LocalAttachment): KernelObject[] {
-    return this.isFiltered(attachment) ? judgeObjects(portOf(attachment.id), attachment) : [];
+    if (this.#hasLater(attachment)) this.#setPort(attachment, { isElsewhere: true });
+    else this.connect(attachment);
   }
 
   #hasLater(attachment: LocalAttachment): boolean {
@@ -217,10 +200,8 @@ export class DomainPlace implements Disposable {
   leave(id: string): void {
     const attachment = this.attachments.get(id);
     this.removeLink(portOf(id));
-    for (const scope of [`port/${id}`, ownScope(id)]) {
-      this.engine.remove(scope);
-      this.engine.apply(scope);
-    }
+    this.engine.remove(`port/${id}`);
+    this.engine.apply(`port/${id}`);
     if (attachment === undefined) return;
     this.attachments.delete(id);
     if (!this.#moved.delete(id)) this.remotes.detach(attachment);
@@ -323,11 +304,6 @@ export class DomainPlace implements Disposable {
         `Cannot make ${scope} of ${this.#domain.name}: ${bad.reason ?? `${bad.key} is not ready`}`,
       );
   }
-}
-
-/** The scope of what judges an attachment. */
-function ownScope(id: string): string {
-  return `own/${id}`;
 }
 
 function scopeOf(vni: number): string {

@@ -27,8 +27,7 @@ export function makePair(attachment: LocalAttachment, netns: Netns, place: Domai
     mac: portMac(id),
     addrGen: "none",
     alias: `${ALIAS} external`,
-    // Not before it is judged.
-    up: !place.isFiltered(attachment),
+    up: true,
     // As portObjects wants it, so that the engine has nothing left to change.
     ...(master !== undefined && { master }),
     port: { learning: false },

@@ -22,7 +22,6 @@ import type { KernelObject } from "../engine/mod.ts";
 import { ownAddresses, spoofingRules } from "../pods/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import type { Addresses, Members } from "./group-scopes.ts";
-import type { OwnPrograms } from "./own-programs.ts";
 
 /** RULES is the scope of tables and settings. */
 export const RULES = "services/rules";
@@ -71,8 +70,6 @@ export interface NodeSide {
   readonly mtuBytes: number;
   /** Whether the kernel has br_netfilter. */
   readonly bridged: boolean;
-  /** Who is judged by rules rather than a program. */
-  readonly programs: OwnPrograms;
   /** Name of the node's end of an attachment's link. */
   readonly portOf: (id: string) => string;
 }
@@ -81,8 +78,7 @@ export interface NodeSide {
 export function domainScopes(needs: DomainNeeds, side: NodeSide): Map<string, Scope> {
   const { domain, gateway, groups, attachments } = needs;
   const groupLists = combinations(attachments);
-  const netns = side.netnsOf(domain.vni);
-  const judged = attachments.filter((one) => side.programs.judges(domain, one, netns) === "rules");
+  const judged = attachments.filter((one) => isJudged(domain, one));
   const scopes = new Map<string, Scope>([
     [RULES, rules(needs, { groupLists, judged: judged.length > 0, side })],
   ]);
@@ -98,6 +94,11 @@ export function domainScopes(needs: DomainNeeds, side: NodeSide): Map<string, Sc
   scopes.set("services/gateway", { objects: () => legObjects(gateway, domain, side) });
   scopes.set("services/floating", { objects: () => floatingElements(needs.floating) });
   return scopes;
+}
+
+/** Who has an address of a Subnet sends with that only; who has groups hears nothing else either. */
+function isJudged({ segments }: Domain, { groups, segment }: LocalAttachment): boolean {
+  return groups.length > 0 || segments.some(({ vni, prefixes }) => vni === segment && prefixes.length > 0);
 }
 
 function rules(

@@ -36,7 +36,6 @@ import {
 } from "./domain-scopes.ts";
 import { GatewaySide, type GatewaySideOptions } from "./gateway-side.ts";
 import { type Addresses, GroupScopes } from "./group-scopes.ts";
-import type { OwnPrograms } from "./own-programs.ts";
 
 /** DomainPlaces is what is asked of the host of domains. */
 export interface DomainPlaces {
@@ -68,8 +67,6 @@ export interface ServicesOptions extends Omit<GatewaySideOptions, "netnsOf"> {
   readonly mtuBytes: () => number;
   /** Whether the kernel has br_netfilter now, which without being told otherwise takes all bridged packets the long way. */
   readonly bridged: () => boolean;
-  /** Who is judged by rules rather than a program; the same as of the domains' host. */
-  readonly programs: OwnPrograms;
   /** Name of the node's end of an attachment's link. */
   readonly portOf: (id: string) => string;
 }
@@ -253,9 +250,9 @@ export class DomainServices implements Disposable {
   }
 
   #side(): NodeSide {
-    const { places, home, mtuBytes, portOf, bridged, programs } = this.#options;
+    const { places, home, mtuBytes, portOf, bridged } = this.#options;
     const netnsOf = (vni: number) => places.netns(vni);
-    return { home: home.netns, netnsOf, mtuBytes: mtuBytes(), portOf, programs, bridged: bridged() };
+    return { home: home.netns, netnsOf, mtuBytes: mtuBytes(), portOf, bridged: bridged() };
   }
 
   #attachments(vni: number): LocalAttachment[] {

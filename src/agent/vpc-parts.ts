@@ -5,7 +5,6 @@ import type { TenantResources } from "../resources/mod.ts";
 import { exists, Netns } from "../sys/mod.ts";
 import { DomainHost } from "./domain-host.ts";
 import { DomainServices } from "./domain-services.ts";
-import { OwnPrograms } from "./own-programs.ts";
 import { outsideLinks } from "./vpc-underlay.ts";
 
 /** VpcParts are disposed without touching the kernel. */
@@ -30,8 +29,7 @@ export interface VpcPartsOptions {
 /** openVpcParts makes them; when it throws, nothing of them is left. */
 export function openVpcParts({ engine, node, self, known, onActive, onProblem }: VpcPartsOptions): VpcParts {
   using making = new DisposableStack();
-  const programs = new OwnPrograms();
-  const host = making.use(DomainHost.open({ home: engine, node, programs, onProblem }));
+  const host = making.use(DomainHost.open({ home: engine, node, onProblem }));
   const services = making.use(
     new DomainServices({
       places: host,
@@ -40,7 +38,6 @@ export function openVpcParts({ engine, node, self, known, onActive, onProblem }:
       outsideLinks: () => outsideLinks(known().tenants),
       mtuBytes: () => domainMtu(known().node),
       bridged: () => exists("/proc/sys/net/bridge"),
-      programs,
       portOf,
     }),
   );

@@ -20,5 +20,4 @@ export * from "./identity.ts";
 export * from "./node.ts";
 export * from "./pod.ts";
 export * from "./route.ts";
-export * from "./own-frames.ts";
 export * from "./spoofing.ts";

@@ -1,5 +1,5 @@
 /**
- * bpf(2): maps, programs and their links, for XDP, sockets and traffic control. What a program does is its author's affair (src/tunnel/xdp).
+ * bpf(2): maps, programs and their links, for XDP and for sockets. What a program does is its author's affair (src/tunnel/xdp).
  *
  * Everything lives as long as its descriptor: a link that is closed, by a killed process too, detaches its program, and nothing of it
  * has a name in the file system. Layouts are those of `union bpf_attr` (include/uapi/linux/bpf.h), Linux 5.9 and later.
@@ -21,7 +21,6 @@ const MAP_TYPE_XSKMAP = 17;
 const PROGRAM = {
   "XDP program": { type: 6, attach: 37 },
   "socket filter": { type: 1, attach: 0 },
-  classifier: { type: 3, attach: 0 },
 } as const;
 const ATTACH_XDP = 37;
 const INSTRUCTION_BYTES = 8;
@@ -79,14 +78,6 @@ export function loadXdpProgram(
 /** loadSocketFilter loads a program that returns how many bytes of a packet a socket gets; filterPacketsBy attaches it. */
 export function loadSocketFilter(name: string, instructions: Uint8Array): Fd {
   return loadProgram(name, instructions, { kind: "socket filter" });
-}
-
-/**
- * loadClassifier loads a program of traffic control (cls_bpf, direct action), which returns a verdict (TC_ACT_…, include/uapi/linux/pkt_cls.h). A filter
- * that was made with its descriptor keeps it.
- */
-export function loadClassifier(name: string, instructions: Uint8Array): Fd {
-  return loadProgram(name, instructions, { kind: "classifier" });
 }
 
 function loadProgram(
@@ -201,11 +192,6 @@ export function attachXdp(program: Fd, where: XdpAttachment): XdpLink {
   }
 }
 
-/** testClassifier runs a program on a frame, and returns its verdict (BPF_PROG_TEST_RUN). The frame has an Ethernet header. */
-export function testClassifier(program: Fd, frame: Uint8Array): number {
-  return testXdpProgram(program, frame) | 0;
-}
-
 /** testXdpProgram runs a program on a frame that came by a queue of the loopback interface, and returns its verdict (BPF_PROG_TEST_RUN). */
 export function testXdpProgram(program: Fd, frame: Uint8Array, queue?: number): number {
   const data = stable(frame.length);
@@ -224,6 +210,6 @@ export function testXdpProgram(program: Fd, frame: Uint8Array, queue?: number): 
     all.view.setUint32(40, context.length, true);
     refer(all, 48, context);
   }
-  bpf(PROG_TEST_RUN, all, "test program");
+  bpf(PROG_TEST_RUN, all, "test XDP program");
   return all.view.getUint32(4, true);
 }

@@ -1,6 +1,5 @@
 /** ServicesLab: a DomainLab whose hosts serve their domains. The world outside is on the underlay's switch, at 192.0.2.9 and fd00:2::9. */
 import { existsSync } from "node:fs";
-import { OwnPrograms } from "../../src/agent/own-programs.ts";
 import { DomainServices, type ServicesWish } from "../../src/agent/domain-services.ts";
 import {
   domainMtu,
@@ -25,7 +24,6 @@ export class ServicesLab implements Disposable {
   readonly services = new Map<Host, DomainServices>();
   readonly #hosts: readonly Host[];
   readonly #dead = new Set<Host>();
-  #hasLegs = false;
   /** Address → groups of whoever has it. */
   readonly groupsAt = new Map<string, readonly string[]>();
   /** Whether the kernel is taken for one with br_netfilter. */
@@ -37,9 +35,8 @@ export class ServicesLab implements Disposable {
     groupsOf: () => new Map(),
   };
 
-  /** `programs` says whether the kernel is taken for one that has them; default: it is asked. */
-  constructor(hosts = 3, { programs }: { readonly programs?: boolean } = {}) {
-    this.lab = new DomainLab({ hosts, programs: new OwnPrograms(programs) });
+  constructor(hosts = 3) {
+    this.lab = new DomainLab({ hosts });
     this.#hosts = this.lab.hosts;
     const { scratch } = this.lab;
     scratch.text(`ip address add ${WORLD[4]}/24 dev underlay`);
@@ -53,7 +50,9 @@ export class ServicesLab implements Disposable {
 
   #serve(host: Host): void {
     host.text("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
-    this.#setRules(host);
+    host.rules = `${guardText(host.node.underlayLink)}${LEG_RULES}`;
+    host.engine.set("guard", [{ kind: "ruleset", family: "inet", text: host.rules }]);
+    host.engine.apply("guard");
     const { domains, netns, engine } = host;
     const [apply, attach] = [domains.apply.bind(domains), domains.attach.bind(domains)];
     const services = new DomainServices({
@@ -73,7 +72,6 @@ export class ServicesLab implements Disposable {
       self: host.name,
       mtuBytes: () => domainMtu(host.node),
       bridged: () => this.bridged,
-      programs: host.programs,
       portOf,
     });
     this.services.set(host, services);
@@ -104,14 +102,6 @@ export class ServicesLab implements Disposable {
     };
   }
 
-  /** As agent/vpc-underlay.ts has it. */
-  #setRules(host: Host): void {
-    this.#hasLegs ||= this.#wish.gateways.length > 0;
-    host.rules = `${guardText(host.node.underlayLink)}${this.#hasLegs ? LEG_RULES : ""}`;
-    host.engine.set("guard", [{ kind: "ruleset", family: "inet", text: host.rules }]);
-    host.engine.apply("guard");
-  }
-
   /** set is what the register says; nodes are `h1`, `h2`, …. */
   set(wish: {
     readonly domains: readonly Domain[];
@@ -124,7 +114,6 @@ export class ServicesLab implements Disposable {
       ...{ domains, gateways, floating },
       groupsOf: () => new Map(groups.map((group) => [group.name, group])),
     };
-    for (const host of this.#hosts) this.#setRules(host);
     this.lab.setDomains(...domains);
     this.#renew(...this.#hosts);
     this.lab.sync();
