@@ -114,6 +114,17 @@ export class DomainServices implements Disposable {
     this.#gateways.turn();
   }
 
+  /** takeOver lets `work` take up what an earlier agent attached, and tell what the register says: the rules of all of them are there meanwhile. */
+  takeOver(attachments: readonly LocalAttachment[], work: () => void): void {
+    for (const one of attachments) this.#coming.set(one.id, one);
+    try {
+      work();
+    } finally {
+      for (const { id } of attachments) this.#coming.delete(id);
+      this.#renewAll(this.#options.places.active().domains);
+    }
+  }
+
   /** hear takes in what EVPN tells, and has the domains' host apply it. */
   hear(changes: readonly RemoteChange[]): void {
     this.#options.places.apply(this.#gateways.hear(changes));

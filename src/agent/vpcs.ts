@@ -325,7 +325,7 @@ export class Vpcs implements VpcNetwork, Disposable {
     this.#parts = parts;
     begun.defer(() => (this.#parts = undefined));
     begun.defer(() => this.#step?.[Symbol.dispose]());
-    this.#takeOver(parts.host);
+    this.#takeOver(parts);
     // A speaker that was there before.
     if (this.#speaker !== undefined) this.#setSpeaker(this.#speaker);
     this.#settling.begin("agent");
@@ -335,13 +335,17 @@ export class Vpcs implements VpcNetwork, Disposable {
   }
 
   /** What an earlier agent attached, in the order in which it came. */
-  #takeOver(host: DomainHost): void {
+  #takeOver({ host, services }: VpcParts): void {
     const pods = this.#store.all();
+    const attached = pods.map(({ local }) => local);
     for (const { local, dstPort, addresses } of pods)
       if (addresses !== undefined) this.#open.add(local.id, this.#openOf(local.segment, dstPort));
     this.#setDomains();
-    this.#setServices();
-    host.adopt(pods.map(({ local }) => local));
+    // A gateway's domain is here before them: its rules are to know them then.
+    services.takeOver(attached, () => {
+      this.#setServices();
+      host.adopt(attached);
+    });
     for (const { local, sequence } of pods) this.#announcer.setHost(local, { claim: "known", sequence });
     this.#sweep();
     // Nobody was told that these succeeded.

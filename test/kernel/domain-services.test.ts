@@ -23,6 +23,7 @@ const out: NatGateway = {
   prefixes: [],
   externalAddresses: [],
 };
+const ANY = { protocol: "any", ports: [], prefixes: [], groups: [] } as const;
 
 describe.skipIf(notRoot !== undefined)(`domains: services on hosts${suffix}`, () => {
   test("a pod on a third host reaches the world by the first gateway node, then by the second; nothing is left of it", async () => {
@@ -136,6 +137,31 @@ describe.skipIf(notRoot !== undefined)(`domains: services on hosts${suffix}`, ()
     expect(world.problems()).toEqual([]);
   });
 
+  test("a gateway's agent begins anew: its pods are not without their groups for a moment", async () => {
+    using world = new ServicesLab(2);
+    const { lab } = world;
+    const one = lab.host(1);
+    const groups = [{ name: "asks", rules: [{ ...ANY, direction: "egress" as const }] }];
+    world.groupsAt.set("10.1.1.10", ["asks"]);
+    world.set({ domains: [blue], gateways: [out], groups });
+    const guarded = lab.pod(one, "a", { domain: blue, segment: net1, addresses: ["10.1.1.10"] });
+    const free = lab.pod(one, "b", { domain: blue, segment: net1, addresses: ["10.1.1.11"] });
+    using inbox = await Inbox.open(guarded, [
+      ["::", 80],
+      ["::", 9999],
+    ]);
+    const chains = () => one.text("nft list chains inet", blue.vni);
+    const before = chains();
+    expect(before).toContain("forward");
+    world.restart(one);
+    expect(chains()).toBe(before);
+    sendDatagram(free, { to: "10.1.1.10", port: 80, text: "refused" });
+    sendDatagram(guarded, { to: "10.1.1.10", port: 9999, text: "the end" });
+    await inbox.until("the end");
+    expect(inbox.heard.map((text) => text.split(" from ")[0])).toEqual(["the end"]);
+    expect(world.problems()).toEqual([]);
+  });
+
   test("a node that stands by and begins anew takes no outside address over before it has heard who has it", async () => {
     using world = new ServicesLab(2);
     const { lab } = world;
@@ -171,8 +197,7 @@ describe.skipIf(notRoot !== undefined)(`domains: services on hosts${suffix}`, ()
   test("a node that is a gateway no more: running flows of its pods go on by the next one, and answers come", async () => {
     using world = new ServicesLab(2);
     const { lab } = world;
-    const allowed = { direction: "egress", protocol: "any", ports: [], prefixes: [], groups: [] } as const;
-    const groups = [{ name: "asks", rules: [allowed] }];
+    const groups = [{ name: "asks", rules: [{ ...ANY, direction: "egress" as const }] }];
     world.groupsAt.set("10.1.1.10", ["asks"]);
     world.set({ domains: [blue], gateways: [out], groups });
     const netns = lab.pod(lab.host(1), "a", { domain: blue, segment: net1, addresses: ["10.1.1.10"] });

@@ -78,13 +78,19 @@ export class Host implements Disposable {
   }
 
   /** What is served comes before pods are adopted, as in the agent. */
-  start(serve: () => void = () => {}): void {
+  start(
+    serve: (adopt: (attachments: readonly LocalAttachment[]) => void) => void = (adopt) =>
+      adopt(this.attachments),
+  ): void {
     [this.engine, this.domains] = this.#start();
     this.domains.setDomains(this.#list);
-    serve();
-    this.domains.adopt([...this.pods.values()].map(({ attachment }) => attachment));
+    serve((attachments) => this.domains.adopt(attachments));
     this.domains.sweep();
     this.#told.clear();
+  }
+
+  get attachments(): LocalAttachment[] {
+    return [...this.pods.values()].map(({ attachment }) => attachment);
   }
 
   /** tell hands over what the others have now, and takes back what they no longer have. */

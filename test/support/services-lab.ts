@@ -7,6 +7,7 @@ import {
   groupTag,
   guardText,
   LEG_RULES,
+  type LocalAttachment,
   type NatGateway,
   portOf,
   type SecurityGroup,
@@ -77,8 +78,7 @@ export class ServicesLab implements Disposable {
     this.services.set(host, services);
     domains.apply = (changes) => services.hear(changes);
     domains.attach = (attachment, pod, options) => {
-      const groups = attachment.addresses.flatMap((one) => this.#groupsOf(one));
-      const member = { ...attachment, groups: [...new Set(groups)] };
+      const member = this.#member(attachment);
       return services.guard(member, () => attach(member, pod, options));
     };
     const detach = domains.detach.bind(domains);
@@ -123,9 +123,13 @@ export class ServicesLab implements Disposable {
   restart(host: Host): void {
     this.services.get(host)?.[Symbol.dispose]();
     host.stop();
-    host.start(() => {
+    host.start((adopt) => {
       this.#serve(host);
-      this.#renew(host);
+      const attached = host.attachments.map((one) => this.#member(one));
+      this.services.get(host)?.takeOver(attached, () => {
+        this.#renew(host);
+        adopt(attached);
+      });
     });
   }
 
@@ -135,6 +139,11 @@ export class ServicesLab implements Disposable {
         ...this.#wish,
         vtepOf: (name) => this.#hosts.find((one) => one.name === name)?.node.vtep,
       });
+  }
+
+  #member(attachment: LocalAttachment): LocalAttachment {
+    const groups = attachment.addresses.flatMap((one) => this.#groupsOf(one));
+    return { ...attachment, groups: [...new Set(groups)] };
   }
 
   #groupsOf(address: Ip | undefined): readonly string[] {
