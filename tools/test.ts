@@ -232,11 +232,16 @@ const unsteady: string[] = [];
 /** Tests with container runtimes look for their traces on the whole machine; those of hubs' keys count each packet of six flows at 10 ms. */
 const ALONE = /\/(cni-containerd|cni-podman|hub-rotation|agent-hub-rotation)/;
 
+/** These take minutes each: they begin first, so that no lane is left with one of them when the other has nothing to do. */
+const LONG =
+  /\/(cni-storm|agent-rotation|tunnel-user|relay-life|lab-paths|dataplane-wg|lab-failures|tunnel-tls|relay-attack)\./;
+
 /** Runs files that make namespaces: two at a time, since most of them wait, for timers of protocols and for programs to end. */
 async function namespaceRung(folder: string): Promise<void> {
   const files = testFiles(folder);
   const alone = files.filter((file) => ALONE.test(file));
   const together = files.filter((file) => !ALONE.test(file));
+  together.sort((one, other) => Number(LONG.test(other)) - Number(LONG.test(one)));
   if (process.getuid?.() !== 0) {
     process.stdout.write(
       `(skip) ${files.length} files of ${folder}: they make network namespaces and need root\n`,

@@ -142,7 +142,7 @@ async function killer(): Promise<void> {
     const whileStarting = random.chance(0.2);
     if (whileStarting) await Bun.sleep(random.below(80));
     else {
-      const enough = count.adds + 1 + random.below(120);
+      const enough = count.adds + 1 + random.below(300);
       while (count.adds < enough && !done()) await Bun.sleep(1);
       await Bun.sleep(random.below(4));
       if (random.chance(0.2)) {
