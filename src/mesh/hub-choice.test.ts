@@ -3,6 +3,7 @@ import { parseEndpoint } from "../net/mod.ts";
 import { doubtsHub, hubChoiceDueMs, startHubChoice, stepHubChoice } from "./hub-choice.ts";
 import { homeHub, hubDistances, publishedDistances, relaysFor } from "./hub-ranking.ts";
 import type { HubChoice, HubChoiceEffect, HubChoiceEvent, KnownHub } from "./hub-state.ts";
+import { WINDOW_MS } from "./least-rtt.ts";
 
 const hub = (number: number): KnownHub => ({
   name: `h${number}`,
@@ -201,6 +202,38 @@ describe("a machine that has much else to do", () => {
         expect(choice.relays(OTHER, "h1")).toBe("h1 h2");
       }
     }
+  });
+
+  test("what is published does not follow each answer at rest", () => {
+    const choice = new Driver([20, 60]);
+    choice.run(5_000);
+    const said = () => publishedDistances(choice.state).map(({ rttMs }) => rttMs);
+    const all = new Set<string>();
+    for (let i = 0; i < 240; i++) {
+      choice.rtt.set("h1", i % 2 === 0 ? 20 : 60).set("h2", i % 8 < 4 ? 60 : 120);
+      choice.run(15_000);
+      all.add(said().join());
+    }
+    expect(all.size).toBeLessThan(6);
+  });
+
+  test("when traffic is relayed it stays until a whole window is known", () => {
+    const choice = new Driver([20, 60]);
+    choice.run(5_000);
+    const said = () => publishedDistances(choice.state).map(({ rttMs }) => rttMs);
+    choice.rtt.set("h1", 200);
+    choice.run(600_000);
+    const before = said();
+    expect(before[1]).toBeGreaterThan(100);
+    choice.rtt.set("h1", 20);
+    choice.relaying("h1");
+    choice.run(WINDOW_MS - 1);
+    expect(said()).toEqual(before);
+    choice.run(1_000);
+    expect(said()).toEqual([20, 60]);
+    choice.relaying();
+    choice.run(60_000);
+    expect(said()).toEqual([20, 60]);
   });
 
   test("while this process stands still, no hub dies", () => {

@@ -18,7 +18,7 @@ import {
   MAX_HUBS,
   type UnansweredPing,
 } from "./hub-state.ts";
-import { leastRtt, withRtt } from "./least-rtt.ts";
+import { leastRtt, WINDOW_MS, withRtt } from "./least-rtt.ts";
 import { pathMtuDueMs, startPathMtu, stepPathMtu } from "./path-mtu.ts";
 import { LEAST_PROBE_BYTES } from "./probe.ts";
 
@@ -105,7 +105,8 @@ function soonerWhereRelaying(state: HubChoice, relaying: readonly string[], nowM
     const mostMs = relaying.includes(hub.name) ? soonMs(hub) : besideMs;
     return { ...hub, nextMs: Math.min(hub.nextMs, mostMs) };
   });
-  return { ...state, relaying, hubs };
+  const { relayingMs: beganMs = nowMs, ...rest } = state;
+  return { ...rest, ...(relaying.length === 0 ? {} : { relayingMs: beganMs }), relaying, hubs };
 }
 
 function withHeard(hub: HubHealth, heard: readonly string[], nowMs: number): HubHealth {
@@ -156,9 +157,13 @@ function smooth(before: number | undefined, tookMs: number): number {
   return before === undefined ? tookMs : before + (tookMs - before) / 8;
 }
 
-/** How far it is, as it is published. */
-function withSaid(hub: HubHealth, nowMs: number): HubHealth {
-  return hub.least === undefined ? hub : { ...hub, saidMs: said(hub.saidMs, leastRtt(hub.least, nowMs)) };
+/** How far it is, as it is published. At rest a window holds one answer at most, whose least is nothing but that one; where some relay, a whole one is waited for. */
+function withSaid(hub: HubHealth, { relayingMs }: HubChoice, nowMs: number): HubHealth {
+  const { rttMs, least, saidMs } = hub;
+  if (rttMs === undefined || least === undefined) return hub;
+  if (relayingMs === undefined) return { ...hub, saidMs: said(saidMs, rttMs) };
+  if (saidMs !== undefined && nowMs - relayingMs < WINDOW_MS) return hub;
+  return { ...hub, saidMs: said(saidMs, leastRtt(least, nowMs)) };
 }
 
 /** What is published stays while it is about right. */
@@ -177,7 +182,7 @@ function turn(state: HubChoice, nowMs: number, options: { readonly before: HubCh
   const effects: HubChoiceEffect[] = [];
   let { nextTransaction } = state;
   const hubs = state.hubs.map((hub) => {
-    let next = judge(withSaid(hub, nowMs), nowMs);
+    let next = judge(withSaid(hub, state, nowMs), nowMs);
     const { name, endpoint: to } = hub;
     const relaying = state.relaying.includes(name);
     const last = next.unanswered.at(-1);
