@@ -208,13 +208,14 @@ describe("a machine that has much else to do", () => {
     const choice = new Driver([20, 60]);
     choice.run(5_000);
     const said = () => publishedDistances(choice.state).map(({ rttMs }) => rttMs);
-    const all = new Set<string>();
+    let changes = 0;
     for (let i = 0; i < 240; i++) {
       choice.rtt.set("h1", i % 2 === 0 ? 20 : 60).set("h2", i % 8 < 4 ? 60 : 120);
+      const before = said().join();
       choice.run(15_000);
-      all.add(said().join());
+      if (said().join() !== before) changes++;
     }
-    expect(all.size).toBeLessThan(6);
+    expect(changes).toBeLessThan(12);
   });
 
   test("when traffic is relayed it stays until a whole window is known", () => {
