@@ -21,6 +21,7 @@ import {
 import { leastRtt, WINDOW_MS, withRtt } from "./least-rtt.ts";
 import { pathMtuDueMs, startPathMtu, stepPathMtu } from "./path-mtu.ts";
 import { LEAST_PROBE_BYTES } from "./probe.ts";
+import { waitedFor } from "./standstill.ts";
 
 /** RELAYING_PING_MS between pings to a hub through which traffic is relayed now. */
 export const RELAYING_PING_MS = 200;
@@ -73,7 +74,7 @@ export function stepHubChoice(state: HubChoice, event: HubChoiceEvent): HubChoic
     case "heard":
       return [{ ...state, hubs: state.hubs.map((hub) => withHeard(hub, event.hubs, nowMs)) }, []];
     case "stood":
-      return [{ ...state, hubs: state.hubs.map((hub) => withStood(hub, event.forMs)) }, []];
+      return [{ ...state, hubs: state.hubs.map((hub) => withStood(hub, event)) }, []];
     case "network":
       return turn({ ...state, hubs: state.hubs.map((hub) => ({ ...hub, nextMs: nowMs })) }, nowMs, {
         before: state,
@@ -113,10 +114,8 @@ function withHeard(hub: HubHealth, heard: readonly string[], nowMs: number): Hub
   return heard.includes(hub.name) ? { ...hub, heardMs: nowMs } : hub;
 }
 
-function withStood(hub: HubHealth, forMs: number): HubHealth {
-  if (hub.unanswered.length === 0) return hub;
-  const unanswered = hub.unanswered.map((ping) => ({ ...ping, stoodMs: (ping.stoodMs ?? 0) + forMs }));
-  return { ...hub, unanswered };
+function withStood(hub: HubHealth, event: HubChoiceEvent & { readonly kind: "stood" }): HubHealth {
+  return hub.unanswered.length === 0 ? hub : { ...hub, unanswered: waitedFor(hub.unanswered, event) };
 }
 
 /** doubtsHub tells whether a hub that relays owes an answer: the next `due` is to know whether something comes through it. */

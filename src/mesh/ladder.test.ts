@@ -5,6 +5,7 @@ import { explainLadder } from "./ladder-explain.ts";
 import * as timing from "./ladder-timing.ts";
 import type { LadderEffect, LadderEvent, LadderState, Relay } from "./ladder-state.ts";
 import {
+  awaitsAnswer,
   ladderDueMs,
   ladderMtu,
   type LadderStart,
@@ -333,6 +334,40 @@ describe("falling back", () => {
     expect(explainLadder(ladder.state, ladder.nowMs).candidates[0]?.why).toContain(
       "1340 bytes do not get through",
     );
+  });
+});
+
+describe("this process stands still", () => {
+  /** How long after its peer fell silent a direct path is left, by a process that stands still now and then. */
+  const leftAfter = (standsMs: (unanswered: number) => number) => {
+    const ladder = new Driver();
+    ladder.talk = { rx: 1000, tx: 1000 };
+    ladder.answers.set(formatEndpoint(OPEN), 30);
+    ladder.run(20_000);
+    ladder.answers.clear();
+    ladder.talk = { rx: 0, tx: 1000 };
+    const sinceMs = ladder.nowMs;
+    for (let i = 0; ladder.rung() === "direct" && i < 5_000; i++) {
+      ladder.run(10);
+      const open = ladder.state.attempts.find(({ endpoint }) => endpoint === OPEN);
+      const forMs = standsMs(open?.unanswered.length ?? 0);
+      if (forMs === 0) continue;
+      ladder.nowMs += forMs;
+      if (awaitsAnswer(ladder.state)) ladder.step({ kind: "stood", nowMs: ladder.nowMs, forMs });
+    }
+    return ladder.nowMs - sinceMs;
+  };
+
+  test("a path lives longer by that", () => {
+    let stood = false;
+    const once = (unanswered: number) => (!stood && (stood = unanswered === 3) ? 1_500 : 0);
+    const longerMs = leftAfter(once) - leftAfter(() => 0);
+    expect(longerMs).toBeGreaterThan(1_300);
+    expect(longerMs).toBeLessThan(1_700);
+  });
+
+  test("one that always does finds a path dead all the same", () => {
+    expect(leftAfter(() => 990)).toBeLessThan(12_000);
   });
 });
 
