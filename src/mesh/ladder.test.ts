@@ -6,6 +6,7 @@ import * as timing from "./ladder-timing.ts";
 import type { LadderEffect, LadderEvent, LadderState, Relay } from "./ladder-state.ts";
 import {
   awaitsAnswer,
+  hearingHub,
   ladderDueMs,
   ladderMtu,
   type LadderStart,
@@ -535,6 +536,23 @@ describe("relays", () => {
     expect(relayingHub(ladder.state, ladder.nowMs)).toBe("one");
     ladder.run(10_000);
     expect(ladder.state.generation).toBe(1);
+  });
+
+  test("what comes by the hub of before is not heard through the next one", () => {
+    const ladder = new Driver({ candidates: [] });
+    ladder.handshakeMs = 0;
+    ladder.talk = { rx: 1000, tx: 1000 };
+    ladder.run(5_000);
+    const hearing = () => {
+      ladder.nowMs += 100;
+      ladder.observe();
+      return hearingHub(ladder.state, ladder.nowMs);
+    };
+    expect(hearing()).toBe("one");
+    ladder.step({ kind: "relays", nowMs: ladder.nowMs, relays: [HUB2] });
+    expect([hearing(), ladder.state.traffic.endpoint]).toEqual([undefined, HUB2.endpoint]);
+    ladder.handshakeMs = ladder.nowMs + 50;
+    expect(hearing()).toBe("two");
   });
 
   test("one that is at rest moves, whatever the device said before it was set", () => {

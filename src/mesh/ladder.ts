@@ -280,8 +280,10 @@ export function awaitsAnswer(state: LadderState): boolean {
 }
 
 /** hearingHub returns the hub through which something came in the reading of the device at that moment. */
-export function hearingHub({ path, traffic }: LadderState, readMs: number): string | undefined {
+export function hearingHub({ path, traffic, handshake }: LadderState, readMs: number): string | undefined {
   const { rxMs, endpoint } = traffic;
+  // A peer that was made anew is set to this hub, and hears by the one before what is sent under the sessions of before.
+  if ((handshake?.attempts ?? 0) > 0) return undefined;
   if (path.kind !== "relay" || rxMs !== readMs || endpoint === undefined) return undefined;
   return endpointEqual(endpoint, path.relay.endpoint) ? path.relay.hub : undefined;
 }
