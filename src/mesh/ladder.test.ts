@@ -582,6 +582,26 @@ describe("relays", () => {
     expect(ladderUse(ladder.state)).toEqual({ endpoint: HUB2.endpoint, generation: 0 });
   });
 
+  test("and goes on by that when the next one is gone too; not where it was itself before", () => {
+    const ladder = new Driver({ candidates: [], relays: [HUB, HUB2], controlling: false });
+    ladder.handshakeMs = 0;
+    ladder.talk = { rx: 1000, tx: 1000 };
+    ladder.run(5_000);
+    ladder.took();
+    const relays = (...list: Relay[]) =>
+      ladder.step({ kind: "relays", nowMs: (ladder.nowMs += 50), relays: list });
+    relays(HUB2);
+    const hub3: Relay = { hub: "three", endpoint: parseEndpoint("192.0.2.3:51820"), rttMs: 60 };
+    relays(hub3);
+    expect([ladder.took(), ladderUse(ladder.state).endpoint]).toEqual([[], HUB.endpoint]);
+    ladder.endpoint = hub3.endpoint;
+    ladder.handshakeMs = ladder.nowMs + 20;
+    ladder.run(5_000);
+    const endpoint = parseEndpoint("192.0.2.33:51820");
+    relays({ ...hub3, endpoint });
+    expect(ladderUse(ladder.state).endpoint).toEqual(endpoint);
+  });
+
   test("and when none comes, makes one by the next hub", () => {
     const ladder = new Driver({ candidates: [], relays: [HUB, HUB2], controlling: false });
     ladder.handshakeMs = 0;
