@@ -275,6 +275,25 @@ describe("a hub that dies", () => {
       expect(worst).toBeLessThan(rtt < 100 ? 800 : 1_100);
     });
 
+  for (const rtt of [1, 20, 45, 100, 200])
+    test(`at ${rtt} ms, is found no later for what came before its death`, () => {
+      const diesAfter = (heard: boolean) => {
+        const choice = new Driver([rtt, rtt]);
+        choice.run(5_000);
+        choice.relaying("h1");
+        choice.run(10_070.5);
+        choice.rtt.delete("h1");
+        const sinceMs = choice.nowMs;
+        if (heard) choice.hears = ["h1"];
+        while (choice.state.hubs[0]?.state === "up") {
+          choice.run(1);
+          if (choice.state.hubs[0]?.heardMs !== undefined) choice.hears = [];
+        }
+        return choice.nowMs - sinceMs;
+      };
+      expect(diesAfter(true)).toBe(diesAfter(false));
+    });
+
   test("one that does not answer and relays is not held to be dead, until it relays no more, or for long", () => {
     for (const silentMs of [500, 3_000, 12_000]) {
       const choice = new Driver([20, 30]);

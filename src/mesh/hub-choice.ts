@@ -38,10 +38,11 @@ const UNANSWERED_IS_DOWN = 5;
 /** A hub that does not answer, and relays, is no dead one: its agent restarts or changes its key. So long that is waited for. */
 const HEARING_PATIENCE_MS = 8_000;
 /**
- * What it relays was heard lately; less than the pings take that decide, so that what came before its death does not put off that, and more than the
- * device takes to tell of it on a machine that has much else to do.
+ * What it relays was heard lately; more than the device takes to tell of it on a machine that has much else to do. What came before its death is found at the
+ * first look, when a ping is overdue; three more follow, and the last of them is overdue 240 ms later at the soonest (LEAST_PATIENCE_MS and
+ * 3 × DOUBT_PING_MS): less than that, so that it does not put off the verdict.
  */
-const HEARD_MS = 250;
+const HEARD_MS = 230;
 const MAX_UNANSWERED = 16;
 /** A hub that is down is asked again after this time, and after a minute less often. */
 const DOWN_PING_MS = 2_000;
