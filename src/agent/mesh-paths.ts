@@ -10,6 +10,7 @@
  */
 import type { MeshView } from "../hub/mod.ts";
 import {
+  awaitsAnswer,
   candidatesFor,
   canRest,
   explainLadder,
@@ -363,8 +364,7 @@ export class MeshPaths implements Disposable {
     if (this.#resting.has(node) && this.#mode === "hubs") return;
     if (probe.kind === "ping" && this.#pongs.take(node, { transaction: probe.transaction, nowMs })) {
       // A hub keeps no state of a pair, nor does a node of its hub; and who rests wants no path.
-      const told = this.#life.at(nowMs);
-      this.#prober.send(node, pongFor(probe, { from, ...told }), { to: from, from: local });
+      this.#prober.send(node, pongFor(probe, { from, ...this.#life.at(nowMs) }), { to: from, from: local });
     }
   }
 
@@ -470,8 +470,9 @@ export class MeshPaths implements Disposable {
   #stood(nowMs: number): void {
     const forMs = nowMs - (this.#due.nextMs ?? nowMs);
     if (forMs < STOOD_MS) return;
-    this.#hubs.step({ kind: "stood", nowMs, forMs });
-    for (const ladder of this.#ladders.values()) this.#step(ladder, { kind: "stood", nowMs, forMs });
+    const event = { kind: "stood", nowMs, forMs } as const;
+    this.#hubs.step(event);
+    for (const one of this.#ladders.values()) if (awaitsAnswer(one.state)) this.#step(one, event);
   }
 
   #onDue(): void {

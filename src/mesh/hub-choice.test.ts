@@ -3,6 +3,7 @@ import { parseEndpoint } from "../net/mod.ts";
 import { doubtsHub, hubChoiceDueMs, startHubChoice, stepHubChoice } from "./hub-choice.ts";
 import { homeHub, hubDistances, publishedDistances, relaysFor } from "./hub-ranking.ts";
 import type { HubChoice, HubChoiceEffect, HubChoiceEvent, KnownHub } from "./hub-state.ts";
+import { WINDOW_MS } from "./least-rtt.ts";
 
 const hub = (number: number): KnownHub => ({
   name: `h${number}`,
@@ -203,6 +204,39 @@ describe("a machine that has much else to do", () => {
     }
   });
 
+  test("what is published does not follow each answer at rest", () => {
+    const choice = new Driver([20, 60]);
+    choice.run(5_000);
+    const said = () => publishedDistances(choice.state).map(({ rttMs }) => rttMs);
+    let changes = 0;
+    for (let i = 0; i < 240; i++) {
+      choice.rtt.set("h1", i % 2 === 0 ? 20 : 60).set("h2", i % 8 < 4 ? 60 : 120);
+      const before = said().join();
+      choice.run(15_000);
+      if (said().join() !== before) changes++;
+    }
+    expect(changes).toBeLessThan(12);
+  });
+
+  test("when traffic is relayed it stays until a whole window is known", () => {
+    const choice = new Driver([20, 60]);
+    choice.run(5_000);
+    const said = () => publishedDistances(choice.state).map(({ rttMs }) => rttMs);
+    choice.rtt.set("h1", 200);
+    choice.run(600_000);
+    const before = said();
+    expect(before[1]).toBeGreaterThan(100);
+    choice.rtt.set("h1", 20);
+    choice.relaying("h1");
+    choice.run(WINDOW_MS - 1);
+    expect(said()).toEqual(before);
+    choice.run(1_000);
+    expect(said()).toEqual([20, 60]);
+    choice.relaying();
+    choice.run(60_000);
+    expect(said()).toEqual([20, 60]);
+  });
+
   test("while this process stands still, no hub dies", () => {
     const diesAfter = (stoodMs: number) => {
       const choice = new Driver([20, 30]);
@@ -239,6 +273,25 @@ describe("a hub that dies", () => {
         expect(choice.said.at(-1)).toBe("changed");
       }
       expect(worst).toBeLessThan(rtt < 100 ? 800 : 1_100);
+    });
+
+  for (const rtt of [1, 20, 45, 100, 200])
+    test(`at ${rtt} ms, is found no later for what came before its death`, () => {
+      const diesAfter = (heard: boolean) => {
+        const choice = new Driver([rtt, rtt]);
+        choice.run(5_000);
+        choice.relaying("h1");
+        choice.run(10_070.5);
+        choice.rtt.delete("h1");
+        const sinceMs = choice.nowMs;
+        if (heard) choice.hears = ["h1"];
+        while (choice.state.hubs[0]?.state === "up") {
+          choice.run(1);
+          if (choice.state.hubs[0]?.heardMs !== undefined) choice.hears = [];
+        }
+        return choice.nowMs - sinceMs;
+      };
+      expect(diesAfter(true)).toBe(diesAfter(false));
     });
 
   test("one that does not answer and relays is not held to be dead, until it relays no more, or for long", () => {

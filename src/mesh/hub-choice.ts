@@ -18,9 +18,10 @@ import {
   MAX_HUBS,
   type UnansweredPing,
 } from "./hub-state.ts";
-import { leastRtt, withRtt } from "./least-rtt.ts";
+import { leastRtt, WINDOW_MS, withRtt } from "./least-rtt.ts";
 import { pathMtuDueMs, startPathMtu, stepPathMtu } from "./path-mtu.ts";
 import { LEAST_PROBE_BYTES } from "./probe.ts";
+import { waitedFor } from "./standstill.ts";
 
 /** RELAYING_PING_MS between pings to a hub through which traffic is relayed now. */
 export const RELAYING_PING_MS = 200;
@@ -37,10 +38,11 @@ const UNANSWERED_IS_DOWN = 5;
 /** A hub that does not answer, and relays, is no dead one: its agent restarts or changes its key. So long that is waited for. */
 const HEARING_PATIENCE_MS = 8_000;
 /**
- * What it relays was heard lately; less than the pings take that decide, so that what came before its death does not put off that, and more than the
- * device takes to tell of it on a machine that has much else to do.
+ * What it relays was heard lately; more than the device takes to tell of it on a machine that has much else to do. What came before its death is found at the
+ * first look, when a ping is overdue; three more follow, and the last of them is overdue 240 ms later at the soonest (LEAST_PATIENCE_MS and
+ * 3 × DOUBT_PING_MS): less than that, so that it does not put off the verdict.
  */
-const HEARD_MS = 250;
+const HEARD_MS = 230;
 const MAX_UNANSWERED = 16;
 /** A hub that is down is asked again after this time, and after a minute less often. */
 const DOWN_PING_MS = 2_000;
@@ -73,7 +75,7 @@ export function stepHubChoice(state: HubChoice, event: HubChoiceEvent): HubChoic
     case "heard":
       return [{ ...state, hubs: state.hubs.map((hub) => withHeard(hub, event.hubs, nowMs)) }, []];
     case "stood":
-      return [{ ...state, hubs: state.hubs.map((hub) => withStood(hub, event.forMs)) }, []];
+      return [{ ...state, hubs: state.hubs.map((hub) => withStood(hub, event)) }, []];
     case "network":
       return turn({ ...state, hubs: state.hubs.map((hub) => ({ ...hub, nextMs: nowMs })) }, nowMs, {
         before: state,
@@ -105,17 +107,16 @@ function soonerWhereRelaying(state: HubChoice, relaying: readonly string[], nowM
     const mostMs = relaying.includes(hub.name) ? soonMs(hub) : besideMs;
     return { ...hub, nextMs: Math.min(hub.nextMs, mostMs) };
   });
-  return { ...state, relaying, hubs };
+  const { relayingMs: beganMs = nowMs, ...rest } = state;
+  return { ...rest, ...(relaying.length === 0 ? {} : { relayingMs: beganMs }), relaying, hubs };
 }
 
 function withHeard(hub: HubHealth, heard: readonly string[], nowMs: number): HubHealth {
   return heard.includes(hub.name) ? { ...hub, heardMs: nowMs } : hub;
 }
 
-function withStood(hub: HubHealth, forMs: number): HubHealth {
-  if (hub.unanswered.length === 0) return hub;
-  const unanswered = hub.unanswered.map((ping) => ({ ...ping, stoodMs: (ping.stoodMs ?? 0) + forMs }));
-  return { ...hub, unanswered };
+function withStood(hub: HubHealth, event: HubChoiceEvent & { readonly kind: "stood" }): HubHealth {
+  return hub.unanswered.length === 0 ? hub : { ...hub, unanswered: waitedFor(hub.unanswered, event) };
 }
 
 /** doubtsHub tells whether a hub that relays owes an answer: the next `due` is to know whether something comes through it. */
@@ -156,9 +157,13 @@ function smooth(before: number | undefined, tookMs: number): number {
   return before === undefined ? tookMs : before + (tookMs - before) / 8;
 }
 
-/** How far it is, as it is published. */
-function withSaid(hub: HubHealth, nowMs: number): HubHealth {
-  return hub.least === undefined ? hub : { ...hub, saidMs: said(hub.saidMs, leastRtt(hub.least, nowMs)) };
+/** How far it is, as it is published. At rest a window holds one answer at most, whose least is nothing but that one; where some relay, a whole one is waited for. */
+function withSaid(hub: HubHealth, { relayingMs }: HubChoice, nowMs: number): HubHealth {
+  const { rttMs, least, saidMs } = hub;
+  if (rttMs === undefined || least === undefined) return hub;
+  if (relayingMs === undefined) return { ...hub, saidMs: said(saidMs, rttMs) };
+  if (saidMs !== undefined && nowMs - relayingMs < WINDOW_MS) return hub;
+  return { ...hub, saidMs: said(saidMs, leastRtt(least, nowMs)) };
 }
 
 /** What is published stays while it is about right. */
@@ -177,7 +182,7 @@ function turn(state: HubChoice, nowMs: number, options: { readonly before: HubCh
   const effects: HubChoiceEffect[] = [];
   let { nextTransaction } = state;
   const hubs = state.hubs.map((hub) => {
-    let next = judge(withSaid(hub, nowMs), nowMs);
+    let next = judge(withSaid(hub, state, nowMs), nowMs);
     const { name, endpoint: to } = hub;
     const relaying = state.relaying.includes(name);
     const last = next.unanswered.at(-1);

@@ -53,6 +53,8 @@ export interface HubChoice {
   readonly home?: string;
   /** Hubs through which traffic is relayed now. */
   readonly relaying: readonly string[];
+  /** Since when there are any. */
+  readonly relayingMs?: number;
   readonly nextTransaction: bigint;
   /** What this node publishes of hubs that it reaches (publishedDistances). */
   readonly published: readonly HubDistance[];

@@ -1,9 +1,13 @@
 /** A ladder while it takes a step: a copy that may be changed, what it asks for, and the small verbs that all parts use. */
 import { type Endpoint, endpointEqual } from "../net/mod.ts";
 import { type Candidate, type Rung, RUNGS } from "./candidates.ts";
-import type { Attempt, LadderEffect, LadderState, Relay, Unanswered } from "./ladder-state.ts";
+import type { Attempt, LadderEffect, LadderEvent, LadderState, Relay, Unanswered } from "./ladder-state.ts";
 import * as timing from "./ladder-timing.ts";
 import { LEAST_PROBE_BYTES } from "./probe.ts";
+import { waitedFor } from "./standstill.ts";
+
+/** A ping whose answer is not waited for any more. */
+const FORGOTTEN_MS = 5_000;
 
 /** Draft is one step. Only the outermost object changes; what is inside is replaced. */
 export interface Draft {
@@ -110,11 +114,11 @@ export function missedMs({ sentMs, stoodMs = 0 }: Unanswered, patience: number):
   return sentMs + patience + stoodMs;
 }
 
-/** withStood lets an attempt's pings wait longer, for this process stood still. */
-export function withStood(attempt: Attempt, forMs: number): Attempt {
-  if (attempt.unanswered.length === 0) return attempt;
-  const unanswered = attempt.unanswered.map((ping) => ({ ...ping, stoodMs: (ping.stoodMs ?? 0) + forMs }));
-  return { ...attempt, unanswered };
+/** stand lets the pings of the path in use wait longer, for this process stood still. */
+export function stand(draft: Draft, event: Extract<LadderEvent, { readonly kind: "stood" }>): void {
+  const attempt = inUse(draft.state);
+  if (attempt === undefined) return;
+  change(draft, attempt.endpoint, (one) => ({ ...one, unanswered: waitedFor(one.unanswered, event) }));
 }
 
 /** missed returns the plain pings that should have been answered by now. */
@@ -156,8 +160,8 @@ export function ping(draft: Draft, endpoint: Endpoint, sizeBytes = LEAST_PROBE_B
   const chosen = used || (state.nominee !== undefined && endpointEqual(state.nominee.endpoint, endpoint));
   draft.effects.push({ kind: "ping", to: endpoint, transaction, chosen, rung: attempt.rung, sizeBytes });
   change(draft, endpoint, (one) => {
-    const forgotten = one.unanswered.filter((old) => nowMs - old.sentMs >= 5_000);
-    const kept = one.unanswered.filter((old) => nowMs - old.sentMs < 5_000);
+    const forgotten = one.unanswered.filter((old) => nowMs >= missedMs(old, FORGOTTEN_MS));
+    const kept = one.unanswered.filter((old) => nowMs < missedMs(old, FORGOTTEN_MS));
     return {
       ...one,
       sent: one.sent + 1,

@@ -69,13 +69,13 @@ export function moveTo(
   options: { readonly handshake: boolean; readonly workedMs?: number; readonly delayMs?: number },
 ): void {
   const { state, nowMs, effects } = draft;
-  const left = state.traffic.endpoint;
+  const left = draftOf.lingersAt(state) ?? state.traffic.endpoint;
   const { handshake, delayMs = 0, ...worked } = options;
   const waitMs = delayMs + (state.controlling ? 0 : timing.GRACE_MS);
-  const lingers =
-    handshake && waitMs > 0 && left !== undefined && !endpointEqual(left, relay.endpoint)
-      ? draftOf.relayAt(state, left) !== undefined && draftOf.hasSession(state, nowMs)
-      : false;
+  const before = left === undefined ? undefined : draftOf.relayAt(state, left);
+  // The same hub elsewhere is where it was no more.
+  const isOther = before !== undefined && before.hub !== relay.hub;
+  const lingers = handshake && waitMs > 0 && isOther && draftOf.hasSession(state, nowMs);
   state.path = {
     ...{ kind: "relay", relay, sinceMs: nowMs },
     ...(left === undefined ? {} : { left }),

@@ -5,6 +5,8 @@ import { explainLadder } from "./ladder-explain.ts";
 import * as timing from "./ladder-timing.ts";
 import type { LadderEffect, LadderEvent, LadderState, Relay } from "./ladder-state.ts";
 import {
+  awaitsAnswer,
+  hearingHub,
   ladderDueMs,
   ladderMtu,
   type LadderStart,
@@ -336,6 +338,40 @@ describe("falling back", () => {
   });
 });
 
+describe("this process stands still", () => {
+  /** How long after its peer fell silent a direct path is left, by a process that stands still now and then. */
+  const leftAfter = (standsMs: (unanswered: number) => number) => {
+    const ladder = new Driver();
+    ladder.talk = { rx: 1000, tx: 1000 };
+    ladder.answers.set(formatEndpoint(OPEN), 30);
+    ladder.run(20_000);
+    ladder.answers.clear();
+    ladder.talk = { rx: 0, tx: 1000 };
+    const sinceMs = ladder.nowMs;
+    for (let i = 0; ladder.rung() === "direct" && i < 5_000; i++) {
+      ladder.run(10);
+      const open = ladder.state.attempts.find(({ endpoint }) => endpoint === OPEN);
+      const forMs = standsMs(open?.unanswered.length ?? 0);
+      if (forMs === 0) continue;
+      ladder.nowMs += forMs;
+      if (awaitsAnswer(ladder.state)) ladder.step({ kind: "stood", nowMs: ladder.nowMs, forMs });
+    }
+    return ladder.nowMs - sinceMs;
+  };
+
+  test("a path lives longer by that", () => {
+    let stood = false;
+    const once = (unanswered: number) => (!stood && (stood = unanswered === 3) ? 1_500 : 0);
+    const longerMs = leftAfter(once) - leftAfter(() => 0);
+    expect(longerMs).toBeGreaterThan(1_300);
+    expect(longerMs).toBeLessThan(1_700);
+  });
+
+  test("one that always does finds a path dead all the same", () => {
+    expect(leftAfter(() => 990)).toBeLessThan(12_000);
+  });
+});
+
 describe("with WireGuard", () => {
   test("handshakes that cross, or are lost, are made again in a second; a peer that is away is not called for ever", () => {
     const ladder = new Driver({ candidates: [] });
@@ -502,6 +538,23 @@ describe("relays", () => {
     expect(ladder.state.generation).toBe(1);
   });
 
+  test("what comes by the hub of before is not heard through the next one", () => {
+    const ladder = new Driver({ candidates: [] });
+    ladder.handshakeMs = 0;
+    ladder.talk = { rx: 1000, tx: 1000 };
+    ladder.run(5_000);
+    const hearing = () => {
+      ladder.nowMs += 100;
+      ladder.observe();
+      return hearingHub(ladder.state, ladder.nowMs);
+    };
+    expect(hearing()).toBe("one");
+    ladder.step({ kind: "relays", nowMs: ladder.nowMs, relays: [HUB2] });
+    expect([hearing(), ladder.state.traffic.endpoint]).toEqual([undefined, HUB2.endpoint]);
+    ladder.handshakeMs = ladder.nowMs + 50;
+    expect(hearing()).toBe("two");
+  });
+
   test("one that is at rest moves, whatever the device said before it was set", () => {
     const ladder = new Driver({ candidates: [], relays: [HUB, HUB2] });
     ladder.run(40_000);
@@ -527,6 +580,26 @@ describe("relays", () => {
     ladder.handshakeMs = ladder.nowMs + 20;
     ladder.run(20_000);
     expect(ladderUse(ladder.state)).toEqual({ endpoint: HUB2.endpoint, generation: 0 });
+  });
+
+  test("and goes on by that when the next one is gone too; not where it was itself before", () => {
+    const ladder = new Driver({ candidates: [], relays: [HUB, HUB2], controlling: false });
+    ladder.handshakeMs = 0;
+    ladder.talk = { rx: 1000, tx: 1000 };
+    ladder.run(5_000);
+    ladder.took();
+    const relays = (...list: Relay[]) =>
+      ladder.step({ kind: "relays", nowMs: (ladder.nowMs += 50), relays: list });
+    relays(HUB2);
+    const hub3: Relay = { hub: "three", endpoint: parseEndpoint("192.0.2.3:51820"), rttMs: 60 };
+    relays(hub3);
+    expect([ladder.took(), ladderUse(ladder.state).endpoint]).toEqual([[], HUB.endpoint]);
+    ladder.endpoint = hub3.endpoint;
+    ladder.handshakeMs = ladder.nowMs + 20;
+    ladder.run(5_000);
+    const endpoint = parseEndpoint("192.0.2.33:51820");
+    relays({ ...hub3, endpoint });
+    expect(ladderUse(ladder.state).endpoint).toEqual(endpoint);
   });
 
   test("and when none comes, makes one by the next hub", () => {

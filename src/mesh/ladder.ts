@@ -124,8 +124,7 @@ function take(draft: Draft, event: LadderEvent): void {
         draft.state.traffic = { ...draft.state.traffic, heardMs: draft.nowMs };
       return retry(draft, { invite: false });
     case "stood":
-      draft.state.attempts = draft.state.attempts.map((one) => draftOf.withStood(one, event.forMs));
-      return;
+      return draftOf.stand(draft, event);
     case "network":
       return onNetwork(draft, event.moved === true);
     case "mode":
@@ -275,9 +274,16 @@ export function relayingHub(state: LadderState, nowMs: number): string | undefin
   return path.kind === "relay" && draftOf.talks(state, nowMs) ? path.relay.hub : undefined;
 }
 
+/** awaitsAnswer tells whether a ping on the direct path in use was not answered yet: then it matters that this process stood still. */
+export function awaitsAnswer(state: LadderState): boolean {
+  return (draftOf.inUse(state)?.unanswered.length ?? 0) > 0;
+}
+
 /** hearingHub returns the hub through which something came in the reading of the device at that moment. */
-export function hearingHub({ path, traffic }: LadderState, readMs: number): string | undefined {
+export function hearingHub({ path, traffic, handshake }: LadderState, readMs: number): string | undefined {
   const { rxMs, endpoint } = traffic;
+  // A peer that was made anew is set to this hub, and hears by the one before what is sent under the sessions of before.
+  if ((handshake?.attempts ?? 0) > 0) return undefined;
   if (path.kind !== "relay" || rxMs !== readMs || endpoint === undefined) return undefined;
   return endpointEqual(endpoint, path.relay.endpoint) ? path.relay.hub : undefined;
 }

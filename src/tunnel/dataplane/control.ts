@@ -258,6 +258,7 @@ export class Control {
           localIndex,
           remoteIndex,
           endsMs: bornMs + this.device.timing.rejectAfterMs,
+          settledMs: bornMs + this.device.timing.rekeyTimeoutMs,
           slot: store.slotOf(session.memory),
         });
         return;

@@ -13,7 +13,7 @@ import {
 } from "../relay/mod.ts";
 import { macKeys } from "../wireguard/mac.ts";
 import type { Device } from "../wireguard/mod.ts";
-import { RoundTrips } from "./round-trips.ts";
+import { provenMs } from "./round-trip.ts";
 
 /** Circuits and nodes that are over are looked for so often. */
 const LOOK_MS = 1000;
@@ -23,7 +23,6 @@ const [INITIATION, COOKIE] = [1, 3];
 export class HubRelay {
   readonly #device: Device;
   readonly #relay: Relay;
-  readonly #trips = new RoundTrips();
   #ownKeys: readonly PublicKey[] | undefined;
   #lookedMs = 0;
 
@@ -59,14 +58,11 @@ export class HubRelay {
     if (!this.isOn) return;
     this.#followOwn();
     const state = this.#device.peer(number);
-    if (state === undefined) {
-      this.#trips.forget(number);
-      return this.#relay.peer(number, undefined, nowMs);
-    }
-    const provenMs = this.#trips.look(number, state, nowMs);
+    if (state === undefined) return this.#relay.peer(number, undefined, nowMs);
     const { identity, endpoint, keypairs } = state;
     // While the hub changes its key the session before only receives, and proves as much.
     const session = keypairs.current ?? keypairs.previous;
+    const proven = provenMs(session, endpoint);
     const untilMs = (session?.bornMs ?? Number.NEGATIVE_INFINITY) + this.#device.timing.rejectAfterMs;
     this.#relay.peer(
       number,
@@ -75,7 +71,7 @@ export class HubRelay {
         macKeys: identity.macKeys,
         ...(endpoint === undefined || untilMs <= nowMs
           ? {}
-          : { live: { endpoint, untilMs, ...(provenMs === undefined ? {} : { provenMs }) } }),
+          : { live: { endpoint, untilMs, ...(proven === undefined ? {} : { provenMs: proven }) } }),
       },
       nowMs,
     );

@@ -34,6 +34,8 @@ export type Order =
       readonly localIndex: number;
       readonly remoteIndex: number;
       readonly endsMs: number;
+      /** Once it is used, packets under those before say nothing of where the peer is until then. */
+      readonly settledMs: number;
       readonly slot: number;
     }
   | { readonly kind: "ended"; readonly localIndex: number }

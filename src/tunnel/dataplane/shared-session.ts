@@ -13,6 +13,7 @@ export class SharedSession implements PathSession, Disposable {
   readonly localIndex: number;
   readonly remoteIndex: number;
   readonly endsMs: number;
+  readonly settledMs: number;
   readonly slot: number;
   readonly window: ReplayWindow;
   readonly sealKey: AeadKey;
@@ -44,6 +45,7 @@ export class SharedSession implements PathSession, Disposable {
     this.localIndex = order.localIndex;
     this.remoteIndex = order.remoteIndex;
     this.endsMs = order.endsMs;
+    this.settledMs = order.settledMs;
     this.slot = order.slot;
     this.#sendCounter = new Int32Array(buffer, byteOffset + SESSION.sendCounter, 1);
     this.#heard = new Int32Array(buffer, byteOffset + SESSION.heard, 1);

@@ -47,10 +47,13 @@ export class WorkerPeer implements PathPeer<SharedSession> {
     this.placed();
   }
 
-  /** follows tells whether packets under a session say where the peer is: not those under one before, which may be on another way. */
-  follows(session: SharedSession): boolean {
+  /**
+   * follows tells whether packets under a session say where the peer is: for some seconds not those under one before, which may be on another way. Who
+   * sends under that for longer has not heard of the present one.
+   */
+  follows(session: SharedSession, nowMs: number): boolean {
     const current = this.session;
-    return current === undefined || session.endsMs >= current.endsMs;
+    return current === undefined || session.endsMs >= current.endsMs || nowMs >= current.settledMs;
   }
 
   /** placed: the endpoint's memory holds what is known best. */

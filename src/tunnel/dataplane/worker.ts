@@ -192,7 +192,7 @@ export class PathWorker {
           learner.source = receiver.sourceAt(message);
           learner.local = receiver.localAt(message);
           learner.localBytes = receiver.localBytes(message);
-          if (peer?.follows(session) === true && learner.learn(peer.endpoint)) {
+          if (peer?.follows(session, tables.nowMs) === true && learner.learn(peer.endpoint)) {
             peer.sender = this.#senderOf(peer.endpoint);
             session.place.write(this.#arena, peer.endpoint);
             session.moved = true;

@@ -33,3 +33,30 @@ test("sessions that ended before the error are told, and the error is the last t
   ]);
   expect(effects.at(-1)).toMatchObject({ error: { message: "there are too many" } });
 });
+
+test("a peer that is removed and made again by one request is made anew, whether or not its removal may fail; one that is only to be changed is gone", () => {
+  for (const [removal, addition, left] of [
+    [{}, {}, "anew"],
+    [{ updateOnly: true }, {}, "anew"],
+    [{}, { updateOnly: true }, "gone"],
+    [{ updateOnly: true }, { updateOnly: true }, "gone"],
+  ] as const) {
+    using network = new Network(1);
+    const [near, far] = [network.add("near"), network.add("far")];
+    network.meet(near, far);
+    network.send(near, far, 1);
+    network.pass(100);
+    const { publicKey } = far.key;
+    const peers = [
+      { publicKey, remove: true, ...removal },
+      { publicKey, ...addition },
+    ];
+    network.step(near, { kind: "configure", configuration: { peers } });
+    const number = near.device.numberOf(publicKey);
+    const state = number === undefined ? undefined : near.device.peer(number);
+    const { previous, current } = state?.keypairs ?? {};
+    expect(state === undefined ? "gone" : current === undefined && previous !== undefined && "anew").toBe(
+      left,
+    );
+  }
+});

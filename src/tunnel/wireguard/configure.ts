@@ -52,10 +52,13 @@ function joined(
   peers: readonly PeerConfiguration[],
 ): readonly (PeerConfiguration & { readonly anew?: true })[] {
   return peers.flatMap((peer, at) => {
-    const isOf = (other: PeerConfiguration | undefined, remove: boolean) =>
-      other?.publicKey === peer.publicKey && (other.remove === true) === remove && other.updateOnly !== true;
-    if (peer.remove === true && isOf(peers[at + 1], false)) return [];
-    return [peer.remove !== true && isOf(peers[at - 1], true) ? { ...peer, anew: true as const } : peer];
+    const pairs = (removal: PeerConfiguration | undefined, addition: PeerConfiguration | undefined) =>
+      removal?.publicKey === addition?.publicKey &&
+      removal?.remove === true &&
+      addition?.remove !== true &&
+      addition?.updateOnly !== true;
+    if (pairs(peer, peers[at + 1])) return [];
+    return [pairs(peers[at - 1], peer) ? { ...peer, anew: true as const } : peer];
   });
 }
 

@@ -340,3 +340,19 @@ test("crossed initiations: with the smaller key we change over to the peer's ses
   // What was on its way under the other one arrives as well.
   expect(scene.get(scene.hand.data(held.current as Session, answer))).toEqual(["to the link"]);
 });
+
+test("a peer that did not hear of the present session, and is elsewhere now, is followed after some seconds", () => {
+  using scene = new Scene();
+  const held = (states["two sessions"] as (s: Scene) => Held)(scene);
+  const moved = parseEndpoint("198.51.100.9:9");
+  const hears = () => {
+    expect(scene.get(scene.hand.data(held.previous as Session, answer), moved)).toContain("to the link");
+    return scene.peer.endpoint;
+  };
+  // It may have come by another way, which does not know the present one.
+  expect(hears()).toEqual(HOME);
+  scene.nowMs += 4_999;
+  expect(hears()).toEqual(HOME);
+  scene.nowMs += 1;
+  expect(hears()).toEqual(moved);
+});

@@ -45,7 +45,7 @@ export function initiate(draft: PeerDraft, { retry }: { readonly retry: boolean 
   if (written === undefined) return;
   const { sent, payload: timestamp, ...parts } = written;
   const index = around.claimIndex(identity.number);
-  draft.set({ pending: { sent, index, former }, moment });
+  draft.set({ pending: { sent, index, to: endpoint, former }, moment });
   speak(draft, { kind: "initiation", sender: index, ...parts, timestamp, mac1: NO_MAC, mac2: NO_MAC });
   draft.tell({ kind: "initiated" });
 }
@@ -80,6 +80,7 @@ export function answer(draft: PeerDraft, event: EventOf<"initiation">): void {
     initiator: false,
     bornMs: nowMs,
     former,
+    spokeTo: from,
   });
   const { keypairs } = draft.state;
   draft.adopt(former && keypairs.held === true ? aside(keypairs, session) : derived(keypairs, session));
@@ -111,6 +112,7 @@ export function finish(draft: PeerDraft, { message, from }: EventOf<"response">)
     initiator: true,
     bornMs: nowMs,
     former,
+    spokeTo: pending.to,
   });
   draft.set({ pending: undefined });
   draft.heard(MESSAGE_BYTES.response, from);

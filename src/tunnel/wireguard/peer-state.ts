@@ -23,6 +23,8 @@ export interface PeerIdentity {
 export interface Pending {
   readonly sent: Sent;
   readonly index: number;
+  /** Where it went: who answers it was there. */
+  readonly to: Endpoint;
   /** Under our former identity. */
   readonly former: boolean;
 }

@@ -1,5 +1,5 @@
 /** Packets of a peer: those that wait for a session, those that go, and what follows from those that came (whitepaper, section 6). */
-import { received } from "./keypair.ts";
+import { type Keypairs, received } from "./keypair.ts";
 import { MAX_STAGED_BYTES, MAX_STAGED_PACKETS } from "./limits.ts";
 import type { PeerDraft } from "./peer-draft.ts";
 import { completed, initiate } from "./peer-handshake.ts";
@@ -70,16 +70,10 @@ export function gone(
 /** came notes packets that were received. The first under a session that waited for it completes the handshake. */
 export function came(draft: PeerDraft, { session, data, bytes, from }: EventOf<"received">): void {
   const { around } = draft;
-  const { anew, keypairs: before } = draft.state;
+  const before = draft.state.keypairs;
   const { held } = before;
   const step = received(before, { session, nowMs: around.nowMs, yields: yields(draft) });
-  const { crossing, current, previous } = step.keypairs;
-  // Each session may come by a relay of its own, which knows that one alone: where another one comes from is not where to send to.
-  const isOther =
-    current === undefined
-      ? anew === true
-      : session !== current && (crossing !== undefined || session === previous);
-  draft.heard(bytes, isOther ? undefined : from);
+  draft.heard(bytes, isElsewhere(draft, session, step.keypairs) ? undefined : from);
   draft.adopt(step);
   if (step.confirmed) {
     draft.abandon();
@@ -88,12 +82,26 @@ export function came(draft: PeerDraft, { session, data, bytes, from }: EventOf<"
   draft.tell({ kind: "received", data });
   if (step.confirmed || (held === true && draft.state.keypairs.held !== true)) flush(draft);
   const { keypairs, renewed } = draft.state;
-  // Only sessions of a former identity of ours receive and do not send: the peer has to hear of the new one.
+  // Sessions of a former identity of ours, and of a peer that was made anew, receive and do not send: the peer has to hear of the next handshake.
   if (keypairs.current === undefined) initiate(draft, { retry: false });
   if (renewed || keypairs.current === undefined) return;
   if (!wantsRenewalNow(keypairs.current, around.nowMs, around.timing)) return;
   draft.set({ renewed: true });
   initiate(draft, { retry: false });
+}
+
+/**
+ * Whether where a session's packets come from is not where to send to: each may come by a relay of its own, which knows that one alone. That is over soon.
+ * Who sends under the one before for longer has not heard of the present one, and may be at a place that it alone tells.
+ */
+function isElsewhere(
+  { state, around }: PeerDraft,
+  session: Session,
+  { crossing, current }: Keypairs,
+): boolean {
+  if (current === undefined) return state.anew === true;
+  if (session === current || (crossing === undefined && session.bornMs >= current.bornMs)) return false;
+  return around.nowMs - Math.max(session.bornMs, current.bornMs) < around.timing.rekeyTimeoutMs;
 }
 
 /** Whether our public key is the smaller one, byte by byte. */

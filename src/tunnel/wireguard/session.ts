@@ -13,6 +13,7 @@
  *  128  receive: bitmap of WINDOW_BITS                                       1152 bytes in all
  * ```
  */
+import type { Endpoint } from "../../net/mod.ts";
 import { WINDOW_BITS } from "./limits.ts";
 import type { Keys } from "../../noise/mod.ts";
 import type { ReplayWindow } from "./replay.ts";
@@ -72,6 +73,8 @@ export class Session implements SessionNumbers {
   readonly bornMs: number;
   /** Changes once, with the device's identity. */
   former: boolean;
+  /** Where our message of its handshake went: whoever has the session was there. Absent when it comes from another process. */
+  readonly spokeTo?: Endpoint;
   readonly #memory: Uint8Array<ArrayBufferLike>;
   readonly #sendKey: Uint8Array<ArrayBufferLike>;
   readonly #receiveKey: Uint8Array<ArrayBufferLike>;
@@ -79,15 +82,19 @@ export class Session implements SessionNumbers {
   readonly #window: ReplayWindow;
 
   /** The keys are moved into the memory and wiped; without keys the memory is that of a session which goes on. */
-  constructor(memory: Uint8Array<ArrayBufferLike>, parts: SessionNumbers & { readonly keys?: Keys }) {
+  constructor(
+    memory: Uint8Array<ArrayBufferLike>,
+    parts: SessionNumbers & { readonly keys?: Keys; readonly spokeTo?: Endpoint },
+  ) {
     if (memory.length !== SESSION.bytes) throw new RangeError(`A session has ${SESSION.bytes} bytes`);
-    const { keys, peer, localIndex, remoteIndex, initiator, bornMs, former = false } = parts;
+    const { keys, peer, localIndex, remoteIndex, initiator, bornMs, former = false, spokeTo } = parts;
     this.peer = peer;
     this.localIndex = localIndex;
     this.remoteIndex = remoteIndex;
     this.initiator = initiator;
     this.bornMs = bornMs;
     this.former = former;
+    if (spokeTo !== undefined) this.spokeTo = spokeTo;
     const { buffer, byteOffset } = memory;
     this.#memory = memory;
     this.#sendKey = memory.subarray(SESSION.sendKey, SESSION.sendKey + KEY_BYTES);
