@@ -63,7 +63,10 @@ export function turnHandshake(draft: Draft): void {
   effects.push({ kind: "use" });
 }
 
-/** A handshake is put off when something came in: the other side's is perhaps under way, and would be undone. */
+/**
+ * A handshake is put off when something came in: the other side's is perhaps under way, and would be undone. With our own engine it may also be what the
+ * other side goes on sending under the sessions of before, which cannot be told apart here: so it is put off a few times at most.
+ */
 function yields({ state, nowMs }: Draft, handshake: NonNullable<LadderState["handshake"]>): boolean {
   const { rxMs, atMs } = state.traffic;
   const first = handshake.attempts === 0;

@@ -113,7 +113,7 @@ function followEndpoint(draft: Draft, endpoint: Endpoint): void {
 /** The device is where the peer was before the pair moved: it was read before it was set. Only what came since could have led it back. */
 function isNotSetYet({ path, handshake, traffic }: LadderState, endpoint: Endpoint): boolean {
   if (path.kind !== "relay" || path.left === undefined || !endpointEqual(path.left, endpoint)) return false;
-  // A peer that was made anew hears nothing by there but the other side's handshake.
+  // A peer that was made anew goes on hearing by there what is sent under the sessions of before; the other side's handshake would have ended ours.
   return (handshake?.attempts ?? 0) > 0 || (traffic.rxMs ?? Number.NEGATIVE_INFINITY) <= path.sinceMs;
 }
 

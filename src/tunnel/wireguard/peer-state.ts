@@ -117,7 +117,7 @@ export type PeerEvent =
   | { readonly kind: "move" }
   /** The former private key is no more. */
   | { readonly kind: "alone" }
-  /** As if it had just been made, but that its sessions go on receiving, and what waits goes on waiting. */
+  /** As if it had just been made, but that its sessions go on receiving, what waits goes on waiting, and timestamps of initiations are remembered. */
   | { readonly kind: "anew" }
   /** All sessions and handshakes end; `staticStatic` is that of the device's key. */
   | { readonly kind: "reset"; readonly staticStatic?: Secret };

@@ -99,7 +99,8 @@ export function stepPeer(
 
 /**
  * Its agent wants another handshake, perhaps by another way (mesh/ladder-handshake.ts). The peer does not know yet, and sends under the session of
- * before by the way of before. For who looks at it, it is a new one.
+ * before by the way of before. Who looks at it sees no handshake, and counts that began at nothing and go on with what comes under those sessions. The
+ * timestamps of both sides' initiations stay: none is taken twice.
  */
 function beginAnew(draft: PeerDraft): void {
   const { identity, psk, timers } = draft.state;
