@@ -19,7 +19,7 @@ import type { UserProgram } from "./user-program.ts";
 const SOCKETS = "/var/run/wireguard";
 
 /** A start takes a tenth of a second; on an emulated processor, beside others, it was 15 s. */
-const START_LIMIT_MS = 30_000;
+const START_LIMIT_MS = 60_000;
 const LOOK_MS = 2;
 /** Looking is a connection to a process that has packets to move meanwhile. */
 const LOOK_WHILE_BUSY_MS = 50;
