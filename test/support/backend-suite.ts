@@ -323,7 +323,8 @@ export function backendSuite(title: string, backends: Backends): void {
       const before = near.tunnel.device.read();
       near.tunnel.close();
       near.tunnel = await backends.near().open(near.link, { netns: near.netns });
-      expect(near.tunnel.device.read()).toEqual(before);
+      // Its counters may have gone on: an answer that was late.
+      expect(comparable(near.tunnel.device.read())).toEqual(comparable(before));
       expect(await pair.pings(pair.far)).toBe(true);
       expect(pair.seen(near)?.lastHandshakeMs).toBe(before.peers[0]?.lastHandshakeMs as number);
     });
