@@ -45,14 +45,15 @@ const isReading = ({ verb }: ConfigRequest) => verb === "get" || verb === "get-s
 
 /** ControlSocket answers one line after the other, all clients in one order. */
 export class ControlSocket implements Disposable {
-  readonly #served: Served;
+  readonly #begin = Promise.withResolvers<void>();
   readonly #server: LineServer;
+  #given: Served | undefined;
   #listener: Listener | undefined;
   #listeners = 0;
-  #turn: Promise<void> = Promise.resolve();
+  #turn: Promise<void> = this.#begin.promise;
 
-  constructor(path: string, served: Served) {
-    this.#served = served;
+  /** Takes the path; throws where another process answers there. Who connects waits until there is something to serve. */
+  constructor(path: string) {
     this.#server = LineServer.listen(path, {
       mode: 0o660,
       group: GROUP,
@@ -62,6 +63,17 @@ export class ControlSocket implements Disposable {
         this.#turn = this.#turn.then(() => this.#answer(line, connection));
       },
     });
+  }
+
+  /** serve says what is served, once. */
+  serve(served: Served): void {
+    this.#given = served;
+    this.#begin.resolve();
+  }
+
+  get #served(): Served {
+    if (this.#given === undefined) throw new Error("nothing is served yet");
+    return this.#given;
   }
 
   async #answer(line: string, connection: LineConnection): Promise<void> {

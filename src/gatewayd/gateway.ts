@@ -47,8 +47,8 @@ export interface QueueState {
   readonly by?: string;
 }
 
-/** Gateway owns its back-end and keys. */
-export class Gateway {
+/** Gateway owns its back-end and keys. To end one that works, `close` it. */
+export class Gateway implements Disposable {
   readonly privateKey: PrivateKey;
   readonly routes = new RouteBook();
   readonly queues = new Map<number, QueueState>();
@@ -85,9 +85,14 @@ export class Gateway {
       },
     });
     this.#config = config;
-    this.#model = planGateway(config, { secrets: readSecrets(secretFiles(config)) });
-    this.#backEnd.set(planQueues(this.#model, parts.cpus));
-    this.#replan(this.#model.routes.keys());
+    try {
+      this.#model = planGateway(config, { secrets: readSecrets(secretFiles(config)) });
+      this.#backEnd.set(planQueues(this.#model, parts.cpus));
+      this.#replan(this.#model.routes.keys());
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
   }
 
   get config(): GatewayConfig {
@@ -338,5 +343,10 @@ export class Gateway {
     }
     this.#keys[Symbol.dispose]();
     await this.#backEnd.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.#keys[Symbol.dispose]();
+    this.#backEnd[Symbol.dispose]();
   }
 }

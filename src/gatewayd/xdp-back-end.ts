@@ -274,7 +274,10 @@ export class XdpBackEnd implements GatewayBackEnd {
     }
   }
 
+  /** Threads end when they come to it; `close` waits for them. */
   [Symbol.dispose](): void {
+    for (const { handle } of this.#queues.values()) void handle?.stop();
+    this.#queues.clear();
     for (const { link } of this.#attached.values()) link.close();
     this.#attached.clear();
   }

@@ -48,6 +48,7 @@ const libc = lazily({
   poll: { args: [ptr, u64_fast, i32], returns: i32 },
   ioctl: { args: [i32, u64_fast, ptr], returns: i32 },
   fcntl: { args: [i32, i32, i32], returns: i32 },
+  flock: { args: [i32, i32], returns: i32 },
   open: { args: [ptr, i32, i32], returns: i32 },
   readlink: { args: [ptr, ptr, u64_fast], returns: i64_fast },
   read: { args: [i32, ptr, u64_fast], returns: i64_fast },
@@ -247,6 +248,11 @@ export function ioctlValue(fd: number, request: number, value: number): number {
 
 export function fcntl(fd: number, command: number, value: number): number {
   return checked(libc.fcntl(descriptor(fd, "fcntl"), command, value), "fcntl");
+}
+
+/** flock takes or gives back the lock of an open file (flock(2)); EAGAIN where another has it and it is not waited for. */
+export function flock(fd: number, operation: number): void {
+  checked(libc.flock(descriptor(fd, "flock"), operation), "flock");
 }
 
 /** open opens a file by path; always close-on-exec. */

@@ -33,6 +33,7 @@ export * from "./errno.ts";
 export * from "./fd.ts";
 export * from "./fdpass.ts";
 export * from "./file.ts";
+export * from "./file-lock.ts";
 export * from "./file-set.ts";
 export * from "./frame-sender.ts";
 export * from "./hop-datagrams.ts";
