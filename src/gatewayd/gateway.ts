@@ -310,6 +310,11 @@ export class Gateway implements Disposable {
     }
   }
 
+  /** settled resolves when the data path has all that it was told so far. */
+  settled(): Promise<void> {
+    return this.#path.settled();
+  }
+
   /** report asks the queues what they have carried. */
   report(): Promise<ReadonlyMap<number, GatewayReport>> {
     return this.#backEnd.report();
