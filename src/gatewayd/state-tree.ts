@@ -145,6 +145,13 @@ function isUp({ up, rttMs, associations }: ChannelStatus): boolean {
   return up || (rttMs === undefined && inUse);
 }
 
+/** Whether packets of a route leave, by an association that an operator gave. */
+function leaves(id: string, { reports }: StateFacts): boolean {
+  return [...reports.values()].some(({ outbound }) =>
+    outbound.some(({ route, isActive }) => route === id && isActive),
+  );
+}
+
 /** What keeps queues from carrying anything. */
 function inTheWay({ model, queues, reaching }: StateFacts): string | undefined {
   const down = [...queues].find(([, { up }]) => !up);
@@ -162,10 +169,11 @@ function routeTree(id: string, facts: StateFacts): Tree {
   const own = channels.filter((channel) => channel.route === id);
   const best = own.find(isUp) ?? own[0];
   const note = routes.of(id);
-  const managed = model.dataPlane && note.problem === undefined && facts.reports.size > 0;
-  const up = managed || own.some(isUp);
-  const reason =
-    note.problem ?? (up ? undefined : (best?.reason ?? inTheWay(facts) ?? "keys are being agreed on"));
+  const up = model.dataPlane ? leaves(id, facts) : own.some(isUp);
+  const waits = model.dataPlane
+    ? "no SA of outbound-sa is in use for it; add one, or look at the log"
+    : "keys are being agreed on";
+  const reason = note.problem ?? (up ? undefined : (best?.reason ?? inTheWay(facts) ?? waits));
   return {
     id,
     up,

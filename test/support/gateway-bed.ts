@@ -14,14 +14,16 @@ public-interface4 { ifname eth2; ip 203.0.113.1; nexthop-ip 203.0.113.2; }
 
 /** GatewayBed is all of it. */
 export class GatewayBed implements Disposable {
-  readonly folder = mkdtempSync(join(tmpdir(), "causeway-gateway-"));
-  readonly files = new GatewayFiles(this.folder);
+  readonly folder: string;
+  readonly files: GatewayFiles;
   readonly log: { readonly event: string; readonly reason?: string }[] = [];
   readonly gateway: Gateway;
   readonly backEnd: MemoryBackEnd;
 
-  /** The gateway begins with this configuration. */
-  constructor(text = "") {
+  /** The gateway begins with this configuration; it has a folder of its own, or that of one before. */
+  constructor(text = "", folder: string = mkdtempSync(join(tmpdir(), "causeway-gateway-"))) {
+    this.folder = folder;
+    this.files = new GatewayFiles(folder);
     const made: MemoryBackEnd[] = [];
     this.gateway = new Gateway(
       {
