@@ -23,7 +23,7 @@ export interface GatewayBackEnd extends Disposable {
   look(): void;
   /** obey resolves when the queue's data path has the order; rejects with the reason, and then nothing has changed. */
   obey(queue: number, order: GatewayOrder): Promise<void>;
-  /** report returns what each queue that is up has carried. Moments are of `boottimeMs`. */
+  /** report returns what each queue that is up, and answers, has carried; it takes a few seconds at most. Moments are of `boottimeMs`. */
   report(): Promise<ReadonlyMap<number, GatewayReport>>;
   /** close ends all queues, and resolves when nothing of them is left. */
   close(): Promise<void>;

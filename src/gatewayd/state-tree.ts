@@ -153,9 +153,11 @@ function leaves(id: string, { reports }: StateFacts): boolean {
 }
 
 /** What keeps queues from carrying anything. */
-function inTheWay({ model, queues, reaching }: StateFacts): string | undefined {
+function inTheWay({ model, queues, reaching, reports }: StateFacts): string | undefined {
   const down = [...queues].find(([, { up }]) => !up);
   if (down !== undefined) return `queue ${down[0]}: ${down[1].text}`;
+  const stuck = [...queues.keys()].find((queue) => !reports.has(queue));
+  if (stuck !== undefined) return `queue ${stuck} does not answer; look at the log, or restart the gateway`;
   const mute = model.queues.find(({ number }) => !reaching.has(number));
   const hop = mute?.public4?.nextHop ?? mute?.public6?.nextHop;
   if (mute === undefined || hop === undefined) return undefined;
