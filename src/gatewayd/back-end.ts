@@ -13,6 +13,8 @@ export type BackEndNews =
   | { readonly kind: "down"; readonly queue: number; readonly reason: string }
   /** It runs, and nothing can pass as things are; without a reason it can again. Routes and associations stay. */
   | { readonly kind: "hindered"; readonly queue: number; readonly reason?: string }
+  /** Something could not be done that nobody waits for, and is tried again; told once. */
+  | { readonly kind: "failed"; readonly reason: string }
   | { readonly kind: "news"; readonly queue: number; readonly news: GatewayNews };
 
 /** GatewayBackEnd owns what carries the packets. */

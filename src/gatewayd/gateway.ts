@@ -222,6 +222,8 @@ export class Gateway implements Disposable {
         if (!this.#path.up.has(news.queue)) return;
         this.#path.went(news.queue);
         return this.#queuesChanged();
+      case "failed":
+        return log("the kernel refused something", { reason: news.reason });
       case "hindered":
         return this.#hindered(news.queue, news.reason);
       case "news":

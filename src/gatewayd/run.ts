@@ -80,9 +80,13 @@ function watchLinks(gateway: Gateway): Disposable {
   };
 }
 
-function keepHistory(gateway: Gateway, history: History): Disposable {
+/** A step that cannot be had is left out. */
+function keepHistory(gateway: Gateway, history: History, log: Log): Disposable {
   return every(STEP_MS, () => {
-    void gateway.report().then((reports) => history.add(boottimeMs(), totalsOf(gateway.state(reports))));
+    gateway
+      .report()
+      .then((reports) => history.add(boottimeMs(), totalsOf(gateway.state(reports))))
+      .catch((error: Error) => log("a step of the history is missing", { reason: error.message }));
   });
 }
 
@@ -120,7 +124,7 @@ function begin(options: GatewayRunOptions, log: Log): Running {
   const gateway = begun.use(new Gateway({ files, log, backEnd, cpus }, config));
   const history = new History();
   serving.use(watchLinks(gateway));
-  serving.use(keepHistory(gateway, history));
+  serving.use(keepHistory(gateway, history, log));
   control.serve({ name, gateway, history, log });
   begun.move();
   return { gateway, serving: serving.move(), locks: locks.move() };
