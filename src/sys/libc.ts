@@ -10,6 +10,8 @@ import { cString, stable } from "./memory.ts";
 const { i32, u32, ptr, i64_fast, u64_fast } = FFIType;
 
 const O_CLOEXEC = 0o2000000;
+const POLLIN = 1;
+const POLLOUT = 4;
 
 /** Symbols are bound when first used: binding all of them would cost the CNI plugin a fifth of its time. */
 function lazily<T extends Record<string, FFIFunction>>(table: T): Library<T>["symbols"] {
@@ -209,10 +211,19 @@ export function close(fd: number): void {
 
 /** poll waits until the descriptor is readable; false when `timeoutMs` passed first. */
 export function pollReadable(fd: number, timeoutMs: number): boolean {
+  return pollFor(fd, POLLIN, timeoutMs);
+}
+
+/** pollWritable waits until something can be written, or an error be told; false when `timeoutMs` passed first. */
+export function pollWritable(fd: number, timeoutMs: number): boolean {
+  return pollFor(fd, POLLOUT, timeoutMs);
+}
+
+function pollFor(fd: number, events: number, timeoutMs: number): boolean {
   const request = stable(8);
   const view = new DataView(request.buffer);
   view.setInt32(0, descriptor(fd, "poll"), true);
-  view.setInt16(4, 1, true);
+  view.setInt16(4, events, true);
   return (
     checked(
       repeated(() => libc.poll(request, 1, timeoutMs)),

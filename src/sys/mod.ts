@@ -49,6 +49,7 @@ export * from "./lines.ts";
 export * from "./link-membership.ts";
 export * from "./link-mtu.ts";
 export * from "./loopback-datagrams.ts";
+export * from "./lossy-writer.ts";
 export * from "./memory.ts";
 export * from "./netlink-socket.ts";
 export * from "./netns.ts";
