@@ -126,7 +126,7 @@ export class DataPath {
       if (this.#told.get(queue) === told) await this.#parts.backEnd.obey(queue, order);
     };
     return this.#work.add(id, work, (error) => {
-      // It is told again with the next change.
+      // It is told again with the next change, or look.
       if (this.#told.get(queue) === told) told?.delete(id);
       this.#parts.failed(id, error);
     });
@@ -134,19 +134,23 @@ export class DataPath {
 
   /**
    * perform does effects, those of one route in order. Where a negotiated association could not be installed, what follows it of its route is not
-   * done; an operator's is not used.
+   * done; an operator's is not used. One of an operator waits for what was removed before it: it may have the SPI or the key of that, of another
+   * route.
    */
   perform(effects: readonly PathEffect[]): void {
     const stopped = new Set<string>();
+    const removals: Promise<void>[] = [];
     for (const effect of effects) {
       const { route } = effect;
       const managed = managedOf(effect);
+      const after = managed === undefined ? [] : [...removals];
       const work = async () => {
+        if (after.length > 0) await Promise.all(after);
         if (stopped.has(route) || (effect.kind === "use" && stopped.has(placeOf(effect)))) return;
         await this.#do(effect);
         if (managed !== undefined) this.#parts.installed(managed, undefined);
       };
-      void this.#work.add(route, work, (error) => {
+      const done = this.#work.add(route, work, (error) => {
         if (managed !== undefined) {
           if (managed.kind === "outbound") stopped.add(placeOf({ route, ...managed.sa }));
           return this.#parts.installed(managed, error);
@@ -155,6 +159,7 @@ export class DataPath {
         // A queue that is down has nothing to remove, and nothing to send by.
         if (effect.kind !== "remove" && effect.kind !== "send") this.#parts.failed(route, error);
       });
+      if (effect.kind === "remove") removals.push(done);
     }
   }
 

@@ -51,6 +51,24 @@ describe("associations that an operator gives", () => {
     expect(await bed.route("tokyo")).toMatchObject({ up: true });
   });
 
+  test("go over to another route with their keys and SPIs, or with other keys", async () => {
+    const both = `${route()} ${route("osaka7")}`;
+    await bed.set(managed(both, ...BOTH));
+    for (const [key, first] of [
+      [[1000, 2000], BLOCK + 1],
+      [[7000, 8000], 1],
+    ] as const) {
+      for (const id of ["osaka7", "tokyo"]) {
+        const [out, back] = key;
+        await bed.set(managed(both, sa("outbound", 1000, id, out), sa("inbound", 2000, id, back)));
+        const report = (await bed.gateway.report()).get(1);
+        expect(report?.inbound).toMatchObject([{ spi: 2000, route: id }]);
+        expect(report?.outbound).toMatchObject([{ spi: 1000, route: id, isActive: true }]);
+        if (id === "osaka7") expect(report?.outbound[0]?.next).toBe(first);
+      }
+    }
+  });
+
   test("without one that goes out, a route is down and says so", async () => {
     await bed.set(managed(route(), sa("inbound", 2000)));
     expect(await bed.route("tokyo")).toMatchObject({
@@ -143,6 +161,17 @@ describe("the book of sequence numbers", () => {
     expect((await again.route("tokyo"))?.reason).toBeUndefined();
     expect((await again.gateway.report()).get(1)?.outbound).toMatchObject([{ next: BLOCK + 1 }]);
   });
+});
+
+test("a route that a queue refused is told again", async () => {
+  bed.backEnd.refusal = ({ kind }) => (kind === "route" ? "no memory" : undefined);
+  await bed.set(`${INTERFACES} ${route()}`);
+  expect((await bed.route("tokyo"))?.["last-error"]).toBe("no memory");
+  expect((await bed.gateway.report()).get(1)?.routes).toEqual([]);
+  bed.backEnd.refusal = () => undefined;
+  bed.gateway.look();
+  await bed.gateway.settled();
+  expect((await bed.gateway.report()).get(1)?.routes).toMatchObject([{ name: "tokyo" }]);
 });
 
 describe("what is known of queues", () => {

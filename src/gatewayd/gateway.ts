@@ -117,11 +117,12 @@ export class Gateway implements Disposable {
     this.#take(config);
   }
 
-  /** look tries again what could not be: interfaces that came, key files that can be read now. */
+  /** look tries again what could not be: interfaces that came, files that can be read now, routes that a queue refused. */
   look(): void {
     this.#backEnd.look();
     if (secretFiles(this.#config).length > 0) this.#take(this.#config);
     if (this.#keys.readBook()) this.#setManaged();
+    this.#path.setRoutes(this.#model.routes);
   }
 
   #take(config: GatewayConfig): void {

@@ -147,5 +147,6 @@ export class Keys implements Disposable {
     this.#timer?.[Symbol.dispose]();
     this.#keeper[Symbol.dispose]();
     this.#managed?.[Symbol.dispose]();
+    this.#managed = undefined;
   }
 }
