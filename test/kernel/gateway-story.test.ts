@@ -208,19 +208,17 @@ describe.skipIf(skip !== undefined)(
     }, 120_000);
 
     test("threads of queues that begin anew end", async () => {
-      const cpu = (number: number) => story.config(["add", "paris", "/cpu", `${number}`]);
-      const bare = await story.config(["get", "paris", "/"]);
-      const restarted = async (change: () => Promise<string>) => {
+      const restarted = async (port: number) => {
         const before = story.log("paris").length;
-        await change();
+        await story.config(["set", "paris", "/protocol-port", `${port}`]);
         await story.until("both queues are up anew", () => {
           const said = story.log("paris").slice(before);
           return ["1", "2"].every((queue) => new RegExp(`"queue is up".*"queue":${queue}`).test(said));
         });
       };
       const both = async () => {
-        await restarted(async () => (await cpu(0)) + (await cpu(0)));
-        await restarted(() => story.config(["set", "paris", "/"], bare));
+        await restarted(304);
+        await restarted(303);
       };
       await both();
       const before = story.threads("paris");
