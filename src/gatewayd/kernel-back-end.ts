@@ -38,6 +38,7 @@ export class KernelBackEnd implements GatewayBackEnd {
   readonly #options: KernelBackEndOptions;
   readonly #queues = new Map<number, Queue>();
   #gateway: XfrmGateway | undefined;
+  #failure: string | undefined;
 
   constructor(options: KernelBackEndOptions) {
     this.#options = options;
@@ -95,6 +96,13 @@ export class KernelBackEnd implements GatewayBackEnd {
     if (this.#queues.get(queue)?.isUp === true) this.#options.tell({ kind: "news", queue, news });
   }
 
+  /** The same is tried many times in a second. */
+  #failed(reason: string): void {
+    if (reason === this.#failure) return;
+    this.#failure = reason;
+    this.#options.tell({ kind: "failed", reason });
+  }
+
   #attach(plan: QueuePlan): void {
     const queue = this.#queueOf(plan);
     const { netns, instance = 0 } = this.#options;
@@ -102,6 +110,7 @@ export class KernelBackEnd implements GatewayBackEnd {
       ...(netns !== undefined && { netns }),
       instance,
       tell: (news, number) => this.#news(news, number),
+      failed: (error) => this.#failed(error.message),
     });
     this.#gateway.attach(plan.number, queue);
   }

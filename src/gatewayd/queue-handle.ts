@@ -10,9 +10,12 @@ import {
   trySendMessage,
 } from "../sys/mod.ts";
 import type { GatewayNews, GatewayOrder, GatewayReport } from "../tunnel/gateway/mod.ts";
+import { PatientQuestion } from "./patient-question.ts";
 import type { FromQueue, QueueStart, ToQueue } from "./queue-link.ts";
 
 const WAKER_BYTES = 4096;
+/** A thread that is stuck keeps nobody from the reports of others for longer. */
+const REPORT_MS = 3_000;
 const WAKE = new Uint8Array([1]);
 
 /** QueueHears gets what the thread says. */
@@ -36,9 +39,11 @@ interface Waiting {
 /** QueueHandle is one thread; it is gone when `ended` was called. */
 export class QueueHandle {
   readonly #port: ThreadPort;
+  readonly #thread: Disposable;
   readonly #waker: Fd;
   readonly #hears: QueueHears;
   readonly #waiting = new Map<number, Waiting>();
+  readonly #report = new PatientQuestion(() => this.#ask({ kind: "report" }), REPORT_MS);
   readonly #end = Promise.withResolvers<void>();
   #nextId = 1;
   #isOver = false;
@@ -51,7 +56,7 @@ export class QueueHandle {
     this.#hears = hears;
     hearMessages<FromQueue>(ours, (message) => this.#hear(message));
     const input: QueueStart = { ...start, port: theirs, waker: theirWaker.release() };
-    startThread(threadModule(), input, (error) => this.#over(error.message), [theirs]);
+    this.#thread = startThread(threadModule(), input, (error) => this.#over(error.message), [theirs]);
   }
 
   /** obey resolves when the thread has obeyed; the caller may wipe keys of the order at once. */
@@ -59,9 +64,9 @@ export class QueueHandle {
     await this.#ask({ kind: "obey", order });
   }
 
-  /** report asks for what was carried. */
-  async report(): Promise<GatewayReport> {
-    return (await this.#ask({ kind: "report" })) as GatewayReport;
+  /** report asks for what was carried; undefined while the thread does not answer. */
+  report(): Promise<GatewayReport | undefined> {
+    return this.#report.answer();
   }
 
   /** stop resolves when the thread has closed what it had. */
@@ -117,6 +122,7 @@ export class QueueHandle {
     this.#isOver = true;
     this.#port.close();
     this.#waker.close();
+    this.#thread[Symbol.dispose]();
     for (const { reject } of this.#waiting.values()) reject(new Error(reason ?? "the queue has ended"));
     this.#waiting.clear();
     this.#hears.ended(reason);

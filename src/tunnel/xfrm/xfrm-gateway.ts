@@ -26,6 +26,8 @@ export interface XfrmGatewayOptions {
   readonly instance?: number;
   /** Hears news, in a turn of its own: it may give orders. */
   readonly tell: (news: GatewayNews, queue: number) => void;
+  /** Hears what the kernel refused when a limit or a moment came, with nobody who asked for it; without this it is thrown from the event loop. */
+  readonly failed?: (error: Error) => void;
   /** Milliseconds of the clock that orders have moments of; default `boottimeMs`. */
   readonly nowMs?: () => number;
 }
@@ -33,6 +35,7 @@ export interface XfrmGatewayOptions {
 /** XfrmGateway owns what it has in the kernel: disposing removes it. */
 export class XfrmGateway implements Disposable {
   readonly #tell: XfrmGatewayOptions["tell"];
+  readonly #failed: XfrmGatewayOptions["failed"];
   readonly #kernel: KernelEsp;
   readonly #marks: XfrmMarks;
   readonly #book = new XfrmBook();
@@ -53,11 +56,12 @@ export class XfrmGateway implements Disposable {
         cause: ability.cause,
       });
     this.#tell = options.tell;
+    this.#failed = options.failed;
     this.#marks = new XfrmMarks(instance);
     const kernel = new KernelEsp({
       ...where,
-      onExpire: (sa, hard) => this.#associations.expired(sa, hard),
-      onLoss: () => this.#associations.lookAgain(),
+      onExpire: (sa, hard) => this.#guarded(() => this.#associations.expired(sa, hard)),
+      onLoss: () => this.#guarded(() => this.#associations.lookAgain()),
     });
     this.#kernel = kernel;
     const tell = (news: GatewayNews, queue: number) => this.#note(news, queue);
@@ -76,7 +80,17 @@ export class XfrmGateway implements Disposable {
       kernel[Symbol.dispose]();
       throw error;
     }
-    this.#timer = every(TICK_MS, () => this.tick());
+    this.#timer = every(TICK_MS, () => this.#guarded(() => this.tick()));
+  }
+
+  /** What is done because of the kernel's news or the time. */
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (this.#failed === undefined || !(error instanceof Error)) throw error;
+      this.#failed(error);
+    }
   }
 
   #note(news: GatewayNews, queue: number): void {
