@@ -128,11 +128,16 @@ for (const { driver, name, skip } of drivers)
 
       test("with TFC all are as long as the MTU, and come out as they were", async () => {
         for (const site of [sites.one, sites.two]) site.obey({ kind: "mtu", mtuBytes: SITE_MTU, tfc: true });
-        const before = counters("one").publicInterface;
+        const sealed = () =>
+          sites.one.queue.path.report().routes.reduce((sum, { txpackets }) => sum + txpackets, 0);
+        const [before, sealedBefore] = [counters("one").publicInterface, sealed()];
         expect(await ping("-s 100 10.10.2.2")).toContain("3 received");
-        const after = counters("one").publicInterface;
-        const [packets, bytes] = [after.txpackets - before.txpackets, after.txbytes - before.txbytes];
-        expect(bytes).toBe(packets * (14 + 20 + 16 + SITE_MTU + 2 + 2 + 16));
+        const [after, packets] = [counters("one").publicInterface, sealed() - sealedBefore];
+        const bytes = after.txbytes - before.txbytes;
+        const most = packets * (14 + 20 + 16 + SITE_MTU + 2 + 2 + 16);
+        // Beside them only its own words to its neighbour.
+        const own = after.txpackets - before.txpackets - packets;
+        expect([packets >= 3, bytes >= most, bytes <= most + own * 100]).toEqual([true, true, true]);
         for (const site of [sites.one, sites.two]) site.obey({ kind: "mtu", mtuBytes: SITE_MTU, tfc: false });
       });
 
