@@ -2,6 +2,8 @@
  * kube: what this node needs to know of the cluster's pods, read only. Labels and annotations of the pods on this node and annotations of
  * namespaces, by list and watch of the Kubernetes API over plain HTTPS, or from files where there is no API to ask.
  *
+ * Tenants' resources as custom resources: their definitions, generated from `resources` (kubeManifests).
+ *
  * It also knows what a node's Kubernetes must be told to run over the overlay (prepared, Preparation), before there is an API.
  *
  * It needs get, list and watch of pods and namespaces, and nothing else (deploy/kube-reader.yaml). What annotations mean is the affair of `cni`.
@@ -14,6 +16,8 @@
  */
 export { inCluster, type KubeAccess, kubeconfigAccess } from "./access.ts";
 export { API_PORT, type ClusterFacts, clusterWish } from "./cluster-wish.ts";
+export type { Manifest } from "./definition.ts";
+export { formatKubeManifests, kubeManifests } from "./manifests.ts";
 export { type KubernetesVersion, parseKubernetesVersion } from "./kubeadm-config.ts";
 export { PodFiles } from "./pod-files.ts";
 export { PodWatch, type PodWatchOptions, type PodWatchStatus } from "./pod-watch.ts";

@@ -7,10 +7,12 @@
  *     └───────────────── expired: 410, "too old" ──────────────────┘
  * ```
  */
-import { fieldOf, type Metadata, parseMetadata } from "./metadata.ts";
+import { fieldOf, type Named } from "./metadata.ts";
 
-/** WatchCacheOptions limit what is kept. */
-export interface WatchCacheOptions {
+/** WatchCacheOptions say what is kept. */
+export interface WatchCacheOptions<T> {
+  /** What is kept of an object; undefined: nothing. */
+  readonly parse: (object: unknown) => T | undefined;
   /** How many objects are kept; more are an error, not forgotten. */
   readonly most: number;
 }
@@ -22,14 +24,16 @@ export interface Page {
 }
 
 /** WatchCache is what is known of one collection. */
-export class WatchCache {
+export class WatchCache<T extends Named> {
   readonly #most: number;
-  #objects = new Map<string, Metadata>();
-  #listing: Map<string, Metadata> | undefined;
+  readonly #parse: (object: unknown) => T | undefined;
+  #objects = new Map<string, T>();
+  #listing: Map<string, T> | undefined;
   #version: string | undefined;
 
-  constructor({ most }: WatchCacheOptions) {
+  constructor({ most, parse }: WatchCacheOptions<T>) {
     this.#most = most;
+    this.#parse = parse;
   }
 
   /** version is where a watch begins; undefined while there is no complete list, or the last one is too old. */
@@ -42,8 +46,13 @@ export class WatchCache {
   }
 
   /** get returns an object as `namespace/name`, or by name. */
-  get(key: string): Metadata | undefined {
+  get(key: string): T | undefined {
     return this.#objects.get(key);
+  }
+
+  /** all returns every object. */
+  all(): IteratorObject<T> {
+    return this.#objects.values();
   }
 
   /** begin starts a list; until it is complete, what was known before is. */
@@ -64,7 +73,7 @@ export class WatchCache {
     )
       throw new Error("the answer is no list");
     for (const item of items ?? []) {
-      const object = parseMetadata(item);
+      const object = this.#parse(item);
       if (object !== undefined) this.#keep(this.#listing, object);
     }
     const next = fieldOf(metadata, "continue");
@@ -82,7 +91,7 @@ export class WatchCache {
     if (type === "ERROR") return this.#error(raw);
     const version = fieldOf(fieldOf(raw, "metadata"), "resourceVersion");
     if (typeof version !== "string") throw new Error("an event has no resourceVersion");
-    const object = parseMetadata(raw);
+    const object = this.#parse(raw);
     if (object !== undefined) {
       if (type === "ADDED" || type === "MODIFIED") this.#keep(this.#objects, object);
       else if (type === "DELETED") this.#objects.delete(keyOf(object));
@@ -104,7 +113,7 @@ export class WatchCache {
     throw new Error(`the API says: ${String(message ?? code)}`);
   }
 
-  #keep(objects: Map<string, Metadata>, object: Metadata): void {
+  #keep(objects: Map<string, T>, object: T): void {
     const key = keyOf(object);
     if (!objects.has(key) && objects.size >= this.#most)
       throw new Error(`there are more than ${this.#most} objects`);
@@ -112,6 +121,6 @@ export class WatchCache {
   }
 }
 
-function keyOf({ namespace, name }: Metadata): string {
+function keyOf({ namespace, name }: Named): string {
   return namespace === undefined ? name : `${namespace}/${name}`;
 }
