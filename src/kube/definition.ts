@@ -12,6 +12,13 @@ export interface Manifest {
 /** GROUP and SERVED are the two halves of the resources' apiVersion. */
 export const [GROUP, SERVED] = API_VERSION.split("/") as [string, string];
 
+/** resourcePath returns where the API has all objects of a kind, or one of them, or its status. */
+export function resourcePath(kind: TenantKind, name?: string, part?: "status"): string {
+  const all = `/apis/${API_VERSION}/${customKinds[kind].plural}`;
+  const one = name === undefined ? "" : `/${encodeURIComponent(name)}`;
+  return `${all}${one}${part === undefined ? "" : `/${part}`}`;
+}
+
 /** The condition that says whether the register has what the object asks for. */
 export const ACCEPTED = "Accepted";
 

@@ -30,6 +30,7 @@ export class WatchCache<T extends Named> {
   #objects = new Map<string, T>();
   #listing: Map<string, T> | undefined;
   #version: string | undefined;
+  #listed = false;
 
   constructor({ most, parse }: WatchCacheOptions<T>) {
     this.#most = most;
@@ -39,6 +40,11 @@ export class WatchCache<T extends Named> {
   /** version is where a watch begins; undefined while there is no complete list, or the last one is too old. */
   get version(): string | undefined {
     return this.#version;
+  }
+
+  /** listed tells whether there was ever a complete list. */
+  get listed(): boolean {
+    return this.#listed;
   }
 
   get size(): number {
@@ -80,6 +86,7 @@ export class WatchCache<T extends Named> {
     if (typeof next === "string" && next !== "") return { next };
     this.#objects = this.#listing;
     this.#listing = undefined;
+    this.#listed = true;
     this.#version = version;
     return {};
   }

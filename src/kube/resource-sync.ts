@@ -1,0 +1,237 @@
+/**
+ * Custom resources → register: what users apply in Kubernetes is put into the register, which tells all nodes; the verdict goes into the
+ * object's status. The register refuses by the same rules as for manifests from elsewhere, so nothing depends on a webhook.
+ *
+ * ```
+ * list + watch ─▶ finalizer ─▶ wanted ─▶ all that changed at once, else one by one ─▶ status
+ *                   deleted ─▶ out of the register ─▶ finalizer away
+ * ```
+ * The finalizer is there before the register has the resource, so no deletion is ever concluded from an absence; a resource of the register
+ * that Kubernetes never had is not touched.
+ */
+import type { Json, TenantKind, TenantResource, TenantResources } from "../resources/mod.ts";
+import { after, wallMs } from "../sys/mod.ts";
+import type { KubeAccess } from "./access.ts";
+import { KubeError, kubeWrite } from "./client.ts";
+import { Collection } from "./collection.ts";
+import { customKinds } from "./custom-kinds.ts";
+import { type CustomObject, parseCustomObject } from "./custom-object.ts";
+import { resourcePath } from "./definition.ts";
+import { statusOf, type Verdict, wantedOf } from "./verdict.ts";
+
+/** FINALIZER keeps a deleted object until the register has let go of it. */
+export const FINALIZER = "causeway.network/register";
+
+/** ResourceRegister is the register as this needs it. */
+export interface ResourceRegister {
+  tenants(): TenantResources;
+  /** Rejects when it may not be, or cannot be now; see `refusal`. */
+  put(resources: readonly TenantResource[]): Promise<void>;
+  remove(resource: { readonly kind: TenantKind; readonly name: string }): Promise<void>;
+  /** The reason in words when an error says that something may not be; undefined for weather. */
+  refusal(error: unknown): string | undefined;
+}
+
+/** ResourceSyncOptions say between whom. */
+export interface ResourceSyncOptions {
+  readonly access: KubeAccess;
+  readonly register: ResourceRegister;
+  /** Whether this one may write; asked before each write. */
+  readonly mayWrite: () => boolean;
+  /** Told when something is wrong beside the objects themselves, and when all is well again (undefined). */
+  readonly onProblem?: (problem: string | undefined) => void;
+}
+
+/** A register holds so many of a kind (MAX_TENANT_RESOURCES of `domain`); more of them are told as a problem. */
+const MOST_OBJECTS = 20_000;
+
+/** Changes that come together are one round. */
+const GATHER_MS = 200;
+const RETRY_MS = 5_000;
+
+/** In an order in which what others refer to comes first. */
+const kinds = Object.keys(customKinds) as TenantKind[];
+
+/** Stopped is thrown inside of a round when another one leads by now. */
+class Stopped extends Error {}
+
+/** ResourceSync owns the watches of all kinds. */
+export class ResourceSync implements Disposable {
+  readonly #options: ResourceSyncOptions;
+  readonly #collections: readonly Collection<CustomObject>[];
+  #timer: Disposable | undefined;
+  #running = false;
+  #again = false;
+  #disposed = false;
+  #problem: string | undefined;
+
+  private constructor(options: ResourceSyncOptions) {
+    this.#options = options;
+    const { access } = options;
+    this.#collections = kinds.map((kind) =>
+      Collection.start({
+        ...{ access, path: resourcePath(kind), most: MOST_OBJECTS, parse: parseCustomObject(kind) },
+        onChange: () => this.look(),
+      }),
+    );
+  }
+
+  /** start begins to watch. */
+  static start(options: ResourceSyncOptions): ResourceSync {
+    return new ResourceSync(options);
+  }
+
+  /** problem says what is wrong beside the objects themselves. */
+  get problem(): string | undefined {
+    return this.#problem ?? this.#collections.find(({ problem }) => problem !== undefined)?.problem;
+  }
+
+  /** look has everything compared soon: when the register has changed, or this one leads now. */
+  look(): void {
+    this.#in(GATHER_MS);
+  }
+
+  #in(ms: number): void {
+    if (this.#disposed) return;
+    if (this.#running) {
+      this.#again = true;
+      return;
+    }
+    this.#timer ??= after(ms, () => void this.#run());
+  }
+
+  async #run(): Promise<void> {
+    this.#timer = undefined;
+    this.#running = true;
+    this.#again = false;
+    let failed: string | undefined;
+    try {
+      await this.#round();
+    } catch (error) {
+      if (!(error instanceof Stopped)) failed = (error as Error).message;
+    }
+    this.#running = false;
+    this.#problem = failed;
+    this.#options.onProblem?.(this.problem);
+    if (failed !== undefined) this.#in(RETRY_MS);
+    else if (this.#again) this.look();
+  }
+
+  async #round(): Promise<void> {
+    // What was never listed is not known to be absent or there.
+    if (this.#collections.some(({ cache }) => !cache.listed)) return;
+    const objects = this.#collections.flatMap(({ cache }) =>
+      [...cache.all()].sort((a, b) => (a.name < b.name ? -1 : 1)),
+    );
+    const verdicts = new Map<CustomObject, Verdict>();
+    await this.#put(
+      objects.filter(({ deleting }) => !deleting),
+      verdicts,
+    );
+    await this.#remove(objects.filter(({ deleting }) => deleting).reverse(), verdicts);
+    const now = new Date(wallMs()).toISOString().replace(/\.\d+Z$/, "Z");
+    for (const [object, verdict] of verdicts) {
+      const status = statusOf(object, verdict, now);
+      if (status === undefined) continue;
+      const path = resourcePath(object.kind, object.name, "status");
+      await this.#write({ verb: "merge", path, body: { status: status as never } });
+    }
+  }
+
+  async #put(objects: readonly CustomObject[], verdicts: Map<CustomObject, Verdict>): Promise<void> {
+    const { register } = this.#options;
+    const changed = new Map<CustomObject, TenantResource>();
+    const tenants = register.tenants();
+    for (const object of objects) {
+      const wanted = wantedOf(object, tenants);
+      if ("problem" in wanted) verdicts.set(object, { is: "Invalid", message: wanted.problem });
+      else if (await this.#held(object)) {
+        if (wanted.same) verdicts.set(object, this.#accepted(object));
+        else changed.set(object, wanted.resource);
+      }
+    }
+    if (changed.size === 0) return;
+    // Together first: some only go together. Then one by one, so that one that is wrong keeps nobody else out.
+    if ((await this.#refused([...changed.values()])) === undefined)
+      for (const object of changed.keys()) verdicts.set(object, this.#accepted(object));
+    else
+      for (const [object, resource] of changed) {
+        const message = await this.#refused([resource]);
+        verdicts.set(object, message === undefined ? this.#accepted(object) : { is: "NotAdmitted", message });
+      }
+  }
+
+  async #refused(resources: readonly TenantResource[]): Promise<string | undefined> {
+    const { register } = this.#options;
+    return await this.#asked(() => register.put(resources));
+  }
+
+  /** Why the register will not; throws what is weather. */
+  async #asked(work: () => Promise<void>): Promise<string | undefined> {
+    if (!this.#options.mayWrite()) throw new Stopped();
+    try {
+      await work();
+      return undefined;
+    } catch (error) {
+      const reason = this.#options.register.refusal(error);
+      if (reason === undefined) throw error;
+      return reason;
+    }
+  }
+
+  #accepted({ kind, name }: CustomObject): Verdict {
+    const value = this.#options.register.tenants()[kind].get(name);
+    const vni = value !== undefined && "vni" in value ? value.vni : undefined;
+    return { is: "accepted", ...(vni !== undefined && { vni }) };
+  }
+
+  /** Whether our finalizer is there by now; what somebody else changed meanwhile comes again by the watch. */
+  async #held(object: CustomObject): Promise<boolean> {
+    if (object.finalizers.includes(FINALIZER)) return true;
+    return await this.#setFinalizers(object, [...object.finalizers, FINALIZER]);
+  }
+
+  async #remove(objects: readonly CustomObject[], verdicts: Map<CustomObject, Verdict>): Promise<void> {
+    const { register } = this.#options;
+    for (const object of objects) {
+      const { kind, name, finalizers } = object;
+      if (!finalizers.includes(FINALIZER)) continue;
+      const there = register.tenants()[kind].has(name);
+      const message = there ? await this.#asked(() => register.remove({ kind, name })) : undefined;
+      if (message === undefined) {
+        const others = finalizers.filter((one) => one !== FINALIZER);
+        await this.#setFinalizers(object, others);
+      } else verdicts.set(object, { is: "InUse", message });
+    }
+  }
+
+  async #setFinalizers(object: CustomObject, finalizers: readonly string[]): Promise<boolean> {
+    const { kind, name, resourceVersion } = object;
+    return await this.#write({
+      ...{ verb: "merge", path: resourcePath(kind, name) },
+      body: { metadata: { finalizers, resourceVersion } },
+    });
+  }
+
+  /** False where the object is another one by now, or gone: the watch brings what it is. */
+  async #write(change: {
+    readonly verb: "merge";
+    readonly path: string;
+    readonly body: Json;
+  }): Promise<boolean> {
+    if (!this.#options.mayWrite()) throw new Stopped();
+    try {
+      await kubeWrite(this.#options.access, change);
+      return true;
+    } catch (error) {
+      if (error instanceof KubeError && (error.status === 404 || error.status === 409)) return false;
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    this.#timer?.[Symbol.dispose]();
+    for (const collection of this.#collections) collection[Symbol.dispose]();
+  }
+}
