@@ -6,6 +6,7 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { isAlive } from "../src/sys/mod.ts";
 import { fetchPackages, fetchSource, SuiteError } from "./debian-suite.ts";
 
 const CACHE = join(resolve(import.meta.dir, ".."), ".cache/kubernetes");
@@ -41,7 +42,7 @@ export async function buildKubernetes(names: readonly string[], say: Say): Promi
   mkdirSync(folder, { recursive: true });
   const missing = names.filter((name) => !existsSync(join(folder, name)));
   if (missing.length === 0) return folder;
-  const work = join(CACHE, `work-${process.pid}`);
+  const work = workFolder();
   try {
     say("fetching Debian's source and compiler …");
     const packages = ["golang-1.19-go", "golang-1.19-src", "golang-github-modern-go-reflect2-dev"];
@@ -64,6 +65,15 @@ export async function buildKubernetes(names: readonly string[], say: Say): Promi
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+/** A folder for this build; those of builds that were killed are removed. */
+function workFolder(): string {
+  for (const name of readdirSync(CACHE)) {
+    const pid = Number(/^work-(\d+)$/.exec(name)?.[1]);
+    if (pid > 1 && !isAlive(pid)) rmSync(join(CACHE, name), { recursive: true, force: true });
+  }
+  return join(CACHE, `work-${process.pid}`);
 }
 
 function environment(root: string, work: string): Record<string, string> {
@@ -156,7 +166,9 @@ function versionFlags(): string {
   const values = { gitVersion: `v${VERSION}`, gitMajor: major, gitMinor: minor };
   return [
     "-s -w",
-    ...Object.entries(values).map(([key, value]) => `-X k8s.io/component-base/version.${key}=${value}`),
+    ...Object.entries(values).map(
+      ([key, value]) => `-X ${PACKAGE}/vendor/k8s.io/component-base/version.${key}=${value}`,
+    ),
   ].join(" ");
 }
 

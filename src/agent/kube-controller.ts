@@ -18,7 +18,7 @@ const END_MS = 2000;
 const WEATHER: ReadonlySet<RefusalCode> = new Set<RefusalCode>(["read-only", "too-many"]);
 
 /** registerOf returns a hub's register as the controller needs it. */
-export function registerOf(role: HubRole): ControllerRegister {
+export function registerOf(role: Pick<HubRole, "register" | "registrar" | "view">): ControllerRegister {
   const { register, registrar } = role;
   return {
     tenants: () => role.view().tenants,

@@ -58,7 +58,7 @@ export async function kubeGet(access: KubeAccess, path: string): Promise<string>
   if (status === 200) return text;
   const fix =
     status === 401 || status === 403
-      ? "; bind the ClusterRole of deploy/kube-reader.yaml to this identity"
+      ? "; bind the ClusterRole of deploy/kube-reader.yaml (of a controller: of causeway kube manifests) to this identity"
       : "";
   throw new KubeError(said(`it answers with status ${status}${fix}`), { status });
 }

@@ -12,13 +12,11 @@ test.skipIf(lacks !== undefined)(
   () => {
     using scratch = new Scratch();
     const scenario = new URL("../support/api-scenario.ts", import.meta.url).pathname;
-    const done = runSync([process.execPath, scenario, program as string, etcd as string], {
-      netns: scratch.netns,
-      timeoutMs: 280_000,
-    });
-    expect(done.stderr).toBe("");
+    const argv = [process.execPath, scenario, program as string, etcd as string];
+    const { stdout, stderr } = runSync(argv, { netns: scratch.netns, timeoutMs: 280_000 });
+    expect(stderr).toBe("");
     const all = (value: unknown) => Array.from({ length: 7 }, () => value);
-    expect(JSON.parse(done.stdout)).toEqual({
+    expect(JSON.parse(stdout)).toEqual({
       created: all(1),
       kept: [],
       defaulted: { routed: true, protocols: ["tcp", "any", "icmp", "any"], router: "underlay" },
@@ -27,7 +25,7 @@ test.skipIf(lacks !== undefined)(
         Subnet: expect.stringMatching(/^422 .*spec.prefixes.*cidr/),
         Peering: expect.stringMatching(/^422 .*spec.vpcs/),
         NatGateway: expect.stringMatching(/^422 .*spec.externalAddresses/),
-        FloatingIP: expect.stringMatching(/^422 .*spec.address/),
+        FloatingIP: expect.stringMatching(/^422 .*spec.gateway/),
         SecurityGroup: expect.stringMatching(/^422 .*spec.rules.*sideways/),
         Underlay: expect.stringMatching(/^422 .*spec.links/),
       },

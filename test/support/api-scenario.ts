@@ -41,7 +41,7 @@ const wrong: { readonly [K in TenantKind]: Object } = {
   Subnet: { prefixes: ["10.1.0.0"] },
   Peering: { vpcs: ["team-a"] },
   NatGateway: { externalAddresses: ["192.0.2.1", "192.0.2.2", "192.0.2.3"] },
-  FloatingIP: { address: 7 },
+  FloatingIP: { gateway: "" },
   SecurityGroup: { rules: [{ direction: "sideways" }] },
   Underlay: { links: [] },
 };

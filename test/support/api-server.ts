@@ -51,7 +51,7 @@ export class ApiServer implements AsyncDisposable {
       "client-ca-file": authority.ca,
       "token-auth-file": tokens,
       "service-account-issuer": "https://kubernetes.default.svc",
-      "service-account-key-file": serving.key,
+      "service-account-key-file": serving.certificate,
       "service-account-signing-key-file": serving.key,
       "service-cluster-ip-range": "10.96.0.0/16",
       "authorization-mode": "RBAC",

@@ -1,0 +1,170 @@
+/** Two controllers on one register at a real API server. Prints one JSON object; run it inside a new namespace. */
+import { registerOf } from "../../src/agent/kube-controller.ts";
+import { Register, Registrar } from "../../src/hub/mod.ts";
+import { ClusterController } from "../../src/kube/cluster-controller.ts";
+import { kubeGet, kubeWrite } from "../../src/kube/client.ts";
+import { resourcePath } from "../../src/kube/definition.ts";
+import { kubeManifests, manifestPath } from "../../src/kube/manifests.ts";
+import { fieldOf } from "../../src/kube/metadata.ts";
+import { until } from "../../src/lab/wait.ts";
+import { formatIp, formatPrefix, PrivateKey } from "../../src/net/mod.ts";
+import {
+  API_VERSION,
+  type Json,
+  newMesh,
+  parseObject,
+  type TenantKind,
+  type TenantResource,
+} from "../../src/resources/mod.ts";
+import { monotonicMs, runSync } from "../../src/sys/mod.ts";
+import { ApiServer } from "./api-server.ts";
+
+const [program, etcd] = process.argv.slice(2) as [string, string];
+runSync(["ip", "link", "set", "lo", "up"]);
+const result: Record<string, unknown> = {};
+
+const register = Register.open(":memory:");
+using registrar = new Registrar(register);
+await registrar.init(newMesh("home", { endpoints: ["h:1"], overlay6: "fd01:2:3::/64" }), {
+  ...{ name: "hub", publicKey: PrivateKey.random().publicKey, endpoints: [] },
+});
+const tenants = () => register.view("hub").tenants;
+
+// The identity that our own manifests give rights to.
+const USER = "system:serviceaccount:kube-system:causeway-controller";
+await using api = new ApiServer(program, etcd, [USER]);
+await api.start();
+const admin = api.access();
+for (const manifest of kubeManifests({ major: 1, minor: 20 })) {
+  // The API server makes its namespaces by itself, a moment after it is ready.
+  const body = { verb: "apply", path: manifestPath(manifest), body: manifest } as const;
+  await until(() => kubeWrite(admin, body).then(() => undefined, String), { what: body.path });
+}
+
+const controllers = new Map<string, ClusterController>();
+const begin = (identity: string) => {
+  const controller = ClusterController.start({
+    ...{ access: api.access(USER), identity, leaseSeconds: 3 },
+    register: registerOf({ register, registrar, view: () => register.view("hub") }),
+  });
+  register.subscribe(() => controller.registerChanged());
+  controllers.set(identity, controller);
+};
+const leader = () => [...controllers].filter(([, { leads }]) => leads).map(([name]) => name);
+begin("a");
+await until(() => (leader().length === 1 ? undefined : "none"), { what: "a leader" });
+begin("b");
+
+const apply = (kind: TenantKind, name: string, spec: Json) =>
+  kubeWrite(admin, {
+    ...{ verb: "apply", path: resourcePath(kind, name) },
+    body: { apiVersion: API_VERSION, kind, metadata: { name }, spec },
+  });
+const drop = (kind: TenantKind, name: string) =>
+  kubeWrite(admin, { verb: "delete", path: resourcePath(kind, name) });
+const read = async (kind: TenantKind, name: string): Promise<unknown> =>
+  JSON.parse(await kubeGet(admin, resourcePath(kind, name)));
+const at = (value: unknown, ...keys: string[]) => keys.reduce(fieldOf, value);
+const verdict = (object: unknown) => {
+  const generation = at(object, "metadata", "generation");
+  const condition = at(object, "status", "conditions", "0");
+  if (at(condition, "observedGeneration") !== generation) return "not judged yet";
+  return `${at(condition, "reason")}: ${at(condition, "message")}`;
+};
+/** Waits for a verdict on the present generation that fits. */
+const judged = async (kind: TenantKind, name: string, fits: RegExp) => {
+  let last = "";
+  const missing = async () => (fits.test((last = verdict(await read(kind, name)))) ? undefined : last);
+  await until(missing, { what: `${kind} ${name}` });
+  return last;
+};
+
+// All at once, in an order in which they cannot be admitted one by one.
+await apply("Peering", "a-b", { vpcs: ["a", "b"] });
+await apply("Subnet", "a.web", { vpc: "a", prefixes: ["10.1.0.0/24"] });
+await apply("VPC", "a", { vni: 5000 });
+result["subnet"] = await judged("Subnet", "a.web", /^Accepted/);
+result["vni"] =
+  Number(at(await read("Subnet", "a.web"), "status", "vni")) === tenants().Subnet.get("a.web")?.vni;
+result["peering"] = await judged("Peering", "a-b", /^NotAdmitted/);
+await apply("VPC", "b", {});
+await judged("Peering", "a-b", /^Accepted/);
+
+// Rules of ours that the API server does not know, at reconcile; what was accepted stays.
+await apply("VPC", "b", { services: [{ ports: ["tcp/http"] }] });
+result["invalid"] = await judged("VPC", "b", /^Invalid/);
+await apply("VPC", "a", { vni: 5001 });
+result["unchanged"] = await judged("VPC", "a", /^NotAdmitted/);
+result["stays"] = [tenants().VPC.get("a")?.vni, tenants().VPC.get("b")?.services.length];
+
+// Deleted in whatever order, it goes when nothing refers to it any more.
+await drop("VPC", "a");
+result["inUse"] = await judged("VPC", "a", /^InUse/);
+await drop("Peering", "a-b");
+await drop("Subnet", "a.web");
+const gone = async () =>
+  (await read("VPC", "a").then(
+    () => "there",
+    () => undefined,
+  )) ?? (tenants().VPC.has("a") ? "in the register" : undefined);
+await until(gone, { what: "the VPC to go" });
+
+// What was made elsewhere is not touched.
+const byHand = { apiVersion: API_VERSION, kind: "VPC", metadata: { name: "by-hand" }, spec: {} };
+await registrar.putResources([parseObject(byHand, { problems: [] }) as TenantResource]);
+
+// The nodes' ranges, by their overlay address.
+const node = register.nodes()[0];
+if (node?.pods4 === undefined) throw new Error("no node");
+const kubeNode = async (name: string, address: string, spec: Json) => {
+  await kubeWrite(admin, {
+    ...{ verb: "create", path: "/api/v1/nodes" },
+    body: { apiVersion: "v1", kind: "Node", metadata: { name }, spec },
+  });
+  await kubeWrite(admin, {
+    ...{ verb: "merge", path: `/api/v1/nodes/${name}/status` },
+    body: { status: { addresses: [{ type: "InternalIP", address }] } },
+  });
+};
+await kubeNode("one", formatIp(node.overlay4), {});
+await kubeNode("two", formatIp(node.overlay6), { podCIDR: "10.7.0.0/24", podCIDRs: ["10.7.0.0/24"] });
+const ranges = async (name: string) =>
+  String(at(JSON.parse(await kubeGet(admin, `/api/v1/nodes/${name}`)), "spec", "podCIDRs"));
+const own = formatPrefix(node.pods4);
+await until(async () => ((await ranges("one")) === own ? undefined : await ranges("one")), {
+  what: "the range",
+});
+const events = async () => {
+  const list = JSON.parse(await kubeGet(admin, "/api/v1/namespaces/default/events")) as { items: unknown[] };
+  return list.items.filter((one) => at(one, "reason") === "PodCIDRMismatch");
+};
+await until(async () => ((await events()).length > 0 ? undefined : "none"), { what: "the event" });
+result["events"] = (await events()).map((one) => at(one, "message"));
+
+// The leader is gone without a word, then one says that it goes; and a restart of the API server between.
+const succeeded = async (how: string, work: () => void | Promise<void>) => {
+  const begunMs = monotonicMs();
+  await work();
+  await until(() => (leader().length === 1 ? undefined : "none"), { what: how });
+  await apply("VPC", "b", { allow: { namespaces: [how] } });
+  await judged("VPC", "b", /^Accepted/);
+  if (tenants().VPC.get("b")?.allow?.namespaces?.[0] !== how)
+    throw new Error(`${how} is not in the register`);
+  console.error(`${how}: ${Math.round(monotonicMs() - begunMs)} ms`);
+};
+const end = async (how: "die" | "end") => {
+  const [name] = leader() as [string];
+  const controller = controllers.get(name);
+  controllers.delete(name);
+  if (how === "end") return await controller?.end();
+  controller?.[Symbol.dispose]();
+};
+await succeeded("died", () => end("die"));
+await api.kill();
+await succeeded("restarted", () => api.start());
+begin("c");
+await succeeded("ended", () => end("end"));
+result["leaders"] = leader();
+result["register"] = [...tenants().VPC.keys()].sort();
+for (const controller of controllers.values()) controller[Symbol.dispose]();
+console.log(JSON.stringify(result));
