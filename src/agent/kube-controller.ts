@@ -22,6 +22,7 @@ export function registerOf(role: Pick<HubRole, "register" | "registrar" | "view"
   const { register, registrar } = role;
   return {
     tenants: () => role.view().tenants,
+    revision: () => register.revision,
     async put(resources) {
       await registrar.putResources(resources);
     },

@@ -10,7 +10,7 @@
  * that Kubernetes never had is not touched.
  */
 import type { Json, TenantKind, TenantResource, TenantResources } from "../resources/mod.ts";
-import { after, wallMs } from "../sys/mod.ts";
+import { after, monotonicMs, wallMs } from "../sys/mod.ts";
 import type { KubeAccess } from "./access.ts";
 import { KubeError, kubeWrite } from "./client.ts";
 import { Collection } from "./collection.ts";
@@ -28,6 +28,8 @@ export interface ResourceRegister {
   /** Rejects when it may not be, or cannot be now; see `refusal`. */
   put(resources: readonly TenantResource[]): Promise<void>;
   remove(resource: { readonly kind: TenantKind; readonly name: string }): Promise<void>;
+  /** Changes with everything that it publishes; refusals publish nothing. */
+  revision(): number;
   /** The reason in words when an error says that something may not be; undefined for weather. */
   refusal(error: unknown): string | undefined;
 }
@@ -45,9 +47,15 @@ export interface ResourceSyncOptions {
 /** A register holds so many of a kind (MAX_TENANT_RESOURCES of `domain`); more of them are told as a problem. */
 const MOST_OBJECTS = 20_000;
 
+/** The register takes 4096 at once (MAX_RESOURCES of `hub`). */
+const MOST_AT_ONCE = 1000;
+
 /** Changes that come together are one round. */
 const GATHER_MS = 200;
 const RETRY_MS = 5_000;
+
+/** What the register refused is asked for again when it has changed, and after so long: addresses that nodes return change nothing that it publishes. */
+const REFUSED_MS = 60_000;
 
 /** In an order in which what others refer to comes first. */
 const kinds = Object.keys(customKinds) as TenantKind[];
@@ -55,11 +63,33 @@ const kinds = Object.keys(customKinds) as TenantKind[];
 /** Stopped is thrown inside of a round when another one leads by now. */
 class Stopped extends Error {}
 
+/** Refused is what the register said of an object, and to what it said so. */
+interface Refused {
+  readonly generation: number;
+  readonly revision: number;
+  readonly atMs: number;
+  readonly message: string;
+}
+
+/** Round is what one comparison of everything finds. */
+interface Round {
+  readonly verdicts: Map<CustomObject, Verdict>;
+  readonly refusals: Map<string, Refused>;
+}
+
+/** A deleted object asks for something else. */
+function keyOf({ kind, name, deleting }: CustomObject): string {
+  return `${deleting ? "delete" : "put"} ${kind} ${name}`;
+}
+
 /** ResourceSync owns the watches of all kinds. */
 export class ResourceSync implements Disposable {
   readonly #options: ResourceSyncOptions;
   readonly #collections: readonly Collection<CustomObject>[];
+  /** Verdicts of the last round that were refusals, by object. */
+  #refusals: ReadonlyMap<string, Refused> = new Map();
   #timer: Disposable | undefined;
+  #later: Disposable | undefined;
   #running = false;
   #again = false;
   #disposed = false;
@@ -115,6 +145,9 @@ export class ResourceSync implements Disposable {
     this.#options.onProblem?.(this.problem);
     if (failed !== undefined) this.#in(RETRY_MS);
     else if (this.#again) this.look();
+    this.#later?.[Symbol.dispose]();
+    this.#later = undefined;
+    if (this.#refusals.size > 0 && !this.#disposed) this.#later = after(REFUSED_MS, () => this.look());
   }
 
   async #round(): Promise<void> {
@@ -124,11 +157,14 @@ export class ResourceSync implements Disposable {
       [...cache.all()].sort((a, b) => (a.name < b.name ? -1 : 1)),
     );
     const verdicts = new Map<CustomObject, Verdict>();
+    const refusals = new Map<string, Refused>();
+    const round = { verdicts, refusals };
     await this.#put(
       objects.filter(({ deleting }) => !deleting),
-      verdicts,
+      round,
     );
-    await this.#remove(objects.filter(({ deleting }) => deleting).reverse(), verdicts);
+    await this.#remove(objects.filter(({ deleting }) => deleting).reverse(), round);
+    this.#refusals = refusals;
     const now = new Date(wallMs()).toISOString().replace(/\.\d+Z$/, "Z");
     for (const [object, verdict] of verdicts) {
       const status = statusOf(object, verdict, now);
@@ -138,10 +174,10 @@ export class ResourceSync implements Disposable {
     }
   }
 
-  async #put(objects: readonly CustomObject[], verdicts: Map<CustomObject, Verdict>): Promise<void> {
-    const { register } = this.#options;
+  async #put(objects: readonly CustomObject[], round: Round): Promise<void> {
+    const { verdicts } = round;
     const changed = new Map<CustomObject, TenantResource>();
-    const tenants = register.tenants();
+    const tenants = this.#options.register.tenants();
     for (const object of objects) {
       const wanted = wantedOf(object, tenants);
       if ("problem" in wanted) verdicts.set(object, { is: "Invalid", message: wanted.problem });
@@ -150,20 +186,45 @@ export class ResourceSync implements Disposable {
         else changed.set(object, wanted.resource);
       }
     }
-    if (changed.size === 0) return;
-    // Together first: some only go together. Then one by one, so that one that is wrong keeps nobody else out.
-    if ((await this.#refused([...changed.values()])) === undefined)
-      for (const object of changed.keys()) verdicts.set(object, this.#accepted(object));
-    else
-      for (const [object, resource] of changed) {
-        const message = await this.#refused([resource]);
-        verdicts.set(object, message === undefined ? this.#accepted(object) : { is: "NotAdmitted", message });
-      }
+    const entries = [...changed];
+    for (let i = 0; i < entries.length; i += MOST_AT_ONCE)
+      await this.#putSome(entries.slice(i, i + MOST_AT_ONCE), round);
   }
 
-  async #refused(resources: readonly TenantResource[]): Promise<string | undefined> {
+  /** Together first: some only go together. Then one by one, so that one that is wrong keeps nobody else out. */
+  async #putSome(changed: readonly (readonly [CustomObject, TenantResource])[], round: Round): Promise<void> {
     const { register } = this.#options;
-    return await this.#asked(() => register.put(resources));
+    const { verdicts } = round;
+    const resources = changed.map(([, resource]) => resource);
+    const known = changed.every(([object]) => this.#known(object) !== undefined);
+    const together = known ? "known" : await this.#asked(() => register.put(resources));
+    for (const [object, resource] of changed) {
+      const ask = () => (together === undefined ? Promise.resolve() : register.put([resource]));
+      const message = await this.#refused(object, round, ask);
+      verdicts.set(object, message === undefined ? this.#accepted(object) : { is: "NotAdmitted", message });
+    }
+  }
+
+  /** What the register has refused already, and would again. */
+  #known(object: CustomObject): Refused | undefined {
+    const refused = this.#refusals.get(keyOf(object));
+    if (refused === undefined || refused.generation !== object.generation) return undefined;
+    const fresh = monotonicMs() - refused.atMs < REFUSED_MS;
+    return fresh && refused.revision === this.#options.register.revision() ? refused : undefined;
+  }
+
+  /** Why the register will not do it, as it says now or said before; undefined when it is done. */
+  async #refused(
+    object: CustomObject,
+    { refusals }: Round,
+    ask: () => Promise<void>,
+  ): Promise<string | undefined> {
+    const known = this.#known(object);
+    const message = known?.message ?? (await this.#asked(ask));
+    if (message === undefined) return undefined;
+    const now = { revision: this.#options.register.revision(), atMs: monotonicMs() };
+    refusals.set(keyOf(object), known ?? { generation: object.generation, message, ...now });
+    return message;
   }
 
   /** Why the register will not; throws what is weather. */
@@ -191,17 +252,19 @@ export class ResourceSync implements Disposable {
     return await this.#setFinalizers(object, [...object.finalizers, FINALIZER]);
   }
 
-  async #remove(objects: readonly CustomObject[], verdicts: Map<CustomObject, Verdict>): Promise<void> {
+  async #remove(objects: readonly CustomObject[], round: Round): Promise<void> {
     const { register } = this.#options;
     for (const object of objects) {
       const { kind, name, finalizers } = object;
       if (!finalizers.includes(FINALIZER)) continue;
       const there = register.tenants()[kind].has(name);
-      const message = there ? await this.#asked(() => register.remove({ kind, name })) : undefined;
+      const message = there
+        ? await this.#refused(object, round, () => register.remove({ kind, name }))
+        : undefined;
       if (message === undefined) {
         const others = finalizers.filter((one) => one !== FINALIZER);
         await this.#setFinalizers(object, others);
-      } else verdicts.set(object, { is: "InUse", message });
+      } else round.verdicts.set(object, { is: "InUse", message });
     }
   }
 
@@ -232,6 +295,7 @@ export class ResourceSync implements Disposable {
   [Symbol.dispose](): void {
     this.#disposed = true;
     this.#timer?.[Symbol.dispose]();
+    this.#later?.[Symbol.dispose]();
     for (const collection of this.#collections) collection[Symbol.dispose]();
   }
 }

@@ -28,7 +28,8 @@ test.skipIf(lacks !== undefined)(
       stays: [5000, 1],
       inUse: 'InUse: VPC "a": is used by Subnet "a.web" (spec.vpc); delete that first',
       events: [expect.stringContaining("is not what Causeway gave node hub: 10.244.0.0/24")],
-      leaders: ["c"],
+      released: "",
+      writes: true,
       register: ["b", "by-hand"],
     });
   },

@@ -70,6 +70,18 @@ export class ApiServer implements AsyncDisposable {
     };
   }
 
+  /** kubeconfig is what a user's file says. */
+  kubeconfig(user: string): object {
+    const { server, tls, token } = this.access(user);
+    const ca = Buffer.from(tls.ca).toString("base64");
+    return {
+      ...{ apiVersion: "v1", kind: "Config", "current-context": "here" },
+      clusters: [{ name: "here", cluster: { server, "certificate-authority-data": ca } }],
+      users: [{ name: user, user: { token: token?.() } }],
+      contexts: [{ name: "here", context: { cluster: "here", user } }],
+    };
+  }
+
   /** start starts it, new or with what it had, and waits until it serves. */
   async start(): Promise<void> {
     // It ends when we end, however that happens.
