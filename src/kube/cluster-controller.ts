@@ -2,11 +2,11 @@
  * The controller of a cluster: one elected of those that keep the register. It puts custom resources into the register, and tells Kubernetes the
  * nodes' ranges.
  */
-import type { Json } from "../resources/mod.ts";
-import { after, wallMs } from "../sys/mod.ts";
+import { after } from "../sys/mod.ts";
 import type { KubeAccess } from "./access.ts";
 import { kubeWrite } from "./client.ts";
 import { Collection } from "./collection.ts";
+import { kubeWarn } from "./event.ts";
 import { Leadership } from "./leadership.ts";
 import { type KubeNode, type MeshNode, meshNodesByAddress, parseKubeNode, rangeStep } from "./node-ranges.ts";
 import { type ResourceRegister, ResourceSync } from "./resource-sync.ts";
@@ -93,7 +93,7 @@ export class ClusterController implements Disposable {
   #begin(): void {
     const { access, register } = this.#options;
     this.#resources = ResourceSync.start({
-      ...{ access, register, mayWrite: () => this.leads },
+      ...{ access, register, mayWrite: () => this.leads, name: CONTROLLER_NAME },
       onProblem: (problem) => this.#problem("resources", problem),
     });
     this.#nodes = Collection.start({
@@ -151,16 +151,9 @@ export class ClusterController implements Disposable {
   /** An event of the Node, once: `kubectl describe node` shows it. */
   async #tell(node: KubeNode, message: string): Promise<void> {
     if (this.#told.get(node.uid) === message) return;
-    const now = new Date(wallMs()).toISOString().replace(/\.\d+Z$/, "Z");
-    const involvedObject = { kind: "Node", apiVersion: "v1", name: node.name, uid: node.uid };
-    const body: Json = {
-      ...{ apiVersion: "v1", kind: "Event", involvedObject, message },
-      metadata: { generateName: `${node.name}.`, namespace: "default" },
-      ...{ type: "Warning", reason: "PodCIDRMismatch", count: 1 },
-      ...{ firstTimestamp: now, lastTimestamp: now, source: { component: CONTROLLER_NAME } },
-    };
-    await kubeWrite(this.#options.access, {
-      ...{ verb: "create", path: "/api/v1/namespaces/default/events", body },
+    await kubeWarn(this.#options.access, {
+      about: { apiVersion: "v1", kind: "Node", name: node.name, uid: node.uid },
+      ...{ reason: "PodCIDRMismatch", message, by: CONTROLLER_NAME },
     });
     this.#told.set(node.uid, message);
   }

@@ -24,6 +24,7 @@ export interface CustomStatus {
 /** CustomObject is one object of a kind. */
 export interface CustomObject extends Named {
   readonly kind: TenantKind;
+  readonly uid: string;
   readonly resourceVersion: string;
   readonly generation: number;
   /** Somebody deleted it; it stays until nobody's finalizer is there. */
@@ -39,13 +40,13 @@ export interface CustomObject extends Named {
 export function parseCustomObject(kind: TenantKind): (object: unknown) => CustomObject | undefined {
   return (object) => {
     const metadata = fieldOf(object, "metadata");
-    const [name, version, generation] = ["name", "resourceVersion", "generation"].map((key) =>
+    const [name, uid, version, generation] = ["name", "uid", "resourceVersion", "generation"].map((key) =>
       fieldOf(metadata, key),
     );
     if (typeof name !== "string" || typeof version !== "string") return undefined;
     const finalizers = fieldOf(metadata, "finalizers");
     return {
-      ...{ kind, name, resourceVersion: version },
+      ...{ kind, name, resourceVersion: version, uid: typeof uid === "string" ? uid : "" },
       generation: typeof generation === "number" ? generation : 0,
       deleting: fieldOf(metadata, "deletionTimestamp") !== undefined,
       finalizers: Array.isArray(finalizers) ? finalizers.filter((one) => typeof one === "string") : [],

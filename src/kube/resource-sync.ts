@@ -9,14 +9,21 @@
  * The finalizer is there before the register has the resource, so no deletion is ever concluded from an absence; a resource of the register
  * that Kubernetes never had is not touched.
  */
-import type { Json, TenantKind, TenantResource, TenantResources } from "../resources/mod.ts";
-import { after, monotonicMs, wallMs } from "../sys/mod.ts";
+import {
+  API_VERSION,
+  type Json,
+  type TenantKind,
+  type TenantResource,
+  type TenantResources,
+} from "../resources/mod.ts";
+import { after, monotonicMs } from "../sys/mod.ts";
 import type { KubeAccess } from "./access.ts";
 import { KubeError, kubeWrite } from "./client.ts";
 import { Collection } from "./collection.ts";
 import { customKinds } from "./custom-kinds.ts";
 import { type CustomObject, parseCustomObject } from "./custom-object.ts";
 import { resourcePath } from "./definition.ts";
+import { kubeTime, kubeWarn } from "./event.ts";
 import { statusOf, type Verdict, wantedOf } from "./verdict.ts";
 
 /** FINALIZER keeps a deleted object until the register has let go of it. */
@@ -38,6 +45,8 @@ export interface ResourceRegister {
 export interface ResourceSyncOptions {
   readonly access: KubeAccess;
   readonly register: ResourceRegister;
+  /** Who events are from. */
+  readonly name: string;
   /** Whether this one may write; asked before each write. */
   readonly mayWrite: () => boolean;
   /** Told when something is wrong beside the objects themselves, and when all is well again (undefined). */
@@ -165,13 +174,21 @@ export class ResourceSync implements Disposable {
     );
     await this.#remove(objects.filter(({ deleting }) => deleting).reverse(), round);
     this.#refusals = refusals;
-    const now = new Date(wallMs()).toISOString().replace(/\.\d+Z$/, "Z");
-    for (const [object, verdict] of verdicts) {
-      const status = statusOf(object, verdict, now);
-      if (status === undefined) continue;
-      const path = resourcePath(object.kind, object.name, "status");
-      await this.#write({ verb: "merge", path, body: { status: status as never } });
-    }
+    for (const [object, verdict] of verdicts) await this.#tell(object, verdict);
+  }
+
+  /** Into the status and, where something is wrong, an event: once, as long as it stays the same. */
+  async #tell(object: CustomObject, verdict: Verdict): Promise<void> {
+    const { kind, name, uid } = object;
+    const status = statusOf(object, verdict, kubeTime());
+    if (status === undefined) return;
+    const path = resourcePath(kind, name, "status");
+    const written = await this.#write({ verb: "merge", path, body: { status: status as never } });
+    if (!written || verdict.is === "accepted") return;
+    await kubeWarn(this.#options.access, {
+      about: { apiVersion: API_VERSION, kind, name, uid },
+      ...{ reason: verdict.is, message: verdict.message, by: this.#options.name },
+    });
   }
 
   async #put(objects: readonly CustomObject[], round: Round): Promise<void> {

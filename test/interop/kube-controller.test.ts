@@ -27,7 +27,11 @@ test.skipIf(lacks !== undefined)(
         'NotAdmitted: VPC "a": spec.vni 5001 was 5000, and never changes; delete it and apply it anew',
       stays: [5000, 1],
       inUse: 'InUse: VPC "a": is used by Subnet "a.web" (spec.vpc); delete that first',
-      events: [expect.stringContaining("is not what Causeway gave node hub: 10.244.0.0/24")],
+      events: [
+        expect.stringContaining("is not what Causeway gave node hub: 10.244.0.0/24"),
+        'VPC "b": spec.services[0].ports[0] "tcp/http" is not a port; write it like tcp/443 or udp/30000-30010',
+        'VPC "a": is used by Subnet "a.web" (spec.vpc); delete that first',
+      ],
       released: "",
       writes: true,
       register: ["b", "by-hand"],

@@ -149,12 +149,13 @@ const own = formatPrefix(node.pods4);
 await until(async () => ((await ranges("one")) === own ? undefined : await ranges("one")), {
   what: "the range",
 });
-const events = async () => {
+const events = async (reason: string) => {
   const list = JSON.parse(await kubeGet(admin, "/api/v1/namespaces/default/events")) as { items: unknown[] };
-  return list.items.filter((one) => at(one, "reason") === "PodCIDRMismatch");
+  return list.items.filter((one) => at(one, "reason") === reason).map((one) => String(at(one, "message")));
 };
-await until(async () => ((await events()).length > 0 ? undefined : "none"), { what: "the event" });
-result["events"] = (await events()).map((one) => at(one, "message"));
+const mismatch = () => events("PodCIDRMismatch");
+await until(async () => ((await mismatch()).length > 0 ? undefined : "none"), { what: "the event" });
+result["events"] = [...(await mismatch()), ...(await events("Invalid")), ...(await events("InUse"))];
 
 // The leader is gone without a word, then one says that it goes; and a restart of the API server between.
 const succeeded = async (how: string, work: () => void | Promise<void>) => {
