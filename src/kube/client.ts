@@ -1,5 +1,5 @@
 /** Requests to the API: get, list, watch, and the writes: create, replace, delete, patches and server-side apply. */
-import type { Json } from "../resources/mod.ts";
+import { API_VERSION, type Json } from "../resources/mod.ts";
 import { httpsGet, HttpsError, httpsSend, httpsStream } from "../sys/mod.ts";
 import type { KubeAccess } from "./access.ts";
 import { fieldOf } from "./metadata.ts";
@@ -56,11 +56,16 @@ export async function kubeGet(access: KubeAccess, path: string): Promise<string>
   }
   const { status, text } = answer;
   if (status === 200) return text;
-  const fix =
-    status === 401 || status === 403
-      ? "; bind the ClusterRole of deploy/kube-reader.yaml (of a controller: of causeway kube manifests) to this identity"
-      : "";
+  const fix = fixOf(status, path);
   throw new KubeError(said(`it answers with status ${status}${fix}`), { status });
+}
+
+function fixOf(status: number, path: string): string {
+  if (status === 401 || status === 403)
+    return "; bind the ClusterRole of deploy/kube-reader.yaml (of a controller: of causeway kube manifests) to this identity";
+  if (status === 404 && path.startsWith(`/apis/${API_VERSION}/`))
+    return "; apply the definitions: causeway kube manifests | kubectl apply --server-side -f -";
+  return "";
 }
 
 /** KubeWrite is one change of one object. */
