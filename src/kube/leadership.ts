@@ -32,6 +32,7 @@ export class Leadership implements Disposable {
   /** Until when this one leads, the monotonic clock's milliseconds. */
   #untilMs = 0;
   #told = false;
+  #problem: string | undefined;
   /** The last renewal by another one, and when it was seen. */
   #seen: { readonly version: string; readonly sinceMs: number } | undefined;
   #timer: Disposable | undefined;
@@ -73,12 +74,13 @@ export class Leadership implements Disposable {
     this.#timer = after(this.#leaseMs / 7, () => void this.#go());
   }
 
-  #tell(problem?: string): void {
+  #tell(problem: string | undefined): void {
     this.#end?.[Symbol.dispose]();
     const { leads } = this;
-    if (leads) this.#end = after(this.#untilMs - monotonicMs() + 1, () => this.#tell());
-    if (leads === this.#told && problem === undefined) return;
+    if (leads) this.#end = after(this.#untilMs - monotonicMs() + 1, () => this.#tell(this.#problem));
+    if (leads === this.#told && problem === this.#problem) return;
     this.#told = leads;
+    this.#problem = problem;
     this.#options.onChange(leads, problem);
   }
 
