@@ -112,6 +112,31 @@ test("every folder has a front door that says what it is for", () => {
   expect(wrong).toEqual([]);
 });
 
+test("a command that asks a process loads nothing of what answers", () => {
+  // Each takes 20 ms instead of 200.
+  const loaded = new Set([
+    "ctl/main.ts",
+    "ctl/commands.ts",
+    "ctl/look.ts",
+    "ctl/vpc.ts",
+    "ctl/bgp.ts",
+    "ctl/bfd.ts",
+  ]);
+  for (const file of loaded)
+    for (const [, target] of (text.get(file) as string).matchAll(
+      /(?:^|\n)(?:import|export)\s(?!type\b)[^;"]*?from\s+"(\.[^"]+)"/g,
+    ))
+      loaded.add(resolve(file, target as string));
+  const folders = new Set([...loaded].map(folderOf));
+  expect([...folders].sort()).toEqual(
+    ["agent", "ctl", "net", "sys", "wire"].filter((name) => folders.has(name)),
+  );
+  expect([...loaded].filter((file) => file.startsWith("agent/")).sort()).toEqual([
+    "agent/asked/mod.ts",
+    "agent/paths.ts",
+  ]);
+});
+
 test("only sys talks to the operating system", () => {
   const doors =
     /from "(?:node:(?:fs|fs\/promises|child_process|net|dgram|dns|http|https|os|process|crypto|worker_threads)|bun:ffi|bun:sqlite)"|\bBun\.(?!YAML|hash|inspect)|\bprocess\.(?!memoryUsage)|\bDate\.now|\bnew Date\(\)|\bMath\.random|\bperformance\.now|\bset(?:Timeout|Interval)\(|\bconsole\./;
