@@ -24,7 +24,6 @@ import { description, license, version } from "../package.json";
 import { scripts } from "../src/ctl/completion.ts";
 import { MANUAL_SECTION, manualPages } from "../src/ctl/manual.ts";
 import type { Command } from "../src/ctl/command.ts";
-import type { Command } from "../src/ctl/command.ts";
 import { rootFor } from "../src/ctl/commands.ts";
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
