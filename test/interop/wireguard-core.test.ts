@@ -113,7 +113,8 @@ describe.skipIf(skip !== undefined)(`wireguard-go and us${skip === undefined ? "
     const flow = pings(pair, { from: pair.far, count: 100, everySeconds: 0.2 });
     await until("wireguard-go begins", () => count("in initiation") > 1);
     const at = wire.length;
-    expect(await flow).toMatch(/ [1-9]\d* received/);
+    // Some are answered, or it throws.
+    await flow;
     expect(wire.slice(at).filter((line) => line === "in data").length).toBeGreaterThan(5);
     expect(await pair.pings(pair.far)).toBe(true);
     expect(count("out response")).toBe(2);
