@@ -10,6 +10,7 @@ import { convert } from "./convert.ts";
 import { scripts, words } from "./completion.ts";
 import { dataplane } from "./dataplane.ts";
 import { kube } from "./kube.ts";
+import { doctor } from "./doctor.ts";
 import { gateway } from "./gateway.ts";
 import { lab } from "./lab.ts";
 import { peers, plan, status } from "./look.ts";
@@ -67,6 +68,7 @@ export const root: Command = {
     status,
     peers,
     plan,
+    doctor,
     cni,
     kube,
     dataplane,
