@@ -61,10 +61,11 @@ function overlapFinding({ agent, view: { kernel, place } }: Facts): Finding {
       ? []
       : [{ link, network: networkOf(address) }];
   });
-  const routed = kernel.routes.flatMap(({ destination, hops, table }) => {
+  const routed = kernel.routes.flatMap(({ destination, hops, table, type }) => {
     const link = names.get(hops[0]?.linkIndex ?? -1);
     const counts =
       table === MAIN_TABLE &&
+      type === "unicast" &&
       destination.length > 0 &&
       link !== undefined &&
       link !== LINK &&
