@@ -11,8 +11,8 @@ import { readFirewall } from "./firewall-reader.ts";
 import { isKept } from "./gather.ts";
 import { runAll } from "./run-all.ts";
 
-/** LEGACY_MS is how long rules of iptables-legacy may be gone. */
-export const LEGACY_MS = 30_000;
+/** How long rules of iptables-legacy may be gone. */
+const LEGACY_MS = 30_000;
 /** SOON_MS lets what belongs together come together: a reload is several transactions. */
 const SOON_MS = 100;
 const REST_MS = 5_000;
@@ -23,6 +23,8 @@ export interface KeeperOptions {
   readonly state: string;
   readonly onPutBack: (rules: number) => void;
   readonly onProblem: (error: unknown) => void;
+  /** Other times than LEGACY_MS and REST_MS, for tests. */
+  readonly pace?: { readonly legacyMs: number; readonly restMs: number };
 }
 
 /** FirewallKeeper listens until it is disposed, in the namespace of the process. */
@@ -41,7 +43,7 @@ export class FirewallKeeper implements Disposable {
       onTransaction: (transaction) => this.#heard(transaction),
       onOverrun: () => this.#soon(),
     });
-    this.#poll = every(LEGACY_MS, () => {
+    this.#poll = every(options.pace?.legacyMs ?? LEGACY_MS, () => {
       if (isKept(options.state) && hasLegacy()) this.#soon();
     });
     this.#soon();
@@ -53,11 +55,14 @@ export class FirewallKeeper implements Disposable {
 
   #soon(): void {
     if (this.#waiting !== undefined || !isKept(this.#options.state)) return;
-    this.#waiting = after(Math.max(SOON_MS, this.#lastMs + REST_MS - monotonicMs()), () => {
-      this.#waiting = undefined;
-      this.#lastMs = monotonicMs();
-      this.#look().catch((error: unknown) => this.#options.onProblem(error));
-    });
+    this.#waiting = after(
+      Math.max(SOON_MS, this.#lastMs + (this.#options.pace?.restMs ?? REST_MS) - monotonicMs()),
+      () => {
+        this.#waiting = undefined;
+        this.#lastMs = monotonicMs();
+        this.#look().catch((error: unknown) => this.#options.onProblem(error));
+      },
+    );
   }
 
   /** One look at a time: what changed meanwhile is seen by the next. */

@@ -6,8 +6,11 @@
  * | look | all checks, or those named | them, as JSON |
  * | fix | their commands, then looks again | what was told, then as look |
  * | undo | takes our firewall rules away | what was told |
+ * | ping | echoes to the address and for the MTU that follow | whether they came back |
  * | keep | runs the keeper until it is ended | `ready`, then a line for each time that rules were put back |
  */
+import { pingPeer } from "../../src/doctor/way-facts.ts";
+import { parseIp } from "../../src/net/mod.ts";
 import { diagnose, FirewallKeeper, gather, treat, untreat } from "../../src/doctor/mod.ts";
 
 const [state = "", verb, ...ids] = process.argv.slice(2);
@@ -19,8 +22,12 @@ if (verb === "keep") {
     state,
     onPutBack: (rules) => console.log(`put back ${rules}`),
     onProblem: (error) => console.log(`problem ${(error as Error).message}`),
+    pace: { legacyMs: 200, restMs: 200 },
   });
   console.log("ready");
+} else if (verb === "ping") {
+  const [address = "", mtu] = ids;
+  console.log(JSON.stringify(await pingPeer({ name: "peer", overlay: [parseIp(address)] }, Number(mtu))));
 } else if (verb === "undo") {
   await untreat({ state, tell });
 } else {
