@@ -45,7 +45,7 @@ export class DoctorWorld implements Disposable {
       this.ip(line);
     for (const address of ["10.90.0.3/32", "10.244.2.5/32"])
       this.ip(`addr add ${address} dev eth0`, this.tunnel);
-    this.ip("route add default dev eth0", this.tunnel);
+    this.ip("route add default via 10.90.0.2 dev eth0 onlink", this.tunnel);
     this.ip("addr add 10.244.1.5/24 dev eth0", this.pod);
     this.ip("route add default via 10.244.1.1", this.pod);
     this.scratch.text("sysctl -qw net.ipv4.ip_forward=1");
