@@ -56,22 +56,7 @@ export async function pingPeer(
 
 async function echo(address: Ip, packetBytes: number): Promise<boolean> {
   const size = String(packetBytes - ECHO_HEADERS[address.family]);
-  const words = [
-    "ping",
-    "-n",
-    "-q",
-    "-c",
-    "2",
-    "-i",
-    "0.2",
-    "-W",
-    "2",
-    "-M",
-    "do",
-    "-s",
-    size,
-    formatIp(address),
-  ];
+  const words = ["ping", "-n", "-c", "2", "-i", "0.2", "-W", "2", "-M", "do", "-s", size, formatIp(address)];
   const { status, stdout, stderr } = await run(words, { timeoutMs: ASK_MS });
   return status === 0 || /message too long|frag needed|too big/i.test(stdout + stderr);
 }
