@@ -178,6 +178,7 @@ test("the node's own table tells the tunnel's port and where newcomers come from
   const enrol = { prefix: { addr: "fd01:2:3:1::", len: 64 } };
   const nftables = [
     { rule: { ...at, chain: "cluster_ports", expr: [match(left("udp", "dport"), 4789), { drop: null }] } },
+    { rule: { ...at, chain: "guard", expr: [match(left("ip6", "saddr"), "fd00::1"), { accept: null }] } },
     { rule: { ...at, chain: "cluster_ports", expr: [match(left("udp", "dport"), 51999), { return: null }] } },
     {
       rule: {

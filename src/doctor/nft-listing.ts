@@ -81,21 +81,23 @@ function chainOf(chain: ListedChain, listed: readonly ListedRule[]): Chain {
   };
 }
 
-/** ownTable returns what this node's own table says of it (mesh/ruleset.ts): the chain `cluster_ports`, and the one rule that accepts. */
+/** ownTable returns what this node's own table says of it (mesh/ruleset.ts): the chain `cluster_ports`, and the rule that accepts newcomers. */
 export function ownTable({ rules }: NftListing): OwnTable {
   const own = rules.filter(({ family, table }) => family === "inet" && table === "causeway");
   const port = own
     .filter(({ chain, expr }) => chain === "cluster_ports" && expr.some((part) => "return" in part))
     .flatMap(({ expr }) => operands(expr, "dport", "udp"))
     .find((value) => typeof value === "number");
-  const accepting = own.find(({ expr }) => expr.some((part) => "accept" in part))?.expr ?? [];
-  const [from] = operands(accepting, "saddr", "ip6") as readonly { prefix?: { addr: string; len: number } }[];
-  const [service] = operands(accepting, "daddr", "ip6");
-  const enrolment =
-    from?.prefix === undefined || typeof service !== "string"
-      ? undefined
-      : { from: prefixOf(parseIp(from.prefix.addr), from.prefix.len), service: parseIp(service) };
+  const enrolment = own.filter(({ chain }) => chain === "prerouting").flatMap(enrolmentOf)[0];
   return { ...(port !== undefined && { tunnelPort: port as number }), ...(enrolment && { enrolment }) };
+}
+
+function enrolmentOf({ expr }: ListedRule): readonly NonNullable<OwnTable["enrolment"]>[] {
+  const [from] = operands(expr, "saddr", "ip6") as readonly { prefix?: { addr: string; len: number } }[];
+  const [service] = operands(expr, "daddr", "ip6");
+  const accepts = expr.some((part) => "accept" in part);
+  if (!accepts || from?.prefix === undefined || typeof service !== "string") return [];
+  return [{ from: prefixOf(parseIp(from.prefix.addr), from.prefix.len), service: parseIp(service) }];
 }
 
 /** What a rule compares a field of a header with. */
