@@ -72,7 +72,8 @@ async function examined(given: Given): Promise<Diagnosis> {
     (agent) => ({ agent }),
     (error: Error) => ({ agentProblem: error.message }),
   );
-  return diagnose(await gather({ ...asked, state: STATE, root }), given.positionals);
+  const ids = given.positionals;
+  return diagnose(await gather({ ...asked, state: STATE, root, ids }), ids);
 }
 
 function shown({ id, ok, found, why, fix }: Check): string {

@@ -31,7 +31,7 @@ if (verb === "keep") {
 } else if (verb === "undo") {
   await untreat({ state, tell });
 } else {
-  const look = async () => diagnose(await gather({ state, root }), ids);
+  const look = async () => diagnose(await gather({ state, root, ids }), ids);
   if (verb === "fix") await treat((await look()).checks, { state, tell });
   console.log(JSON.stringify(await look()));
 }
