@@ -115,7 +115,7 @@ async function run(given: Given): Promise<number> {
 
 export const doctor: Command = {
   name: "doctor",
-  about: "Look at this node, say what is wrong, why it matters, and what mends it",
+  about: "Say what is wrong with this node, why it matters, what mends it",
   more: `With --fix it runs the commands that it names, each told before; what a person
 must decide it only says. Firewall rules are put in ahead of those that refuse,
 marked by a comment, and put back by the agent after a reload; rules of others
