@@ -15,6 +15,7 @@ const layers: readonly (readonly string[])[] = [
   ["bfd", "bgp", "noise", "tunnel", "exchange", "ipam", "portmap"],
   ["mesh", "pods", "plain", "domain", "gateway", "edge"],
   ["cni", "kube", "hub"],
+  ["doctor"],
   ["agent", "gatewayd"],
   ["ctl", "ui", "lab"],
   ["main.ts"],
