@@ -30,7 +30,7 @@ export class XfrmAssociations {
   readonly #book: XfrmBook;
   readonly #keys = new UsedKeys();
   readonly #keysInUse = new Set<string>();
-  /** What the kernel did not do, and is asked again: associations that it has still, and routes whose packets leave by another than they should. */
+  /** What the kernel did not do, and is asked again: associations that it has still, and routes whose packets may leave by another than they should. */
   readonly #leaving = new Set<XfrmInbound | XfrmOutbound>();
   readonly #unaimed = new Set<XfrmRoute>();
   /** News of the kernel were lost. */
@@ -214,12 +214,12 @@ export class XfrmAssociations {
       .sort((a, b) => a.queue - b.queue);
     const aim: Aim | undefined =
       first?.from === undefined ? undefined : { from: first.from, to: first.to, spi: first.spi };
-    this.#unaimed.delete(route);
-    if (sameAim(aim, route.aim)) return;
+    if (sameAim(aim, route.aim) && !this.#unaimed.has(route)) return;
     const before = route.aim;
     route.aim = aim;
     try {
       this.#parts.kernel.setPolicies(route.outward());
+      this.#unaimed.delete(route);
     } catch (error) {
       route.aim = before;
       this.#unaimed.add(route);

@@ -270,8 +270,8 @@ export class XfrmGateway implements Disposable {
     }
     route.queues.add(queue);
     this.#book.routes.set(route.name, route);
-    this.#kernel.removeRoutes(route.routes(bed, gone));
     this.#guard.took(added);
+    this.#kernel.removeRoutes(route.routes(bed, gone));
     this.#guard.release(gone);
   }
 
