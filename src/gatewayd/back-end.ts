@@ -14,6 +14,8 @@ export type BackEndNews =
   | { readonly kind: "down"; readonly queue: number; readonly reason: string }
   /** It runs, and nothing can pass as things are; without a reason it can again. Routes and associations stay. */
   | { readonly kind: "hindered"; readonly queue: number; readonly reason?: string }
+  /** Something could not be done that nobody waits for, and is tried again; told once. */
+  | { readonly kind: "failed"; readonly reason: string }
   | { readonly kind: "news"; readonly queue: number; readonly news: GatewayNews };
 
 /** GatewayBackEnd owns what carries the packets. */
@@ -29,7 +31,7 @@ export interface GatewayBackEnd extends Disposable {
   look(): void;
   /** obey resolves when the queue's data path has the order; rejects with the reason, and then nothing has changed. */
   obey(queue: number, order: GatewayOrder): Promise<void>;
-  /** report returns what each queue that is up has carried. Moments are of `boottimeMs`. */
+  /** report returns what each queue that is up, and answers, has carried; it takes a few seconds at most. Moments are of `boottimeMs`. */
   report(): Promise<ReadonlyMap<number, GatewayReport>>;
   /** close ends all queues, and resolves when nothing of them is left. Unless it is for good, what is protected stays so. */
   close(forGood?: boolean): Promise<void>;

@@ -14,17 +14,19 @@ import {
   type StreamItem,
 } from "../gateway/mod.ts";
 import { boottimeMs, type LineConnection, LineServer } from "../sys/mod.ts";
-import type { GatewayAnswer, GatewayRequest, ListenLine, Top } from "./control-protocol.ts";
+import type { GatewayAnswer, GatewayRequest, Top } from "./control-protocol.ts";
+import { parseListenLine, parseRequest } from "./control-request.ts";
 import type { Gateway } from "./gateway.ts";
-import { type History, type Span, spans } from "./history.ts";
+import type { History, Span } from "./history.ts";
 import type { Log } from "./log.ts";
 import { metricsText } from "./metrics.ts";
 import { topOf } from "./top.ts";
 
 /** A text of MAX_TEXT characters, as JSON. */
 const MOST_LINE_BYTES = 16 << 20;
-const MOST_STEPS = 3600;
 const GROUP = "causeway";
+/** Places of a bug that are logged. */
+const MOST_PLACES = 6;
 
 /** Served is what a control socket serves. */
 export interface Served {
@@ -45,35 +47,58 @@ const isReading = ({ verb }: ConfigRequest) => verb === "get" || verb === "get-s
 
 /** ControlSocket answers one line after the other, all clients in one order. */
 export class ControlSocket implements Disposable {
-  readonly #served: Served;
+  readonly #begin = Promise.withResolvers<void>();
   readonly #server: LineServer;
+  #given: Served | undefined;
   #listener: Listener | undefined;
   #listeners = 0;
-  #turn: Promise<void> = Promise.resolve();
+  #turn: Promise<void> = this.#begin.promise;
 
-  constructor(path: string, served: Served) {
-    this.#served = served;
+  /** Takes the path; throws where another process answers there. Who connects waits until there is something to serve. */
+  constructor(path: string) {
     this.#server = LineServer.listen(path, {
       mode: 0o660,
       group: GROUP,
       maxLineBytes: MOST_LINE_BYTES,
       maxPendingBytes: 2 * MOST_LINE_BYTES,
       onRequest: (line, connection) => {
-        this.#turn = this.#turn.then(() => this.#answer(line, connection));
+        const turn = this.#turn.then(() => this.#answer(line, connection));
+        // Nothing that somebody sends ends the process.
+        this.#turn = turn.catch((error: unknown) => void this.#reasonOf(error));
       },
     });
+  }
+
+  /** serve says what is served, once. */
+  serve(served: Served): void {
+    this.#given = served;
+    this.#begin.resolve();
+  }
+
+  get #served(): Served {
+    if (this.#given === undefined) throw new Error("nothing is served yet");
+    return this.#given;
   }
 
   async #answer(line: string, connection: LineConnection): Promise<void> {
     const say = (answer: GatewayAnswer) => connection.reply(JSON.stringify(answer));
     try {
       if (this.#listener?.connection === connection) await this.#more(this.#listener, line);
-      else await this.#request(parse(line), connection, say);
+      else await this.#request(parseRequest(line), connection, say);
     } catch (error) {
-      if (error instanceof TypeError || error instanceof RangeError) throw error;
-      say({ error: error instanceof Error ? error.message : String(error) });
+      say({ error: this.#reasonOf(error) });
       connection.end();
     }
+  }
+
+  /** A bug is logged by where it is: its message may hold what was sent. */
+  #reasonOf(error: unknown): string {
+    if (!(error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError))
+      return error instanceof Error ? error.message : String(error);
+    const places = (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
+    const reason = [error.name, ...places.slice(0, MOST_PLACES).map((line) => line.trim())].join(" ");
+    this.#served.log("a request was not answered because of a bug", { reason });
+    return "The gateway could not answer because of a bug; its log says where";
   }
 
   async #request(
@@ -151,7 +176,7 @@ export class ControlSocket implements Disposable {
   }
 
   async #more(listener: Listener, line: string): Promise<void> {
-    const said = JSON.parse(line) as ListenLine;
+    const said = parseListenLine(line);
     if ("end" in said) return listener.connection.end();
     const [stream, items] = splitObjects(listener.stream, said.more);
     listener.stream = stream;
@@ -168,7 +193,7 @@ export class ControlSocket implements Disposable {
     try {
       if (answer !== undefined) this.#keep(answer.config, "listen");
     } catch (error) {
-      said = { id: reply.id, status: "error", error: (error as Error).message };
+      said = { id: reply.id, status: "error", error: this.#reasonOf(error) };
     }
     listener.connection.reply(JSON.stringify({ text: `${JSON.stringify(said)}\n` } satisfies GatewayAnswer));
   }
@@ -180,37 +205,4 @@ export class ControlSocket implements Disposable {
 
 function mustBeRoot({ peer }: LineConnection, verb: string): void {
   if (peer.uid !== 0) throw new Error(`Only root may do that (${verb}); use sudo`);
-}
-
-const OPS = ["config", "listen", "top", "metrics", "public-key"];
-const VERBS = ["get", "get-state", "set", "add", "remove", "load"];
-const isText = (value: unknown) => typeof value === "string";
-
-/** Reads a request; whoever connects may have sent anything. */
-function parse(line: string): GatewayRequest {
-  let value: GatewayRequest | undefined;
-  try {
-    value = JSON.parse(line) as GatewayRequest;
-  } catch {
-    // Its text may hold a key, and so may the parser's message.
-  }
-  if (typeof value !== "object" || value === null || !OPS.includes(value.op))
-    throw new Error("The request does not fit this gateway; use a command line of the same version");
-  if (value.op === "top" && value.span !== undefined && !spans.includes(value.span))
-    throw new Error(`The span is none; it is one of ${spans.join(", ")}`);
-  if (value.op === "top" && value.most !== undefined && !(value.most >= 0 && value.most <= MOST_STEPS))
-    throw new Error(`There are at most ${MOST_STEPS} steps`);
-  if (value.op === "config") checkConfigRequest(value.request);
-  return value;
-}
-
-function checkConfigRequest(request: ConfigRequest): void {
-  const fits =
-    typeof request === "object" &&
-    request !== null &&
-    VERBS.includes(request.verb) &&
-    (request.verb === "load" || isText(request.path)) &&
-    (!("value" in request) || isText(request.value)) &&
-    (!["set", "add", "load"].includes(request.verb) || "value" in request);
-  if (!fits) throw new Error("The request does not fit this gateway; use a command line of the same version");
 }

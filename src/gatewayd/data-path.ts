@@ -3,7 +3,7 @@
  * done in its order (RouteWork), so that an inbound association is in place before the answer leaves that lets the other end use it.
  */
 import type { Path } from "../exchange/ours/mod.ts";
-import { encapsulationOf, type KeeperEffect, type ManagedEffect } from "../gateway/keys/mod.ts";
+import { arrivalOf, encapsulationOf, type KeeperEffect, type ManagedEffect } from "../gateway/keys/mod.ts";
 import { type Ip, type Prefix, prefixEqual } from "../net/mod.ts";
 import { boottimeMs } from "../sys/mod.ts";
 import type { Encapsulation, GatewayOrder } from "../tunnel/gateway/mod.ts";
@@ -13,10 +13,16 @@ import { RouteWork } from "./route-work.ts";
 /** PathEffect is what a keeper of keys asks of the data path. */
 export type PathEffect =
   | Exclude<KeeperEffect, { readonly kind: "news" }>
-  | Exclude<ManagedEffect, { readonly kind: "store" | "refused" }>;
+  | Exclude<ManagedEffect, { readonly kind: "store" | "refused" | "mended" | "wanted" }>;
+
+type Install = Extract<PathEffect, { readonly kind: "inbound" | "outbound" }>;
+
+/** ManagedInstall asks for an operator's association. */
+export type ManagedInstall = Exclude<Install, { readonly trust: string }>;
 
 /** AssociationFacts are what the data path does not know of an association. */
 export interface AssociationFacts {
+  readonly route: string;
   readonly algorithm: string;
   readonly bornMs: number;
   readonly gateway?: Ip;
@@ -33,8 +39,8 @@ export interface DataPathParts {
   readonly backEnd: GatewayBackEnd;
   /** The queue to whose address an inbound association's packets come. */
   readonly arrivalQueue: (route: string, queue: number) => number;
-  /** Where an operator's association goes. */
-  readonly gatewayOf: (route: string, queue: number) => Ip | undefined;
+  /** An operator's association is in place, or was refused. */
+  readonly installed: (effect: ManagedInstall, error: Error | undefined) => void;
   /** What could not be done for a route. */
   readonly failed: (route: string, error: Error) => void;
 }
@@ -43,7 +49,12 @@ const within = (list: readonly Prefix[], prefix: Prefix) => list.some((one) => p
 
 /** DataPath remembers what each queue that is up was told. */
 export class DataPath {
+  /** By `direction queue spi`. */
   readonly associations = new Map<string, AssociationFacts>();
+  /** By route, queue and SPI of an inbound association: the queue that has it, whatever carries the route by now. */
+  readonly #arrivals = new Map<string, number>();
+  /** By queue and route: the SPI of what its packets leave by. */
+  readonly #used = new Map<string, number>();
   readonly #parts: DataPathParts;
   readonly #work = new RouteWork();
   /** By queue and route: the prefixes that it was told. */
@@ -67,6 +78,8 @@ export class DataPath {
     this.#told.delete(queue);
     for (const name of [...this.associations.keys()])
       if (name.split(" ")[1] === `${queue}`) this.associations.delete(name);
+    for (const name of [...this.#used.keys()]) if (name.startsWith(`${queue} `)) this.#used.delete(name);
+    for (const [name, at] of [...this.#arrivals]) if (at === queue) this.#arrivals.delete(name);
   }
 
   /** setRoutes tells each queue what has changed of all routes. A prefix is given to a route when the one before has let go of it. */
@@ -113,23 +126,40 @@ export class DataPath {
       if (this.#told.get(queue) === told) await this.#parts.backEnd.obey(queue, order);
     };
     return this.#work.add(id, work, (error) => {
-      // It is told again with the next change.
+      // It is told again with the next change, or look.
       if (this.#told.get(queue) === told) told?.delete(id);
       this.#parts.failed(id, error);
     });
   }
 
-  /** perform does effects, those of one route in order. Where an association could not be installed, what follows it is not done. */
+  /**
+   * perform does effects, those of one route in order. Where a negotiated association could not be installed, what follows it of its route is not
+   * done; an operator's is not used. One of an operator waits for what was removed before it: it may have the SPI or the key of that, of another
+   * route.
+   */
   perform(effects: readonly PathEffect[]): void {
     const stopped = new Set<string>();
+    const removals: Promise<void>[] = [];
     for (const effect of effects) {
       const { route } = effect;
-      const work = () => (stopped.has(route) ? Promise.resolve() : this.#do(effect));
-      void this.#work.add(route, work, (error) => {
+      const managed = managedOf(effect);
+      const after = managed === undefined ? [] : [...removals];
+      const work = async () => {
+        if (after.length > 0) await Promise.all(after);
+        if (stopped.has(route) || (effect.kind === "use" && stopped.has(placeOf(effect)))) return;
+        await this.#do(effect);
+        if (managed !== undefined) this.#parts.installed(managed, undefined);
+      };
+      const done = this.#work.add(route, work, (error) => {
+        if (managed !== undefined) {
+          if (managed.kind === "outbound") stopped.add(placeOf({ route, ...managed.sa }));
+          return this.#parts.installed(managed, error);
+        }
         if (effect.kind === "inbound" || effect.kind === "outbound") stopped.add(route);
         // A queue that is down has nothing to remove, and nothing to send by.
         if (effect.kind !== "remove" && effect.kind !== "send") this.#parts.failed(route, error);
       });
+      if (effect.kind === "remove") removals.push(done);
     }
   }
 
@@ -139,7 +169,7 @@ export class DataPath {
   }
 
   async #do(effect: PathEffect): Promise<void> {
-    const { backEnd, arrivalQueue } = this.#parts;
+    const { backEnd } = this.#parts;
     const { route } = effect;
     switch (effect.kind) {
       case "send": {
@@ -148,44 +178,79 @@ export class DataPath {
         return backEnd.obey(queue, order);
       }
       case "inbound":
-        return this.#inbound(effect, arrivalQueue(route, effect.sa.queue));
+        return this.#inbound(effect);
       case "outbound":
         return this.#outbound(effect);
       case "use":
-        return backEnd.obey(effect.queue, { kind: "move-outbound", route, spi: effect.spi });
+        return this.#use(effect);
       case "reserve": {
         const { spi, last } = effect;
         return backEnd.obey(effect.queue, { kind: "reserve", route, spi, last });
       }
       case "endpoint": {
         const { queue, spi, path } = effect;
-        this.#note("outbound", queue, { spi, gateway: path.remote.ip });
+        this.#note(queue, { spi, gateway: path.remote.ip });
         return backEnd.obey(queue, { kind: "endpoint", route, spi, to: path.remote.ip, ...udpOf(path) });
       }
-      case "remove": {
-        const { direction, spi } = effect;
-        const queue = direction === "inbound" ? arrivalQueue(route, effect.queue) : effect.queue;
-        this.associations.delete(`${direction} ${queue} ${spi}`);
-        if (!this.#told.has(queue)) return;
-        const order: GatewayOrder =
-          direction === "inbound" ? { kind: "remove-inbound", spi } : { kind: "remove-outbound", route, spi };
-        return backEnd.obey(queue, order);
+      case "retarget": {
+        const { queue, spi, to } = effect;
+        await backEnd.obey(queue, { kind: "endpoint", route, spi, to });
+        return this.#note(queue, { spi, gateway: to });
       }
+      case "remove":
+        return effect.direction === "inbound" ? this.#removeInbound(effect) : this.#removeOutbound(effect);
     }
   }
 
-  async #inbound(effect: Extract<PathEffect, { readonly kind: "inbound" }>, queue: number): Promise<void> {
+  /** What left by another before leaves by this, and the other is gone. */
+  async #use({ route, queue, spi }: Extract<PathEffect, { readonly kind: "use" }>): Promise<void> {
+    await this.#parts.backEnd.obey(queue, { kind: "move-outbound", route, spi });
+    const place = `${queue} ${route}`;
+    const before = this.#used.get(place);
+    this.#used.set(place, spi);
+    if (before !== undefined && before !== spi) this.#forget(`outbound ${queue} ${before}`, route);
+  }
+
+  async #removeInbound(effect: Removal): Promise<void> {
+    const { route, spi } = effect;
+    const arrival = placeOf(effect);
+    const at = this.#arrivals.get(arrival);
+    // It was never installed, or its queue is down and has nothing any more.
+    if (at === undefined) return;
+    this.#arrivals.delete(arrival);
+    this.#forget(`inbound ${at} ${spi}`, route);
+    await this.#parts.backEnd.obey(at, { kind: "remove-inbound", spi });
+  }
+
+  async #removeOutbound({ route, queue, spi }: Removal): Promise<void> {
+    const place = `${queue} ${route}`;
+    if (this.#used.get(place) === spi) this.#used.delete(place);
+    this.#forget(`outbound ${queue} ${spi}`, route);
+    if (this.#told.has(queue)) await this.#parts.backEnd.obey(queue, { kind: "remove-outbound", route, spi });
+  }
+
+  /** Peers choose the SPIs of what goes out, so that those of two routes may be the same. */
+  #forget(name: string, route: string): void {
+    if (this.associations.get(name)?.route === route) this.associations.delete(name);
+  }
+
+  async #inbound(effect: Extract<PathEffect, { readonly kind: "inbound" }>): Promise<void> {
     const { route, sa } = effect;
     const { spi, algorithm, extended } = sa;
+    const queue = this.#parts.arrivalQueue(route, sa.queue);
     try {
       await this.#parts.backEnd.obey(queue, {
         kind: "inbound",
         association: {
           ...{ route, spi, algorithm, extended, keyMaterial: sa.keyMaterial.reveal() },
-          ...("endsMs" in effect ? { endsMs: effect.endsMs, hard: effect.hard } : {}),
+          ...("path" in effect
+            ? { endsMs: effect.endsMs, hard: effect.hard, arrival: arrivalOf(effect.path) }
+            : {}),
         },
       });
-      this.associations.set(`inbound ${queue} ${spi}`, { algorithm, bornMs: boottimeMs() });
+      if (!this.#told.has(queue)) return;
+      this.#arrivals.set(placeOf({ route, ...sa }), queue);
+      this.associations.set(`inbound ${queue} ${spi}`, { route, algorithm, bornMs: boottimeMs() });
     } finally {
       // An operator's key is given again after a restart of the queue, by who has it.
       sa.keyMaterial[Symbol.dispose]();
@@ -196,12 +261,8 @@ export class DataPath {
     const { route, sa } = effect;
     const { spi, queue, algorithm, extended } = sa;
     const negotiated = "path" in effect;
-    const to = negotiated ? effect.path.remote.ip : this.#parts.gatewayOf(route, queue);
+    const to = negotiated ? effect.path.remote.ip : effect.to;
     try {
-      if (to === undefined)
-        throw new Error(
-          `queue ${queue} has no gateway of the route; give one with this queue, or another queue`,
-        );
       const common = { route, spi, algorithm, extended, keyMaterial: sa.keyMaterial.reveal(), to };
       await this.#parts.backEnd.obey(queue, {
         kind: "outbound",
@@ -214,21 +275,31 @@ export class DataPath {
             }
           : { ...common, next: effect.first, last: effect.last },
       });
-      this.associations.set(`outbound ${queue} ${spi}`, { algorithm, bornMs: boottimeMs(), gateway: to });
+      if (!this.#told.has(queue)) return;
+      const facts = { route, algorithm, bornMs: boottimeMs(), gateway: to };
+      this.associations.set(`outbound ${queue} ${spi}`, facts);
     } finally {
       sa.keyMaterial[Symbol.dispose]();
     }
   }
 
-  #note(
-    direction: string,
-    queue: number,
-    { spi, gateway }: { readonly spi: number; readonly gateway: Ip },
-  ): void {
-    const name = `${direction} ${queue} ${spi}`;
+  #note(queue: number, { spi, gateway }: { readonly spi: number; readonly gateway: Ip }): void {
+    const name = `outbound ${queue} ${spi}`;
     const known = this.associations.get(name);
     if (known !== undefined) this.associations.set(name, { ...known, gateway });
   }
+}
+
+function placeOf(one: { readonly route: string; readonly queue: number; readonly spi: number }): string {
+  return `${one.route} ${one.queue} ${one.spi}`;
+}
+
+type Removal = Extract<PathEffect, { readonly kind: "remove" }>;
+
+function managedOf(effect: PathEffect): ManagedInstall | undefined {
+  return (effect.kind === "inbound" || effect.kind === "outbound") && !("trust" in effect)
+    ? effect
+    : undefined;
 }
 
 function udpOf(path: Path): { readonly udp?: Encapsulation } {

@@ -63,21 +63,23 @@ export class GatewayFiles {
   }
 
   /**
-   * sequenceBook reads the numbers that were used; a string is why they are not known. It is made once, and that it was made is noted apart:
-   * one that is missing afterwards is not begun anew.
+   * sequenceBook reads the numbers that were used; a string is why they are not known, and what to do. It is made once, and that it was made is
+   * noted apart: one that is missing afterwards is not begun anew.
    */
   sequenceBook(): SequenceBook | string {
     const path = this.#bookPath;
     const made = `${this.folder}/sequence-numbers.made`;
+    const remedy = `give new keys, then remove ${path} and ${made}, whichever is there; a copy of the first from before may not be put back, since it would have numbers used twice`;
     try {
       const text = readText(path);
-      if (text === undefined && exists(made)) return `${path} is missing`;
+      if (text === undefined && exists(made))
+        return `${path} is missing, and ${made} says that it was there; ${remedy}`;
       const book = text === undefined ? newSequenceBook() : parseSequenceBook(text);
       if (text === undefined) this.saveSequenceBook(formatSequenceBook(book));
       if (!exists(made)) writeAtomic(made, "", MODE);
       return book;
     } catch (error) {
-      return `${path}: ${(error as Error).message}`;
+      return `${path}: ${(error as Error).message}; ${remedy}`;
     }
   }
 

@@ -10,6 +10,8 @@
  */
 import {
   diffModels,
+  type Difference,
+  type GatewayAspect,
   type GatewayConfig,
   type GatewayModel,
   type GatewayStateTree,
@@ -17,7 +19,7 @@ import {
   secretFiles,
 } from "../gateway/mod.ts";
 import { type KeeperNews, type KeyRoute, planKeyRoute, planManaged } from "../gateway/keys/mod.ts";
-import { formatEndpoint, type Ip, type PrivateKey } from "../net/mod.ts";
+import { formatEndpoint, type PrivateKey } from "../net/mod.ts";
 import type { GatewayNews, GatewayReport } from "../tunnel/gateway/mod.ts";
 import type { BackEndNews, GatewayBackEnd, Tell } from "./back-end.ts";
 import { DataPath } from "./data-path.ts";
@@ -47,8 +49,15 @@ export interface QueueState {
   readonly by?: string;
 }
 
-/** Gateway owns its back-end and keys. */
-export class Gateway {
+/** What of a gateway its keeper of keys is told with each route. */
+const OF_ALL_ROUTES: ReadonlySet<GatewayAspect> = new Set(["dataPlane", "negotiationMs", "lifetime", "port"]);
+
+function isAny({ added, removed, changed }: Difference<unknown, unknown>): boolean {
+  return added.length + removed.length + changed.size > 0;
+}
+
+/** Gateway owns its back-end and keys. To end one that works, `close` it. */
+export class Gateway implements Disposable {
   readonly privateKey: PrivateKey;
   readonly routes = new RouteBook();
   readonly queues = new Map<number, QueueState>();
@@ -60,8 +69,8 @@ export class Gateway {
   #model: GatewayModel;
   /** Next hops that one queue has learnt, for those that begin later. */
   readonly #nextHops = new Map<string, Extract<GatewayNews, { readonly kind: "next-hop" }>>();
-  /** By route: why an operator's association of it must not be used. */
-  readonly #refused = new Map<string, string>();
+  /** By route: operators' associations that must not be used, each with the reason. */
+  readonly #refused = new Map<string, ReadonlyMap<string, string>>();
   /** Queues whose public next hop is known: before, what a keeper sends would be lost, and it would wait for an answer in vain. */
   readonly #reaching = new Set<number>();
 
@@ -72,22 +81,25 @@ export class Gateway {
     this.#path = new DataPath({
       backEnd: this.#backEnd,
       arrivalQueue: (route, queue) => this.#arrivalQueue(route, queue),
-      gatewayOf: (route, queue) => this.#gatewayOf(route, queue),
+      installed: (effect, error) => this.#keys.installed(effect, error),
       failed: (route, error) => this.#failed(route, error.message),
     });
     this.#keys = new Keys({
       files: parts.files,
       perform: (effects) => this.#path.perform(effects),
       news: (route, queue, news) => this.#news(route, queue, news),
-      refused: (route, queue, reason) => {
-        this.#refused.set(route, `queue ${queue}: ${reason}`);
-        this.#problem(route, this.#refused.get(route));
-      },
+      refused: (route, association, reason) => this.#refuse(route, association, reason),
+      wanted: () => this.#setManaged(),
     });
     this.#config = config;
-    this.#model = planGateway(config, { secrets: readSecrets(secretFiles(config)) });
-    this.#backEnd.set(planQueues(this.#model, parts.cpus));
-    this.#replan(this.#model.routes.keys());
+    try {
+      this.#model = planGateway(config, { secrets: readSecrets(secretFiles(config)) });
+      this.#setQueues();
+      this.#replan(this.#model.routes.keys());
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
   }
 
   get config(): GatewayConfig {
@@ -105,10 +117,12 @@ export class Gateway {
     this.#take(config);
   }
 
-  /** look tries again what could not be: interfaces that came, key files that can be read now. */
+  /** look tries again what could not be: interfaces that came, files that can be read now, routes that a queue refused. */
   look(): void {
     this.#backEnd.look();
     if (secretFiles(this.#config).length > 0) this.#take(this.#config);
+    if (this.#keys.readBook()) this.#setManaged();
+    this.#path.setRoutes(this.#model.routes);
   }
 
   #take(config: GatewayConfig): void {
@@ -121,21 +135,27 @@ export class Gateway {
     this.#config = config;
     this.#model = after;
     this.routes.keep(after.routes);
-    const all = aspects.some(
-      (aspect) => aspect === "negotiationMs" || aspect === "lifetime" || aspect === "port",
-    );
+    const all = aspects.some((aspect) => OF_ALL_ROUTES.has(aspect));
     const touched = all ? [...after.routes.keys()] : [...routes.added, ...routes.changed.keys()];
     this.#changeKeys([], routes.removed);
-    if (aspects.length > 0 || queues.added.length + queues.removed.length + queues.changed.size > 0)
-      this.#backEnd.set(planQueues(after, this.#parts.cpus));
+    if (aspects.length > 0 || isAny(queues)) this.#setQueues();
     this.#replan(touched);
-    const sas = associations.added.length + associations.removed.length + associations.changed.size;
-    if (sas > 0) this.#setManaged();
+    const isManaged = before.dataPlane || after.dataPlane;
+    if (isManaged && (aspects.includes("dataPlane") || isAny(associations) || isAny(routes)))
+      this.#setManaged();
+  }
+
+  #setQueues(): void {
+    this.#backEnd.set(planQueues(this.#model, this.#parts.cpus));
+    // A queue that was removed is no reason for anything.
+    const numbers = new Set(this.#model.queues.map(({ number }) => number));
+    for (const number of [...this.queues.keys()]) if (!numbers.has(number)) this.queues.delete(number);
   }
 
   /** Tells data path and keeper of routes that may be another. */
   #replan(touched: Iterable<string>): void {
     const { routes, dataPlane } = this.#model;
+    this.#backEnd.protect?.([...routes.values()].flatMap(({ prefixes }) => prefixes));
     this.#path.setRoutes(routes);
     const put: KeyRoute[] = [];
     const remove: string[] = [];
@@ -151,7 +171,7 @@ export class Gateway {
         typeof planned === "string"
           ? planned
           : dataPlane
-            ? (route.unusable ?? this.#refused.get(id))
+            ? (route.unusable ?? this.#refusalOf(id))
             : undefined,
       );
     }
@@ -190,10 +210,6 @@ export class Gateway {
     return this.#model.routes.get(id)?.carriers.get(queue) ?? queue;
   }
 
-  #gatewayOf(id: string, queue: number): Ip | undefined {
-    return this.#model.routes.get(id)?.pairs.find((pair) => pair.queue === queue)?.gateways[0];
-  }
-
   #hear(news: BackEndNews): void {
     const { log } = this.#parts;
     switch (news.kind) {
@@ -208,6 +224,8 @@ export class Gateway {
         if (!this.#path.up.has(news.queue)) return;
         this.#path.went(news.queue);
         return this.#queuesChanged();
+      case "failed":
+        return log("the kernel refused something", { reason: news.reason });
       case "hindered":
         return this.#hindered(news.queue, news.reason);
       case "news":
@@ -237,10 +255,23 @@ export class Gateway {
   }
 
   #setManaged(): void {
-    const refused = [...this.#refused.keys()];
-    this.#refused.clear();
     this.#keys.setManaged(planManaged(this.#model, this.#path.up));
-    for (const id of refused) if (this.#model.dataPlane) this.#problem(id, this.#refused.get(id));
+  }
+
+  #refuse(route: string, association: string, reason: string | undefined): void {
+    const refused = new Map(this.#refused.get(route));
+    if (reason === undefined) refused.delete(association);
+    else refused.set(association, reason);
+    if (refused.size === 0) this.#refused.delete(route);
+    else this.#refused.set(route, refused);
+    const known = this.#model.routes.get(route);
+    if (this.#model.dataPlane && known !== undefined)
+      this.#problem(route, known.unusable ?? this.#refusalOf(route));
+  }
+
+  #refusalOf(route: string): string | undefined {
+    const [first] = this.#refused.get(route) ?? [];
+    return first === undefined ? undefined : `${first[0]}: ${first[1]}`;
   }
 
   /** What a queue may refuse because it is of another configuration by now. */
@@ -305,6 +336,11 @@ export class Gateway {
     }
   }
 
+  /** settled resolves when the data path has all that it was told so far. */
+  settled(): Promise<void> {
+    return this.#path.settled();
+  }
+
   /** report asks the queues what they have carried. */
   report(): Promise<ReadonlyMap<number, GatewayReport>> {
     return this.#backEnd.report();
@@ -337,6 +373,11 @@ export class Gateway {
       await this.#path.settled();
     }
     this.#keys[Symbol.dispose]();
-    await this.#backEnd.close();
+    await this.#backEnd.close(forGood);
+  }
+
+  [Symbol.dispose](): void {
+    this.#keys[Symbol.dispose]();
+    this.#backEnd[Symbol.dispose]();
   }
 }

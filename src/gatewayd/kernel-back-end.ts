@@ -89,9 +89,8 @@ export class KernelBackEnd implements GatewayBackEnd {
       ...(netns !== undefined && { netns }),
       instance,
       tell: (news, number) => this.#news(news, number),
-      failed: (error) => {
-        for (const queue of this.#queues.values()) if (queue.isUp) this.#hinder(queue, error.message);
-      },
+      // Where it goes on, it is the status of queues when they are looked at.
+      failed: (error) => this.#options.tell({ kind: "failed", reason: error.message }),
     });
     this.#protect(this.#gateway);
     return this.#gateway;

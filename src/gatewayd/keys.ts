@@ -13,7 +13,7 @@ import {
   type ManagedSa,
 } from "../gateway/keys/mod.ts";
 import { after, boottimeMs } from "../sys/mod.ts";
-import type { PathEffect } from "./data-path.ts";
+import type { ManagedInstall, PathEffect } from "./data-path.ts";
 import type { GatewayFiles } from "./files.ts";
 
 /** KeysParts are what the keepers work with. */
@@ -21,8 +21,10 @@ export interface KeysParts {
   readonly files: GatewayFiles;
   readonly perform: (effects: readonly PathEffect[]) => void;
   readonly news: (route: string, queue: number, news: KeeperNews) => void;
-  /** An operator's association that must not be used, and why. */
-  readonly refused: (route: string, queue: number, reason: string) => void;
+  /** An operator's association that must not be used, or no more of, and why; without a reason nothing is in its way any more. */
+  readonly refused: (route: string, association: string, reason: string | undefined) => void;
+  /** All that an operator has given has to be said again (setManaged). */
+  readonly wanted: () => void;
 }
 
 /** The longest time that a timer is set for. */
@@ -68,17 +70,42 @@ export class Keys implements Disposable {
     if (this.#managed !== undefined) this.#step({ kind: "sequence", route, queue, spi });
   }
 
+  /** installed: the data path has an operator's association, or could not take it. */
+  installed({ kind, route, sa }: ManagedInstall, error: Error | undefined): void {
+    if (this.#managed === undefined) return;
+    const named = { direction: kind, route, sa };
+    if (error === undefined) this.#step({ kind: "installed", ...named });
+    else this.#step({ kind: "not installed", ...named, reason: error.message });
+  }
+
+  /** readBook reads the book of sequence numbers again where it could not be read; true if it can now. */
+  readBook(): boolean {
+    if (this.#managed?.lacksBook !== true) return false;
+    const book = this.#parts.files.sequenceBook();
+    if (typeof book !== "string") this.#step({ kind: "book", book });
+    return typeof book !== "string";
+  }
+
   #step(event: ManagedEvent): void {
     const asked: PathEffect[] = [];
+    let isWanted = false;
     const effects: ManagedEffect[] = [
       ...(this.#managed as ManagedKeeper).step(event, { nowMs: boottimeMs() }),
     ];
     for (const effect of effects)
       if (effect.kind === "store") effects.push(...this.#store(effect));
-      else if (effect.kind === "refused") this.#parts.refused(effect.route, effect.queue, effect.reason);
+      else if (effect.kind === "refused" || effect.kind === "mended") this.#tell(effect);
+      else if (effect.kind === "wanted") isWanted = true;
       else asked.push(effect);
     this.#parts.perform(asked);
     this.#setTimer();
+    if (isWanted) this.#parts.wanted();
+  }
+
+  #tell(effect: Extract<ManagedEffect, { readonly kind: "refused" | "mended" }>): void {
+    const { direction, route, queue, spi } = effect;
+    const name = `queue ${queue}, ${direction} SPI ${spi}`;
+    this.#parts.refused(route, name, effect.kind === "refused" ? effect.reason : undefined);
   }
 
   #store({ version, text }: { readonly version: number; readonly text: string }): readonly ManagedEffect[] {
@@ -120,5 +147,6 @@ export class Keys implements Disposable {
     this.#timer?.[Symbol.dispose]();
     this.#keeper[Symbol.dispose]();
     this.#managed?.[Symbol.dispose]();
+    this.#managed = undefined;
   }
 }

@@ -10,9 +10,12 @@ import {
   trySendMessage,
 } from "../sys/mod.ts";
 import type { GatewayNews, GatewayOrder, GatewayReport } from "../tunnel/gateway/mod.ts";
+import { PatientQuestion } from "./patient-question.ts";
 import type { FromQueue, QueueStart, ToQueue } from "./queue-link.ts";
 
 const WAKER_BYTES = 4096;
+/** A thread that is stuck keeps nobody from the reports of others for longer. */
+const REPORT_MS = 3_000;
 const WAKE = new Uint8Array([1]);
 
 /** QueueHears gets what the thread says. */
@@ -39,6 +42,7 @@ export class QueueHandle {
   readonly #waker: Fd;
   readonly #hears: QueueHears;
   readonly #waiting = new Map<number, Waiting>();
+  readonly #report = new PatientQuestion(() => this.#ask({ kind: "report" }), REPORT_MS);
   readonly #end = Promise.withResolvers<void>();
   #nextId = 1;
   #isOver = false;
@@ -59,9 +63,9 @@ export class QueueHandle {
     await this.#ask({ kind: "obey", order });
   }
 
-  /** report asks for what was carried. */
-  async report(): Promise<GatewayReport> {
-    return (await this.#ask({ kind: "report" })) as GatewayReport;
+  /** report asks for what was carried; undefined while the thread does not answer. */
+  report(): Promise<GatewayReport | undefined> {
+    return this.#report.answer();
   }
 
   /** stop resolves when the thread has closed what it had. */

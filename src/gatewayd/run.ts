@@ -23,6 +23,7 @@ import { type Log, openLog } from "./log.ts";
 import { totalsOf } from "./top.ts";
 import type { Tell } from "./back-end.ts";
 import { instanceOf, KernelBackEnd } from "./kernel-back-end.ts";
+import { lockInstance, lockState } from "./locks.ts";
 import { XdpBackEnd } from "./xdp-back-end.ts";
 
 /** GatewayRunOptions are what the command line says. */
@@ -79,15 +80,59 @@ function watchLinks(gateway: Gateway): Disposable {
   };
 }
 
-function keepHistory(gateway: Gateway, history: History): Disposable {
+/** A step that cannot be had is left out. */
+function keepHistory(gateway: Gateway, history: History, log: Log): Disposable {
   return every(STEP_MS, () => {
-    void gateway.report().then((reports) => history.add(boottimeMs(), totalsOf(gateway.state(reports))));
+    gateway
+      .report()
+      .then((reports) => history.add(boottimeMs(), totalsOf(gateway.state(reports))))
+      .catch((error: Error) => log("a step of the history is missing", { reason: error.message }));
   });
 }
 
-/** runGateway serves until SIGTERM, after which a restart goes on, or SIGINT, which tells other gateways goodbye. */
-export async function runGateway(options: GatewayRunOptions): Promise<never> {
+/** What a gateway's process has. */
+interface Running {
+  readonly gateway: Gateway;
+  /** Ends what serves and looks. */
+  readonly serving: Disposable;
+  /** Lets others have what only one may have. */
+  readonly locks: Disposable;
+}
+
+/**
+ * Begins in an order in which nothing is written, and nothing of another gateway touched, before it is sure that no other process has this one's
+ * state, name or place in the kernel. Throws with nothing left.
+ */
+function begin(options: GatewayRunOptions, log: Log): Running {
   const { name, cpus, folder = GATEWAYS } = options;
+  const state = options.state ?? `/var/lib/causeway/gateway/${name}`;
+  using locks = new DisposableStack();
+  using serving = new DisposableStack();
+  locks.use(lockState(state, name));
+  if (!exists(folder)) ensureDirectory(folder, 0o755);
+  const control = serving.use(new ControlSocket(socketOf(name, folder)));
+  const files = new GatewayFiles(state);
+  const config = firstConfig(files, options.configFile, log);
+  const instance = instanceOf(name);
+  if (config.backend === "kernel") locks.use(lockInstance(name, instance));
+  // Who carries packets is chosen when the process starts.
+  const backEnd = (tell: Tell) =>
+    config.backend === "kernel"
+      ? new KernelBackEnd({ tell, instance })
+      : new XdpBackEnd({ tell, folders: options.libraries });
+  using begun = new DisposableStack();
+  const gateway = begun.use(new Gateway({ files, log, backEnd, cpus }, config));
+  const history = new History();
+  serving.use(watchLinks(gateway));
+  serving.use(keepHistory(gateway, history, log));
+  control.serve({ name, gateway, history, log });
+  begun.move();
+  return { gateway, serving: serving.move(), locks: locks.move() };
+}
+
+/** runGateway serves until SIGTERM, after which a restart goes on, or SIGINT, which tells other gateways goodbye. Throws where it cannot begin. */
+export async function runGateway(options: GatewayRunOptions): Promise<never> {
+  const { name, folder = GATEWAYS } = options;
   const log = openLog(name);
   forbidCoreDumps();
   onBug((error) => {
@@ -96,24 +141,14 @@ export async function runGateway(options: GatewayRunOptions): Promise<never> {
     });
     exit(70);
   });
-  if (!exists(folder)) ensureDirectory(folder, 0o755);
-  const files = new GatewayFiles(options.state ?? `/var/lib/causeway/gateway/${name}`);
-  const config = firstConfig(files, options.configFile, log);
-  // Who carries packets is chosen when the process starts.
-  const backEnd = (tell: Tell) =>
-    config.backend === "kernel"
-      ? new KernelBackEnd({ tell, instance: instanceOf(name) })
-      : new XdpBackEnd({ tell, folders: options.libraries });
-  const gateway = new Gateway({ files, log, backEnd, cpus }, config);
-  const history = new History();
-  const control = new ControlSocket(socketOf(name, folder), { name, gateway, history, log });
-  const running = [control, watchLinks(gateway), keepHistory(gateway, history)];
+  const { gateway, serving, locks } = begin(options, log);
   const end = Promise.withResolvers<string>();
   using _ = onSignal(["SIGTERM", "SIGINT"], end.resolve);
   log("gateway is ready", { path: socketOf(name, folder) });
   const signal = await end.promise;
-  for (const one of running) one[Symbol.dispose]();
+  serving[Symbol.dispose]();
   await Promise.race([gateway.close(signal === "SIGINT"), sleep(END_MS)]);
+  locks[Symbol.dispose]();
   log("gateway has ended", { by: signal });
   return exit(0);
 }

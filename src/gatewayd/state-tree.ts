@@ -145,10 +145,19 @@ function isUp({ up, rttMs, associations }: ChannelStatus): boolean {
   return up || (rttMs === undefined && inUse);
 }
 
+/** Whether packets of a route leave, by an association that an operator gave. */
+function leaves(id: string, { reports }: StateFacts): boolean {
+  return [...reports.values()].some(({ outbound }) =>
+    outbound.some(({ route, isActive }) => route === id && isActive),
+  );
+}
+
 /** What keeps queues from carrying anything. */
-function inTheWay({ model, queues, reaching }: StateFacts): string | undefined {
+function inTheWay({ model, queues, reaching, reports }: StateFacts): string | undefined {
   const down = [...queues].find(([, { up }]) => !up);
   if (down !== undefined) return `queue ${down[0]}: ${down[1].text}`;
+  const stuck = [...queues.keys()].find((queue) => !reports.has(queue));
+  if (stuck !== undefined) return `queue ${stuck} does not answer; look at the log, or restart the gateway`;
   const mute = model.queues.find(({ number }) => !reaching.has(number));
   const hop = mute?.public4?.nextHop ?? mute?.public6?.nextHop;
   if (mute === undefined || hop === undefined) return undefined;
@@ -162,10 +171,11 @@ function routeTree(id: string, facts: StateFacts): Tree {
   const own = channels.filter((channel) => channel.route === id);
   const best = own.find(isUp) ?? own[0];
   const note = routes.of(id);
-  const managed = model.dataPlane && note.problem === undefined && facts.reports.size > 0;
-  const up = managed || own.some(isUp);
-  const reason =
-    note.problem ?? (up ? undefined : (best?.reason ?? inTheWay(facts) ?? "keys are being agreed on"));
+  const up = model.dataPlane ? leaves(id, facts) : own.some(isUp);
+  const waits = model.dataPlane
+    ? "no SA of outbound-sa is in use for it; add one, or look at the log"
+    : "keys are being agreed on";
+  const reason = note.problem ?? (up ? undefined : (best?.reason ?? inTheWay(facts) ?? waits));
   return {
     id,
     up,

@@ -3,7 +3,7 @@
  * AF_XDP. Programs are attached here, once for each interface; the threads open the sockets.
  */
 import { ENCAPSULATION_PORT } from "../gateway/keys/mod.ts";
-import { Rtnetlink } from "../netlink/mod.ts";
+import { type LinkInfo, Rtnetlink } from "../netlink/mod.ts";
 import {
   frameBytesFor,
   GATEWAY_FILTER,
@@ -114,7 +114,7 @@ export class XdpBackEnd implements GatewayBackEnd {
         ? []
         : [
             handle.report().then(
-              (report) => [number, report] as const,
+              (report) => (report === undefined ? undefined : ([number, report] as const)),
               () => undefined,
             ),
           ],
@@ -140,8 +140,15 @@ export class XdpBackEnd implements GatewayBackEnd {
       if (handle !== undefined) this.#stop(queue, "its interfaces have changed");
       return;
     }
-    const refused = (error: Error) => this.#stop(queue, `it cannot be changed: ${error.message}`);
-    for (const order of this.#orders(queue, plan)) handle.obey(order).catch(refused);
+    this.#follow(queue, handle, plan);
+  }
+
+  /** Has a running queue become what its plan says. What an older thread answers late is no news of this one. */
+  #follow(queue: Queue, handle: QueueHandle, before: QueuePlan): void {
+    for (const order of this.#orders(queue, before))
+      handle.obey(order).catch((error: Error) => {
+        if (queue.handle === handle) this.#stop(queue, `it cannot be changed: ${error.message}`);
+      });
   }
 
   /** What a running queue is told so that it becomes what its plan says. */
@@ -175,7 +182,7 @@ export class XdpBackEnd implements GatewayBackEnd {
       });
     } catch (error) {
       this.#release(queue);
-      this.#down(queue, error instanceof Error ? error.message : String(error));
+      this.#down(queue, textOf(error));
     }
   }
 
@@ -207,9 +214,16 @@ export class XdpBackEnd implements GatewayBackEnd {
       },
       {
         ready: (sockets) => {
-          at.private.link.add(at.private.deviceQueue, sockets.private);
-          at.public.link.add(at.public.deviceQueue, sockets.public);
-          this.#up(queue, sockets.aead, plan);
+          // It was told to stop meanwhile, and its descriptors may be others' by now.
+          if (queue.handle !== handle) return;
+          try {
+            at.private.link.add(at.private.deviceQueue, sockets.private);
+            at.public.link.add(at.public.deviceQueue, sockets.public);
+          } catch (error) {
+            // It has ended, or an interface has gone, since it said so.
+            return this.#stop(queue, textOf(error));
+          }
+          this.#up(queue, handle, { by: sockets.aead, started: plan });
         },
         news: (news) => {
           if (queue.handle === handle) this.#tell({ kind: "news", queue: plan.number, news });
@@ -220,14 +234,15 @@ export class XdpBackEnd implements GatewayBackEnd {
     queue.handle = handle;
   }
 
-  #up(queue: Queue, by: string, started: QueuePlan): void {
-    const { handle, plan } = queue;
-    // It was told to stop meanwhile.
-    if (handle === undefined) return;
+  #up(
+    queue: Queue,
+    handle: QueueHandle,
+    { by, started }: { readonly by: string; readonly started: QueuePlan },
+  ): void {
     queue.isUp = true;
     delete queue.reason;
-    if (started !== plan) for (const order of this.#orders(queue, started)) void handle.obey(order);
-    this.#tell({ kind: "up", queue: plan.number, by });
+    if (started !== queue.plan) this.#follow(queue, handle, started);
+    this.#tell({ kind: "up", queue: queue.plan.number, by });
   }
 
   #stop(queue: Queue, reason: string): void {
@@ -274,18 +289,27 @@ export class XdpBackEnd implements GatewayBackEnd {
     }
   }
 
+  /** Threads end when they come to it; `close` waits for them. */
   [Symbol.dispose](): void {
+    for (const { handle } of this.#queues.values()) void handle?.stop();
+    this.#queues.clear();
     for (const { link } of this.#attached.values()) link.close();
     this.#attached.clear();
   }
 }
 
+const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
 const bigText = (_: string, value: unknown) => (typeof value === "bigint" ? `${value}n` : value);
 
 /** A side's interface as it is now; a string is why it cannot be used. */
 function find({ interface: name, mac, four, six }: SidePlan): Found | string {
-  using route = Rtnetlink.open();
-  const link = route.link(name);
+  let link: LinkInfo | undefined;
+  try {
+    using route = Rtnetlink.open();
+    link = route.link(name);
+  } catch (error) {
+    return `the kernel does not tell of the interface ${name}: ${textOf(error)}`;
+  }
   if (link === undefined) return `there is no interface ${name}; add it, or name another`;
   if (!link.up) return `the interface ${name} is down; run: ip link set ${name} up`;
   const address = mac ?? link.mac;

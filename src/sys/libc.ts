@@ -10,6 +10,8 @@ import { cString, stable } from "./memory.ts";
 const { i32, u32, ptr, i64_fast, u64_fast } = FFIType;
 
 const O_CLOEXEC = 0o2000000;
+const POLLIN = 1;
+const POLLOUT = 4;
 
 /** Symbols are bound when first used: binding all of them would cost the CNI plugin a fifth of its time. */
 function lazily<T extends Record<string, FFIFunction>>(table: T): Library<T>["symbols"] {
@@ -48,6 +50,7 @@ const libc = lazily({
   poll: { args: [ptr, u64_fast, i32], returns: i32 },
   ioctl: { args: [i32, u64_fast, ptr], returns: i32 },
   fcntl: { args: [i32, i32, i32], returns: i32 },
+  flock: { args: [i32, i32], returns: i32 },
   open: { args: [ptr, i32, i32], returns: i32 },
   readlink: { args: [ptr, ptr, u64_fast], returns: i64_fast },
   read: { args: [i32, ptr, u64_fast], returns: i64_fast },
@@ -208,10 +211,19 @@ export function close(fd: number): void {
 
 /** poll waits until the descriptor is readable; false when `timeoutMs` passed first. */
 export function pollReadable(fd: number, timeoutMs: number): boolean {
+  return pollFor(fd, POLLIN, timeoutMs);
+}
+
+/** pollWritable waits until something can be written, or an error be told; false when `timeoutMs` passed first. */
+export function pollWritable(fd: number, timeoutMs: number): boolean {
+  return pollFor(fd, POLLOUT, timeoutMs);
+}
+
+function pollFor(fd: number, events: number, timeoutMs: number): boolean {
   const request = stable(8);
   const view = new DataView(request.buffer);
   view.setInt32(0, descriptor(fd, "poll"), true);
-  view.setInt16(4, 1, true);
+  view.setInt16(4, events, true);
   return (
     checked(
       repeated(() => libc.poll(request, 1, timeoutMs)),
@@ -247,6 +259,11 @@ export function ioctlValue(fd: number, request: number, value: number): number {
 
 export function fcntl(fd: number, command: number, value: number): number {
   return checked(libc.fcntl(descriptor(fd, "fcntl"), command, value), "fcntl");
+}
+
+/** flock takes or gives back the lock of an open file (flock(2)); EAGAIN where another has it and it is not waited for. */
+export function flock(fd: number, operation: number): void {
+  checked(libc.flock(descriptor(fd, "flock"), operation), "flock");
 }
 
 /** open opens a file by path; always close-on-exec. */

@@ -6,6 +6,9 @@ import { isErrno } from "./errno.ts";
 import { pollReadable, readInto, writeFrom } from "./libc.ts";
 import { stable } from "./memory.ts";
 
+/** STANDARD_ERROR is its descriptor. */
+export const STANDARD_ERROR = 2;
+
 function writeAll(fd: number, text: string): void {
   const bytes = new TextEncoder().encode(text);
   let offset = 0;
@@ -26,7 +29,7 @@ export function writeStandardOutput(text: string): void {
 
 /** writeStandardError writes all of the text. */
 export function writeStandardError(text: string): void {
-  writeAll(2, text);
+  writeAll(STANDARD_ERROR, text);
 }
 
 /** readStandardInput reads to the end. */

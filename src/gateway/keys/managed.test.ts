@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { newSeed, Random } from "../../../test/support/random.ts";
-import { KeyMaterial } from "../../net/mod.ts";
+import { type Ip, KeyMaterial, parseIp } from "../../net/mod.ts";
 import {
   type ManagedEffect,
   type ManagedEvent,
@@ -20,14 +20,18 @@ import {
   type SequenceBook,
 } from "./sequence-book.ts";
 
+const TO = parseIp("203.0.113.5");
+
 /** An association whose key is one byte many times. */
 function managed(
   key: number,
-  more: { direction?: "inbound" | "outbound"; spi?: number; route?: string } = {},
+  more: { direction?: "inbound" | "outbound"; spi?: number; route?: string; to?: Ip | undefined } = {},
 ): ManagedSa {
   const { direction = "outbound", spi = 300 + key, route = "r" } = more;
+  const to = "to" in more ? more.to : TO;
   const keyMaterial = new KeyMaterial(new Uint8Array(20).fill(key));
-  return { direction, route, sa: { spi, queue: 1, algorithm: "aes-128-gcm", extended: true, keyMaterial } };
+  const sa = { spi, queue: 1, algorithm: "aes-128-gcm", extended: true, keyMaterial } as const;
+  return { direction, route, sa, ...(direction === "outbound" && to !== undefined ? { to } : {}) };
 }
 
 /** A keeper with a clock. */
@@ -190,8 +194,9 @@ describe("operator-managed associations", () => {
       ({ version } = storeOf(again));
     }
     expect(timed.keeper.nextMs).toBeUndefined();
-    expect(timed.step({ kind: "stored", version })).toEqual([
+    expect(timed.step({ kind: "stored", version })).toMatchObject([
       { kind: "reserve", route: "r", queue: 1, spi: 301, last: 2 * BLOCK },
+      { kind: "mended", spi: 301 },
     ]);
     // And the next one after that.
     expect(timed.step(sequence).map(({ kind }) => kind)).toEqual(["store"]);
@@ -213,7 +218,7 @@ describe("operator-managed associations", () => {
     const timed = new Timed(newSequenceBook());
     const { version } = storeOf(timed.step({ kind: "configure", associations: [managed(1)] }));
     timed.step({ ...full, version });
-    expect(timed.step({ kind: "configure", associations: [] })).toEqual([]);
+    expect(timed.step({ kind: "configure", associations: [] }).map(({ kind }) => kind)).toEqual(["mended"]);
     expect(timed.keeper.nextMs).toBeUndefined();
   });
 
@@ -242,6 +247,100 @@ describe("operator-managed associations", () => {
     ]);
     const again = storeOf(keeper.step({ kind: "configure", associations: [managed(1)] }));
     expect(keeper.step({ kind: "stored", version: again.version })[0]).toMatchObject({ kind: "outbound" });
+  });
+
+  /** Installs what it can, and returns the last outbound association that was given out. */
+  function granted(timed: Timed, effects: readonly ManagedEffect[]) {
+    const all = effects.flatMap((effect) =>
+      effect.kind === "store" ? timed.step({ kind: "stored", version: effect.version }) : [effect],
+    );
+    const outbound = all.findLast(({ kind }) => kind === "outbound");
+    if (outbound?.kind !== "outbound") throw new Error("nothing is to be installed");
+    return outbound;
+  }
+  const configure = (timed: Timed, ...associations: readonly ManagedSa[]) =>
+    timed.step({ kind: "configure", associations });
+
+  test("another gateway is told, and nothing else; without one it is taken away", () => {
+    const timed = new Timed(newSequenceBook());
+    const { first } = granted(timed, configure(timed, managed(1)));
+    expect(first).toBe(1);
+    const to = parseIp("203.0.113.6");
+    expect(configure(timed, managed(1, { to }))).toEqual([
+      { kind: "retarget", route: "r", queue: 1, spi: 301, to },
+    ]);
+    expect(configure(timed, managed(1, { to }))).toEqual([]);
+    expect(configure(timed, managed(1, { to: undefined }))).toMatchObject([
+      { kind: "remove", spi: 301 },
+      { kind: "refused", spi: 301, reason: expect.stringContaining("queue 1 has no gateway") },
+    ]);
+    const again = granted(timed, configure(timed, managed(1, { to })));
+    expect(again).toMatchObject({ first: BLOCK + 1, to });
+    expect(timed.step({ kind: "installed", direction: "outbound", route: "r", sa: again.sa })).toEqual([
+      { kind: "mended", direction: "outbound", route: "r", queue: 1, spi: 301 },
+    ]);
+  });
+
+  test("what could not be installed is tried again with its key given again, and other numbers", () => {
+    const timed = new Timed(newSequenceBook());
+    const inbound = managed(2, { direction: "inbound" });
+    let { sa } = granted(timed, configure(timed, inbound, managed(1)));
+    const failed = { kind: "not installed", direction: "outbound", route: "r", reason: "no memory" } as const;
+    expect(
+      timed.step({ ...failed, direction: "inbound", sa: inbound.sa, reason: "its SPI is taken" }),
+    ).toMatchObject([{ kind: "refused", direction: "inbound", reason: "its SPI is taken" }]);
+    let first = 1;
+    for (let n = 0; n < 8; n++) {
+      expect(timed.step({ ...failed, sa })).toMatchObject([
+        { kind: "refused", direction: "outbound", spi: 301, reason: "no memory" },
+      ]);
+      // Not of the association any more that is asked for.
+      expect(timed.step({ ...failed, sa })).toEqual([]);
+      const given = managed(1);
+      expect(configure(timed, given)).toMatchObject(
+        n === 0 ? [{ kind: "mended", direction: "inbound" }] : [],
+      );
+      expect(given.sa.keyMaterial.reveal().every((byte) => byte === 0)).toBe(true);
+      const nextMs = timed.keeper.nextMs as number;
+      expect(nextMs - timed.nowMs).toBe(Math.min(MOST_RETRY_MS, RETRY_MS * 2 ** n));
+      timed.nowMs = nextMs;
+      expect(timed.step({ kind: "due" })).toEqual([{ kind: "wanted" }]);
+      expect(timed.keeper.nextMs).toBeUndefined();
+      const next = granted(timed, configure(timed, managed(1)));
+      expect(next.first).toBe((first += BLOCK));
+      ({ sa } = next);
+    }
+    expect(timed.step({ kind: "installed", direction: "outbound", route: "r", sa })).toMatchObject([
+      { kind: "mended", direction: "outbound", spi: 301 },
+    ]);
+  });
+
+  test("a refusal ends when it is mended, and when the association is not wanted any more", () => {
+    const timed = new Timed(newSequenceBook());
+    const { sa } = granted(timed, configure(timed, managed(1)));
+    timed.step({ kind: "installed", direction: "outbound", route: "r", sa });
+    const { version } = storeOf(timed.step({ kind: "sequence", route: "r", queue: 1, spi: 301 }));
+    timed.step({ ...full, version });
+    timed.nowMs = timed.keeper.nextMs as number;
+    const again = storeOf(timed.step({ kind: "due" }));
+    expect(timed.step({ kind: "stored", version: again.version }).map(({ kind }) => kind)).toEqual([
+      "reserve",
+      "mended",
+    ]);
+    expect(configure(timed, managed(1), managed(1, { spi: 888 }))).toMatchObject([{ kind: "refused" }]);
+    expect(configure(timed, managed(1))).toMatchObject([{ kind: "mended", spi: 888 }]);
+  });
+
+  test("a book that can be read by now lets what goes out begin, and what came in notices nothing", () => {
+    const timed = new Timed("no such file");
+    const both = () => [managed(1), managed(2, { direction: "inbound" })];
+    configure(timed, ...both());
+    expect(timed.keeper.lacksBook).toBe(true);
+    timed.step({ kind: "book", book: newSequenceBook() });
+    expect(timed.keeper.lacksBook).toBe(false);
+    const effects = configure(timed, ...both());
+    expect(effects.map(({ kind }) => kind)).toEqual(["store"]);
+    expect(granted(timed, effects).first).toBe(1);
   });
 
   const seed = newSeed();

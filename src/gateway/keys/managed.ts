@@ -5,9 +5,12 @@
  *   configure ─▶ reserve a block ─▶ store ── stored ─▶ outbound (first … last), use
  *   half of the numbers are used  ─▶ store ── stored ─▶ reserve (last)
  *                                           └─ not stored ─▶ refused; the same again later (due)
+ *   not installed ─▶ refused; asked for again later (wanted), since its key is gone
  * ```
  */
 import type { AgreedSa } from "../../exchange/mod.ts";
+import { type Ip, ipEqual } from "../../net/mod.ts";
+import { systemPrimitives } from "../../noise/mod.ts";
 import {
   fingerprintOf,
   formatSequenceBook,
@@ -22,6 +25,8 @@ export interface ManagedSa {
   readonly direction: Direction;
   readonly route: string;
   readonly sa: AgreedSa;
+  /** Where an outbound one goes; without it there is nobody to send to. */
+  readonly to?: Ip;
 }
 
 /** ManagedEvent is what happens. */
@@ -34,6 +39,22 @@ export type ManagedEvent =
   | { readonly kind: "stored"; readonly version: number }
   /** It failed: what waited for it is refused, and tried again later. */
   | { readonly kind: "not stored"; readonly version: number; readonly reason: string }
+  /** The data path has an association that it was given, or has refused it and forgotten the key; `sa` is that of the effect. */
+  | {
+      readonly kind: "installed";
+      readonly direction: Direction;
+      readonly route: string;
+      readonly sa: AgreedSa;
+    }
+  | {
+      readonly kind: "not installed";
+      readonly direction: Direction;
+      readonly route: string;
+      readonly sa: AgreedSa;
+      readonly reason: string;
+    }
+  /** The book was read again, since it could not be read before. */
+  | { readonly kind: "book"; readonly book: SequenceBook | string }
   | { readonly kind: "due" };
 
 /** ManagedEffect is asked for, in order. */
@@ -45,8 +66,17 @@ export type ManagedEffect =
       readonly kind: "outbound";
       readonly route: string;
       readonly sa: AgreedSa;
+      readonly to: Ip;
       readonly first: number;
       readonly last: number;
+    }
+  /** It goes elsewhere from now on. */
+  | {
+      readonly kind: "retarget";
+      readonly route: string;
+      readonly queue: number;
+      readonly spi: number;
+      readonly to: Ip;
     }
   | { readonly kind: "use"; readonly route: string; readonly queue: number; readonly spi: number }
   | {
@@ -63,13 +93,19 @@ export type ManagedEffect =
       readonly queue: number;
       readonly spi: number;
     }
-  | {
-      readonly kind: "refused";
-      readonly route: string;
-      readonly queue: number;
-      readonly spi: number;
-      readonly reason: string;
-    };
+  | (Named & { readonly kind: "refused"; readonly reason: string })
+  /** Nothing is in its way any more, or it is not wanted any more. */
+  | (Named & { readonly kind: "mended" })
+  /** Configure all of them again: what could not be installed is tried again. */
+  | { readonly kind: "wanted" };
+
+/** Named says which association. */
+interface Named {
+  readonly direction: Direction;
+  readonly route: string;
+  readonly queue: number;
+  readonly spi: number;
+}
 
 interface Held {
   readonly one: ManagedSa;
@@ -81,43 +117,63 @@ interface Held {
   readonly failures?: number;
 }
 
+/** What could not be installed: how often in a row, and when it is tried again; without a moment, with the next configuration. */
+interface Again {
+  readonly failures: number;
+  readonly atMs?: number;
+}
+
 type Waits =
   | { readonly kind: "stored"; readonly version: number; readonly block: Reserved }
   | { readonly kind: "later"; readonly atMs: number; readonly block: Reserved };
 
-/** RETRY_MS is when a write that failed is tried again, doubled each time up to MOST_RETRY_MS. */
+/** RETRY_MS is when a write or an installation that failed is tried again, doubled each time up to MOST_RETRY_MS. */
 export const RETRY_MS = 1000;
 /** MOST_RETRY_MS: the numbers that the data path has left are those of far more than this, so that a disk that is mended in time is noticed in time. */
 export const MOST_RETRY_MS = 30_000;
 
-const nameOf = ({ direction, route, sa }: ManagedSa) => `${direction} ${route} ${sa.queue} ${sa.spi}`;
+const SALT_BYTES = 32;
+
+const nameOf = ({ direction, route, sa }: Pick<ManagedSa, "direction" | "route" | "sa">) =>
+  `${direction} ${route} ${sa.queue} ${sa.spi}`;
+const retryMs = (failures: number) => Math.min(MOST_RETRY_MS, RETRY_MS * 2 ** failures);
 
 /** ManagedKeeper knows which numbers may be used. It owns secrets: dispose of it. */
 export class ManagedKeeper implements Disposable {
   #book: SequenceBook | string;
   #version = 0;
   readonly #held = new Map<string, Held>();
+  readonly #refused = new Map<string, Named>();
+  readonly #again = new Map<string, Again>();
+  /** What comes in is told apart by this process alone, whatever becomes of the book. */
+  readonly #salt = systemPrimitives.random(SALT_BYTES);
 
   /** A string is why the book cannot be read: then nothing goes out. */
   constructor(book: SequenceBook | string) {
     this.#book = book;
   }
 
+  /** lacksBook tells whether the book could not be read. */
+  get lacksBook(): boolean {
+    return typeof this.#book === "string";
+  }
+
   /** When to step `due`; undefined when nothing is to be tried again. */
   get nextMs(): number | undefined {
-    const times = [...this.#held.values()].flatMap(({ waits }) =>
-      waits?.kind === "later" ? [waits.atMs] : [],
-    );
-    return times.length === 0 ? undefined : Math.min(...times);
+    let next = Number.POSITIVE_INFINITY;
+    for (const { waits } of this.#held.values())
+      if (waits?.kind === "later") next = Math.min(next, waits.atMs);
+    for (const { atMs } of this.#again.values()) if (atMs !== undefined) next = Math.min(next, atMs);
+    return next === Number.POSITIVE_INFINITY ? undefined : next;
   }
 
   /** step returns what is to be done after an event, in order. */
   step(event: ManagedEvent, { nowMs }: Now): readonly ManagedEffect[] {
     switch (event.kind) {
       case "configure":
-        return [...this.#configure(event.associations), ...this.#again(() => true)];
+        return [...this.#configure(event.associations), ...this.#storeAgain(() => true)];
       case "due":
-        return this.#again((atMs) => atMs <= nowMs);
+        return [...this.#storeAgain((atMs) => atMs <= nowMs), ...this.#installAgain(nowMs)];
       case "sequence": {
         const name = `outbound ${event.route} ${event.queue} ${event.spi}`;
         const held = this.#held.get(name);
@@ -129,11 +185,40 @@ export class ManagedKeeper implements Disposable {
         const why = `its sequence numbers cannot be noted (${event.reason}); make room or mend the disk`;
         return this.#after(event.version, (name, held) => this.#postpone(name, held, { why, nowMs }));
       }
+      case "installed": {
+        const name = nameOf(event);
+        if (this.#held.get(name)?.one.sa !== event.sa) return [];
+        this.#again.delete(name);
+        return this.#mended(name);
+      }
+      case "not installed":
+        return this.#notInstalled(event, nowMs);
+      case "book":
+        this.#book = event.book;
+        return [];
     }
   }
 
+  /** Its numbers may have been used: the next try has others. */
+  #notInstalled(event: Extract<ManagedEvent, { readonly kind: "not installed" }>, nowMs: number) {
+    const name = nameOf(event);
+    const held = this.#held.get(name);
+    // What is asked for by now is another.
+    if (held?.one.sa !== event.sa) return [];
+    const { failures = 0 } = this.#again.get(name) ?? {};
+    this.#held.delete(name);
+    this.#again.set(name, { failures: failures + 1, atMs: nowMs + retryMs(failures) });
+    return [this.#refusal(name, held.one, event.reason)];
+  }
+
+  #installAgain(nowMs: number): readonly ManagedEffect[] {
+    const due = [...this.#again].filter(([, { atMs }]) => atMs !== undefined && atMs <= nowMs);
+    for (const [name, { failures }] of due) this.#again.set(name, { failures });
+    return due.length === 0 ? [] : [{ kind: "wanted" }];
+  }
+
   /** Writes once more for all whose time has come. */
-  #again(isDue: (atMs: number) => boolean): readonly ManagedEffect[] {
+  #storeAgain(isDue: (atMs: number) => boolean): readonly ManagedEffect[] {
     const due = [...this.#held].filter(([, { waits }]) => waits?.kind === "later" && isDue(waits.atMs));
     if (due.length === 0) return [];
     const version = ++this.#version;
@@ -154,47 +239,68 @@ export class ManagedKeeper implements Disposable {
     const effects: ManagedEffect[] = [];
     for (const [name, held] of this.#held) {
       const next = wanted.get(name);
-      if (next !== undefined && this.#fingerprint(next) === held.fingerprint) {
+      if (next !== undefined && this.#isSame(next, held)) {
         if (next.sa.keyMaterial !== held.one.sa.keyMaterial) wipe(next);
+        effects.push(...this.#aim(name, held, next.to));
         continue;
       }
       this.#held.delete(name);
       if (isHandedOut(held)) effects.push(removal(held.one));
       else wipe(held.one);
     }
+    for (const name of this.#again.keys()) if (!wanted.has(name)) this.#again.delete(name);
+    for (const name of [...this.#refused.keys()]) if (!wanted.has(name)) effects.push(...this.#mended(name));
     for (const [name, one] of wanted) if (!this.#held.has(name)) effects.push(...this.#add(name, one));
     return effects;
   }
 
-  /** Without a book nothing goes out, and what comes in is told apart by its bytes alone. */
-  #fingerprint({ sa }: ManagedSa): string {
-    const book = typeof this.#book === "string" ? { salt: new Uint8Array(32), next: new Map() } : this.#book;
+  #isSame(next: ManagedSa, held: Held): boolean {
+    const goes = next.direction === "inbound" || next.to !== undefined;
+    return goes && this.#fingerprint(next) === held.fingerprint;
+  }
+
+  #aim(name: string, held: Held, to: Ip | undefined): readonly ManagedEffect[] {
+    const { one } = held;
+    if (to === undefined || (one.to !== undefined && ipEqual(one.to, to))) return [];
+    this.#held.set(name, { ...held, one: { ...one, to } });
+    const { queue, spi } = one.sa;
+    return isHandedOut(held) ? [{ kind: "retarget", route: one.route, queue, spi, to }] : [];
+  }
+
+  #fingerprint({ direction, sa }: ManagedSa): string {
+    const book =
+      direction === "inbound" || typeof this.#book === "string" ? { salt: this.#salt } : this.#book;
     return fingerprintOf(book, sa);
   }
 
   #add(name: string, one: ManagedSa): readonly ManagedEffect[] {
-    const fingerprint = this.#fingerprint(one);
-    const held: Held = { one, fingerprint, last: 0 };
+    if (this.#again.get(name)?.atMs !== undefined) {
+      wipe(one);
+      return [];
+    }
+    const held: Held = { one, fingerprint: this.#fingerprint(one), last: 0 };
     if (one.direction === "inbound") {
       this.#held.set(name, held);
       return [{ kind: "inbound", route: one.route, sa: one.sa }];
     }
+    const obstacle = this.#obstacle(held);
+    return obstacle === undefined ? this.#reserve(name, held) : this.#refuse(name, held, obstacle);
+  }
+
+  #obstacle({ one, fingerprint }: Held): string | undefined {
+    if (one.to === undefined)
+      return `queue ${one.sa.queue} has no gateway of the route; give one with this queue, or another queue`;
     const twin = [...this.#held.values()].find(
       (other) => other.one.direction === "outbound" && other.fingerprint === fingerprint,
     );
-    if (twin !== undefined)
-      return this.#refuse(
-        name,
-        held,
-        `its key and salt are those of SPI ${twin.one.sa.spi} of route ${twin.one.route}, queue ${twin.one.sa.queue}; give each its own`,
-      );
-    return this.#reserve(name, held);
+    if (twin === undefined) return undefined;
+    const { route, sa } = twin.one;
+    return `its key and salt are those of SPI ${sa.spi} of route ${route}, queue ${sa.queue}; give each its own`;
   }
 
   #reserve(name: string, held: Held): readonly ManagedEffect[] {
     if (typeof this.#book === "string") {
-      const why = `which sequence numbers were used is not known (${this.#book}); give new keys and remove the file: a copy of it from before may not be put back, since it would have numbers used twice`;
-      return this.#refuse(name, held, why);
+      return this.#refuse(name, held, `which sequence numbers were used is not known: ${this.#book}`);
     }
     const block = reserve(this.#book, held.fingerprint);
     if (typeof block === "string") return this.#refuse(name, held, block);
@@ -219,11 +325,12 @@ export class ManagedKeeper implements Disposable {
     if (waits === undefined) return [];
     const { first, last } = waits.block;
     this.#held.set(name, { ...held, last });
-    const { route, sa } = held.one;
+    const { route, sa, to } = held.one;
     const { queue, spi } = sa;
-    if (held.last > 0) return [{ kind: "reserve", route, queue, spi, last }];
+    if (held.last > 0) return [{ kind: "reserve", route, queue, spi, last }, ...this.#mended(name)];
+    if (to === undefined) throw new Error("an outbound association without a gateway was not refused");
     return [
-      { kind: "outbound", route, sa, first, last },
+      { kind: "outbound", route, sa, to, first, last },
       { kind: "use", route, queue, spi },
     ];
   }
@@ -236,10 +343,9 @@ export class ManagedKeeper implements Disposable {
   ): readonly ManagedEffect[] {
     if (held.waits === undefined) return [];
     const { failures = 0, waits, one } = held;
-    const atMs = nowMs + Math.min(MOST_RETRY_MS, RETRY_MS * 2 ** failures);
-    const later = { kind: "later", atMs, block: waits.block } as const;
+    const later = { kind: "later", atMs: nowMs + retryMs(failures), block: waits.block } as const;
     this.#held.set(name, { ...held, failures: failures + 1, waits: later });
-    return [refusal(one, why)];
+    return [this.#refusal(name, one, why)];
   }
 
   /** For good. What the data path has goes on up to its last number. */
@@ -249,13 +355,26 @@ export class ManagedKeeper implements Disposable {
       this.#held.delete(name);
       wipe(held.one);
     }
-    return [refusal(held.one, reason)];
+    return [this.#refusal(name, held.one, reason)];
+  }
+
+  #refusal(name: string, { direction, route, sa }: ManagedSa, reason: string): ManagedEffect {
+    const named = { direction, route, queue: sa.queue, spi: sa.spi };
+    this.#refused.set(name, named);
+    return { kind: "refused", ...named, reason };
+  }
+
+  #mended(name: string): readonly ManagedEffect[] {
+    const named = this.#refused.get(name);
+    this.#refused.delete(name);
+    return named === undefined ? [] : [{ kind: "mended", ...named }];
   }
 
   /** Wipes the secrets that were not handed out; what the data path has goes on. */
   [Symbol.dispose](): void {
     for (const held of this.#held.values()) if (!isHandedOut(held)) wipe(held.one);
     this.#held.clear();
+    this.#again.clear();
   }
 }
 
@@ -266,10 +385,6 @@ function isHandedOut({ one, last }: Held): boolean {
 
 function wipe({ sa }: ManagedSa): void {
   sa.keyMaterial[Symbol.dispose]();
-}
-
-function refusal({ route, sa }: ManagedSa, reason: string): ManagedEffect {
-  return { kind: "refused", route, queue: sa.queue, spi: sa.spi, reason };
 }
 
 function removal({ direction, route, sa }: ManagedSa): ManagedEffect {

@@ -83,13 +83,16 @@ export function planKeyRoute(
 export function planManaged(model: GatewayModel, up?: ReadonlySet<number>): ManagedSa[] {
   return [...model.associations.values()].flatMap(({ direction, route, key, salt, ...one }) => {
     const { spi, queue, algorithm } = one;
-    if (up?.has(queue) === false || !model.routes.has(route)) return [];
+    const { pairs } = model.routes.get(route) ?? {};
+    if (up?.has(queue) === false || pairs === undefined) return [];
+    const to = direction === "outbound" ? pairs.find((pair) => pair.queue === queue)?.gateways[0] : undefined;
     const bytes = new Uint8Array(key.length + salt.length);
     bytes.set(key.reveal());
     bytes.set(salt.reveal(), key.length);
     const keyMaterial = new KeyMaterial(bytes);
     bytes.fill(0);
-    return [{ direction, route, sa: { spi, queue, algorithm, extended: true, keyMaterial } }];
+    const sa = { spi, queue, algorithm, extended: true, keyMaterial };
+    return [{ direction, route, sa, ...(to === undefined ? {} : { to }) }];
   });
 }
 

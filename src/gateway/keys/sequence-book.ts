@@ -39,7 +39,7 @@ export function newSequenceBook(primitives: Primitives = systemPrimitives): Sequ
 
 /** fingerprintOf returns what the book knows a key by. */
 export function fingerprintOf(
-  { salt }: SequenceBook,
+  { salt }: Pick<SequenceBook, "salt">,
   key: { readonly algorithm: SaAlgorithm; readonly keyMaterial: KeyMaterial },
 ): string {
   const input = new Uint8Array([

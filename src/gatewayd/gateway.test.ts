@@ -1,0 +1,185 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { GatewayBed, INTERFACES } from "../../test/support/gateway-bed.ts";
+import { BLOCK } from "../gateway/keys/mod.ts";
+
+let bed: GatewayBed;
+beforeEach(() => {
+  bed = new GatewayBed();
+});
+afterEach(() => bed?.[Symbol.dispose]());
+
+const route = (id = "tokyo", gateway = "203.0.113.1") =>
+  `route { id ${id}; spi ${1000 + id.length}; net 10.${id.length}.0.0/16; preshared-key ${`${id.length}7`.repeat(32)}; gateway { ip ${gateway}; } }\n`;
+const sa = (list: "outbound" | "inbound", spi: number, id = "tokyo", key = spi) =>
+  `${list}-sa { spi ${spi}; route ${id}; aead aes-gcm-16-icv; key "${`${key}`.repeat(8)}"; salt "0000${key}"; }\n`;
+const managed = (...rest: readonly string[]) => `${INTERFACES} data-plane true; ${rest.join(" ")}`;
+const BOTH = [sa("outbound", 1000), sa("inbound", 2000)] as const;
+
+const kinds = () => bed.backEnd.kinds().filter((kind) => kind !== "route" && kind !== "next-hop");
+const orders = (kind: string) => bed.backEnd.orders.filter((order) => order.kind === kind);
+const outbound = async () => (await bed.gateway.report()).get(1)?.outbound ?? [];
+
+describe("associations that an operator gives", () => {
+  test("are installed and used, and their route is up", async () => {
+    await bed.set(managed(route(), ...BOTH));
+    expect(kinds().sort()).toEqual(["inbound", "move-outbound", "outbound"]);
+    expect(await bed.route("tokyo")).toMatchObject({ up: true });
+    expect(await outbound()).toMatchObject([{ spi: 1000, isActive: true, next: 1 }]);
+  });
+
+  test("follow another gateway of their route", async () => {
+    await bed.set(managed(route(), ...BOTH));
+    kinds();
+    await bed.set(managed(route("tokyo", "203.0.113.99"), ...BOTH));
+    expect(orders("endpoint")).toMatchObject([{ spi: 1000, to: { value: 0xcb_00_71_63n } }]);
+    expect(kinds()).toEqual(["endpoint"]);
+    const [one] = [...bed.gateway.state(await bed.gateway.report())["outbound-sa"].values()];
+    expect(one).toMatchObject({ gateway: { value: 0xcb_00_71_63n } });
+  });
+
+  test("come again with their route, with other numbers", async () => {
+    await bed.set(managed(...BOTH));
+    expect(kinds()).toEqual([]);
+    await bed.set(managed(route(), ...BOTH));
+    expect(await outbound()).toMatchObject([{ next: 1 }]);
+    await bed.set(managed(...BOTH));
+    expect(await outbound()).toEqual([]);
+    expect((await bed.gateway.report()).get(1)?.inbound).toEqual([]);
+    await bed.set(managed(route(), ...BOTH));
+    expect(await outbound()).toMatchObject([{ spi: 1000, isActive: true, next: BLOCK + 1 }]);
+    expect(await bed.route("tokyo")).toMatchObject({ up: true });
+  });
+
+  test("go over to another route with their keys and SPIs, or with other keys", async () => {
+    const both = `${route()} ${route("osaka7")}`;
+    await bed.set(managed(both, ...BOTH));
+    for (const [key, first] of [
+      [[1000, 2000], BLOCK + 1],
+      [[7000, 8000], 1],
+    ] as const) {
+      for (const id of ["osaka7", "tokyo"]) {
+        const [out, back] = key;
+        await bed.set(managed(both, sa("outbound", 1000, id, out), sa("inbound", 2000, id, back)));
+        const report = (await bed.gateway.report()).get(1);
+        expect(report?.inbound).toMatchObject([{ spi: 2000, route: id }]);
+        expect(report?.outbound).toMatchObject([{ spi: 1000, route: id, isActive: true }]);
+        if (id === "osaka7") expect(report?.outbound[0]?.next).toBe(first);
+      }
+    }
+  });
+
+  test("without one that goes out, a route is down and says so", async () => {
+    await bed.set(managed(route(), sa("inbound", 2000)));
+    expect(await bed.route("tokyo")).toMatchObject({
+      up: false,
+      reason: expect.stringContaining("no SA of outbound-sa is in use"),
+    });
+  });
+
+  test("that the data path refuses are the route's status, and are tried again", async () => {
+    bed.backEnd.refusal = ({ kind }) =>
+      kind === "outbound" || kind === "inbound" ? "there is no room" : undefined;
+    await bed.set(managed(route(), ...BOTH));
+    expect(kinds()).toEqual([]);
+    expect(await bed.route("tokyo")).toMatchObject({
+      up: false,
+      reason: expect.stringMatching(/queue 1, (in|out)bound SPI \d000: there is no room/),
+    });
+    bed.backEnd.refusal = () => undefined;
+    while ((await bed.route("tokyo"))?.up !== true) await Bun.sleep(20);
+    expect(await outbound()).toMatchObject([{ isActive: true, next: BLOCK + 1 }]);
+    while ((await bed.route("tokyo"))?.reason !== undefined) await Bun.sleep(20);
+    expect((await bed.gateway.report()).get(1)?.inbound).toMatchObject([{ spi: 2000 }]);
+  });
+
+  test("go and come with data-plane, and the keeper of keys comes and goes", async () => {
+    let messages = 0;
+    bed.backEnd.refusal = ({ kind }) => {
+      if (kind === "exchange") messages++;
+      return undefined;
+    };
+    await bed.set(managed(route(), ...BOTH));
+    expect(messages).toBe(0);
+    kinds();
+    await bed.set(`${INTERFACES} ${route()}`);
+    expect(kinds().sort()).toEqual(["remove-inbound", "remove-outbound"]);
+    expect(await bed.route("tokyo")).toMatchObject({ up: false, exchange: "causeway" });
+    expect(messages).toBeGreaterThan(0);
+    // A channel that went on would tell its own reason.
+    await bed.set(managed(route(), sa("inbound", 2000)));
+    expect((await bed.route("tokyo"))?.reason).toContain("no SA of outbound-sa is in use");
+    await bed.set(managed(route(), ...BOTH));
+    expect(kinds().sort()).toEqual(["inbound", "move-outbound", "outbound"]);
+    const { up, reason } = (await bed.route("tokyo")) ?? {};
+    expect([up, reason]).toEqual([true, undefined]);
+  });
+});
+
+describe("the book of sequence numbers", () => {
+  const book = () => `${bed.folder}/sequence-numbers`;
+
+  test("on a full disk the route says so, and no more once there is room", async () => {
+    await bed.set(managed(route(), ...BOTH));
+    // Nothing can be renamed to where a folder with something in it is.
+    const text = readFileSync(book(), "utf8");
+    rmSync(book());
+    mkdirSync(`${book()}/full`, { recursive: true });
+    bed.backEnd.news(1, {
+      kind: "limit",
+      direction: "outbound",
+      route: "tokyo",
+      spi: 1000,
+      limit: "sequence",
+    });
+    expect(await bed.route("tokyo")).toMatchObject({
+      // What was given out before is good for a while.
+      up: true,
+      reason: expect.stringContaining("its sequence numbers cannot be noted"),
+    });
+    rmdirSync(`${book()}/full`);
+    rmdirSync(book());
+    writeFileSync(book(), text);
+    while ((await bed.route("tokyo"))?.reason !== undefined) await Bun.sleep(20);
+    expect(orders("reserve")).toMatchObject([{ spi: 1000, last: 2 * BLOCK }]);
+  });
+
+  test("is read again where it could not be read, and both files are named", async () => {
+    await bed.set(managed(route(), ...BOTH));
+    await bed.set("");
+    bed.gateway[Symbol.dispose]();
+    renameSync(book(), `${book()}.away`);
+    const { folder } = bed;
+    using again = new GatewayBed(managed(route(), ...BOTH), folder);
+    const { up, reason } = (await again.route("tokyo")) ?? {};
+    expect(up).toBe(false);
+    expect(reason).toContain(`${book()} is missing`);
+    expect(reason).toContain(`remove ${book()} and ${book()}.made`);
+    renameSync(`${book()}.away`, book());
+    again.gateway.look();
+    expect(await again.route("tokyo")).toMatchObject({ up: true });
+    expect((await again.route("tokyo"))?.reason).toBeUndefined();
+    expect((await again.gateway.report()).get(1)?.outbound).toMatchObject([{ next: BLOCK + 1 }]);
+  });
+});
+
+test("a route that a queue refused is told again", async () => {
+  bed.backEnd.refusal = ({ kind }) => (kind === "route" ? "no memory" : undefined);
+  await bed.set(`${INTERFACES} ${route()}`);
+  expect((await bed.route("tokyo"))?.["last-error"]).toBe("no memory");
+  expect((await bed.gateway.report()).get(1)?.routes).toEqual([]);
+  bed.backEnd.refusal = () => undefined;
+  bed.gateway.look();
+  await bed.gateway.settled();
+  expect((await bed.gateway.report()).get(1)?.routes).toMatchObject([{ name: "tokyo" }]);
+});
+
+describe("what is known of queues", () => {
+  test("goes with them", async () => {
+    const second = `public-interface4 { ifname eth3; ip 203.0.113.9; nexthop-ip 203.0.113.2; queue 2; }`;
+    await bed.set(`${INTERFACES} ${second}`);
+    expect([...bed.gateway.queues.keys()]).toEqual([1, 2]);
+    await bed.set(INTERFACES);
+    expect([...bed.gateway.queues.keys()]).toEqual([1]);
+  });
+});
