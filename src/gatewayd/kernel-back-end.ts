@@ -40,7 +40,7 @@ export class KernelBackEnd implements GatewayBackEnd {
   readonly #options: KernelBackEndOptions;
   readonly #queues = new Map<number, Queue>();
   #gateway: XfrmGateway | undefined;
-  /** Addresses of all plans. */
+  /** Addresses of all plans; where they have none any more, those of before. */
   #own: readonly Ip[] = [];
   #prefixes: readonly Prefix[] | undefined;
   /** Whether the kernel has been told of them, as they are with these addresses. */
@@ -51,7 +51,8 @@ export class KernelBackEnd implements GatewayBackEnd {
   }
 
   set(plans: readonly QueuePlan[]): void {
-    this.#own = plans.flatMap((plan) => addressesOf(plan));
+    const own = plans.flatMap((plan) => addressesOf(plan));
+    if (own.length > 0) this.#own = own;
     this.#isProtecting = false;
     const wanted = new Set(plans.map(({ number }) => number));
     for (const [number, queue] of [...this.#queues])
@@ -98,10 +99,12 @@ export class KernelBackEnd implements GatewayBackEnd {
 
   /** Leaves out what would cut the gateway off, and what is of a family that it does not have: their routes are refused. */
   #protect(gateway: XfrmGateway): void {
-    const own = this.#own;
-    if (this.#isProtecting || this.#prefixes === undefined || own.length === 0) return;
+    const [own, prefixes] = [this.#own, this.#prefixes];
+    if (this.#isProtecting || prefixes === undefined) return;
+    // Until there are addresses, what a gateway before left stays blocked.
+    if (own.length === 0 && prefixes.length > 0) return;
     gateway.protect(
-      this.#prefixes.filter(
+      prefixes.filter(
         (prefix) =>
           own.some(({ family }) => family === prefix.family) && !own.some((ip) => prefixContains(prefix, ip)),
       ),

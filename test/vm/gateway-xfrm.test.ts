@@ -336,6 +336,9 @@ describe.skipIf(skip !== undefined)(
         backEnd.set([]);
         expect(news().at(-1)).toBe("down it was removed");
         expect(policies()).toEqual(["10.7.0.0/16", "10.9.0.0/16"]);
+        backEnd.protect([]);
+        expect(policies()).toEqual([]);
+        backEnd.protect(protectedOnes);
         await backEnd.close();
       }
       expect(policies()).toEqual(["10.7.0.0/16", "10.9.0.0/16"]);
