@@ -125,6 +125,7 @@ export class KernelBackEnd implements GatewayBackEnd {
   }
 
   look(): void {
+    if (!this.#isProtecting && this.#prefixes !== undefined) this.#begin();
     for (const queue of this.#queues.values())
       if (queue.isUp) this.#check(queue);
       else this.#start(queue);
