@@ -1,5 +1,5 @@
 /** What only one gateway may have at a time: a state folder, and a number in the kernel of a network namespace. */
-import { ensureDirectory, FileLock, Netns, ownPid } from "../sys/mod.ts";
+import { ensureDirectory, exists, FileLock, Netns, ownPid } from "../sys/mod.ts";
 import { GATEWAYS } from "./control-protocol.ts";
 
 /** Takes a lock; throws what `refusal` makes of who has it. */
@@ -29,7 +29,7 @@ export function lockInstance(
   at: { readonly folder?: string; readonly netns?: Netns } = {},
 ): Disposable {
   const { folder = GATEWAYS } = at;
-  ensureDirectory(folder);
+  if (!exists(folder)) ensureDirectory(folder, 0o755);
   return take(
     `${folder}/kernel-${inodeOf(at.netns)}-${instance}.lock`,
     name,

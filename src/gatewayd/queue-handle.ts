@@ -39,6 +39,7 @@ interface Waiting {
 /** QueueHandle is one thread; it is gone when `ended` was called. */
 export class QueueHandle {
   readonly #port: ThreadPort;
+  readonly #thread: Disposable;
   readonly #waker: Fd;
   readonly #hears: QueueHears;
   readonly #waiting = new Map<number, Waiting>();
@@ -55,7 +56,7 @@ export class QueueHandle {
     this.#hears = hears;
     hearMessages<FromQueue>(ours, (message) => this.#hear(message));
     const input: QueueStart = { ...start, port: theirs, waker: theirWaker.release() };
-    startThread(threadModule(), input, (error) => this.#over(error.message), [theirs]);
+    this.#thread = startThread(threadModule(), input, (error) => this.#over(error.message), [theirs]);
   }
 
   /** obey resolves when the thread has obeyed; the caller may wipe keys of the order at once. */
@@ -121,6 +122,7 @@ export class QueueHandle {
     this.#isOver = true;
     this.#port.close();
     this.#waker.close();
+    this.#thread[Symbol.dispose]();
     for (const { reject } of this.#waiting.values()) reject(new Error(reason ?? "the queue has ended"));
     this.#waiting.clear();
     this.#hears.ended(reason);

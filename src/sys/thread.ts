@@ -22,17 +22,19 @@ const SHARE = 50;
 
 /**
  * startThread runs a module as a thread and hands it a value, which it gets by `threadInput`. `url` is `new URL("./x.ts", import.meta.url)`.
- * `ports` that are in the value go over to the thread.
+ * `ports` that are in the value go over to the thread. A module that has run to its end leaves its thread waiting, with all memory that it has:
+ * disposing of what is returned ends it. One that still runs must not be ended so.
  */
 export function startThread(
   url: URL | string,
   input: unknown,
   onError: (error: Error) => void,
   ports: readonly ThreadPort[] = [],
-): void {
+): Disposable {
   const worker = new Worker(url, { type: "module" } as WorkerOptions);
   worker.addEventListener("error", (event) => onError(new Error(event.message)));
   worker.postMessage(input, [...ports] as unknown as Bun.Transferable[]);
+  return { [Symbol.dispose]: () => void worker.terminate() };
 }
 
 /** threadInput resolves with what the thread was handed. */

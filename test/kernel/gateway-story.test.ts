@@ -207,6 +207,53 @@ describe.skipIf(skip !== undefined)(
       await story.until("queue 2 has keys", async () => (await spis("paris")).length === 2);
     }, 120_000);
 
+    test("threads of queues that begin anew end", async () => {
+      const restarted = async (port: number) => {
+        const before = story.log("paris").length;
+        await story.config(["set", "paris", "/protocol-port", `${port}`]);
+        await story.until("both queues are up anew", () => {
+          const said = story.log("paris").slice(before);
+          return ["1", "2"].every((queue) => new RegExp(`"queue is up".*"queue":${queue}`).test(said));
+        });
+      };
+      const both = async () => {
+        await restarted(304);
+        await restarted(303);
+      };
+      await both();
+      const before = story.threads("paris");
+      for (let n = 0; n < 3; n++) await both();
+      await story.until("threads have ended", () => story.threads("paris") <= before);
+      await story.up("paris");
+    }, 180_000);
+
+    test("a second process is refused before it writes anything", async () => {
+      const text = await story.config(["get", "paris", "/"]);
+      const kept = story.kept("paris");
+      const begin = (...words: readonly string[]) =>
+        story.causeway([
+          "gateway",
+          "run",
+          ...words,
+          "--config",
+          `${import.meta.dir}/../../examples/gateway/tokyo.conf`,
+        ]);
+      const state = ["--state", `${story.folder}/paris`];
+      for (const name of ["paris", "lyon"]) {
+        const { status, stderr } = await begin("--name", name, ...state);
+        expect([status, stderr]).toEqual([1, expect.stringContaining("gateway paris, process ")]);
+        expect(stderr).toContain(`has the state folder ${story.folder}/paris`);
+      }
+      const other = await begin("--name", "paris", "--state", `${story.folder}/lyon`);
+      expect([other.status, other.stderr]).toEqual([
+        1,
+        expect.stringContaining("another process answers there"),
+      ]);
+      expect(story.kept("lyon")).toEqual([]);
+      expect(story.kept("paris")).toEqual(kept);
+      expect(await story.config(["get", "paris", "/"])).toBe(text);
+    }, 60_000);
+
     test("a gateway that is killed goes on with its configuration when it is started again", async () => {
       await story.end("tokyo", "SIGKILL");
       await story.start("tokyo");

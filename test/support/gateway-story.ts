@@ -6,7 +6,7 @@
  *  host 172.31.0.1 ═ eth1  paris  eth2, eth3 ═ wan: 172.31.1.30 ↔ 203.0.113.2 … 203.0.113.5 ↔ 172.32.1.30 ═ eth2, eth3  tokyo  eth1 ═ 172.32.0.1 host
  * ```
  */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import {
   type Netns,
   type ProcessResult,
@@ -141,6 +141,19 @@ ${rules.join("")}`;
     const child = this.#sites[city].process;
     child?.kill(signal);
     await child?.exited;
+  }
+
+  /** threads counts the threads of a gateway's process. */
+  threads(city: City): number {
+    return readdirSync(`/proc/${this.#sites[city].process?.pid}/task`).length;
+  }
+
+  /** kept returns what a gateway has on disk: names, and when each was written. */
+  kept(name: string): string[] {
+    const folder = `${this.folder}/${name}`;
+    return readdirSync(folder)
+      .sort()
+      .map((file) => `${file} ${statSync(`${folder}/${file}`).mtimeMs}`);
   }
 
   log(city: City): string {
