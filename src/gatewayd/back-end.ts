@@ -4,6 +4,7 @@
  *
  * What cannot be now, such as a queue whose interface is missing, is told as `down` with the reason; `look` tries it again.
  */
+import type { Prefix } from "../net/mod.ts";
 import type { GatewayNews, GatewayOrder, GatewayReport } from "../tunnel/gateway/mod.ts";
 import type { QueuePlan } from "./queue-plan.ts";
 
@@ -19,6 +20,11 @@ export type BackEndNews =
 
 /** GatewayBackEnd owns what carries the packets. */
 export interface GatewayBackEnd extends Disposable {
+  /**
+   * protect says of which prefixes nothing may leave in the plain, all of them, whether or not their routes can work now. Absent: nothing passes by
+   * another way anyway.
+   */
+  protect?(prefixes: readonly Prefix[]): void;
   /** set says which queues there are from now on; those that stay as they are notice nothing. */
   set(plans: readonly QueuePlan[]): void;
   /** look tries again what could not be: something has changed on the machine. */
@@ -27,8 +33,8 @@ export interface GatewayBackEnd extends Disposable {
   obey(queue: number, order: GatewayOrder): Promise<void>;
   /** report returns what each queue that is up, and answers, has carried; it takes a few seconds at most. Moments are of `boottimeMs`. */
   report(): Promise<ReadonlyMap<number, GatewayReport>>;
-  /** close ends all queues, and resolves when nothing of them is left. */
-  close(): Promise<void>;
+  /** close ends all queues, and resolves when nothing of them is left. Unless it is for good, what is protected stays so. */
+  close(forGood?: boolean): Promise<void>;
 }
 
 /** Tell hears of a back-end, between its steps: it may give orders. */

@@ -91,3 +91,15 @@ test("a queue that goes takes all that is known of it", async () => {
   ]);
   expect(failures).toEqual([]);
 });
+
+test("an association that was agreed on comes by the path of its exchange", async () => {
+  const at = (address: string, port: number) => ({ ip: parseIp(address), port });
+  const effect = { kind: "inbound", route: "r", trust: "", sa: saOf(700, 1), endsMs: 9e15 } as const;
+  const ways = { local: at("203.0.113.1", 4500), remote: at("198.51.100.7", 33_000) };
+  await perform({ ...effect, path: ways, hard: { packets: 9, bytes: 9 } });
+  expect(backEnd.orders.at(-1)).toMatchObject({
+    kind: "inbound",
+    association: { arrival: { from: ways.remote.ip, udp: { from: 33_000, to: 4500 } } },
+  });
+  expect(failures).toEqual([]);
+});

@@ -3,7 +3,7 @@
  * done in its order (RouteWork), so that an inbound association is in place before the answer leaves that lets the other end use it.
  */
 import type { Path } from "../exchange/ours/mod.ts";
-import { encapsulationOf, type KeeperEffect, type ManagedEffect } from "../gateway/keys/mod.ts";
+import { arrivalOf, encapsulationOf, type KeeperEffect, type ManagedEffect } from "../gateway/keys/mod.ts";
 import { type Ip, type Prefix, prefixEqual } from "../net/mod.ts";
 import { boottimeMs } from "../sys/mod.ts";
 import type { Encapsulation, GatewayOrder } from "../tunnel/gateway/mod.ts";
@@ -243,7 +243,9 @@ export class DataPath {
         kind: "inbound",
         association: {
           ...{ route, spi, algorithm, extended, keyMaterial: sa.keyMaterial.reveal() },
-          ...("endsMs" in effect ? { endsMs: effect.endsMs, hard: effect.hard } : {}),
+          ...("path" in effect
+            ? { endsMs: effect.endsMs, hard: effect.hard, arrival: arrivalOf(effect.path) }
+            : {}),
         },
       });
       if (!this.#told.has(queue)) return;

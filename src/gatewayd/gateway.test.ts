@@ -174,6 +174,16 @@ test("a route that a queue refused is told again", async () => {
   expect((await bed.gateway.report()).get(1)?.routes).toMatchObject([{ name: "tokyo" }]);
 });
 
+test("networks of all routes are protected, also those of routes that cannot work, until the gateway ends for good", async () => {
+  await bed.set(INTERFACES + route() + route("osaka7", "2001:db8::1"));
+  expect(bed.backEnd.protected).toEqual(["10.5.0.0/16", "10.6.0.0/16"]);
+  await bed.set(INTERFACES + route());
+  bed.backEnd.down(1, "its link is down");
+  expect(bed.backEnd.protected).toEqual(["10.5.0.0/16"]);
+  await bed.gateway.close(true);
+  expect(bed.backEnd.endedForGood).toBe(true);
+});
+
 describe("what is known of queues", () => {
   test("goes with them", async () => {
     const second = `public-interface4 { ifname eth3; ip 203.0.113.9; nexthop-ip 203.0.113.2; queue 2; }`;

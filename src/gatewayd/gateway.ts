@@ -155,6 +155,7 @@ export class Gateway implements Disposable {
   /** Tells data path and keeper of routes that may be another. */
   #replan(touched: Iterable<string>): void {
     const { routes, dataPlane } = this.#model;
+    this.#backEnd.protect?.([...routes.values()].flatMap(({ prefixes }) => prefixes));
     this.#path.setRoutes(routes);
     const put: KeyRoute[] = [];
     const remove: string[] = [];
@@ -372,7 +373,7 @@ export class Gateway implements Disposable {
       await this.#path.settled();
     }
     this.#keys[Symbol.dispose]();
-    await this.#backEnd.close();
+    await this.#backEnd.close(forGood);
   }
 
   [Symbol.dispose](): void {

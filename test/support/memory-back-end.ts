@@ -1,5 +1,6 @@
 /** A gateway's back-end in memory: each queue is a data path of its own (GatewayLoop), which obeys and refuses as on a thread; no interface is there. */
 import type { BackEndNews, GatewayBackEnd, Tell } from "../../src/gatewayd/back-end.ts";
+import { formatPrefix, type Prefix } from "../../src/net/mod.ts";
 import type { GatewayOrder, GatewayReport } from "../../src/tunnel/gateway/mod.ts";
 import { GatewayLoop, MAC } from "./gateway-loop.ts";
 
@@ -11,6 +12,9 @@ export class MemoryBackEnd implements GatewayBackEnd {
   /** Why an order is refused; undefined: the data path decides. */
   refusal: (order: GatewayOrder, queue: number) => string | undefined = () => undefined;
   readonly tell: Tell;
+  /** What was to be protected last, and whether the end was for good; undefined: nobody has said. */
+  protected: readonly string[] | undefined;
+  endedForGood: boolean | undefined;
 
   constructor(tell: Tell) {
     this.tell = tell;
@@ -42,6 +46,10 @@ export class MemoryBackEnd implements GatewayBackEnd {
 
   look(): void {}
 
+  protect(prefixes: readonly Prefix[]): void {
+    this.protected = prefixes.map(formatPrefix);
+  }
+
   async obey(queue: number, order: GatewayOrder): Promise<void> {
     const loop = this.queues.get(queue);
     const reason = loop === undefined ? `queue ${queue} does not run` : this.refusal(order, queue);
@@ -59,7 +67,8 @@ export class MemoryBackEnd implements GatewayBackEnd {
     return this.orders.splice(0).map(({ kind }) => kind);
   }
 
-  async close(): Promise<void> {
+  async close(forGood = false): Promise<void> {
+    this.endedForGood = forGood;
     this[Symbol.dispose]();
   }
 

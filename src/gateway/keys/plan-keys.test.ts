@@ -6,7 +6,7 @@ import { planGateway } from "../plan.ts";
 import { readConfig } from "../verbs.ts";
 import { DEFAULT_USE } from "./associations.ts";
 import type { KeeperEffect } from "./keeper-event.ts";
-import { ENCAPSULATION_PORT, encapsulationOf, planKeys, type PlanKeysFacts } from "./plan-keys.ts";
+import { arrivalOf, ENCAPSULATION_PORT, encapsulationOf, planKeys, type PlanKeysFacts } from "./plan-keys.ts";
 
 const PSK = "0102".repeat(16);
 const INSIDE = "private-interface4 { ifname eth1; ip 172.31.1.20; nexthop-ip 172.31.0.1; }";
@@ -74,6 +74,7 @@ describe("from two configurations to an agreement", () => {
     expect(a.sa.algorithm).toBe("aes-256-gcm");
     expect(formatEndpoint(a.path.remote)).toBe("203.0.113.2:303");
     expect(encapsulationOf(a.path)).toBeUndefined();
+    expect(arrivalOf(a.path)).toEqual({ from: parseIp("203.0.113.2") });
   });
 
   test("one end behind a NAT that only calls, the other with no gateway: ESP in UDP", () => {
@@ -85,6 +86,12 @@ describe("from two configurations to an agreement", () => {
       { from: ENCAPSULATION_PORT, to: ENCAPSULATION_PORT },
       { from: ENCAPSULATION_PORT, to: ENCAPSULATION_PORT },
     ]);
+    const { local } = b.path;
+    const remote = { ip: parseIp("203.0.113.1"), port: 33_000 };
+    expect(arrivalOf({ local, remote })).toEqual({
+      from: remote.ip,
+      udp: { from: 33_000, to: ENCAPSULATION_PORT },
+    });
   });
 
   test("public keys, with and without a pre-shared key, and another algorithm", () => {

@@ -104,6 +104,16 @@ export function encapsulationOf({
   return local.port === ENCAPSULATION_PORT ? { from: local.port, to: remote.port } : undefined;
 }
 
+/** arrivalOf returns how ESP of the peer comes on a path: as packets have it. */
+export function arrivalOf(path: Path): {
+  readonly from: Ip;
+  readonly udp?: { readonly from: number; readonly to: number };
+} {
+  const udp = encapsulationOf(path);
+  const from = path.remote.ip;
+  return udp === undefined ? { from } : { from, udp: { from: udp.to, to: udp.from } };
+}
+
 function protocolOf(route: RouteModel, { privateKey }: PlanKeysFacts): KeyProtocol | string {
   const { exchange, spi } = route;
   const { presharedKey, publicKey } = exchange.credential;

@@ -107,11 +107,11 @@ export class XfrmOutbound extends XfrmCarrier {
     this.look();
     this.#warnAt = this.#middle();
     this.#isWarned = false;
-    this.#renew(ends);
+    this.renew(ends);
   }
 
-  /** expired takes the kernel's news of a limit, and returns what that is for the gateway. */
-  expired(sa: SaInfo, hard: boolean, ends: OutboundEnds): (CarrierLimit | "sequence")[] {
+  /** expired takes the kernel's news of a limit, and returns what that is for the gateway; after a soft one it is to be renewed. */
+  expired(sa: SaInfo, hard: boolean): (CarrierLimit | "sequence")[] {
     this.count(sa);
     if (hard) this.ended();
     const news: (CarrierLimit | "sequence")[] = [];
@@ -120,17 +120,16 @@ export class XfrmOutbound extends XfrmCarrier {
       this.#isWarned = true;
       news.push("sequence");
     }
-    if (!hard) this.#renew(ends);
     // By its time, which the kernel measures with a clock that can be set.
-    else if (news.length === 0 && this.#first <= this.#most) {
+    if (hard && news.length === 0 && this.#first <= this.#most) {
       this.wear();
       news.push("hard");
     }
     return news;
   }
 
-  /** Gives the kernel's association the limits of now, or makes it again if it ended for lack of numbers. */
-  #renew(ends: OutboundEnds): void {
+  /** renew gives the kernel's association the limits of now, or makes it again if it ended for lack of numbers. */
+  renew(ends: OutboundEnds): void {
     if (this.isInstalled && this.kernel.update(this.#change(ends))) return;
     if (this.isInstalled) this.take();
     this.install(ends);
