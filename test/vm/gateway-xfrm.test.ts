@@ -82,45 +82,51 @@ describe.skipIf(skip !== undefined)(
       expect(() => one.obey({ kind: "exchange", to, toPort: port, fromPort: 99, bytes })).toThrow("port 99");
     });
 
-    test("ESP in UDP, and a remote gateway that moves: sequence numbers and window go on", async () => {
-      const { one, two } = sites;
-      const agreement = { spi: 500 };
-      for (const [site, other] of [
-        [one, two],
-        [two, one],
-      ] as const) {
-        const to = parseIp(`192.0.2.${other.number}`);
-        const association = associationOf(agreement, other.number);
-        site.obey(
-          { kind: "inbound", association: associationOf(agreement, site.number) },
-          { kind: "outbound", association: { ...association, to, udp, next: 1 } },
-          { kind: "move-outbound", route: "other", spi: association.spi },
+    test.each([
+      ["192.0.2.", "/24", 500],
+      ["2001:db8::", "/64 nodad", 550],
+    ])(
+      "ESP in UDP to %s…, and a remote gateway that moves: numbers and window go on",
+      async (net, size, spi) => {
+        const { one, two } = sites;
+        const agreement = { spi };
+        for (const [site, other] of [
+          [one, two],
+          [two, one],
+        ] as const) {
+          const to = parseIp(`${net}${other.number}`);
+          const association = associationOf(agreement, other.number);
+          site.obey(
+            { kind: "inbound", association: associationOf(agreement, site.number) },
+            { kind: "outbound", association: { ...association, to, udp, next: 1 } },
+            { kind: "move-outbound", route: "other", spi: association.spi },
+          );
+        }
+        expect(pinged()).toContain("3 received");
+        expect(one.ip("gate", "xfrm state")).toContain("encap type espinudp sport 4500 dport 4500");
+        // It has another address and goes without UDP now.
+        two.ip("gate", `addr add ${net}22${size} dev p0`);
+        const family = net.includes(":") ? "six" : "four";
+        const moved = { ip: parseIp(`${net}22`), nextHop: parseIp(`${net}1`) };
+        two.obey(
+          { kind: "side", side: "public", configuration: { ...two.sides.public, [family]: moved } },
+          { kind: "endpoint", route: "other", spi: spi + 1, to: parseIp(`${net}1`) },
         );
-      }
-      expect(pinged()).toContain("3 received");
-      expect(one.ip("gate", "xfrm state")).toContain("encap type espinudp sport 4500 dport 4500");
-      // It has another address and goes without UDP now.
-      two.ip("gate", "addr add 192.0.2.22/24 dev p0");
-      const { four: _, ...rest } = two.sides.public;
-      const four = { ip: parseIp("192.0.2.22"), nextHop: parseIp("192.0.2.1") };
-      two.obey(
-        { kind: "side", side: "public", configuration: { ...rest, four } },
-        { kind: "endpoint", route: "other", spi: 501, to: parseIp("192.0.2.1") },
-      );
-      one.obey({ kind: "endpoint", route: "other", spi: 502, to: parseIp("192.0.2.22") });
-      expect(pinged()).toContain("3 received");
-      const [out] = one.report().outbound;
-      expect(out?.next).toBe((out?.packets as number) + 1);
-      expect(out?.packets).toBeGreaterThanOrEqual(6);
-      for (const site of [one, two])
-        expect(site.report().inbound.at(-1)).toMatchObject({
-          ...{ spi: agreement.spi + site.number, replayed: 0, decryptErrors: 0 },
-          packets: out?.packets as number,
-        });
-      const state = one.ip("gate", "xfrm state");
-      expect(state).toContain("192.0.2.22");
-      expect(state).not.toContain("espinudp");
-    });
+        one.obey({ kind: "endpoint", route: "other", spi: spi + 2, to: parseIp(`${net}22`) });
+        expect(pinged()).toContain("3 received");
+        const [out] = one.report().outbound;
+        expect(out?.next).toBe((out?.packets as number) + 1);
+        expect(out?.packets).toBeGreaterThanOrEqual(6);
+        for (const site of [one, two])
+          expect(site.report().inbound.at(-1)).toMatchObject({
+            ...{ spi: agreement.spi + site.number, replayed: 0, decryptErrors: 0 },
+            packets: out?.packets as number,
+          });
+        const state = one.ip("gate", "xfrm state");
+        expect(state).toContain(`${net}22`);
+        expect(state).not.toContain("espinudp");
+      },
+    );
 
     test("what cannot work is refused; what was made is removed, by its maker or by the next one", () => {
       const { one, two } = sites;

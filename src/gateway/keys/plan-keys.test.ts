@@ -106,6 +106,24 @@ describe("from two configurations to an agreement", () => {
     }
   });
 
+  test.each([
+    ["2001:db8::1", "encapsulation always;"],
+    ["2001:db8::1", "nat-ip 2001:db8::9;"],
+    ["fd00::1", "nat-ip 2001:db8::9;"],
+  ])("over IPv6 in UDP, from %s with %s", (ip, how) => {
+    const outside6 = (more: string) => `public-interface6 { nexthop-ip 2001:db8::ff; ifname eth2; ${more} }`;
+    const [nat6, always] = how.startsWith("nat") ? [how, ""] : ["", how];
+    const [a, b] = agree(
+      [
+        `${outside6(`ip ${ip}; ${nat6}`)} ${route(`${own} ${always} gateway { ip 2001:db8::2; }`)}`,
+        `${outside6("ip 2001:db8::2;")} ${route(own)}`,
+      ],
+      {},
+    );
+    expect(formatEndpoint(a.path.remote)).toBe("[2001:db8::2]:4500");
+    expect([a, b].map(({ path }) => encapsulationOf(path)?.from)).toEqual([4500, 4500]);
+  });
+
   test("Vita's exchange, one end behind a 1:1 NAT that it knows of", () => {
     const vita = `exchange vita; preshared-key ${PSK};`;
     const [a, b] = agree([`${HIDDEN} ${route(vita + TO_TOKYO)}`, `${TOKYO} ${route(vita + TO_PARIS)}`], {
@@ -156,9 +174,6 @@ describe("a plan", () => {
     expect(why(route(`preshared-key-file /etc/far.psk; ${TO_TOKYO}`))).toContain(
       "cannot be read from /etc/far",
     );
-    const six = "public-interface6 { ip 2001:db8::1; nexthop-ip 2001:db8::9; ifname eth2; }";
-    const always = "encapsulation always; gateway { ip 2001:db8::2; }";
-    expect(why(`${six} ${route(`preshared-key ${"05".repeat(32)}; ${always}`)}`)).toContain("of IPv4");
   });
 
   test("has the operator's associations where keys are the operator's, and no exchange", () => {

@@ -8,7 +8,6 @@
  * ```
  */
 import {
-  formatIp,
   type Ip,
   ipEqual,
   KeyMaterial,
@@ -61,10 +60,6 @@ export function planKeyRoute(
   facts: PlanKeysFacts,
 ): KeyRoute | string {
   if (route.unusable !== undefined) return route.unusable;
-  const { exchange } = route;
-  const six = route.pairs.find(({ local }) => local.ip.family === 6);
-  if (exchange.protocol === "causeway" && exchange.encapsulation === "always" && six !== undefined)
-    return `ESP in UDP is of IPv4, and ${formatIp(six.local.ip)} is its address of queue ${six.queue}; remove encapsulation`;
   const protocol = protocolOf(route, facts);
   if (typeof protocol === "string") return protocol;
   const isUp = (queue: number) => facts.up?.has(queue) ?? true;
@@ -172,16 +167,17 @@ function channelOf(
   };
 }
 
-/** Addresses that a NAT changes on their way to others (RFC 1918, RFC 6598). */
-const HIDDEN = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"].map(parsePrefix);
+/** Addresses that a NAT changes on their way to others (RFC 1918, RFC 6598, RFC 4193). */
+const HIDDEN = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"].map(
+  parsePrefix,
+);
 
 /**
  * Whether we call over the port of the encapsulation. Who is called answers where it was called, so one end's choice is enough. By `auto` it is
  * where a NAT surely is in between: our address is another than the one that the peer knows, or a private one, and the gateway's is not.
  */
 function isEncapsulated({ local, gateways }: PairModel, exchange: ExchangeModel): boolean {
-  if (exchange.protocol === "vita" || exchange.encapsulation === "never" || local.ip.family === 6)
-    return false;
+  if (exchange.protocol === "vita" || exchange.encapsulation === "never") return false;
   if (exchange.encapsulation === "always") return true;
   const isHidden = (ip: Ip) => HIDDEN.some((prefix) => prefixContains(prefix, ip));
   const isBehind = !ipEqual(local.ip, local.identity) || isHidden(local.ip);

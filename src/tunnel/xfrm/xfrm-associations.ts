@@ -99,10 +99,6 @@ export class XfrmAssociations {
         throw new Error(
           `Cannot receive from ${formatIp(arrival.from)}: the public side has no IPv${arrival.from.family} address; give it one`,
         );
-      if (arrival.udp !== undefined && to.family === 6)
-        throw new Error(
-          `Cannot take ESP in UDP from ${formatIp(arrival.from)}: that is for IPv4; have it sent as it is`,
-        );
       return { ...arrival, to };
     }
     const out = this.#book.newestOutbound(route, queue);

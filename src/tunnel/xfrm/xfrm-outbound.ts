@@ -140,8 +140,6 @@ export class XfrmOutbound extends XfrmCarrier {
       throw new Error(
         `Cannot send to ${formatIp(this.to)}: the public side has no IPv${this.to.family} address; give it one`,
       );
-    if (this.udp !== undefined && this.to.family === 6)
-      throw new Error(`Cannot put ESP to ${formatIp(this.to)} in UDP: that is for IPv4; send it as it is`);
     const until = (number: number) => Math.max(0, number - this.#first + 1);
     return {
       source: from,
