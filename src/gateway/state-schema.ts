@@ -121,6 +121,8 @@ const gatewayState = {
     members: { ...association, use: optional(oneOf("waiting", "active")) },
   }),
   "key-manager": keyManager,
+  /** Ours, as all that follows: who carries packets, and why. */
+  backend: container({ used: optional(oneOf("kernel", "user")), reason: optional(sentence) }),
   route: list("id", {
     members: {
       id: mandatory(name),

@@ -10,6 +10,7 @@
  */
 import {
   diffModels,
+  formatConfigProblem,
   type Difference,
   type GatewayAspect,
   type GatewayConfig,
@@ -49,6 +50,9 @@ export interface QueueState {
   readonly by?: string;
 }
 
+/** Carrier is who carries packets, and why. */
+export type Carrier = Pick<Extract<BackEndNews, { readonly kind: "chosen" }>, "by" | "reason">;
+
 /** What of a gateway its keeper of keys is told with each route. */
 const OF_ALL_ROUTES: ReadonlySet<GatewayAspect> = new Set(["dataPlane", "negotiationMs", "lifetime", "port"]);
 
@@ -65,6 +69,7 @@ export class Gateway implements Disposable {
   readonly #backEnd: GatewayBackEnd;
   readonly #path: DataPath;
   readonly #keys: Keys;
+  #carrier: Carrier | undefined;
   #config: GatewayConfig;
   #model: GatewayModel;
   /** Next hops that one queue has learnt, for those that begin later. */
@@ -94,6 +99,7 @@ export class Gateway implements Disposable {
     this.#config = config;
     try {
       this.#model = planGateway(config, { secrets: readSecrets(secretFiles(config)) });
+      this.#backEnd.choose?.(config.backend);
       this.#setQueues();
       this.#replan(this.#model.routes.keys());
     } catch (error) {
@@ -110,11 +116,21 @@ export class Gateway implements Disposable {
     return this.#model;
   }
 
-  /** keep makes a configuration durable and takes it; where the disk refuses, it throws and nothing has changed. */
+  /** keep makes a configuration durable and takes it; where the disk or the machine refuses, it throws and nothing has changed. */
   keep(config: GatewayConfig): void {
     if (config === this.#config) return;
+    this.#claim(config.backend);
     this.#parts.files.saveConfig(config);
     this.#take(config);
+  }
+
+  #claim(backend: GatewayConfig["backend"]): void {
+    try {
+      this.#backEnd.claim?.(backend);
+    } catch (error) {
+      const rule = `cannot be here: ${(error as Error).message}`;
+      throw new Error(formatConfigProblem({ path: "/backend", value: backend, rule }), { cause: error });
+    }
   }
 
   /** look tries again what could not be: interfaces that came, files that can be read now, routes that a queue refused. */
@@ -138,6 +154,7 @@ export class Gateway implements Disposable {
     const all = aspects.some((aspect) => OF_ALL_ROUTES.has(aspect));
     const touched = all ? [...after.routes.keys()] : [...routes.added, ...routes.changed.keys()];
     this.#changeKeys([], routes.removed);
+    if (aspects.includes("backend")) this.#backEnd.choose?.(config.backend);
     if (aspects.length > 0 || isAny(queues)) this.#setQueues();
     this.#replan(touched);
     const isManaged = before.dataPlane || after.dataPlane;
@@ -224,6 +241,9 @@ export class Gateway implements Disposable {
         if (!this.#path.up.has(news.queue)) return;
         this.#path.went(news.queue);
         return this.#queuesChanged();
+      case "chosen":
+        this.#carrier = { by: news.by, reason: news.reason };
+        return log("it is chosen who carries packets", this.#carrier);
       case "failed":
         return log("the kernel refused something", { reason: news.reason });
       case "hindered":
@@ -363,6 +383,7 @@ export class Gateway implements Disposable {
       queues,
       reaching,
       cpus: this.#parts.cpus,
+      carrier: this.#carrier,
     });
   }
 

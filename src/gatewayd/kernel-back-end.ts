@@ -25,11 +25,18 @@ export interface KernelBackEndOptions {
   /** 0 to 255, another for each gateway of a namespace (XfrmGateway). Default 0. */
   readonly instance?: number;
   readonly netns?: Netns;
+  /** Queues start when this has resolved; prefixes are blocked before. */
+  readonly before?: Promise<void>;
 }
 
 /** instanceOf returns a gateway's instance, from its name. Two of one namespace may not have the same: the second would remove what the first made. */
 export function instanceOf(name: string): number {
   return new TextEncoder().encode(name).reduce((sum, byte) => (sum * 31 + byte) % 256, 7);
+}
+
+/** letGo removes what a gateway of an instance has left blocked. No gateway of that instance may run. */
+export function letGo(where: { readonly instance?: number; readonly netns?: Netns }): void {
+  new XfrmGateway({ ...where, tell: () => {}, failed: () => {} }).end(true);
 }
 
 const bigText = (_: string, value: unknown) => (typeof value === "bigint" ? `${value}n` : value);
@@ -45,9 +52,16 @@ export class KernelBackEnd implements GatewayBackEnd {
   #prefixes: readonly Prefix[] | undefined;
   /** Whether the kernel has been told of them, as they are with these addresses. */
   #isProtecting = false;
+  #mayStart: boolean;
 
   constructor(options: KernelBackEndOptions) {
     this.#options = options;
+    const { before } = options;
+    this.#mayStart = before === undefined;
+    void before?.then(() => {
+      this.#mayStart = true;
+      this.look();
+    });
   }
 
   set(plans: readonly QueuePlan[]): void {
@@ -128,7 +142,7 @@ export class KernelBackEnd implements GatewayBackEnd {
     if (!this.#isProtecting && this.#prefixes !== undefined) this.#begin();
     for (const queue of this.#queues.values())
       if (queue.isUp) this.#check(queue);
-      else this.#start(queue);
+      else if (this.#mayStart) this.#start(queue);
   }
 
   /** What runs has what it needs, or is hindered. */

@@ -5,7 +5,7 @@ import { formatIp } from "../net/mod.ts";
 import { boottimeMs } from "../sys/mod.ts";
 import type { GatewayCounters, GatewayReport, InboundReport, OutboundReport } from "../tunnel/gateway/mod.ts";
 import type { AssociationFacts } from "./data-path.ts";
-import type { QueueState } from "./gateway.ts";
+import type { Carrier, QueueState } from "./gateway.ts";
 import type { RouteBook } from "./route-book.ts";
 
 /** StateFacts are what a state is made from. */
@@ -22,6 +22,7 @@ export interface StateFacts {
   /** Queues whose public next hop is known. */
   readonly reaching: ReadonlySet<number>;
   readonly cpus: readonly number[];
+  readonly carrier: Carrier | undefined;
 }
 
 type Tree = Record<string, unknown>;
@@ -211,8 +212,10 @@ function queueEntry(number: number, index: number, facts: StateFacts): Tree {
 export function stateOf(facts: StateFacts): GatewayStateTree {
   const { model, reports } = facts;
   const trees = [...reports].map(([number, report]) => queueTree(number, report, facts));
+  const { carrier } = facts;
   const about: Tree = {
     ...noState,
+    ...(carrier === undefined ? {} : { backend: { used: carrier.by, reason: sentence(carrier.reason) } }),
     ...(model.dataPlane
       ? {}
       : {

@@ -14,6 +14,17 @@ import { type XdpFilter, xdpProgram } from "./xdp-filter.ts";
 /** Most queues of an interface: the size of its map. */
 const MOST_QUEUES = 256;
 
+/** xdpProblem tells why no interface's frames can go to AF_XDP sockets here; undefined: they can. */
+export function xdpProblem(filter: XdpFilter): string | undefined {
+  try {
+    using map = createXskMap(1);
+    using _ = loadXdpProgram("xdp_to_socket", xdpProgram(filter, map.number));
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 /** XdpInterfaceOptions say what is taken from which interface, and where its program may run. */
 export interface XdpInterfaceOptions {
   readonly ifindex: number;

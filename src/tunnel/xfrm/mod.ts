@@ -21,6 +21,6 @@
  * gateway.obey({ kind: "route", route: { name: "tokyo", prefixes: [parsePrefix("172.32.0.0/16")] } });
  * ```
  */
-export { MOST_XFRM_ROUTES } from "./xfrm-marks.ts";
+export { isLeftBlocked, MOST_XFRM_ROUTES } from "./xfrm-marks.ts";
 export type { XfrmQueue } from "./xfrm-book.ts";
 export { XfrmGateway, type XfrmGatewayOptions } from "./xfrm-gateway.ts";

@@ -1,6 +1,7 @@
 /** How a gateway's associations, policies and routes in the kernel are told from those of others: by numbers that it gives them. */
 import { formatPrefix, type Prefix } from "../../net/mod.ts";
-import type { RouteChange, SaId } from "../../netlink/mod.ts";
+import { NetlinkError, type RouteChange, type SaId, Xfrm } from "../../netlink/mod.ts";
+import { type Netns, SystemError } from "../../sys/mod.ts";
 import type { KernelEsp } from "./kernel-esp.ts";
 
 /** MOST_XFRM_ROUTES is a limit against mistakes. */
@@ -95,6 +96,24 @@ export function leftoverPrefixes(kernel: KernelEsp, marks: XfrmMarks): Prefix[] 
         ? [direction === "out" ? selector.destination : selector.source]
         : [],
     );
+}
+
+/** isLeftBlocked tells whether a gateway of an instance has policies in a namespace; where there is no XFRM, none has. */
+export function isLeftBlocked({
+  instance = 0,
+  netns,
+}: {
+  readonly instance?: number;
+  readonly netns?: Netns;
+}): boolean {
+  const marks = new XfrmMarks(instance);
+  try {
+    using xfrm = Xfrm.open({ netns });
+    return xfrm.policies().some(({ priority }) => marks.hasPriority(priority));
+  } catch (error) {
+    if (error instanceof NetlinkError || error instanceof SystemError) return false;
+    throw error;
+  }
 }
 
 /** leftoverRoutes returns its routes. */
