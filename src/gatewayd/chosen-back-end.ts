@@ -92,7 +92,8 @@ export class ChosenBackEnd implements GatewayBackEnd {
     this.#up.clear();
     this.#now = undefined;
     this.#mayBlock = true;
-    for (const queue of up) tell({ kind: "down", queue, reason: `it is carried by the ${kind} from now on` });
+    for (const queue of up)
+      tell({ kind: "down", queue, reason: `another back-end carries it from now on: ${kind}` });
     if (before !== undefined) this.#leaving = Promise.all([this.#leaving, before.backEnd.close()]).then();
     const backEnd = make[kind]((news) => {
       if (this.#now?.backEnd === backEnd) this.#hear(news);

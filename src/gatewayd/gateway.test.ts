@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { GatewayBed, INTERFACES } from "../../test/support/gateway-bed.ts";
 import { BLOCK } from "../gateway/keys/mod.ts";
+import { formatConfigProblem, readConfig } from "../gateway/mod.ts";
 
 let bed: GatewayBed;
 beforeEach(() => {
@@ -182,6 +183,41 @@ test("networks of all routes are protected, also those of routes that cannot wor
   expect(bed.backEnd.protected).toEqual(["10.5.0.0/16"]);
   await bed.gateway.close(true);
   expect(bed.backEnd.endedForGood).toBe(true);
+});
+
+describe("what cannot be changed while it runs", () => {
+  const configOf = (text: string) => readConfig(text).config;
+
+  test("is refused with path, value and rule, and nothing has changed", () => {
+    const { gateway, backEnd } = bed;
+    const before = gateway.config;
+    const claimed: string[] = [];
+    Object.assign(backEnd, {
+      claim: (wish: string) => {
+        claimed.push(wish);
+        if (wish === "kernel") throw new Error("lyon has it");
+      },
+    });
+    expect(() => gateway.keep(configOf(`${INTERFACES} backend kernel;`))).toThrow(
+      "/backend kernel: cannot be here: lyon has it",
+    );
+    expect([gateway.config === before, claimed]).toEqual([true, ["kernel"]]);
+  });
+
+  test("has a warning where another word comes before it", () => {
+    using other = new GatewayBed("", undefined, [2]);
+    const told = (text: string) => other.gateway.keep(configOf(text)).map(formatConfigProblem);
+    expect(told(INTERFACES)).toEqual([]);
+    expect(told(`${INTERFACES} cpu 3;`)).toEqual([
+      "/cpu: has no effect now: the gateway was started with --cpu",
+    ]);
+  });
+
+  test("who carries packets is in the state, and in the log", async () => {
+    bed.backEnd.tell({ kind: "chosen", by: "kernel", reason: "auto: no AF_XDP" });
+    expect(bed.gateway.state(new Map()).backend).toEqual({ used: "kernel", reason: "auto: no AF_XDP" });
+    expect(bed.log.at(-1)).toEqual({ event: "it is chosen who carries packets", reason: "auto: no AF_XDP" });
+  });
 });
 
 describe("what is known of queues", () => {

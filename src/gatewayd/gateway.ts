@@ -9,6 +9,7 @@
  * ```
  */
 import {
+  type ConfigProblem,
   diffModels,
   formatConfigProblem,
   type Difference,
@@ -116,12 +117,18 @@ export class Gateway implements Disposable {
     return this.#model;
   }
 
-  /** keep makes a configuration durable and takes it; where the disk or the machine refuses, it throws and nothing has changed. */
-  keep(config: GatewayConfig): void {
-    if (config === this.#config) return;
+  /**
+   * keep makes a configuration durable and takes it; where the disk or the machine refuses, it throws and nothing has changed. Returns what of the
+   * change has no effect while this process runs.
+   */
+  keep(config: GatewayConfig): readonly ConfigProblem[] {
+    const before = this.#config;
+    if (config === before) return [];
     this.#claim(config.backend);
     this.#parts.files.saveConfig(config);
     this.#take(config);
+    const isIdle = this.#parts.cpus.length > 0 && `${config.cpu}` !== `${before.cpu}`;
+    return isIdle ? [{ path: "/cpu", rule: "has no effect now: the gateway was started with --cpu" }] : [];
   }
 
   #claim(backend: GatewayConfig["backend"]): void {

@@ -8,7 +8,7 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import type { GatewayAnswer, GatewayRequest, Top } from "../../src/gatewayd/mod.ts";
-import { type ProcessResult, removeTree, run, runSync } from "../../src/sys/mod.ts";
+import { LineClient, type ProcessResult, removeTree, run, runSync } from "../../src/sys/mod.ts";
 import { executable } from "./lab-needs.ts";
 import { Scratch } from "./scratch.ts";
 import { sumInSoftware } from "./sum-in-software.ts";
@@ -146,15 +146,15 @@ export class GatewayProcesses implements AsyncDisposable {
 
   /** ask sends one request to a gateway's socket, as the command line does; throws its refusal. */
   async ask(number: SiteNumber, request: GatewayRequest): Promise<Exclude<GatewayAnswer, { error: string }>> {
-    let text = "";
+    const lines: string[] = [];
     const ended = Promise.withResolvers<void>();
-    const socket = await Bun.connect({
-      unix: `${this.folder}/g${number}.sock`,
-      socket: { data: (_, data) => void (text += data.toString()), close: () => ended.resolve() },
+    const client = LineClient.connect(`${this.folder}/g${number}.sock`, {
+      onLine: (line) => lines.push(line),
+      onClosed: () => ended.resolve(),
     });
-    socket.write(`${JSON.stringify(request)}\n`);
+    client.send(JSON.stringify(request));
     await ended.promise;
-    const answer: GatewayAnswer = JSON.parse(text);
+    const answer: GatewayAnswer = JSON.parse(lines[0] ?? '{"error": "no answer"}');
     if ("error" in answer) throw new Error(answer.error);
     return answer;
   }

@@ -20,7 +20,6 @@ describe.skipIf(skip !== undefined)(
       await Promise.all([gateways.start(1, configOf(1, "kernel")), gateways.start(2, configOf(2, "kernel"))]);
     });
     afterAll(async () => {
-      console.log(gateways.log(1)); console.log(gateways.log(2));
       await gateways?.[Symbol.asyncDispose]();
     });
 
