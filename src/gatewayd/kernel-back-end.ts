@@ -191,18 +191,25 @@ export class KernelBackEnd implements GatewayBackEnd {
 
   #queueOf({ sides, mtuBytes, tfc, port }: QueuePlan): XfrmQueue {
     if ("problem" in sides) throw new Error(sides.problem);
-    const outside = this.#link(sides.public);
+    const outside = this.#links(sides.public);
+    const inside = this.#links(sides.private);
     return {
-      private: configurationOf(sides.private, this.#link(sides.private)),
-      public: configurationOf(sides.public, outside),
-      linkIndex: outside.index,
+      private: configurationOf(sides.private, inside.link),
+      public: configurationOf(sides.public, outside.link),
+      linkIndex: outside.link.index,
+      ...(outside.link6 !== undefined && { linkIndex6: outside.link6.index }),
       mtuBytes,
       tfc,
       ports: { exchange: port, encapsulation: ENCAPSULATION_PORT },
     };
   }
 
-  #link({ interface: name }: SidePlan): LinkInfo {
+  #links({ interface: name, interface6 }: SidePlan): { readonly link: LinkInfo; readonly link6?: LinkInfo } {
+    const link = this.#link(name);
+    return interface6 === undefined ? { link } : { link, link6: this.#link(interface6) };
+  }
+
+  #link(name: string): LinkInfo {
     const { netns } = this.#options;
     using route = Rtnetlink.open(netns === undefined ? {} : { netns });
     const link = route.link(name);

@@ -302,7 +302,9 @@ const textOf = (error: unknown) => (error instanceof Error ? error.message : Str
 const bigText = (_: string, value: unknown) => (typeof value === "bigint" ? `${value}n` : value);
 
 /** A side's interface as it is now; a string is why it cannot be used. */
-function find({ interface: name, mac, four, six }: SidePlan): Found | string {
+function find({ interface: name, interface6, mac, four, six }: SidePlan): Found | string {
+  if (interface6 !== undefined)
+    return `its families have two interfaces (${name}, ${interface6}), and AF_XDP binds one for each side; give both the same, or let the kernel carry packets (backend kernel)`;
   let link: LinkInfo | undefined;
   try {
     using route = Rtnetlink.open();

@@ -8,7 +8,7 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import type { GatewayAnswer, GatewayRequest, Top } from "../../src/gatewayd/mod.ts";
-import { LineClient, type ProcessResult, removeTree, run, runSync } from "../../src/sys/mod.ts";
+import { LineClient, removeTree, run, runSync } from "../../src/sys/mod.ts";
 import { executable } from "./lab-needs.ts";
 import { Scratch } from "./scratch.ts";
 import { sumInSoftware } from "./sum-in-software.ts";
@@ -29,7 +29,6 @@ private-interface6 { ifname x0; ip fd0${number}::1; nexthop-ip fd0${number}::2; 
 public-interface4 { ifname p0; ip 192.0.2.${number}; nexthop-ip 192.0.2.${far}; }
 public-interface6 { ifname p0; ip 2001:db8::${number}; nexthop-ip 2001:db8::${far}; }
 mtu 1400;
-negotiation-ttl 2;
 backend ${backend};
 route { id far; spi 700; net 10.10.${far}.0/24; net "fd0${far}::/64"; preshared-key ${psk("a1")}; encapsulation always; gateway { ip "2001:db8::${far}"; } }
 route4 { id vita; spi 800; net 10.20.${far}.0/24; preshared-key ${psk("b2")}; gateway { ip 192.0.2.${far}; } }
@@ -39,6 +38,8 @@ route4 { id vita; spi 800; net 10.20.${far}.0/24; preshared-key ${psk("b2")}; ga
 interface Running {
   process?: Bun.Subprocess<"ignore", "ignore", "pipe">;
   log: string;
+  /** Where the log was when it was started or changed last. */
+  mark: number;
 }
 
 /** GatewayProcesses are both; disposing ends them. */
@@ -46,7 +47,10 @@ export class GatewayProcesses implements AsyncDisposable {
   readonly scratch = new Scratch();
   readonly folder = this.scratch.folder.replace("causeway-test/", "causeway-test/processes-");
   readonly sites: Readonly<Record<SiteNumber, XfrmSite>>;
-  readonly #running: Record<SiteNumber, Running> = { 1: { log: "" }, 2: { log: "" } };
+  readonly #running: Record<SiteNumber, Running> = {
+    1: { log: "", mark: 0 },
+    2: { log: "", mark: 0 },
+  };
 
   constructor() {
     try {
@@ -123,13 +127,13 @@ export class GatewayProcesses implements AsyncDisposable {
         stderr: "pipe",
       }),
     })).process;
-    const before = running.log.length;
+    running.mark = running.log.length;
     running.process = child;
     void child.stderr.pipeTo(
       new WritableStream({ write: (chunk) => void (running.log += Buffer.from(chunk).toString()) }),
     );
     await this.until(`gateway ${number} is ready`, () =>
-      running.log.slice(before).includes("gateway is ready"),
+      running.log.slice(running.mark).includes("gateway is ready"),
     );
   }
 
@@ -167,26 +171,49 @@ export class GatewayProcesses implements AsyncDisposable {
 
   /** set changes a part of a configuration. */
   async set(number: SiteNumber, path: string, value: string): Promise<void> {
+    const running = this.#running[number];
+    running.mark = running.log.length;
     await this.ask(number, { op: "config", request: { verb: "set", path, value } });
   }
 
-  /** up waits until both routes of both gateways are. */
-  up(): Promise<void> {
-    return this.until("all routes are up", async () =>
-      (await Promise.all(SITES.map((number) => this.top(number)))).every(
-        ({ routes }) => routes.length === 2 && routes.every(({ up }) => up),
-      ),
-    );
+  /** up waits until a gateway has said, since it was started or changed, that it carries packets by something, and that both routes are up. */
+  up(number: SiteNumber, by: RegExp): Promise<void> {
+    const running = this.#running[number];
+    return this.until(`gateway ${number} carries packets by ${by.source}`, () => {
+      const said = running.log.slice(running.mark);
+      const queue = said.split("\n").find((line) => line.includes('"queue is up"'));
+      return (
+        by.test(queue ?? "") &&
+        ["far", "vita"].every((id) => said.includes(`"route is up","gateway":"g${number}","route":"${id}"`))
+      );
+    });
   }
 
-  /** causeway runs a command of the command line about a gateway. */
-  causeway(words: readonly string[]): Promise<ProcessResult> {
-    return run([executable, ...words, "--folder", this.folder]);
+  /** state returns what `config get-state` prints of all. */
+  async state(number: SiteNumber): Promise<string> {
+    const request = { verb: "get-state", path: "/gateway-state" } as const;
+    const answer = await this.ask(number, { op: "config", request });
+    return "text" in answer ? answer.text : "";
   }
 
   /** ping sends from the first host; returns what ping(8) said. */
   async ping(words: string): Promise<string> {
     return (await run(`ping -n ${words}`.split(" "), { netns: this.sites[1].host })).stdout;
+  }
+
+  /** whilePinging sends to hosts until some work is done. */
+  async whilePinging(hosts: readonly string[], work: () => Promise<void>): Promise<void> {
+    const flows = hosts.map((host) =>
+      this.sites[1].host.run(() => ({
+        process: Bun.spawn(`ping -n -q -i 0.2 ${host}`.split(" "), { stdin: "ignore", stdout: "ignore" }),
+      })),
+    );
+    try {
+      await work();
+    } finally {
+      for (const { process: flow } of flows) flow.kill("SIGKILL");
+      await Promise.all(flows.map(({ process: flow }) => flow.exited));
+    }
   }
 
   /** until waits for something; a slow machine has all the time that the test has. */

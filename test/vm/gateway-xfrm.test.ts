@@ -320,6 +320,26 @@ describe.skipIf(skip !== undefined)(
       expect(ip("xfrm state")).not.toBe("");
     });
 
+    test("the families may have an interface each", async () => {
+      const { scratch, ip, make, news } = node();
+      using _ = scratch;
+      using backEnd = make();
+      const six = { ip: parseIp("fd02::1"), nextHop: parseIp("fd02::2") };
+      const sides = plan.sides as Extract<QueuePlan["sides"], { readonly public: unknown }>;
+      const apart = { ...plan, sides: { ...sides, public: { ...sides.public, interface6: "x2", six } } };
+      backEnd.set([apart]);
+      expect(news()).toEqual(["down there is no interface x2; add it, or name another"]);
+      ip("link add x2 type veth peer name x3");
+      for (const name of ["x2", "x3"]) ip(`link set ${name} up`);
+      ip("addr add fd02::1/64 dev x1 nodad");
+      backEnd.look();
+      expect(news()).toEqual([expect.stringContaining("Cannot take fd02::1 for the public side")]);
+      ip("addr del fd02::1/64 dev x1");
+      ip("addr add fd02::1/64 dev x2 nodad");
+      backEnd.look();
+      expect(news()).toEqual(["up"]);
+    });
+
     test("prefixes are blocked as long as they are configured: without a queue, between two runs, until the last goodbye", async () => {
       const { scratch, ip, make, news, policies } = node();
       using _ = scratch;

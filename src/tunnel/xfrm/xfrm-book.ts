@@ -10,8 +10,9 @@ import type { XfrmRoute } from "./xfrm-route.ts";
 export interface XfrmQueue {
   readonly private: SideConfiguration;
   readonly public: SideConfiguration;
-  /** The public side's link. */
+  /** The public side's link; and that of IPv6, where it is another. */
   readonly linkIndex: number;
+  readonly linkIndex6?: number;
   readonly mtuBytes: number;
   /** Whether all packets are padded to the MTU; default false. */
   readonly tfc?: boolean;

@@ -167,12 +167,13 @@ export class XfrmGateway implements Disposable {
   }
 
   #check(queue: XfrmQueue): void {
-    const addresses = this.#kernel.route.addresses({ linkIndex: queue.linkIndex });
     for (const family of [4, 6] as const) {
       const own = addressOf(queue.public, family);
+      const linkIndex = (family === 6 ? queue.linkIndex6 : undefined) ?? queue.linkIndex;
+      const addresses = own === undefined ? [] : this.#kernel.route.addresses({ linkIndex });
       if (own !== undefined && !addresses.some(({ address }) => ipEqual(address.ip, own)))
         throw new Error(
-          `Cannot take ${formatIp(own)} for the public side: link ${queue.linkIndex} does not have it; add the address`,
+          `Cannot take ${formatIp(own)} for the public side: link ${linkIndex} does not have it; add the address`,
         );
       if (addressOf(queue.private, family) !== undefined) this.#checkForwarding(family);
     }
