@@ -31,7 +31,7 @@ const run: Command = {
 work as things are, such as a missing interface, is the status of its route or
 queue, and is tried again. SIGTERM ends it for a restart; SIGINT (Ctrl-C) tells
 other gateways that it ends. Interfaces are its own while it runs: packets go by
-AF_XDP, past the kernel.`,
+AF_XDP, past the kernel, unless its configuration has backend kernel.`,
   options: {
     name: { about: "its name for causeway config and top", value: "NAME" },
     xdp: { about: "packets by AF_XDP; it is so without it, too" },

@@ -34,6 +34,8 @@ export function chooseBackEnd(wish: BackEndWish, facts: BackEndFacts): BackEndCh
   return { kind: "user", reason: `auto: the kernel cannot (${kernel}), and user space lacks: ${user}` };
 }
 
+const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
 /** ChosenBackEndParts are what it chooses from. */
 export interface ChosenBackEndParts {
   readonly tell: Tell;
@@ -94,11 +96,21 @@ export class ChosenBackEnd implements GatewayBackEnd {
     this.#mayBlock = true;
     for (const queue of up)
       tell({ kind: "down", queue, reason: `another back-end carries it from now on: ${kind}` });
-    if (before !== undefined) this.#leaving = Promise.all([this.#leaving, before.backEnd.close()]).then();
+    if (before !== undefined) this.#leaving = this.#after(this.#leaving, before.backEnd);
     const backEnd = make[kind]((news) => {
       if (this.#now?.backEnd === backEnd) this.#hear(news);
     }, this.#leaving);
     this.#now = { kind, backEnd };
+  }
+
+  /** Resolves when what is going is gone, or could not go. */
+  async #after(leaving: Promise<void>, backEnd: GatewayBackEnd): Promise<void> {
+    const gone = backEnd.close();
+    try {
+      await Promise.all([leaving, gone]);
+    } catch (error) {
+      this.#parts.tell({ kind: "failed", reason: textOf(error) });
+    }
   }
 
   #hear(news: BackEndNews): void {
@@ -120,7 +132,7 @@ export class ChosenBackEnd implements GatewayBackEnd {
         letGo();
       }
     } catch (error) {
-      tell({ kind: "failed", reason: error instanceof Error ? error.message : String(error) });
+      tell({ kind: "failed", reason: textOf(error) });
     }
     this.#unlock();
   }

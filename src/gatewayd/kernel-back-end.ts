@@ -143,6 +143,7 @@ export class KernelBackEnd implements GatewayBackEnd {
     for (const queue of this.#queues.values())
       if (queue.isUp) this.#check(queue);
       else if (this.#mayStart) this.#start(queue);
+      else this.#down(queue, "what carried its packets before has not ended yet");
   }
 
   /** What runs has what it needs, or is hindered. */
@@ -253,6 +254,7 @@ export class KernelBackEnd implements GatewayBackEnd {
   #end(forGood: boolean): void {
     const gateway = this.#gateway;
     this.#queues.clear();
+    this.#prefixes = undefined;
     this.#gateway = undefined;
     gateway?.end(forGood);
   }
