@@ -139,6 +139,11 @@ const gatewayState = {
   queue: list("queue", {
     members: {
       queue: mandatory(queue),
+      up: optional(truth),
+      /** Why it is not up. */
+      reason: optional(sentence),
+      /** What encrypts, and how packets come and go. */
+      by: optional(sentence),
       cpu: optional(wholeNumber(0, 4095)),
       ...counters("rxpackets", "rxbytes", "rxdrop", "txpackets", "txbytes", "txdrop"),
     },

@@ -11,7 +11,7 @@ import {
 } from "../sys/mod.ts";
 import type { GatewayNews, GatewayOrder, GatewayReport } from "../tunnel/gateway/mod.ts";
 import { PatientQuestion } from "./patient-question.ts";
-import type { FromQueue, QueueStart, ToQueue } from "./queue-link.ts";
+import type { FromQueue, QueueEnd, QueueStart, ToQueue } from "./queue-link.ts";
 
 const WAKER_BYTES = 4096;
 /** A thread that is stuck keeps nobody from the reports of others for longer. */
@@ -28,7 +28,7 @@ export interface QueueHears {
   }) => void;
   readonly news: (news: GatewayNews) => void;
   /** Nothing is left of it. Without a reason it was told to stop. */
-  readonly ended: (reason: string | undefined) => void;
+  readonly ended: (end: Pick<QueueEnd, "reason" | "lacksXdp">) => void;
 }
 
 interface Waiting {
@@ -56,7 +56,9 @@ export class QueueHandle {
     this.#hears = hears;
     hearMessages<FromQueue>(ours, (message) => this.#hear(message));
     const input: QueueStart = { ...start, port: theirs, waker: theirWaker.release() };
-    this.#thread = startThread(threadModule(), input, (error) => this.#over(error.message), [theirs]);
+    this.#thread = startThread(threadModule(), input, ({ message }) => this.#over({ reason: message }), [
+      theirs,
+    ]);
   }
 
   /** obey resolves when the thread has obeyed; the caller may wipe keys of the order at once. */
@@ -107,7 +109,7 @@ export class QueueHandle {
       case "refused":
         return this.#answered(message.id, ({ reject }) => reject(new Error(message.reason)));
       case "ended":
-        return this.#over(message.reason);
+        return this.#over(message);
     }
   }
 
@@ -117,15 +119,15 @@ export class QueueHandle {
     if (waiting !== undefined) work(waiting);
   }
 
-  #over(reason: string | undefined): void {
+  #over(end: Pick<QueueEnd, "reason" | "lacksXdp">): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#port.close();
     this.#waker.close();
     this.#thread[Symbol.dispose]();
-    for (const { reject } of this.#waiting.values()) reject(new Error(reason ?? "the queue has ended"));
+    for (const { reject } of this.#waiting.values()) reject(new Error(end.reason ?? "the queue has ended"));
     this.#waiting.clear();
-    this.#hears.ended(reason);
+    this.#hears.ended(end);
     this.#end.resolve();
   }
 }

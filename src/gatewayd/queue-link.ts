@@ -5,6 +5,7 @@ import type {
   GatewayNews,
   GatewayOrder,
   GatewayReport,
+  QueueDriver,
   QueueInterface,
   SideConfiguration,
 } from "../tunnel/gateway/mod.ts";
@@ -17,6 +18,7 @@ export interface QueueStart {
   readonly cpu?: number;
   /** Folders in which AEAD libraries may lie beside the system's own. */
   readonly folders: readonly string[];
+  readonly driver: QueueDriver;
   readonly privateInterface: Omit<QueueInterface, "netns">;
   readonly publicInterface: Omit<QueueInterface, "netns">;
   readonly private: SideConfiguration;
@@ -47,5 +49,12 @@ export type FromQueue =
   | { readonly kind: "refused"; readonly id: number; readonly reason: string }
   | { readonly kind: "report"; readonly id: number; readonly report: GatewayReport }
   | { readonly kind: "news"; readonly news: GatewayNews }
-  /** Nothing is left of it; without a reason because it was told to stop. */
-  | { readonly kind: "ended"; readonly reason?: string };
+  | QueueEnd;
+
+/** QueueEnd: nothing is left of the thread; without a reason because it was told to stop. */
+export interface QueueEnd {
+  readonly kind: "ended";
+  readonly reason?: string;
+  /** The reason is that AF_XDP cannot be used. */
+  readonly lacksXdp?: true;
+}

@@ -29,6 +29,8 @@ import { XdpBackEnd } from "./xdp-back-end.ts";
 /** GatewayRunOptions are what the command line says. */
 export interface GatewayRunOptions {
   readonly name: string;
+  /** Whether queues that cannot have AF_XDP are down; else they have packet sockets. */
+  readonly requireXdp: boolean;
   /** Processors of the queues, in order; none: those of the configuration. */
   readonly cpus: readonly number[];
   /** Text that is the configuration at the start, in place of what was set last. */
@@ -119,7 +121,7 @@ function begin(options: GatewayRunOptions, log: Log): Running {
   const backEnd = (tell: Tell) =>
     config.backend === "kernel"
       ? new KernelBackEnd({ tell, instance })
-      : new XdpBackEnd({ tell, folders: options.libraries });
+      : new XdpBackEnd({ tell, folders: options.libraries, requireXdp: options.requireXdp });
   using begun = new DisposableStack();
   const gateway = begun.use(new Gateway({ files, log, backEnd, cpus }, config));
   const history = new History();

@@ -195,8 +195,12 @@ function queueEntry(number: number, index: number, facts: StateFacts): Tree {
   const counters = facts.reports.get(number)?.counters;
   const cpu = facts.cpus[index] ?? (facts.cpus.length > 0 ? undefined : facts.model.cpus[index]);
   const [inner, outer] = [counters?.privateInterface, counters?.publicInterface];
+  const { up = false, text, by } = facts.queues.get(number) ?? {};
   return {
     queue: number,
+    up,
+    ...(up || text === undefined ? {} : { reason: sentence(text) }),
+    ...(by === undefined ? {} : { by: sentence(by) }),
     ...(cpu === undefined ? {} : { cpu }),
     rxpackets: count((inner?.rxpackets ?? 0) + (outer?.rxpackets ?? 0)),
     rxbytes: count((inner?.rxbytes ?? 0) + (outer?.rxbytes ?? 0)),
