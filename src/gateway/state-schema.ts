@@ -127,6 +127,8 @@ const gatewayState = {
       up: optional(truth),
       /** Why it is not up: `peer answers; pre-shared key or addresses differ`. */
       reason: optional(sentence),
+      /** Which queues' packets go by another queue, and why. */
+      detour: optional(sentence),
       exchange: optional(name),
       gateway: optional(address()),
       "last-error": optional(sentence),

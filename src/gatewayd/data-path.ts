@@ -41,6 +41,8 @@ export interface DataPathParts {
   readonly arrivalQueue: (route: string, queue: number) => number;
   /** An operator's association is in place, or was refused. */
   readonly installed: (effect: ManagedInstall, error: Error | undefined) => void;
+  /** What a route's packets leave by is another, or nothing any more. */
+  readonly used: (route: string) => void;
   /** What could not be done for a route. */
   readonly failed: (route: string, error: Error) => void;
 }
@@ -163,6 +165,27 @@ export class DataPath {
     }
   }
 
+  /** detour has a queue hand a route's packets over to another, after all that the route was given before; resolves to why it could not. */
+  async detour(queue: number, route: string, by: number | undefined): Promise<string | undefined> {
+    const { backEnd } = this.#parts;
+    const told = this.#told.get(queue);
+    let failure: string | undefined;
+    const work = async () => {
+      if (told === undefined || this.#told.get(queue) !== told)
+        throw new Error(`queue ${queue} does not run`);
+      await backEnd.detour?.(queue, route, by);
+    };
+    await this.#work.add(route, work, ({ message }) => {
+      failure = message;
+    });
+    return failure;
+  }
+
+  /** used tells whether packets of a route leave a queue by an association of its own. */
+  used(queue: number, route: string): boolean {
+    return this.#used.has(`${queue} ${route}`);
+  }
+
   /** settled resolves when all that was asked for is done. */
   settled(): Promise<void> {
     return this.#work.settled();
@@ -208,6 +231,7 @@ export class DataPath {
     const place = `${queue} ${route}`;
     const before = this.#used.get(place);
     this.#used.set(place, spi);
+    this.#parts.used(route);
     if (before !== undefined && before !== spi) this.#forget(`outbound ${queue} ${before}`, route);
   }
 
@@ -224,7 +248,10 @@ export class DataPath {
 
   async #removeOutbound({ route, queue, spi }: Removal): Promise<void> {
     const place = `${queue} ${route}`;
-    if (this.#used.get(place) === spi) this.#used.delete(place);
+    if (this.#used.get(place) === spi) {
+      this.#used.delete(place);
+      this.#parts.used(route);
+    }
     this.#forget(`outbound ${queue} ${spi}`, route);
     if (this.#told.has(queue)) await this.#parts.backEnd.obey(queue, { kind: "remove-outbound", route, spi });
   }

@@ -7,6 +7,8 @@ import type { SidePlan } from "./queue-plan.ts";
 /** Found is an interface, and a side on it. */
 export interface Found {
   readonly ifindex: number;
+  /** Whether it has a carrier; one that has none yet may begin. */
+  readonly isRunning: boolean;
   readonly configuration: SideConfiguration;
 }
 
@@ -25,6 +27,7 @@ export function findSide({ interface: name, mac, four, six }: SidePlan): Found |
   if (address === undefined) return `the interface ${name} has no Ethernet address; name another`;
   return {
     ifindex: link.index,
+    isRunning: link.running,
     configuration: {
       mac: address,
       ...(four === undefined ? {} : { four }),

@@ -36,6 +36,10 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+/** What is said without its number. */
+type WithoutId<M> = M extends { readonly id: number } ? Omit<M, "id"> : never;
+type Question = WithoutId<ToQueue>;
+
 /** QueueHandle is one thread; it is gone when `ended` was called. */
 export class QueueHandle {
   readonly #port: ThreadPort;
@@ -66,6 +70,11 @@ export class QueueHandle {
     await this.#ask({ kind: "obey", order });
   }
 
+  /** detour resolves when the thread hands a route's packets over by a socket, or without one no more. */
+  async detour(route: string, socket: number | undefined): Promise<void> {
+    await this.#ask({ kind: "detour", route, ...(socket === undefined ? {} : { socket }) });
+  }
+
   /** report asks for what was carried; undefined while the thread does not answer. */
   report(): Promise<GatewayReport | undefined> {
     return this.#report.answer();
@@ -77,7 +86,7 @@ export class QueueHandle {
     return this.#end.promise;
   }
 
-  #ask(what: { readonly kind: "obey"; readonly order: GatewayOrder } | { readonly kind: "report" }) {
+  #ask(what: Question) {
     if (this.#isOver) return Promise.reject(new Error("the queue has ended"));
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<GatewayReport | undefined>();

@@ -19,6 +19,8 @@ export interface QueueStart {
   /** Folders in which AEAD libraries may lie beside the system's own. */
   readonly folders: readonly string[];
   readonly driver: QueueDriver;
+  /** Descriptor of what other queues hand over; the back-end's. */
+  readonly inbox: number;
   readonly privateInterface: Omit<QueueInterface, "netns">;
   readonly publicInterface: Omit<QueueInterface, "netns">;
   readonly private: SideConfiguration;
@@ -33,6 +35,8 @@ export interface QueueStart {
 /** ToQueue is said to the thread. Moments in orders and reports are of `boottimeMs`: threads have clocks of their own. */
 export type ToQueue =
   | { readonly kind: "obey"; readonly id: number; readonly order: GatewayOrder }
+  /** The route's packets are handed over to the queue that reads the other end of `socket`; without one they leave by this queue again. */
+  | { readonly kind: "detour"; readonly id: number; readonly route: string; readonly socket?: number }
   | { readonly kind: "report"; readonly id: number }
   | { readonly kind: "stop" };
 

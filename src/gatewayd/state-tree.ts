@@ -5,6 +5,7 @@ import { formatIp } from "../net/mod.ts";
 import { boottimeMs } from "../sys/mod.ts";
 import type { GatewayCounters, GatewayReport, InboundReport, OutboundReport } from "../tunnel/gateway/mod.ts";
 import type { AssociationFacts } from "./data-path.ts";
+import type { Detours } from "./detours.ts";
 import type { QueueState } from "./gateway.ts";
 import type { RouteBook } from "./route-book.ts";
 
@@ -21,6 +22,7 @@ export interface StateFacts {
   readonly queues: ReadonlyMap<number, QueueState>;
   /** Queues whose public next hop is known. */
   readonly reaching: ReadonlySet<number>;
+  readonly detours: Detours;
   readonly cpus: readonly number[];
 }
 
@@ -175,11 +177,15 @@ function routeTree(id: string, facts: StateFacts): Tree {
   const waits = model.dataPlane
     ? "no SA of outbound-sa is in use for it; add one, or look at the log"
     : "keys are being agreed on";
+  const detour = [...facts.detours.of(id)]
+    .map(([queue, { by, reason }]) => `packets of queue ${queue} go by queue ${by}: ${reason}`)
+    .join("; ");
   const reason = note.problem ?? (up ? undefined : (best?.reason ?? inTheWay(facts) ?? waits));
   return {
     id,
     up,
     ...(reason === undefined ? {} : { reason: sentence(reason) }),
+    ...(detour === "" ? {} : { detour: sentence(detour) }),
     ...(route === undefined || model.dataPlane ? {} : { exchange: route.exchange.protocol }),
     ...(best?.gateway === undefined ? {} : { gateway: best.gateway.ip }),
     ...(note.lastError === undefined ? {} : { "last-error": note.lastError }),

@@ -4,7 +4,7 @@
  * sockets, unless AF_XDP is required.
  */
 import { ENCAPSULATION_PORT } from "../gateway/keys/mod.ts";
-import { XdpUnavailable } from "../sys/mod.ts";
+import { type Fd, socketPair, XdpUnavailable } from "../sys/mod.ts";
 import {
   frameBytesFor,
   GATEWAY_FILTER,
@@ -33,6 +33,9 @@ interface Queue {
   /** The end of what ran before. */
   before?: Promise<void>;
 }
+
+/** What may wait to be taken over by a queue. */
+const INBOX_BYTES = 8 << 20;
 
 type SideName = "private" | "public";
 /** Both interfaces of a queue, as they are now. */
@@ -75,6 +78,7 @@ export class XdpBackEnd implements GatewayBackEnd {
   readonly #options: XdpBackEndOptions;
   readonly #queues = new Map<number, Queue>();
   readonly #attached = new Map<number, Attached>();
+  readonly #inboxes = new Map<number, readonly [Fd, Fd]>();
 
   constructor(options: XdpBackEndOptions) {
     this.#tell = options.tell;
@@ -107,8 +111,7 @@ export class XdpBackEnd implements GatewayBackEnd {
   #check(queue: Queue): void {
     const { number, sides } = queue.plan;
     if ("problem" in sides) return;
-    const found = [findSide(sides.private), findSide(sides.public)];
-    const reason = found.find((one) => typeof one === "string");
+    const reason = [sides.private, sides.public].map(hindranceOf).find((one) => one !== undefined);
     if (reason === queue.reason) return;
     if (reason === undefined) delete queue.reason;
     else queue.reason = reason;
@@ -120,6 +123,20 @@ export class XdpBackEnd implements GatewayBackEnd {
     if (queue?.handle === undefined || !queue.isUp)
       return Promise.reject(new Error(`queue ${number} does not run`));
     return queue.handle.obey(order);
+  }
+
+  detour(number: number, route: string, by: number | undefined): Promise<void> {
+    const queue = this.#queues.get(number);
+    if (queue?.handle === undefined || !queue.isUp)
+      return Promise.reject(new Error(`queue ${number} does not run`));
+    return queue.handle.detour(route, by === undefined ? undefined : this.#inbox(by)[0].number);
+  }
+
+  /** The socket pair by which a queue is handed packets: it is there as long as any thread may write to it. */
+  #inbox(number: number): readonly [Fd, Fd] {
+    const pair = this.#inboxes.get(number) ?? socketPair(INBOX_BYTES);
+    this.#inboxes.set(number, pair);
+    return pair;
   }
 
   async report(): Promise<ReadonlyMap<number, GatewayReport>> {
@@ -225,6 +242,7 @@ export class XdpBackEnd implements GatewayBackEnd {
         ...(plan.cpu === undefined ? {} : { cpu: plan.cpu }),
         folders: this.#options.folders,
         driver: links === undefined ? "packet" : "xdp",
+        inbox: this.#inbox(plan.number)[1].number,
         privateInterface: place("private"),
         publicInterface: place("public"),
         private: places.private.configuration,
@@ -319,8 +337,15 @@ export class XdpBackEnd implements GatewayBackEnd {
 
   /** Threads end when they come to it; `close` waits for them. */
   [Symbol.dispose](): void {
-    for (const { handle } of this.#queues.values()) void handle?.stop();
+    const ends = [...this.#queues.values()].map(({ handle }) => handle?.stop());
     this.#queues.clear();
+    const inboxes = [...this.#inboxes.values()].flat();
+    this.#inboxes.clear();
+    const close = () => {
+      for (const end of inboxes) end.close();
+    };
+    if (ends.length === 0) close();
+    else void Promise.all(ends).then(close);
     for (const { link } of this.#attached.values()) link.close();
     this.#attached.clear();
   }
@@ -328,6 +353,13 @@ export class XdpBackEnd implements GatewayBackEnd {
 
 const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
 const bigText = (_: string, value: unknown) => (typeof value === "bigint" ? `${value}n` : value);
+
+/** Why nothing can pass by a side now. */
+function hindranceOf(side: SidePlan): string | undefined {
+  const found = findSide(side);
+  if (typeof found === "string") return found;
+  return found.isRunning ? undefined : `the interface ${side.interface} has no carrier; check the cable`;
+}
 
 /** Attaches a program; throws XdpUnavailable with the interface's name. */
 function openXdp(ifindex: number, name: string): XdpInterface {
