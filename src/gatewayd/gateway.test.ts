@@ -174,6 +174,56 @@ test("a route that a queue refused is told again", async () => {
   expect((await bed.gateway.report()).get(1)?.routes).toMatchObject([{ name: "tokyo" }]);
 });
 
+describe("packets of a queue that does not reach a route's peer", () => {
+  const SECOND = `public-interface4 { ifname eth3; ip 203.0.113.9; nexthop-ip 203.0.113.2; queue 2; }`;
+  const two = `${route("tokyo")} ${route("osaka7")}`.replaceAll(
+    "gateway {",
+    "gateway { ip 203.0.113.8; queue 2; } gateway {",
+  );
+  const all = (...rest: readonly string[]) => managed(SECOND, two, ...rest);
+  const second = (spi: number, id: string) => sa("outbound", spi, id).replace("{", "{ queue 2;");
+  const ONE = [sa("outbound", 1000), sa("outbound", 3000, "osaka7")];
+  const settled = async () => {
+    await bed.gateway.settled();
+    return Object.fromEntries(bed.backEnd.detours);
+  };
+
+  test("go by one that does, each route by itself, until it does again", async () => {
+    await bed.set(all(...ONE, second(4000, "osaka7")));
+    expect(await settled()).toEqual({ "2 tokyo": 1 });
+    expect(await bed.route("tokyo")).toMatchObject({
+      up: true,
+      detour: "packets of queue 2 go by queue 1: it has no SA of outbound-sa in use",
+    });
+    expect(bed.log).toContainEqual({
+      event: "packets of a queue go by another one",
+      reason: "it has no SA of outbound-sa in use",
+    });
+    bed.backEnd.tell({ kind: "hindered", queue: 2, reason: "no carrier" });
+    expect(await settled()).toEqual({ "2 tokyo": 1, "2 osaka7": 1 });
+    await bed.set(all(...ONE, second(4000, "osaka7"), second(5000, "tokyo")));
+    bed.backEnd.tell({ kind: "hindered", queue: 2 });
+    expect(await settled()).toEqual({});
+    expect((await bed.route("tokyo"))?.detour).toBeUndefined();
+  });
+
+  test("go by themselves where none does", async () => {
+    await bed.set(all(...ONE));
+    expect(await settled()).toEqual({ "2 tokyo": 1, "2 osaka7": 1 });
+    for (const queue of [1, 2]) bed.backEnd.tell({ kind: "hindered", queue, reason: "no carrier" });
+    expect(await settled()).toEqual({});
+  });
+
+  test("are known no more when the queue ends, and are handed over anew when it begins", async () => {
+    await bed.set(all(...ONE));
+    await settled();
+    bed.backEnd.down(2, "gone");
+    bed.backEnd.detours.clear();
+    bed.backEnd.up(2);
+    expect(await settled()).toEqual({ "2 tokyo": 1, "2 osaka7": 1 });
+  });
+});
+
 describe("what is known of queues", () => {
   test("goes with them", async () => {
     const second = `public-interface4 { ifname eth3; ip 203.0.113.9; nexthop-ip 203.0.113.2; queue 2; }`;

@@ -389,8 +389,12 @@ export class Gateway implements Disposable {
   }
 
   /** settled resolves when the data path has all that it was told so far. */
-  settled(): Promise<void> {
-    return this.#path.settled();
+  async settled(): Promise<void> {
+    for (let isSure = false; !isSure; ) {
+      isSure = this.#unsure.size === 0;
+      await this.#path.settled();
+      isSure &&= this.#unsure.size === 0;
+    }
   }
 
   /** report asks the queues what they have carried. */

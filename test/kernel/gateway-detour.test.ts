@@ -69,7 +69,7 @@ describe.skipIf(skip !== undefined)(
 
     /** How much is lost while something is cut, of pings each 20 ms. */
     async function whileCut(cut: () => void): Promise<number> {
-      const most = losses("-i 0.02 -c 150 -W 2");
+      const most = losses("-i 0.02 -c 100 -W 2");
       cut();
       return Math.max(...(await most));
     }
@@ -77,23 +77,23 @@ describe.skipIf(skip !== undefined)(
     const packets = async (queue: number) =>
       Number(await story.state("paris", `/queue[queue=${queue}]/txpackets`));
 
-    async function allGoByTheFirst(): Promise<void> {
-      for (const city of CITIES)
-        await story.until(`${city} tells of the detour`, async () =>
-          (await detour(city)).includes("packets of queue 2 go by queue 1: "),
-        );
-      const before = await packets(1);
-      expect(await losses("-i 0.05 -c 5 -W 5")).toEqual(FLOWS.map(() => 0));
-      expect((await packets(1)) - before).toBeGreaterThanOrEqual(FLOWS.length * 5);
-      for (const city of CITIES) {
-        expect(await detour(city)).toContain("up true");
-        expect(story.log(city)).toContain('"packets of a queue go by another one"');
-      }
+    const nothingIsLost = () =>
+      story.until("nothing is lost", async () => (await losses("-i 0.05 -c 5 -W 5")).every((n) => n === 0));
+
+    async function allGoByTheFirst(city: City): Promise<void> {
+      await story.until(`${city} tells of the detour`, async () =>
+        (await detour(city)).includes("packets of queue 2 go by queue 1: "),
+      );
+      await nothingIsLost();
+      expect(await detour(city)).toContain("up true");
+      expect(story.log(city)).toContain('"packets of a queue go by another one"');
     }
 
     async function mended(): Promise<void> {
       await story.until("each queue has its own packets", isWell);
-      expect(await losses("-i 0.05 -c 5 -W 5")).toEqual(FLOWS.map(() => 0));
+      const before = await packets(2);
+      await nothingIsLost();
+      expect((await packets(2)) - before).toBeGreaterThan(5);
     }
 
     test("both have flows at first", async () => {
@@ -115,7 +115,7 @@ add rule ip cut way ip daddr { 172.31.1.31, 172.32.1.31 } drop
 `),
       );
       console.log(`lost by a cut somewhere on the way: ${most * 20} ms`);
-      await allGoByTheFirst();
+      for (const city of CITIES) await allGoByTheFirst(city);
       nft("delete table ip cut");
       await mended();
     }, 120_000);
@@ -123,7 +123,8 @@ add rule ip cut way ip daddr { 172.31.1.31, 172.32.1.31 } drop
     test("at its own cable", async () => {
       const most = await whileCut(() => story.scratch.text("ip link set peth3 down", story.wan));
       console.log(`lost by a cut at its own cable: ${most * 20} ms`);
-      await allGoByTheFirst();
+      // Tokyo's second queue goes to Paris's first.
+      await allGoByTheFirst("paris");
       expect(await detour("paris")).toContain("the interface eth3 has no carrier");
       story.scratch.text("ip link set peth3 up", story.wan);
       story.scratch.text("ip route replace 172.31.1.31/32 dev peth3", story.wan);
