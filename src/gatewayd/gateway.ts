@@ -164,7 +164,8 @@ export class Gateway implements Disposable {
   }
 
   /** Tells data path and keeper of routes that may be another. */
-  #replan(touched: Iterable<string>): void {
+  #replan(ids: Iterable<string>): void {
+    const touched = [...ids];
     const { routes, dataPlane } = this.#model;
     this.#path.setRoutes(routes);
     const put: KeyRoute[] = [];
@@ -194,7 +195,7 @@ export class Gateway implements Disposable {
     if (this.#backEnd.detour === undefined || this.#path.up.size < 2) return;
     const isFirst = this.#unsure.size === 0;
     for (const route of routes) this.#unsure.add(route);
-    if (isFirst) queueMicrotask(() => this.#setDetours());
+    if (isFirst && this.#unsure.size > 0) queueMicrotask(() => this.#setDetours());
   }
 
   #setDetours(): void {
@@ -390,7 +391,7 @@ export class Gateway implements Disposable {
 
   /** settled resolves when the data path has all that it was told so far. */
   async settled(): Promise<void> {
-    for (let isSure = false; !isSure; ) {
+    for (let isSure = false; !isSure;) {
       isSure = this.#unsure.size === 0;
       await this.#path.settled();
       isSure &&= this.#unsure.size === 0;
