@@ -132,6 +132,8 @@ const gatewayState = {
       exchange: optional(name),
       gateway: optional(address()),
       "last-error": optional(sentence),
+      /** By the clock of the machine (RFC 3339). */
+      "last-error-time": optional(name),
       "round-trip-microseconds": optional(wholeNumber(0, 0xffff_ffff)),
       "silent-seconds": optional(seconds),
       rekeys: optional(counter),

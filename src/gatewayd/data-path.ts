@@ -43,6 +43,8 @@ export interface DataPathParts {
   readonly installed: (effect: ManagedInstall, error: Error | undefined) => void;
   /** What a route's packets leave by is another, or nothing any more. */
   readonly used: (route: string) => void;
+  /** What a queue refuses of a route, or that it has taken the same since. */
+  readonly refused: (route: string, queue: number, reason: string | undefined) => void;
   /** What could not be done for a route. */
   readonly failed: (route: string, error: Error) => void;
 }
@@ -125,11 +127,16 @@ export class DataPath {
     const told = this.#told.get(queue);
     const work = async () => {
       if (after.length > 0) await Promise.all(after);
-      if (this.#told.get(queue) === told) await this.#parts.backEnd.obey(queue, order);
+      if (this.#told.get(queue) !== told) return;
+      await this.#parts.backEnd.obey(queue, order);
+      this.#parts.refused(id, queue, undefined);
     };
     return this.#work.add(id, work, (error) => {
       // It is told again with the next change, or look.
-      if (this.#told.get(queue) === told) told?.delete(id);
+      if (this.#told.get(queue) === told) {
+        told?.delete(id);
+        this.#parts.refused(id, queue, error.message);
+      }
       this.#parts.failed(id, error);
     });
   }
@@ -157,7 +164,12 @@ export class DataPath {
           if (managed.kind === "outbound") stopped.add(placeOf({ route, ...managed.sa }));
           return this.#parts.installed(managed, error);
         }
-        if (effect.kind === "inbound" || effect.kind === "outbound") stopped.add(route);
+        if (effect.kind === "inbound" || effect.kind === "outbound") {
+          stopped.add(route);
+          const { queue, spi } = effect.sa;
+          if (this.#told.has(queue))
+            this.#parts.refused(route, queue, `its ${effect.kind} SPI ${spi} was refused: ${error.message}`);
+        }
         // A queue that is down has nothing to remove, and nothing to send by.
         if (effect.kind !== "remove" && effect.kind !== "send") this.#parts.failed(route, error);
       });
@@ -231,6 +243,7 @@ export class DataPath {
     const place = `${queue} ${route}`;
     const before = this.#used.get(place);
     this.#used.set(place, spi);
+    this.#parts.refused(route, queue, undefined);
     this.#parts.used(route);
     if (before !== undefined && before !== spi) this.#forget(`outbound ${queue} ${before}`, route);
   }

@@ -166,12 +166,66 @@ describe("the book of sequence numbers", () => {
 test("a route that a queue refused is told again", async () => {
   bed.backEnd.refusal = ({ kind }) => (kind === "route" ? "no memory" : undefined);
   await bed.set(`${INTERFACES} ${route()}`);
-  expect((await bed.route("tokyo"))?.["last-error"]).toBe("no memory");
+  expect(await bed.route("tokyo")).toMatchObject({
+    up: false,
+    reason: "queue 1: no memory",
+    "last-error": "no memory",
+    "last-error-time": expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+  });
   expect((await bed.gateway.report()).get(1)?.routes).toEqual([]);
   bed.backEnd.refusal = () => undefined;
   bed.gateway.look();
   await bed.gateway.settled();
   expect((await bed.gateway.report()).get(1)?.routes).toMatchObject([{ name: "tokyo" }]);
+  expect((await bed.route("tokyo"))?.reason).not.toContain("no memory");
+});
+
+test("a route that one queue refuses goes by the other, and routes beside it notice nothing", async () => {
+  const second = `public-interface4 { ifname eth3; ip 203.0.113.9; nexthop-ip 203.0.113.2; queue 2; }`;
+  bed.backEnd.refusal = (order, queue) =>
+    queue === 2 && order.kind === "outbound" && order.association.route === "tokyo" ? "no room" : undefined;
+  const all = [route(), route("osaka7")]
+    .join("")
+    .replaceAll("gateway {", "gateway { ip 203.0.113.8; queue 2; } gateway {");
+  const sas = ["tokyo", "osaka7"].flatMap((id, i) => [
+    sa("outbound", 1000 + i, id),
+    sa("outbound", 2000 + i, id).replace("{", "{ queue 2;"),
+  ]);
+  await bed.set(managed(second, all, ...sas));
+  await bed.gateway.settled();
+  expect(await bed.route("tokyo")).toMatchObject({ up: true, reason: expect.stringContaining("no room") });
+  expect(await bed.route("osaka7")).toMatchObject({ up: true });
+  expect((await bed.route("osaka7"))?.reason).toBeUndefined();
+  expect(Object.fromEntries(bed.backEnd.detours)).toEqual({ "2 tokyo": 1 });
+});
+
+describe("a NAT", () => {
+  const interfaces = (ip: string, nat = "") => `${INTERFACES}`.replace("ip 203.0.113.1;", `ip ${ip}; ${nat}`);
+  const reason = async (text: string) => {
+    await bed.set(text);
+    return (await bed.route("tokyo"))?.reason ?? "";
+  };
+
+  test("before both ends is told as what may be in the way", async () => {
+    const both = await reason(`${interfaces("10.9.0.1")} ${route()}`);
+    expect(both).toContain("this gateway is behind a NAT (10.9.0.1 is private, without nat-ip)");
+    expect(both).toContain("no relay is between gateways");
+    const called = route().replace(/gateway \{[^}]*\}/, "");
+    expect(await reason(`${interfaces("10.9.0.1")} ${called}`)).toContain("through a NAT nobody can call it");
+    expect(await reason(`${interfaces("203.0.113.1")} ${route("tokyo", "192.168.3.4")}`)).toContain(
+      "gateway 192.168.3.4 is a private address",
+    );
+  });
+
+  test("that always shows the same address is none, and within one network there is none", async () => {
+    const mapped = interfaces("10.9.0.1", "nat-ip 203.0.113.77;");
+    for (const text of [
+      `${mapped} ${route()}`,
+      `${INTERFACES} ${route()}`,
+      `${interfaces("10.9.0.1")} ${route("tokyo", "10.9.0.2")}`,
+    ])
+      expect(await reason(text)).not.toMatch(/NAT|private/);
+  });
 });
 
 describe("packets of a queue that does not reach a route's peer", () => {

@@ -86,6 +86,9 @@ export class Gateway implements Disposable {
       backEnd: this.#backEnd,
       arrivalQueue: (route, queue) => this.#arrivalQueue(route, queue),
       installed: (effect, error) => this.#keys.installed(effect, error),
+      refused: (route, queue, reason) => {
+        if (this.routes.refused(route, queue, reason)) this.#lookAtDetours([route]);
+      },
       used: (route) => this.#lookAtDetours([route]),
       failed: (route, error) => this.#failed(route, error.message),
     });
@@ -214,6 +217,8 @@ export class Gateway implements Disposable {
     const { up = false, text = "it does not run" } = this.queues.get(queue) ?? {};
     if (!up) return text;
     if (!this.#reaching.has(queue)) return "its next hop does not answer";
+    const refusal = this.routes.of(route).refusals.get(queue);
+    if (refusal !== undefined) return refusal;
     if (!this.#model.dataPlane) return this.#keys.reasonOf(route, queue);
     return this.#path.used(queue, route) ? undefined : "it has no SA of outbound-sa in use";
   }
@@ -273,6 +278,7 @@ export class Gateway implements Disposable {
         if (!this.#path.up.has(news.queue)) return;
         this.#path.went(news.queue);
         this.#detours.forget({ queue: news.queue });
+        this.routes.went(news.queue);
         return this.#queuesChanged();
       case "failed":
         return log("the kernel refused something", { reason: news.reason });
