@@ -159,6 +159,12 @@ export class ChosenBackEnd implements GatewayBackEnd {
     return this.#now?.backEnd.obey(queue, order) ?? Promise.reject(new Error(`queue ${queue} does not run`));
   }
 
+  /** Absent while who carries packets has none. */
+  get detour(): GatewayBackEnd["detour"] {
+    const backEnd = this.#now?.backEnd;
+    return backEnd?.detour?.bind(backEnd);
+  }
+
   report(): Promise<ReadonlyMap<number, GatewayReport>> {
     return this.#now?.backEnd.report() ?? Promise.resolve(new Map());
   }

@@ -19,6 +19,8 @@ beforeEach(() => {
     installed: (effect, error) => {
       if (error !== undefined) failures.push(`${effect.kind} ${effect.sa.spi}: ${error.message}`);
     },
+    used: () => {},
+    refused: () => {},
     failed: (_, error) => failures.push(error.message),
   });
   for (const queue of [1, 2]) {

@@ -33,6 +33,8 @@ import { XdpBackEnd } from "./xdp-back-end.ts";
 /** GatewayRunOptions are what the command line says. */
 export interface GatewayRunOptions {
   readonly name: string;
+  /** Whether queues that cannot have AF_XDP are down; else they have packet sockets. */
+  readonly requireXdp: boolean;
   /** Processors of the queues, in order; none: those of the configuration. */
   readonly cpus: readonly number[];
   /** Text that is the configuration at the start, in place of what was set last. */
@@ -133,7 +135,8 @@ function begin(options: GatewayRunOptions, log: Log): Running {
       facts: machineFacts,
       make: {
         kernel: (hear, before) => new KernelBackEnd({ tell: hear, instance, before }),
-        user: (hear) => new XdpBackEnd({ tell: hear, folders: options.libraries }),
+        user: (hear) =>
+          new XdpBackEnd({ tell: hear, folders: options.libraries, requireXdp: options.requireXdp }),
       },
       lock: () => lockInstance(name, instance),
       isLeft: () => isLeftBlocked({ instance }),

@@ -114,6 +114,11 @@ describe.skipIf(skip !== undefined)(
         [1, true],
         [2, true],
       ]);
+      // Until the next keys, and until the end; and the numbers of packets both ways.
+      expect(await story.state("paris", "/outbound-sa")).toMatch(
+        /seconds-left \d+;\s+sequence [1-9]\d*;\s+soft-seconds-left \d+;/,
+      );
+      expect(await story.state("paris", "/inbound-sa")).toMatch(/sequence [1-9]/);
       const metrics = (await story.causeway(["gateway", "metrics", "paris"])).stdout;
       expect(metrics).toContain('causeway_gateway_route_up{gateway="paris",route="tokyo"} 1\n');
       expect(metrics).toMatch(/route_txpackets_total\{gateway="paris",route="tokyo"\} [1-9]/);

@@ -11,6 +11,8 @@ export class MemoryBackEnd implements GatewayBackEnd {
   readonly orders: (GatewayOrder & { readonly queue: number })[] = [];
   /** Why an order is refused; undefined: the data path decides. */
   refusal: (order: GatewayOrder, queue: number) => string | undefined = () => undefined;
+  /** By queue and route: the queue that its packets are handed over to. */
+  readonly detours = new Map<string, number>();
   readonly tell: Tell;
   /** What was to be protected last, and whether the end was for good; undefined: nobody has said. */
   protected: readonly string[] | undefined;
@@ -56,6 +58,12 @@ export class MemoryBackEnd implements GatewayBackEnd {
     if (reason !== undefined) throw new Error(reason);
     loop?.obey(order);
     if (order.kind !== "exchange") this.orders.push({ ...order, queue });
+  }
+
+  async detour(queue: number, route: string, by: number | undefined): Promise<void> {
+    if (!this.queues.has(queue)) throw new Error(`queue ${queue} does not run`);
+    if (by === undefined) this.detours.delete(`${queue} ${route}`);
+    else this.detours.set(`${queue} ${route}`, by);
   }
 
   report(): Promise<ReadonlyMap<number, GatewayReport>> {

@@ -7,20 +7,13 @@
  *              └ carriers ───▶ queues of a channel beside its own
  * ```
  */
-import {
-  type Ip,
-  ipEqual,
-  KeyMaterial,
-  parsePrefix,
-  prefixContains,
-  type PrivateKey,
-  Secret,
-} from "../../net/mod.ts";
+import { type Ip, ipEqual, KeyMaterial, type PrivateKey, Secret } from "../../net/mod.ts";
 import type { OursFamily, OursTrust, Path } from "../../exchange/ours/mod.ts";
 import type { ExchangeModel, GatewayModel, LifetimeModel, PairModel, RouteModel } from "../model.ts";
 import { DEFAULT_USE } from "./associations.ts";
 import type { KeyChannel, KeyLifetime, KeyProtocol, KeyRoute } from "./key-route.ts";
 import type { ManagedSa } from "./managed.ts";
+import { isHidden } from "./nat.ts";
 
 /** ENCAPSULATION_PORT is that of ESP in UDP, and of the exchange beside it (RFC 3948). */
 export const ENCAPSULATION_PORT = 4500;
@@ -167,11 +160,6 @@ function channelOf(
   };
 }
 
-/** Addresses that a NAT changes on their way to others (RFC 1918, RFC 6598, RFC 4193). */
-const HIDDEN = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"].map(
-  parsePrefix,
-);
-
 /**
  * Whether we call over the port of the encapsulation. Who is called answers where it was called, so one end's choice is enough. By `auto` it is
  * where a NAT surely is in between: our address is another than the one that the peer knows, or a private one, and the gateway's is not.
@@ -179,7 +167,6 @@ const HIDDEN = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"
 function isEncapsulated({ local, gateways }: PairModel, exchange: ExchangeModel): boolean {
   if (exchange.protocol === "vita" || exchange.encapsulation === "never") return false;
   if (exchange.encapsulation === "always") return true;
-  const isHidden = (ip: Ip) => HIDDEN.some((prefix) => prefixContains(prefix, ip));
   const isBehind = !ipEqual(local.ip, local.identity) || isHidden(local.ip);
   return isBehind && gateways.some((ip) => !isHidden(ip));
 }

@@ -8,6 +8,7 @@ import {
   putXskMap,
   type XdpLink,
   type XdpMode,
+  xdpFailure,
 } from "../../sys/mod.ts";
 import { type XdpFilter, xdpProgram } from "./xdp-filter.ts";
 
@@ -53,7 +54,7 @@ export class XdpInterface implements Disposable {
     this.#link = parts.link;
   }
 
-  /** open attaches the program; until sockets are added the kernel has all frames. */
+  /** open attaches the program; until sockets are added the kernel has all frames. Throws XdpUnavailable where no program can be. */
   static open(options: XdpInterfaceOptions): XdpInterface {
     const opened: Disposable[] = [];
     const keep = <T extends Disposable>(value: T): T => {
@@ -72,7 +73,7 @@ export class XdpInterface implements Disposable {
       return new XdpInterface(options, { map, program, link: keep(attachXdp(program, where)) });
     } catch (error) {
       for (const part of opened.reverse()) part[Symbol.dispose]();
-      throw error;
+      throw xdpFailure(error);
     }
   }
 
