@@ -40,8 +40,10 @@ const textOf = (error: unknown) => (error instanceof Error ? error.message : Str
 export interface ChosenBackEndParts {
   readonly tell: Tell;
   readonly facts: BackEndFacts;
-  /** Makes one; its queues may start when what was before is gone. */
-  readonly make: Readonly<Record<BackEndKind, (tell: Tell, before: Promise<void>) => GatewayBackEnd>>;
+  /** Makes one; its queues may start when what was before, if there was something, is gone. */
+  readonly make: Readonly<
+    Record<BackEndKind, (tell: Tell, before: Promise<void> | undefined) => GatewayBackEnd>
+  >;
   /** Takes the kernel's for this process; throws who has it. */
   readonly lock: () => Disposable;
   /** Whether the kernel's has left something blocked; and letting go of that. */
@@ -57,7 +59,7 @@ export class ChosenBackEnd implements GatewayBackEnd {
   #reason: string | undefined;
   #lock: Disposable | undefined;
   /** What is going; another does not start before it is gone. */
-  #leaving: Promise<void> = Promise.resolve();
+  #leaving: Promise<void> | undefined;
   #queues: ReadonlySet<number> = new Set();
   readonly #up = new Set<number>();
   /** The kernel may block prefixes that it carries no more. */
@@ -104,7 +106,7 @@ export class ChosenBackEnd implements GatewayBackEnd {
   }
 
   /** Resolves when what is going is gone, or could not go. */
-  async #after(leaving: Promise<void>, backEnd: GatewayBackEnd): Promise<void> {
+  async #after(leaving: Promise<void> | undefined, backEnd: GatewayBackEnd): Promise<void> {
     const gone = backEnd.close();
     try {
       await Promise.all([leaving, gone]);

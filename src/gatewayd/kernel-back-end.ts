@@ -26,7 +26,7 @@ export interface KernelBackEndOptions {
   readonly instance?: number;
   readonly netns?: Netns;
   /** Queues start when this has resolved; prefixes are blocked before. */
-  readonly before?: Promise<void>;
+  readonly before?: Promise<void> | undefined;
 }
 
 /** instanceOf returns a gateway's instance, from its name. Two of one namespace may not have the same: the second would remove what the first made. */
