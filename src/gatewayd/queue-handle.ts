@@ -9,7 +9,7 @@ import {
   threadPorts,
   trySendMessage,
 } from "../sys/mod.ts";
-import type { GatewayNews, GatewayOrder, GatewayReport } from "../tunnel/gateway/mod.ts";
+import type { ExchangePorts, GatewayNews, GatewayOrder, GatewayReport } from "../tunnel/gateway/mod.ts";
 import { PatientQuestion } from "./patient-question.ts";
 import type { FromQueue, QueueEnd, QueueStart, ToQueue } from "./queue-link.ts";
 
@@ -68,6 +68,11 @@ export class QueueHandle {
   /** obey resolves when the thread has obeyed; the caller may wipe keys of the order at once. */
   async obey(order: GatewayOrder): Promise<void> {
     await this.#ask({ kind: "obey", order });
+  }
+
+  /** adapt resolves when the thread is on that processor, if one is said, and listens to these ports. */
+  async adapt(to: { readonly cpu?: number; readonly ports: ExchangePorts }): Promise<void> {
+    await this.#ask({ kind: "adapt", ...to });
   }
 
   /** detour resolves when the thread hands a route's packets over by a socket, or without one no more. */

@@ -37,6 +37,8 @@ export type ToQueue =
   | { readonly kind: "obey"; readonly id: number; readonly order: GatewayOrder }
   /** The route's packets are handed over to the queue that reads the other end of `socket`; without one they leave by this queue again. */
   | { readonly kind: "detour"; readonly id: number; readonly route: string; readonly socket?: number }
+  /** From now on it is on that processor, if one is said, and has these ports. */
+  | { readonly kind: "adapt"; readonly id: number; readonly cpu?: number; readonly ports: ExchangePorts }
   | { readonly kind: "report"; readonly id: number }
   | { readonly kind: "stop" };
 

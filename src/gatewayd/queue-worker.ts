@@ -93,11 +93,17 @@ export class QueueWorker implements Disposable {
     }
     try {
       if (message.kind === "detour") this.#queue.detour(message.route, message.socket);
+      else if (message.kind === "adapt") this.#adapt(message);
       else this.#obey(onOwnTime(message.order));
       this.#say({ kind: "obeyed", id });
     } catch (error) {
       this.#say({ kind: "refused", id, reason: error instanceof Error ? error.message : String(error) });
     }
+  }
+
+  #adapt({ cpu, ports }: Extract<ToQueue, { readonly kind: "adapt" }>): void {
+    if (cpu !== undefined) pinThread(cpu);
+    this.#queue.path.setPorts(ports);
   }
 
   #obey(order: GatewayOrder): void {

@@ -6,6 +6,7 @@
 import { ENCAPSULATION_PORT } from "../gateway/keys/mod.ts";
 import { type Fd, socketPair, XdpUnavailable } from "../sys/mod.ts";
 import {
+  type ExchangePorts,
   frameBytesFor,
   GATEWAY_FILTER,
   type GatewayOrder,
@@ -54,8 +55,8 @@ function canFollow(queue: Queue, next: QueuePlan): boolean {
   if ("problem" in plan.sides || "problem" in next.sides) return false;
   const bound = ({ interface: name, deviceQueue }: SidePlan) => `${name} ${deviceQueue}`;
   return (
-    plan.cpu === next.cpu &&
-    plan.port === next.port &&
+    // A thread goes to another processor; it does not know where it was before the first.
+    (plan.cpu === next.cpu || next.cpu !== undefined) &&
     plan.asksPrivate === next.asksPrivate &&
     bound(plan.sides.private) === bound(next.sides.private) &&
     bound(plan.sides.public) === bound(next.sides.public) &&
@@ -176,8 +177,14 @@ export class XdpBackEnd implements GatewayBackEnd {
 
   /** Has a running queue become what its plan says. What an older thread answers late is no news of this one. */
   #follow(queue: Queue, handle: QueueHandle, before: QueuePlan): void {
-    for (const order of this.#orders(queue, before))
-      handle.obey(order).catch((error: Error) => {
+    const { plan } = queue;
+    const asked = this.#orders(queue, before).map((order) => handle.obey(order));
+    if (plan.cpu !== before.cpu || plan.port !== before.port) {
+      const cpu = plan.cpu === undefined ? {} : { cpu: plan.cpu };
+      asked.push(handle.adapt({ ...cpu, ports: portsOf(plan) }));
+    }
+    for (const one of asked)
+      one.catch((error: Error) => {
         if (queue.handle === handle) this.#stop(queue, `it cannot be changed: ${error.message}`);
       });
   }
@@ -250,7 +257,7 @@ export class XdpBackEnd implements GatewayBackEnd {
         frameBytes,
         mtuBytes: plan.mtuBytes,
         tfc: plan.tfc,
-        ports: { exchange: plan.port, encapsulation: ENCAPSULATION_PORT },
+        ports: portsOf(plan),
         asksPrivate: plan.asksPrivate,
       },
       {
@@ -353,6 +360,10 @@ export class XdpBackEnd implements GatewayBackEnd {
 
 const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
 const bigText = (_: string, value: unknown) => (typeof value === "bigint" ? `${value}n` : value);
+
+function portsOf({ port }: QueuePlan): ExchangePorts {
+  return { exchange: port, encapsulation: ENCAPSULATION_PORT };
+}
 
 /** Why nothing can pass by a side now. */
 function hindranceOf(side: SidePlan): string | undefined {

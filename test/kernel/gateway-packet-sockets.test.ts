@@ -1,9 +1,12 @@
 /** A gateway that may not use AF_XDP has packet sockets, says so, and speaks with one that may; with --xdp it has none. */
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { exampleOf, GatewayStory } from "../support/gateway-story.ts";
 import { labLacks } from "../support/lab-needs.ts";
+import { lacksXdp } from "../support/xdp-pair.ts";
 
 const skip = labLacks;
+const noXdp = lacksXdp();
 /** Without these rights the kernel loads no XDP program. */
 const WITHOUT_XDP = ["setpriv", "--bounding-set", "-bpf,-sys_admin,-perfmon"] as const;
 
@@ -59,6 +62,22 @@ describe.skipIf(skip !== undefined)(
       story.beside("paris", "ip addr del 172.31.1.30/24 dev eth2");
       await story.until("it is up", isUp);
     }, 60_000);
+
+    test.skipIf(noXdp !== undefined)(
+      `has AF_XDP with no more rights than its service has${noXdp === undefined ? "" : ` (skipped: ${noXdp})`}`,
+      async () => {
+        await story.end("paris", "SIGTERM");
+        const unit = readFileSync(`${import.meta.dir}/../../deploy/causeway-gateway@.service`, "utf8");
+        const rights = /^CapabilityBoundingSet=(.*)$/m.exec(unit)?.[1]?.toLowerCase().split(" ") ?? [];
+        // Which LimitMEMLOCK makes needless.
+        const set = ["-all", "+ipc_lock", ...rights.map((right) => right.replace("cap_", "+"))].join(",");
+        await story.startBy(["setpriv", "--no-new-privs", "--bounding-set", set], "paris", "--xdp");
+        await story.until("it is up", isUp);
+        expect(await queue()).toContain("AF_XDP");
+        await story.up("paris");
+      },
+      60_000,
+    );
 
     test("is not begun with --xdp", async () => {
       await story.end("paris", "SIGTERM");

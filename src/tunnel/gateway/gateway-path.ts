@@ -122,6 +122,11 @@ export class GatewayPath implements Disposable {
     }
   }
 
+  /** setPorts has it listen to other ports of the exchange; associations stay. */
+  setPorts(ports: ExchangePorts): void {
+    this.#exchange.ports = ports;
+  }
+
   /** detour hands a route's packets of the private side over to another queue; without one they leave by its own association. Throws without the route. */
   detour(route: string, detour: Detour | undefined): void {
     this.#context.book.detour(route, detour);
