@@ -48,7 +48,7 @@ describe.skipIf(skip !== undefined)(
     const rekeys = async () => Number(await story.state("paris", "/route[id=tokyo]/rekeys"));
     const route = (number: number) => {
       const net = `10.${number >> 8}.${number & 255}.0/24`;
-      const key = number.toString(16).padStart(64, "c");
+      const key = number.toString(16).padStart(64, "0");
       return `{ id r${number}; spi ${5000 + number}; net ${net}; preshared-key ${key}; gateway { ip 203.0.113.9; } }`;
     };
 
