@@ -19,6 +19,9 @@ function controllerRights(): Manifest[] {
   const rule = (apiGroup: string, resources: readonly string[], ...verbs: readonly string[]) => ({
     ...{ apiGroups: [apiGroup], resources, verbs },
   });
+  const one = (resourceName: string, ...of: Parameters<typeof rule>) => ({
+    ...{ ...rule(...of), resourceNames: [resourceName] },
+  });
   const all = Object.values(customKinds).map(({ plural }) => plural);
   return [
     { apiVersion: "v1", kind: "ServiceAccount", metadata: { name, namespace } },
@@ -37,7 +40,12 @@ function controllerRights(): Manifest[] {
     { ...rbac, kind: "ClusterRoleBinding", metadata: { name }, roleRef: roleRef("ClusterRole"), subjects },
     {
       ...{ ...rbac, kind: "Role", metadata: { name, namespace } },
-      rules: [rule("coordination.k8s.io", ["leases"], "get", "create", "update")],
+      rules: [
+        one(name, "coordination.k8s.io", ["leases"], "get", "update"),
+        // What is made has no name yet by which it could be told.
+        rule("coordination.k8s.io", ["leases"], "create"),
+        one(namespace, "", ["namespaces"], "get"),
+      ],
     },
     { ...rbac, kind: "RoleBinding", metadata: { name, namespace }, roleRef: roleRef("Role"), subjects },
     {
