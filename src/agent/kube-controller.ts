@@ -22,11 +22,12 @@ export function registerOf(role: Pick<HubRole, "register" | "registrar" | "view"
   const { register, registrar } = role;
   return {
     tenants: () => role.view().tenants,
+    owners: () => register.owners(),
     revision: () => register.revision,
-    async put(resources) {
-      await registrar.putResources(resources);
+    async put(resources, owner) {
+      await registrar.putResources(resources, { owner });
     },
-    remove: (resource) => registrar.deleteResources([resource]),
+    remove: (resource, owner) => registrar.deleteResources([resource], { owner }),
     refusal: (error) => (error instanceof Refusal && !WEATHER.has(error.code) ? error.message : undefined),
     nodes: () => register.nodes(),
     firstFamily: () => (register.mesh().services[0]?.family === 6 ? 6 : 4),

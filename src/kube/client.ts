@@ -32,6 +32,16 @@ export class KubeError extends Error {
   }
 }
 
+/** refusesObject tells an answer that is about one object from trouble with the API, which all others would meet too. */
+export function refusesObject(error: unknown): error is KubeError {
+  if (!(error instanceof KubeError) || error.status === undefined) return false;
+  const { status } = error;
+  return status >= 400 && status < 500 && !NOT_OF_OBJECTS.has(status);
+}
+
+/** Who we are is not known (401); it took too long (408); there is too much to do (429). */
+const NOT_OF_OBJECTS: ReadonlySet<number> = new Set([401, 408, 429]);
+
 /** FIELD_MANAGER is who we are where fields have owners (server-side apply). */
 export const FIELD_MANAGER = "causeway";
 

@@ -4,11 +4,18 @@
  */
 import { after } from "../sys/mod.ts";
 import type { KubeAccess } from "./access.ts";
-import { kubeWrite } from "./client.ts";
+import { type KubeError, kubeWrite, refusesObject } from "./client.ts";
 import { Collection } from "./collection.ts";
 import { kubeWarn } from "./event.ts";
 import { Leadership } from "./leadership.ts";
-import { type KubeNode, type MeshNode, meshNodesByAddress, parseKubeNode, rangeStep } from "./node-ranges.ts";
+import {
+  type KubeNode,
+  type MeshNode,
+  meshNodesByAddress,
+  parseKubeNode,
+  type RangeStep,
+  rangeStep,
+} from "./node-ranges.ts";
 import { type ResourceRegister, ResourceSync } from "./resource-sync.ts";
 
 /** ControllerRegister is the register as the controller needs it. */
@@ -52,6 +59,7 @@ export class ClusterController implements Disposable {
   #nodes: Collection<KubeNode> | undefined;
   #timer: Disposable | undefined;
   #disposed = false;
+  /** What events say of Nodes, by uid. */
   readonly #told = new Map<string, string>();
   readonly #problems = new Map<Part, string | undefined>();
   #turn: Promise<void> = Promise.resolve();
@@ -136,16 +144,31 @@ export class ClusterController implements Disposable {
   }
 
   async #rangesOf(nodes: Collection<KubeNode>): Promise<void> {
-    const { access, register } = this.#options;
+    const { register } = this.#options;
     const ours = meshNodesByAddress(register.nodes());
-    for (const node of nodes.cache.all()) {
+    const all = [...nodes.cache.all()];
+    const uids = new Set(all.map(({ uid }) => uid));
+    for (const uid of this.#told.keys()) if (!uids.has(uid)) this.#told.delete(uid);
+    let refused: KubeError | undefined;
+    for (const node of all) {
       if (!this.leads) return;
-      const step = rangeStep(node, ours, register.firstFamily());
-      if (step.does === "set") {
-        const spec = { podCIDR: step.ranges[0] as string, podCIDRs: step.ranges };
-        await kubeWrite(access, { verb: "merge", path: `/api/v1/nodes/${node.name}`, body: { spec } });
-      } else if (step.does === "tell") await this.#tell(node, step.message);
+      try {
+        await this.#rangeOf(node, rangeStep(node, ours, register.firstFamily()));
+      } catch (error) {
+        if (!refusesObject(error)) throw error;
+        // One that cannot be written keeps nobody else waiting; one that is gone needs nothing.
+        if (error.status !== 404) refused ??= error;
+      }
     }
+    if (refused !== undefined) throw refused;
+  }
+
+  async #rangeOf(node: KubeNode, step: RangeStep): Promise<void> {
+    if (step.does === "tell") return await this.#tell(node, step.message);
+    if (step.does !== "set") return;
+    const spec = { podCIDR: step.ranges[0] as string, podCIDRs: step.ranges };
+    const path = `/api/v1/nodes/${node.name}`;
+    await kubeWrite(this.#options.access, { verb: "merge", path, body: { spec } });
   }
 
   /** An event of the Node, once: `kubectl describe node` shows it. */

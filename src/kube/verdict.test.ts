@@ -1,7 +1,14 @@
 import { expect, test } from "bun:test";
-import { noTenants, parseManifest, type TenantResource, vpcExample, withTenants } from "../resources/mod.ts";
+import {
+  noTenants,
+  parseManifest,
+  type TenantResource,
+  type TenantResources,
+  vpcExample,
+  withTenants,
+} from "../resources/mod.ts";
 import { type CustomObject, parseCustomObject } from "./custom-object.ts";
-import { statusOf, wantedOf } from "./verdict.ts";
+import { statusOf, Wishes } from "./verdict.ts";
 
 function vpc(spec: object, more: { generation?: number; status?: unknown } = {}): CustomObject {
   const { generation = 3, status } = more;
@@ -19,12 +26,34 @@ const same = {
   services: [{ ports: ["udp/53", "tcp/53"] }, { prefixes: ["10.96.0.1/32"], ports: ["tcp/443"] }],
 };
 
+const wantedOf = (object: CustomObject, tenants: TenantResources) => new Wishes().of(object, tenants);
+
 test("what only lacks the VNI that the register gave is the same", () => {
   expect(wantedOf(vpc(same), tenants)).toMatchObject({ same: true });
   expect(wantedOf(vpc({ ...same, vni: 5000 }), tenants)).toMatchObject({ same: true });
   expect(wantedOf(vpc({ ...same, vni: 5001 }), tenants)).toMatchObject({ same: false });
   expect(wantedOf(vpc({ ...same, routed: false }), tenants)).toMatchObject({ same: false });
   expect(wantedOf(vpc(same), noTenants)).toMatchObject({ same: false });
+});
+
+test("an object is read once, and compared again when the register has another value only", () => {
+  const wishes = new Wishes();
+  let reads = 0;
+  const object = vpc(same);
+  const counted = {
+    ...object,
+    get manifest() {
+      reads++;
+      return object.manifest;
+    },
+  };
+  const first = wishes.of(counted, tenants);
+  expect(first).toMatchObject({ same: true });
+  const more = parseManifest(vpcExample.replaceAll("team-a", "team-b")).resources as TenantResource[];
+  expect(wishes.of(counted, withTenants(tenants, { set: more }))).toBe(first);
+  expect(wishes.of(counted, noTenants)).toMatchObject({ same: false });
+  expect(wishes.of(counted, tenants)).toMatchObject({ same: true });
+  expect(reads).toBe(1);
 });
 
 test("what is no manifest says so in the words of manifests", () => {

@@ -28,17 +28,41 @@ export type Verdict =
 export type Wanted =
   { readonly resource: TenantResource; readonly same: boolean } | { readonly problem: string };
 
-/** wantedOf reads an object by the rules of manifests, and compares it with what the register has. */
-export function wantedOf(object: CustomObject, tenants: TenantResources): Wanted {
+interface Read {
+  readonly wanted: Wanted;
+  /** What the register had when it was compared. */
+  readonly had: TenantResource["value"] | undefined;
+}
+
+/** Wishes reads objects by the rules of manifests, and compares them with what the register has: again only when one of both is another value. */
+export class Wishes {
+  readonly #read = new WeakMap<CustomObject, Read>();
+
+  /** of returns what an object asks for. */
+  of(object: CustomObject, tenants: TenantResources): Wanted {
+    const known = this.#read.get(object);
+    const had = tenants[object.kind].get(object.name);
+    if (known !== undefined && ("problem" in known.wanted || known.had === had)) return known.wanted;
+    const read = known?.wanted ?? resourceOf(object);
+    const wanted = "problem" in read ? read : comparedTo(had, read.resource);
+    this.#read.set(object, { wanted, had });
+    return wanted;
+  }
+}
+
+function comparedTo(had: TenantResource["value"] | undefined, resource: TenantResource): Wanted {
+  const same = had !== undefined && isSame(resource, { kind: resource.kind, value: had } as TenantResource);
+  return { resource, same };
+}
+
+function resourceOf({
+  kind,
+  manifest,
+}: CustomObject): { readonly resource: TenantResource } | { readonly problem: string } {
   const problems: ManifestProblem[] = [];
-  const resource = parseObject(object.manifest, { problems });
+  const resource = parseObject(manifest, { problems });
   if (resource === undefined) return { problem: problems.map(formatProblem).join("\n") };
-  if (!isTenant(resource)) return { problem: `${object.kind} is no kind of a tenant's network` };
-  const had = tenants[resource.kind].get(resource.value.name);
-  return {
-    resource,
-    same: had !== undefined && isSame(resource, { kind: resource.kind, value: had } as TenantResource),
-  };
+  return isTenant(resource) ? { resource } : { problem: `${kind} is no kind of a tenant's network` };
 }
 
 function isTenant(resource: { readonly kind: string }): resource is TenantResource {
@@ -70,14 +94,18 @@ export function statusOf(object: CustomObject, verdict: Verdict, now: string): C
     observedGeneration: generation,
   };
   const vni = accepted ? verdict.vni : fieldOf(old, "vni");
-  const wanted: CustomStatus = {
+  // Asked of each object at each change of the register: no JSON is made for it.
+  const fields = ["status", "reason", "message", "observedGeneration"] as const;
+  const same =
+    fieldOf(old, "observedGeneration") === generation &&
+    fieldOf(old, "vni") === vni &&
+    fields.every((field) => before?.[field] === condition[field]);
+  if (same) return undefined;
+  return {
     observedGeneration: generation,
     ...(typeof vni === "number" && { vni }),
     conditions: [condition],
   };
-  return old !== undefined && canonicalJson(old as Json) === canonicalJson(wanted as never)
-    ? undefined
-    : wanted;
 }
 
 function conditionOf(status: unknown): Condition | undefined {

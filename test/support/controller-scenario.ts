@@ -53,8 +53,8 @@ let writes = 0;
 const ours = registerOf(role);
 const counted: ControllerRegister = {
   ...ours,
-  put: (resources) => (writes++, ours.put(resources)),
-  remove: (resource) => (writes++, ours.remove(resource)),
+  put: (resources, owner) => (writes++, ours.put(resources, owner)),
+  remove: (resource, owner) => (writes++, ours.remove(resource, owner)),
 };
 const controllers = new Map<string, ClusterController>();
 const begin = (identity: string) => {
