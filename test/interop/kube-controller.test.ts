@@ -33,8 +33,16 @@ test.skipIf(lacks !== undefined)(
         'VPC "a": is used by Subnet "a.web" (spec.vpc); delete that first',
       ],
       released: "",
-      writes: true,
-      register: ["b", "by-hand"],
+      others: [
+        'NotAdmitted: VPC "by-hand": there is another one that was made with causeway apply; apply the same here to own it, or choose another name',
+        'NotAdmitted: VPC "elsewhere": belongs to the Kubernetes cluster another; delete it there, or choose another name',
+      ],
+      spared: [true, true],
+      undone:
+        'VPC "b": belongs to the Kubernetes cluster UID; change it there with kubectl, or take it with --force',
+      problem: true,
+      writes: "few",
+      register: ["b", "by-hand", "elsewhere"],
     });
   },
 );
