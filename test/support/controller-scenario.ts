@@ -146,7 +146,7 @@ const absent = (name: string) =>
 for (const name of others) await until(() => absent(name), { what: `${name} to go` });
 result["spared"] = others.map((name) => tenants().VPC.has(name));
 const uid = String(at(JSON.parse(await kubeGet(admin, "/api/v1/namespaces/kube-system")), "metadata", "uid"));
-result["undone"] = await registrar.putResources(vpc("b", { routed: false })).then(
+result["undone"] = await registrar.putResources(vpc("b", { allow: { namespaces: ["hand"] } })).then(
   () => "changed",
   (error: Error) => error.message.replace(uid, "UID"),
 );
