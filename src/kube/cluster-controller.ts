@@ -1,9 +1,10 @@
 /**
  * The controller of a cluster: one elected of those that keep the register. It puts custom resources into the register, and tells Kubernetes the
- * nodes' ranges.
+ * nodes' ranges, and Multus of Subnets.
  */
 import { after } from "../sys/mod.ts";
 import type { KubeAccess } from "./access.ts";
+import { AttachmentSync } from "./attachment-sync.ts";
 import { type KubeError, kubeWrite, refusesObject } from "./client.ts";
 import { Collection } from "./collection.ts";
 import { kubeWarn } from "./event.ts";
@@ -49,13 +50,14 @@ const GATHER_MS = 200;
 const RETRY_MS = 5_000;
 
 /** What problems are of. */
-type Part = "lease" | "resources" | "nodes";
+type Part = "lease" | "resources" | "nodes" | "attachments";
 
 /** ClusterController owns the lease and, while it leads, all watches. */
 export class ClusterController implements Disposable {
   readonly #options: ClusterControllerOptions;
   readonly #leadership: Leadership;
   #resources: ResourceSync | undefined;
+  #attachments: AttachmentSync | undefined;
   #nodes: Collection<KubeNode> | undefined;
   #timer: Disposable | undefined;
   #disposed = false;
@@ -87,6 +89,7 @@ export class ClusterController implements Disposable {
   /** registerChanged has everything compared soon. */
   registerChanged(): void {
     this.#resources?.look();
+    this.#attachments?.look();
     this.#lookAtNodes(GATHER_MS);
   }
 
@@ -104,6 +107,10 @@ export class ClusterController implements Disposable {
       ...{ access, register, mayWrite: () => this.leads, name: CONTROLLER_NAME },
       onProblem: (problem) => this.#problem("resources", problem),
     });
+    this.#attachments = AttachmentSync.start({
+      ...{ access, tenants: () => register.tenants(), mayWrite: () => this.leads },
+      onProblem: (problem) => this.#problem("attachments", problem),
+    });
     this.#nodes = Collection.start({
       ...{ access, path: "/api/v1/nodes", most: MOST_NODES, parse: parseKubeNode },
       onChange: () => this.#lookAtNodes(GATHER_MS),
@@ -112,9 +119,10 @@ export class ClusterController implements Disposable {
 
   #stop(): void {
     this.#resources?.[Symbol.dispose]();
+    this.#attachments?.[Symbol.dispose]();
     this.#nodes?.[Symbol.dispose]();
     this.#timer?.[Symbol.dispose]();
-    this.#resources = this.#nodes = this.#timer = undefined;
+    this.#resources = this.#attachments = this.#nodes = this.#timer = undefined;
   }
 
   #problem(part: Part, problem: string | undefined): void {

@@ -10,6 +10,9 @@ export function kubeManifests(version: KubernetesVersion): Manifest[] {
   return [...customDefinitions(version), ...controllerRights()];
 }
 
+/** Rights know no labels: those that we did not make are spared by ourselves. */
+const WRITER = ["get", "list", "watch", "create", "patch", "delete"];
+
 /** What the controller may do, and no more: an identity of its own, bound to it. */
 function controllerRights(): Manifest[] {
   const [name, namespace] = [CONTROLLER_NAME, CONTROLLER_NAMESPACE];
@@ -35,6 +38,7 @@ function controllerRights(): Manifest[] {
           "patch",
         ),
         rule("", ["nodes"], "get", "list", "watch", "patch"),
+        rule("k8s.cni.cncf.io", ["network-attachment-definitions"], ...WRITER),
       ],
     },
     { ...rbac, kind: "ClusterRoleBinding", metadata: { name }, roleRef: roleRef("ClusterRole"), subjects },

@@ -18,7 +18,7 @@ import {
   type TenantResource,
   type TenantResources,
 } from "../resources/mod.ts";
-import { after, monotonicMs } from "../sys/mod.ts";
+import { after, monotonicMs, sleep } from "../sys/mod.ts";
 import type { KubeAccess } from "./access.ts";
 import { kubeGet, kubeWrite, refusesObject } from "./client.ts";
 import { Collection } from "./collection.ts";
@@ -64,6 +64,9 @@ const MOST_OBJECTS = 20_000;
 
 /** The register takes 4096 at once (MAX_RESOURCES of `hub`). */
 const MOST_AT_ONCE = 1000;
+
+/** Reading one takes 0.1 ms, and a hub does other things too. */
+const MOST_AT_A_STRETCH = 200;
 
 /** Changes that come together are one round. */
 const GATHER_MS = 200;
@@ -238,7 +241,8 @@ export class ResourceSync implements Disposable {
     const { verdicts, owner } = round;
     const changed = new Map<CustomObject, TenantResource>();
     const [tenants, owners] = [this.#options.register.tenants(), this.#options.register.owners()];
-    for (const object of objects) {
+    for (const [i, object] of objects.entries()) {
+      if (i % MOST_AT_A_STRETCH === MOST_AT_A_STRETCH - 1) await sleep(0);
       const wanted = this.#wishes.of(object, tenants);
       if ("problem" in wanted) verdicts.set(object, { is: "Invalid", message: wanted.problem });
       else if (await this.#held(object, round)) {
