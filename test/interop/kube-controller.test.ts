@@ -41,6 +41,11 @@ test.skipIf(lacks !== undefined)(
       undone:
         'VPC "b": belongs to the Kubernetes cluster UID; change it there with kubectl, or take it with --force',
       problem: true,
+      attachments: [
+        "default/b-web theirs",
+        'kube-public/b-web {"cniVersion":"1.0.0","name":"b-web","type":"causeway","vpc":"b","subnet":"b.web","capabilities":{"ips":true,"mac":true}}',
+      ],
+      theirs: ["default/b-web theirs"],
       writes: "few",
       register: ["b", "by-hand", "elsewhere"],
     });

@@ -28,6 +28,7 @@ import { ApiServer } from "./api-server.ts";
 const [program, etcd] = process.argv.slice(2) as [string, string];
 runSync(["ip", "link", "set", "lo", "up"]);
 const result: Record<string, unknown> = {};
+const at = (value: unknown, ...keys: string[]) => keys.reduce(fieldOf, value);
 
 const register = Register.open(":memory:");
 const key = PrivateKey.random();
@@ -48,6 +49,52 @@ for (const manifest of kubeManifests({ major: 1, minor: 20 })) {
   const body = { verb: "apply", path: manifestPath(manifest), body: manifest } as const;
   await until(() => kubeWrite(admin, body).then(() => undefined, String), { what: body.path });
 }
+
+// As Multus's own installation has it (deployments/multus-daemonset.yml).
+const networks = "network-attachment-definitions";
+const multus = `${networks}.k8s.cni.cncf.io`;
+await kubeWrite(admin, {
+  verb: "apply",
+  path: `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${multus}`,
+  body: {
+    ...{
+      apiVersion: "apiextensions.k8s.io/v1",
+      kind: "CustomResourceDefinition",
+      metadata: { name: multus },
+    },
+    spec: {
+      ...{ group: "k8s.cni.cncf.io", scope: "Namespaced" },
+      names: {
+        plural: networks,
+        singular: "network-attachment-definition",
+        kind: "NetworkAttachmentDefinition",
+      },
+      versions: [
+        {
+          ...{ name: "v1", served: true, storage: true },
+          schema: {
+            openAPIV3Schema: {
+              type: "object",
+              properties: { spec: { type: "object", properties: { config: { type: "string" } } } },
+            },
+          },
+        },
+      ],
+    },
+  },
+});
+const attachments = async () => {
+  const { items } = JSON.parse(await kubeGet(admin, `/apis/k8s.cni.cncf.io/v1/${networks}`)) as {
+    items: unknown[];
+  };
+  return items
+    .map(
+      (one) =>
+        `${at(one, "metadata", "namespace")}/${at(one, "metadata", "name")} ${at(one, "spec", "config")}`,
+    )
+    .sort();
+};
+await until(() => attachments().then(() => undefined, String), { what: "Multus's definition" });
 
 let writes = 0;
 const problems = new Set<string>();
@@ -81,7 +128,6 @@ const drop = (kind: TenantKind, name: string) =>
   kubeWrite(admin, { verb: "delete", path: resourcePath(kind, name) });
 const read = async (kind: TenantKind, name: string): Promise<unknown> =>
   JSON.parse(await kubeGet(admin, resourcePath(kind, name)));
-const at = (value: unknown, ...keys: string[]) => keys.reduce(fieldOf, value);
 const verdict = (object: unknown) => {
   const generation = at(object, "metadata", "generation");
   const condition = at(object, "status", "conditions", "0");
@@ -188,6 +234,32 @@ result["problem"] = [...problems].filter((one) => one.includes("/vpcs/odd")).len
 await kubeWrite(admin, { verb: "apply", path, body: definition });
 await until(() => touch().then(() => undefined, String), { what: "the former definition" });
 await until(() => absent("odd"), { what: "the odd one's object to go" });
+
+// Multus is told of Subnets where they may be used; what others made is not touched.
+const theirs = `/apis/k8s.cni.cncf.io/v1/namespaces/default/${networks}`;
+await kubeWrite(admin, {
+  ...{ verb: "create", path: theirs },
+  body: {
+    ...{ apiVersion: "k8s.cni.cncf.io/v1", kind: "NetworkAttachmentDefinition", metadata: { name: "b-web" } },
+    spec: { config: "theirs" },
+  },
+});
+const shown = async (what: string, fits: (all: readonly string[]) => boolean) => {
+  await until(async () => (fits(await attachments()) ? undefined : (await attachments()).join("; ")), {
+    what,
+  });
+  return await attachments();
+};
+await apply("Subnet", "b.web", { vpc: "b", prefixes: ["10.1.0.0/24"] });
+await apply("VPC", "b", { allow: { namespaces: ["kube-public", "not-there-yet"] } });
+result["attachments"] = await shown("an attachment", (all) => all.length === 2);
+await apply("VPC", "b", { allow: { namespaces: ["*"] } });
+const inTheWay = () => [...problems].some((one) => one.includes("default/b-web is not ours"));
+result["theirs"] = await shown("only theirs", (all) => all.length === 1 && inTheWay());
+await kubeWrite(admin, { verb: "delete", path: `${theirs}/b-web` });
+await shown("ours in its place", (all) => all.length === 1 && all[0] !== "default/b-web theirs");
+await drop("Subnet", "b.web");
+await shown("none", (all) => all.length === 0);
 
 // The nodes' ranges, by their overlay address.
 const node = register.nodes()[0];
