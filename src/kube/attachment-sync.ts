@@ -70,12 +70,15 @@ export class AttachmentSync implements Disposable {
     if (this.#disposed) return;
     let problem: string | undefined;
     try {
-      if (this.#found !== undefined || (await this.#hasMultus())) problem = await this.#round();
+      const before = this.#found;
+      const found = await this.#watched();
+      // A new watch says when it has a list.
+      if (found !== undefined && found === before) problem = await this.#round(found);
     } catch (error) {
       problem = (error as Error).message;
     }
     if (this.#disposed) return;
-    this.#options.onProblem?.(problem ?? this.#found?.problem);
+    this.#options.onProblem?.(problem);
     this.#later?.[Symbol.dispose]();
     this.#later = after(AGAIN_MS, () => this.look());
   }
@@ -91,14 +94,24 @@ export class AttachmentSync implements Disposable {
     }
   }
 
-  async #round(): Promise<string | undefined> {
-    if (this.#disposed) return undefined;
-    const found = (this.#found ??= Collection.start({
-      ...{ access: this.#options.access, path: ALL_ATTACHMENTS },
-      ...{ most: MOST_ATTACHMENTS, parse: parseAttachment },
-      onChange: () => this.look(),
-    }));
-    if (!found.cache.listed) return found.problem;
+  /** Looked at anew while there is no watch, or it has a problem: Multus comes and goes. */
+  async #watched(): Promise<Collection<FoundAttachment> | undefined> {
+    if (this.#found !== undefined && this.#found.problem === undefined) return this.#found;
+    const there = await this.#hasMultus();
+    if (!there) {
+      this.#found?.[Symbol.dispose]();
+      this.#found = undefined;
+    } else if (!this.#disposed)
+      this.#found ??= Collection.start({
+        ...{ access: this.#options.access, path: ALL_ATTACHMENTS },
+        ...{ most: MOST_ATTACHMENTS, parse: parseAttachment },
+        onChange: () => this.look(),
+      });
+    return this.#found;
+  }
+
+  async #round(found: Collection<FoundAttachment>): Promise<string | undefined> {
+    if (found.problem !== undefined) return found.problem;
     const { wanted, problems } = wantedAttachments(this.#options.tenants());
     const all = [...problems];
     for (const attachment of wanted.values())
