@@ -168,8 +168,8 @@ export const remove: Command = {
   more: `All that is named goes, or nothing. What something else refers to is refused,
 and a Subnet of which nodes or owners have addresses: a node returns what its
 last pod had after two minutes. With --force such a Subnet goes at once, and
-pods that are still there lose their network; so does what a Kubernetes
-cluster put there, which without it is deleted there.
+pods that are still there lose their network. What a Kubernetes cluster put
+there is deleted there, or here with --force.
 Kinds: ${tenantWords.join(", ")}.`,
   positionals: ["[KIND]", "[NAME…]"],
   choices: tenantWords,

@@ -132,6 +132,8 @@ export class ResourceSync implements Disposable {
   readonly #options: ResourceSyncOptions;
   readonly #collections: readonly Collection<CustomObject>[];
   readonly #wishes = new Wishes();
+  /** Objects that the API server lets nobody change, which are tried again seldom: there may be many. */
+  readonly #stuck = new WeakMap<CustomObject, { readonly atMs: number; readonly message: string }>();
   #owner: string | undefined;
   /** Verdicts of the last round that were refusals, by object. */
   #refusals: ReadonlyMap<string, Refused> = new Map();
@@ -227,7 +229,7 @@ export class ResourceSync implements Disposable {
     const status = statusOf(object, verdict, kubeTime());
     if (status === undefined) return;
     const path = resourcePath(kind, name, "status");
-    const written = await this.#write({ path, body: { status: status as never } }, round);
+    const written = await this.#write(object, { path, body: { status: status as never } }, round);
     if (!written || verdict.is === "accepted") return;
     const about = { apiVersion: API_VERSION, kind, name, uid };
     const { is: reason, message } = verdict;
@@ -355,13 +357,25 @@ export class ResourceSync implements Disposable {
   async #setFinalizers(object: CustomObject, finalizers: readonly string[], round: Round): Promise<boolean> {
     const { kind, name, resourceVersion } = object;
     const path = resourcePath(kind, name);
-    return await this.#write({ path, body: { metadata: { finalizers, resourceVersion } } }, round);
+    return await this.#write(object, { path, body: { metadata: { finalizers, resourceVersion } } }, round);
   }
 
   /** False where it was not written; where the object is another one by now, or gone, the watch brings what it is. */
-  async #write(change: { readonly path: string; readonly body: Json }, round: Round): Promise<boolean> {
+  async #write(
+    object: CustomObject,
+    change: { readonly path: string; readonly body: Json },
+    round: Round,
+  ): Promise<boolean> {
     if (!this.#options.mayWrite()) throw new Stopped();
+    const stuck = this.#stuck.get(object);
+    if (stuck !== undefined && monotonicMs() - stuck.atMs < REFUSED_MS) {
+      round.problems.push(stuck.message);
+      return false;
+    }
+    const { length } = round.problems;
     const done = await this.#done(() => kubeWrite(this.#options.access, { verb: "merge", ...change }), round);
+    const message = round.problems[length];
+    if (message !== undefined) this.#stuck.set(object, { atMs: monotonicMs(), message });
     return done !== REFUSED;
   }
 
