@@ -34,16 +34,22 @@ export interface PutResult {
 export const apply = {
   "put-resources"(tables, { resources, ...asker }): PutResult[] {
     const before = tables.tenants.all();
-    const admitted = admitOrRefuse(tables, { set: resources.map(needTenant), remove: [] });
-    const made = admitted.set.map((resource) => ({ resource, change: changeOf(resource, before) }));
-    store(tables, admitted, [], ownersAfterPut(tables.tenants.owners(), made, asker));
-    return made;
+    const set = resources.map(needTenant);
+    const results = (all: readonly TenantResource[]): PutResult[] =>
+      all.map((resource) => ({ resource, change: changeOf(resource, before) }));
+    // Whose it is comes first: what else is wrong is of no use to who may not change it.
+    const owners = ownersAfterPut(tables.tenants.owners(), results(set), asker);
+    const admitted = admitOrRefuse(tables, { set, remove: [] });
+    store(tables, admitted, [], owners);
+    return results(admitted.set);
   },
 
   "delete-resources"(tables, { resources, ...asker }) {
     const inUse = (name: TenantName) => (asker.force === true ? undefined : usersOf(tables, name));
-    const admitted = admitOrRefuse(tables, { set: [], remove: resources }, { inUse });
-    store(tables, admitted, resources, ownersAfterDelete(tables.tenants.owners(), resources, asker));
+    const before = tables.tenants.all();
+    const there = resources.filter(({ kind, name }) => before[kind].has(name));
+    const owners = ownersAfterDelete(tables.tenants.owners(), there, asker);
+    store(tables, admitOrRefuse(tables, { set: [], remove: resources }, { inUse }), resources, owners);
   },
 } as const satisfies Handlers<"put-resources" | "delete-resources">;
 
@@ -121,10 +127,12 @@ function admitOrRefuse(
 function changeOf(resource: TenantResource, before: TenantResources): PutResult["change"] {
   const old = before[resource.kind].get(resource.value.name);
   if (old === undefined) return "created";
-  const same =
-    canonicalJson(resourceJson(resource)) ===
-    canonicalJson(resourceJson({ kind: resource.kind, value: old } as TenantResource));
-  return same ? "unchanged" : "changed";
+  // A VNI that was given stays, whether it is said again or not.
+  const given = "vni" in old && !("vni" in resource.value) ? { vni: old.vni } : {};
+  const [now, was] = [{ ...resource.value, ...given }, old].map((value) =>
+    canonicalJson(resourceJson({ kind: resource.kind, value } as TenantResource)),
+  );
+  return now === was ? "unchanged" : "changed";
 }
 
 function needTenant(json: unknown): TenantResource {

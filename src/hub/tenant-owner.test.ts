@@ -29,12 +29,10 @@ test("what a hand put is not a cluster's, until it wants the same", async () => 
   using hub = await open();
   const { registrar, said } = hub;
   await registrar.putResources(vpc("a"));
-  expect(await said(registrar.putResources(vpc("a", "{routed: false, vni: 5000}"), ONE))).toContain(
-    "never changes",
-  );
-  expect(await said(registrar.putResources(vpc("a", "{allow: {namespaces: [x]}}"), ONE))).toBe(
-    'not-admitted: VPC "a": there is another one that was made with causeway apply; apply the same here to own it, or choose another name',
-  );
+  for (const other of ["{allow: {namespaces: [x]}}", "{routed: false, vni: 5000}"])
+    expect(await said(registrar.putResources(vpc("a", other), ONE))).toBe(
+      'not-admitted: VPC "a": there is another one that was made with causeway apply; apply the same here to own it, or choose another name',
+    );
   expect(await said(registrar.deleteResources(named("a"), ONE))).toBe(
     'not-admitted: VPC "a": was made with causeway apply; delete it with causeway delete',
   );
@@ -54,6 +52,7 @@ test("what a cluster put is neither another one's nor a hand's, but by force", a
     expect(await said(registrar.putResources(wanted, TWO))).toBe(
       'not-admitted: VPC "a": belongs to the Kubernetes cluster one; delete it there, or choose another name',
     );
+  expect(await said(registrar.deleteResources(named("b"), TWO))).toContain("not there");
   expect(await said(registrar.deleteResources(named("a"), TWO))).toContain("belongs to the Kubernetes");
   // The same again by hand is no change, and leaves it where it belongs.
   expect(await said(registrar.putResources(vpc("a")))).toBe("one");
