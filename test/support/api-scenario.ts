@@ -3,6 +3,7 @@ import { parse } from "yaml";
 import { Collection } from "../../src/kube/collection.ts";
 import { KubeError, kubeGet, kubeWatch, kubeWrite } from "../../src/kube/client.ts";
 import { resourcePath } from "../../src/kube/definition.ts";
+import { Leadership } from "../../src/kube/leadership.ts";
 import { kubeManifests, manifestPath } from "../../src/kube/manifests.ts";
 import { fieldOf, parseMetadata } from "../../src/kube/metadata.ts";
 import { until } from "../../src/lab/wait.ts";
@@ -149,11 +150,19 @@ result["table"] = {
   row: rows[0]?.cells.slice(0, 6),
 };
 
-// The API server is killed and comes back; versions from before are too old for it.
+// The API server is killed and comes back; versions from before are too old for it. Who leads leads no more, and then again.
+using leadership = Leadership.start({
+  ...{ access, namespace: "kube-system", name: "scenario", identity: "one", leaseSeconds: 3 },
+  onChange: () => {},
+});
+const leads = () => (leadership.leads ? undefined : "no leader");
+await watched("a leader", leads);
 await api.kill();
 await watched("the watches to notice", () => (problems() === undefined ? "no problem" : undefined));
+await watched("the leader to give up", () => (leadership.leads ? "it leads" : undefined));
 await api.start();
 await watched("the watches to go on", problems);
+await watched("the leader to lead again", leads);
 // One that was just started answers slowly, on a machine that has other work.
 const late = () =>
   kubeWrite(access, {
