@@ -29,6 +29,7 @@ import {
   type DomainNeeds,
   domainScopes,
   groupOfScope,
+  markScope,
   type NodeSide,
   portScope,
   RULES,
@@ -69,6 +70,10 @@ export interface ServicesOptions extends Omit<GatewaySideOptions, "netnsOf"> {
   readonly bridged: () => boolean;
   /** Name of the node's end of an attachment's link. */
   readonly portOf: (id: string) => string;
+  /** Whether good packets are known by programs where the kernel takes them; default true. */
+  readonly programs?: boolean;
+  /** Told once when the kernel does not take the programs that spare good packets the rules, and why. */
+  readonly onPlain: (reason: string) => void;
 }
 
 const NOTHING: ServicesWish = {
@@ -91,9 +96,12 @@ export class DomainServices implements Disposable {
   readonly #scopes = new Map<number, ReadonlyMap<string, Scope>>();
   readonly #gateways: GatewaySide;
   readonly #groups = new GroupScopes();
+  /** Until the kernel refuses one, or forever where nobody wants them. */
+  #programs: boolean;
 
   constructor(options: ServicesOptions) {
     this.#options = options;
+    this.#programs = options.programs ?? true;
     this.#gateways = new GatewaySide({ ...options, netnsOf: (vni) => options.places.netns(vni) });
     this.#listening = options.places.onActive(() => this.#settle());
   }
@@ -155,6 +163,7 @@ export class DomainServices implements Disposable {
       if (problem !== undefined) throw new Error(`Cannot attach ${id}: its rules cannot be set: ${problem}`);
       const done = work();
       this.#coming.delete(id);
+      this.#mark(domain, id);
       return done;
     } catch (error) {
       this.#coming.delete(id);
@@ -163,6 +172,20 @@ export class DomainServices implements Disposable {
     } finally {
       places.keep(domain, `attachment/${id}`, false);
     }
+  }
+
+  /** The link is there: its program comes at once. A kernel that refuses it has none here from now on: the rules judge as well, and cost more. */
+  #mark(domain: number, id: string): void {
+    const { places, onPlain } = this.#options;
+    const scope = markScope(id);
+    const objects = this.#scopes.get(domain)?.get(scope)?.objects() ?? [];
+    if (objects.length === 0) return;
+    places.setScope(domain, scope, objects);
+    const [problem] = places.problems(domain, scope);
+    if (problem === undefined) return;
+    this.#programs = false;
+    onPlain(problem);
+    this.#renewAll(places.active().domains);
   }
 
   /** detached says that an attachment of a domain is gone. */
@@ -263,7 +286,8 @@ export class DomainServices implements Disposable {
   #side(): NodeSide {
     const { places, home, mtuBytes, portOf, bridged } = this.#options;
     const netnsOf = (vni: number) => places.netns(vni);
-    return { home: home.netns, netnsOf, mtuBytes: mtuBytes(), portOf, bridged: bridged() };
+    const programs = this.#programs;
+    return { home: home.netns, netnsOf, mtuBytes: mtuBytes(), portOf, programs, bridged: bridged() };
   }
 
   #attachments(vni: number): LocalAttachment[] {

@@ -5,6 +5,7 @@ import type { TenantResources } from "../resources/mod.ts";
 import { exists, Netns } from "../sys/mod.ts";
 import { DomainHost } from "./domain-host.ts";
 import { DomainServices } from "./domain-services.ts";
+import { info } from "./log.ts";
 import { outsideLinks } from "./vpc-underlay.ts";
 
 /** VpcParts are disposed without touching the kernel. */
@@ -39,6 +40,7 @@ export function openVpcParts({ engine, node, self, known, onActive, onProblem }:
       mtuBytes: () => domainMtu(known().node),
       bridged: () => exists("/proc/sys/net/bridge"),
       portOf,
+      onPlain: (reason) => info("vpc packets are judged by rules alone", { reason }),
     }),
   );
   making.use(host.onActive(onActive));
