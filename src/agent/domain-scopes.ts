@@ -91,9 +91,9 @@ export function domainScopes(needs: DomainNeeds, side: NodeSide): Map<string, Sc
   ]);
   for (const one of judged)
     scopes.set(portScope(one.id), { mark: one.id, objects: () => portElements(one, side.portOf(one.id)) });
-  if (side.programs)
-    for (const one of judged)
-      scopes.set(markScope(one.id), { mark: one.id, objects: () => markObjects(one, side) });
+  const marked = side.programs ? judged.filter(({ addresses }) => addresses.length > 0) : [];
+  for (const one of marked)
+    scopes.set(markScope(one.id), { mark: one.id, objects: () => markObjects(one, side) });
   for (const group of namedGroups(groupLists, groups)) {
     const { mark, here, list } = needs.membersOf(group);
     scopes.set(`${MEMBERS}${group}`, { mark, here, objects: () => memberElements(group, list()) });

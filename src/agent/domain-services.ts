@@ -37,6 +37,7 @@ import {
 } from "./domain-scopes.ts";
 import { GatewaySide, type GatewaySideOptions } from "./gateway-side.ts";
 import { type Addresses, GroupScopes } from "./group-scopes.ts";
+import type { QuickPrograms } from "./quick-programs.ts";
 
 /** DomainPlaces is what is asked of the host of domains. */
 export interface DomainPlaces {
@@ -70,10 +71,8 @@ export interface ServicesOptions extends Omit<GatewaySideOptions, "netnsOf"> {
   readonly bridged: () => boolean;
   /** Name of the node's end of an attachment's link. */
   readonly portOf: (id: string) => string;
-  /** Whether good packets are known by programs where the kernel takes them; default true. */
-  readonly programs?: boolean;
-  /** Told once when the kernel does not take the programs that spare good packets the rules, and why. */
-  readonly onPlain: (reason: string) => void;
+  /** The same as of the domains' host. */
+  readonly programs: QuickPrograms;
 }
 
 const NOTHING: ServicesWish = {
@@ -96,12 +95,9 @@ export class DomainServices implements Disposable {
   readonly #scopes = new Map<number, ReadonlyMap<string, Scope>>();
   readonly #gateways: GatewaySide;
   readonly #groups = new GroupScopes();
-  /** Until the kernel refuses one, or forever where nobody wants them. */
-  #programs: boolean;
 
   constructor(options: ServicesOptions) {
     this.#options = options;
-    this.#programs = options.programs ?? true;
     this.#gateways = new GatewaySide({ ...options, netnsOf: (vni) => options.places.netns(vni) });
     this.#listening = options.places.onActive(() => this.#settle());
   }
@@ -174,17 +170,16 @@ export class DomainServices implements Disposable {
     }
   }
 
-  /** The link is there: its program comes at once. A kernel that refuses it has none here from now on: the rules judge as well, and cost more. */
+  /** The link is there: its program comes at once. */
   #mark(domain: number, id: string): void {
-    const { places, onPlain } = this.#options;
+    const { places, programs } = this.#options;
     const scope = markScope(id);
     const objects = this.#scopes.get(domain)?.get(scope)?.objects() ?? [];
     if (objects.length === 0) return;
     places.setScope(domain, scope, objects);
     const [problem] = places.problems(domain, scope);
     if (problem === undefined) return;
-    this.#programs = false;
-    onPlain(problem);
+    programs.refuse(problem);
     this.#renewAll(places.active().domains);
   }
 
@@ -284,10 +279,10 @@ export class DomainServices implements Disposable {
   }
 
   #side(): NodeSide {
-    const { places, home, mtuBytes, portOf, bridged } = this.#options;
+    const { places, home, mtuBytes, portOf, bridged, programs } = this.#options;
     const netnsOf = (vni: number) => places.netns(vni);
-    const programs = this.#programs;
-    return { home: home.netns, netnsOf, mtuBytes: mtuBytes(), portOf, programs, bridged: bridged() };
+    const own = { home: home.netns, netnsOf, mtuBytes: mtuBytes(), portOf };
+    return { ...own, programs: programs.wanted, bridged: bridged() };
   }
 
   #attachments(vni: number): LocalAttachment[] {

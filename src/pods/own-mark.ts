@@ -50,7 +50,7 @@ const AT = { source: 6, type: 12, ip4Source: 26, ip6Next: 20, ip6Source: 22 } as
 /** A number of 16 bits as the machine reads it from a packet. */
 const swapped = (value: number) => ((value & 0xff) << 8) | (value >>> 8);
 
-/** ownMark returns the program for a pod. */
+/** ownMark returns the program for a pod, which has one address at least. */
 export function ownMark(pod: { readonly mac: Mac; readonly addresses: readonly Ip[] }): Classifier {
   const own = (family: 4 | 6) => pod.addresses.filter((one) => one.family === family).map(ipBytes);
   const code = assembleBpf([

@@ -37,14 +37,14 @@ export class ServicesLab implements Disposable {
     groupsOf: () => new Map(),
   };
 
-  readonly #programs: boolean;
   /** Why the kernel took no programs. */
-  readonly plain: string[] = [];
+  get plain(): readonly string[] {
+    return this.#hosts.flatMap(({ refusals }) => refusals);
+  }
 
-  /** `programs` says whether good packets are known by programs; default true. */
+  /** `programs` says whether links have programs; default true. */
   constructor(hosts = 3, { programs = true }: { readonly programs?: boolean } = {}) {
-    this.#programs = programs;
-    this.lab = new DomainLab({ hosts });
+    this.lab = new DomainLab({ hosts, programs });
     this.#hosts = this.lab.hosts;
     const { scratch } = this.lab;
     scratch.text(`ip address add ${WORLD[4]}/24 dev underlay`);
@@ -79,8 +79,7 @@ export class ServicesLab implements Disposable {
       mtuBytes: () => domainMtu(host.node),
       bridged: () => this.bridged,
       portOf,
-      programs: this.#programs,
-      onPlain: (reason) => void this.plain.push(reason),
+      programs: host.programs,
     });
     this.services.set(host, services);
     domains.apply = (changes) => services.hear(changes);
