@@ -19,7 +19,8 @@ export class VpcRules {
     const { vxlanLink: link = LINK } = mesh;
     this.#hasLegs ??= legsHere();
     this.#hasLegs ||= tenants.NatGateway.size > 0;
-    return { vxlan: { link, guard: guardText(link) }, ...(this.#hasLegs && { moreRules: LEG_RULES }) };
+    const guard = guardText(link, { hasLegs: this.#hasLegs });
+    return { vxlan: { link, guard }, ...(this.#hasLegs && { moreRules: LEG_RULES }) };
   }
 }
 

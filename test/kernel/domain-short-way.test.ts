@@ -7,7 +7,7 @@ import { type Host, pings, segment, vpc } from "../support/domain-lab.ts";
 import { notRoot } from "../support/scratch.ts";
 import { ServicesLab } from "../support/services-lab.ts";
 
-setDefaultTimeout(30_000);
+setDefaultTimeout(240_000);
 const suffix = notRoot === undefined ? "" : ` (skipped: ${notRoot})`;
 const net = segment("net", 101, ["10.1.1.0/24", "fd00:1:1::/64"]);
 const blue = vpc("blue", 5000, [net]);

@@ -12,7 +12,8 @@ import { lacksKind, notRoot } from "../support/scratch.ts";
 import { ServicesLab } from "../support/services-lab.ts";
 import { arrives, fragmentCases, type Pair, spoofingCases } from "../support/spoofing-cases.ts";
 
-setDefaultTimeout(30_000);
+// A guest whose processor is emulated takes minutes to make what it needs.
+setDefaultTimeout(240_000);
 const suffix = notRoot === undefined ? "" : ` (skipped: ${notRoot})`;
 const net = segment("net", 101, ["10.1.1.0/24", "fd00:1:1::/64"]);
 const blue = vpc("blue", 5000, [net]);
