@@ -14,6 +14,11 @@ import type { Mesh, Node, TenantResources } from "../resources/mod.ts";
 export class VpcRules {
   #hasLegs: boolean | undefined;
 
+  /** `hasLegs` says whether an earlier agent left legs; without a word the kernel is asked. */
+  constructor(hasLegs?: boolean) {
+    this.#hasLegs = hasLegs;
+  }
+
   /** of returns them; before what follows from the same resources in domains is made. */
   of({ mesh, tenants }: Pick<MeshView, "mesh" | "tenants">): Pick<MeshFacts, "vxlan" | "moreRules"> {
     const { vxlanLink: link = LINK } = mesh;
