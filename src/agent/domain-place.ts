@@ -57,6 +57,7 @@ export class DomainPlace implements Disposable {
   #vnis: readonly number[] = [];
   readonly #guard: VxlanGuard;
   readonly #arrivals: Arrivals;
+  readonly #programs: QuickPrograms;
   readonly #ways: ShortWays;
   #routed = false;
   #remover: LinkRemover | undefined;
@@ -74,6 +75,7 @@ export class DomainPlace implements Disposable {
       mark: { alias: ALIAS, protocol: PROTOCOL, alone: true },
       onChange: options.onChange,
     });
+    this.#programs = options.programs;
     this.#ways = new ShortWays({ engine: this.engine, route: this.route, programs: options.programs });
     this.remotes = new Remotes(domain, options.node);
     this.#arrivals = new Arrivals(this);
@@ -87,6 +89,11 @@ export class DomainPlace implements Disposable {
   /** VNIs of the segments that have pods here: the same value as long as they are the same. */
   get segments(): readonly number[] {
     return this.#vnis;
+  }
+
+  /** Whether links are to have programs. */
+  get hasPrograms(): boolean {
+    return this.#programs.wanted;
   }
 
   /** Links by which the domain's router reaches those of other nodes. */

@@ -16,6 +16,8 @@ export class ShortWays {
   readonly #options: ShortWaysOptions;
   /** Id of an attachment → index of the node's end of its link. */
   readonly #indices = new Map<string, number>();
+  /** Segment → name of its program. */
+  readonly #names = new Map<number, string>();
 
   constructor(options: ShortWaysOptions) {
     this.#options = options;
@@ -33,13 +35,18 @@ export class ShortWays {
       return linkIndex === undefined ? [] : [{ mac: one.mac, linkIndex }];
     });
     const scope = scopeOf(vni);
-    if (ways.length === 0) engine.remove(scope);
-    else engine.set(scope, [{ kind: "filter", link: vxlanOf(vni), program: shortWays(ways) }]);
+    const program = ways.length === 0 ? undefined : shortWays(ways);
+    if (program?.name === this.#names.get(vni)) return;
+    this.#names.delete(vni);
+    if (program === undefined) engine.remove(scope);
+    else engine.set(scope, [{ kind: "filter", link: vxlanOf(vni), program }]);
     engine.apply(scope);
-    if (ways.length === 0) return;
+    if (program === undefined) return;
+    this.#names.set(vni, program.name);
     const refused = engine.status(scope).find(({ state }) => state !== "ready");
     if (refused === undefined) return;
     programs.refuse(refused.reason ?? `${refused.key} is not ready`);
+    this.#names.delete(vni);
     engine.remove(scope);
     engine.apply(scope);
   }

@@ -105,7 +105,7 @@ describe.skipIf(notRoot !== undefined)(`domains: the short way${suffix}`, () => 
     here.problems.splice(0);
   });
 
-  test("a program of more stations than it looks through is loaded, the same in any order", () => {
+  test("of more stations than a program looks through it has the first, in any order", () => {
     const stations = Array.from({ length: MOST_SHORT_WAYS + 10 }, (_, i) => ({
       mac: (0x0a58_0000_0000 + i * 0x1_0001) as Mac,
       linkIndex: i + 2,
@@ -113,7 +113,8 @@ describe.skipIf(notRoot !== undefined)(`domains: the short way${suffix}`, () => 
     const { name, code } = shortWays(stations);
     using program = loadClassifier("ways", code);
     expect(program.number).toBeGreaterThan(0);
-    expect(shortWays(stations.toReversed()).name).toBe(name);
+    const looked = stations.slice(0, MOST_SHORT_WAYS);
+    expect(shortWays(looked.toReversed()).name).toBe(name);
     expect(shortWays(stations.slice(1)).name).not.toBe(name);
   });
 });
