@@ -9,11 +9,13 @@
  * formatPrefix(subnet(pods, 24, 3n)); // "10.244.3.0/24"
  * ```
  */
+export * from "./duration.ts";
 export * from "./endpoint.ts";
 export * from "./ip.ts";
 export * from "./key.ts";
 export * from "./key-material.ts";
 export * from "./mac.ts";
 export * from "./prefix.ts";
+export * from "./rate.ts";
 export * from "./special.ts";
 export * from "./wireguard.ts";
