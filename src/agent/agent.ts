@@ -30,7 +30,6 @@ import { Joined } from "./joined.ts";
 import { info, warn } from "./log.ts";
 import { loadMembership, MemberRole, storeMembership } from "./member-role.ts";
 import { STATE } from "./paths.ts";
-import { QuickPrograms } from "./quick-programs.ts";
 import { followPods, type PodFactsGiven } from "./pod-facts.ts";
 import type { Role } from "./role.ts";
 import { TakingUp } from "./taking-up.ts";
@@ -382,8 +381,7 @@ export class Agent implements Disposable {
   #endVpcs(): void {
     const node = { vtep: parseIp("0.0.0.0"), underlayLink: "lo", underlayMtuBytes: 1500 };
     const onProblem = (error: Error) => warn("vpcs", { error });
-    const programs = new QuickPrograms({ wanted: false, onRefusal: () => {} });
-    using host = DomainHost.open({ home: this.engine, node, programs, onProblem });
+    using host = DomainHost.open({ home: this.engine, node, onProblem });
     host.sweep();
     for (const scope of this.engine.scopes()) if (scope.startsWith("domains/")) this.engine.remove(scope);
   }

@@ -31,7 +31,6 @@ import { every, type Netns } from "../sys/mod.ts";
 import { DomainNamespaces } from "./domain-namespaces.ts";
 import { DomainPlace } from "./domain-place.ts";
 import { gatewaysOf, makeInside, makePair, missing } from "./domain-port.ts";
-import type { QuickPrograms } from "./quick-programs.ts";
 import { VxlanGuard } from "./vxlan-guard.ts";
 
 /**
@@ -47,7 +46,6 @@ export interface DomainHostOptions {
   /** The host's namespace; default that of the calling thread. */
   readonly netns?: Netns;
   readonly node: DomainNode;
-  readonly programs: QuickPrograms;
   /** Where namespaces are bound; default /run/netns. */
   readonly folder?: string;
   readonly onProblem: (error: Error) => void;
@@ -162,7 +160,6 @@ export class DomainHost implements Disposable {
       const segment = place.segment(attachment.segment);
       makePair(attachment, netns, place);
       place.connect(attachment);
-      place.lead(attachment.segment);
       const routes = makeInside(attachment, { domain, segment, netns, addresses: options.addresses });
       this.#tell();
       return { gateways: gatewaysOf(segment, attachment), routes };
@@ -184,8 +181,6 @@ export class DomainHost implements Disposable {
     // Now it is known which of two that have one station is the last: the kernel is asked for nothing else meanwhile.
     for (const attachment of attachments)
       this.#bear(() => this.#places.get(attachment.domain)?.resume(attachment));
-    for (const place of this.#places.values())
-      this.#bear(() => place.segments.forEach((vni) => place.lead(vni)));
     this.#tell();
   }
 
@@ -386,7 +381,6 @@ export class DomainHost implements Disposable {
       underlay: this.#underlay,
       guard: this.#guard,
       node: this.#node,
-      programs: this.#options.programs,
       onChange: (status) => this.#report(domain.name, status),
     });
   }

@@ -16,12 +16,9 @@ import {
   vxlanOf,
 } from "../domain/mod.ts";
 import { ALIAS, Engine, type KernelObject, type ObjectStatus, PROTOCOL, sameValue } from "../engine/mod.ts";
-import type { Mac } from "../net/mod.ts";
 import { LinkRemover, Rtnetlink } from "../netlink/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import { Arrivals } from "./arrivals.ts";
-import type { QuickPrograms } from "./quick-programs.ts";
-import { ShortWays } from "./short-ways.ts";
 import type { VxlanGuard } from "./vxlan-guard.ts";
 
 /** MOST_AT_ONCE is how many remote entries go to the kernel together: their events fit the engine's queue. */
@@ -34,7 +31,6 @@ export interface PlaceOptions {
   readonly underlay: Rtnetlink;
   readonly guard: VxlanGuard;
   readonly node: DomainNode;
-  readonly programs: QuickPrograms;
   readonly onChange: (status: ObjectStatus) => void;
 }
 
@@ -57,8 +53,6 @@ export class DomainPlace implements Disposable {
   #vnis: readonly number[] = [];
   readonly #guard: VxlanGuard;
   readonly #arrivals: Arrivals;
-  readonly #programs: QuickPrograms;
-  readonly #ways: ShortWays;
   #routed = false;
   #remover: LinkRemover | undefined;
 
@@ -75,8 +69,6 @@ export class DomainPlace implements Disposable {
       mark: { alias: ALIAS, protocol: PROTOCOL, alone: true },
       onChange: options.onChange,
     });
-    this.#programs = options.programs;
-    this.#ways = new ShortWays({ engine: this.engine, route: this.route, programs: options.programs });
     this.remotes = new Remotes(domain, options.node);
     this.#arrivals = new Arrivals(this);
     this.engine.set("domain", []);
@@ -89,11 +81,6 @@ export class DomainPlace implements Disposable {
   /** VNIs of the segments that have pods here: the same value as long as they are the same. */
   get segments(): readonly number[] {
     return this.#vnis;
-  }
-
-  /** Whether links are to have programs. */
-  get hasPrograms(): boolean {
-    return this.#programs.wanted;
   }
 
   /** Links by which the domain's router reaches those of other nodes. */
@@ -159,16 +146,6 @@ export class DomainPlace implements Disposable {
     this.#require(`port/${attachment.id}`, portObjects(attachment));
   }
 
-  /** lead has frames from other nodes go the short way to what is connected in a segment. Of one station the last that came is it. */
-  lead(vni: number): void {
-    const last = new Map<Mac, LocalAttachment>();
-    for (const one of this.attachments.values()) if (one.segment === vni) last.set(one.mac, one);
-    this.#ways.lead(
-      vni,
-      [...last.values()].filter(({ id }) => !this.#moved.has(id)),
-    );
-  }
-
   /** resume makes the node's side of an attachment of an earlier agent true. */
   resume(attachment: LocalAttachment): void {
     if (this.#hasLater(attachment)) this.#setPort(attachment, { isElsewhere: true });
@@ -200,7 +177,6 @@ export class DomainPlace implements Disposable {
     if (attachment === undefined || this.#moved.has(id) === isElsewhere) return;
     if (isElsewhere) {
       this.#moved.add(id);
-      this.lead(attachment.segment);
       this.#setPort(attachment, { isElsewhere });
       this.remotes.detach(attachment);
       this.flush();
@@ -210,7 +186,6 @@ export class DomainPlace implements Disposable {
       this.flush();
       // It may have come back as another pod, while this one still ends.
       this.#setPort(attachment, { isElsewhere: this.#hasLater(attachment) });
-      this.lead(attachment.segment);
     }
   }
 
@@ -227,15 +202,13 @@ export class DomainPlace implements Disposable {
     this.removeLink(portOf(id));
     this.engine.remove(`port/${id}`);
     this.engine.apply(`port/${id}`);
-    this.#ways.forget(id);
     if (attachment === undefined) return;
     this.attachments.delete(id);
     if (!this.#moved.delete(id)) this.remotes.detach(attachment);
     const { segment: vni } = attachment;
     const last = this.#others(attachment).at(-1);
     if (last !== undefined && !this.#moved.has(last.id)) this.#setPort(last, { isElsewhere: false });
-    if ([...this.attachments.values()].some(({ segment }) => segment === vni)) this.lead(vni);
-    else this.#close(vni);
+    if (![...this.attachments.values()].some(({ segment }) => segment === vni)) this.#close(vni);
     this.flush();
   }
 
@@ -313,7 +286,6 @@ export class DomainPlace implements Disposable {
     this.#segments.delete(vni);
     this.#vnis = [...this.#segments.keys()];
     // With them goes at once all that is on them.
-    this.#ways.lead(vni, []);
     this.removeLink(vxlanOf(vni));
     this.removeLink(bridgeOf(vni));
     this.engine.remove(scopeOf(vni));

@@ -3,7 +3,7 @@ import { CniError, makeInterior, missingOf } from "../cni/mod.ts";
 import { bridgeOf, type Domain, type LocalAttachment, portMac, portOf, type Segment } from "../domain/mod.ts";
 import { ALIAS } from "../engine/mod.ts";
 import { type InterfaceAddress, type Ip, ip, networkOf, prefixEqual, prefixOf } from "../net/mod.ts";
-import { addLink, addQdisc, NetlinkError, type RouteRequest, Rtnetlink } from "../netlink/mod.ts";
+import { addLink, NetlinkError, Rtnetlink } from "../netlink/mod.ts";
 import type { PodRoute } from "../pods/mod.ts";
 import { monotonicMs, type Netns, pause, sleep } from "../sys/mod.ts";
 import type { DomainPlace } from "./domain-place.ts";
@@ -27,24 +27,14 @@ export function makePair(attachment: LocalAttachment, netns: Netns, place: Domai
     mac: portMac(id),
     addrGen: "none",
     alias: `${ALIAS} external`,
-    // On a link that is up the kernel waits for all processors before it has a place for programs (sch_api.c, qdisc_graft).
-    up: !place.hasPrograms,
+    up: true,
     // As portObjects wants it, so that the engine has nothing left to change.
     ...(master !== undefined && { master }),
     port: { learning: false },
     peer: { name: ifname, netns, mac, mtuBytes },
   });
   const [refused] = place.route.execute([link]);
-  if (refused !== undefined) replaceLink(place, { name, link, refused });
-  const linkIndex = place.hasPrograms ? place.route.link(name)?.index : undefined;
-  // What the kernel has against it, it says again when the program comes.
-  if (linkIndex !== undefined) place.route.execute([addQdisc({ linkIndex, kind: "clsact" })]);
-}
-
-function replaceLink(
-  place: DomainPlace,
-  { name, link, refused }: { readonly name: string; readonly link: RouteRequest; readonly refused: Error },
-): void {
+  if (refused === undefined) return;
   if (!(refused instanceof NetlinkError) || refused.code !== "EEXIST" || place.route.link(name) === undefined)
     throw refused;
   place.removeLink(name);

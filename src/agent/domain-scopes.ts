@@ -19,7 +19,7 @@ import {
   serviceRuleset,
 } from "../domain/mod.ts";
 import type { KernelObject } from "../engine/mod.ts";
-import { ownAddresses, ownMark, spoofingRules } from "../pods/mod.ts";
+import { ownAddresses, spoofingRules } from "../pods/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import type { Addresses, Members } from "./group-scopes.ts";
 
@@ -36,11 +36,6 @@ export function groupOfScope(scope: string): string | undefined {
 /** portScope names the scope of what an attachment adds to the tables. */
 export function portScope(id: string): string {
   return `services/port/${id}`;
-}
-
-/** markScope names the scope of the program that knows an attachment's good packets. Nothing depends on it but what they cost. */
-export function markScope(id: string): string {
-  return `services/mark/${id}`;
 }
 
 /** Scope is what is wanted under a name; with the same mark it is the same, and need not be made nor set again. */
@@ -75,8 +70,6 @@ export interface NodeSide {
   readonly mtuBytes: number;
   /** Whether the kernel has br_netfilter. */
   readonly bridged: boolean;
-  /** Whether it takes programs at links. */
-  readonly programs: boolean;
   /** Name of the node's end of an attachment's link. */
   readonly portOf: (id: string) => string;
 }
@@ -91,9 +84,6 @@ export function domainScopes(needs: DomainNeeds, side: NodeSide): Map<string, Sc
   ]);
   for (const one of judged)
     scopes.set(portScope(one.id), { mark: one.id, objects: () => portElements(one, side.portOf(one.id)) });
-  const marked = side.programs ? judged.filter(({ addresses }) => addresses.length > 0) : [];
-  for (const one of marked)
-    scopes.set(markScope(one.id), { mark: one.id, objects: () => markObjects(one, side) });
   for (const group of namedGroups(groupLists, groups)) {
     const { mark, here, list } = needs.membersOf(group);
     scopes.set(`${MEMBERS}${group}`, { mark, here, objects: () => memberElements(group, list()) });
@@ -130,7 +120,7 @@ function rules(
 
 /** Hooks that nobody needs yet would cost each packet something. */
 function portRules(hasGroups: boolean): string {
-  const spoofing = spoofingRules("@judged", { marked: true, trusted: '"vx*"' });
+  const spoofing = spoofingRules("@judged", { trusted: '"vx*"' });
   return `set judged { type ifname; }\n${spoofing}${hasGroups ? GUARDED_PORTS : ""}`;
 }
 
@@ -142,8 +132,4 @@ function portElements(attachment: LocalAttachment, port: string): KernelObject[]
     ...(attachment.groups.length > 0 ? [guardedPort(port)] : []),
     ...guardedElements(attachment),
   ];
-}
-
-function markObjects(attachment: LocalAttachment, { portOf }: NodeSide): KernelObject[] {
-  return [{ kind: "filter", link: portOf(attachment.id), program: ownMark(attachment) }];
 }

@@ -29,7 +29,6 @@ import {
   type DomainNeeds,
   domainScopes,
   groupOfScope,
-  markScope,
   type NodeSide,
   portScope,
   RULES,
@@ -37,7 +36,6 @@ import {
 } from "./domain-scopes.ts";
 import { GatewaySide, type GatewaySideOptions } from "./gateway-side.ts";
 import { type Addresses, GroupScopes } from "./group-scopes.ts";
-import type { QuickPrograms } from "./quick-programs.ts";
 
 /** DomainPlaces is what is asked of the host of domains. */
 export interface DomainPlaces {
@@ -71,8 +69,6 @@ export interface ServicesOptions extends Omit<GatewaySideOptions, "netnsOf"> {
   readonly bridged: () => boolean;
   /** Name of the node's end of an attachment's link. */
   readonly portOf: (id: string) => string;
-  /** The same as of the domains' host. */
-  readonly programs: QuickPrograms;
 }
 
 const NOTHING: ServicesWish = {
@@ -159,7 +155,6 @@ export class DomainServices implements Disposable {
       if (problem !== undefined) throw new Error(`Cannot attach ${id}: its rules cannot be set: ${problem}`);
       const done = work();
       this.#coming.delete(id);
-      this.#mark(domain, id);
       return done;
     } catch (error) {
       this.#coming.delete(id);
@@ -168,19 +163,6 @@ export class DomainServices implements Disposable {
     } finally {
       places.keep(domain, `attachment/${id}`, false);
     }
-  }
-
-  /** The link is there: its program comes at once. */
-  #mark(domain: number, id: string): void {
-    const { places, programs } = this.#options;
-    const scope = markScope(id);
-    const objects = this.#scopes.get(domain)?.get(scope)?.objects() ?? [];
-    if (objects.length === 0) return;
-    places.setScope(domain, scope, objects);
-    const [problem] = places.problems(domain, scope);
-    if (problem === undefined) return;
-    programs.refuse(problem);
-    this.#renewAll(places.active().domains);
   }
 
   /** detached says that an attachment of a domain is gone. */
@@ -279,10 +261,9 @@ export class DomainServices implements Disposable {
   }
 
   #side(): NodeSide {
-    const { places, home, mtuBytes, portOf, bridged, programs } = this.#options;
+    const { places, home, mtuBytes, portOf, bridged } = this.#options;
     const netnsOf = (vni: number) => places.netns(vni);
-    const own = { home: home.netns, netnsOf, mtuBytes: mtuBytes(), portOf };
-    return { ...own, programs: programs.wanted, bridged: bridged() };
+    return { home: home.netns, netnsOf, mtuBytes: mtuBytes(), portOf, bridged: bridged() };
   }
 
   #attachments(vni: number): LocalAttachment[] {

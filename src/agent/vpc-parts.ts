@@ -5,8 +5,6 @@ import type { TenantResources } from "../resources/mod.ts";
 import { exists, Netns } from "../sys/mod.ts";
 import { DomainHost } from "./domain-host.ts";
 import { DomainServices } from "./domain-services.ts";
-import { info } from "./log.ts";
-import { QuickPrograms } from "./quick-programs.ts";
 import { outsideLinks } from "./vpc-underlay.ts";
 
 /** VpcParts are disposed without touching the kernel. */
@@ -31,11 +29,7 @@ export interface VpcPartsOptions {
 /** openVpcParts makes them; when it throws, nothing of them is left. */
 export function openVpcParts({ engine, node, self, known, onActive, onProblem }: VpcPartsOptions): VpcParts {
   using making = new DisposableStack();
-  const programs = new QuickPrograms({
-    onRefusal: (reason) =>
-      info("packets of vpcs all go by the bridge and its rules: no programs at links", { reason }),
-  });
-  const host = making.use(DomainHost.open({ home: engine, node, programs, onProblem }));
+  const host = making.use(DomainHost.open({ home: engine, node, onProblem }));
   const services = making.use(
     new DomainServices({
       places: host,
@@ -45,7 +39,6 @@ export function openVpcParts({ engine, node, self, known, onActive, onProblem }:
       mtuBytes: () => domainMtu(known().node),
       bridged: () => exists("/proc/sys/net/bridge"),
       portOf,
-      programs,
     }),
   );
   making.use(host.onActive(onActive));

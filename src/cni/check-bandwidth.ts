@@ -34,7 +34,6 @@ function problemOf(object: Limit, route: Rtnetlink): string | undefined {
       return sameTbf(root.tbf, object) ? undefined : `the qdisc of ${object.link} has other values`;
     }
     case "filter": {
-      if (!("redirect" in object)) return undefined;
       const linkIndex = route.link(object.link)?.index ?? 0;
       const redirect = route.link(object.redirect)?.index;
       const leads = route

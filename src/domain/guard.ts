@@ -23,6 +23,7 @@ export function guardText(
   underlayLink: string,
   { hasLegs = false }: { readonly hasLegs?: boolean } = {},
 ): string {
+  const noLegs = hasLegs ? "" : '\tiifname "cwn*" counter drop\n';
   return `set vxlan_port { type inet_service; }
 set vxlan4 { typeof ip saddr . @th,96,32; }
 set vxlan6 { typeof ip6 saddr . @th,96,32; }
@@ -30,7 +31,7 @@ chain vxlan {
 	# Nearly all that comes is what may come: it is judged first, and by nothing else.
 	iifname "${underlayLink}" ip saddr . @th,96,32 @vxlan4 notrack accept
 	iifname "${underlayLink}" ip6 saddr . @th,96,32 @vxlan6 notrack accept
-	# What only passes through is not ours. What is broadcast or multicast reaches the sockets here too.
+${noLegs}	# What only passes through is not ours. What is broadcast or multicast reaches the sockets here too.
 	fib daddr type unicast accept
 	iifname != "${underlayLink}" counter drop
 	counter drop
@@ -38,7 +39,7 @@ chain vxlan {
 chain vxlan_in {
 	type filter hook prerouting priority -310; policy accept;
 	udp dport @vxlan_port goto vxlan
-${hasLegs ? "" : '\tiifname "cwn*" counter drop\n'}}
+${noLegs}}
 chain vxlan_out {
 	type filter hook output priority raw; policy accept;
 	# The kernel's own has no owner, and is let go by the first word; nobody else may speak as this VTEP.

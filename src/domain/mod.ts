@@ -46,7 +46,6 @@ export * from "./security-ports.ts";
 export * from "./segment-objects.ts";
 export * from "./service-names.ts";
 export * from "./service-ruleset.ts";
-export * from "./short-way.ts";
 export * from "./take-over.ts";
 export { autoTarget, targetsOf } from "./targets.ts";
 export * from "./vtep-claims.ts";

@@ -91,34 +91,3 @@ test("a filter that is changed in place is read again: the kernel tells what it 
     keys: ["filter v0 ingress"],
   });
 });
-
-const judged: Filter = { kind: "filter", link: "v0", program: { name: "own-1", code: new Uint8Array(16) } };
-const program: FilterInfo = {
-  linkIndex: 2,
-  kind: "bpf",
-  pref: 67,
-  handle: 67,
-  matchesAll: false,
-  program: "own-1",
-};
-const set = "tc filter replace dev v0 ingress pref 67 protocol all handle 0x43 bpf direct-action name own-1";
-
-test("a program is told by its name; one follows another in its place, and a redirection goes before it", () => {
-  const compared = (info: FilterInfo) => shown(filter.compare(judged, viewWith(info)));
-  expect(compared(program)).toBe("same");
-  expect(compared({ ...program, program: "own-2" })).toBe(`change: ${set}`);
-  expect(compared(ours)).toBe(`change: ${del}\n${set}`);
-  // Without a name it does not judge by itself, or sees some of the frames only: another's.
-  const { program: _, ...nothing } = program;
-  for (const info of [{ ...program, pref: 1 }, { ...program, handle: 1 }, nothing])
-    expect(compared(info)).toBe(`add: ${set}`);
-  expect(shown(filter.compare(judged, viewWith()))).toBe(`add: ${set}`);
-  const bare = viewOf([linkInfo("v0", 2)]);
-  expect(shown(filter.compare(judged, bare))).toBe(`add: tc qdisc add dev v0 clsact\n${set}`);
-  const delProgram = "tc filter del dev v0 ingress pref 67 protocol all handle 0x43 bpf";
-  expect(shown(filter.compare(object, viewWith(program)))).toBe(`change: ${delProgram}\n${add}`);
-  expect(filter.remove(judged, viewWith(program))?.text).toBe(delProgram);
-  expect([...filter.ours(viewWith(program))]).toEqual([
-    { kind: "filter", link: "v0", program: { name: "own-1", code: new Uint8Array() } },
-  ]);
-});

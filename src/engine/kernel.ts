@@ -9,7 +9,7 @@ import {
   Rtnetlink,
 } from "../netlink/mod.ts";
 import type { WireguardDevice } from "../net/mod.ts";
-import { loadClassifier, type Netns, readText, writeKernelFile } from "../sys/mod.ts";
+import { type Netns, readText, writeKernelFile } from "../sys/mod.ts";
 import type { Mark, Work } from "./kind.ts";
 import { Mirror, type Table, type Touched } from "./mirror.ts";
 import { NftTables } from "./nft-tables.ts";
@@ -178,7 +178,6 @@ export class Kernel implements Disposable {
     each("ruleset", (list) => list.map((work) => this.nft.load(work, elements(work.family))));
     each("element", (list) => this.nft.change(list));
     each("rtnetlink", (list) => this.#route(list));
-    each("classifier", (list) => list.map((work) => this.#classifier(work)));
     each("underlay", (list) => list.map((work) => this.#underlay(work)));
     each("tun", (list) => list.map((work) => this.#tun(work)));
     each("wireguard", (list) => this.wireguard.execute(list));
@@ -249,17 +248,6 @@ export class Kernel implements Disposable {
     const failed = execute(work.after);
     if (failed !== undefined) this.#rtnetlink.execute([deleteLink({ name: work.name })]);
     return failed;
-  }
-
-  #classifier({ program, before, set }: Extract<Work, { via: "classifier" }>): Error | undefined {
-    try {
-      using loaded = loadClassifier("causeway", program.code);
-      for (const request of before) this.#rtnetlink.request(request());
-      this.#rtnetlink.request(set(loaded.number));
-      return undefined;
-    } catch (error) {
-      return weather(error);
-    }
   }
 
   #tun(work: Extract<Work, { via: "tun" }>): Error | undefined {

@@ -4,7 +4,7 @@ import type { RouteRequest } from "../netlink/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import type { Actual } from "./mirror.ts";
 import type { TableView } from "./nft-table.ts";
-import type { Classifier, KernelObject, Ruleset, SetElement } from "./object.ts";
+import type { KernelObject, Ruleset, SetElement } from "./object.ts";
 import type { DeviceView } from "./wireguard-view.ts";
 
 /** Mark is how we know what is ours. Without `alias` links are not marked, and any link of the right kind is accepted. */
@@ -42,13 +42,6 @@ export type Work =
       readonly before: readonly (() => RouteRequest)[];
       readonly make: (netns: Netns | undefined) => RouteRequest;
       readonly after: readonly (() => RouteRequest)[];
-    }
-  | {
-      /** A filter with a program, which is loaded for it; `before` is sent first. */
-      readonly via: "classifier";
-      readonly program: Classifier;
-      readonly before: readonly (() => RouteRequest)[];
-      readonly set: (descriptor: number) => RouteRequest;
     }
   | {
       readonly via: "wireguard";

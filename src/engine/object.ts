@@ -211,17 +211,11 @@ export interface Qdisc {
   readonly limitBytes: number;
 }
 
-/** Filter of all that comes in by a link: it leaves by another one instead, or a program judges it. Identity: link. */
-export type Filter = { readonly kind: "filter"; readonly link: string } & (
-  { readonly redirect: string } | { readonly program: Classifier }
-);
-
-/** Classifier is a program of eBPF that judges frames (direct action of cls_bpf). It stays with its link, without any process. */
-export interface Classifier {
-  /** Tells programs apart: another program has another name. 1 to 255 characters. */
-  readonly name: string;
-  /** Instructions of eight bytes. */
-  readonly code: Uint8Array;
+/** Filter of all that comes in by a link: it leaves by another one instead. Identity: link. */
+export interface Filter {
+  readonly kind: "filter";
+  readonly link: string;
+  readonly redirect: string;
 }
 
 /** Key and port of a WireGuard device (any back-end). Identity: link. Peers not in the desired state are removed. */

@@ -1,4 +1,4 @@
-/** Filters of traffic control on all that comes in by a link: one kind sends it out by another link, one has a BPF program judge it. Words of tc(8). */
+/** Filters of traffic control: one kind, which sends every frame that comes in by a link out by another. Words of tc(8). */
 import { Reader } from "../wire/mod.ts";
 import { FLAG, message, request, type RouteRequest } from "./request.ts";
 import { FILTER, filterMessage, PARENT } from "./tc-table.ts";
@@ -15,8 +15,6 @@ export interface FilterInfo {
   readonly matchesAll: boolean;
   /** Index of the link that frames leave by, if that is the only action; 0 when that link is gone, and frames are dropped. */
   readonly redirect?: number;
-  /** Name of the program that judges every frame of every protocol, in the first chain. */
-  readonly program?: string;
 }
 
 /** FilterChange asks for a filter of all that comes in; the link needs a qdisc `clsact` or `ingress`. */
@@ -29,24 +27,12 @@ export interface FilterChange {
   readonly redirect: number;
 }
 
-/** ProgramChange asks for a filter that has a BPF program judge all that comes in; the link needs a qdisc `clsact` or `ingress`. */
-export interface ProgramChange {
-  readonly linkIndex: number;
-  readonly pref: number;
-  readonly handle: number;
-  /** Of a classifier. The filter keeps it, whatever becomes of the descriptor. */
-  readonly descriptor: number;
-  /** 1 to 255 characters. */
-  readonly name: string;
-}
-
 /** ETH_P_ALL in network order. */
 const ALL_PROTOCOLS = 0x0300;
 const TERMINAL = 1;
 const STOLEN = 4;
 const EGRESS_REDIRECT = 1;
 const KEY_BYTES = 16;
-const DIRECT_ACTION = 1;
 
 /**
  * addFilter makes a filter; ENOSPC if the node is taken, EINVAL if the preference is, by another kind. It is of kind `u32`, the oldest:
@@ -68,25 +54,11 @@ export function addFilter({ linkIndex, pref, node, redirect }: FilterChange): Ro
   );
 }
 
-/** setProgram makes a filter of kind `bpf`, or gives the one with that handle another program at once. */
-export function setProgram({ descriptor, name, ...at }: ProgramChange): RouteRequest {
-  const bpf = { descriptor, name, flags: DIRECT_ACTION };
-  return request(
-    () => `set program ${name} on link ${at.linkIndex}`,
-    message(FILTER.new, FLAG.create, filterMessage, {
-      header: headerOf(at),
-      body: { kind: "bpf", options: { bpf } },
-    }),
-  );
-}
-
 /** deleteFilter removes one filter by its whole handle; ENOENT if there is none. */
-export function deleteFilter(
-  filter: Pick<FilterInfo, "linkIndex" | "kind" | "pref" | "handle">,
-): RouteRequest {
+export function deleteFilter(filter: Pick<FilterInfo, "linkIndex" | "pref" | "handle">): RouteRequest {
   return request(
     () => `delete filter on link ${filter.linkIndex}`,
-    message(FILTER.delete, 0, filterMessage, { header: headerOf(filter), body: { kind: filter.kind } }),
+    message(FILTER.delete, 0, filterMessage, { header: headerOf(filter), body: { kind: "u32" } }),
   );
 }
 
@@ -101,9 +73,7 @@ export function decodeFilter(reader: Reader): FilterInfo | undefined {
   const u32 = body.options?.u32;
   const selector = u32?.selector;
   const { first, unknown: more = [] } = u32?.actions ?? {};
-  const bpf = body.options?.bpf;
   const mirred = first?.options?.mirred?.parameters;
-  const isWhole = (header.info & 0xffff) === ALL_PROTOCOLS && (body.chain ?? 0) === 0;
   return {
     linkIndex: header.index,
     kind: body.kind ?? "",
@@ -114,7 +84,6 @@ export function decodeFilter(reader: Reader): FilterInfo | undefined {
       selector !== undefined &&
       ((selector.header.flags ?? 0) & TERMINAL) !== 0 &&
       masksOf(selector.body).every((mask) => mask === 0),
-    ...(isWhole && bpf?.flags === DIRECT_ACTION && bpf.name !== undefined && { program: bpf.name }),
     ...(mirred?.direction === EGRESS_REDIRECT && more.length === 0 && { redirect: mirred.link ?? 0 }),
   };
 }

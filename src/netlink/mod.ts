@@ -17,14 +17,7 @@ export type { ConntrackFilter } from "./conntrack-filter.ts";
 export { NetlinkError } from "./error.ts";
 export type { RouteEvent } from "./event.ts";
 export { addFdb, deleteFdb, type FdbChange, type FdbInfo } from "./fdb.ts";
-export {
-  addFilter,
-  deleteFilter,
-  type FilterChange,
-  type FilterInfo,
-  type ProgramChange,
-  setProgram,
-} from "./filter.ts";
+export { addFilter, deleteFilter, type FilterChange, type FilterInfo } from "./filter.ts";
 export { FlowRemover, type FlowRemoverOptions } from "./flow-remover.ts";
 export type {
   AddrGen,

@@ -15,7 +15,7 @@ import { conntrackMessage } from "./conntrack-table.ts";
 import { decodeConntrack } from "./conntrack.ts";
 import { decodeEvent } from "./event.ts";
 import { addFdb } from "./fdb.ts";
-import { addFilter, deleteFilter, setProgram } from "./filter.ts";
+import { addFilter, deleteFilter } from "./filter.ts";
 import { controlMessage } from "./generic.ts";
 import { addLink, setLink } from "./link-write.ts";
 import { linkMessage } from "./link-table.ts";
@@ -110,8 +110,7 @@ const requests: readonly RouteRequest[] = [
   addQdisc({ linkIndex: 3, kind: "clsact" }),
   deleteQdisc({ linkIndex: 3, major: 67 }),
   addFilter({ linkIndex: 3, pref: 67, node: 67, redirect: 4 }),
-  deleteFilter({ linkIndex: 3, kind: "u32", pref: 67, handle: 0x8000_0043 }),
-  setProgram({ linkIndex: 3, pref: 67, handle: 67, descriptor: 9, name: "own-0" }),
+  deleteFilter({ linkIndex: 3, pref: 67, handle: 0x8000_0043 }),
 ];
 const routeMessages: readonly Message[] = requests.flatMap((request) => request.messages);
 const routeTypes = [

@@ -102,16 +102,6 @@ const u32Filter = attributes({
   actions: [7, attributes({ first: [1, action] })],
 });
 
-/** enum TCA_BPF_…: a program by its descriptor, which judges itself (TCA_BPF_FLAG_ACT_DIRECT). */
-const bpfFilter = attributes({
-  descriptor: [6, u32],
-  name: [7, text],
-  flags: [8, u32],
-  flagsGeneral: [9, ignored],
-  tag: [10, ignored],
-  id: [11, ignored],
-});
-
 const common = { kind: [1, text], stats: [3, ignored], xstats: [4, ignored], stats2: [7, ignored] } as const;
 
 /** A qdisc message: struct tcmsg and enum TCA_… */
@@ -120,9 +110,5 @@ export const qdiscMessage = headed(header, attributes({ ...common, options: [2, 
 /** A filter message. */
 export const filterMessage = headed(
   header,
-  attributes({
-    ...common,
-    options: [2, choice("kind", { u32: u32Filter, bpf: bpfFilter })],
-    chain: [11, u32],
-  }),
+  attributes({ ...common, options: [2, choice("kind", { u32: u32Filter })], chain: [11, u32] }),
 );

@@ -18,7 +18,6 @@ export * from "./bandwidth.ts";
 export * from "./confined.ts";
 export * from "./identity.ts";
 export * from "./node.ts";
-export * from "./own-mark.ts";
 export * from "./pod.ts";
 export * from "./route.ts";
 export * from "./spoofing.ts";

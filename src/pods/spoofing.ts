@@ -16,7 +16,6 @@
  * one look into one set decides.
  */
 import { confinedFrames } from "./confined.ts";
-import { OWN_MARK } from "./own-mark.ts";
 import { formatIp, formatMac, type Ip, type Mac } from "../net/mod.ts";
 import type { Ruleset, SetElement } from "../engine/mod.ts";
 
@@ -25,13 +24,8 @@ const FAMILY = "bridge";
 /** OWN_IP4 accepts an IPv4 packet of a pod with its own addresses. */
 const OWN_IP4 = "ether type ip iifname . ether saddr . ip saddr @pod_ip4 accept";
 
-/** KNOWN accepts what the program of own-mark.ts has judged. The mark ends here: VXLAN would ask for its route by it, and forget it with each packet. */
-const KNOWN = `meta mark 0x${OWN_MARK.toString(16)} meta mark set 0 accept`;
-
 /** SpoofingOptions are rules of whoever uses the table. */
 export interface SpoofingOptions {
-  /** Whether ports may have the program of own-mark.ts. */
-  readonly marked?: boolean;
   /** Links on which nothing is judged (`"vx*"`); known at once, without a look into a set. */
   readonly trusted?: string;
   /** Rules of all that comes from pods, before the others. */
@@ -39,16 +33,9 @@ export interface SpoofingOptions {
 }
 
 /** spoofingRules returns the body of the table for some ports (`"cw*"`, `@set`); pods are elements of its sets. */
-export function spoofingRules(
-  ports: string,
-  { marked = false, trusted, first = [] }: SpoofingOptions = {},
-): string {
+export function spoofingRules(ports: string, { trusted, first = [] }: SpoofingOptions = {}): string {
   const soon = first.length === 0 ? [OWN_IP4] : [];
-  const begin = [
-    ...(marked ? [KNOWN] : []),
-    ...(trusted === undefined ? [] : [`iifname ${trusted} accept`]),
-    ...soon,
-  ];
+  const begin = [...(trusted === undefined ? [] : [`iifname ${trusted} accept`]), ...soon];
   const then = first.length === 0 ? [] : [...first, OWN_IP4];
   const lines = (rules: readonly string[]) => rules.map((rule) => `  ${rule}\n`).join("");
   return `

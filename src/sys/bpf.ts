@@ -1,5 +1,5 @@
 /**
- * bpf(2): maps, programs and their links, for XDP, sockets and traffic control. What a program does is its author's affair (src/tunnel/xdp).
+ * bpf(2): maps, programs and their links, for XDP and for sockets. What a program does is its author's affair (src/tunnel/xdp).
  *
  * Everything lives as long as its descriptor: a link that is closed, by a killed process too, detaches its program, and nothing of it
  * has a name in the file system. Layouts are those of `union bpf_attr` (include/uapi/linux/bpf.h), Linux 5.9 and later.
@@ -21,16 +21,12 @@ const MAP_TYPE_XSKMAP = 17;
 const PROGRAM = {
   "XDP program": { type: 6, attach: 37 },
   "socket filter": { type: 1, attach: 0 },
-  classifier: { type: 3, attach: 0 },
 } as const;
 const ATTACH_XDP = 37;
 const INSTRUCTION_BYTES = 8;
 const LOG_BYTES = 1 << 16;
 const XDP_MD_BYTES = 24;
 const XDP_MD_QUEUE = 16;
-/** No kernel's struct __sk_buff is longer; and the mark in it. */
-const SKB_BYTES = 256;
-const SKB_MARK = 8;
 
 /** Flags of an XDP link (include/uapi/linux/if_link.h). */
 const MODE_FLAG = { generic: 1 << 1, native: 1 << 2 } as const;
@@ -82,14 +78,6 @@ export function loadXdpProgram(
 /** loadSocketFilter loads a program that returns how many bytes of a packet a socket gets; filterPacketsBy attaches it. */
 export function loadSocketFilter(name: string, instructions: Uint8Array): Fd {
   return loadProgram(name, instructions, { kind: "socket filter" });
-}
-
-/**
- * loadClassifier loads a program of traffic control (cls_bpf, direct action), which returns a verdict (TC_ACT_…, include/uapi/linux/pkt_cls.h). A filter
- * that was made with its descriptor keeps it.
- */
-export function loadClassifier(name: string, instructions: Uint8Array): Fd {
-  return loadProgram(name, instructions, { kind: "classifier" });
 }
 
 function loadProgram(
@@ -202,29 +190,6 @@ export function attachXdp(program: Fd, where: XdpAttachment): XdpLink {
       { cause: error },
     );
   }
-}
-
-/** testClassifier runs a program on a frame that has a mark, and returns its verdict and the mark afterwards (BPF_PROG_TEST_RUN). The frame has an Ethernet header. */
-export function testClassifier(
-  program: Fd,
-  frame: Uint8Array,
-  mark = 0,
-): { readonly verdict: number; readonly mark: number } {
-  const data = stable(frame.length);
-  data.set(frame);
-  const [before, after] = [stable(SKB_BYTES), stable(SKB_BYTES)];
-  new DataView(before.buffer).setUint32(SKB_MARK, mark, true);
-  const all = attributes(80);
-  all.view.setUint32(0, program.number, true);
-  all.view.setUint32(8, data.length, true);
-  refer(all, 16, data);
-  all.view.setUint32(32, 1, true);
-  all.view.setUint32(40, before.length, true);
-  all.view.setUint32(44, after.length, true);
-  refer(all, 48, before);
-  refer(all, 56, after);
-  bpf(PROG_TEST_RUN, all, "test classifier");
-  return { verdict: all.view.getInt32(4, true), mark: new DataView(after.buffer).getUint32(SKB_MARK, true) };
 }
 
 /** testXdpProgram runs a program on a frame that came by a queue of the loopback interface, and returns its verdict (BPF_PROG_TEST_RUN). */

@@ -3,7 +3,6 @@
  * others have.
  */
 import { DomainHost } from "../../src/agent/domain-host.ts";
-import { QuickPrograms } from "../../src/agent/quick-programs.ts";
 import {
   type Domain,
   type DomainNode,
@@ -32,8 +31,6 @@ export interface DomainLabOptions {
   /** Family of the VTEPs' addresses. */
   readonly family?: 4 | 6;
   readonly underlayMtuBytes?: number;
-  /** Whether links have programs; default true. */
-  readonly programs?: boolean;
 }
 
 /** Host is one node. */
@@ -43,9 +40,6 @@ export class Host implements Disposable {
   node: DomainNode;
   readonly folder: string;
   readonly problems: string[] = [];
-  /** Why the kernel took no programs. */
-  readonly refusals: string[] = [];
-  readonly programs: QuickPrograms;
   readonly pods = new Map<string, { attachment: LocalAttachment; netns: Netns }>();
   engine: Engine;
   domains: DomainHost;
@@ -54,27 +48,22 @@ export class Host implements Disposable {
   #told = new Map<string, Remote>();
   #list: readonly Domain[] = [];
 
-  constructor(
-    name: string,
-    options: { netns: Netns; node: DomainNode; folder: string; hasPrograms: boolean },
-  ) {
+  constructor(name: string, options: { netns: Netns; node: DomainNode; folder: string }) {
     this.name = name;
     ({ netns: this.netns, node: this.node, folder: this.folder } = options);
-    const onRefusal = (reason: string) => void this.refusals.push(reason);
-    this.programs = new QuickPrograms({ wanted: options.hasPrograms, onRefusal });
     ensureDirectory(this.folder);
     this.rules = guardText(this.node.underlayLink);
     [this.engine, this.domains] = this.#start();
   }
 
   #start(): [Engine, DomainHost] {
-    const { netns, node, folder, programs } = this;
+    const { netns, node, folder } = this;
     const home = Engine.open({ netns });
     home.set("guard", [{ kind: "ruleset", family: "inet", text: this.rules }]);
     home.apply("guard");
     home.start();
     const onProblem = (error: Error) => void this.problems.push(error.message);
-    return [home, DomainHost.open({ home, netns, node, folder, programs, onProblem })];
+    return [home, DomainHost.open({ home, netns, node, folder, onProblem })];
   }
 
   setDomains(domains: readonly Domain[]): void {
@@ -152,7 +141,7 @@ export class DomainLab implements Disposable {
   #serial = 0;
 
   constructor(options: DomainLabOptions = {}) {
-    const { hosts = 2, family = 4, underlayMtuBytes = 1500, programs: hasPrograms = true } = options;
+    const { hosts = 2, family = 4, underlayMtuBytes = 1500 } = options;
     const { route } = this.scratch;
     route.request(addLink({ name: "underlay", type: "bridge", mtuBytes: underlayMtuBytes, up: true }));
     route.request(setLink({ name: "lo", up: true }));
@@ -168,9 +157,7 @@ export class DomainLab implements Disposable {
       for (const link of ["nic", "lo"]) this.scratch.text(`ip link set ${link} up`, netns);
       const vtep = parseIp(family === 4 ? `192.0.2.${i}` : `fd00:2::${i}`);
       const node = { vtep, underlayLink: "nic", underlayMtuBytes };
-      this.hosts.push(
-        new Host(`h${i}`, { netns, node, hasPrograms, folder: `${this.scratch.folder}-h${i}` }),
-      );
+      this.hosts.push(new Host(`h${i}`, { netns, node, folder: `${this.scratch.folder}-h${i}` }));
     }
   }
 

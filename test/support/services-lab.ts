@@ -37,14 +37,8 @@ export class ServicesLab implements Disposable {
     groupsOf: () => new Map(),
   };
 
-  /** Why the kernel took no programs. */
-  get plain(): readonly string[] {
-    return this.#hosts.flatMap(({ refusals }) => refusals);
-  }
-
-  /** `programs` says whether links have programs; default true. */
-  constructor(hosts = 3, { programs = true }: { readonly programs?: boolean } = {}) {
-    this.lab = new DomainLab({ hosts, programs });
+  constructor(hosts = 3) {
+    this.lab = new DomainLab({ hosts });
     this.#hosts = this.lab.hosts;
     const { scratch } = this.lab;
     scratch.text(`ip address add ${WORLD[4]}/24 dev underlay`);
@@ -79,7 +73,6 @@ export class ServicesLab implements Disposable {
       mtuBytes: () => domainMtu(host.node),
       bridged: () => this.bridged,
       portOf,
-      programs: host.programs,
     });
     this.services.set(host, services);
     domains.apply = (changes) => services.hear(changes);
