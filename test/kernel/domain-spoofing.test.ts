@@ -71,6 +71,15 @@ describe.skipIf(notRoot !== undefined)(`domains: spoofing${suffix}`, () => {
     expect(world.problems()).toEqual([]);
   });
 
+  test("VXLAN devices are in the group that is not judged; one that an earlier agent made joins it", () => {
+    const groups = () => host.text("ip -o link show type vxlan", 5000).match(/group \S+/g);
+    expect(groups()).toEqual(["group 67", "group 67"]);
+    host.stop();
+    for (const link of ["vx101", "vx5000"]) host.text(`ip link set ${link} group default`, 5000);
+    world.restart(host);
+    expect(groups()).toEqual(["group 67", "group 67"]);
+  });
+
   test("they stay while no agent runs, and when one begins anew", () => {
     world.services.get(host)?.[Symbol.dispose]();
     host.stop();
