@@ -14,7 +14,7 @@ import {
 } from "../tunnel/gateway/mod.ts";
 import { XdpInterface } from "../tunnel/xdp/mod.ts";
 import type { GatewayBackEnd, Tell } from "./back-end.ts";
-import { type Found, findSide, kernelAnswers } from "./find-side.ts";
+import { type Found, findSide, kernelMeddles } from "./find-side.ts";
 import { QueueHandle } from "./queue-handle.ts";
 import type { QueueEnd } from "./queue-link.ts";
 import type { QueuePlan, SidePlan } from "./queue-plan.ts";
@@ -31,6 +31,8 @@ interface Queue {
   isUp: boolean;
   /** What was told last, so that it is told once. */
   reason?: string;
+  /** Why it has packet sockets; absent: it has AF_XDP. */
+  without?: string;
   /** The end of what ran before. */
   before?: Promise<void>;
 }
@@ -112,6 +114,9 @@ export class XdpBackEnd implements GatewayBackEnd {
   #check(queue: Queue): void {
     const { number, sides } = queue.plan;
     if ("problem" in sides) return;
+    // The kernel has a copy of each frame: its settings may be others since the queue began.
+    const problem = queue.without === undefined ? undefined : meddlingOf(queue.plan, queue.without);
+    if (problem !== undefined) return this.#stop(queue, problem);
     const reason = [sides.private, sides.public].map(hindranceOf).find((one) => one !== undefined);
     if (reason === queue.reason) return;
     if (reason === undefined) delete queue.reason;
@@ -226,13 +231,11 @@ export class XdpBackEnd implements GatewayBackEnd {
     }
   }
 
-  /** The kernel has a copy of what packet sockets have, and must not answer it. */
+  /** The kernel has a copy of what packet sockets have, and must neither answer nor forward it. */
   #startPackets(queue: Queue, places: Places, without: string): void {
     if (this.#options.requireXdp) return this.#down(queue, `${without}; leave --xdp out for packet sockets`);
-    const { sides } = queue.plan as { readonly sides: Sides };
-    const problem =
-      kernelAnswers(places.private, sides.private) ?? kernelAnswers(places.public, sides.public);
-    if (problem !== undefined) return this.#down(queue, `${problem}. It has no AF_XDP: ${without}`);
+    const problem = meddlingOf(queue.plan, without);
+    if (problem !== undefined) return this.#down(queue, problem);
     this.#run(queue, places, { without });
   }
 
@@ -281,6 +284,8 @@ export class XdpBackEnd implements GatewayBackEnd {
       },
     );
     queue.handle = handle;
+    if (without === undefined) delete queue.without;
+    else queue.without = without;
   }
 
   #up(
@@ -370,6 +375,13 @@ function hindranceOf(side: SidePlan): string | undefined {
   const found = findSide(side);
   if (typeof found === "string") return found;
   return found.isRunning ? undefined : `the interface ${side.interface} has no carrier; check the cable`;
+}
+
+/** Why a queue cannot have packet sockets as the kernel is set. */
+function meddlingOf({ sides }: QueuePlan, without: string): string | undefined {
+  if ("problem" in sides) return undefined;
+  const problem = kernelMeddles(sides.private) ?? kernelMeddles(sides.public);
+  return problem && `${problem}. It has no AF_XDP: ${without}`;
 }
 
 /** Attaches a program; throws XdpUnavailable with the interface's name. */
