@@ -8,13 +8,13 @@
 import type { GatewayConfig } from "../gateway/mod.ts";
 import type { Prefix } from "../net/mod.ts";
 import type { GatewayOrder, GatewayReport } from "../tunnel/gateway/mod.ts";
-import type { BackEndKind, BackEndNews, GatewayBackEnd, Tell } from "./back-end.ts";
+import type { BackEndKind, BackEndNews, CarriedNext, GatewayBackEnd, Tell } from "./back-end.ts";
 import type { QueuePlan } from "./queue-plan.ts";
 
 /** BackEndWish is what a configuration can say. */
 export type BackEndWish = GatewayConfig["backend"];
 
-/** BackEndFacts tell why a back-end cannot be on this machine; undefined: it can. */
+/** BackEndFacts tell why a back-end cannot be on this machine; undefined: it can. They throw where that cannot be found out now. */
 export type BackEndFacts = Readonly<Record<BackEndKind, () => string | undefined>>;
 
 /** BackEndChoice is who carries packets, and why. */
@@ -70,39 +70,80 @@ export class ChosenBackEnd implements GatewayBackEnd {
   }
 
   claim(wish: BackEndWish): void {
-    if (this.#decide(wish).kind === "kernel") this.#lock ??= this.#parts.lock();
+    const { kind } = this.#decide(wish);
+    if (kind !== "kernel" || this.#now?.kind === kind) return;
+    const problem = this.#parts.facts.kernel();
+    if (problem !== undefined) throw new Error(problem);
+    this.#lock ??= this.#parts.lock();
   }
 
-  /** What the machine is able to is looked up once. */
+  /** What the machine is able to is looked up until it is known. */
   #decide(wish: BackEndWish): BackEndChoice {
     const { facts } = this.#parts;
     if (wish !== "auto") return chooseBackEnd(wish, facts);
-    return (this.#auto ??= chooseBackEnd(wish, facts));
+    if (this.#auto !== undefined) return this.#auto;
+    let isSure = true;
+    const kernel = () => {
+      try {
+        return facts.kernel();
+      } catch (error) {
+        isSure = false;
+        return textOf(error);
+      }
+    };
+    const choice = chooseBackEnd(wish, { ...facts, kernel });
+    if (isSure) this.#auto = choice;
+    return choice;
   }
 
-  choose(wish: BackEndWish): void {
-    this.claim(wish);
+  /** Who carries packets first has nothing to take over, and what it lacks is its queues' status. */
+  choose(wish: BackEndWish, next: CarriedNext = { plans: [], prefixes: [] }): void {
     const { kind, reason } = this.#decide(wish);
     const { tell } = this.#parts;
-    if (this.#now?.kind !== kind) this.#replace(kind);
+    if (kind === "kernel") this.#lock ??= this.#parts.lock();
+    if (this.#now?.kind !== kind) this.#replace(kind, next);
     if (this.#reason !== `${kind} ${reason}`) tell({ kind: "chosen", by: kind, reason });
     this.#reason = `${kind} ${reason}`;
   }
 
-  #replace(kind: BackEndKind): void {
+  /** The new one protects before the old one lets go; where it cannot, the old one stays. */
+  #replace(kind: BackEndKind, next: CarriedNext): void {
     const { make, tell } = this.#parts;
     const before = this.#now;
+    const gone = Promise.withResolvers<void>();
+    const backEnd = make[kind](
+      (news) => {
+        if (this.#now?.backEnd === backEnd) this.#hear(news);
+      },
+      before === undefined ? undefined : gone.promise,
+    );
+    this.#mayBlock = true;
+    if (before !== undefined) this.#prepare(backEnd, next);
     const up = [...this.#up];
     this.#up.clear();
     this.#now = undefined;
-    this.#mayBlock = true;
     for (const queue of up)
       tell({ kind: "down", queue, reason: `another back-end carries it from now on: ${kind}` });
-    if (before !== undefined) this.#leaving = this.#after(this.#leaving, before.backEnd);
-    const backEnd = make[kind]((news) => {
-      if (this.#now?.backEnd === backEnd) this.#hear(news);
-    }, this.#leaving);
+    if (before !== undefined) {
+      this.#leaving = this.#after(this.#leaving, before.backEnd);
+      void this.#leaving.then(gone.resolve);
+    }
     this.#now = { kind, backEnd };
+  }
+
+  #prepare(backEnd: GatewayBackEnd, next: CarriedNext): void {
+    try {
+      backEnd.prepare?.(next);
+    } catch (error) {
+      backEnd[Symbol.dispose]();
+      // What it has blocked meanwhile.
+      if (this.#areUp()) this.#unblock();
+      throw error;
+    }
+  }
+
+  #areUp(): boolean {
+    return [...this.#queues].every((queue) => this.#up.has(queue));
   }
 
   /** Resolves when what is going is gone, or could not go. */
@@ -119,7 +160,7 @@ export class ChosenBackEnd implements GatewayBackEnd {
     if (news.kind === "up") this.#up.add(news.queue);
     if (news.kind === "down") this.#up.delete(news.queue);
     this.#parts.tell(news);
-    if (news.kind === "up" && [...this.#queues].every((queue) => this.#up.has(queue))) this.#unblock();
+    if (news.kind === "up" && this.#areUp()) this.#unblock();
   }
 
   /** What user space carries passes the kernel by: it need not block any more. */

@@ -321,6 +321,16 @@ describe("what cannot be changed while it runs", () => {
       "/backend kernel: cannot be here: lyon has it",
     );
     expect([gateway.config === before, claimed]).toEqual([true, ["kernel"]]);
+    Object.assign(backEnd, {
+      claim: () => {},
+      choose: () => {
+        throw new Error("no memory");
+      },
+    });
+    const now = `${INTERFACES} backend kernel; ${route()}`;
+    expect(() => gateway.keep(configOf(now))).toThrow("/backend kernel: cannot be here: no memory");
+    expect([gateway.config === before, gateway.model.routes.size]).toEqual([true, 0]);
+    expect(bed.files.config()).toEqual(before);
   });
 
   test("has a warning where another word comes before it", () => {

@@ -54,11 +54,13 @@ const AGAIN_MS = 2_000;
 /** A thread that does not end is not waited for longer. */
 const END_MS = 3_000;
 
-/** What this machine is able to. */
+/** What this machine is able to; a kernel that has not answered (no memory, no rights) is asked again. */
 const machineFacts: BackEndFacts = {
   user: () => xdpProblem(GATEWAY_FILTER),
   kernel: () => {
     const ability = probeEsp({ algorithm: "aes-128-gcm", outer: 4 });
+    if (ability.answer === "undecided")
+      throw new Error(`the kernel does not say whether it has ESP: ${ability.cause.message}`);
     return ability.answer === "yes" ? undefined : (ability.cause?.message ?? "it has no ESP");
   },
 };
