@@ -8,21 +8,16 @@ import { type Fd, socketPair, XdpUnavailable } from "../sys/mod.ts";
 import {
   type ExchangePorts,
   frameBytesFor,
-  GATEWAY_FILTER,
   type GatewayOrder,
   type GatewayReport,
 } from "../tunnel/gateway/mod.ts";
-import { XdpInterface } from "../tunnel/xdp/mod.ts";
+import type { XdpInterface } from "../tunnel/xdp/mod.ts";
 import type { GatewayBackEnd, Tell } from "./back-end.ts";
 import { type Found, findSide, kernelMeddles } from "./find-side.ts";
 import { QueueHandle } from "./queue-handle.ts";
 import type { QueueEnd } from "./queue-link.ts";
 import type { QueuePlan, SidePlan } from "./queue-plan.ts";
-
-interface Attached {
-  readonly link: XdpInterface;
-  readonly users: Set<Queue>;
-}
+import { XdpPrograms } from "./xdp-programs.ts";
 
 interface Queue {
   plan: QueuePlan;
@@ -33,6 +28,8 @@ interface Queue {
   reason?: string;
   /** Why it has packet sockets; absent: it has AF_XDP. */
   without?: string;
+  /** Whether it had AF_XDP when it ran last: nothing of its interfaces is the kernel's while it pauses. */
+  hadXdp: boolean;
   /** The end of what ran before. */
   before?: Promise<void>;
 }
@@ -80,7 +77,7 @@ export class XdpBackEnd implements GatewayBackEnd {
   readonly #tell: Tell;
   readonly #options: XdpBackEndOptions;
   readonly #queues = new Map<number, Queue>();
-  readonly #attached = new Map<number, Attached>();
+  readonly #programs = new XdpPrograms();
   readonly #inboxes = new Map<number, readonly [Fd, Fd]>();
 
   constructor(options: XdpBackEndOptions) {
@@ -98,7 +95,12 @@ export class XdpBackEnd implements GatewayBackEnd {
     for (const plan of plans) {
       const queue = this.#queues.get(plan.number);
       if (queue === undefined)
-        this.#queues.set(plan.number, { plan, isUp: false, frameBytes: frameBytesFor(plan.mtuBytes) });
+        this.#queues.set(plan.number, {
+          plan,
+          isUp: false,
+          hadXdp: false,
+          frameBytes: frameBytesFor(plan.mtuBytes),
+        });
       else this.#change(queue, plan);
     }
     this.look();
@@ -108,6 +110,7 @@ export class XdpBackEnd implements GatewayBackEnd {
     for (const queue of this.#queues.values())
       if (queue.isUp) this.#check(queue);
       else if (queue.handle === undefined && queue.before === undefined) this.#start(queue);
+    this.#settle();
   }
 
   /** An interface that is down, and comes back, is the one that the queue has; of one that was removed the thread tells itself. */
@@ -220,12 +223,12 @@ export class XdpBackEnd implements GatewayBackEnd {
     if (without !== undefined) return this.#startPackets(queue, places, without);
     try {
       const links = {
-        private: this.#attach(inside.ifindex, sides.private.interface, queue),
-        public: this.#attach(outside.ifindex, sides.public.interface, queue),
+        private: this.#programs.attach(inside.ifindex, sides.private.interface, queue),
+        public: this.#programs.attach(outside.ifindex, sides.public.interface, queue),
       };
       this.#run(queue, places, { links });
     } catch (error) {
-      this.#release(queue);
+      this.#programs.release(queue);
       if (error instanceof XdpUnavailable) this.#startPackets(queue, places, error.message);
       else this.#down(queue, textOf(error));
     }
@@ -233,6 +236,7 @@ export class XdpBackEnd implements GatewayBackEnd {
 
   /** The kernel has a copy of what packet sockets have, and must neither answer nor forward it. */
   #startPackets(queue: Queue, places: Places, without: string): void {
+    queue.hadXdp = false;
     if (this.#options.requireXdp) return this.#down(queue, `${without}; leave --xdp out for packet sockets`);
     const problem = meddlingOf(queue.plan, without);
     if (problem !== undefined) return this.#down(queue, problem);
@@ -274,6 +278,7 @@ export class XdpBackEnd implements GatewayBackEnd {
             // It has ended, or an interface has gone, since it said so.
             return this.#stop(queue, textOf(error));
           }
+          queue.hadXdp = links !== undefined;
           const by = `${sockets.aead}, ${wayText(without)}`;
           this.#up(queue, handle, { by, started: plan });
         },
@@ -315,10 +320,11 @@ export class XdpBackEnd implements GatewayBackEnd {
     const isOwn = queue.handle === handle;
     if (isOwn) delete queue.handle;
     delete queue.before;
-    this.#release(queue);
+    this.#programs.release(queue);
     if (isOwn && lacksXdp === true) this.#start(queue, reason);
     else if (isOwn) this.#down(queue, reason);
     else if (this.#queues.get(queue.plan.number) === queue) this.#start(queue);
+    this.#settle();
   }
 
   #down(queue: Queue, reason: string): void {
@@ -328,23 +334,16 @@ export class XdpBackEnd implements GatewayBackEnd {
     this.#tell({ kind: "down", queue: queue.plan.number, reason });
   }
 
-  #attach(ifindex: number, name: string, user: Queue): XdpInterface {
-    let attached = this.#attached.get(ifindex);
-    if (attached === undefined) {
-      attached = { link: openXdp(ifindex, name), users: new Set() };
-      this.#attached.set(ifindex, attached);
-    }
-    attached.users.add(user);
-    return attached.link;
-  }
-
-  #release(user: Queue): void {
-    for (const [ifindex, { link, users }] of [...this.#attached]) {
-      users.delete(user);
-      if (users.size > 0) continue;
-      link.close();
-      this.#attached.delete(ifindex);
-    }
+  #settle(): void {
+    this.#programs.settle((name) => {
+      const users = [...this.#queues.values()].filter(
+        ({ plan: { sides } }) =>
+          !("problem" in sides) && [sides.private, sides.public].some((side) => side.interface === name),
+      );
+      if (users.some(({ handle, without }) => handle !== undefined && without !== undefined))
+        return "packets";
+      return users.some(({ hadXdp }) => hadXdp) ? "xdp" : undefined;
+    });
   }
 
   /** Threads end when they come to it; `close` waits for them. */
@@ -358,8 +357,7 @@ export class XdpBackEnd implements GatewayBackEnd {
     };
     if (ends.length === 0) close();
     else void Promise.all(ends).then(close);
-    for (const { link } of this.#attached.values()) link.close();
-    this.#attached.clear();
+    this.#programs[Symbol.dispose]();
   }
 }
 
@@ -382,16 +380,6 @@ function meddlingOf({ sides }: QueuePlan, without: string): string | undefined {
   if ("problem" in sides) return undefined;
   const problem = kernelMeddles(sides.private) ?? kernelMeddles(sides.public);
   return problem && `${problem}. It has no AF_XDP: ${without}`;
-}
-
-/** Attaches a program; throws XdpUnavailable with the interface's name. */
-function openXdp(ifindex: number, name: string): XdpInterface {
-  try {
-    return XdpInterface.open({ ifindex, filter: GATEWAY_FILTER });
-  } catch (error) {
-    if (!(error instanceof XdpUnavailable)) throw error;
-    throw new XdpUnavailable(`${name}: ${error.message}`, { cause: error });
-  }
 }
 
 /** How frames come and go. */
