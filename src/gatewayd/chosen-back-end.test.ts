@@ -65,6 +65,9 @@ function bed(facts: BackEndFacts = can) {
     },
     take: () => {
       isTaken = true;
+      return () => {
+        isTaken = false;
+      };
     },
     refuse: (reason: string) => {
       refusal = reason;
@@ -200,6 +203,26 @@ describe("another choice while it runs", () => {
       "chosen user the configuration says so",
       "chosen kernel the configuration says so",
     ]);
+  });
+
+  test("what is blocked is let go of also when the queue that was down is removed, and where that was refused before", () => {
+    const { chosen, made, log, leave, take } = bed();
+    leave();
+    chosen.choose("user");
+    const user = made[0] as MemoryBackEnd;
+    user.set = ([first]) => {
+      if (!user.queues.has(1) && first !== undefined) user.up(1);
+    };
+    chosen.set([plan, { ...plan, number: 2 }]);
+    const release = take();
+    log();
+    chosen.set([plan]);
+    chosen.look();
+    expect(log()).toEqual(["failed  lyon has it"]);
+    release();
+    chosen.look();
+    chosen.look();
+    expect(log()).toEqual(["locked", "lets go", "unlocked"]);
   });
 
   test("is refused where another gateway has the kernel's, and nothing has changed", () => {

@@ -44,7 +44,7 @@ export interface ChosenBackEndParts {
   readonly make: Readonly<
     Record<BackEndKind, (tell: Tell, before: Promise<void> | undefined) => GatewayBackEnd>
   >;
-  /** Takes the kernel's for this process; throws who has it. */
+  /** Takes the kernel's for this process; throws who has it, or has left something blocked there. */
   readonly lock: () => Disposable;
   /** Whether the kernel's has left something blocked; and letting go of that. */
   readonly isLeft: () => boolean;
@@ -64,6 +64,8 @@ export class ChosenBackEnd implements GatewayBackEnd {
   readonly #up = new Set<number>();
   /** The kernel may block prefixes that it carries no more. */
   #mayBlock = true;
+  /** Why that could not be ended, as it was told. */
+  #blocked: string | undefined;
 
   constructor(parts: ChosenBackEndParts) {
     this.#parts = parts;
@@ -143,7 +145,7 @@ export class ChosenBackEnd implements GatewayBackEnd {
   }
 
   #areUp(): boolean {
-    return [...this.#queues].every((queue) => this.#up.has(queue));
+    return this.#queues.size > 0 && [...this.#queues].every((queue) => this.#up.has(queue));
   }
 
   /** Resolves when what is going is gone, or could not go. */
@@ -163,10 +165,9 @@ export class ChosenBackEnd implements GatewayBackEnd {
     if (news.kind === "up" && this.#areUp()) this.#unblock();
   }
 
-  /** What user space carries passes the kernel by: it need not block any more. */
+  /** What user space carries passes the kernel by: it need not block any more. What it would not let go of now is looked at again. */
   #unblock(): void {
     if (this.#now?.kind !== "user" || !this.#mayBlock) return;
-    this.#mayBlock = false;
     const { isLeft, lock, letGo, tell } = this.#parts;
     try {
       if (isLeft()) {
@@ -174,8 +175,12 @@ export class ChosenBackEnd implements GatewayBackEnd {
         this.#lock ??= lock();
         letGo();
       }
+      this.#mayBlock = false;
+      this.#blocked = undefined;
     } catch (error) {
-      tell({ kind: "failed", reason: textOf(error) });
+      const reason = textOf(error);
+      if (reason !== this.#blocked) tell({ kind: "failed", reason });
+      this.#blocked = reason;
     }
     this.#unlock();
   }
@@ -192,10 +197,12 @@ export class ChosenBackEnd implements GatewayBackEnd {
   set(plans: readonly QueuePlan[]): void {
     this.#queues = new Set(plans.map(({ number }) => number));
     this.#now?.backEnd.set(plans);
+    if (this.#areUp()) this.#unblock();
   }
 
   look(): void {
     this.#now?.backEnd.look();
+    if (this.#areUp()) this.#unblock();
   }
 
   obey(queue: number, order: GatewayOrder): Promise<void> {

@@ -78,6 +78,8 @@ export class XdpBackEnd implements GatewayBackEnd {
   readonly #options: XdpBackEndOptions;
   readonly #queues = new Map<number, Queue>();
   readonly #programs = new XdpPrograms();
+  /** Ends of queues that were removed; they use inboxes until then. */
+  readonly #ending = new Set<Promise<void>>();
   readonly #inboxes = new Map<number, readonly [Fd, Fd]>();
 
   constructor(options: XdpBackEndOptions) {
@@ -166,7 +168,7 @@ export class XdpBackEnd implements GatewayBackEnd {
     const all = [...this.#queues.values()];
     this.#queues.clear();
     for (const queue of all) this.#stop(queue, "the gateway ends");
-    await Promise.all(all.map(({ before }) => before));
+    await Promise.all([...all.map(({ before }) => before), ...this.#ending]);
     this[Symbol.dispose]();
   }
 
@@ -308,7 +310,10 @@ export class XdpBackEnd implements GatewayBackEnd {
     const { handle } = queue;
     if (handle === undefined) return;
     delete queue.handle;
-    queue.before = handle.stop();
+    const end = handle.stop();
+    queue.before = end;
+    this.#ending.add(end);
+    void end.then(() => this.#ending.delete(end));
     this.#down(queue, reason);
   }
 
@@ -348,7 +353,7 @@ export class XdpBackEnd implements GatewayBackEnd {
 
   /** Threads end when they come to it; `close` waits for them. */
   [Symbol.dispose](): void {
-    const ends = [...this.#queues.values()].map(({ handle }) => handle?.stop());
+    const ends = [...[...this.#queues.values()].map(({ handle }) => handle?.stop()), ...this.#ending];
     this.#queues.clear();
     const inboxes = [...this.#inboxes.values()].flat();
     this.#inboxes.clear();
