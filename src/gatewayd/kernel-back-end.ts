@@ -68,6 +68,10 @@ export class KernelBackEnd implements GatewayBackEnd {
     this.#own = plans.flatMap((plan) => addressesOf(plan));
     this.#prefixes = prefixes;
     this.#open();
+    if (!this.#isProtecting)
+      throw new Error(
+        "no queue has an address, and what may be blocked is not known without; give one its interfaces",
+      );
   }
 
   set(plans: readonly QueuePlan[]): void {
