@@ -24,12 +24,23 @@ export type BackEndNews =
   | { readonly kind: "chosen"; readonly by: BackEndKind; readonly reason: string }
   | { readonly kind: "news"; readonly queue: number; readonly news: GatewayNews };
 
+/** CarriedNext is what will be to carry: queues, and the prefixes of all routes. */
+export interface CarriedNext {
+  readonly plans: readonly QueuePlan[];
+  readonly prefixes: readonly Prefix[];
+}
+
 /** GatewayBackEnd owns what carries the packets. */
 export interface GatewayBackEnd extends Disposable {
   /** claim makes sure that packets could be carried as a configuration says; throws who is in the way of that. */
   claim?(wish: GatewayConfig["backend"]): void;
-  /** choose says who is to carry packets, before `set`; throws as `claim`. What carried them before is down. */
-  choose?(wish: GatewayConfig["backend"]): void;
+  /**
+   * choose says who is to carry packets, before `set`. What carried them before is down, after the other has protected what it will carry. Throws
+   * who or what is in the way; then nothing has changed.
+   */
+  choose?(wish: GatewayConfig["backend"], next?: CarriedNext): void;
+  /** prepare protects prefixes before there are queues, as those that will be need it; throws where that cannot be. */
+  prepare?(next: CarriedNext): void;
   /**
    * protect says of which prefixes nothing may leave in the plain, all of them, whether or not their routes can work now. Absent: nothing passes by
    * another way anyway.

@@ -8,13 +8,13 @@
 import type { GatewayConfig } from "../gateway/mod.ts";
 import type { Prefix } from "../net/mod.ts";
 import type { GatewayOrder, GatewayReport } from "../tunnel/gateway/mod.ts";
-import type { BackEndKind, BackEndNews, GatewayBackEnd, Tell } from "./back-end.ts";
+import type { BackEndKind, BackEndNews, CarriedNext, GatewayBackEnd, Tell } from "./back-end.ts";
 import type { QueuePlan } from "./queue-plan.ts";
 
 /** BackEndWish is what a configuration can say. */
 export type BackEndWish = GatewayConfig["backend"];
 
-/** BackEndFacts tell why a back-end cannot be on this machine; undefined: it can. */
+/** BackEndFacts tell why a back-end cannot be on this machine; undefined: it can. They throw where that cannot be found out now. */
 export type BackEndFacts = Readonly<Record<BackEndKind, () => string | undefined>>;
 
 /** BackEndChoice is who carries packets, and why. */
@@ -44,7 +44,7 @@ export interface ChosenBackEndParts {
   readonly make: Readonly<
     Record<BackEndKind, (tell: Tell, before: Promise<void> | undefined) => GatewayBackEnd>
   >;
-  /** Takes the kernel's for this process; throws who has it. */
+  /** Takes the kernel's for this process; throws who has it, or has left something blocked there. */
   readonly lock: () => Disposable;
   /** Whether the kernel's has left something blocked; and letting go of that. */
   readonly isLeft: () => boolean;
@@ -64,45 +64,88 @@ export class ChosenBackEnd implements GatewayBackEnd {
   readonly #up = new Set<number>();
   /** The kernel may block prefixes that it carries no more. */
   #mayBlock = true;
+  /** Why that could not be ended, as it was told. */
+  #blocked: string | undefined;
 
   constructor(parts: ChosenBackEndParts) {
     this.#parts = parts;
   }
 
   claim(wish: BackEndWish): void {
-    if (this.#decide(wish).kind === "kernel") this.#lock ??= this.#parts.lock();
+    const { kind } = this.#decide(wish);
+    if (kind !== "kernel" || this.#now?.kind === kind) return;
+    const problem = this.#parts.facts.kernel();
+    if (problem !== undefined) throw new Error(problem);
+    this.#lock ??= this.#parts.lock();
   }
 
-  /** What the machine is able to is looked up once. */
+  /** What the machine is able to is looked up until it is known. */
   #decide(wish: BackEndWish): BackEndChoice {
     const { facts } = this.#parts;
     if (wish !== "auto") return chooseBackEnd(wish, facts);
-    return (this.#auto ??= chooseBackEnd(wish, facts));
+    if (this.#auto !== undefined) return this.#auto;
+    let isSure = true;
+    const kernel = () => {
+      try {
+        return facts.kernel();
+      } catch (error) {
+        isSure = false;
+        return textOf(error);
+      }
+    };
+    const choice = chooseBackEnd(wish, { ...facts, kernel });
+    if (isSure) this.#auto = choice;
+    return choice;
   }
 
-  choose(wish: BackEndWish): void {
-    this.claim(wish);
+  /** Who carries packets first has nothing to take over, and what it lacks is its queues' status. */
+  choose(wish: BackEndWish, next: CarriedNext = { plans: [], prefixes: [] }): void {
     const { kind, reason } = this.#decide(wish);
     const { tell } = this.#parts;
-    if (this.#now?.kind !== kind) this.#replace(kind);
+    if (kind === "kernel") this.#lock ??= this.#parts.lock();
+    if (this.#now?.kind !== kind) this.#replace(kind, next);
     if (this.#reason !== `${kind} ${reason}`) tell({ kind: "chosen", by: kind, reason });
     this.#reason = `${kind} ${reason}`;
   }
 
-  #replace(kind: BackEndKind): void {
+  /** The new one protects before the old one lets go; where it cannot, the old one stays. */
+  #replace(kind: BackEndKind, next: CarriedNext): void {
     const { make, tell } = this.#parts;
     const before = this.#now;
+    const gone = Promise.withResolvers<void>();
+    const backEnd = make[kind](
+      (news) => {
+        if (this.#now?.backEnd === backEnd) this.#hear(news);
+      },
+      before === undefined ? undefined : gone.promise,
+    );
+    this.#mayBlock = true;
+    if (before !== undefined) this.#prepare(backEnd, next);
     const up = [...this.#up];
     this.#up.clear();
     this.#now = undefined;
-    this.#mayBlock = true;
     for (const queue of up)
       tell({ kind: "down", queue, reason: `another back-end carries it from now on: ${kind}` });
-    if (before !== undefined) this.#leaving = this.#after(this.#leaving, before.backEnd);
-    const backEnd = make[kind]((news) => {
-      if (this.#now?.backEnd === backEnd) this.#hear(news);
-    }, this.#leaving);
+    if (before !== undefined) {
+      this.#leaving = this.#after(this.#leaving, before.backEnd);
+      void this.#leaving.then(gone.resolve);
+    }
     this.#now = { kind, backEnd };
+  }
+
+  #prepare(backEnd: GatewayBackEnd, next: CarriedNext): void {
+    try {
+      backEnd.prepare?.(next);
+    } catch (error) {
+      backEnd[Symbol.dispose]();
+      // What it has blocked meanwhile.
+      if (this.#areUp()) this.#unblock();
+      throw error;
+    }
+  }
+
+  #areUp(): boolean {
+    return this.#queues.size > 0 && [...this.#queues].every((queue) => this.#up.has(queue));
   }
 
   /** Resolves when what is going is gone, or could not go. */
@@ -119,13 +162,12 @@ export class ChosenBackEnd implements GatewayBackEnd {
     if (news.kind === "up") this.#up.add(news.queue);
     if (news.kind === "down") this.#up.delete(news.queue);
     this.#parts.tell(news);
-    if (news.kind === "up" && [...this.#queues].every((queue) => this.#up.has(queue))) this.#unblock();
+    if (news.kind === "up" && this.#areUp()) this.#unblock();
   }
 
-  /** What user space carries passes the kernel by: it need not block any more. */
+  /** What user space carries passes the kernel by: it need not block any more. What it would not let go of now is looked at again. */
   #unblock(): void {
     if (this.#now?.kind !== "user" || !this.#mayBlock) return;
-    this.#mayBlock = false;
     const { isLeft, lock, letGo, tell } = this.#parts;
     try {
       if (isLeft()) {
@@ -133,8 +175,12 @@ export class ChosenBackEnd implements GatewayBackEnd {
         this.#lock ??= lock();
         letGo();
       }
+      this.#mayBlock = false;
+      this.#blocked = undefined;
     } catch (error) {
-      tell({ kind: "failed", reason: textOf(error) });
+      const reason = textOf(error);
+      if (reason !== this.#blocked) tell({ kind: "failed", reason });
+      this.#blocked = reason;
     }
     this.#unlock();
   }
@@ -151,10 +197,12 @@ export class ChosenBackEnd implements GatewayBackEnd {
   set(plans: readonly QueuePlan[]): void {
     this.#queues = new Set(plans.map(({ number }) => number));
     this.#now?.backEnd.set(plans);
+    if (this.#areUp()) this.#unblock();
   }
 
   look(): void {
     this.#now?.backEnd.look();
+    if (this.#areUp()) this.#unblock();
   }
 
   obey(queue: number, order: GatewayOrder): Promise<void> {

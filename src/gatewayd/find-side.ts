@@ -1,6 +1,7 @@
 /** A side's interface as it is now, and what of the kernel's would be in the way of packet sockets on it. */
 import { formatIp, ipEqual } from "../net/mod.ts";
 import { type LinkInfo, Rtnetlink } from "../netlink/mod.ts";
+import { forwardingProblem } from "../sys/mod.ts";
 import type { SideConfiguration } from "../tunnel/gateway/mod.ts";
 import type { SidePlan } from "./queue-plan.ts";
 
@@ -38,20 +39,23 @@ export function findSide({ interface: name, interface6, mac, four, six }: SidePl
   };
 }
 
-/** kernelAnswers tells which address the kernel would answer for as well, since it has a copy of what packet sockets have; undefined: none. */
-export function kernelAnswers(
-  { ifindex }: Found,
-  { interface: name, four, six }: SidePlan,
-): string | undefined {
+/**
+ * kernelMeddles tells what the kernel would do with its copy of what packet sockets on a side have: answer for an address, which it does by
+ * whichever interface it has that, or forward it; undefined: nothing.
+ */
+export function kernelMeddles({ interface: name, four, six }: SidePlan): string | undefined {
   const own = [four?.ip, six?.ip].filter((ip) => ip !== undefined);
   try {
     using route = Rtnetlink.open();
-    const all = route.addresses({ linkIndex: ifindex }).map(({ address }) => address);
-    const both = all.find((address) => own.some((ip) => ipEqual(ip, address.ip)));
-    if (both === undefined) return undefined;
-    const ip = formatIp(both.ip);
-    return `the kernel has ${ip} on ${name} too, and would answer for it; run: ip addr del ${ip}/${both.length} dev ${name}`;
+    const both = route.addresses().find(({ address }) => own.some((ip) => ipEqual(ip, address.ip)));
+    if (both === undefined) {
+      const problem = forwardingProblem(name);
+      return problem && `packet sockets cannot have what comes by ${name}: ${problem}`;
+    }
+    const ip = formatIp(both.address.ip);
+    const link = route.link(both.linkIndex)?.name ?? name;
+    return `the kernel has ${ip} on ${link} too, and would answer for it; run: ip addr del ${ip}/${both.address.length} dev ${link}`;
   } catch (error) {
-    return `the kernel does not tell of the addresses of ${name}: ${(error as Error).message}`;
+    return `the kernel does not tell of its addresses: ${(error as Error).message}`;
   }
 }

@@ -269,6 +269,21 @@ describe("packets of a queue that does not reach a route's peer", () => {
     expect(await settled()).toEqual({});
   });
 
+  test("leave by themselves again when the queue that took them ends, or is removed", async () => {
+    const both = [second(4000, "tokyo"), second(5000, "osaka7")];
+    const cut = { kind: "hindered", queue: 1, reason: "no carrier" } as const;
+    await bed.set(all(...ONE, ...both));
+    bed.backEnd.tell(cut);
+    expect(await settled()).toEqual({ "1 tokyo": 2, "1 osaka7": 2 });
+    bed.backEnd.down(2, "its interface was removed");
+    expect(await settled()).toEqual({});
+    bed.backEnd.up(2);
+    expect(await settled()).toEqual({ "1 tokyo": 2, "1 osaka7": 2 });
+    await bed.set(managed(`${route("tokyo")} ${route("osaka7")}`, ...ONE));
+    expect(await settled()).toEqual({});
+    expect((await bed.route("tokyo"))?.detour).toBeUndefined();
+  });
+
   test("are known no more when the queue ends, and are handed over anew when it begins", async () => {
     await bed.set(all(...ONE));
     await settled();
@@ -306,6 +321,16 @@ describe("what cannot be changed while it runs", () => {
       "/backend kernel: cannot be here: lyon has it",
     );
     expect([gateway.config === before, claimed]).toEqual([true, ["kernel"]]);
+    Object.assign(backEnd, {
+      claim: () => {},
+      choose: () => {
+        throw new Error("no memory");
+      },
+    });
+    const now = `${INTERFACES} backend kernel; ${route()}`;
+    expect(() => gateway.keep(configOf(now))).toThrow("/backend kernel: cannot be here: no memory");
+    expect([gateway.config === before, gateway.model.routes.size]).toEqual([true, 0]);
+    expect(bed.files.config()).toEqual(before);
   });
 
   test("has a warning where another word comes before it", () => {

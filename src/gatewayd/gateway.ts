@@ -62,6 +62,8 @@ function isAny({ added, removed, changed }: Difference<unknown, unknown>): boole
   return added.length + removed.length + changed.size > 0;
 }
 
+const prefixesOf = ({ routes }: GatewayModel) => [...routes.values()].flatMap(({ prefixes }) => prefixes);
+
 /** Gateway owns its back-end and keys. To end one that works, `close` it. */
 export class Gateway implements Disposable {
   readonly privateKey: PrivateKey;
@@ -136,16 +138,22 @@ export class Gateway implements Disposable {
   keep(config: GatewayConfig): readonly ConfigProblem[] {
     const before = this.#config;
     if (config === before) return [];
-    this.#claim(config.backend);
+    this.#choosing(config, () => this.#backEnd.claim?.(config.backend));
     this.#parts.files.saveConfig(config);
-    this.#take(config);
+    try {
+      this.#take(config);
+    } catch (error) {
+      if (this.#config === before) this.#parts.files.saveConfig(before);
+      throw error;
+    }
     const isIdle = this.#parts.cpus.length > 0 && `${config.cpu}` !== `${before.cpu}`;
     return isIdle ? [{ path: "/cpu", rule: "has no effect now: the gateway was started with --cpu" }] : [];
   }
 
-  #claim(backend: GatewayConfig["backend"]): void {
+  /** What is in the way of a back-end is told with its place in the configuration. */
+  #choosing({ backend }: GatewayConfig, work: () => void): void {
     try {
-      this.#backEnd.claim?.(backend);
+      work();
     } catch (error) {
       const rule = `cannot be here: ${(error as Error).message}`;
       throw new Error(formatConfigProblem({ path: "/backend", value: backend, rule }), { cause: error });
@@ -168,19 +176,25 @@ export class Gateway implements Disposable {
       before: { config: this.#config, model: before },
     });
     const { aspects, queues, routes, associations } = diffModels(before, after);
+    if (aspects.includes("backend")) this.#choose(config, after);
     this.#config = config;
     this.#model = after;
     this.routes.keep(after.routes);
     const all = aspects.some((aspect) => OF_ALL_ROUTES.has(aspect));
     const touched = all ? [...after.routes.keys()] : [...routes.added, ...routes.changed.keys()];
     this.#changeKeys([], routes.removed);
-    if (aspects.includes("backend")) this.#backEnd.choose?.(config.backend);
     for (const route of routes.removed) this.#detours.forget({ route });
     if (aspects.length > 0 || isAny(queues)) this.#setQueues();
     this.#replan(touched);
     const isManaged = before.dataPlane || after.dataPlane;
     if (isManaged && (aspects.includes("dataPlane") || isAny(associations) || isAny(routes)))
       this.#setManaged();
+  }
+
+  /** Before anything else changes: another back-end protects first what it will carry, and can be refused. */
+  #choose(config: GatewayConfig, model: GatewayModel): void {
+    const next = { plans: planQueues(model, this.#parts.cpus), prefixes: prefixesOf(model) };
+    this.#choosing(config, () => this.#backEnd.choose?.(config.backend, next));
   }
 
   #setQueues(): void {
@@ -194,7 +208,7 @@ export class Gateway implements Disposable {
   #replan(ids: Iterable<string>): void {
     const touched = [...ids];
     const { routes, dataPlane } = this.#model;
-    this.#backEnd.protect?.([...routes.values()].flatMap(({ prefixes }) => prefixes));
+    this.#backEnd.protect?.(prefixesOf(this.#model));
     this.#path.setRoutes(routes);
     const put: KeyRoute[] = [];
     const remove: string[] = [];
@@ -220,7 +234,7 @@ export class Gateway implements Disposable {
 
   /** Looks at them when what is asked for now stands in line: packets come back to a queue after what they are to leave by is used there. */
   #lookAtDetours(routes: Iterable<string>): void {
-    if (this.#backEnd.detour === undefined || this.#path.up.size < 2) return;
+    if (this.#backEnd.detour === undefined) return;
     const isFirst = this.#unsure.size === 0;
     for (const route of routes) this.#unsure.add(route);
     if (isFirst && this.#unsure.size > 0) queueMicrotask(() => this.#setDetours());

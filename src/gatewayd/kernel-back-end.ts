@@ -9,7 +9,7 @@ import { type LinkInfo, Rtnetlink } from "../netlink/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import type { GatewayNews, GatewayOrder, GatewayReport, SideConfiguration } from "../tunnel/gateway/mod.ts";
 import { XfrmGateway, type XfrmQueue } from "../tunnel/xfrm/mod.ts";
-import type { GatewayBackEnd, Tell } from "./back-end.ts";
+import type { CarriedNext, GatewayBackEnd, Tell } from "./back-end.ts";
 import type { QueuePlan, SidePlan } from "./queue-plan.ts";
 
 interface Queue {
@@ -62,6 +62,16 @@ export class KernelBackEnd implements GatewayBackEnd {
       this.#mayStart = true;
       this.look();
     });
+  }
+
+  prepare({ plans, prefixes }: CarriedNext): void {
+    this.#own = plans.flatMap((plan) => addressesOf(plan));
+    this.#prefixes = prefixes;
+    this.#open();
+    if (!this.#isProtecting)
+      throw new Error(
+        "no queue has an address, and what may be blocked is not known without; give one its interfaces",
+      );
   }
 
   set(plans: readonly QueuePlan[]): void {

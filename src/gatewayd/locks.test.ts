@@ -34,3 +34,19 @@ test("names that come to one number in the kernel are refused, both named", () =
   }
   expect(readdirSync(base).filter((name) => name.endsWith(".lock"))).toEqual([]);
 });
+
+test("what a gateway has left blocked is not another's, of the same number, but its own", () => {
+  let isLeft = true;
+  const at = { folder: join(base, "left"), isLeft: () => isLeft };
+  const lock = (name: string) => lockInstance(name, 5, at);
+  lock("paris")[Symbol.dispose]();
+  expect(() => lock("tokyo")).toThrow(
+    "Cannot run gateway tokyo: gateway paris has left its networks blocked, with the same number (5 of 256, from the name) in the kernel of this network namespace; start that one again and end it by SIGINT, or give this one another name",
+  );
+  {
+    using _ = lock("paris");
+    isLeft = false;
+  }
+  expect(readdirSync(at.folder)).toEqual([]);
+  using _ = lock("tokyo");
+});

@@ -24,6 +24,8 @@ const AEAD_BYTES = 64 << 20;
 /** Orders after which garbage is collected. */
 const COLLECT_AFTER = 256;
 const WAKER_BYTES = 64;
+/** More packets than wait at an inbox; others may go on handing over. */
+const MOST_OLD = 1 << 16;
 
 /** QueueWorker owns the queue. */
 export class QueueWorker implements Disposable {
@@ -40,6 +42,8 @@ export class QueueWorker implements Disposable {
     this.#waker = new Fd(start.waker, "waker of a queue");
     this.#inbox = new Fd(start.inbox, "inbox of a queue");
     try {
+      // What waits was handed over to the thread before, however long ago.
+      for (let i = 0; i < MOST_OLD && (receiveMessage(start.inbox, this.#scratch) ?? 0) > 0; i++);
       if (cpu !== undefined) pinThread(cpu);
       const arena = new Arena({ bytes: gatewayArenaBytes(frameBytes) + AEAD_BYTES });
       const { provider } = chooseAead(arena, { folders });

@@ -1,6 +1,6 @@
 /** A gateway as a process: ready when it says so, gone at SIGTERM and SIGINT. Its configuration and keys outlive it on disk. */
 import { readConfig } from "../gateway/mod.ts";
-import { Monitor, probeEsp } from "../netlink/mod.ts";
+import { Monitor, probeEsp, SettingsMonitor } from "../netlink/mod.ts";
 import {
   after,
   boottimeMs,
@@ -47,18 +47,20 @@ export interface GatewayRunOptions {
   readonly libraries: readonly string[];
 }
 
-/** Changes of links that belong together come together. */
+/** Changes that belong together come together. */
 const SOON_MS = 50;
 /** What could not be is tried again so often, when nothing tells that it could. */
 const AGAIN_MS = 2_000;
 /** A thread that does not end is not waited for longer. */
 const END_MS = 3_000;
 
-/** What this machine is able to. */
+/** What this machine is able to; a kernel that has not answered (no memory, no rights) is asked again. */
 const machineFacts: BackEndFacts = {
   user: () => xdpProblem(GATEWAY_FILTER),
   kernel: () => {
     const ability = probeEsp({ algorithm: "aes-128-gcm", outer: 4 });
+    if (ability.answer === "undecided")
+      throw new Error(`the kernel does not say whether it has ESP: ${ability.cause.message}`);
     return ability.answer === "yes" ? undefined : (ability.cause?.message ?? "it has no ESP");
   },
 };
@@ -76,7 +78,7 @@ function firstConfig(files: GatewayFiles, path: string | undefined, log: Log) {
   return config;
 }
 
-/** Tries again what could not be, when links change and now and then. */
+/** Looks again at what could not be, or cannot any more, when links, addresses or forwarding change, and now and then. */
 function watchLinks(gateway: Gateway): Disposable {
   let waiting: Disposable | undefined;
   const look = () => {
@@ -86,11 +88,12 @@ function watchLinks(gateway: Gateway): Disposable {
   const changed = () => {
     waiting ??= after(SOON_MS, look);
   };
-  const monitor = Monitor.open({ groups: ["link"], onEvent: changed, onOverrun: changed });
+  const monitor = Monitor.open({ groups: ["link", "address"], onEvent: changed, onOverrun: changed });
+  const settings = SettingsMonitor.open({ onChange: changed });
   const again = every(AGAIN_MS, look);
   return {
     [Symbol.dispose]: () => {
-      for (const one of [waiting, monitor, again]) one?.[Symbol.dispose]();
+      for (const one of [waiting, monitor, settings, again]) one?.[Symbol.dispose]();
     },
   };
 }

@@ -8,21 +8,16 @@ import { type Fd, socketPair, XdpUnavailable } from "../sys/mod.ts";
 import {
   type ExchangePorts,
   frameBytesFor,
-  GATEWAY_FILTER,
   type GatewayOrder,
   type GatewayReport,
 } from "../tunnel/gateway/mod.ts";
-import { XdpInterface } from "../tunnel/xdp/mod.ts";
+import type { XdpInterface } from "../tunnel/xdp/mod.ts";
 import type { GatewayBackEnd, Tell } from "./back-end.ts";
-import { type Found, findSide, kernelAnswers } from "./find-side.ts";
+import { type Found, findSide, kernelMeddles } from "./find-side.ts";
 import { QueueHandle } from "./queue-handle.ts";
 import type { QueueEnd } from "./queue-link.ts";
 import type { QueuePlan, SidePlan } from "./queue-plan.ts";
-
-interface Attached {
-  readonly link: XdpInterface;
-  readonly users: Set<Queue>;
-}
+import { XdpPrograms } from "./xdp-programs.ts";
 
 interface Queue {
   plan: QueuePlan;
@@ -31,6 +26,10 @@ interface Queue {
   isUp: boolean;
   /** What was told last, so that it is told once. */
   reason?: string;
+  /** Why it has packet sockets; absent: it has AF_XDP. */
+  without?: string;
+  /** Whether it had AF_XDP when it ran last: nothing of its interfaces is the kernel's while it pauses. */
+  hadXdp: boolean;
   /** The end of what ran before. */
   before?: Promise<void>;
 }
@@ -78,7 +77,9 @@ export class XdpBackEnd implements GatewayBackEnd {
   readonly #tell: Tell;
   readonly #options: XdpBackEndOptions;
   readonly #queues = new Map<number, Queue>();
-  readonly #attached = new Map<number, Attached>();
+  readonly #programs = new XdpPrograms();
+  /** Ends of queues that were removed; they use inboxes until then. */
+  readonly #ending = new Set<Promise<void>>();
   readonly #inboxes = new Map<number, readonly [Fd, Fd]>();
 
   constructor(options: XdpBackEndOptions) {
@@ -96,7 +97,12 @@ export class XdpBackEnd implements GatewayBackEnd {
     for (const plan of plans) {
       const queue = this.#queues.get(plan.number);
       if (queue === undefined)
-        this.#queues.set(plan.number, { plan, isUp: false, frameBytes: frameBytesFor(plan.mtuBytes) });
+        this.#queues.set(plan.number, {
+          plan,
+          isUp: false,
+          hadXdp: false,
+          frameBytes: frameBytesFor(plan.mtuBytes),
+        });
       else this.#change(queue, plan);
     }
     this.look();
@@ -106,12 +112,16 @@ export class XdpBackEnd implements GatewayBackEnd {
     for (const queue of this.#queues.values())
       if (queue.isUp) this.#check(queue);
       else if (queue.handle === undefined && queue.before === undefined) this.#start(queue);
+    this.#settle();
   }
 
   /** An interface that is down, and comes back, is the one that the queue has; of one that was removed the thread tells itself. */
   #check(queue: Queue): void {
     const { number, sides } = queue.plan;
     if ("problem" in sides) return;
+    // The kernel has a copy of each frame: its settings may be others since the queue began.
+    const problem = queue.without === undefined ? undefined : meddlingOf(queue.plan, queue.without);
+    if (problem !== undefined) return this.#stop(queue, problem);
     const reason = [sides.private, sides.public].map(hindranceOf).find((one) => one !== undefined);
     if (reason === queue.reason) return;
     if (reason === undefined) delete queue.reason;
@@ -158,7 +168,7 @@ export class XdpBackEnd implements GatewayBackEnd {
     const all = [...this.#queues.values()];
     this.#queues.clear();
     for (const queue of all) this.#stop(queue, "the gateway ends");
-    await Promise.all(all.map(({ before }) => before));
+    await Promise.all([...all.map(({ before }) => before), ...this.#ending]);
     this[Symbol.dispose]();
   }
 
@@ -215,24 +225,23 @@ export class XdpBackEnd implements GatewayBackEnd {
     if (without !== undefined) return this.#startPackets(queue, places, without);
     try {
       const links = {
-        private: this.#attach(inside.ifindex, sides.private.interface, queue),
-        public: this.#attach(outside.ifindex, sides.public.interface, queue),
+        private: this.#programs.attach(inside.ifindex, sides.private.interface, queue),
+        public: this.#programs.attach(outside.ifindex, sides.public.interface, queue),
       };
       this.#run(queue, places, { links });
     } catch (error) {
-      this.#release(queue);
+      this.#programs.release(queue);
       if (error instanceof XdpUnavailable) this.#startPackets(queue, places, error.message);
       else this.#down(queue, textOf(error));
     }
   }
 
-  /** The kernel has a copy of what packet sockets have, and must not answer it. */
+  /** The kernel has a copy of what packet sockets have, and must neither answer nor forward it. */
   #startPackets(queue: Queue, places: Places, without: string): void {
+    queue.hadXdp = false;
     if (this.#options.requireXdp) return this.#down(queue, `${without}; leave --xdp out for packet sockets`);
-    const { sides } = queue.plan as { readonly sides: Sides };
-    const problem =
-      kernelAnswers(places.private, sides.private) ?? kernelAnswers(places.public, sides.public);
-    if (problem !== undefined) return this.#down(queue, `${problem}. It has no AF_XDP: ${without}`);
+    const problem = meddlingOf(queue.plan, without);
+    if (problem !== undefined) return this.#down(queue, problem);
     this.#run(queue, places, { without });
   }
 
@@ -271,6 +280,7 @@ export class XdpBackEnd implements GatewayBackEnd {
             // It has ended, or an interface has gone, since it said so.
             return this.#stop(queue, textOf(error));
           }
+          queue.hadXdp = links !== undefined;
           const by = `${sockets.aead}, ${wayText(without)}`;
           this.#up(queue, handle, { by, started: plan });
         },
@@ -281,6 +291,8 @@ export class XdpBackEnd implements GatewayBackEnd {
       },
     );
     queue.handle = handle;
+    if (without === undefined) delete queue.without;
+    else queue.without = without;
   }
 
   #up(
@@ -298,7 +310,10 @@ export class XdpBackEnd implements GatewayBackEnd {
     const { handle } = queue;
     if (handle === undefined) return;
     delete queue.handle;
-    queue.before = handle.stop();
+    const end = handle.stop();
+    queue.before = end;
+    this.#ending.add(end);
+    void end.then(() => this.#ending.delete(end));
     this.#down(queue, reason);
   }
 
@@ -310,10 +325,11 @@ export class XdpBackEnd implements GatewayBackEnd {
     const isOwn = queue.handle === handle;
     if (isOwn) delete queue.handle;
     delete queue.before;
-    this.#release(queue);
+    this.#programs.release(queue);
     if (isOwn && lacksXdp === true) this.#start(queue, reason);
     else if (isOwn) this.#down(queue, reason);
     else if (this.#queues.get(queue.plan.number) === queue) this.#start(queue);
+    this.#settle();
   }
 
   #down(queue: Queue, reason: string): void {
@@ -323,28 +339,21 @@ export class XdpBackEnd implements GatewayBackEnd {
     this.#tell({ kind: "down", queue: queue.plan.number, reason });
   }
 
-  #attach(ifindex: number, name: string, user: Queue): XdpInterface {
-    let attached = this.#attached.get(ifindex);
-    if (attached === undefined) {
-      attached = { link: openXdp(ifindex, name), users: new Set() };
-      this.#attached.set(ifindex, attached);
-    }
-    attached.users.add(user);
-    return attached.link;
-  }
-
-  #release(user: Queue): void {
-    for (const [ifindex, { link, users }] of [...this.#attached]) {
-      users.delete(user);
-      if (users.size > 0) continue;
-      link.close();
-      this.#attached.delete(ifindex);
-    }
+  #settle(): void {
+    this.#programs.settle((name) => {
+      const users = [...this.#queues.values()].filter(
+        ({ plan: { sides } }) =>
+          !("problem" in sides) && [sides.private, sides.public].some((side) => side.interface === name),
+      );
+      if (users.some(({ handle, without }) => handle !== undefined && without !== undefined))
+        return "packets";
+      return users.some(({ hadXdp }) => hadXdp) ? "xdp" : undefined;
+    });
   }
 
   /** Threads end when they come to it; `close` waits for them. */
   [Symbol.dispose](): void {
-    const ends = [...this.#queues.values()].map(({ handle }) => handle?.stop());
+    const ends = [...[...this.#queues.values()].map(({ handle }) => handle?.stop()), ...this.#ending];
     this.#queues.clear();
     const inboxes = [...this.#inboxes.values()].flat();
     this.#inboxes.clear();
@@ -353,8 +362,7 @@ export class XdpBackEnd implements GatewayBackEnd {
     };
     if (ends.length === 0) close();
     else void Promise.all(ends).then(close);
-    for (const { link } of this.#attached.values()) link.close();
-    this.#attached.clear();
+    this.#programs[Symbol.dispose]();
   }
 }
 
@@ -372,14 +380,11 @@ function hindranceOf(side: SidePlan): string | undefined {
   return found.isRunning ? undefined : `the interface ${side.interface} has no carrier; check the cable`;
 }
 
-/** Attaches a program; throws XdpUnavailable with the interface's name. */
-function openXdp(ifindex: number, name: string): XdpInterface {
-  try {
-    return XdpInterface.open({ ifindex, filter: GATEWAY_FILTER });
-  } catch (error) {
-    if (!(error instanceof XdpUnavailable)) throw error;
-    throw new XdpUnavailable(`${name}: ${error.message}`, { cause: error });
-  }
+/** Why a queue cannot have packet sockets as the kernel is set. */
+function meddlingOf({ sides }: QueuePlan, without: string): string | undefined {
+  if ("problem" in sides) return undefined;
+  const problem = kernelMeddles(sides.private) ?? kernelMeddles(sides.public);
+  return problem && `${problem}. It has no AF_XDP: ${without}`;
 }
 
 /** How frames come and go. */

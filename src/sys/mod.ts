@@ -34,6 +34,7 @@ export * from "./fd.ts";
 export * from "./fdpass.ts";
 export * from "./file.ts";
 export * from "./file-lock.ts";
+export { forwardingProblem } from "./forwarding.ts";
 export * from "./file-set.ts";
 export * from "./frame-sender.ts";
 export * from "./hop-datagrams.ts";

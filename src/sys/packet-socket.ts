@@ -3,11 +3,11 @@
  * Needs CAP_NET_RAW.
  *
  * The kernel gets a copy of every frame that comes. So it must not forward what comes by that interface, and have no address there: `open`
- * refuses the first.
+ * refuses the first. Whether it begins to later, its owner looks (forwarding.ts).
  */
 import { isErrno } from "./errno.ts";
 import { Fd } from "./fd.ts";
-import { readText } from "./file.ts";
+import { forwardingProblem } from "./forwarding.ts";
 import * as libc from "./libc.ts";
 import { addressOf, stable } from "./memory.ts";
 import type { Netns } from "./netns.ts";
@@ -134,13 +134,9 @@ function nameOf(socket: number, ifindex: number): string {
 
 /** What comes would go to two gateways: this one, and past all keys the kernel itself. */
 function refuseForwarding(name: string): void {
-  for (const family of ["ipv4", "ipv6"]) {
-    const leaf = `net.${family}.conf.${name}.forwarding`;
-    if (readText(`/proc/sys/net/${family}/conf/${name}/forwarding`)?.trim() === "1")
-      throw new Error(
-        `Cannot take the frames of ${name} by a packet socket: the kernel forwards them too (${leaf} is 1); set it to 0, or use AF_XDP`,
-      );
-  }
+  const problem = forwardingProblem(name);
+  if (problem !== undefined)
+    throw new Error(`Cannot take the frames of ${name} by a packet socket: ${problem}`);
 }
 
 /** Frames of the queue without a VLAN tag, which the kernel has taken away, and with one of the EtherTypes. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import type { BackEndNews } from "../../src/gatewayd/back-end.ts";
 import { instanceOf, KernelBackEnd } from "../../src/gatewayd/kernel-back-end.ts";
 import type { QueuePlan } from "../../src/gatewayd/queue-plan.ts";
-import { parseIp } from "../../src/net/mod.ts";
+import { parseIp, parsePrefix } from "../../src/net/mod.ts";
 import { notRoot, Scratch } from "../support/scratch.ts";
 import { lacksXfrm } from "../support/xfrm-sites.ts";
 
@@ -45,6 +45,17 @@ describe.skipIf(notRoot !== undefined)(
       expect(backEnd.obey(1, { kind: "remove-inbound", spi: 300 })).rejects.toThrow("queue 1 does not run");
       expect(await backEnd.report()).toEqual(new Map());
       await backEnd.close();
+    });
+
+    test("what it cannot protect it does not take over", () => {
+      using scratch = new Scratch();
+      using backEnd = new KernelBackEnd({ tell: () => {}, netns: scratch.netns });
+      const next = {
+        plans: [{ ...plan, sides: { problem: "it has no interface" } }],
+        prefixes: [parsePrefix("10.9.0.0/16")],
+      };
+      const reason = lacksXfrm() === undefined ? "no queue has an address" : "The kernel has no ESP here";
+      expect(() => backEnd.prepare(next)).toThrow(reason);
     });
 
     test("queues wait for what carried packets before", async () => {

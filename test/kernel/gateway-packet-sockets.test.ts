@@ -22,9 +22,8 @@ describe.skipIf(skip !== undefined)(
 
     beforeAll(async () => {
       story = new GatewayStory(1);
-      for (const link of ["eth1", "eth2"])
-        for (const family of ["ipv4", "ipv6"])
-          story.beside("paris", `sysctl -q -w net.${family}.conf.${link}.forwarding=0`);
+      for (const leaf of ["ipv4.conf.eth1", "ipv4.conf.eth2", "ipv6.conf.all"])
+        story.beside("paris", `sysctl -q -w net.${leaf}.forwarding=0`);
       await story.startBy(WITHOUT_XDP, "paris");
       await story.config(["set", "paris", "/"], PARIS);
     });
@@ -50,6 +49,22 @@ describe.skipIf(skip !== undefined)(
         (await story.on("paris", "ping -n -c 3 -i 0.1 -W 2 172.32.0.1")).stdout.includes("3 received"),
       );
     }, 120_000);
+
+    test("ends where the kernel begins to forward, or to answer by another interface, until it does not", async () => {
+      story.beside("paris", "sysctl -q -w net.ipv6.conf.all.forwarding=1");
+      await story.until("it says why", async () =>
+        (await queue()).includes("the kernel forwards them too (net.ipv6.conf.all.forwarding is 1)"),
+      );
+      expect(await isUp()).toBe(false);
+      story.beside("paris", "sysctl -q -w net.ipv6.conf.all.forwarding=0");
+      await story.until("it is up", isUp);
+      story.beside("paris", "ip addr add 172.31.1.30/32 dev lo");
+      await story.until("it says why", async () =>
+        (await queue()).includes("run: ip addr del 172.31.1.30/32 dev lo"),
+      );
+      story.beside("paris", "ip addr del 172.31.1.30/32 dev lo");
+      await story.until("it is up", isUp);
+    }, 60_000);
 
     test("does not begin where the kernel would answer too, and says what to do", async () => {
       await story.end("paris", "SIGTERM");

@@ -1,4 +1,5 @@
 /** Ports by packet sockets: which frames they take, where frames are, and what an interface does under them. */
+import { existsSync } from "node:fs";
 import { describe, expect, test } from "bun:test";
 import { Arena, sendFrames, writeKernelFile } from "../../src/sys/mod.ts";
 import { PacketPort, XdpFrames } from "../../src/tunnel/xdp/mod.ts";
@@ -22,14 +23,14 @@ class Bench implements Disposable {
 
   constructor(options: { readonly frames?: number; readonly queue?: number } = {}) {
     const { frames: count = 256, queue = 0 } = options;
-    for (const family of ["ipv4", "ipv6"]) this.forward(family, "0");
+    for (const leaf of ["ipv4/conf/x0/forwarding", "ipv6/conf/all/forwarding"]) this.write(leaf, "0");
     const arena = new Arena({ bytes: (count + 2) * 2048 + (1 << 20) });
     this.frames = new XdpFrames(arena, { frames: count });
     this.port = this.open(queue);
   }
 
-  forward(family: string, value: string): void {
-    this.pair.near.run(() => writeKernelFile(`/proc/sys/net/${family}/conf/x0/forwarding`, value));
+  write(leaf: string, value: string): void {
+    this.pair.near.run(() => writeKernelFile(`/proc/sys/net/${leaf}`, value));
   }
 
   /** Sends by far's end. */
@@ -177,16 +178,31 @@ describe.skipIf(noRoot !== undefined)(
       expect(port.receive()).toBe(0);
     });
 
-    test.each(["ipv4", "ipv6"])(
-      "an interface whose %s packets the kernel forwards too is refused",
-      (family) => {
+    test.each([
+      ["ipv4/conf/x0/forwarding", "net.ipv4.conf.x0.forwarding is 1); set it to 0, or use AF_XDP"],
+      // What the interface itself says counts for nothing there.
+      [
+        "ipv6/conf/all/forwarding",
+        "net.ipv6.conf.all.forwarding is 1); set it to 0 or net.ipv6.conf.x0.disable_ipv6 to 1, or use AF_XDP",
+      ],
+      // Linux 6.17.
+      ...(existsSync("/proc/sys/net/ipv6/conf/lo/force_forwarding")
+        ? [["ipv6/conf/x0/force_forwarding", "net.ipv6.conf.x0.force_forwarding is 1); set it to 0 or"]]
+        : []),
+    ] as [string, string][])(
+      "an interface whose packets the kernel forwards too is refused: %s",
+      (leaf, reason) => {
         using bench = new Bench();
-        bench.forward(family, "1");
         const { ifindex, near: netns } = bench.pair;
+        bench.write(leaf, "1");
+        bench.write("ipv6/conf/x0/forwarding", "0");
         const open = () => new PacketPort(bench.frames, { ifindex, netns, queue: 0, etherTypes: TYPES });
         expect(open).toThrow(
-          `Cannot take the frames of x0 by a packet socket: the kernel forwards them too (net.${family}.conf.x0.forwarding is 1); set it to 0, or use AF_XDP`,
+          `Cannot take the frames of x0 by a packet socket: the kernel forwards them too (${reason}`,
         );
+        if (leaf.startsWith("ipv4")) return;
+        bench.write("ipv6/conf/x0/disable_ipv6", "1");
+        using _ = open();
       },
     );
   },

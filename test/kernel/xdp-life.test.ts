@@ -1,6 +1,7 @@
 /** What of AF_XDP is bound to a process's life, and what its memory may cost: children of this test that end in several ways. */
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
+import { type InterfaceNeed, XdpPrograms } from "../../src/gatewayd/xdp-programs.ts";
 import { run } from "../../src/sys/mod.ts";
 import { answerAll, lacksXdp, XdpPair } from "../support/xdp-pair.ts";
 import { until } from "../support/tunnel-pair.ts";
@@ -34,6 +35,40 @@ describe.skipIf(skip !== undefined)(`XDP, life of a process${reason}`, () => {
     const mac = pair.mac("near");
     const text = await pair.during(ping.join(" "), () => void answerAll(again.port, mac));
     expect(text).toContain("2 received");
+  });
+
+  test("what no socket has can be nobody's, and the kernel's again", async () => {
+    using pair = new XdpPair();
+    pair.ip("near", "addr add 10.20.0.1/24 dev x0");
+    const link = pair.attach({ filter: { etherTypes: [0x0800] }, rest: "drop" });
+    const answers = async (count: number) =>
+      (await run([..."ping -n -i 0.02 -W 1 -c".split(" "), `${count}`, "10.20.0.1"], { netns: pair.far }))
+        .stdout;
+    expect(await answers(1)).toContain("0 received");
+    link.setRest("pass");
+    expect(await answers(2)).toContain("2 received");
+    link.setRest("drop");
+    expect(await answers(1)).toContain("0 received");
+    pair.ip("near", "link del x0");
+    link.setRest("pass");
+  });
+
+  test("a gateway's interface is not the kernel's while its queue pauses, but where one has packet sockets", async () => {
+    using pair = new XdpPair();
+    using programs = new XdpPrograms();
+    const user = {};
+    const state = (need?: InterfaceNeed) => {
+      pair.near.run(() => programs.settle(() => need));
+      return pair.ip("near", "link show x0").includes("xdp_to_socket");
+    };
+    pair.near.run(() => programs.attach(pair.ifindex, "x0", user));
+    expect(state()).toBe(true);
+    programs.release(user);
+    expect([state("xdp"), state("packets")]).toEqual([true, false]);
+    pair.near.run(() => programs.attach(pair.ifindex, "x0", user));
+    expect(state("packets")).toBe(true);
+    programs.release(user);
+    expect(state()).toBe(false);
   });
 
   test.each(["SIGKILL", "SIGTERM"] as const)("%s leaves nothing on the interface", async (signal) => {

@@ -78,13 +78,15 @@ describe.skipIf(skip !== undefined)(
     });
 
     test("another back-end takes over while it runs: user space at one end, and the kernel again", async () => {
-      await gateways.set(1, "/backend", "user");
-      await gateways.up(1, /"by":"(?!the kernel)/);
-      await reached();
-      // User space has the interfaces: nothing is blocked any more.
-      expect(policies()).toEqual([0, 0]);
-      await gateways.set(1, "/backend", "kernel");
-      await gateways.up(1, /kernel/);
+      await gateways.whilePinging(FAR, async () => {
+        await gateways.set(1, "/backend", "user");
+        await gateways.up(1, /"by":"(?!the kernel)/);
+        await reached();
+        // User space has the interfaces: nothing is blocked any more.
+        expect(policies()).toEqual([0, 0]);
+        await gateways.set(1, "/backend", "kernel");
+        await gateways.up(1, /kernel/);
+      });
       await reached();
       expect(gateways.plain).toBe(0);
     });

@@ -4,7 +4,7 @@
  *
  * On AF_XDP, whoever attached the XDP programs adds the two sockets to them (XdpInterface.add, by the ports' `fd.number`), which may be another
  * thread. Where AF_XDP is not there packet sockets do the same; they need no program. But the kernel gets a copy of each frame then: it must have
- * no address on the two interfaces, and may not forward (which is refused).
+ * none of the sides' addresses, and may not forward (which is refused).
  */
 import { macBytes } from "../../net/mod.ts";
 import { type AeadProvider, type Arena, type Fd, LinkMembership, monotonicMs } from "../../sys/mod.ts";

@@ -2,7 +2,7 @@
  * Which frames of an interface go to AF_XDP sockets, as a value, and the XDP program that it becomes; all others stay with the kernel.
  *
  * ```
- * EtherType in the list ──────────────────────────────────▶ take: the socket of the queue that it came by; none: the kernel
+ * EtherType in the list ──────────────────────────────────▶ take: the socket of the queue that it came by; none: the kernel, or nobody
  * IPv4 or IPv6 ─▶ protocol in the list ───────────────────▶ take
  *              └▶ UDP ─▶ destination port in the list ────▶ take
  * else: the kernel
@@ -50,7 +50,10 @@ export interface XdpFilter {
 export const MOST_FILTER_ENTRIES = 64;
 
 /** Verdicts of enum xdp_action. */
-export const XDP = { pass: 2, redirect: 4 } as const;
+export const XDP = { drop: 1, pass: 2, redirect: 4 } as const;
+
+/** XdpRest is what becomes of a frame that the filter takes and that no socket has: the kernel gets it, or nobody. */
+export type XdpRest = "drop" | "pass";
 
 /** Offsets in struct xdp_md (include/uapi/linux/bpf.h). */
 const MD = { data: 0, end: 4, queue: 16 } as const;
@@ -76,7 +79,7 @@ function checked(name: string, values: readonly number[] | undefined, most: numb
 }
 
 /** xdpProgram returns the program for a filter. Its sockets are in the XSKMAP with the descriptor `map`. */
-export function xdpProgram(filter: XdpFilter, map: number): Uint8Array<ArrayBuffer> {
+export function xdpProgram(filter: XdpFilter, map: number, rest: XdpRest = "pass"): Uint8Array<ArrayBuffer> {
   const etherTypes = checked("EtherTypes", filter.etherTypes, 0xffff);
   const protocols = checked("IP protocols", filter.ipProtocols, 0xff);
   const ports = checked("UDP ports", filter.udpPorts, 0xffff);
@@ -99,7 +102,7 @@ export function xdpProgram(filter: XdpFilter, map: number): Uint8Array<ArrayBuff
     load(R2, 4, R6, MD.queue),
     loadMap(R1, map),
     // What it returns for a queue without a socket: bpf_redirect_map in Linux 5.3 and later.
-    move(R3, XDP.pass),
+    move(R3, XDP[rest]),
     call(REDIRECT_MAP),
     exit,
   ]);

@@ -3,6 +3,7 @@ import {
   attachXdp,
   createXskMap,
   type Fd,
+  isErrno,
   loadXdpProgram,
   type Netns,
   putXskMap,
@@ -10,7 +11,7 @@ import {
   type XdpMode,
   xdpFailure,
 } from "../../sys/mod.ts";
-import { type XdpFilter, xdpProgram } from "./xdp-filter.ts";
+import { type XdpFilter, xdpProgram, type XdpRest } from "./xdp-filter.ts";
 
 /** Most queues of an interface: the size of its map. */
 const MOST_QUEUES = 256;
@@ -26,11 +27,16 @@ export function xdpProblem(filter: XdpFilter): string | undefined {
   }
 }
 
+const load = (filter: XdpFilter, map: Fd, rest: XdpRest | undefined) =>
+  loadXdpProgram("xdp_to_socket", xdpProgram(filter, map.number, rest));
+
 /** XdpInterfaceOptions say what is taken from which interface, and where its program may run. */
 export interface XdpInterfaceOptions {
   readonly ifindex: number;
   readonly netns?: Netns;
   readonly filter: XdpFilter;
+  /** What becomes of chosen frames while no socket has them. Default `pass`. */
+  readonly rest?: XdpRest;
   /** Default: in the driver if it can, else generic. */
   readonly mode?: XdpMode;
 }
@@ -40,7 +46,9 @@ export class XdpInterface implements Disposable {
   readonly ifindex: number;
   readonly netns: Netns | undefined;
   readonly #map: Fd;
-  readonly #program: Fd;
+  readonly #filter: XdpFilter;
+  #rest: XdpRest;
+  #program: Fd;
   readonly #link: XdpLink;
 
   private constructor(
@@ -50,11 +58,13 @@ export class XdpInterface implements Disposable {
     this.ifindex = options.ifindex;
     this.netns = options.netns;
     this.#map = parts.map;
+    this.#filter = options.filter;
+    this.#rest = options.rest ?? "pass";
     this.#program = parts.program;
     this.#link = parts.link;
   }
 
-  /** open attaches the program; until sockets are added the kernel has all frames. Throws XdpUnavailable where no program can be. */
+  /** open attaches the program; until sockets are added the kernel has all frames, or as `rest` says. Throws XdpUnavailable where no program can be. */
   static open(options: XdpInterfaceOptions): XdpInterface {
     const opened: Disposable[] = [];
     const keep = <T extends Disposable>(value: T): T => {
@@ -63,7 +73,7 @@ export class XdpInterface implements Disposable {
     };
     try {
       const map = keep(createXskMap(MOST_QUEUES));
-      const program = keep(loadXdpProgram("xdp_to_socket", xdpProgram(options.filter, map.number)));
+      const program = keep(load(options.filter, map, options.rest));
       const { ifindex, netns, mode } = options;
       const where = {
         ifindex,
@@ -92,6 +102,22 @@ export class XdpInterface implements Disposable {
     if (!Number.isInteger(queue) || queue < 0 || queue >= MOST_QUEUES)
       throw new RangeError(`Cannot add queue ${queue}: queues are 0 to ${MOST_QUEUES - 1}`);
     putXskMap(this.#map, queue, socket);
+  }
+
+  /** setRest says from now on what becomes of chosen frames that no socket has; nothing on an interface that is gone. */
+  setRest(rest: XdpRest): void {
+    if (rest === this.#rest) return;
+    const program = load(this.#filter, this.#map, rest);
+    try {
+      this.#link.replace(program);
+    } catch (error) {
+      program.close();
+      if (isErrno(error, "ENOLINK")) return;
+      throw error;
+    }
+    this.#program.close();
+    this.#program = program;
+    this.#rest = rest;
   }
 
   close(): void {

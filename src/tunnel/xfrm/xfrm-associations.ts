@@ -241,6 +241,11 @@ export class XfrmAssociations {
     this.#carried(outbound, { txpackets: outbound.packets, txbytes: outbound.bytes });
   }
 
+  /** has tells whether associations of a route are there, also those that the kernel has not ended yet. */
+  has(route: XfrmRoute): boolean {
+    return [...this.#all(), ...this.#leaving].some((one) => one.route === route);
+  }
+
   /** removeAll ends a queue's associations of a route; those that the kernel does not end now are ended later, and the first reason is thrown. */
   removeAll(route: XfrmRoute, queue: number): void {
     const those = (one: XfrmCarrier) => one.route === route && one.queue === queue;

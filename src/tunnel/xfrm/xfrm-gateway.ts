@@ -50,6 +50,8 @@ export class XfrmGateway implements Disposable {
   readonly #statistics: XfrmStatistics;
   readonly #timer: Disposable;
   readonly #news: [GatewayNews, number][] = [];
+  /** Routes that are gone, but for their numbers. */
+  readonly #leaving = new Set<XfrmRoute>();
   #telling: Disposable | undefined;
   #problem: string | undefined;
 
@@ -99,7 +101,8 @@ export class XfrmGateway implements Disposable {
     this.#news.push([news, queue]);
     this.#telling ??= soon(() => {
       this.#telling = undefined;
-      for (const [one, of] of this.#news.splice(0)) this.#attempt(() => this.#tell(one, of));
+      // What hears it has bugs only: they are not the kernel's refusal.
+      for (const [one, of] of this.#news.splice(0)) this.#tell(one, of);
     });
   }
 
@@ -263,9 +266,11 @@ export class XfrmGateway implements Disposable {
       this.#kernel.setPolicies(route.policies(added));
       this.#setRoutes(route.routes(bed));
     } catch (error) {
-      this.#kernel.removeRoutes(route.routes(bed, added));
-      this.#guard.release(added);
+      // Whatever goes wrong in it: the reason is what went wrong first.
+      this.#attempt(() => this.#kernel.removeRoutes(route.routes(bed, added)));
+      this.#attempt(() => this.#guard.release(added));
       Object.assign(route, before);
+      if (route.queues.size > 0) this.#attempt(() => this.#setRoutes(route.routes(bed)));
       if (route.queues.size === 0) this.#marks.give(route.reqid);
       throw error;
     }
@@ -301,15 +306,26 @@ export class XfrmGateway implements Disposable {
       if (route.queues.size > 0) this.#setRoutes(route.routes(this.#bed(route)));
       else {
         this.#book.routes.delete(route.name);
-        this.#marks.give(route.reqid);
+        this.#leaving.add(route);
+        this.#giveBack();
         this.#kernel.removeRoutes(route.routes(bed));
       }
     }
   }
 
+  /** A route's number is another's when the kernel has no association with it any more. */
+  #giveBack(): void {
+    for (const route of [...this.#leaving])
+      if (!this.#associations.has(route)) {
+        this.#leaving.delete(route);
+        this.#marks.give(route.reqid);
+      }
+  }
+
   /** tick does what is due, and looks for first packets. What goes wrong is told. */
   tick(): void {
     if (this.#attempt(() => this.#associations.tick())) this.#problem = undefined;
+    this.#giveBack();
   }
 
   /** report tells what a queue has carried so far; what the kernel counts for the namespace only stands in each. */
