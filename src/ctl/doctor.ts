@@ -108,7 +108,7 @@ async function run(given: Given): Promise<number> {
   if (given.flag("undo")) return (await untreat(options)) ? 0 : 1;
   const first = await examined(given);
   if (!given.flag("fix")) return print(first, given);
-  const treated = first.checks.filter(({ ok, commands }) => !ok && commands !== undefined);
+  const treated = first.checks.filter(({ ok, commands, keeps }) => !ok && (commands !== undefined || keeps));
   if (treated.length === 0) progress("nothing that could be done by itself");
   await treat(treated, options);
   return print(treated.length === 0 ? first : await examined(given), given);

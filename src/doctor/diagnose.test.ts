@@ -103,7 +103,7 @@ const kube: KubeFacts = {
 
 const ours = { path: "/etc/cni/net.d/10-causeway.conflist", types: ["causeway"], delegatesToUs: false };
 const well: Facts = {
-  ...{ agent, lacking: [], tun: true, neighbours: 10, kept: false, kube },
+  ...{ agent, lacking: [], tun: true, neighbours: 10, kept: new Set(), kube },
   settings: {
     "net/ipv4/ip_forward": "1",
     "net/ipv6/conf/all/forwarding": "1",
@@ -127,6 +127,9 @@ function viewOf(changed: KernelView, firewall = ""): Facts["view"] {
   const tables = parseIptablesSave(text, { backend: "iptables-nft", family: "ip" });
   return { kernel: changed, firewall: { tables, unread: [] }, ...(place && { place }) };
 }
+
+/** What firewall.keep has after a fix. */
+const keptNodes = new Set(["iptables-nft ip filter INPUT causeway: nodes of the mesh"]);
 
 const wrong = (facts: Facts) => diagnose(facts).checks.filter(({ ok }) => !ok);
 
@@ -267,7 +270,7 @@ const rows: readonly (readonly [about: string, id: string, facts: Facts, fix: st
   [
     "rules lost",
     "firewall-input",
-    { ...well, kept: true, view: viewOf(kernel, "-A INPUT -j REJECT") },
+    { ...well, kept: keptNodes, view: viewOf(kernel, "-A INPUT -j REJECT") },
     "-I INPUT 1",
   ],
   [
@@ -358,17 +361,21 @@ test("Multus that hands on to us is us; what comes after us is only named", () =
 });
 
 test("rules that are lost are said to be", () => {
-  const lost = wrong({ ...well, kept: true, view: viewOf(kernel, "-A INPUT -j REJECT") });
-  expect(lost.find(({ id }) => id === "firewall-input")?.found).toContain("were put in and are gone");
+  const found = (rules: string) =>
+    wrong({ ...well, kept: keptNodes, view: viewOf(kernel, rules) }).find(({ id }) => id === "firewall-input")
+      ?.found;
+  expect(found("-A INPUT -j REJECT")).toContain("were put in and are gone");
+  const ours = '-A INPUT -m comment --comment "causeway: nodes of the mesh" -j ACCEPT';
+  expect(found(`-A INPUT -j REJECT\n${ours}`)).toContain("are there, behind a denial");
 });
 
 test("rules of ours that nobody keeps are wrong, with an agent that is asked to they are not", () => {
   const rule = '-A INPUT -i cw0 -m comment --comment "causeway: nodes of the mesh" -j ACCEPT';
   const kept = (facts: Partial<Facts>) =>
     diagnose({ ...well, view: viewOf(kernel, rule), ...facts }, ["firewall-kept"]).checks[0];
-  expect(kept({ kept: false })).toMatchObject({ ok: false, fix: "causeway doctor --fix" });
-  expect(kept({ kept: true })?.ok).toBe(true);
-  expect(kept({ kept: true, agent: undefined as never, agentProblem: "no agent" })).toMatchObject({
+  expect(kept({ kept: new Set() })).toMatchObject({ ok: false, fix: "causeway doctor --fix", keeps: true });
+  expect(kept({ kept: keptNodes })?.ok).toBe(true);
+  expect(kept({ kept: keptNodes, agent: undefined as never, agentProblem: "no agent" })).toMatchObject({
     ok: false,
   });
 });

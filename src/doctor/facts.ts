@@ -104,8 +104,8 @@ export interface Facts {
   readonly settings: Readonly<Record<string, string>>;
   readonly neighbours: number;
   readonly view: FirewallView;
-  /** Whether this node was asked to keep its rules (`doctor --fix`). */
-  readonly kept: boolean;
+  /** Keys of the rules that the agent was asked to keep (`doctor --fix`). */
+  readonly kept: ReadonlySet<string>;
   readonly ways: readonly WayFacts[];
   readonly pings?: readonly PingFacts[];
   readonly kube?: KubeFacts;

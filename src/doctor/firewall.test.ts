@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { parseIp, parsePrefix } from "../net/mod.ts";
 import { acceptsOf } from "./accept.ts";
 import { shellText } from "./check.ts";
-import { insertions, refusalsOf, removals } from "./firewall.ts";
+import { insertions, lostOf, refusalsOf, removals } from "./firewall.ts";
 import { parseIptablesSave } from "./iptables-save.ts";
 import { nftTables, ownTable, parseNftListing } from "./nft-listing.ts";
 import { judge, type Packet, type Table } from "./packet.ts";
@@ -90,14 +90,34 @@ test("accepts are precise", () => {
   expect(judge(table, table.chains[0] as never, stranger)).toEqual({ refused: true, rule: 1 });
 });
 
-test("only rules with our mark are removed, the last first", () => {
+test("only rules with our mark are removed, by their own words", () => {
   const rules = `-A INPUT -m comment --comment "causeway: a" -j ACCEPT
 -A INPUT -m comment --comment "not causeway: b" -j ACCEPT
 -A INPUT -m comment --comment "causeway: c" -j ACCEPT`;
   expect(removals({ tables: legacy(rules), unread: [] }).map((words) => words.join(" "))).toEqual([
-    "iptables-legacy -w -t filter -D INPUT 3",
-    "iptables-legacy -w -t filter -D INPUT 1",
+    "iptables-legacy -w -t filter -D INPUT -m comment --comment causeway: c -j ACCEPT",
+    "iptables-legacy -w -t filter -D INPUT -m comment --comment causeway: a -j ACCEPT",
   ]);
+});
+
+test("where a chain is left to its policy early, the accept goes ahead of that, and then nothing is refused", () => {
+  const leaving = legacy("-A INPUT -p tcp --dport 22 -j ACCEPT\n-A INPUT -j RETURN", "DROP");
+  expect(commands(leaving).at(-1)).toStartWith("iptables-legacy -w -t filter -I INPUT 2 ");
+  const zone = native("input", [[{ goto: { target: "zone" } }]], "drop");
+  expect(commands(zone)[0]).toStartWith("nft insert rule inet filter c position 10 ");
+});
+
+test("only what was put in once and is gone is put back; a later denial ahead of our rule stands", () => {
+  const key = "iptables-legacy ip filter INPUT causeway: nodes of the mesh";
+  const of = (rules: string, kept = [key]) => {
+    const refusals = refusalsOf({ tables: legacy(rules), unread: [] }, place);
+    const { lost, overruled } = lostOf(refusals, new Set(kept));
+    return [lost, overruled].map((some) => some.map(({ accept }) => accept.about));
+  };
+  const ours = '-A INPUT -m comment --comment "causeway: nodes of the mesh" -j ACCEPT';
+  expect(of("-A INPUT -j REJECT")).toEqual([["nodes of the mesh"], []]);
+  expect(of("-A INPUT -j REJECT", [])).toEqual([[], []]);
+  expect(of(`-A INPUT -j REJECT\n${ours}`)).toEqual([[], ["nodes of the mesh"]]);
 });
 
 test("firewalld gets a zone, once", () => {
@@ -154,6 +174,12 @@ test("expressions of nft are judged", () => {
   expect(through(match({ fib: { result: "type", flags: ["daddr"] } }, "local"))).toBe(true);
   expect(through(match(left("ip", "saddr"), "@friends"))).toBe(false);
   expect(through({ limit: { rate: 3 } })).toBe(false);
+  // On a header that the packet lacks, `!=` does not match either.
+  expect(through(match(left("ip6", "saddr"), "2001:db8::1", "!="))).toBe(false);
+  expect(through(match(left("udp", "dport"), 53, "!="))).toBe(false);
+  expect(through(match(left("tcp", "dport"), 53, "!="))).toBe(true);
+  const unknown = [match(left("tcp", "dport"), "@open", "!="), { drop: null }];
+  expect(refusalsOf({ tables: native("input", [unknown]), unread: [] }, place)).toEqual([]);
   const states = {
     set: [
       ["established", { accept: null }],

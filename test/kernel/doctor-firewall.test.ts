@@ -84,6 +84,10 @@ describe(`the doctor's firewall rules${note}`, () => {
       "iptables-nft -w -t filter -I INPUT 3 -i cw0 -s 10.90.0.0/16 -d 10.90.0.2/32",
     );
     expect(forward).toMatchObject({ ok: false, found: expect.stringContaining("FORWARD (rule 1)") });
+    // A chain of nft's own in the same table, which iptables-save does not print.
+    world.shell("nft add chain ip filter mine '{ type filter hook input priority 10; policy drop; }'");
+    const { "firewall-input": both } = await world.checks("look", "firewall-input");
+    expect(both?.found).toContain("INPUT (rule 3), nft ip filter mine (policy drop)");
   });
 
   run("the agent's part puts rules back after a reload, and not when it was not asked", async () => {
@@ -101,13 +105,13 @@ describe(`the doctor's firewall rules${note}`, () => {
       ]();
       expect((await lines.next()).value).toBe("ready");
       world.shell("iptables-nft -F; iptables-nft -X");
-      world.shell(load);
+      world.shell(all);
       expect(world.shell("iptables-nft-save")).not.toContain("causeway: ");
       await world.checks("fix", "firewall-input", "firewall-forward");
       for (const reload of [
         `iptables-nft -F\niptables-nft -X\n${load}`,
         `nft flush ruleset\n${nft}`,
-        iptables("iptables-legacy"),
+        `iptables-legacy -F\niptables-legacy -X\n${iptables("iptables-legacy")}`,
       ]) {
         world.shell(reload);
         expect((await lines.next()).value).toMatch(/^put back \d+$/);
@@ -116,6 +120,12 @@ describe(`the doctor's firewall rules${note}`, () => {
         node.heard.length = 0;
       }
       expect((await world.checks("look", "firewall-kept"))["firewall-kept"]).toMatchObject({ ok: false });
+      // What the administrator denies later, ahead of our rules, is said and left.
+      world.shell("nft insert rule inet filter forward reject with icmpx admin-prohibited");
+      expect((await lines.next()).value).toMatch(/^problem .*refused though our rules are there/);
+      expect(
+        world.shell("nft list chain inet filter forward").match(/causeway: nodes to pods/g),
+      ).toHaveLength(1);
     } finally {
       child.kill("SIGKILL");
     }
