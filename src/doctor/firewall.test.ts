@@ -14,6 +14,7 @@ const place: Place = {
   pods: [parsePrefix("10.244.0.0/16")],
   ownPods: [parsePrefix("10.244.1.0/24")],
   tunnelPort: 51820,
+  uplink: "eth0",
 };
 
 function legacy(rules: string, policy = "ACCEPT"): Table[] {
@@ -61,6 +62,28 @@ test("only what is refused gets a rule", () => {
     "from pods",
     "answers to pods",
   ]);
+});
+
+test("what is denied to a host stays denied, and is no reason to open its network", () => {
+  for (const host of ["10.244.1.2", "10.244.1.254", "10.244.1.65", "10.244.255.254"])
+    for (const side of ["-s", "-d"]) {
+      const denial = `-A FORWARD ${side} ${host}/32 -j DROP`;
+      expect([denial, commands(legacy(denial))]).toEqual([denial, []]);
+      const opened = commands(legacy(`${denial}\n-A FORWARD -j REJECT`));
+      expect(opened.every((text) => text.includes("-I FORWARD 2 "))).toBe(true);
+    }
+});
+
+test("a hub lets newcomers in, and lets both families through", () => {
+  const enrolment = { from: parsePrefix("fd01:2:3:1::/64"), service: parseIp("fd01:2:3:1::1") };
+  const through = acceptsOf({ ...place, enrolment }).filter(({ about }) => about === "through this hub");
+  expect(through.map(({ family }) => family)).toEqual([4, 6]);
+});
+
+test("the tunnel and pods' answers come by the default route's link", () => {
+  const rules =
+    "-A INPUT -i eth0 -p udp --dport 51820 -j ACCEPT\n-A INPUT -i cw+ -j ACCEPT\n-A INPUT -j DROP";
+  expect(commands(legacy(rules))).toEqual([]);
 });
 
 test("those further down come first, so that no place shifts", () => {

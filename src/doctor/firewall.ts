@@ -2,7 +2,7 @@
 import { type Accept, acceptsOf, iptablesWords, MARK, nftText } from "./accept.ts";
 import { LINK, PODS_LINK } from "../mesh/mod.ts";
 import { wordsOf } from "./iptables-save.ts";
-import { type Chain, judge, type Table } from "./packet.ts";
+import { type Chain, judge, type Judgement, type Table } from "./packet.ts";
 import type { Place } from "./place.ts";
 
 /** Firewall is what the node has. */
@@ -41,11 +41,12 @@ export function refusalsOf({ tables }: Firewall, place: Place): readonly Refusal
       );
       return held.flatMap((accept) => {
         const judged = accept.samples
-          .map((sample) => judge(table, chain, sample))
-          .filter(({ refused }) => refused);
+          .map((pair) => pair.map((packet) => judge(table, chain, packet)))
+          .filter((pair) => pair.every(({ refused }) => refused));
         if (judged.length === 0) return [];
-        // A policy comes after all rules.
-        const rule = Math.min(...judged.map((judgement) => judgement.rule ?? Number.POSITIVE_INFINITY));
+        // A policy comes after all rules. Of a pair, the later rule is the one that refuses both.
+        const place = ({ rule }: Judgement) => rule ?? Number.POSITIVE_INFINITY;
+        const rule = Math.min(...judged.map((pair) => Math.max(...pair.map(place))));
         return [{ table, chain, accept, ...(Number.isFinite(rule) && { rule }) }];
       });
     }),
