@@ -30,7 +30,6 @@ export interface PeerFacts {
   readonly pods: readonly Prefix[];
   readonly down: boolean;
   readonly reason: string;
-  readonly publicKey?: string;
   /** What its way takes, where the agent found that. */
   readonly mtuBytes?: number;
 }
@@ -107,6 +106,8 @@ export interface Facts {
   /** Keys of the rules that the agent was asked to keep (`doctor --fix`). */
   readonly kept: ReadonlySet<string>;
   readonly ways: readonly WayFacts[];
+  /** Why no ways could be asked for. */
+  readonly waysProblem?: string;
   readonly pings?: readonly PingFacts[];
   readonly kube?: KubeFacts;
   readonly cni?: CniFacts;

@@ -42,7 +42,7 @@ export async function gather({ agent, agentProblem, state, root, ids = [] }: Gat
     neighbours: countNeighbours(),
     view,
     kept: readKept(state),
-    ways,
+    ...ways,
     ...(pings && { pings }),
     ...(kube && { kube }),
     cni: readCni(root, kube?.distribution),

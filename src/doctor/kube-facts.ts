@@ -38,8 +38,9 @@ const layouts: Readonly<Record<Distribution, Layout>> = {
 
 function distributionOf(root: string): Distribution | undefined {
   const here = (path: string) => exists(join(root, path));
-  if (here("/etc/rancher/rke2")) return "rke2";
-  if (here("/etc/rancher/k3s")) return "k3s";
+  // An agent may have all its settings in its unit, and no folder in /etc/rancher.
+  if (here("/etc/rancher/rke2") || here("/var/lib/rancher/rke2/agent")) return "rke2";
+  if (here("/etc/rancher/k3s") || here("/var/lib/rancher/k3s/agent")) return "k3s";
   if (here("/var/lib/kubelet/config.yaml") || here("/etc/kubernetes")) return "kubeadm";
   const runs = root === "/" ? which("kubelet") : undefined;
   return runs === undefined ? undefined : "kubeadm";
@@ -177,7 +178,8 @@ export function readCni(root: string, distribution: Distribution | undefined): C
       return {
         path: join(folder, name),
         types,
-        delegatesToUs: types.includes("multus") && /"causeway"/.test(text),
+        // Multus, thick (multus-shim) and thin, names a network or the file of one.
+        delegatesToUs: types.some((type) => /^multus/.test(type)) && /causeway/.test(text),
       };
     }),
   };

@@ -63,8 +63,8 @@ export function placeOf(view: KernelView, table: OwnTable = {}): Place | undefin
   };
 }
 
-/** RT_TABLE_MAIN. */
-const MAIN_TABLE = 254;
+/** MAIN_TABLE is RT_TABLE_MAIN of include/uapi/linux/rtnetlink.h. */
+export const MAIN_TABLE = 254;
 
 /** defaultRoute returns the one that counts, IPv4's before IPv6's. */
 export function defaultRoute({ routes }: KernelView): RouteInfo | undefined {
