@@ -4,11 +4,14 @@
  * nf_tables tells of every change (nft and iptables-nft). Legacy iptables tells nobody, so where it has tables they are looked at every
  * LEGACY_MS. A firewall that changes all the time, as kube-proxy's does, is looked at no more often than every REST_MS.
  */
-import { NftablesMonitor, type NftablesTransaction } from "../netlink/mod.ts";
+import { LINK, PODS_LINK } from "../mesh/mod.ts";
+import { formatInterfaceAddress } from "../net/mod.ts";
+import { NftablesMonitor, type NftablesTransaction, Rtnetlink } from "../netlink/mod.ts";
 import { after, every, monotonicMs, readText } from "../sys/mod.ts";
 import { insertions, keyOf, lostOf, type Refusal, refusalsOf } from "./firewall.ts";
 import { judgesPackets, readFirewall } from "./firewall-reader.ts";
-import { readKept } from "./gather.ts";
+import { hasKept, readKept } from "./gather.ts";
+import { addressesOf } from "./place.ts";
 import { runAll } from "./run-all.ts";
 
 /** How long rules of iptables-legacy may be gone. */
@@ -36,6 +39,7 @@ export class FirewallKeeper implements Disposable {
   readonly #poll: Disposable;
   #waiting: Disposable | undefined;
   #lastMs = Number.NEGATIVE_INFINITY;
+  #addresses = "";
   #restMs = 0;
   #working = false;
   #again = false;
@@ -47,10 +51,29 @@ export class FirewallKeeper implements Disposable {
       onTransaction: (transaction) => this.#heard(transaction),
       onOverrun: () => this.#soon(),
     });
-    this.#poll = every(options.pace?.legacyMs ?? LEGACY_MS, () => {
-      if (readKept(options.state).size > 0 && hasLegacy()) this.#soon();
-    });
+    this.#poll = every(options.pace?.legacyMs ?? LEGACY_MS, () => this.#compare());
     this.#soon();
+  }
+
+  /** What nobody tells of. */
+  #compare(): void {
+    if (!hasKept(this.#options.state)) return;
+    try {
+      if (this.#hasMoved() || hasLegacy()) this.#soon();
+    } catch (error) {
+      this.#options.onProblem(error);
+    }
+  }
+
+  /** Whether addresses of our links are others than at the last poll: then rules with the old ones are no longer right. */
+  #hasMoved(): boolean {
+    using route = Rtnetlink.open();
+    const view = { links: route.links(), addresses: route.addresses(), routes: [] };
+    const held = [LINK, PODS_LINK].flatMap((link) => addressesOf(view, link));
+    const now = held.map(({ address }) => formatInterfaceAddress(address)).join(" ");
+    const moved = now !== this.#addresses;
+    this.#addresses = now;
+    return moved;
   }
 
   #heard({ tables }: NftablesTransaction): void {
@@ -58,7 +81,7 @@ export class FirewallKeeper implements Disposable {
   }
 
   #soon(): void {
-    if (this.#waiting !== undefined || readKept(this.#options.state).size === 0) return;
+    if (this.#waiting !== undefined || !hasKept(this.#options.state)) return;
     this.#waiting = after(
       Math.max(
         SOON_MS,

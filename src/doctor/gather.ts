@@ -61,6 +61,11 @@ export function readKept(state: string): ReadonlySet<string> {
   return new Set(lines.filter((line) => line !== "" && !line.startsWith("#")));
 }
 
+/** hasKept tells whether any shall be. */
+export function hasKept(state: string): boolean {
+  return readKept(state).size > 0;
+}
+
 /** writeKept asks for it; without keys it ends it. */
 export function writeKept(state: string, keys: Iterable<string>): void {
   const lines = [...new Set(keys)].toSorted();

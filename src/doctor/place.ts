@@ -16,7 +16,7 @@ export interface Place {
   readonly ownPods: readonly Prefix[];
   /** Of a hub: where newcomers come from, and the address that they ask. */
   readonly enrolment?: { readonly from: Prefix; readonly service: Ip };
-  /** The link of the default route, by which the world is reached; absent: it is not. */
+  /** The link by which the world is reached: that of the default route. Absent: there is none. */
   readonly uplink?: string;
   /** The tunnel's UDP port. */
   readonly tunnelPort?: number;
@@ -75,8 +75,15 @@ export function defaultRoute({ routes }: KernelView): RouteInfo | undefined {
     .toSorted((a, b) => a.destination.family - b.destination.family || a.metric - b.metric)[0];
 }
 
+/** Without a default route, the first link with an address that is none of ours; bridges, which have containers behind them, come last. */
 function uplinkOf(view: KernelView): Pick<Place, "uplink"> {
   const index = defaultRoute(view)?.hops[0]?.linkIndex;
-  const name = view.links.find((link) => link.index === index)?.name;
+  const others = view.links.filter(
+    ({ name, loopback }) =>
+      !loopback && name !== LINK && name !== PODS_LINK && addressesOf(view, name).length > 0,
+  );
+  const name =
+    view.links.find((link) => link.index === index)?.name ??
+    (others.find(({ kind }) => kind !== "bridge") ?? others[0])?.name;
   return name === undefined ? {} : { uplink: name };
 }
