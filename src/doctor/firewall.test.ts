@@ -154,8 +154,8 @@ test("firewalld gets a zone, once", () => {
   expect(zone(false)).toEqual([
     "firewall-cmd --permanent --new-zone=causeway",
     "firewall-cmd --permanent --zone=causeway --set-target=ACCEPT",
-    "firewall-cmd --permanent --zone=causeway --add-interface=cw0",
-    "firewall-cmd --permanent --zone=causeway --add-interface=cw-pods",
+    "firewall-cmd --permanent --zone=causeway --change-interface=cw0",
+    "firewall-cmd --permanent --zone=causeway --change-interface=cw-pods",
     "firewall-cmd --permanent --add-port=51820/udp",
     "firewall-cmd --reload",
   ]);

@@ -132,7 +132,8 @@ const RELOAD = ["firewall-cmd", "--reload"];
 function zoneCommands(accepts: readonly Accept[], there: boolean): readonly (readonly string[])[] {
   const permanent = (...words: string[]) => ["firewall-cmd", "--permanent", ...words];
   const ports = accepts.flatMap(({ udpPort }) => udpPort ?? []);
-  const links = [LINK, PODS_LINK].map((link) => permanent(`--zone=${ZONE}`, `--add-interface=${link}`));
+  // Another zone may have them: adding would fail then.
+  const links = [LINK, PODS_LINK].map((link) => permanent(`--zone=${ZONE}`, `--change-interface=${link}`));
   return [
     ...(there ? [] : [permanent(`--new-zone=${ZONE}`)]),
     permanent(`--zone=${ZONE}`, "--set-target=ACCEPT"),
