@@ -86,7 +86,7 @@ function attempt<T>(work: () => T): T | undefined {
   }
 }
 
-/** k3s and rke2 read config.yaml, then the folder by name; the last one counts. */
+/** k3s and rke2 read config.yaml, then the folder by name, then their arguments; the last one counts. */
 function rancherValue(root: string, distribution: Distribution, key: string): KubeFacts["nodeIp"] {
   const folder = `/etc/rancher/${distribution}`;
   const more = listDirectory(join(root, folder, "config.yaml.d")).toSorted();
@@ -98,7 +98,20 @@ function rancherValue(root: string, distribution: Distribution, key: string): Ku
       const value = document?.[key];
       return value === undefined || value === null ? [] : [{ path, value: [value].flat().join(",") }];
     })
+    .concat(unitValue(root, distribution, key) ?? [])
     .at(-1);
+}
+
+/** What k3s's installer writes into the unit, `'--node-ip' '10.90.0.2'`; it counts more than the files. */
+function unitValue(root: string, distribution: Distribution, key: string): KubeFacts["nodeIp"] {
+  for (const unit of layouts[distribution].units) {
+    const path = `/etc/systemd/system/${unit}.service`;
+    const [, command = ""] = /^ExecStart=((?:.*\\\n)*.*)/m.exec(readText(join(root, path)) ?? "") ?? [];
+    const words = [...command.matchAll(/[^\s'"\\]+/g)].map(([word]) => word);
+    const value = argument(words, `--${key}`);
+    if (value !== undefined) return { path, value };
+  }
+  return undefined;
 }
 
 /** Of this node only: on a machine with several network namespaces other kubelets are none of it. */
