@@ -90,6 +90,30 @@ describe(`the doctor's firewall rules${note}`, () => {
     expect(both?.found).toContain("INPUT (rule 3), nft ip filter mine (policy drop)");
   });
 
+  run("chains that are left early to their policy get each accept once", async () => {
+    using world = new DoctorWorld();
+    world.shell(`nft -f - <<'END'
+table ip filter {
+  chain zone { tcp dport 22 accept; }
+  chain input { type filter hook input priority 0; policy drop; ct state established accept; goto zone; }
+}
+END
+iptables-legacy -P INPUT DROP
+iptables-legacy -A INPUT -j RETURN`);
+    const { "firewall-input": done } = await world.checks("fix", "firewall-input");
+    expect(done?.ok).toBe(true);
+    const after = shown(world) + world.shell("nft list table ip filter");
+    for (const text of [
+      'iifname "cw0" .*causeway: nodes of the mesh',
+      "-i cw0 .*causeway: nodes of the mesh",
+    ])
+      expect(after.match(new RegExp(text, "g"))).toHaveLength(1);
+    await world.doctor("fix", "firewall-input");
+    expect(shown(world) + world.shell("nft list table ip filter")).toBe(after);
+    await world.doctor("undo");
+    expect(shown(world) + world.shell("nft list table ip filter")).not.toContain("causeway: ");
+  });
+
   run("the agent's part puts rules back after a reload, and not when it was not asked", async () => {
     using world = new DoctorWorld();
     using node = await Inbox.open(world.node, [["0.0.0.0", 10250]]);
