@@ -18,6 +18,7 @@ import { type Mesh, newMesh, type Node, nameProblem } from "../resources/mod.ts"
 import { exists, hostName, type LineServer, listDirectory, removeTree, sleep } from "../sys/mod.ts";
 import type { TunnelWish } from "../tunnel/mod.ts";
 import { DomainHost } from "./domain-host.ts";
+import { endRules } from "./end-rules.ts";
 import { enrolHere } from "./enrolling.ts";
 import { checkEtcd, type EtcdGiven, etcdOf } from "./etcd-config.ts";
 import { Generations } from "./generations.ts";
@@ -402,6 +403,7 @@ export class Agent implements Disposable {
       const { failed } = this.engine.apply({ prune: true });
       for (const status of failed) warn("cannot remove", { object: status.key, reason: status.reason ?? "" });
       await this.tunnel.destroy();
+      await endRules();
       // Of a membership that was not taken up.
       await TlsHolder.end(TLS_PLACE);
     } finally {

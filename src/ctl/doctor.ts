@@ -105,10 +105,14 @@ async function run(given: Given): Promise<number> {
       `there is no check "${unknown}"; the checks are ${checkIds.join(", ")}`,
     );
   const options = { state: STATE, tell: progress };
-  if (given.flag("undo")) return (await untreat(options)) ? 0 : 1;
+  if (given.flag("undo")) {
+    const undone = await untreat(options);
+    if (given.flag("json")) printJson({ undone });
+    return undone ? 0 : 1;
+  }
   const first = await examined(given);
   if (!given.flag("fix")) return print(first, given);
-  const treated = first.checks.filter(({ ok, commands }) => !ok && commands !== undefined);
+  const treated = first.checks.filter(({ ok, commands, keeps }) => !ok && (commands !== undefined || keeps));
   if (treated.length === 0) progress("nothing that could be done by itself");
   await treat(treated, options);
   return print(treated.length === 0 ? first : await examined(given), given);

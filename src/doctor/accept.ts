@@ -11,6 +11,7 @@ import {
   parseIp,
   type Prefix,
   prefixAddress,
+  prefixContains,
 } from "../net/mod.ts";
 import type { Hook, Packet } from "./packet.ts";
 import type { Place } from "./place.ts";
@@ -31,30 +32,47 @@ export interface Accept {
   readonly udpPort?: number;
   /** Only what belongs to connections that others began. */
   readonly replies?: boolean;
-  readonly samples: readonly Packet[];
+  readonly samples: readonly Sample[];
 }
+
+/** Sample is a packet that must get through, twice: alike but for hosts of our networks. What refuses only one of them is meant for a host, and stays. */
+export type Sample = readonly [Packet, Packet];
 
 /** Someone in the world (RFC 5737, RFC 3849), by a link that is none of ours. */
 const WORLD: Readonly<Record<Family, Ip>> = { 4: parseIp("203.0.113.9"), 6: parseIp("2001:db8:ffff::9") };
-const UPLINK = "uplink";
 const API_PORT = 6443;
 const KUBELET_PORT = 10250;
 const HTTPS_PORT = 443;
 
-/** A neighbour's address in a network: the node's own is never taken. */
-function another(prefix: Prefix, own?: Ip): Ip {
-  const first = ipPlus(prefixAddress(prefix), 2n);
-  return own !== undefined && ipEqual(first, own) ? ipPlus(first, 1n) : first;
+/** Two addresses of a network, neither near its beginning, where hosts are: the last, and one of its first half. The node's own are not taken. */
+function hostsOf(prefix: Prefix, isOwn: (address: Ip) => boolean = () => false): readonly [Ip, Ip] {
+  const size = 1n << BigInt(bitsOf(prefix.family) - prefix.length);
+  const candidates = [size - 2n, size / 4n + 1n, size / 2n + 1n, size - 3n, 1n]
+    .filter((distance) => distance > 0n && distance < size)
+    .map((distance) => ipPlus(prefixAddress(prefix), distance));
+  const [late = prefixAddress(prefix), early = late] = candidates.filter((address) => !isOwn(address));
+  return [late, early];
 }
 
-/** A pod of another node: the last address of the network, so far from the first ranges. */
-function remotePod(prefix: Prefix): Ip {
-  return ipPlus(prefixAddress(prefix), (1n << BigInt(bitsOf(prefix.family) - prefix.length)) - 2n);
+/** Packets with these fields; those that are pairs have one each. */
+function sample(
+  packet: Omit<Packet, "source" | "destination">,
+  source: Ip | readonly [Ip, Ip],
+  destination: Ip | readonly [Ip, Ip],
+): Sample {
+  const at = (value: Ip | readonly [Ip, Ip], index: 0 | 1) => ("family" in value ? value : value[index]);
+  const of = (index: 0 | 1): Packet => ({
+    ...packet,
+    source: at(source, index),
+    destination: at(destination, index),
+  });
+  return [of(0), of(1)];
 }
 
 /** acceptsOf returns all of them, for one node. */
 export function acceptsOf(place: Place): readonly Accept[] {
   const families = [4, 6] as const;
+  const uplink = place.uplink === undefined ? {} : { uplink: place.uplink };
   return families.flatMap((family) => {
     const of = <T extends { readonly family: Family }>(values: readonly T[]) =>
       values.find((value) => value.family === family);
@@ -68,7 +86,7 @@ export function acceptsOf(place: Place): readonly Accept[] {
     const nodes: Nodes = { family, own, overlay };
     return [
       ...nodeAccepts(nodes, place),
-      ...(pods === undefined || ownPods === undefined ? [] : podAccepts(nodes, { pods, ownPods })),
+      ...(pods === undefined || ownPods === undefined ? [] : podAccepts(nodes, { pods, ownPods, ...uplink })),
     ];
   });
 }
@@ -83,115 +101,99 @@ function tcp(port: number): Pick<Packet, "protocol" | "port" | "state"> {
   return { protocol: "tcp", port, state: "new" };
 }
 
-function nodeAccepts({ family, own, overlay }: Nodes, { enrolment, tunnelPort }: Place): Accept[] {
-  const peer = another(overlay, own);
-  const input = { hook: "input", family } as const;
-  const accepts: Accept[] = [
+function nodeAccepts(nodes: Nodes, place: Place): Accept[] {
+  const { family, own, overlay } = nodes;
+  const peers = hostsOf(overlay, (address) => ipEqual(address, own));
+  return [
     {
-      ...{ ...input, about: "nodes of the mesh", from: LINK, source: overlay, destination: hostPrefix(own) },
-      samples: [{ family, from: LINK, source: peer, destination: own, ...tcp(KUBELET_PORT) }],
+      ...{ hook: "input", family, about: "nodes of the mesh", from: LINK },
+      ...{ source: overlay, destination: hostPrefix(own) },
+      samples: [sample({ family, from: LINK, ...tcp(KUBELET_PORT) }, peers, own)],
+    },
+    ...tunnelAccepts(family, place),
+    ...hubAccepts(nodes, place),
+  ];
+}
+
+function tunnelAccepts(family: Family, { tunnelPort, uplink }: Place): Accept[] {
+  if (tunnelPort === undefined || uplink === undefined) return [];
+  const packet = { family, from: uplink, protocol: "udp", port: tunnelPort, state: "new" } as const;
+  return [
+    {
+      ...{ hook: "input", family, about: "the tunnel", udpPort: tunnelPort },
+      samples: [sample(packet, WORLD[family], ipPlus(WORLD[family], 1n))],
     },
   ];
-  if (tunnelPort !== undefined)
-    accepts.push({
-      ...{ ...input, about: "the tunnel", udpPort: tunnelPort },
-      samples: [
-        {
-          ...{ family, from: UPLINK, source: WORLD[family], destination: ipPlus(WORLD[family], 1n) },
-          ...{ protocol: "udp", port: tunnelPort, state: "new" },
-        },
-      ],
-    });
-  if (enrolment === undefined || family !== 6) return accepts;
+}
+
+function hubAccepts(nodes: Nodes, { enrolment }: Place): Accept[] {
+  if (enrolment === undefined) return [];
   const { from: newcomers, service } = enrolment;
-  accepts.push(
+  const { family } = nodes;
+  if (family !== service.family) return [throughHub(nodes)];
+  const hosts = hostsOf(newcomers, (address) => ipEqual(address, service));
+  return [
     {
-      ...{
-        ...input,
-        about: "newcomers ask the hub",
-        from: LINK,
-        source: newcomers,
-        destination: hostPrefix(service),
-      },
-      samples: [
-        { family, from: LINK, source: another(newcomers, service), destination: service, ...tcp(HTTPS_PORT) },
-      ],
+      ...{ hook: "input", family, about: "newcomers ask the hub", from: LINK },
+      ...{ source: newcomers, destination: hostPrefix(service) },
+      samples: [sample({ family, from: LINK, ...tcp(HTTPS_PORT) }, hosts, service)],
     },
-    throughHub({ family, own, overlay }),
-  );
-  return accepts;
+    throughHub(nodes),
+  ];
 }
 
 /** What external peers, which only the hub knows, say to nodes and to each other. */
 function throughHub({ family, own, overlay }: Nodes): Accept {
-  const peer = another(overlay, own);
+  const [late, early] = hostsOf(overlay, (address) => ipEqual(address, own));
   return {
-    ...{
-      hook: "forward",
-      family,
-      about: "through this hub",
-      from: LINK,
-      to: LINK,
-      source: overlay,
-      destination: overlay,
-    },
-    samples: [
-      { family, from: LINK, to: LINK, source: peer, destination: ipPlus(peer, 2n), ...tcp(HTTPS_PORT) },
-    ],
+    ...{ hook: "forward", family, about: "through this hub", from: LINK, to: LINK },
+    ...{ source: overlay, destination: overlay },
+    samples: [sample({ family, from: LINK, to: LINK, ...tcp(HTTPS_PORT) }, [late, early], [early, late])],
   };
 }
 
 function podAccepts(
-  { family, own, overlay }: Nodes,
-  { pods, ownPods }: { readonly pods: Prefix; readonly ownPods: Prefix },
+  nodes: Nodes,
+  { pods, ownPods, uplink }: { readonly pods: Prefix; readonly ownPods: Prefix; readonly uplink?: string },
 ): Accept[] {
-  const [pod, remote, peer] = [another(ownPods), remotePod(pods), another(overlay, own)];
+  const { family, own, overlay } = nodes;
+  const peers = hostsOf(overlay, (address) => ipEqual(address, own));
+  const local = hostsOf(ownPods);
+  const remotes = hostsOf(pods, (address) => prefixContains(ownPods, address));
   const input = { hook: "input", family, destination: hostPrefix(own) } as const;
-  const forward = { hook: "forward", family } as const;
-  const world = { family, from: UPLINK, to: PODS_LINK, source: WORLD[family], destination: pod } as const;
+  const inward = { hook: "forward", family, from: LINK, to: PODS_LINK, destination: ownPods } as const;
+  const toPod = { family, from: LINK, to: PODS_LINK, ...tcp(HTTPS_PORT) } as const;
+  const fromPod = { family, from: PODS_LINK, ...tcp(HTTPS_PORT) } as const;
   return [
     {
       ...{ ...input, about: "pods of other nodes to this node", from: LINK, source: pods },
-      samples: [{ family, from: LINK, source: remote, destination: own, ...tcp(API_PORT) }],
+      samples: [sample({ family, from: LINK, ...tcp(API_PORT) }, remotes, own)],
     },
     {
       ...{ ...input, about: "pods to this node", from: PODS_LINK, source: ownPods },
-      samples: [{ family, from: PODS_LINK, source: pod, destination: own, ...tcp(API_PORT) }],
+      samples: [sample({ family, from: PODS_LINK, ...tcp(API_PORT) }, local, own)],
     },
+    { ...inward, about: "pods of other nodes", source: pods, samples: [sample(toPod, remotes, local)] },
+    { ...inward, about: "nodes to pods", source: overlay, samples: [sample(toPod, peers, local)] },
     {
-      ...{
-        ...forward,
-        about: "pods of other nodes",
-        from: LINK,
-        to: PODS_LINK,
-        source: pods,
-        destination: ownPods,
-      },
-      samples: [{ family, from: LINK, to: PODS_LINK, source: remote, destination: pod, ...tcp(HTTPS_PORT) }],
-    },
-    {
-      ...{
-        ...forward,
-        about: "nodes to pods",
-        from: LINK,
-        to: PODS_LINK,
-        source: overlay,
-        destination: ownPods,
-      },
-      samples: [{ family, from: LINK, to: PODS_LINK, source: peer, destination: pod, ...tcp(HTTPS_PORT) }],
-    },
-    {
-      ...{ ...forward, about: "from pods", from: PODS_LINK, source: ownPods },
+      ...{ hook: "forward", family, about: "from pods", from: PODS_LINK, source: ownPods },
       samples: [
-        { family, from: PODS_LINK, to: LINK, source: pod, destination: remote, ...tcp(HTTPS_PORT) },
-        { family, from: PODS_LINK, to: UPLINK, source: pod, destination: WORLD[family], ...tcp(HTTPS_PORT) },
+        sample({ ...fromPod, to: LINK }, local, remotes),
+        ...(uplink === undefined ? [] : [sample({ ...fromPod, to: uplink }, local, WORLD[family])]),
       ],
     },
-    {
-      ...{ ...forward, about: "answers to pods", to: PODS_LINK, destination: ownPods, replies: true },
-      samples: [{ ...world, protocol: "tcp", port: HTTPS_PORT, state: "established" }],
-    },
+    ...(uplink === undefined ? [] : [answers({ family, ownPods, uplink })]),
   ];
+}
+
+function answers(of: { readonly family: Family; readonly ownPods: Prefix; readonly uplink: string }): Accept {
+  const { family, ownPods, uplink } = of;
+  const packet = { family, from: uplink, to: PODS_LINK, ...tcp(HTTPS_PORT), state: "established" } as const;
+  return {
+    ...{ hook: "forward", family, about: "answers to pods", to: PODS_LINK, destination: ownPods },
+    replies: true,
+    samples: [sample(packet, WORLD[family], hostsOf(ownPods))],
+  };
 }
 
 /** iptablesWords returns the rule for iptables or ip6tables. */

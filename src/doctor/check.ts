@@ -12,6 +12,8 @@ export interface Check {
   readonly fix?: string;
   /** Commands that `--fix` runs, each with its words; absent where a person must decide. */
   readonly commands?: readonly (readonly string[])[];
+  /** `--fix` asks the agent to keep the rules that are there. */
+  readonly keeps?: true;
 }
 
 /** Skipped is a check that could not be made here, and why. */
@@ -28,8 +30,7 @@ export interface Diagnosis {
 
 /** Finding is a check's outcome before it has its name: `fix` or `commands` where something is wrong. */
 export type Finding =
-  | { readonly found: string; readonly fix?: string; readonly commands?: readonly (readonly string[])[] }
-  | { readonly skipped: string };
+  ({ readonly found: string } & Pick<Check, "fix" | "commands" | "keeps">) | { readonly skipped: string };
 
 /** Examination is a row of the table of checks. */
 export interface Examination<F> {
@@ -55,10 +56,15 @@ export function examine<F>(examinations: readonly Examination<F>[], facts: F): D
       skipped.push({ id, why: finding.skipped });
       continue;
     }
-    const { found, commands } = finding;
+    const { found, commands, keeps } = finding;
     const fix = finding.fix ?? (commands && shellText(commands));
     const ok = fix === undefined;
-    checks.push({ id, ok, found, why, ...(fix !== undefined && { fix }), ...(commands && { commands }) });
+    checks.push({
+      ...{ id, ok, found, why },
+      ...(fix !== undefined && { fix }),
+      ...(commands && { commands }),
+      ...(keeps && { keeps }),
+    });
   }
   return { checks, skipped };
 }

@@ -103,7 +103,7 @@ const kube: KubeFacts = {
 
 const ours = { path: "/etc/cni/net.d/10-causeway.conflist", types: ["causeway"], delegatesToUs: false };
 const well: Facts = {
-  ...{ agent, lacking: [], tun: true, neighbours: 10, kept: false, kube },
+  ...{ agent, lacking: [], tun: true, neighbours: 10, kept: new Set(), kube },
   settings: {
     "net/ipv4/ip_forward": "1",
     "net/ipv6/conf/all/forwarding": "1",
@@ -128,6 +128,9 @@ function viewOf(changed: KernelView, firewall = ""): Facts["view"] {
   return { kernel: changed, firewall: { tables, unread: [] }, ...(place && { place }) };
 }
 
+/** What firewall.keep has after a fix. */
+const keptNodes = new Set(["iptables-nft ip filter INPUT causeway: nodes of the mesh"]);
+
 const wrong = (facts: Facts) => diagnose(facts).checks.filter(({ ok }) => !ok);
 
 test("a node that is well has nothing wrong, and only firewalls and networks that are not there are not looked at", () => {
@@ -150,6 +153,12 @@ const mac = (made: string): Facts => ({
   ...well,
   key: { ...(well.key as never as object), machine: { made: [made], now: ["aa"] } } as never,
 });
+
+/** Without an agent, and with another link below. */
+function below(mtuBytes: number): Facts {
+  const links = kernel.links.map((one) => (one.name === "eth0" ? { ...one, mtuBytes } : one));
+  return { ...withKernel({ links }), agent: undefined as never, agentProblem: "no agent" };
+}
 
 /** What goes wrong, which check sees it, and a part of what it says to do. */
 const rows: readonly (readonly [about: string, id: string, facts: Facts, fix: string])[] = [
@@ -176,7 +185,7 @@ const rows: readonly (readonly [about: string, id: string, facts: Facts, fix: st
     "bridge-nf-call-iptables=1",
   ],
   ["no IPv6 on the link", "sysctl-ipv6", set("net/ipv6/conf/cw0/disable_ipv6", "1"), "disable_ipv6=0"],
-  ["full neighbour table", "neighbours", { ...well, neighbours: 900 }, "gc_thresh3=8192"],
+  ["full neighbour table", "neighbours", { ...well, neighbours: 900 }, "gc_thresh3=2048"],
   ["not joined", "agent", withAgent({ node: undefined as never }), "causeway join"],
   ["failed object", "objects", withAgent({ failed: ["route/10.1.0.0: no"] }), "causeway plan"],
   [
@@ -232,12 +241,11 @@ const rows: readonly (readonly [about: string, id: string, facts: Facts, fix: st
     { ...well, ways: [{ to: "one", address: "10.90.0.3", link: "eth0" }] },
     "ip route get 10.90.0.3",
   ],
+  [...["tunnel larger than below", "mtu-links"], below(1400), "ip link set cw0 mtu 1340"] as never,
   [
-    ...["tunnel larger than below", "mtu-links"],
-    withKernel({
-      links: kernel.links.map((one) => (one.name === "eth0" ? { ...one, mtuBytes: 1400 } : one)),
-    }),
-    "ip link set cw0 mtu 1340",
+    ...["tunnel as no agent wants it", "mtu-links"],
+    withKernel({ links: kernel.links.map((one) => (one.name === "cw0" ? { ...one, mtuBytes: 1430 } : one)) }),
+    "systemctl restart causeway",
   ] as never,
   [
     ...["pods larger than the tunnel", "mtu-links"],
@@ -267,7 +275,7 @@ const rows: readonly (readonly [about: string, id: string, facts: Facts, fix: st
   [
     "rules lost",
     "firewall-input",
-    { ...well, kept: true, view: viewOf(kernel, "-A INPUT -j REJECT") },
+    { ...well, kept: keptNodes, view: viewOf(kernel, "-A INPUT -j REJECT") },
     "-I INPUT 1",
   ],
   [
@@ -322,7 +330,7 @@ const rows: readonly (readonly [about: string, id: string, facts: Facts, fix: st
         files: [{ path: "f/05-flannel.conflist", types: ["flannel"], delegatesToUs: false }, ours],
       },
     },
-    "mv -n f/05-flannel.conflist f/05-flannel.conflist.not-used",
+    "then mv -n f/05-flannel.conflist f/05-flannel.conflist.not-used",
   ] as never,
   ["no CNI of ours", "cni-folder", { ...well, cni: { folder: "f", files: [] } }, "causeway cni install"],
   [
@@ -357,18 +365,72 @@ test("Multus that hands on to us is us; what comes after us is only named", () =
   ]);
 });
 
+const look = (facts: Facts, id: string) => diagnose(facts, [id]).checks[0];
+
+test("the tunnel keeps what IPv6 needs, and an agent's word counts more than the default route's link", () => {
+  expect(look(below(1300), "mtu-links")?.fix).toContain("mtu 1280");
+  expect(look({ ...below(1300), agent }, "mtu-links")?.ok).toBe(true);
+  expect(look(below(1300), "mtu-links")?.commands).toBeUndefined();
+});
+
+test("IPv6 forwarding is the agent's to turn on, and nobody's where the node has not joined", () => {
+  const off = set("net/ipv6/conf/all/forwarding", "0");
+  expect(look(off, "sysctl-forward")).toMatchObject({ ok: false, fix: "systemctl restart causeway" });
+  expect(look(off, "sysctl-forward")?.commands).toBeUndefined();
+  const alone = viewOf({ ...kernel, addresses: [] });
+  expect(look({ ...off, agent: undefined as never, view: alone }, "sysctl-forward")).toBeUndefined();
+});
+
+test("the larger of both return path settings counts", () => {
+  const settings = (all: string, link: string) => ({
+    ...well.settings,
+    ...{ "net/ipv4/conf/all/rp_filter": all, "net/ipv4/conf/cw0/rp_filter": link },
+  });
+  const pairs = ["0 0", "0 1", "1 0", "1 2", "2 0", "2 1"].map((text) => text.split(" ") as [string, string]);
+  const good = pairs.map(
+    ([all, one]) => look({ ...well, settings: settings(all, one) }, "sysctl-rp-filter")?.ok,
+  );
+  expect(good).toEqual([true, false, false, true, true, true]);
+});
+
+test("flannel by the overlay numbers pods itself, and no check says otherwise", () => {
+  const flannel = link(5, "flannel.1", { vxlan: { local: parseIp("10.90.0.2") } as never });
+  const facts: Facts = {
+    ...withKernel({ links: [...kernel.links, flannel] }),
+    kube: {
+      ...kube,
+      networks: [{ path: "f", kind: "pods", value: "10.42.0.0/16" }],
+      registered: { internal: ["10.90.0.2"], podCidrs: ["10.42.1.0/24"] },
+    },
+    cni: {
+      folder: "f",
+      files: [{ path: "f/10-flannel.conflist", types: ["flannel"], delegatesToUs: false }],
+    },
+  };
+  expect(wrong(facts)).toEqual([]);
+});
+
+test("without iproute2 ways are not looked at", () => {
+  const { skipped } = diagnose({ ...well, ways: [], waysProblem: "needs ip" }, ["routes"]);
+  expect(skipped).toEqual([{ id: "routes", why: "needs ip" }]);
+});
+
 test("rules that are lost are said to be", () => {
-  const lost = wrong({ ...well, kept: true, view: viewOf(kernel, "-A INPUT -j REJECT") });
-  expect(lost.find(({ id }) => id === "firewall-input")?.found).toContain("were put in and are gone");
+  const found = (rules: string) =>
+    wrong({ ...well, kept: keptNodes, view: viewOf(kernel, rules) }).find(({ id }) => id === "firewall-input")
+      ?.found;
+  expect(found("-A INPUT -j REJECT")).toContain("were put in and are gone");
+  const ours = '-A INPUT -m comment --comment "causeway: nodes of the mesh" -j ACCEPT';
+  expect(found(`-A INPUT -j REJECT\n${ours}`)).toContain("are there, behind a denial");
 });
 
 test("rules of ours that nobody keeps are wrong, with an agent that is asked to they are not", () => {
   const rule = '-A INPUT -i cw0 -m comment --comment "causeway: nodes of the mesh" -j ACCEPT';
   const kept = (facts: Partial<Facts>) =>
     diagnose({ ...well, view: viewOf(kernel, rule), ...facts }, ["firewall-kept"]).checks[0];
-  expect(kept({ kept: false })).toMatchObject({ ok: false, fix: "causeway doctor --fix" });
-  expect(kept({ kept: true })?.ok).toBe(true);
-  expect(kept({ kept: true, agent: undefined as never, agentProblem: "no agent" })).toMatchObject({
+  expect(kept({ kept: new Set() })).toMatchObject({ ok: false, fix: "causeway doctor --fix", keeps: true });
+  expect(kept({ kept: keptNodes })?.ok).toBe(true);
+  expect(kept({ kept: keptNodes, agent: undefined as never, agentProblem: "no agent" })).toMatchObject({
     ok: false,
   });
 });

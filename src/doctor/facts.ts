@@ -30,7 +30,6 @@ export interface PeerFacts {
   readonly pods: readonly Prefix[];
   readonly down: boolean;
   readonly reason: string;
-  readonly publicKey?: string;
   /** What its way takes, where the agent found that. */
   readonly mtuBytes?: number;
 }
@@ -104,9 +103,11 @@ export interface Facts {
   readonly settings: Readonly<Record<string, string>>;
   readonly neighbours: number;
   readonly view: FirewallView;
-  /** Whether this node was asked to keep its rules (`doctor --fix`). */
-  readonly kept: boolean;
+  /** Keys of the rules that the agent was asked to keep (`doctor --fix`). */
+  readonly kept: ReadonlySet<string>;
   readonly ways: readonly WayFacts[];
+  /** Why no ways could be asked for. */
+  readonly waysProblem?: string;
   readonly pings?: readonly PingFacts[];
   readonly kube?: KubeFacts;
   readonly cni?: CniFacts;

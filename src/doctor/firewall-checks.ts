@@ -2,7 +2,7 @@
 import { MARK } from "./accept.ts";
 import type { Examination, Finding } from "./check.ts";
 import type { Facts } from "./facts.ts";
-import { insertions, oursOf, type Refusal, refusalsOf } from "./firewall.ts";
+import { insertions, lostOf, oursOf, type Refusal, refusalsOf } from "./firewall.ts";
 import type { Hook } from "./packet.ts";
 
 function where({ table, chain, rule }: Refusal): string {
@@ -10,16 +10,20 @@ function where({ table, chain, rule }: Refusal): string {
   return `${table.backend} ${table.family} ${table.name} ${chain.name} (${by})`;
 }
 
+function about(rules: number, what: string): string {
+  return rules === 0 ? "" : `; rules that let them through ${what}`;
+}
+
 function hookFinding(hook: Hook, { view, kept }: Facts): Finding {
   const { firewall, place } = view;
   if (place === undefined) return { skipped: "this node has no overlay addresses" };
   const refusals = refusalsOf(firewall, place).filter(({ chain }) => chain.hook === hook);
   if (refusals.length === 0) return { found: "nothing of the mesh is refused" };
-  const lost = kept && oursOf(firewall).every(({ chain }) => chain.hook !== hook);
+  const { lost, overruled } = lostOf(refusals, kept);
   const places = [...new Set(refusals.map(where))].join(", ");
   const what = [...new Set(refusals.map(({ accept }) => accept.about))].join(", ");
   return {
-    found: `refused: ${what}; by ${places}${lost ? "; rules that let them through were put in and are gone" : ""}`,
+    found: `refused: ${what}; by ${places}${about(lost.length, "were put in and are gone")}${about(overruled.length, "are there, behind a denial that came later")}`,
     commands: insertions(refusals, firewall),
   };
 }
@@ -51,12 +55,14 @@ export const firewallExaminations: readonly Examination<Facts>[] = [
     id: "firewall-kept",
     why: "a reload of the firewall, and a reboot, drop rules that it does not know of; the agent puts them back",
     look: ({ view: { firewall }, kept, agent, agentProblem }) => {
-      const ours = oursOf(firewall).length;
+      const rules = oursOf(firewall);
+      const ours = rules.length;
       if (ours === 0 && firewall.firewalld?.zone === true)
         return { found: "firewalld has the zone causeway, and puts it in by itself" };
-      if (ours === 0 && !kept) return { skipped: "no rules of ours were needed" };
+      if (ours === 0 && kept.size === 0) return { skipped: "no rules of ours were needed" };
       const found = `${ours} rules with the comment "${MARK.trim()} …"`;
-      if (!kept) return { found: `${found}, which nobody keeps`, fix: "causeway doctor --fix" };
+      if (rules.some(({ key }) => !kept.has(key)))
+        return { found: `${found}, which nobody keeps`, fix: "causeway doctor --fix", keeps: true };
       if (agent === undefined)
         return {
           found: `${found}; ${agentProblem ?? "the agent was not asked"}`,

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { parseIp, parsePrefix } from "../net/mod.ts";
 import { acceptsOf } from "./accept.ts";
 import { shellText } from "./check.ts";
-import { insertions, refusalsOf, removals } from "./firewall.ts";
+import { insertions, lostOf, refusalsOf, removals } from "./firewall.ts";
 import { parseIptablesSave } from "./iptables-save.ts";
 import { nftTables, ownTable, parseNftListing } from "./nft-listing.ts";
 import { judge, type Packet, type Table } from "./packet.ts";
@@ -14,6 +14,7 @@ const place: Place = {
   pods: [parsePrefix("10.244.0.0/16")],
   ownPods: [parsePrefix("10.244.1.0/24")],
   tunnelPort: 51820,
+  uplink: "eth0",
 };
 
 function legacy(rules: string, policy = "ACCEPT"): Table[] {
@@ -63,6 +64,28 @@ test("only what is refused gets a rule", () => {
   ]);
 });
 
+test("what is denied to a host stays denied, and is no reason to open its network", () => {
+  for (const host of ["10.244.1.2", "10.244.1.254", "10.244.1.65", "10.244.255.254"])
+    for (const side of ["-s", "-d"]) {
+      const denial = `-A FORWARD ${side} ${host}/32 -j DROP`;
+      expect([denial, commands(legacy(denial))]).toEqual([denial, []]);
+      const opened = commands(legacy(`${denial}\n-A FORWARD -j REJECT`));
+      expect(opened.every((text) => text.includes("-I FORWARD 2 "))).toBe(true);
+    }
+});
+
+test("a hub lets newcomers in, and lets both families through", () => {
+  const enrolment = { from: parsePrefix("fd01:2:3:1::/64"), service: parseIp("fd01:2:3:1::1") };
+  const through = acceptsOf({ ...place, enrolment }).filter(({ about }) => about === "through this hub");
+  expect(through.map(({ family }) => family)).toEqual([4, 6]);
+});
+
+test("the tunnel and pods' answers come by the default route's link", () => {
+  const rules =
+    "-A INPUT -i eth0 -p udp --dport 51820 -j ACCEPT\n-A INPUT -i cw+ -j ACCEPT\n-A INPUT -j DROP";
+  expect(commands(legacy(rules))).toEqual([]);
+});
+
 test("those further down come first, so that no place shifts", () => {
   const rules = "-A FORWARD -i cw0 -j REJECT\n-A FORWARD -i lo -j ACCEPT\n-A FORWARD -j REJECT";
   const places = commands(legacy(rules)).map((text) => Number(/-I FORWARD (\d+)/.exec(text)?.[1]));
@@ -90,14 +113,34 @@ test("accepts are precise", () => {
   expect(judge(table, table.chains[0] as never, stranger)).toEqual({ refused: true, rule: 1 });
 });
 
-test("only rules with our mark are removed, the last first", () => {
+test("only rules with our mark are removed, by their own words", () => {
   const rules = `-A INPUT -m comment --comment "causeway: a" -j ACCEPT
 -A INPUT -m comment --comment "not causeway: b" -j ACCEPT
 -A INPUT -m comment --comment "causeway: c" -j ACCEPT`;
   expect(removals({ tables: legacy(rules), unread: [] }).map((words) => words.join(" "))).toEqual([
-    "iptables-legacy -w -t filter -D INPUT 3",
-    "iptables-legacy -w -t filter -D INPUT 1",
+    "iptables-legacy -w -t filter -D INPUT -m comment --comment causeway: c -j ACCEPT",
+    "iptables-legacy -w -t filter -D INPUT -m comment --comment causeway: a -j ACCEPT",
   ]);
+});
+
+test("where a chain is left to its policy early, the accept goes ahead of that, and then nothing is refused", () => {
+  const leaving = legacy("-A INPUT -p tcp --dport 22 -j ACCEPT\n-A INPUT -j RETURN", "DROP");
+  expect(commands(leaving).at(-1)).toStartWith("iptables-legacy -w -t filter -I INPUT 2 ");
+  const zone = native("input", [[{ goto: { target: "zone" } }]], "drop");
+  expect(commands(zone)[0]).toStartWith("nft insert rule inet filter c position 10 ");
+});
+
+test("only what was put in once and is gone is put back; a later denial ahead of our rule stands", () => {
+  const key = "iptables-legacy ip filter INPUT causeway: nodes of the mesh";
+  const of = (rules: string, kept = [key]) => {
+    const refusals = refusalsOf({ tables: legacy(rules), unread: [] }, place);
+    const { lost, overruled } = lostOf(refusals, new Set(kept));
+    return [lost, overruled].map((some) => some.map(({ accept }) => accept.about));
+  };
+  const ours = '-A INPUT -m comment --comment "causeway: nodes of the mesh" -j ACCEPT';
+  expect(of("-A INPUT -j REJECT")).toEqual([["nodes of the mesh"], []]);
+  expect(of("-A INPUT -j REJECT", [])).toEqual([[], []]);
+  expect(of(`-A INPUT -j REJECT\n${ours}`)).toEqual([[], ["nodes of the mesh"]]);
 });
 
 test("firewalld gets a zone, once", () => {
@@ -111,8 +154,8 @@ test("firewalld gets a zone, once", () => {
   expect(zone(false)).toEqual([
     "firewall-cmd --permanent --new-zone=causeway",
     "firewall-cmd --permanent --zone=causeway --set-target=ACCEPT",
-    "firewall-cmd --permanent --zone=causeway --add-interface=cw0",
-    "firewall-cmd --permanent --zone=causeway --add-interface=cw-pods",
+    "firewall-cmd --permanent --zone=causeway --change-interface=cw0",
+    "firewall-cmd --permanent --zone=causeway --change-interface=cw-pods",
     "firewall-cmd --permanent --add-port=51820/udp",
     "firewall-cmd --reload",
   ]);
@@ -154,6 +197,12 @@ test("expressions of nft are judged", () => {
   expect(through(match({ fib: { result: "type", flags: ["daddr"] } }, "local"))).toBe(true);
   expect(through(match(left("ip", "saddr"), "@friends"))).toBe(false);
   expect(through({ limit: { rate: 3 } })).toBe(false);
+  // On a header that the packet lacks, `!=` does not match either.
+  expect(through(match(left("ip6", "saddr"), "2001:db8::1", "!="))).toBe(false);
+  expect(through(match(left("udp", "dport"), 53, "!="))).toBe(false);
+  expect(through(match(left("tcp", "dport"), 53, "!="))).toBe(true);
+  const unknown = [match(left("tcp", "dport"), "@open", "!="), { drop: null }];
+  expect(refusalsOf({ tables: native("input", [unknown]), unread: [] }, place)).toEqual([]);
   const states = {
     set: [
       ["established", { accept: null }],

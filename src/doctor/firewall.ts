@@ -1,7 +1,8 @@
 /** Which of a node's packets its firewall refuses, and the commands that let them through: in the chain that refuses, ahead of the rule that does. */
 import { type Accept, acceptsOf, iptablesWords, MARK, nftText } from "./accept.ts";
 import { LINK, PODS_LINK } from "../mesh/mod.ts";
-import { type Chain, judge, type Table } from "./packet.ts";
+import { wordsOf } from "./iptables-save.ts";
+import { type Chain, judge, type Judgement, type Table } from "./packet.ts";
 import type { Place } from "./place.ts";
 
 /** Firewall is what the node has. */
@@ -17,9 +18,14 @@ export interface Firewall {
 export interface Refusal {
   readonly table: Table;
   readonly chain: Chain;
-  /** Index of the chain's rule that refuses; absent: its policy does. */
+  /** Index of the chain's rule that refuses, or leaves the chain to its policy; absent: the policy does, behind all rules. */
   readonly rule?: number;
   readonly accept: Accept;
+}
+
+/** keyOf names one of our rules by its place and comment: what firewall.keep has in its lines. */
+export function keyOf(table: Table, chain: Chain, comment: string): string {
+  return [table.backend, table.family, table.name, chain.name, comment].join(" ");
 }
 
 const families = { ip: [4], ip6: [6], inet: [4, 6] } as const;
@@ -35,11 +41,12 @@ export function refusalsOf({ tables }: Firewall, place: Place): readonly Refusal
       );
       return held.flatMap((accept) => {
         const judged = accept.samples
-          .map((sample) => judge(table, chain, sample))
-          .filter(({ refused }) => refused);
+          .map((pair) => pair.map((packet) => judge(table, chain, packet)))
+          .filter((pair) => pair.every(({ refused }) => refused));
         if (judged.length === 0) return [];
-        // A policy comes after all rules.
-        const rule = Math.min(...judged.map((judgement) => judgement.rule ?? Number.POSITIVE_INFINITY));
+        // A policy comes after all rules. Of a pair, the later rule is the one that refuses both.
+        const place = ({ rule }: Judgement) => rule ?? Number.POSITIVE_INFINITY;
+        const rule = Math.min(...judged.map((pair) => Math.max(...pair.map(place))));
         return [{ table, chain, accept, ...(Number.isFinite(rule) && { rule }) }];
       });
     }),
@@ -51,10 +58,23 @@ export function oursOf({ tables }: Firewall) {
   return tables.flatMap((table) =>
     table.chains.flatMap((chain) =>
       chain.rules
-        .map((rule, index) => ({ table, chain, rule, index }))
-        .filter(({ rule }) => rule.comment?.startsWith(MARK)),
+        .filter(({ comment }) => comment?.startsWith(MARK))
+        .map((rule) => ({ table, chain, rule, key: keyOf(table, chain, rule.comment ?? "") })),
     ),
   );
+}
+
+/**
+ * lostOf returns those refusals that a rule of ours once mended, by keys of `kept`, and whose rule is gone. Where it still stands, somebody has put a
+ * denial ahead of it: that is `overruled`, and theirs to decide.
+ */
+export function lostOf(refusals: readonly Refusal[], kept: ReadonlySet<string>) {
+  const known = refusals.filter(({ table, chain, accept }) =>
+    kept.has(keyOf(table, chain, MARK + accept.about)),
+  );
+  const stands = ({ chain, accept }: Refusal) =>
+    chain.rules.some(({ comment }) => comment === MARK + accept.about);
+  return { lost: known.filter((refusal) => !stands(refusal)), overruled: known.filter(stands) };
 }
 
 /** insertions returns commands that let all of it through, each with its words. Those further down in a chain come first, so that no place shifts. */
@@ -86,14 +106,15 @@ function insertion({ table, chain, rule, accept }: Refusal): readonly string[] {
   return [toolOf(table), "-w", "-t", table.name, ...at, ...iptablesWords(accept)];
 }
 
-/** removals returns commands that take away what is ours; the last of a chain comes first, so that no place shifts. */
+/** removals returns commands that take away what is ours. */
 export function removals(firewall: Firewall): readonly (readonly string[])[] {
   const rules = oursOf(firewall)
     .toReversed()
-    .map(({ table, chain, rule, index }) =>
+    .map(({ table, chain, rule }) =>
       table.backend === "nft"
         ? ["nft", "delete", "rule", table.family, table.name, chain.name, "handle", String(rule.handle)]
-        : [toolOf(table), "-w", "-t", table.name, "-D", chain.name, String(index + 1)],
+        : // By its words: a place may have become another's since it was read.
+          [toolOf(table), "-w", "-t", table.name, "-D", chain.name, ...wordsOf(rule.text)],
     );
   if (firewall.firewalld?.zone !== true) return rules;
   return [...rules, ["firewall-cmd", "--permanent", `--delete-zone=${ZONE}`], RELOAD];
@@ -111,7 +132,8 @@ const RELOAD = ["firewall-cmd", "--reload"];
 function zoneCommands(accepts: readonly Accept[], there: boolean): readonly (readonly string[])[] {
   const permanent = (...words: string[]) => ["firewall-cmd", "--permanent", ...words];
   const ports = accepts.flatMap(({ udpPort }) => udpPort ?? []);
-  const links = [LINK, PODS_LINK].map((link) => permanent(`--zone=${ZONE}`, `--add-interface=${link}`));
+  // Another zone may have them: adding would fail then.
+  const links = [LINK, PODS_LINK].map((link) => permanent(`--zone=${ZONE}`, `--change-interface=${link}`));
   return [
     ...(there ? [] : [permanent(`--new-zone=${ZONE}`)]),
     permanent(`--zone=${ZONE}`, "--set-target=ACCEPT"),

@@ -1,7 +1,7 @@
 /** Gathers the facts: what the kernel, files and tools say; the agent's part is asked for by who calls. */
 import { join } from "node:path";
 import { Rtnetlink } from "../netlink/mod.ts";
-import { exists, removeTree, writeAtomic } from "../sys/mod.ts";
+import { exists, readText, removeTree, writeAtomic } from "../sys/mod.ts";
 import type { AgentFacts, Facts } from "./facts.ts";
 import { readFirewall } from "./firewall-reader.ts";
 import { lackingModules, readSettings } from "./kernel-facts.ts";
@@ -9,7 +9,7 @@ import { readKey } from "./key-facts.ts";
 import { readCni, readKube } from "./kube-facts.ts";
 import { readPings, readWays } from "./way-facts.ts";
 
-/** KEEP is the file in the state's folder that asks the agent to keep our rules. */
+/** KEEP is the file in the state's folder that asks the agent to keep our rules: a line for each that was put in. */
 const KEEP = "firewall.keep";
 
 /** GatherOptions say where to look. */
@@ -41,8 +41,8 @@ export async function gather({ agent, agentProblem, state, root, ids = [] }: Gat
     settings: readSettings(),
     neighbours: countNeighbours(),
     view,
-    kept: isKept(state),
-    ways,
+    kept: readKept(state),
+    ...ways,
     ...(pings && { pings }),
     ...(kube && { kube }),
     cni: readCni(root, kube?.distribution),
@@ -55,18 +55,21 @@ function countNeighbours(): number {
   return route.neighbours().length;
 }
 
-/** isKept tells whether our rules shall be put back. */
-export function isKept(state: string): boolean {
-  return exists(join(state, KEEP));
+/** readKept returns the keys (keyOf) of rules that shall be put back; none where nobody asked for that. */
+export function readKept(state: string): ReadonlySet<string> {
+  const lines = (readText(join(state, KEEP)) ?? "").split("\n");
+  return new Set(lines.filter((line) => line !== "" && !line.startsWith("#")));
 }
 
-/** setKept asks for it, or ends it. */
-export function setKept(state: string, kept: boolean): void {
-  if (kept)
-    writeAtomic(
-      join(state, KEEP),
-      "Written by `causeway doctor --fix`: the agent puts its rules back after a reload.\n",
-      0o600,
-    );
+/** hasKept tells whether any shall be. */
+export function hasKept(state: string): boolean {
+  return readKept(state).size > 0;
+}
+
+/** writeKept asks for it; without keys it ends it. */
+export function writeKept(state: string, keys: Iterable<string>): void {
+  const lines = [...new Set(keys)].toSorted();
+  const about = "# Written by `causeway doctor --fix`: the agent puts these rules back after a reload.";
+  if (lines.length > 0) writeAtomic(join(state, KEEP), `${[about, ...lines].join("\n")}\n`, 0o600);
   else removeTree(join(state, KEEP));
 }

@@ -44,6 +44,8 @@ test("what lets through, does", () => {
     "-A INPUT -p tcp -m multiport --dports 22,10000:10300 -j ACCEPT",
     '-A INPUT -i cw0 -m comment --comment "a \\"b\\" -j DROP" -j ACCEPT',
     "-A INPUT -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT",
+    '-A INPUT -m comment --comment "-j DROP" -j ACCEPT',
+    '-A INPUT -m comment --comment "!" -j ACCEPT',
     "-A INPUT -m addrtype --dst-type LOCAL -j ACCEPT",
     "-A INPUT -j OTHER\n-A OTHER -j ACCEPT",
     "-A INPUT -g OTHER",

@@ -45,8 +45,8 @@ function emptyChain(name: string, policy: string | undefined): Chain & { rules: 
   return { name, rules: [], ...(hook && { hook, policy: policy === "DROP" ? "drop" : "accept" }) };
 }
 
-/** Words of a shell, as iptables-save quotes them. */
-function wordsOf(text: string): string[] {
+/** wordsOf returns the words of a rule as iptables-save prints it, without its quotes. */
+export function wordsOf(text: string): string[] {
   return [...text.matchAll(/"((?:[^"\\]|\\.)*)"|(\S+)/g)].map(([, quoted, bare]) =>
     quoted === undefined ? (bare as string) : quoted.replace(/\\(.)/g, "$1"),
   );
@@ -61,8 +61,14 @@ function parseRule(text: string): Rule {
     const negated = words[at] === "!";
     if (negated) at++;
     const option = words[at++] as string;
-    const values: string[] = [];
-    while (at < words.length && words[at] !== "!" && !(words[at] as string).startsWith("-"))
+    // A comment is one word, whatever it begins with.
+    const values = option === "--comment" ? words.slice(at, ++at) : [];
+    while (
+      option !== "--comment" &&
+      at < words.length &&
+      words[at] !== "!" &&
+      !(words[at] as string).startsWith("-")
+    )
       values.push(words[at++] as string);
     const [value = ""] = values;
     if (option === "-j" || option === "-g") {

@@ -1,6 +1,6 @@
 /** Checks of the kernel: what it can do, and its settings. */
 import { LINK, PODS_LINK } from "../mesh/mod.ts";
-import type { Examination, Finding } from "./check.ts";
+import { type Examination, type Finding, shellText } from "./check.ts";
 import type { Facts } from "./facts.ts";
 
 function lacking({ lacking }: Facts, names: readonly string[]): Finding {
@@ -26,6 +26,24 @@ function setting(facts: Facts, wanted: readonly (readonly [path: string, ...good
 /** sysctl(8) takes slashes as well, which names of links with dots need. */
 function dotted(path: string): string {
   return path.includes(".") ? path : path.replaceAll("/", ".");
+}
+
+/**
+ * Turning IPv6 forwarding on makes the kernel drop default routes of router advertisements, but for links whose accept_ra is 2 before
+ * (Documentation/networking/ip-sysctl.rst): the agent knows those links, and does both in order (mesh/objects.ts).
+ */
+function forwardFinding(facts: Facts): Finding {
+  if (facts.agent?.node === undefined && facts.view.place === undefined)
+    return { skipped: "this node has not joined" };
+  const four = setting(facts, [["net/ipv4/ip_forward", "1"]]);
+  const six = facts.settings["net/ipv6/conf/all/forwarding"];
+  if (six === undefined || six === "1" || "skipped" in four) return four;
+  const { found, commands } = four;
+  return {
+    found: `${found}, net.ipv6.conf.all.forwarding = ${six}`,
+    fix: `${commands === undefined ? "" : `${shellText(commands)}; `}systemctl restart causeway`,
+    ...(commands && { commands }),
+  };
 }
 
 /** kernelExaminations are these checks. */
@@ -63,15 +81,11 @@ export const kernelExaminations: readonly Examination<Facts>[] = [
   {
     id: "sysctl-forward",
     why: "a node that does not forward drops what its pods send, and a hub what it relays",
-    look: (facts) =>
-      setting(facts, [
-        ["net/ipv4/ip_forward", "1"],
-        ["net/ipv6/conf/all/forwarding", "1"],
-      ]),
+    look: forwardFinding,
   },
   {
     id: "sysctl-rp-filter",
-    why: "a strict check of the return path drops packets whose way changes between direct and relayed; the stricter of `all` and the link's own counts, so the link's must be loose (2)",
+    why: "a strict check of the return path drops packets whose way changes between direct and relayed; the larger of `all` and the link's own counts, and 1 is strict",
     look: (facts) => setting(facts, [[`net/ipv4/conf/${LINK}/rp_filter`, "2", ...looseWithAll(facts)]]),
   },
   {
@@ -109,7 +123,9 @@ export const kernelExaminations: readonly Examination<Facts>[] = [
           [
             "sysctl",
             "-w",
-            ...[1, 2, 3].map((at) => `net.ipv4.neigh.default.gc_thresh${at}=${most * 2 ** at}`),
+            ...[1, 2, 3].map(
+              (at) => `net.ipv4.neigh.default.gc_thresh${at}=${Math.ceil(most * 2 ** (at - 2))}`,
+            ),
           ],
         ],
       };
@@ -117,7 +133,8 @@ export const kernelExaminations: readonly Examination<Facts>[] = [
   },
 ];
 
-/** The kernel takes the larger of `all` and the link's own (Documentation/networking/ip-sysctl.rst): 0 is as good as 2 where `all` is not 1. */
+/** What else than 2 is not strict, with `all`: the kernel takes the larger of both (Documentation/networking/ip-sysctl.rst). */
 function looseWithAll({ settings }: Facts): readonly string[] {
-  return settings["net/ipv4/conf/all/rp_filter"] === "1" ? [] : ["0"];
+  const all = settings["net/ipv4/conf/all/rp_filter"];
+  return all === "2" ? ["0", "1"] : all === "1" ? [] : ["0"];
 }

@@ -10,7 +10,8 @@ import {
   tryParseInterfaceAddress,
   tryParseIp,
 } from "../net/mod.ts";
-import type { Examination, Finding } from "./check.ts";
+import type { LinkInfo } from "../netlink/mod.ts";
+import { type Examination, type Finding, shellText } from "./check.ts";
 import type { CniFacts, Facts, KubeFacts } from "./facts.ts";
 import { sameNetworks } from "./mesh-checks.ts";
 
@@ -73,9 +74,12 @@ function networks(text: string): readonly Prefix[] | undefined {
     : parts.map((part) => parsePrefix(part));
 }
 
-function networksFinding({ agent, view: { place } }: Facts, kube: KubeFacts): Finding {
+function networksFinding(facts: Facts, kube: KubeFacts): Finding {
+  const { agent, view } = facts;
   if (kube.networks.length === 0) return { skipped: "no file of a control plane or a pod network here" };
-  const mesh = { pods: agent?.mesh?.pods ?? place?.pods ?? [], services: agent?.mesh?.services };
+  const pods =
+    numberedByOther(facts) === undefined ? (agent?.mesh?.pods ?? view.place?.pods ?? []) : undefined;
+  const mesh = { pods, services: agent?.mesh?.services };
   const wrong = kube.networks.flatMap(({ path, kind, value }) => {
     const ours = mesh[kind];
     const said = attempt(() => networks(value));
@@ -99,10 +103,13 @@ function attempt<T>(work: () => T): T | undefined {
   }
 }
 
-function podCidrFinding({ agent, view: { place } }: Facts, kube: KubeFacts): Finding {
+function podCidrFinding(facts: Facts, kube: KubeFacts): Finding {
+  const other = numberedByOther(facts);
+  if (other !== undefined) return { skipped: other };
+  const { agent, view } = facts;
   if (kube.registered === undefined) return { skipped: kube.apiProblem ?? "the API was not asked" };
   const { podCidrs } = kube.registered;
-  const ours = agent?.node === undefined ? (place?.ownPods ?? []) : agent.pods;
+  const ours = agent?.node === undefined ? (view.place?.ownPods ?? []) : agent.pods;
   if (podCidrs.length === 0) return { found: "Node.spec.podCIDRs is not set; nobody else numbers pods" };
   const said = attempt(() => podCidrs.map((text) => parsePrefix(text)));
   if (said !== undefined && sameNetworks(said, ours)) return { found: podCidrs.join(", ") };
@@ -112,34 +119,53 @@ function podCidrFinding({ agent, view: { place } }: Facts, kube: KubeFacts): Fin
   };
 }
 
+function isOurs(file: CniFacts["files"][number]): boolean {
+  return file.types.includes("causeway") || file.delegatesToUs;
+}
+
 /** Files before ours are taken instead; one that hands pods on to us is Multus. */
-function cniFinding(cni: CniFacts): Finding {
+function cniFinding(facts: Facts, cni: CniFacts): Finding {
   const [first, ...others] = cni.files;
   if (first === undefined) return { found: `${cni.folder} is empty`, fix: "causeway cni install" };
-  const isOurs = (file: CniFacts["files"][number]) => file.types.includes("causeway") || file.delegatesToUs;
   const rest = others.filter((file) => !isOurs(file)).map(({ path }) => path);
   const unused = rest.length === 0 ? "" : `; not used, since it comes after: ${rest.join(", ")}`;
   if (isOurs(first)) return { found: `runtimes take ${first.path}${unused}` };
   const ours = cni.files.findIndex(isOurs);
   const taken = `runtimes take ${first.path} (${first.types.join(", ") || "not readable"})`;
+  const other = numberedByOther(facts);
+  if (other !== undefined) return { found: `${taken}; ${other}` };
   if (ours < 0) return { found: `${taken}, and nothing of ours is there`, fix: "causeway cni install" };
+  const aside = cni.files.slice(0, ours).map(({ path }) => ["mv", "-n", path, `${path}.not-used`]);
   return {
     found: `${taken} before ${cni.files[ours]?.path}`,
-    commands: cni.files.slice(0, ours).map(({ path }) => ["mv", "-n", path, `${path}.not-used`]),
+    fix: `one pod network at a time: take the other out of the cluster first, if pods use it; then ${shellText(aside)}`,
   };
 }
 
 const OVERLAYS = /^(?:flannel|vxlan\.calico|flannel-v6)/;
 
+function othersOf({ view: { kernel } }: Facts) {
+  return kernel.links.filter(({ name, vxlan }) => OVERLAYS.test(name) && vxlan?.local !== undefined);
+}
+
+function isByOverlay({ view: { place } }: Facts, { vxlan }: LinkInfo): boolean {
+  return place?.overlay.some((prefix) => vxlan?.local && prefixContains(prefix, vxlan.local)) ?? false;
+}
+
+/** Links of another pod network that goes by the overlay, where nothing of ours is installed: then it numbers the pods, and that is well. */
+function numberedByOther(facts: Facts): string | undefined {
+  const others = othersOf(facts);
+  const hasOurs = facts.cni?.files.some(isOurs) ?? false;
+  if (hasOurs || others.length === 0 || !others.every((link) => isByOverlay(facts, link))) return undefined;
+  return `pods have the network of ${others.map(({ name }) => name).join(", ")}, by the overlay`;
+}
+
 /** VXLAN of other pod networks, whose address is that of the interface that they took. */
-function otherNetworkFinding({ view: { kernel, place } }: Facts): Finding {
-  const found = kernel.links.filter(({ name, vxlan }) => OVERLAYS.test(name) && vxlan?.local !== undefined);
+function otherNetworkFinding(facts: Facts): Finding {
+  const found = othersOf(facts);
   if (found.length === 0) return { skipped: "no flannel or Calico on this node" };
-  if (place === undefined) return { skipped: NOT_JOINED };
-  const wrong = found.filter(({ vxlan }) => {
-    const local = vxlan?.local;
-    return local !== undefined && !place.overlay.some((prefix) => prefixContains(prefix, local));
-  });
+  if (facts.view.place === undefined) return { skipped: NOT_JOINED };
+  const wrong = found.filter((link) => !isByOverlay(facts, link));
   const text = (links: typeof found) =>
     links.map(({ name, vxlan }) => `${name} uses ${formatIp(vxlan?.local as never)}`).join(", ");
   if (wrong.length === 0) return { found: text(found) };
@@ -184,10 +210,10 @@ export const kubeExaminations: readonly Examination<Facts>[] = [
   {
     id: "cni-folder",
     why: "container runtimes take the first configuration by name, and only that",
-    look: ({ cni, kube }) =>
-      cni === undefined || (kube === undefined && cni.files.length === 0)
+    look: (facts) =>
+      facts.cni === undefined || (facts.kube === undefined && facts.cni.files.length === 0)
         ? { skipped: NO_KUBE }
-        : cniFinding(cni),
+        : cniFinding(facts, facts.cni),
   },
   {
     id: "other-network",

@@ -38,8 +38,9 @@ const layouts: Readonly<Record<Distribution, Layout>> = {
 
 function distributionOf(root: string): Distribution | undefined {
   const here = (path: string) => exists(join(root, path));
-  if (here("/etc/rancher/rke2")) return "rke2";
-  if (here("/etc/rancher/k3s")) return "k3s";
+  // An agent may have all its settings in its unit, and no folder in /etc/rancher.
+  if (here("/etc/rancher/rke2") || here("/var/lib/rancher/rke2/agent")) return "rke2";
+  if (here("/etc/rancher/k3s") || here("/var/lib/rancher/k3s/agent")) return "k3s";
   if (here("/var/lib/kubelet/config.yaml") || here("/etc/kubernetes")) return "kubeadm";
   const runs = root === "/" ? which("kubelet") : undefined;
   return runs === undefined ? undefined : "kubeadm";
@@ -85,7 +86,7 @@ function attempt<T>(work: () => T): T | undefined {
   }
 }
 
-/** k3s and rke2 read config.yaml, then the folder by name; the last one counts. */
+/** k3s and rke2 read config.yaml, then the folder by name, then their arguments; the last one counts. */
 function rancherValue(root: string, distribution: Distribution, key: string): KubeFacts["nodeIp"] {
   const folder = `/etc/rancher/${distribution}`;
   const more = listDirectory(join(root, folder, "config.yaml.d")).toSorted();
@@ -97,7 +98,20 @@ function rancherValue(root: string, distribution: Distribution, key: string): Ku
       const value = document?.[key];
       return value === undefined || value === null ? [] : [{ path, value: [value].flat().join(",") }];
     })
+    .concat(unitValue(root, distribution, key) ?? [])
     .at(-1);
+}
+
+/** What k3s's installer writes into the unit, `'--node-ip' '10.90.0.2'`; it counts more than the files. */
+function unitValue(root: string, distribution: Distribution, key: string): KubeFacts["nodeIp"] {
+  for (const unit of layouts[distribution].units) {
+    const path = `/etc/systemd/system/${unit}.service`;
+    const [, command = ""] = /^ExecStart=((?:.*\\\n)*.*)/m.exec(readText(join(root, path)) ?? "") ?? [];
+    const words = [...command.matchAll(/[^\s'"\\]+/g)].map(([word]) => word);
+    const value = argument(words, `--${key}`);
+    if (value !== undefined) return { path, value };
+  }
+  return undefined;
 }
 
 /** Of this node only: on a machine with several network namespaces other kubelets are none of it. */
@@ -177,7 +191,8 @@ export function readCni(root: string, distribution: Distribution | undefined): C
       return {
         path: join(folder, name),
         types,
-        delegatesToUs: types.includes("multus") && /"causeway"/.test(text),
+        // Multus, thick (multus-shim) and thin, names a network or the file of one.
+        delegatesToUs: types.some((type) => /^multus/.test(type)) && /causeway/.test(text),
       };
     }),
   };

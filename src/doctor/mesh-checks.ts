@@ -11,7 +11,7 @@ import {
 } from "../net/mod.ts";
 import type { Examination, Finding } from "./check.ts";
 import type { Facts } from "./facts.ts";
-import { addressesOf } from "./place.ts";
+import { addressesOf, defaultRoute, MAIN_TABLE } from "./place.ts";
 
 const START = "systemctl enable --now causeway";
 const JOIN = "causeway join TOKEN (or causeway init)";
@@ -94,42 +94,41 @@ function overlapFinding({ agent, view: { kernel, place } }: Facts): Finding {
   };
 }
 
-/** RT_TABLE_MAIN. */
-const MAIN_TABLE = 254;
+/** The least MTU that IPv6 may have (RFC 8200, section 5): with less, the kernel takes IPv6 off a link. */
+const LEAST_MTU_BYTES = 1280;
 
-function mtuFinding({ agent, view: { kernel } }: Facts): Finding {
+/** What the tunnel's link should have: as the agent says; without one, what the link of the default route leaves, by which nodes may not be reached. */
+function mtuWish({ agent, view: { kernel } }: Facts) {
+  const wished = agent?.tunnel?.mtuBytes;
+  if (wished !== undefined) return { bytes: wished, exact: true, by: "the agent" };
+  const route = defaultRoute(kernel);
+  const below = kernel.links.find(({ index }) => index === route?.hops[0]?.linkIndex);
+  const underlay = route?.mtuBytes ?? below?.mtuBytes;
+  if (below === undefined || underlay === undefined) return undefined;
+  // The least is kept on any underlay; outer packets are fragmented then.
+  const bytes = Math.max(underlay - OVERHEAD_BYTES[4], LEAST_MTU_BYTES);
+  return { bytes, exact: false, by: `${below.name} (${underlay})` };
+}
+
+/** The tunnel's link is the agent's to change; pods' bridge follows it. */
+function mtuFinding(facts: Facts): Finding {
+  const { kernel } = facts.view;
   const link = kernel.links.find(({ name }) => name === LINK);
   if (link === undefined) return { skipped: `there is no link ${LINK}` };
-  const route = kernel.routes
-    .filter(
-      ({ destination, table, hops }) => destination.length === 0 && table === MAIN_TABLE && hops.length > 0,
-    )
-    .toSorted((a, b) => a.metric - b.metric)[0];
-  const below = kernel.links.find(({ index }) => index === route?.hops[0]?.linkIndex);
   const pods = kernel.links.find(({ name }) => name === PODS_LINK);
-  const underlay = route?.mtuBytes ?? below?.mtuBytes;
-  const most = underlay === undefined ? undefined : underlay - OVERHEAD_BYTES[4];
-  const text = [
-    ...(below === undefined ? [] : [`${below.name} ${underlay}`]),
-    `${LINK} ${link.mtuBytes}`,
-    ...(pods === undefined ? [] : [`${PODS_LINK} ${pods.mtuBytes}`]),
-  ].join(" → ");
-  // The least that IPv6 may have is kept on any underlay; outer packets are fragmented then.
-  if (most !== undefined && link.mtuBytes > Math.max(most, 1280))
+  const text = `${LINK} ${link.mtuBytes}${pods === undefined ? "" : ` → ${PODS_LINK} ${pods.mtuBytes}`}`;
+  const wish = mtuWish(facts);
+  if (wish?.exact && link.mtuBytes !== wish.bytes)
+    return { found: `${text}; ${wish.by} wants ${wish.bytes}`, fix: "systemctl restart causeway" };
+  if (wish !== undefined && link.mtuBytes > wish.bytes)
     return {
-      found: `${text}: more than fits below (${most})`,
-      commands: [["ip", "link", "set", LINK, "mtu", String(most)]],
+      found: `${text}; ${wish.by} takes ${wish.bytes}`,
+      fix: `systemctl enable --now causeway finds the right one; if other nodes are reached by ${wish.by}: ip link set ${LINK} mtu ${wish.bytes}`,
     };
-  if (pods !== undefined && pods.mtuBytes > link.mtuBytes)
+  if (pods !== undefined && pods.mtuBytes > Math.max(link.mtuBytes, LEAST_MTU_BYTES))
     return {
       found: `${text}: pods send more than the tunnel takes`,
-      commands: [["ip", "link", "set", PODS_LINK, "mtu", String(link.mtuBytes)]],
-    };
-  const wished = agent?.tunnel?.mtuBytes;
-  if (wished !== undefined && wished !== link.mtuBytes)
-    return {
-      found: `${text}; the agent wants ${wished}`,
-      commands: [["ip", "link", "set", LINK, "mtu", String(wished)]],
+      commands: [["ip", "link", "set", PODS_LINK, "mtu", String(Math.max(link.mtuBytes, LEAST_MTU_BYTES))]],
     };
   return { found: text };
 }
@@ -149,7 +148,7 @@ function pingFinding({ pings }: Facts): Finding {
   };
 }
 
-function keyFinding({ key, agent }: Facts): Finding {
+function keyFinding({ key }: Facts): Finding {
   if (key === undefined) return { skipped: "there is no key yet: this node has not joined" };
   const { machine, elsewhere } = key;
   if ((key.mode & OWNER_ONLY) !== 0)
@@ -170,16 +169,6 @@ function keyFinding({ key, agent }: Facts): Finding {
     return {
       found: "the key was made on a machine with other network cards: this one is a copy, or got new ones",
       fix: "if the other machine still runs, give this one a key of its own: causeway leave --force; causeway join TOKEN. If it is gone: causeway node rotate",
-    };
-  const same =
-    agent?.peers.filter(
-      ({ publicKey }) =>
-        publicKey !== undefined && agent.peers.filter((peer) => peer.publicKey === publicKey).length > 1,
-    ) ?? [];
-  if (same.length > 0)
-    return {
-      found: `the same key: ${named(same.map(({ name }) => name))}`,
-      fix: "on all but one of them: causeway leave --force; causeway join TOKEN",
     };
   return { found: `${key.path}, for its owner only` };
 }
@@ -255,7 +244,8 @@ export const meshExaminations: readonly Examination<Facts>[] = [
   {
     id: "routes",
     why: "packets of nodes and pods that leave by another link are not encrypted, and are lost behind NAT",
-    look: ({ ways }) => {
+    look: ({ ways, waysProblem }) => {
+      if (waysProblem !== undefined) return { skipped: waysProblem };
       if (ways.length === 0) return { skipped: "no other node is known" };
       const wrong = ways.filter(({ link }) => link !== LINK);
       if (wrong.length === 0) return { found: `all go by ${LINK}` };

@@ -19,6 +19,6 @@ export type { Check, Diagnosis, Skipped } from "./check.ts";
 export { checkIds, diagnose } from "./diagnose.ts";
 export type { AgentFacts, Facts, PeerFacts } from "./facts.ts";
 export { FirewallKeeper } from "./firewall-keeper.ts";
-export { gather, type GatherOptions } from "./gather.ts";
+export { gather, type GatherOptions, hasKept } from "./gather.ts";
 export { noteMachine } from "./key-facts.ts";
 export { treat, type TreatOptions, untreat } from "./treat.ts";

@@ -50,34 +50,41 @@ export function parseNftListing(document: unknown): NftListing {
 
 const FAMILIES = ["ip", "ip6", "inet"] as const;
 
-/** nftTables returns the tables that judge packets; `without` names those that other tools keep, by family and name. */
-export function nftTables(
-  { chains, rules }: NftListing,
-  without: (family: string, name: string) => boolean,
-): Table[] {
-  const names = new Map(chains.map((chain) => [`${chain.family} ${chain.table}`, chain] as const));
-  return [...names.values()].flatMap(({ family, table }): Table[] => {
-    const known = FAMILIES.find((one) => one === family);
-    if (known === undefined || without(family, table)) return [];
-    const mine = chains.filter((chain) => chain.family === family && chain.table === table);
-    const listed = rules.filter((rule) => rule.family === family && rule.table === table);
-    const read = mine.map((chain) =>
-      chainOf(
-        chain,
-        listed.filter((rule) => rule.chain === chain.name),
-      ),
-    );
-    return [{ backend: "nft", family: known, name: table, chains: read }];
-  });
+/** isJudging tells whether a chain is one where the kernel begins to judge packets for this node, or that it forwards. */
+export function isJudging({ type, hook }: ListedChain): boolean {
+  return type === "filter" && (hook === "input" || hook === "forward");
 }
 
-function chainOf(chain: ListedChain, listed: readonly ListedRule[]): Chain {
-  const hook = ["input", "forward"].find((one) => one === chain.hook && chain.type === "filter") as
-    Hook | undefined;
+/** nftTables returns the tables that judge packets; `elsewhere` names base chains that other tools print, which are judged there. */
+export function nftTables(
+  { chains, rules }: NftListing,
+  elsewhere: (family: string, table: string, chain: string) => boolean,
+): Table[] {
+  const listed = Map.groupBy(rules, ({ family, table, chain }) => `${family} ${table} ${chain}`);
+  return [...Map.groupBy(chains, ({ family, table }) => `${family} ${table}`).values()].flatMap(
+    (mine): Table[] => {
+      const [{ family, table }] = mine as [ListedChain];
+      const known = FAMILIES.find((one) => one === family);
+      if (known === undefined || mine.every((chain) => !isJudging(chain))) return [];
+      const read = mine.map((chain) =>
+        chainOf(chain, {
+          listed: listed.get(`${family} ${table} ${chain.name}`) ?? [],
+          judges: isJudging(chain) && !elsewhere(family, table, chain.name),
+        }),
+      );
+      return [{ backend: "nft", family: known, name: table, chains: read }];
+    },
+  );
+}
+
+function chainOf(
+  { name, hook, policy }: ListedChain,
+  { listed, judges }: { readonly listed: readonly ListedRule[]; readonly judges: boolean },
+): Chain {
   return {
-    name: chain.name,
+    name,
     rules: listed.flatMap(rulesOf),
-    ...(hook && { hook, policy: chain.policy === "drop" ? "drop" : "accept" }),
+    ...(judges && { hook: hook as Hook, policy: policy === "drop" ? "drop" : "accept" }),
   };
 }
 
@@ -151,9 +158,13 @@ function verdictOf(part: Json): Verdict | undefined {
 function matchOf({ op, left, right }: Json): Match {
   const test = testOf(left as Json);
   return (packet) => {
-    const values = valuesOf(right).map((value) => test?.(packet, value));
-    if (values.includes(undefined)) return undefined;
-    const found = values.includes(true);
+    // Elements of a set by name are not listed with the rule.
+    const told = valuesOf(right).map((value) =>
+      typeof value === "string" && value.startsWith("@") ? undefined : test?.(packet, value),
+    );
+    if (told.includes("no header")) return false;
+    if (told.includes(undefined)) return undefined;
+    const found = told.includes(true);
     return op === "!=" ? !found : op === "==" || op === "in" ? found : undefined;
   };
 }
@@ -167,12 +178,13 @@ function valuesOf(right: unknown): readonly unknown[] {
   return Array.isArray(flags) ? flags : [right];
 }
 
-type Test = (packet: Packet, value: unknown) => boolean | undefined;
+/** A match on a header that the packet lacks ends the rule, `!=` as well (NFT_BREAK of nft_payload_eval() in net/netfilter/nft_payload.c). */
+type Test = (packet: Packet, value: unknown) => boolean | undefined | "no header";
 
 const link =
   (side: "from" | "to"): Test =>
   (packet, value) =>
-    typeof value === "string" && !value.startsWith("@") ? linkMatches(value, "*", packet[side]) : undefined;
+    typeof value === "string" ? linkMatches(value, "*", packet[side]) : undefined;
 
 const protocol: Test = (packet, value) =>
   value === packet.protocol || value === (packet.protocol === "tcp" ? 6 : 17);
@@ -204,10 +216,12 @@ function payloadTest({ protocol: header, field }: Json): Test | undefined {
   const side = field === "saddr" ? "source" : field === "daddr" ? "destination" : undefined;
   if ((header === "ip" || header === "ip6") && side !== undefined)
     return (packet, value) =>
-      packet.family === (header === "ip" ? 4 : 6) ? inside(packet[side], value) : false;
-  if (header === "ip" && field === "protocol") return protocol;
+      packet.family === (header === "ip" ? 4 : 6) ? inside(packet[side], value) : "no header";
+  if (header === "ip" && field === "protocol")
+    return (packet, value) => (packet.family === 4 ? protocol(packet, value) : "no header");
   if ((header === "tcp" || header === "udp" || header === "th") && field === "dport")
-    return (packet, value) => (header === "th" || packet.protocol === header) && portIn(packet.port, value);
+    return (packet, value) =>
+      header === "th" || packet.protocol === header ? portIn(packet.port, value) : "no header";
   return undefined;
 }
 
@@ -225,8 +239,8 @@ function inside(address: Packet["source"], value: unknown): boolean | undefined 
   return ipCompare(parseIp(range[0]), address) <= 0 && ipCompare(address, parseIp(range[1])) <= 0;
 }
 
-function portIn(port: number, value: unknown): boolean {
+function portIn(port: number, value: unknown): boolean | undefined {
   if (typeof value === "number") return value === port;
   const { range } = (value ?? {}) as { range?: [number, number] };
-  return range !== undefined && range[0] <= port && port <= range[1];
+  return range && range[0] <= port && port <= range[1];
 }

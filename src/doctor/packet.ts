@@ -62,7 +62,10 @@ export interface Table {
   readonly chains: readonly Chain[];
 }
 
-/** Judgement is what a base chain makes of a packet: `rule` is the index of its own rule that decided, absent where the policy did. */
+/**
+ * Judgement is what a base chain makes of a packet: `rule` is the index of its own rule that decided, or by which the chain was left, so that the
+ * policy decided; absent where all rules were passed.
+ */
 export interface Judgement {
   readonly refused: boolean;
   readonly rule?: number;
@@ -78,7 +81,8 @@ export function judge(table: Table, chain: Chain, packet: Packet): Judgement {
     const decided = follow(table, verdict, packet, 0);
     if (decided === "accept" || decided === "drop") return { refused: decided === "drop", rule };
     // A base chain that is returned from, or left by goto, ends with its policy.
-    if (verdict.kind === "return" || verdict.kind === "goto") break;
+    if (verdict.kind === "return" || verdict.kind === "goto")
+      return { refused: chain.policy === "drop", rule };
   }
   return { refused: chain.policy === "drop" };
 }

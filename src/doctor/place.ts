@@ -16,6 +16,8 @@ export interface Place {
   readonly ownPods: readonly Prefix[];
   /** Of a hub: where newcomers come from, and the address that they ask. */
   readonly enrolment?: { readonly from: Prefix; readonly service: Ip };
+  /** The link by which the world is reached: that of the default route. Absent: there is none. */
+  readonly uplink?: string;
   /** The tunnel's UDP port. */
   readonly tunnelPort?: number;
 }
@@ -56,6 +58,32 @@ export function placeOf(view: KernelView, table: OwnTable = {}): Place | undefin
     overlay: holding(own),
     pods: holding(ownPods.map(prefixAddress)),
     ownPods,
+    ...uplinkOf(view),
     ...table,
   };
+}
+
+/** MAIN_TABLE is RT_TABLE_MAIN of include/uapi/linux/rtnetlink.h. */
+export const MAIN_TABLE = 254;
+
+/** defaultRoute returns the one that counts, IPv4's before IPv6's. */
+export function defaultRoute({ routes }: KernelView): RouteInfo | undefined {
+  return routes
+    .filter(
+      ({ destination, table, hops }) => destination.length === 0 && table === MAIN_TABLE && hops.length > 0,
+    )
+    .toSorted((a, b) => a.destination.family - b.destination.family || a.metric - b.metric)[0];
+}
+
+/** Without a default route, the first link with an address that is none of ours; bridges, which have containers behind them, come last. */
+function uplinkOf(view: KernelView): Pick<Place, "uplink"> {
+  const index = defaultRoute(view)?.hops[0]?.linkIndex;
+  const others = view.links.filter(
+    ({ name, loopback }) =>
+      !loopback && name !== LINK && name !== PODS_LINK && addressesOf(view, name).length > 0,
+  );
+  const name =
+    view.links.find((link) => link.index === index)?.name ??
+    (others.find(({ kind }) => kind !== "bridge") ?? others[0])?.name;
+  return name === undefined ? {} : { uplink: name };
 }

@@ -1,9 +1,9 @@
 /** Does what checks propose: their commands, one after the other, each told before it runs. */
 import type { Check } from "./check.ts";
 import { isFirewall } from "./diagnose.ts";
-import { removals } from "./firewall.ts";
+import { oursOf, removals } from "./firewall.ts";
 import { readFirewall } from "./firewall-reader.ts";
-import { isKept, setKept } from "./gather.ts";
+import { readKept, writeKept } from "./gather.ts";
 import { runAll } from "./run-all.ts";
 
 /** TreatOptions say where the agent is told, and who hears of each step. */
@@ -18,8 +18,11 @@ export async function treat(checks: readonly Check[], { state, tell }: TreatOpti
   let done = true;
   // Two checks may propose the same zone; only what they end with is done again.
   const ran = new Set<string>();
+  let keeps = false;
   for (const check of checks) {
-    if (check.ok || check.commands === undefined) continue;
+    if (check.ok) continue;
+    if (check.keeps) keeps = true;
+    if (check.commands === undefined) continue;
     const commands = check.commands.filter(
       (words) => words.includes("--reload") || !ran.has(words.join(" ")),
     );
@@ -28,17 +31,26 @@ export async function treat(checks: readonly Check[], { state, tell }: TreatOpti
     if (failed !== undefined) {
       tell(`${check.id}: ${failed}`);
       done = false;
-    } else if (isFirewall(check) && !isKept(state) && commands.some(([tool]) => tool !== "firewall-cmd")) {
-      setKept(state, true);
-      tell("the agent puts these rules back after a reload; causeway doctor --undo ends that");
     }
+    if (isFirewall(check) && commands.some(([tool]) => tool !== "firewall-cmd")) keeps = true;
   }
+  if (keeps) await keep(state, tell);
   return done;
+}
+
+/** What is ours now shall be put back, beside what was before. */
+async function keep(state: string, tell: (text: string) => void): Promise<void> {
+  const before = readKept(state);
+  const { firewall } = await readFirewall();
+  const keys = new Set([...before, ...oursOf(firewall).map(({ key }) => key)]);
+  if (keys.size === before.size) return;
+  writeKept(state, keys);
+  tell("the agent puts these rules back after a reload; causeway doctor --undo ends that");
 }
 
 /** untreat removes the rules with our mark, and no other; the agent stops putting them back. */
 export async function untreat({ state, tell }: TreatOptions): Promise<boolean> {
-  setKept(state, false);
+  writeKept(state, []);
   const { firewall } = await readFirewall();
   const commands = removals(firewall);
   if (commands.length === 0) tell("nothing to do: no rules of ours are there");

@@ -1,7 +1,7 @@
 /** What other nodes are reached by: the link of each way, and echoes of full size. The programs ip and ping are asked. */
 import { formatIp, type Ip, ipPlus, prefixAddress } from "../net/mod.ts";
 import { run, which } from "../sys/mod.ts";
-import type { AgentFacts, PeerFacts, PingFacts, WayFacts } from "./facts.ts";
+import type { AgentFacts, Facts, PeerFacts, PingFacts, WayFacts } from "./facts.ts";
 import type { Place } from "./place.ts";
 
 /** MOST_PEERS limits how many nodes are tried: a mesh may have thousands. */
@@ -14,7 +14,8 @@ const ECHO_HEADERS = { 4: 28, 6: 48 } as const;
 export async function readWays(
   peers: readonly PeerFacts[],
   place: Place | undefined,
-): Promise<readonly WayFacts[]> {
+): Promise<Pick<Facts, "ways" | "waysProblem">> {
+  if (!(await hasIproute())) return { ways: [], waysProblem: "needs the program ip of iproute2" };
   const wanted = peers
     .slice(0, MOST_PEERS)
     .flatMap(({ name, overlay, pods }) => [
@@ -25,7 +26,14 @@ export async function readWays(
     to: "the overlay",
     address: ipPlus(prefixAddress(prefix), 0xfdn),
   }));
-  return Promise.all((wanted.length > 0 ? wanted : overlay).map(readWay));
+  return { ways: await Promise.all((wanted.length > 0 ? wanted : overlay).map(readWay)) };
+}
+
+/** That of busybox prints no JSON, and none of the options that name a version. */
+async function hasIproute(): Promise<boolean> {
+  if (which("ip") === undefined) return false;
+  const { status, stdout } = await run(["ip", "-V"], { timeoutMs: ASK_MS });
+  return status === 0 && stdout.includes("iproute2");
 }
 
 async function readWay({ to, address }: { readonly to: string; readonly address: Ip }): Promise<WayFacts> {

@@ -84,6 +84,34 @@ describe(`the doctor's firewall rules${note}`, () => {
       "iptables-nft -w -t filter -I INPUT 3 -i cw0 -s 10.90.0.0/16 -d 10.90.0.2/32",
     );
     expect(forward).toMatchObject({ ok: false, found: expect.stringContaining("FORWARD (rule 1)") });
+    // A chain of nft's own in the same table, which iptables-save does not print.
+    world.shell("nft add chain ip filter mine '{ type filter hook input priority 10; policy drop; }'");
+    const { "firewall-input": both } = await world.checks("look", "firewall-input");
+    expect(both?.found).toContain("INPUT (rule 3), nft ip filter mine (policy drop)");
+  });
+
+  run("chains that are left early to their policy get each accept once", async () => {
+    using world = new DoctorWorld();
+    world.shell(`nft -f - <<'END'
+table ip filter {
+  chain zone { tcp dport 22 accept; }
+  chain input { type filter hook input priority 0; policy drop; ct state established accept; goto zone; }
+}
+END
+iptables-legacy -P INPUT DROP
+iptables-legacy -A INPUT -j RETURN`);
+    const { "firewall-input": done } = await world.checks("fix", "firewall-input");
+    expect(done?.ok).toBe(true);
+    const after = shown(world) + world.shell("nft list table ip filter");
+    for (const text of [
+      'iifname "cw0" .*causeway: nodes of the mesh',
+      "-i cw0 .*causeway: nodes of the mesh",
+    ])
+      expect(after.match(new RegExp(text, "g"))).toHaveLength(1);
+    await world.doctor("fix", "firewall-input");
+    expect(shown(world) + world.shell("nft list table ip filter")).toBe(after);
+    await world.doctor("undo");
+    expect(shown(world) + world.shell("nft list table ip filter")).not.toContain("causeway: ");
   });
 
   run("the agent's part puts rules back after a reload, and not when it was not asked", async () => {
@@ -101,13 +129,13 @@ describe(`the doctor's firewall rules${note}`, () => {
       ]();
       expect((await lines.next()).value).toBe("ready");
       world.shell("iptables-nft -F; iptables-nft -X");
-      world.shell(load);
+      world.shell(all);
       expect(world.shell("iptables-nft-save")).not.toContain("causeway: ");
       await world.checks("fix", "firewall-input", "firewall-forward");
       for (const reload of [
         `iptables-nft -F\niptables-nft -X\n${load}`,
         `nft flush ruleset\n${nft}`,
-        iptables("iptables-legacy"),
+        `iptables-legacy -F\niptables-legacy -X\n${iptables("iptables-legacy")}`,
       ]) {
         world.shell(reload);
         expect((await lines.next()).value).toMatch(/^put back \d+$/);
@@ -116,6 +144,12 @@ describe(`the doctor's firewall rules${note}`, () => {
         node.heard.length = 0;
       }
       expect((await world.checks("look", "firewall-kept"))["firewall-kept"]).toMatchObject({ ok: false });
+      // What the administrator denies later, ahead of our rules, is said and left.
+      world.shell("nft insert rule inet filter forward reject with icmpx admin-prohibited");
+      expect((await lines.next()).value).toMatch(/^problem .*refused though our rules are there/);
+      expect(
+        world.shell("nft list chain inet filter forward").match(/causeway: nodes to pods/g),
+      ).toHaveLength(1);
     } finally {
       child.kill("SIGKILL");
     }

@@ -109,6 +109,11 @@ describe.skipIf(skip !== undefined)(`causeway doctor${skip === undefined ? "" : 
       expect((await lab.causeway("one", ["doctor", "--undo"])).status).toBe(0);
       expect(await shell("one", "iptables-nft-save; ip6tables-nft-save")).not.toContain("causeway: ");
       expect((await doctor("one", ...ids)).wrong).toEqual(["firewall-input", "firewall-forward"]);
+      // What was put in ends with the membership.
+      await doctor("one", ...ids, "--fix");
+      expect(await shell("one", "iptables-nft-save")).toContain("causeway: ");
+      expect((await lab.causeway("one", ["leave"])).status).toBe(0);
+      expect(await shell("one", "iptables-nft-save; ip6tables-nft-save")).not.toContain("causeway: ");
     },
     DEADLINE_MS,
   );

@@ -117,33 +117,39 @@ describe(`the doctor on a node${note}`, () => {
     },
   );
 
-  run("what is as `causeway kube prepare` writes it is well; what can be moved aside is", async () => {
-    using world = new DoctorWorld();
-    put(world, "/etc/default/kubelet", "KUBELET_EXTRA_ARGS=--node-ip=10.90.0.2\n");
-    put(world, "/etc/systemd/system/kubelet.service.d/20-causeway.conf", "[Unit]\nAfter=causeway.service\n");
-    put(world, "/etc/kubernetes/manifests/kube-controller-manager.yaml", manager("10.244.0.0/16"));
-    put(world, "/etc/cni/net.d/05-flannel.conflist", '{"plugins":[{"type":"flannel"}]}');
-    put(world, "/etc/cni/net.d/10-causeway.conflist", '{"plugins":[{"type":"causeway"}]}');
-    using _api = api(world, {
-      spec: { podCIDRs: ["10.244.1.0/24"] },
-      status: { addresses: [{ type: "InternalIP", address: "10.90.0.2" }] },
-    });
-    using _kubelet = kubelet(world, "--node-ip", "10.90.0.2");
-    const ids = [
-      "node-ip",
-      "internal-ip",
-      "unit-order",
-      "cluster-networks",
-      "pod-cidr",
-      "cni-folder",
-      "routes",
-    ];
-    const checks = await world.checks("fix", ...ids);
-    expect(ids.map((id) => [id, checks[id]?.ok])).toEqual(ids.map((id) => [id, true]));
-    expect(world.shell(`ls ${world.root}/etc/cni/net.d`)).toBe(
-      "05-flannel.conflist.not-used\n10-causeway.conflist\n",
-    );
-  });
+  run(
+    "what is as `causeway kube prepare` writes it is well; with another pod network out of the way",
+    async () => {
+      using world = new DoctorWorld();
+      put(world, "/etc/default/kubelet", "KUBELET_EXTRA_ARGS=--node-ip=10.90.0.2\n");
+      put(
+        world,
+        "/etc/systemd/system/kubelet.service.d/20-causeway.conf",
+        "[Unit]\nAfter=causeway.service\n",
+      );
+      put(world, "/etc/kubernetes/manifests/kube-controller-manager.yaml", manager("10.244.0.0/16"));
+      const multus = '{"type":"multus-shim","clusterNetwork":"/host/etc/cni/net.d/10-causeway.conflist"}';
+      put(world, "/etc/cni/net.d/00-multus.conf", multus);
+      put(world, "/etc/cni/net.d/10-causeway.conflist", '{"plugins":[{"type":"causeway"}]}');
+      using _api = api(world, {
+        spec: { podCIDRs: ["10.244.1.0/24"] },
+        status: { addresses: [{ type: "InternalIP", address: "10.90.0.2" }] },
+      });
+      using _kubelet = kubelet(world, "--node-ip", "10.90.0.2");
+      const ids = [
+        "node-ip",
+        "internal-ip",
+        "unit-order",
+        "cluster-networks",
+        "pod-cidr",
+        "cni-folder",
+        "routes",
+      ];
+      const checks = await world.checks("fix", ...ids);
+      expect(ids.map((id) => [id, checks[id]?.ok])).toEqual(ids.map((id) => [id, true]));
+      expect(world.shell(`ls ${world.root}/etc/cni/net.d`)).toBe("00-multus.conf\n10-causeway.conflist\n");
+    },
+  );
 
   run("settings and links are mended, and only those", async () => {
     using world = new DoctorWorld();
