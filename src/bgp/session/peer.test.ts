@@ -7,6 +7,9 @@ import { peerConfig, type SessionConfig } from "./negotiate.ts";
 import type { PeerCause } from "./peer-event.ts";
 import { NEW_PEER, type PeerConfig, peerDeadline, type PeerState, stepPeer } from "./peer.ts";
 
+/** Where the call that stays by identifier comes to its OPEN when the other one has made the session at both ends. */
+const KEPT = [1_134, 8_876, 12_451, 17_695, 424_942_160];
+
 /** One end of a connection: its number there. */
 interface End {
   number: number | undefined;
@@ -242,8 +245,8 @@ describe("two peers", () => {
   });
 
   test(`that call each other at once stay together, though one hears late that it was called (SEED=${seed})`, () => {
-    for (let round = 0; round < 150; round++) {
-      const random = new Random(seed + round);
+    for (const round of [...KEPT, ...Array.from({ length: 150 }, (_, i) => seed + i)]) {
+      const random = new Random(round);
       const config = (side: 0 | 1) =>
         peerConfig(
           {

@@ -4,7 +4,8 @@
  *
  * ```
  *  main     every state; its connection, if any, is the one that counts
- *  second   a connection that the peer made while main had, or tried, one of its own; it is tracked until its OPEN
+ *  second   a connection that the peer made while main had, or tried, one of its own; it is tracked until its OPEN,
+ *           or until its KEEPALIVE where main is established and the peer is who decides
  * ```
  *
  * The second becomes main when main ends, or when it is established first.
@@ -204,15 +205,25 @@ class Work {
       if (own.late === true && !this.#isCrossed() && other.fsm.negotiated.restart !== undefined)
         this.#replace(other);
       // "Unless allowed via configuration, a connection collision with an existing BGP connection that is in the Established state causes closing of
-      // the newly created connection." It is allowed where both were made at once, and the other side may have decided before it knew.
-      else if (own.late !== true && own.by !== other.by && byIdentifier) this.#dumpOther(place);
-      else return this.run(place, { kind: "collision" });
+      // the newly created connection." It is allowed where both were made at once, and the other side may have decided before it knew. Where the peer's
+      // stays by identifier, it may have been established first at the peer, who has then dropped its own call: its KEEPALIVE there will tell.
+      else if (own.late === true || own.by === other.by || !byIdentifier)
+        return this.run(place, { kind: "collision" });
+      else if (own.by === "us") this.#dumpOther(place);
     } else if (waits && other?.fsm.kind === "open-confirm") {
       const ownStays = own.by === other.by ? own.by === "peer" : byIdentifier;
       if (!ownStays) return this.run(place, { kind: "collision" });
       this.#dumpOther(place);
     }
     this.run(this.placeOf(connection) ?? place, { kind: "open", negotiated });
+  }
+
+  /** keepalive is the peer's: it has decided for this connection. */
+  keepalive(connection: number): void {
+    const { main, second } = this;
+    const isDecided = second?.connection === connection && second.fsm.kind === "open-confirm";
+    if (isDecided && main.fsm.kind === "established") this.#dumpOther("second");
+    this.run(this.placeOf(connection) ?? "main", { kind: "keepalive" });
   }
 
   #dumpOther(place: Place): void {
@@ -323,7 +334,7 @@ function message(work: Work, place: Place, event: Extract<PeerEvent, { kind: "me
         error: decodeNotification(body, 0, body.length),
       });
     case MESSAGE.keepalive:
-      return work.run(place, { kind: "keepalive" });
+      return work.keepalive(connection);
     default:
       return work.run(place, { kind: "update" });
   }
