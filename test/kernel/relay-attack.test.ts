@@ -177,6 +177,7 @@ describe.skipIf(skip !== undefined)(`relay under attack${skip === undefined ? ""
         () => member.device.sendable(number, crowd.clock().nowMs) !== undefined,
       );
       crowd.send(member, parseIp(lab.b.overlay), "hello");
+      await until("b has it too", () => lab.seen(lab.b, member.key)?.lastHandshakeMs !== undefined);
       const [first] = outcome.datagrams;
       return {
         lab,
