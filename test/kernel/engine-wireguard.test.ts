@@ -53,7 +53,7 @@ class Site implements AsyncDisposable {
     const scratch = new Scratch();
     const backend =
       name === "user" ? ownBackend() : name === "wireguard-go" ? wireguardGoBackend() : undefined;
-    const tunnel = await backend?.open(LINK, { netns: scratch.netns });
+    const tunnel = await backend?.open(LINK, { netns: scratch.netns, logPath: `${scratch.folder}/log` });
     return new Site(tunnel, scratch);
   }
 
