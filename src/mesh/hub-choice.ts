@@ -19,7 +19,7 @@ import {
   type UnansweredPing,
 } from "./hub-state.ts";
 import { leastRtt, WINDOW_MS, withRtt } from "./least-rtt.ts";
-import { pathMtuDueMs, startPathMtu, stepPathMtu } from "./path-mtu.ts";
+import { asksMtu, pathMtuDueMs, startPathMtu, stepPathMtu } from "./path-mtu.ts";
 import { LEAST_PROBE_BYTES } from "./probe.ts";
 import { waitedFor } from "./standstill.ts";
 
@@ -128,7 +128,7 @@ function onPong(state: HubChoice, event: HubChoiceEvent & { readonly kind: "pong
   const { nowMs, transaction, seen, instance } = event;
   const hub = state.hubs.find(({ name }) => name === event.hub);
   if (hub === undefined) return [state, []];
-  const padded = hub.mtu.probe?.transaction === transaction;
+  const padded = asksMtu(hub.mtu, transaction);
   const ping = hub.unanswered.find((one) => one.transaction === transaction);
   // An answer to nothing of ours, or the second one.
   if (ping === undefined && !padded) return [state, []];

@@ -22,6 +22,8 @@ class Path {
   /** Whether packets get through at all. */
   alive = true;
   lose: () => boolean = () => false;
+  answerMs = RTT_MS;
+  #answers: { readonly atMs: number; readonly transaction: bigint; readonly sizeBytes: number }[] = [];
   #transaction = 0n;
   #pongMs = 0;
   readonly #headers: number;
@@ -36,6 +38,7 @@ class Path {
   run(ms: number, active = true): void {
     const end = this.nowMs + ms;
     while (this.nowMs < end) {
+      this.#hear();
       if (this.alive) this.#pongMs = this.nowMs;
       const transaction = ++this.#transaction;
       const [state, ask] = stepPathMtu(this.state, {
@@ -51,12 +54,7 @@ class Path {
         const bytes = ask.sizeBytes + this.#headers;
         this.sent.push(bytes);
         if (this.alive && bytes <= this.mtuBytes && !this.lose())
-          [this.state] = stepPathMtu(this.state, {
-            kind: "pong",
-            nowMs: this.nowMs + RTT_MS,
-            transaction,
-            sizeBytes: ask.sizeBytes,
-          });
+          this.#answers.push({ atMs: this.nowMs + this.answerMs, transaction, sizeBytes: ask.sizeBytes });
       }
       const due = pathMtuDueMs(this.state, {
         nowMs: this.nowMs,
@@ -64,8 +62,17 @@ class Path {
         active,
         pongMs: this.#pongMs,
       });
-      this.nowMs = Math.min(end, Math.max(this.nowMs + RTT_MS, due ?? this.nowMs + 1000));
+      const [answer] = this.#answers;
+      const nextMs = Math.min(due ?? this.nowMs + 1000, answer?.atMs ?? Number.POSITIVE_INFINITY);
+      this.nowMs = Math.min(end, Math.max(this.nowMs + RTT_MS, nextMs));
     }
+  }
+
+  #hear(): void {
+    for (const { atMs, ...answer } of this.#answers)
+      if (atMs <= this.nowMs)
+        [this.state] = stepPathMtu(this.state, { kind: "pong", nowMs: this.nowMs, ...answer });
+    this.#answers = this.#answers.filter(({ atMs }) => atMs > this.nowMs);
   }
 }
 
@@ -128,6 +135,19 @@ describe("the search", () => {
     }
     // Three in a row, one time in a thousand; found again at the next raise.
     expect(wrong).toBeLessThanOrEqual(4);
+  });
+
+  test("answers that come after all pings of their size were given up count too", () => {
+    for (const answerMs of [250, 450, 700, 1100]) {
+      const path = new Path(1500);
+      path.answerMs = answerMs;
+      path.run(10_000);
+      expect(pathMtuOf(path.state)).toBe(1500);
+      const narrow = new Path(1400);
+      narrow.answerMs = answerMs;
+      narrow.run(30_000);
+      expect(pathMtuOf(narrow.state)).toBe(1400);
+    }
   });
 
   test("while the path is dead nothing is concluded", () => {

@@ -28,6 +28,8 @@ const NEAR_BYTES = 8;
 const NEAR_LARGE_BYTES = 512;
 /** Each size gets so many pings (MAX_PROBES, RFC 8899 section 5.1.2). */
 const TRIES = 3;
+/** Pings whose answer still counts: those of this size and of the one before. */
+const MAX_ASKED = 2 * TRIES;
 /** PMTU_RAISE_TIMER (RFC 8899, section 5.1.1). */
 const RAISE_MS = 600_000;
 const CONFIRM_MS = 30_000;
@@ -47,12 +49,13 @@ export interface PathMtu {
   readonly badBytes?: number;
   /** On its way; `tries` of this size were sent. */
   readonly probe?: {
-    readonly transaction: bigint;
     readonly bytes: number;
     readonly sentMs: number;
     readonly tries: number;
     readonly confirms: boolean;
   };
+  /** The last pings: one that is answered late has got through all the same. */
+  readonly asked: readonly { readonly transaction: bigint; readonly bytes: number }[];
   readonly foundMs?: number;
   readonly confirmedMs?: number;
 }
@@ -83,7 +86,7 @@ export type PathMtuStep = readonly [PathMtu, { readonly sizeBytes: number } | un
 
 /** startPathMtu begins a search. `ceilingBytes` is the MTU of the link, 1500 when unknown. */
 export function startPathMtu(family: Family, ceilingBytes = USUAL_BYTES): PathMtu {
-  return { family, ceilingBytes: Math.min(65_535, ceilingBytes) };
+  return { family, ceilingBytes: Math.min(65_535, ceilingBytes), asked: [] };
 }
 
 /** pathMtuOf returns the size of the largest IP packet that is known to get through; undefined before any did. */
@@ -122,25 +125,38 @@ function nextBytes(state: PathMtu): number | undefined {
 
 /** stepPathMtu takes one event. */
 export function stepPathMtu(state: PathMtu, event: PathMtuEvent): PathMtuStep {
-  const { probe } = state;
-  if (event.kind === "pong") {
-    if (probe === undefined || event.transaction !== probe.transaction) return [state, undefined];
-    // What arrived was cut: somebody on the way changes datagrams.
-    if (event.sizeBytes !== probe.bytes - HEADERS_BYTES[state.family]) return [state, undefined];
-    const { probe: _, ...rest } = state;
-    const goodBytes = Math.max(probe.bytes, state.goodBytes ?? 0);
-    const above = state.badBytes !== undefined && state.badBytes <= goodBytes;
-    const { badBytes: __, ...without } = rest;
-    return [{ ...(above ? without : rest), goodBytes, confirmedMs: event.nowMs }, undefined];
-  }
-  return onDue(state, event);
+  return event.kind === "pong" ? [onPong(state, event), undefined] : onDue(state, event);
+}
+
+function onPong(state: PathMtu, event: PathMtuEvent & { readonly kind: "pong" }): PathMtu {
+  const ping = state.asked.find(({ transaction }) => transaction === event.transaction);
+  // Where what arrived was cut, somebody on the way changes datagrams.
+  if (ping === undefined || event.sizeBytes !== ping.bytes - HEADERS_BYTES[state.family]) return state;
+  const { probe, badBytes, foundMs, ...rest } = state;
+  const goodBytes = Math.max(ping.bytes, state.goodBytes ?? 0);
+  const isBelow = badBytes !== undefined && badBytes > goodBytes;
+  return {
+    ...rest,
+    ...(isBelow ? { badBytes } : {}),
+    ...(probe !== undefined && probe.bytes > goodBytes ? { probe } : {}),
+    // What was taken for too large got through: the search goes on.
+    ...(foundMs !== undefined && (isBelow || badBytes === undefined) ? { foundMs } : {}),
+    asked: state.asked.filter(({ bytes }) => bytes > goodBytes),
+    goodBytes,
+    confirmedMs: event.nowMs,
+  };
+}
+
+/** asksMtu tells whether a ping is one of the search's, whose answer would tell something. */
+export function asksMtu({ asked }: PathMtu, transaction: bigint): boolean {
+  return asked.some((ping) => ping.transaction === transaction);
 }
 
 function onDue(state: PathMtu, event: PathMtuEvent & { readonly kind: "due" }): PathMtuStep {
   const { probe } = state;
   const { nowMs, active } = event;
   if (probe !== undefined) {
-    if (nowMs < probe.sentMs + patienceMs(event.rttMs)) return [state, undefined];
+    if (nowMs < probe.sentMs + patienceMs(probe, event.rttMs)) return [state, undefined];
     // The path itself may be dead; then size is not the reason.
     if (event.pongMs < probe.sentMs) return [state, undefined];
     if (probe.tries < TRIES) return send(state, event, { ...probe, tries: probe.tries + 1 });
@@ -168,12 +184,17 @@ function send(
   event: PathMtuEvent & { readonly kind: "due" },
   size: { readonly bytes: number; readonly tries: number; readonly confirms: boolean },
 ): PathMtuStep {
-  const probe = { ...size, transaction: event.transaction, sentMs: event.nowMs };
-  return [{ ...state, probe }, { sizeBytes: size.bytes - HEADERS_BYTES[state.family] }];
+  const { transaction, nowMs } = event;
+  const asked = [...state.asked, { transaction, bytes: size.bytes }].slice(-MAX_ASKED);
+  return [
+    { ...state, asked, probe: { ...size, sentMs: nowMs } },
+    { sizeBytes: size.bytes - HEADERS_BYTES[state.family] },
+  ];
 }
 
-function patienceMs(rttMs: number): number {
-  return Math.max(200, Math.min(1000, 3 * rttMs));
+/** Twice as long with each ping of a size: whoever is busy answers late. */
+function patienceMs({ tries }: { readonly tries: number }, rttMs: number): number {
+  return Math.max(200, Math.min(1000, 3 * rttMs)) << (tries - 1);
 }
 
 /** pathMtuDueMs returns when to step `due`; undefined while there is nothing to be done, or a plain ping must be answered first. */
@@ -188,7 +209,7 @@ export function pathMtuDueMs(
 ): number | undefined {
   const { probe } = state;
   if (probe !== undefined) {
-    const dueMs = probe.sentMs + patienceMs(options.rttMs);
+    const dueMs = probe.sentMs + patienceMs(probe, options.rttMs);
     return dueMs <= options.nowMs && options.pongMs < probe.sentMs ? undefined : dueMs;
   }
   if (state.foundMs === undefined) return options.nowMs;
