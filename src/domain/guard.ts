@@ -18,17 +18,19 @@ export const GUARD_SETS = { port: "vxlan_port", 4: "vxlan4", 6: "vxlan6" } as co
  * guardText returns the guard for the table of family inet of the host: sets and chains. `@th,96,32` is the VNI with the reserved byte behind
  * it, which is zero (RFC 7348 section 5).
  */
-export function guardText(underlayLink: string): string {
+export function guardText(...underlayLinks: readonly string[]): string {
+  const quoted = underlayLinks.map((link) => `"${link}"`);
+  const links = quoted.length === 1 ? quoted.join() : `{ ${quoted.join(", ")} }`;
   return `set vxlan_port { type inet_service; }
 set vxlan4 { typeof ip saddr . @th,96,32; }
 set vxlan6 { typeof ip6 saddr . @th,96,32; }
 chain vxlan {
 	# Nearly all that comes is what may come: it is judged first, and by nothing else.
-	iifname "${underlayLink}" ip saddr . @th,96,32 @vxlan4 notrack accept
-	iifname "${underlayLink}" ip6 saddr . @th,96,32 @vxlan6 notrack accept
+	iifname ${links} ip saddr . @th,96,32 @vxlan4 notrack accept
+	iifname ${links} ip6 saddr . @th,96,32 @vxlan6 notrack accept
 	# What only passes through is not ours. What is broadcast or multicast reaches the sockets here too.
 	fib daddr type unicast accept
-	iifname != "${underlayLink}" counter drop
+	iifname != ${links} counter drop
 	counter drop
 }
 chain vxlan_in {

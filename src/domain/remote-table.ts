@@ -12,7 +12,7 @@
  * ```
  */
 import type { EvpnChange, EvpnHost, EvpnPrefix, EvpnRoute } from "../bgp/mod.ts";
-import { formatIp, formatPrefix, type Ip, ipCompare, ipEqual } from "../net/mod.ts";
+import { anyTarget, formatIp, formatPrefix, type Ip, ipCompare, ipEqual, isAnyTarget } from "../net/mod.ts";
 import type { Domain, Remote, RemoteChange, RemotePrefix } from "./model.ts";
 
 /** So many ways to a prefix are used at most, those with the lowest addresses: the kernel's next-hop groups stay small. */
@@ -71,10 +71,15 @@ export class RemoteTable {
     this.#active = importOf(active);
     const touched = new Set<number>();
     for (const target of changedTargets(before, this.#active))
-      for (const id of this.#byTarget.get(target) ?? []) touched.add(id);
+      for (const id of this.#idsOf(target)) touched.add(id);
     const dirty = new Set<string>();
     for (const id of touched) this.#place(id, this.#routes.get(id) as EvpnRoute, dirty);
     return this.#settle(dirty);
+  }
+
+  *#idsOf(target: string): Iterable<number> {
+    if (!isAnyTarget(target)) return yield* this.#byTarget.get(target) ?? [];
+    for (const [one, ids] of this.#byTarget) if (anyTarget(one) === target) yield* ids;
   }
 
   /** apply takes changes of routes; what follows for the data plane is returned, in order. */
@@ -214,7 +219,10 @@ function changedTargets(before: Import, next: Import): ReadonlySet<string> {
 }
 
 function takes(targets: ReadonlySet<string> | undefined, route: EvpnRoute): boolean {
-  return targets !== undefined && route.targets.some((target) => targets.has(target));
+  return (
+    targets !== undefined &&
+    route.targets.some((target) => targets.has(target) || targets.has(anyTarget(target)))
+  );
 }
 
 function isImported(route: EvpnRoute, { segments, routings }: Import): boolean {
@@ -295,7 +303,8 @@ function prefixRemote(routes: readonly EvpnPrefix[]): RemotePrefix {
     .filter(({ vtep }, i, all) => i === 0 || !ipEqual(vtep, (all[i - 1] as EvpnPrefix).vtep))
     .slice(0, MOST_HOPS)
     .map(({ vtep, routerMac }) => ({ vtep, routerMac }));
-  return { kind: "prefix", vni, prefix, hops };
+  const asPath = routes.find(({ localPreference }) => localPreference === best)?.asPath;
+  return { kind: "prefix", vni, prefix, hops, ...(asPath === undefined ? {} : { asPath }) };
 }
 
 function identityOf(remote: Remote): string {
