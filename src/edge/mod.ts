@@ -26,4 +26,6 @@ export { EDGE_LINK, routerNamespace } from "./names.ts";
 export { type EdgePlan, type EdgeProblem, planEdge } from "./plan.ts";
 export { vxlanOverhead } from "./plan-domain.ts";
 export { edgeAddress, endpointOf, hostAddress, indexOfAddress, linkAddress, routerIdOf } from "./pool.ts";
+export { hostEndObjects, legObjects, type RouterLinks, routerObjects } from "./router-objects.ts";
+export { fabricRouter, fabricSpeaker, hostRouter, hostSpeaker, type SpeakerPlace } from "./speakers.ts";
 export type { EdgeFacts } from "./view.ts";

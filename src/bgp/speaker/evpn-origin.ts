@@ -2,7 +2,15 @@
  * EvpnOrigin: what this VTEP announces: segments, routing, hosts and prefixes, each of them set and taken back by itself, at a cost that does not
  * depend on how many there are.
  */
-import { anyTarget, formatIp, formatMac, formatPrefix, type Ip, type Mac, type Prefix } from "../../net/mod.ts";
+import {
+  anyTarget,
+  formatIp,
+  formatMac,
+  formatPrefix,
+  type Ip,
+  type Mac,
+  type Prefix,
+} from "../../net/mod.ts";
 import {
   autoRd,
   autoTarget,

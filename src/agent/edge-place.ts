@@ -1,0 +1,411 @@
+/**
+ * EdgePlace: one router of the node's edge at work: its namespace with links and tunnel endpoint, its domains, and what goes between its
+ * speakers. Nothing here is on disk but what links were like (edge-links.ts): after a restart the same plan finds all of it again.
+ */
+import type { Speaker } from "../bgp/mod.ts";
+import { type Domain, domainMtu, type DomainNode, guardText, RemoteTable } from "../domain/mod.ts";
+import {
+  type EdgeDomain,
+  type EdgeEndpoint,
+  type EdgeRouter,
+  fabricRouter,
+  fabricSpeaker,
+  hostEndObjects,
+  hostRouter,
+  hostSpeaker,
+  legObjects,
+  routerNamespace,
+  routerObjects,
+} from "../edge/mod.ts";
+import { ALIAS, Engine, PROTOCOL } from "../engine/mod.ts";
+import { type Ip, ipEqual, type Prefix } from "../net/mod.ts";
+import { addLink, deleteLink, Rtnetlink } from "../netlink/mod.ts";
+import type { BgpRouter } from "../resources/mod.ts";
+import type { Netns } from "../sys/mod.ts";
+import { DomainHost, type DomainStatus } from "./domain-host.ts";
+import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
+import { domainOf, staticObjects } from "./edge-domain.ts";
+import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
+import { EdgeRoutes } from "./edge-routes.ts";
+import { hearVpcs } from "./vpc-hearing.ts";
+import { type HereDomain, VpcAnnouncer } from "./vpc-announcer.ts";
+import { VpcSettling } from "./vpc-settling.ts";
+
+/** RTPROT_BGP (include/uapi/linux/rtnetlink.h). */
+const BGP_PROTOCOL = 186;
+
+/** EDGE_ALIAS marks routers' namespaces. */
+export const EDGE_ALIAS = `${ALIAS}-edge`;
+
+/** EdgePlaceOptions are what all routers of a node share. */
+export interface EdgePlaceOptions {
+  /** Engine of the host's namespace. */
+  readonly home: Engine;
+  readonly homePlace: LinkPlace;
+  readonly links: EdgeLinks;
+  /** Where namespaces are bound; default /run/netns. */
+  readonly folder?: string | undefined;
+  readonly onProblem: (error: Error) => void;
+}
+
+/** EdgeStatus is what people see of a router. */
+export interface EdgeStatus {
+  readonly router: string;
+  readonly underlay: string;
+  readonly namespace: string;
+  readonly domains: readonly (DomainStatus & { readonly fromHost: readonly string[] })[];
+  /** What is not as it should be. */
+  readonly problems: readonly string[];
+}
+
+/** EdgePlace owns a router's namespace that is open; closing it leaves everything as it is, `clear` does not. */
+export class EdgePlace implements Disposable {
+  readonly name: string;
+  readonly netns: Netns;
+  readonly #options: EdgePlaceOptions;
+  readonly #namespaces: DomainNamespaces;
+  readonly #route: Rtnetlink;
+  readonly #engine: Engine;
+  readonly #announcer = new VpcAnnouncer();
+  readonly #routes = new Map<number, EdgeRoutes>();
+  readonly #settling: VpcSettling;
+  #router: EdgeRouter | undefined;
+  #host: DomainHost | undefined;
+  #table: RemoteTable | undefined;
+  #node: DomainNode | undefined;
+  #here: readonly EdgeDomain[] = [];
+  #fabric: Speaker | undefined;
+  #listening: Disposable | undefined;
+  #problems: readonly string[] = [];
+
+  constructor(name: string, options: EdgePlaceOptions) {
+    this.name = name;
+    this.#options = options;
+    this.#namespaces = new DomainNamespaces(options.folder, EDGE_ALIAS);
+    this.netns = this.#namespaces.takeNamed(routerNamespace(name));
+    this.#route = Rtnetlink.open({ netns: this.netns });
+    this.#engine = Engine.open({
+      netns: this.netns,
+      route: this.#route,
+      mark: { alias: EDGE_ALIAS, protocol: PROTOCOL, alone: true },
+    });
+    this.#settling = new VpcSettling({ speaker: () => this.#fabric, onSettled: () => this.#settle() });
+  }
+
+  /** router is the plan that was applied last. */
+  get router(): EdgeRouter | undefined {
+    return this.#router;
+  }
+
+  /** What is not as it should be, and may be tried again. */
+  get problems(): readonly string[] {
+    return this.#problems;
+  }
+
+  /** apply makes the router so. What cannot be is a problem, and keeps nothing else from it. */
+  apply(router: EdgeRouter): void {
+    const first = this.#router === undefined;
+    this.#router = router;
+    const problems: string[] = [];
+    const bear = (work: () => void) => {
+      try {
+        work();
+      } catch (error) {
+        problems.push((error as Error).message);
+      }
+    };
+    this.#applyLinks(router, bear);
+    const had = new Map(router.links.map(({ name }) => [name, this.#options.links.addresses(name)]));
+    this.#engine.set("router", [
+      ...routerObjects(router, had),
+      {
+        kind: "ruleset",
+        family: "inet",
+        text: guardText(...router.links.map(({ name }) => name)),
+      },
+    ]);
+    this.#engine.apply("router");
+    if (first) this.#engine.start();
+    bear(() => this.#applyDomains(router, problems));
+    const told = new Set(this.#problems);
+    this.#problems = problems;
+    for (const problem of problems)
+      if (!told.has(problem)) this.#options.onProblem(new Error(`Underlay "${router.underlay}": ${problem}`));
+  }
+
+  #applyLinks(router: EdgeRouter, bear: (work: () => void) => void): void {
+    const { links, homePlace } = this.#options;
+    const wanted = new Set(router.links.map(({ name }) => name));
+    const here = { netns: this.netns, route: this.#route };
+    for (const name of links.moved(this.name)) if (!wanted.has(name)) bear(() => links.giveBack(name, here));
+    for (const { name, kind } of this.#route.links())
+      if ((kind === "vlan" || kind === "macvlan") && !wanted.has(name))
+        bear(() => this.#route.request(deleteLink({ name })));
+    for (const { name, made } of router.links)
+      bear(() => {
+        if (made.type === "move") return links.take(name, this.name, here);
+        if (this.#route.link(name) !== undefined) return;
+        if (made.type !== "vlan" && made.type !== "macvlan")
+          throw new Error(
+            `link ${name} cannot be made by ${made.type} yet; move a link, or use vlan or macvlan`,
+          );
+        const parent = homePlace.route.link(made.parent)?.index;
+        if (parent === undefined)
+          throw new Error(`link ${name} has no parent: there is no link ${made.parent} on this node`);
+        const kind =
+          made.type === "vlan"
+            ? ({ type: "vlan", parent, vlanId: made.id } as const)
+            : ({ type: "macvlan", parent, mode: made.mode } as const);
+        homePlace.route.request(addLink({ name, netns: this.netns, ...kind }));
+      });
+  }
+
+  #applyDomains(router: EdgeRouter, problems: string[]): void {
+    const node = this.#nodeOf(router);
+    if (node === undefined) {
+      if (router.domains.length > 0 || this.#host !== undefined)
+        problems.push("the tunnel endpoint has no address; give its link one");
+      return;
+    }
+    const before = this.#node;
+    this.#node = node;
+    const { family } = node.vtep;
+    const fits = ({ vpc, routing, segments }: EdgeDomain) => {
+      const isFit = [...(routing === undefined ? [] : [routing]), ...segments].every(
+        (one) => one.family === family,
+      );
+      if (!isFit)
+        problems.push(
+          `VPC "${vpc}" is over IPv${family === 4 ? 6 : 4}, which cannot stand beside IPv${family} yet`,
+        );
+      return isFit;
+    };
+    const domains = router.domains.filter(fits);
+    const former = this.#here;
+    this.#here = domains;
+    const host = (this.#host ??= this.#open(node));
+    if (before !== undefined && !sameNode(before, node)) {
+      host.setNode(node);
+      this.#table?.setOwn([node.vtep]);
+    }
+    const kept = new Set(domains.map(({ vni }) => vni));
+    for (const { vni, routing } of former) if (!kept.has(vni)) this.#end(vni, routing?.host !== undefined);
+    host.setDomains(domains.map(domainOf));
+    for (const domain of domains) this.#applyDomain(host, domain, node);
+    if (before === undefined) host.sweep();
+    this.#announce();
+    // It began before there was anything to tell of.
+    if (before === undefined && this.#fabric !== undefined) this.#setFabric(this.#fabric);
+  }
+
+  #open(node: DomainNode): DomainHost {
+    const { folder = NAMESPACES, onProblem } = this.#options;
+    this.#table = new RemoteTable({ own: [node.vtep] });
+    this.#settling.begin("agent");
+    return DomainHost.open({
+      ...{ home: this.#engine, netns: this.netns, node, folder, onProblem },
+      alias: `${EDGE_ALIAS}-${this.name}`,
+    });
+  }
+
+  #applyDomain(host: DomainHost, domain: EdgeDomain, node: DomainNode): void {
+    const { vni, routing } = domain;
+    host.keep(vni, "edge");
+    const leg = routing?.host;
+    const { home, homePlace } = this.#options;
+    const mtuBytes = domainMtu(node);
+    host.setScope(
+      vni,
+      "edge/leg",
+      leg === undefined ? [] : legObjects(leg, { home: homePlace.netns, mtuBytes }),
+    );
+    host.setScope(vni, "edge/routes", staticObjects(domain));
+    const scope = this.#homeScope(vni);
+    if (leg !== undefined) {
+      home.set(scope, hostEndObjects(leg, mtuBytes));
+      home.apply(scope);
+      if (!this.#routes.has(vni)) this.#routes.set(vni, new EdgeRoutes(vni, learned(host.netns(vni))));
+    } else this.#endLeg(vni);
+  }
+
+  #homeScope(vni: number): string {
+    return `edge/${this.name}/${vni}`;
+  }
+
+  #end(vni: number, leg: boolean): void {
+    if (leg) this.#endLeg(vni);
+    this.#host?.keep(vni, "edge", false);
+  }
+
+  #endLeg(vni: number): void {
+    const { home } = this.#options;
+    this.#routes.get(vni)?.[Symbol.dispose]();
+    this.#routes.delete(vni);
+    if (!home.scopes().includes(this.#homeScope(vni))) return;
+    home.remove(this.#homeScope(vni));
+    home.apply(this.#homeScope(vni));
+  }
+
+  /** Where VXLAN ends: one address, of the first family that has one. */
+  #nodeOf({ endpoints, links }: EdgeRouter): DomainNode | undefined {
+    const vtep = endpoints.map((one) => this.#addressOf(one)).find((address) => address !== undefined);
+    const first = links[0];
+    if (vtep === undefined || first === undefined) return undefined;
+    const mtus = links.flatMap(({ name }) => this.#route.link(name)?.mtuBytes ?? []);
+    return { vtep, underlayLink: first.name, underlayMtuBytes: Math.min(1 << 16, ...mtus) };
+  }
+
+  #addressOf({ family, address, link = "lo" }: EdgeEndpoint): Ip | undefined {
+    if (address !== undefined) return address;
+    const index = this.#route.link(link)?.index;
+    if (index === undefined) return undefined;
+    return this.#route
+      .addresses({ linkIndex: index })
+      .find((one) => one.scope === 0 && one.address.ip.family === family)?.address.ip;
+  }
+
+  // BGP.
+
+  /** speakers returns what this router has run. */
+  speakers(): BgpRouter[] {
+    const router = this.#router;
+    if (router === undefined) return [];
+    const { folder = NAMESPACES } = this.#options;
+    const path = (name: string) => `${folder}/${name}`;
+    const hosts = this.#here.flatMap(({ vni, routing }) => {
+      const leg = routing?.host;
+      if (leg === undefined || this.#host?.netns(vni) === undefined) return [];
+      const own = hostRouter(router, { vni, leg, namespace: path(`cw-${vni}`) });
+      const isLeg = (prefix: Prefix) =>
+        leg.host.some(({ ip }) => ip.family === prefix.family && ip.value === prefix.value);
+      return [{ ...own, networks: routing?.announce.filter((prefix) => !isLeg(prefix)) ?? [] }];
+    });
+    return [fabricRouter(router, { namespace: path(router.namespace) }), ...hosts];
+  }
+
+  /** setSpeaker gives a speaker that begins; one of another router is not this one's affair. */
+  setSpeaker(speaker: Speaker): void {
+    const { name } = speaker.router;
+    if (name === fabricSpeaker(this.name)) return this.#setFabric(speaker);
+    for (const [vni, routes] of this.#routes)
+      if (name === hostSpeaker(this.name, vni)) routes.setHost(speaker);
+  }
+
+  #setFabric(speaker: Speaker): void {
+    this.#listening?.[Symbol.dispose]();
+    if (this.#fabric !== undefined) {
+      this.#table?.renew();
+      this.#settling.begin("speaker");
+    }
+    this.#fabric = speaker;
+    this.#announce();
+    this.#announcer.setSpeaker(speaker);
+    for (const routes of this.#routes.values()) routes.setFabric(speaker);
+    this.#listening = hearVpcs(speaker, {
+      table: this.#table,
+      host: this.#host,
+      hear: (changes) => this.#hear(changes),
+      raised: (vni, mac, sequence) => this.#announcer.raise(vni, mac, sequence),
+    });
+  }
+
+  #hear(changes: Parameters<DomainHost["apply"]>[0]): void {
+    if (changes.length === 0) return;
+    this.#host?.apply(changes);
+    for (const routes of this.#routes.values()) routes.hear(changes);
+  }
+
+  /** What is here is told, and what belongs to it is asked for. */
+  #announce(): void {
+    const [host, node] = [this.#host, this.#node];
+    if (host === undefined || node === undefined) return;
+    const active = host.active();
+    const segments = new Set(active.segments);
+    const here: HereDomain[] = this.#here
+      .filter(({ vni }) => active.domains.includes(vni))
+      .map((edge) => {
+        const domain = this.#domainOf(edge);
+        return {
+          domain,
+          segments: domain.segments.filter(({ vni }) => segments.has(vni)),
+          prefixes: edge.routing?.announce ?? [],
+          only: true,
+        };
+      });
+    this.#announcer.setDomains(here, { address: node.vtep, routerMac: host.routerMac });
+    for (const routes of this.#routes.values()) routes.setFabric(this.#fabric);
+    const changes = this.#table?.setActive(
+      here.map(({ domain, segments: some }) => ({ domain, segments: some.map(({ vni }) => vni) })),
+    );
+    this.#hear(changes ?? []);
+  }
+
+  /** The same value as long as the plan has the same. */
+  readonly #domains = new WeakMap<EdgeDomain, Domain>();
+  #domainOf(edge: EdgeDomain): Domain {
+    const known = this.#domains.get(edge) ?? domainOf(edge);
+    this.#domains.set(edge, known);
+    return known;
+  }
+
+  #settle(): void {
+    this.#hear(this.#table?.settle() ?? []);
+    for (const routes of this.#routes.values()) routes.settle();
+    for (const _ of this.#host?.settling() ?? []);
+  }
+
+  /** status tells of the router and its domains. */
+  status(): EdgeStatus {
+    return {
+      router: this.name,
+      underlay: this.#router?.underlay ?? "",
+      namespace: routerNamespace(this.name),
+      domains: (this.#host?.status() ?? []).map((domain) => ({
+        ...domain,
+        fromHost: this.#routes.get(domain.vni)?.fromHost ?? [],
+      })),
+      problems: [
+        ...this.#problems,
+        ...this.#engine.problems().map(({ key, reason }) => `${key}: ${reason ?? "not tried yet"}`),
+      ],
+    };
+  }
+
+  /** clear takes the router down and gives its links back; also what an earlier agent made of it. */
+  clear(): void {
+    const { links } = this.#options;
+    for (const { vni, routing } of this.#here) this.#end(vni, routing?.host !== undefined);
+    this.#here = [];
+    const node = { vtep: { family: 4, value: 0n } as const, underlayLink: "lo", underlayMtuBytes: 1500 };
+    this.#host ??= this.#open(node);
+    this.#host.setDomains([]);
+    this.#host.sweep();
+    this.#engine.stop();
+    for (const name of links.moved(this.name))
+      links.giveBack(name, { netns: this.netns, route: this.#route });
+    this.#namespaces.removeNamed(routerNamespace(this.name));
+  }
+
+  [Symbol.dispose](): void {
+    this.#listening?.[Symbol.dispose]();
+    this.#settling[Symbol.dispose]();
+    for (const routes of this.#routes.values()) routes[Symbol.dispose]();
+    this.#host?.[Symbol.dispose]();
+    this.#engine[Symbol.dispose]();
+    this.#route.close();
+    this.netns.close();
+  }
+}
+
+function sameNode(a: DomainNode, b: DomainNode): boolean {
+  return (
+    ipEqual(a.vtep, b.vtep) && a.underlayLink === b.underlayLink && a.underlayMtuBytes === b.underlayMtuBytes
+  );
+}
+
+/** What the kernel forwards to the host by what an earlier agent heard. */
+function learned(netns: Netns | undefined): Prefix[] {
+  if (netns === undefined) return [];
+  using route = Rtnetlink.open({ netns });
+  return route.routes({ protocol: BGP_PROTOCOL }).map(({ destination }) => destination);
+}

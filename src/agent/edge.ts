@@ -1,0 +1,182 @@
+/**
+ * Edge: the routers of this node in data-centre fabrics, by what resources say. Plans are values (src/edge); here they become namespaces,
+ * links, domains and speakers.
+ *
+ * ```
+ *  Underlay, VPC, Subnet ─▶ planEdge ─▶ EdgePlace of each router ─▶ kernel
+ *                                            └─▶ BgpRouters ─▶ speakers ─▶ EdgePlace
+ * ```
+ */
+import type { Speaker } from "../bgp/mod.ts";
+import { type EdgeFacts, type EdgePlan, type EdgeProblem, planEdge } from "../edge/mod.ts";
+import { type Engine, sameValue } from "../engine/mod.ts";
+import { Rtnetlink } from "../netlink/mod.ts";
+import type { BgpRouter, EdgeNode, TenantResources } from "../resources/mod.ts";
+import { after, listDirectory, Netns } from "../sys/mod.ts";
+import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
+import { EdgeLinks, type LinkPlace } from "./edge-links.ts";
+import { EDGE_ALIAS, EdgePlace, type EdgeStatus } from "./edge-place.ts";
+
+/** A link may be plugged in, and an address given, later. */
+const RETRY_MS = 5_000;
+
+/** EdgeBgp runs the speakers of an edge, and tells of each that begins. */
+export interface EdgeBgp {
+  /** setEdge makes these the edge's speakers. */
+  setEdge(routers: readonly BgpRouter[], onSpeaker: (speaker: Speaker) => void): void;
+}
+
+/** EdgeOptions say where. */
+export interface EdgeOptions {
+  /** Engine of the host's namespace. */
+  readonly home: Engine;
+  /** The host's namespace; default that of the calling thread. */
+  readonly netns?: Netns;
+  readonly bgp: EdgeBgp;
+  /** The file with what links were like that were moved. */
+  readonly linksPath: string;
+  /** Where namespaces are bound; default /run/netns. */
+  readonly folder?: string;
+  readonly onProblem: (error: Error) => void;
+}
+
+/** Edge owns the routers of a node; closing it leaves the kernel as it is. */
+export class Edge implements Disposable {
+  readonly #options: EdgeOptions;
+  readonly #resources = new DisposableStack();
+  readonly #home: LinkPlace;
+  readonly #links: EdgeLinks;
+  readonly #places = new Map<string, EdgePlace>();
+  #problems: readonly EdgeProblem[] = [];
+  #retry: Disposable | undefined;
+
+  constructor(options: EdgeOptions) {
+    this.#options = options;
+    const netns = options.netns ?? this.#resources.use(Netns.current());
+    this.#home = { netns, route: this.#resources.use(Rtnetlink.open({ netns })) };
+    this.#links = new EdgeLinks({ path: options.linksPath, home: this.#home });
+  }
+
+  /** follow makes the node's edge what resources say; the same again changes nothing. */
+  follow(tenants: TenantResources, node: EdgeNode): void {
+    const plan = planEdge(tenants, this.#factsOf(tenants, node));
+    this.#tell(plan);
+    const wanted = new Set([...plan.edge.routers.map(({ name }) => name), ...plan.kept]);
+    this.#removeOthers(wanted);
+    for (const router of plan.edge.routers)
+      this.#bear(() => {
+        const place = this.#places.get(router.name) ?? this.#open(router.name);
+        if (place.problems.length > 0 || !sameValue(place.router, router)) place.apply(router);
+      });
+    this.#setSpeakers();
+    this.#retry?.[Symbol.dispose]();
+    this.#retry = undefined;
+    if ([...this.#places.values()].some(({ problems }) => problems.length > 0))
+      this.#retry = after(RETRY_MS, () => this.follow(tenants, node));
+  }
+
+  /** Indices may be read from addresses that a link has, or had before it was moved. */
+  #factsOf(tenants: TenantResources, node: EdgeNode): EdgeFacts {
+    const names = [...tenants.Underlay.values()].flatMap(({ index }) =>
+      index !== undefined && "link" in index ? [index.link] : [],
+    );
+    const { route } = this.#home;
+    const addresses = Object.fromEntries(
+      names.map((name) => {
+        const moved = this.#links.addresses(name);
+        const index = route.link(name)?.index;
+        if (moved.length > 0 || index === undefined) return [name, moved];
+        return [name, route.addresses({ linkIndex: index }).map(({ address }) => address)];
+      }),
+    );
+    return { node, addresses };
+  }
+
+  #tell({ problems }: EdgePlan): void {
+    const told = this.#problems;
+    this.#problems = problems;
+    for (const problem of problems)
+      if (!told.some((one) => sameValue(one, problem))) this.#options.onProblem(new Error(textOf(problem)));
+  }
+
+  #open(name: string): EdgePlace {
+    const { home, folder, onProblem } = this.#options;
+    const place = new EdgePlace(name, {
+      ...{ home, homePlace: this.#home, links: this.#links, onProblem },
+      ...(folder === undefined ? {} : { folder }),
+    });
+    this.#places.set(name, place);
+    return place;
+  }
+
+  /** Also routers of an earlier agent that nobody wants any more. */
+  #removeOthers(wanted: ReadonlySet<string>): void {
+    const { folder = NAMESPACES } = this.#options;
+    const namespaces = new DomainNamespaces(folder, EDGE_ALIAS);
+    const there = listDirectory(folder).flatMap((name) => {
+      const router = /^cw-([a-z].*)$/.exec(name)?.[1];
+      return router !== undefined && namespaces.has(name) ? [router] : [];
+    });
+    const gone = new Set([...this.#places.keys(), ...there].filter((name) => !wanted.has(name)));
+    for (const name of gone)
+      this.#bear(() => {
+        const place = this.#places.get(name) ?? this.#open(name);
+        this.#places.delete(name);
+        // Sessions end before what they lead over.
+        this.#setSpeakers();
+        using _ = place;
+        place.clear();
+      });
+    for (const router of this.#links.routers())
+      if (!wanted.has(router) && !gone.has(router))
+        for (const name of this.#links.moved(router)) this.#bear(() => this.#links.giveBack(name, undefined));
+  }
+
+  #setSpeakers(): void {
+    this.#options.bgp.setEdge(
+      [...this.#places.values()].flatMap((place) => place.speakers()),
+      this.#onSpeaker,
+    );
+  }
+
+  readonly #onSpeaker = (speaker: Speaker): void => {
+    if (this.#resources.disposed) return;
+    for (const place of this.#places.values()) place.setSpeaker(speaker);
+  };
+
+  /** clear takes all of the edge down and gives links back: the node leaves, or Causeway is uninstalled. */
+  clear(): void {
+    this.#retry?.[Symbol.dispose]();
+    this.#removeOthers(new Set());
+    this.#setSpeakers();
+  }
+
+  /** status tells of each router that is here. */
+  status(): EdgeStatus[] {
+    return [...this.#places.values()].map((place) => place.status());
+  }
+
+  /** problems tells which resources are not, or not wholly, on this node. */
+  problems(): readonly EdgeProblem[] {
+    return this.#problems;
+  }
+
+  #bear(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#options.onProblem(error as Error);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#retry?.[Symbol.dispose]();
+    for (const place of this.#places.values()) place[Symbol.dispose]();
+    this.#places.clear();
+    this.#resources.dispose();
+  }
+}
+
+function textOf({ kind, name, field, value, problem }: EdgeProblem): string {
+  return `${kind} "${name}": ${field}${value === undefined ? "" : ` ${value}`} ${problem}`;
+}

@@ -1,0 +1,186 @@
+/**
+ * Nodes with an edge in one process, and the fabric's router between them: FRR, which has no VNI of its own and only carries EVPN.
+ *
+ * ```
+ *   host's speaker (FRR) ── host leg ── edge a ── eth1 ┐                     ┌ eth1 ── edge b ── host leg ── host's speaker
+ *                                                      └─ FRR, AS 64512 ─────┘
+ * ```
+ */
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { Edge } from "../../src/agent/edge.ts";
+import { Routers, type Speaker } from "../../src/bgp/mod.ts";
+import { Engine } from "../../src/engine/mod.ts";
+import {
+  type BgpRouter,
+  formatProblem,
+  parseManifest,
+  type TenantResource,
+  tenantsOf,
+} from "../../src/resources/mod.ts";
+import {
+  ensureDirectory,
+  listDirectory,
+  Netns,
+  removeNetns,
+  removeTree,
+  runSync,
+} from "../../src/sys/mod.ts";
+import { Foreign } from "./bgp-foreign.ts";
+import { Scratch } from "./scratch.ts";
+
+/** EdgeNode is one node: the host's namespace, and an agent's part of it. */
+export class EdgeNode implements Disposable {
+  readonly name: string;
+  readonly netns: Netns;
+  readonly folder: string;
+  readonly problems: string[] = [];
+  readonly logged: string[] = [];
+  #running: { readonly engine: Engine; readonly routers: Routers; readonly edge: Edge } | undefined;
+
+  constructor(name: string, netns: Netns, folder: string) {
+    this.name = name;
+    this.netns = netns;
+    this.folder = folder;
+    ensureDirectory(`${folder}/netns`);
+    ensureDirectory(`${folder}/bgp`);
+  }
+
+  get edge(): Edge {
+    return this.#run().edge;
+  }
+
+  get engine(): Engine {
+    return this.#run().engine;
+  }
+
+  #run() {
+    if (this.#running === undefined) throw new Error(`${this.name} does not run`);
+    return this.#running;
+  }
+
+  /** start begins as an agent does. */
+  start(): void {
+    const engine = Engine.open({ netns: this.netns });
+    engine.start();
+    let tell: (speaker: Speaker) => void = () => {};
+    const routers = new Routers({
+      folder: `${this.folder}/bgp`,
+      log: (event, fields) => void this.logged.push(`${event} ${JSON.stringify(fields)}`),
+      onSpeaker: (speaker) => tell(speaker),
+    });
+    const edge = new Edge({
+      ...{ home: engine, netns: this.netns, folder: `${this.folder}/netns` },
+      linksPath: `${this.folder}/edge-links.json`,
+      bgp: {
+        setEdge: (wanted: readonly BgpRouter[], onSpeaker) => {
+          tell = onSpeaker;
+          for (const [router, error] of routers.set(wanted))
+            this.problems.push(`${router}: ${error.message}`);
+        },
+      },
+      onProblem: (error) => void this.problems.push(error.message),
+    });
+    this.#running = { engine, routers, edge };
+  }
+
+  /** follow gives the edge its resources. */
+  follow(text: string): void {
+    const { resources, problems } = parseManifest(text);
+    if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"));
+    const tenants = tenantsOf(resources as unknown as readonly TenantResource[]);
+    this.edge.follow(tenants, { name: this.name, hub: false, labels: {}, index: 0 });
+  }
+
+  /** stop ends it as a crash would: nothing is said, and nothing taken down. */
+  stop(): void {
+    const { engine, routers, edge } = this.#run();
+    this.#running = undefined;
+    edge[Symbol.dispose]();
+    routers.stop();
+    engine[Symbol.dispose]();
+  }
+
+  /** text runs a program in the host's namespace, or in one of the edge's. */
+  text(command: string, inside?: string): string {
+    using netns = inside === undefined ? undefined : Netns.open(`${this.folder}/netns/${inside}`);
+    const done = runSync(command.split(" "), { netns: netns ?? this.netns });
+    if (done.status !== 0) throw new Error(`${this.name}: ${command}: ${done.stderr.trim()}`);
+    return done.stdout;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#running !== undefined) this.stop();
+    for (const file of listDirectory(`${this.folder}/netns`)) removeNetns(`${this.folder}/netns/${file}`);
+  }
+}
+
+/** FABRIC is what the router between the nodes is told. */
+const FABRIC = (neighbors: readonly { readonly address: string; readonly asn: number }[]) => `
+router bgp 64512
+ bgp router-id 10.0.1.1
+ no bgp ebgp-requires-policy
+ no bgp default ipv4-unicast
+ no bgp network import-check
+ timers bgp 20 60
+${neighbors.map(({ address, asn }) => ` neighbor ${address} remote-as ${asn}`).join("\n")}
+ address-family ipv4 unicast
+${neighbors.map(({ address }) => `  neighbor ${address} activate`).join("\n")}
+ exit-address-family
+ address-family l2vpn evpn
+${neighbors.map(({ address }) => `  neighbor ${address} activate`).join("\n")}
+ exit-address-family
+`;
+
+/** EdgeLab owns namespaces, nodes and daemons. */
+export class EdgeLab implements AsyncDisposable {
+  readonly scratch = new Scratch();
+  readonly nodes: EdgeNode[] = [];
+  readonly #folder = mkdtempSync(`${tmpdir()}/causeway-edge-`);
+  readonly #root: string;
+  readonly #daemons: Foreign[] = [];
+
+  constructor({ names, root }: { readonly names: readonly string[]; readonly root: string }) {
+    this.#root = root;
+    const { scratch } = this;
+    scratch.text("ip link set lo up");
+    scratch.text("sysctl -qw net.ipv4.ip_forward=1");
+    for (const [i, name] of names.entries()) {
+      const netns = scratch.another();
+      scratch.text(`ip link add to-${name} mtu 1600 type veth peer name eth1 netns ${netns.path}`);
+      scratch.text(`ip address add 192.168.${11 + i}.2/24 dev to-${name}`);
+      scratch.text(`ip link set to-${name} up`);
+      const text = (command: string) => scratch.text(command, netns);
+      text("ip link set lo up");
+      text(`ip address add 192.168.${11 + i}.3/24 dev eth1`);
+      text("ip link set eth1 mtu 1600 up");
+      this.nodes.push(new EdgeNode(name, netns, `${this.#folder}/${name}`));
+    }
+  }
+
+  node(name: string): EdgeNode {
+    const found = this.nodes.find((node) => node.name === name);
+    if (found === undefined) throw new Error(`there is no node ${name}`);
+    return found;
+  }
+
+  /** fabric starts the router between the nodes, by their AS numbers. */
+  async fabric(asns: readonly number[]): Promise<Foreign> {
+    const neighbors = asns.map((asn, i) => ({ address: `192.168.${11 + i}.3`, asn }));
+    return await this.frr(this.scratch.netns, FABRIC(neighbors));
+  }
+
+  /** frr starts FRR in a namespace. */
+  async frr(netns: Netns, config: string): Promise<Foreign> {
+    const daemon = await Foreign.start("frr", { root: this.#root, netns, config });
+    this.#daemons.push(daemon);
+    return daemon;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const daemon of this.#daemons) await daemon[Symbol.asyncDispose]();
+    for (const node of this.nodes) node[Symbol.dispose]();
+    this.scratch[Symbol.dispose]();
+    removeTree(this.#folder);
+  }
+}
