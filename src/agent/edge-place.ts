@@ -239,7 +239,7 @@ export class EdgePlace implements Disposable {
 
   #endLeg(vni: number): void {
     const { home } = this.#options;
-    this.#routes.get(vni)?.[Symbol.dispose]();
+    this.#routes.get(vni)?.end();
     this.#routes.delete(vni);
     if (!home.scopes().includes(this.#homeScope(vni))) return;
     home.remove(this.#homeScope(vni));
@@ -298,9 +298,8 @@ export class EdgePlace implements Disposable {
       this.#settling.begin("speaker");
     }
     this.#fabric = speaker;
-    this.#announce();
     this.#announcer.setSpeaker(speaker);
-    for (const routes of this.#routes.values()) routes.setFabric(speaker);
+    this.#announce();
     this.#listening = hearVpcs(speaker, {
       table: this.#table,
       host: this.#host,

@@ -110,6 +110,12 @@ export class EdgeRoutes implements Disposable {
     if (!this.#former.has(formatPrefix(prefix))) this.#fabric?.evpn.removePrefix(this.vni, prefix);
   }
 
+  /** end takes back what the host had announced: the session is over for good. */
+  end(): void {
+    this.setHost(undefined);
+    this.settle();
+  }
+
   [Symbol.dispose](): void {
     this.#following?.[Symbol.dispose]();
   }

@@ -1,7 +1,7 @@
 /** Two nodes' edges in a fabric of FRR, with FRR on the hosts as MetalLB runs it: routes of both sides, and packets with the addresses that they had. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { run } from "../../src/sys/mod.ts";
-import { foreignRoot } from "../support/bgp-foreign.ts";
+import { run, runSync } from "../../src/sys/mod.ts";
+import { type Foreign, foreignRoot } from "../support/bgp-foreign.ts";
 import { EdgeLab, type EdgeNode } from "../support/edge-lab.ts";
 import { until } from "../support/evpn-cluster.ts";
 
@@ -32,7 +32,7 @@ kind: VPC
 metadata: {name: red}
 spec:
   vni: 5100
-  underlay: {}
+  underlay: {announce: [198.51.100.0/24]}
   hostSession: {asn: ${asn}, peerAsn: ${hostAsn}, prefixes: [${net}.10.0/24], connectRetry: 1s}
 `;
 
@@ -44,6 +44,7 @@ router bgp ${hostAsn}
  no bgp network import-check
  timers bgp 20 60
  bgp graceful-restart
+ bgp graceful-restart preserve-fw-state
  neighbor ${net}.10.1 remote-as ${asn}
  neighbor ${net}.10.1 timers connect 1
  address-family ipv4 unicast
@@ -59,21 +60,22 @@ describe.skipIf(lacks !== undefined)(`edge in a fabric${lacks === undefined ? ""
   let lab: EdgeLab;
   let a: EdgeNode;
   let b: EdgeNode;
+  let tor: Foreign;
+  let hostA: Foreign;
   let server: { stop(): unknown };
   beforeAll(async () => {
     lab = new EdgeLab({ names: ["a", "b"], root: root as string });
     [a, b] = [lab.node("a"), lab.node("b")];
     a.text("ip route add 203.0.113.0/24 via 192.168.11.2 proto static metric 77");
-    await lab.fabric([A.asn, B.asn]);
-    for (const [node, side, service] of [
-      [a, A, SERVICE_A],
-      [b, B, SERVICE_B],
-    ] as const) {
+    tor = await lab.fabric([A.asn, B.asn]);
+    const begin = async (node: EdgeNode, side: Side, service: string) => {
       node.text(`ip address add ${service}/32 dev lo`);
       node.start();
       node.follow(manifest(side));
-      await lab.frr(node.netns, speaker(side, `${service}/32`));
-    }
+      return await lab.frr(node.netns, speaker(side, `${service}/32`));
+    };
+    hostA = await begin(a, A, SERVICE_A);
+    await begin(b, B, SERVICE_B);
     server = b.netns.run(() =>
       Bun.serve({
         ...{ hostname: SERVICE_B, port: 8080 },
@@ -87,35 +89,131 @@ describe.skipIf(lacks !== undefined)(`edge in a fabric${lacks === undefined ? ""
   });
 
   const routesTo = (node: EdgeNode, prefix: string, inside?: string) =>
-    node.text(`ip route show ${prefix}`, inside);
+    node
+      .text(`ip route show ${prefix}`, inside)
+      .replaceAll(/ nhid \d+/g, "")
+      .trim();
+  const evpn = () => tor.ask("show bgp l2vpn evpn");
+  const hasRoute = (node: EdgeNode, prefix: string) =>
+    until(`the host of ${node.name} has ${prefix}`, async () => routesTo(node, prefix) !== "");
+  const hasNone = (node: EdgeNode, prefix: string) =>
+    until(`the host of ${node.name} has no ${prefix}`, async () => routesTo(node, prefix) === "");
 
   test("what a host announces reaches the other host, and packets keep their addresses", async () => {
-    try {
-      await until("the host of a knows the service of b", async () =>
-        routesTo(a, SERVICE_B).includes("via 192.169.10.1"),
-      );
-      await until("the host of b knows the service of a", async () =>
-        routesTo(b, SERVICE_A).includes("via 192.170.10.1"),
-      );
-    } catch (error) {
-      for (const node of [a, b]) {
-        console.log(
-          node.name,
-          node.problems,
-          node.logged.join("\n"),
-          JSON.stringify(node.edge.status(), null, 1),
-        );
-        for (const inside of [undefined, "cw-underlay", "cw-5100"])
-          console.log(inside, node.text("ip -br address", inside), node.text("ip route", inside));
-      }
-      throw error;
-    }
-    const { stdout } = await curl(a);
+    await hasRoute(a, SERVICE_B);
+    await hasRoute(b, SERVICE_A);
+    const { stdout } = await run(
+      ["curl", "-s", "--max-time", "5", "--interface", SERVICE_A, `http://${SERVICE_B}:8080/`],
+      { netns: a.netns },
+    );
     expect(stdout).toBe(SERVICE_A);
   });
 
-  const curl = (node: EdgeNode) =>
-    run(["curl", "-s", "--max-time", "5", "--interface", SERVICE_A, `http://${SERVICE_B}:8080/`], {
-      netns: node.netns,
-    });
+  test("tables of both sides: type 5 with the way that it came, and its next hop by the edge alone", () => {
+    expect(routesTo(a, SERVICE_B)).toMatch(/^10\.98\.0\.1 via 192\.169\.10\.1 dev cwh5100 proto bgp /);
+    expect(routesTo(a, SERVICE_B, "cw-5100")).toBe(
+      "10.98.0.1 via 100.65.0.2 dev br5100 proto 67 metric 1024 onlink",
+    );
+    expect(routesTo(a, SERVICE_A, "cw-5100")).toBe(
+      "10.99.0.1 via 192.169.10.2 dev host0 proto bgp metric 186",
+    );
+    const table = evpn();
+    for (const line of [
+      /\[5\]:\[0\]:\[32\]:\[10\.99\.0\.1\]\n +100\.65\.0\.1 +0 64514 64515 i\n +RT:64514:5100 ET:8 Rmac:/,
+      /\[5\]:\[0\]:\[32\]:\[10\.98\.0\.1\]\n +100\.65\.0\.2 +0 64524 64525 i\n +RT:64524:5100 ET:8 Rmac:/,
+      /\[5\]:\[0\]:\[32\]:\[192\.169\.10\.2\]\n +100\.65\.0\.1 +0 64514 i/,
+    ])
+      expect(table).toMatch(line);
+    const host = hostA.json("show bgp ipv4 unicast json") as {
+      routes: Record<string, { path: string; nexthops: { ip: string }[] }[]>;
+    };
+    expect(host.routes["10.98.0.1/32"]?.[0]?.path).toBe("64514 64512 64524 64525");
+    // A network that both announce by themselves.
+    expect(host.routes["198.51.100.0/24"]?.[0]?.nexthops[0]?.ip).toBe("192.169.10.1");
+  });
+
+  test("a lookup that misses ends in the domain", () => {
+    const fabric = "192.168.11.2";
+    expect(a.text(`ip route get ${fabric}`, "cw-underlay")).toContain("dev eth1");
+    a.text(`ip route add ${fabric} via 192.169.10.1`);
+    const { stdout } = runSync(["ping", "-n", "-c", "1", "-W", "2", fabric], { netns: a.netns });
+    a.text(`ip route del ${fabric}`);
+    expect(stdout).toContain("From 192.169.10.1 icmp_seq=1 Destination Host Unreachable");
+  });
+
+  test("the same resources again change nothing, and a kernel that was changed is repaired", async () => {
+    const seen = () =>
+      [undefined, "cw-underlay", "cw-5100"].flatMap((inside) =>
+        ["ip -o link", "ip -o address", "ip route"].map((command) => a.text(command, inside)),
+      );
+    const before = seen();
+    a.follow(manifest(A));
+    expect(seen()).toEqual(before);
+    a.text("ip address del 192.169.10.1/24 dev host0", "cw-5100");
+    await until("the edge's address is there", async () =>
+      a.text("ip -o address show dev host0", "cw-5100").includes("192.169.10.1/24"),
+    );
+    await hasRoute(a, SERVICE_B);
+  });
+
+  test("what the host takes back is gone everywhere, and comes again", async () => {
+    hostA.ask("configure", "router bgp 64515", "address-family ipv4 unicast", `no network ${SERVICE_A}/32`);
+    await hasNone(b, SERVICE_A);
+    expect(evpn()).not.toContain(`[${SERVICE_A}]`);
+    expect(routesTo(b, SERVICE_A, "cw-5100")).toBe("");
+    hostA.ask("configure", "router bgp 64515", "address-family ipv4 unicast", `network ${SERVICE_A}/32`);
+    await hasRoute(b, SERVICE_A);
+  });
+
+  test("the agent ends as by kill -9 and begins anew: no packet is lost", async () => {
+    const ping = a.netns.run(() =>
+      Bun.spawn(["ping", "-n", "-i", "0.02", "-I", SERVICE_A, SERVICE_B], {
+        stdout: "pipe",
+        stderr: "ignore",
+      }),
+    );
+    const output = new Response(ping.stdout).text();
+    try {
+      await Bun.sleep(200);
+      a.stop();
+      await Bun.sleep(500);
+      a.start();
+      a.follow(manifest(A));
+      await until("both sessions are up again", async () => {
+        const ups = a.logged.filter((line) => line.startsWith("bgp session is up"));
+        return ups.length >= 2;
+      });
+      await until(
+        "the host's route is known again",
+        async () => a.edge.status()[0]?.domains[0]?.fromHost.includes(`${SERVICE_A}/32`) === true,
+      );
+      await Bun.sleep(500);
+    } finally {
+      ping.kill("SIGINT");
+      await ping.exited;
+    }
+    expect(await output).toContain(" 0% packet loss");
+    expect(evpn()).toContain(`[${SERVICE_A}]`);
+  });
+
+  test("a domain that goes takes all that is its own, and nothing else", async () => {
+    a.follow(manifest(A).split("---")[0] as string);
+    await hasNone(b, SERVICE_A);
+    expect(a.text("ip -br link")).not.toContain("cwh5100");
+    expect(() => a.text("ip link", "cw-5100")).toThrow();
+    expect(routesTo(a, B.vtep, "cw-underlay")).toContain("via 192.168.11.2 dev eth1 proto bgp");
+  });
+
+  test("without an Underlay the link is the host's again, as it was", () => {
+    expect(a.text("ip -br link")).not.toContain("eth1");
+    a.follow("");
+    expect(a.problems).toEqual([]);
+    expect(a.text("ip -br address show dev eth1")).toMatch(/^eth1\S* +UP +192\.168\.11\.3\/24/);
+    expect(routesTo(a, "203.0.113.0/24")).toBe(
+      "203.0.113.0/24 via 192.168.11.2 dev eth1 proto static metric 77",
+    );
+    expect(a.text("ip -o link show dev eth1")).toContain("mtu 1600");
+    expect(a.text("ip -o link show dev eth1")).not.toContain("alias");
+    expect(() => a.text("ip link", "cw-underlay")).toThrow();
+  });
 });
