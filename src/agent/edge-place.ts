@@ -26,7 +26,7 @@ import { DomainHost, type DomainStatus } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
 import { domainOf, staticObjects } from "./edge-domain.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
-import { EdgeRoutes } from "./edge-routes.ts";
+import { EdgeRoutes, type EdgeSpeaker } from "./edge-routes.ts";
 import { hearVpcs } from "./vpc-hearing.ts";
 import { type HereDomain, VpcAnnouncer } from "./vpc-announcer.ts";
 import { VpcSettling } from "./vpc-settling.ts";
@@ -284,11 +284,10 @@ export class EdgePlace implements Disposable {
   }
 
   /** setSpeaker gives a speaker that begins; one of another router is not this one's affair. */
-  setSpeaker(speaker: Speaker): void {
-    const { name } = speaker.router;
-    if (name === fabricSpeaker(this.name)) return this.#setFabric(speaker);
-    for (const [vni, routes] of this.#routes)
-      if (name === hostSpeaker(this.name, vni)) routes.setHost(speaker);
+  setSpeaker(begun: EdgeSpeaker): void {
+    const { name } = begun.speaker.router;
+    if (name === fabricSpeaker(this.name)) return this.#setFabric(begun.speaker);
+    for (const [vni, routes] of this.#routes) if (name === hostSpeaker(this.name, vni)) routes.setHost(begun);
   }
 
   #setFabric(speaker: Speaker): void {

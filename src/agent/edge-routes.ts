@@ -10,7 +10,7 @@
  *
  * After a restart the kernel has what an earlier agent knew, in both directions; that counts until both have been told anew.
  */
-import { neighborRoutes, type Speaker } from "../bgp/mod.ts";
+import type { NeighborRoute, Speaker } from "../bgp/mod.ts";
 import type { RemoteChange } from "../domain/mod.ts";
 import { formatPrefix, type Prefix } from "../net/mod.ts";
 
@@ -18,6 +18,12 @@ type AsPath = NonNullable<Extract<RemoteChange["remote"], { kind: "prefix" }>["a
 
 /** Of the fabric's routes in the host's speaker; 100 is what all others have. */
 const FABRIC_PREFERENCE = 50;
+
+/** EdgeSpeaker is a speaker that runs, and what it has of its neighbors: all there is, and then what changes. */
+export interface EdgeSpeaker {
+  readonly speaker: Speaker;
+  readonly routes: (listener: (route: NeighborRoute) => void) => Disposable;
+}
 
 interface Known {
   readonly prefix: Prefix;
@@ -47,15 +53,14 @@ export class EdgeRoutes implements Disposable {
   }
 
   /** setHost gives the speaker of the host's session; undefined while there is none. */
-  setHost(host: Speaker | undefined): void {
-    if (host === this.#host) return;
+  setHost(begun: EdgeSpeaker | undefined): void {
     this.#following?.[Symbol.dispose]();
-    this.#host = host;
+    this.#host = begun?.speaker;
     for (const { prefix } of this.#fromHost.values()) this.#withdraw(prefix);
     this.#fromHost.clear();
-    if (host === undefined) return;
+    if (begun === undefined) return;
     for (const known of this.#fromFabric.values()) this.#tellHost(known);
-    this.#following = neighborRoutes(host, ({ prefix, asPath }) =>
+    this.#following = begun.routes(({ prefix, asPath }) =>
       asPath === undefined ? this.#lose(prefix) : this.#learn({ prefix, asPath }),
     );
   }

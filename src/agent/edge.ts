@@ -7,7 +7,6 @@
  *                                            └─▶ BgpRouters ─▶ speakers ─▶ EdgePlace
  * ```
  */
-import type { Speaker } from "../bgp/mod.ts";
 import { type EdgeFacts, type EdgePlan, type EdgeProblem, planEdge } from "../edge/mod.ts";
 import { type Engine, sameValue } from "../engine/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
@@ -16,14 +15,18 @@ import { after, listDirectory, Netns } from "../sys/mod.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
 import { EdgeLinks, type LinkPlace } from "./edge-links.ts";
 import { EDGE_ALIAS, EdgePlace, type EdgeStatus } from "./edge-place.ts";
+import type { EdgeSpeaker } from "./edge-routes.ts";
 
 /** A link may be plugged in, and an address given, later. */
 const RETRY_MS = 5_000;
 
+/** OnEdgeSpeaker is told of each speaker that begins, of others than the edge's too. */
+export type OnEdgeSpeaker = (begun: EdgeSpeaker) => void;
+
 /** EdgeBgp runs the speakers of an edge, and tells of each that begins. */
 export interface EdgeBgp {
   /** setEdge makes these the edge's speakers. */
-  setEdge(routers: readonly BgpRouter[], onSpeaker: (speaker: Speaker) => void): void;
+  setEdge(routers: readonly BgpRouter[], onSpeaker: OnEdgeSpeaker): void;
 }
 
 /** EdgeOptions say where. */
@@ -55,6 +58,11 @@ export class Edge implements Disposable {
     const netns = options.netns ?? this.#resources.use(Netns.current());
     this.#home = { netns, route: this.#resources.use(Rtnetlink.open({ netns })) };
     this.#links = new EdgeLinks({ path: options.linksPath, home: this.#home });
+  }
+
+  /** isThere tells whether an earlier agent left a router here. */
+  static isThere(folder = NAMESPACES): boolean {
+    return routersIn(folder).length > 0;
   }
 
   /** follow makes the node's edge what resources say; the same again changes nothing. */
@@ -112,12 +120,7 @@ export class Edge implements Disposable {
   /** Also routers of an earlier agent that nobody wants any more. */
   #removeOthers(wanted: ReadonlySet<string>): void {
     const { folder = NAMESPACES } = this.#options;
-    const namespaces = new DomainNamespaces(folder, EDGE_ALIAS);
-    const there = listDirectory(folder).flatMap((name) => {
-      const router = /^cw-([a-z].*)$/.exec(name)?.[1];
-      return router !== undefined && namespaces.has(name) ? [router] : [];
-    });
-    const gone = new Set([...this.#places.keys(), ...there].filter((name) => !wanted.has(name)));
+    const gone = new Set([...this.#places.keys(), ...routersIn(folder)].filter((name) => !wanted.has(name)));
     for (const name of gone)
       this.#bear(() => {
         const place = this.#places.get(name) ?? this.#open(name);
@@ -139,9 +142,9 @@ export class Edge implements Disposable {
     );
   }
 
-  readonly #onSpeaker = (speaker: Speaker): void => {
+  readonly #onSpeaker = (begun: EdgeSpeaker): void => {
     if (this.#resources.disposed) return;
-    for (const place of this.#places.values()) place.setSpeaker(speaker);
+    for (const place of this.#places.values()) place.setSpeaker(begun);
   };
 
   /** clear takes all of the edge down and gives links back: the node leaves, or Causeway is uninstalled. */
@@ -175,6 +178,15 @@ export class Edge implements Disposable {
     this.#places.clear();
     this.#resources.dispose();
   }
+}
+
+/** Names of routers whose namespaces are there and ours. */
+function routersIn(folder: string): string[] {
+  const namespaces = new DomainNamespaces(folder, EDGE_ALIAS);
+  return listDirectory(folder).flatMap((name) => {
+    const router = /^cw-([a-z].*)$/.exec(name)?.[1];
+    return router !== undefined && namespaces.has(name) ? [router] : [];
+  });
 }
 
 function textOf({ kind, name, field, value, problem }: EdgeProblem): string {

@@ -3,6 +3,7 @@ import { CNI_SOCKET } from "../cni/mod.ts";
 import { collectAfter, connectUnix, ensureDirectory, exit, onBug, onSignal } from "../sys/mod.ts";
 import { Agent, type AgentOptions } from "./agent.ts";
 import { BgpFiles } from "./bgp.ts";
+import { EdgeHolder } from "./edge-holder.ts";
 import { serveControl } from "./control.ts";
 import { info, warn } from "./log.ts";
 import { RUN, STATE } from "./paths.ts";
@@ -38,7 +39,7 @@ export async function runAgent(options: AgentOptions): Promise<never> {
     exit(70);
   });
   info(`causeway ${VERSION} starts`);
-  const bgp = new BgpFiles();
+  const bgp = new EdgeHolder(new BgpFiles());
   const agent = await Agent.start(options, bgp);
   const control = serveControl(agent);
   const stop = Promise.withResolvers<void>();

@@ -8,8 +8,8 @@
  */
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { Edge } from "../../src/agent/edge.ts";
-import { Routers, type Speaker } from "../../src/bgp/mod.ts";
+import { Edge, type OnEdgeSpeaker } from "../../src/agent/edge.ts";
+import { neighborRoutes, Routers } from "../../src/bgp/mod.ts";
 import { Engine } from "../../src/engine/mod.ts";
 import {
   type BgpRouter,
@@ -63,11 +63,11 @@ export class EdgeNode implements Disposable {
   start(): void {
     const engine = Engine.open({ netns: this.netns });
     engine.start();
-    let tell: (speaker: Speaker) => void = () => {};
+    let tell: OnEdgeSpeaker = () => {};
     const routers = new Routers({
       folder: `${this.folder}/bgp`,
       log: (event, fields) => void this.logged.push(`${event} ${JSON.stringify(fields)}`),
-      onSpeaker: (speaker) => tell(speaker),
+      onSpeaker: (speaker) => tell({ speaker, routes: (listener) => neighborRoutes(speaker, listener) }),
     });
     const edge = new Edge({
       ...{ home: engine, netns: this.netns, folder: `${this.folder}/netns` },

@@ -1,0 +1,98 @@
+/**
+ * The node's edge in an agent: resources from files and from the register together, as long as there is an Underlay, or something is left of one.
+ *
+ * A resource in a file wins over the register's of the same kind and name: it was there before Kubernetes or a hub, and may be what they are
+ * reached by. Until it is known whether the node belongs to a mesh nothing is touched.
+ */
+import type { Engine } from "../engine/mod.ts";
+import type { Mesh, Node, TenantKind, TenantResource, TenantResources } from "../resources/mod.ts";
+import { type EdgeNode, noTenants, tenantKey, tenantList, withTenants } from "../resources/mod.ts";
+import { exists, hostName } from "../sys/mod.ts";
+import type { BgpFiles } from "./bgp.ts";
+import { Edge } from "./edge.ts";
+import type { EdgeStatus } from "./edge-place.ts";
+import { warn } from "./log.ts";
+import { EDGE_LINKS } from "./paths.ts";
+import type { ClusterBgp, EdgeView } from "./cluster-bgp.ts";
+
+/** EdgeHolder hands BGP of the node's own router on, and keeps the edge beside it. */
+export class EdgeHolder implements ClusterBgp, Disposable {
+  readonly #bgp: BgpFiles;
+  #engine: Engine | undefined;
+  #view: EdgeView | undefined;
+  #edge: Edge | undefined;
+  /** Names in files that the register has too. */
+  #twice = "";
+
+  constructor(bgp: BgpFiles) {
+    this.#bgp = bgp;
+    bgp.onResources(() => this.#apply());
+  }
+
+  /** setCluster implements ClusterBgp. */
+  setCluster(...wish: Parameters<ClusterBgp["setCluster"]>): void {
+    this.#bgp.setCluster(...wish);
+  }
+
+  /** follow implements ClusterBgp. */
+  follow(engine: Engine, view: EdgeView | undefined): void {
+    const last = this.#view;
+    const isSame = this.#engine === engine && last?.tenants === view?.tenants && last?.self === view?.self;
+    this.#engine = engine;
+    this.#view = view;
+    if (!isSame || view === undefined) this.#apply();
+  }
+
+  /** status tells of the routers that are here. */
+  status(): EdgeStatus[] {
+    return this.#edge?.status() ?? [];
+  }
+
+  #apply(): void {
+    const engine = this.#engine;
+    if (engine === undefined) return;
+    const tenants = this.#merged();
+    if (this.#edge === undefined) {
+      if (tenants.Underlay.size === 0 && !exists(EDGE_LINKS) && !Edge.isThere()) return;
+      this.#edge = new Edge({
+        ...{ home: engine, bgp: this.#bgp, linksPath: EDGE_LINKS },
+        onProblem: (error) => warn("edge", { error }),
+      });
+    }
+    this.#edge.follow(tenants, nodeOf(this.#view));
+  }
+
+  #merged(): TenantResources {
+    const registered = this.#view?.tenants ?? noTenants;
+    const files = this.#bgp.resources;
+    const keys = new Set(tenantList(registered).map(keyOf));
+    const twice = files.map(keyOf).filter((key) => keys.has(key));
+    if (twice.join() !== this.#twice)
+      for (const object of twice)
+        warn("a resource is in a file and in the register; the file's counts on this node", { object });
+    this.#twice = twice.join();
+    return withTenants(registered, { set: files });
+  }
+
+  [Symbol.dispose](): void {
+    this.#edge?.[Symbol.dispose]();
+    this.#bgp[Symbol.dispose]();
+  }
+}
+
+function keyOf({ kind, value }: TenantResource): string {
+  return tenantKey(kind as TenantKind, value.name);
+}
+
+/** Its index in pools is its number in the register, from 0, as admission has it (hub/apply-tenant.ts). */
+function nodeOf(view: EdgeView | undefined): EdgeNode {
+  if (view === undefined) return { name: hostName(), hub: false };
+  const { name, hub, role, site, overlay4 }: Node = view.self;
+  const { overlay4: pool }: Mesh = view.mesh;
+  return {
+    ...{ name, hub },
+    ...(role === undefined ? {} : { role }),
+    ...(site === undefined ? {} : { site }),
+    index: Number(overlay4.value - pool.value) - 1,
+  };
+}
