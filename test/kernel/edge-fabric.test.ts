@@ -2,55 +2,17 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { run, runSync } from "../../src/sys/mod.ts";
 import { type Foreign, foreignRoot } from "../support/bgp-foreign.ts";
-import { EdgeLab, type EdgeNode } from "../support/edge-lab.ts";
+import {
+  EdgeLab,
+  edgeManifest,
+  type EdgeNode,
+  type EdgeSide as Side,
+  hostSpeaker,
+} from "../support/edge-lab.ts";
 import { until } from "../support/evpn-cluster.ts";
 
 setDefaultTimeout(120_000);
 const { root, lacks } = foreignRoot("frr");
-
-interface Side {
-  readonly asn: number;
-  readonly hostAsn: number;
-  readonly net: string;
-  readonly tor: string;
-  readonly vtep: string;
-}
-
-const manifest = ({ asn, hostAsn, net, tor, vtep }: Side) => `
-apiVersion: causeway.network/v1alpha1
-kind: Underlay
-metadata: {name: rack}
-spec:
-  asn: ${asn}
-  routerIds: ${net}.200.0/24
-  links: [{name: eth1}]
-  neighbors: [{address: ${tor}, asn: 64512, connectRetry: 1s}]
-  tunnelEndpoint: {prefixes: [${vtep}/32]}
----
-apiVersion: causeway.network/v1alpha1
-kind: VPC
-metadata: {name: red}
-spec:
-  vni: 5100
-  underlay: {announce: [198.51.100.0/24]}
-  hostSession: {asn: ${asn}, peerAsn: ${hostAsn}, prefixes: [${net}.10.0/24], connectRetry: 1s}
-`;
-
-/** As MetalLB configures it: one peer, and the addresses of its services. */
-const speaker = ({ asn, hostAsn, net }: Side, service: string) => `
-router bgp ${hostAsn}
- bgp router-id ${net}.10.2
- no bgp ebgp-requires-policy
- no bgp network import-check
- timers bgp 20 60
- bgp graceful-restart
- bgp graceful-restart preserve-fw-state
- neighbor ${net}.10.1 remote-as ${asn}
- neighbor ${net}.10.1 timers connect 1
- address-family ipv4 unicast
-  network ${service}
- exit-address-family
-`;
 
 const A: Side = { asn: 64514, hostAsn: 64515, net: "192.169", tor: "192.168.11.2", vtep: "100.65.0.1" };
 const B: Side = { asn: 64524, hostAsn: 64525, net: "192.170", tor: "192.168.12.2", vtep: "100.65.0.2" };
@@ -71,8 +33,8 @@ describe.skipIf(lacks !== undefined)(`edge in a fabric${lacks === undefined ? ""
     const begin = async (node: EdgeNode, side: Side, service: string) => {
       node.text(`ip address add ${service}/32 dev lo`);
       node.start();
-      node.follow(manifest(side));
-      return await lab.frr(node.netns, speaker(side, `${service}/32`));
+      node.follow(edgeManifest(side));
+      return await lab.frr(node.netns, hostSpeaker(side, `${service}/32`));
     };
     hostA = await begin(a, A, SERVICE_A);
     await begin(b, B, SERVICE_B);
@@ -147,7 +109,7 @@ describe.skipIf(lacks !== undefined)(`edge in a fabric${lacks === undefined ? ""
         ["ip -o link", "ip -o address", "ip route"].map((command) => a.text(command, inside)),
       );
     const before = seen();
-    a.follow(manifest(A));
+    a.follow(edgeManifest(A));
     expect(seen()).toEqual(before);
     a.text("ip address del 192.169.10.1/24 dev host0", "cw-5100");
     await until("the edge's address is there", async () =>
@@ -165,39 +127,8 @@ describe.skipIf(lacks !== undefined)(`edge in a fabric${lacks === undefined ? ""
     await hasRoute(b, SERVICE_A);
   });
 
-  test("the agent ends as by kill -9 and begins anew: no packet is lost", async () => {
-    const ping = a.netns.run(() =>
-      Bun.spawn(["ping", "-n", "-i", "0.02", "-I", SERVICE_A, SERVICE_B], {
-        stdout: "pipe",
-        stderr: "ignore",
-      }),
-    );
-    const output = new Response(ping.stdout).text();
-    try {
-      await Bun.sleep(200);
-      a.stop();
-      await Bun.sleep(500);
-      a.start();
-      a.follow(manifest(A));
-      await until("both sessions are up again", async () => {
-        const ups = a.logged.filter((line) => line.startsWith("bgp session is up"));
-        return ups.length >= 2;
-      });
-      await until(
-        "the host's route is known again",
-        async () => a.edge.status()[0]?.domains[0]?.fromHost.includes(`${SERVICE_A}/32`) === true,
-      );
-      await Bun.sleep(500);
-    } finally {
-      ping.kill("SIGINT");
-      await ping.exited;
-    }
-    expect(await output).toContain(" 0% packet loss");
-    expect(evpn()).toContain(`[${SERVICE_A}]`);
-  });
-
   test("a domain that goes takes all that is its own, and nothing else", async () => {
-    a.follow(manifest(A).split("---")[0] as string);
+    a.follow(edgeManifest(A).split("---")[0] as string);
     await hasNone(b, SERVICE_A);
     expect(a.text("ip -br link")).not.toContain("cwh5100");
     expect(() => a.text("ip link", "cw-5100")).toThrow();

@@ -29,6 +29,52 @@ import {
 import { Foreign } from "./bgp-foreign.ts";
 import { Scratch } from "./scratch.ts";
 
+/** EdgeSide is one node, its AS numbers and networks. */
+export interface EdgeSide {
+  readonly asn: number;
+  readonly hostAsn: number;
+  readonly net: string;
+  readonly tor: string;
+  readonly vtep: string;
+}
+
+/** edgeManifest is a node with a fabric's router and VPC red. */
+export const edgeManifest = ({ asn, hostAsn, net, tor, vtep }: EdgeSide) => `
+apiVersion: causeway.network/v1alpha1
+kind: Underlay
+metadata: {name: rack}
+spec:
+  asn: ${asn}
+  routerIds: ${net}.200.0/24
+  links: [{name: eth1}]
+  neighbors: [{address: ${tor}, asn: 64512, connectRetry: 1s}]
+  tunnelEndpoint: {prefixes: [${vtep}/32]}
+---
+apiVersion: causeway.network/v1alpha1
+kind: VPC
+metadata: {name: red}
+spec:
+  vni: 5100
+  underlay: {announce: [198.51.100.0/24]}
+  hostSession: {asn: ${asn}, peerAsn: ${hostAsn}, prefixes: [${net}.10.0/24], connectRetry: 1s}
+`;
+
+/** hostSpeaker is FRR as MetalLB configures it: one peer, and the addresses of its services. */
+export const hostSpeaker = ({ asn, hostAsn, net }: EdgeSide, service: string) => `
+router bgp ${hostAsn}
+ bgp router-id ${net}.10.2
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ timers bgp 20 60
+ bgp graceful-restart
+ bgp graceful-restart preserve-fw-state
+ neighbor ${net}.10.1 remote-as ${asn}
+ neighbor ${net}.10.1 timers connect 1
+ address-family ipv4 unicast
+  network ${service}
+ exit-address-family
+`;
+
 /** EdgeNode is one node: the host's namespace, and an agent's part of it. */
 export class EdgeNode implements Disposable {
   readonly name: string;
@@ -139,6 +185,7 @@ export class EdgeLab implements AsyncDisposable {
   readonly #folder = mkdtempSync(`${tmpdir()}/causeway-edge-`);
   readonly #root: string;
   readonly #daemons: Foreign[] = [];
+  readonly #stopping = new DisposableStack();
 
   constructor({ names, root }: { readonly names: readonly string[]; readonly root: string }) {
     this.#root = root;
@@ -170,6 +217,29 @@ export class EdgeLab implements AsyncDisposable {
     return await this.frr(this.scratch.netns, FABRIC(neighbors));
   }
 
+  /** ours starts a Causeway router between the nodes in place of FRR: as a helper of a restart it keeps EVPN routes too, which FRR does not. */
+  ours(asns: readonly number[]): Routers {
+    const folder = `${this.#folder}/fabric`;
+    ensureDirectory(folder);
+    const routers = new Routers({ folder, log: () => {} });
+    const neighbors = asns.map((asn, i) => ({
+      ...{ address: `192.168.${11 + i}.3`, asn, connectRetry: "1s" },
+      families: { "ipv4-unicast": {}, "l2vpn-evpn": {} },
+    }));
+    const { resources } = parseManifest(
+      JSON.stringify({
+        ...{ apiVersion: "causeway.network/v1alpha1", kind: "BgpRouter", metadata: { name: "fabric" } },
+        spec: {
+          ...{ asn: 64512, routerId: "10.0.1.1", namespace: this.scratch.netns.path, install: true },
+          ...{ requirePolicy: false, neighbors },
+        },
+      }),
+    );
+    for (const [, error] of routers.set(resources.map(({ value }) => value as BgpRouter))) throw error;
+    this.#stopping.defer(() => routers.stop());
+    return routers;
+  }
+
   /** frr starts FRR in a namespace. */
   async frr(netns: Netns, config: string): Promise<Foreign> {
     const daemon = await Foreign.start("frr", { root: this.#root, netns, config });
@@ -179,6 +249,7 @@ export class EdgeLab implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const daemon of this.#daemons) await daemon[Symbol.asyncDispose]();
+    this.#stopping.dispose();
     for (const node of this.nodes) node[Symbol.dispose]();
     this.scratch[Symbol.dispose]();
     removeTree(this.#folder);
