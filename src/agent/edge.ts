@@ -7,7 +7,14 @@
  *                                            └─▶ BgpRouters ─▶ speakers ─▶ EdgePlace
  * ```
  */
-import { type EdgeFacts, type EdgePlan, type EdgeProblem, planEdge } from "../edge/mod.ts";
+import {
+  type EdgeFacts,
+  type EdgePlan,
+  type EdgeProblem,
+  fabricSpeaker,
+  hostSpeaker,
+  planEdge,
+} from "../edge/mod.ts";
 import { type Engine, sameValue } from "../engine/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { BgpRouter, EdgeNode, TenantResources } from "../resources/mod.ts";
@@ -70,6 +77,7 @@ export class Edge implements Disposable {
     const plan = planEdge(tenants, this.#factsOf(tenants, node));
     this.#tell(plan);
     const wanted = new Set([...plan.edge.routers.map(({ name }) => name), ...plan.kept]);
+    this.#endSpeakers(plan);
     this.#removeOthers(wanted);
     for (const router of plan.edge.routers)
       this.#bear(() => {
@@ -133,6 +141,23 @@ export class Edge implements Disposable {
     for (const router of this.#links.routers())
       if (!wanted.has(router) && !gone.has(router))
         for (const name of this.#links.moved(router)) this.#bear(() => this.#links.giveBack(name, undefined));
+  }
+
+  /** Neighbors of a session that ends are told so while there still is a way to them. */
+  #endSpeakers({ edge, kept }: EdgePlan): void {
+    const stay = new Set(
+      edge.routers.flatMap(({ name, domains }) => [
+        fabricSpeaker(name),
+        ...domains.flatMap(({ vni, routing }) =>
+          routing?.host === undefined ? [] : [hostSpeaker(name, vni)],
+        ),
+      ]),
+    );
+    const now = [...this.#places.values()].flatMap((place) => {
+      const all = place.speakers();
+      return kept.includes(place.name) ? all : all.filter(({ name }) => stay.has(name));
+    });
+    if (this.#places.size > 0) this.#options.bgp.setEdge(now, this.#onSpeaker);
   }
 
   #setSpeakers(): void {
