@@ -3,7 +3,14 @@
  * speakers. Nothing here is on disk but what links were like (edge-links.ts): after a restart the same plan finds all of it again.
  */
 import type { Speaker } from "../bgp/mod.ts";
-import { type Domain, domainMtu, type DomainNode, guardText, RemoteTable } from "../domain/mod.ts";
+import {
+  type Domain,
+  domainMtu,
+  type DomainNode,
+  guardText,
+  type LocalAttachment,
+  RemoteTable,
+} from "../domain/mod.ts";
 import {
   type EdgeDomain,
   type EdgeEndpoint,
@@ -18,11 +25,11 @@ import {
   routerObjects,
 } from "../edge/mod.ts";
 import { ALIAS, Engine, PROTOCOL } from "../engine/mod.ts";
-import { type Ip, ipEqual, type Prefix } from "../net/mod.ts";
+import { hostPrefix, type Ip, ipEqual, type Prefix } from "../net/mod.ts";
 import { addLink, deleteLink, Rtnetlink } from "../netlink/mod.ts";
 import type { BgpRouter } from "../resources/mod.ts";
 import type { Netns } from "../sys/mod.ts";
-import { DomainHost, type DomainStatus } from "./domain-host.ts";
+import { type Connected, DomainHost, type DomainStatus } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
 import { domainOf, staticObjects } from "./edge-domain.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
@@ -45,6 +52,8 @@ export interface EdgePlaceOptions {
   readonly links: EdgeLinks;
   /** Where namespaces are bound; default /run/netns. */
   readonly folder?: string | undefined;
+  /** Pods that an earlier agent attached to domains of a fabric, in the order in which they came. */
+  readonly attached: () => readonly LocalAttachment[];
   readonly onProblem: (error: Error) => void;
 }
 
@@ -192,7 +201,10 @@ export class EdgePlace implements Disposable {
     for (const { vni, routing } of former) if (!kept.has(vni)) this.#end(vni, routing?.host !== undefined);
     host.setDomains(domains.map(domainOf));
     for (const domain of domains) this.#applyDomain(host, domain, node);
-    if (before === undefined) host.sweep();
+    if (before === undefined) {
+      this.#adopt(host);
+      host.sweep();
+    }
     this.#announce();
     // It began before there was anything to tell of.
     if (before === undefined && this.#fabric !== undefined) this.#setFabric(this.#fabric);
@@ -206,6 +218,13 @@ export class EdgePlace implements Disposable {
       ...{ home: this.#engine, netns: this.netns, node, folder, onProblem },
       alias: `${EDGE_ALIAS}-${this.name}`,
     });
+  }
+
+  /** What an earlier agent attached, before it is seen as left over. */
+  #adopt(host: DomainHost): void {
+    const own = this.#options.attached().filter(({ domain }) => host.netns(domain) !== undefined);
+    host.adopt(own);
+    for (const attachment of own) this.#announcer.setHost(attachment, { claim: "known" });
   }
 
   #applyDomain(host: DomainHost, domain: EdgeDomain, node: DomainNode): void {
@@ -326,7 +345,7 @@ export class EdgePlace implements Disposable {
         return {
           domain,
           segments: domain.segments.filter(({ vni }) => segments.has(vni)),
-          prefixes: edge.routing?.announce ?? [],
+          prefixes: [...(edge.routing?.announce ?? []), ...this.#podPrefixes(host, edge)],
           only: true,
         };
       });
@@ -336,6 +355,52 @@ export class EdgePlace implements Disposable {
       here.map(({ domain, segments: some }) => ({ domain, segments: some.map(({ vni }) => vni) })),
     );
     this.#hear(changes ?? []);
+  }
+
+  #podPrefixes(host: DomainHost, { vni, routing }: EdgeDomain): Prefix[] {
+    if (routing?.hosts !== true) return [];
+    return host.attachments(vni).flatMap(({ addresses }) => addresses.map(hostPrefix));
+  }
+
+  // Pods.
+
+  /** has tells whether a domain is here that a pod can be attached to. */
+  has(vni: number): boolean {
+    return this.#host?.netns(vni) !== undefined;
+  }
+
+  /** attach makes a pod's link in a segment of a domain, and announces it; when it throws, nothing stays. */
+  attach(attachment: LocalAttachment, netns: Netns): Connected {
+    const host = this.#hostOf(attachment);
+    const connected = host.attach(attachment, netns);
+    this.#announce();
+    this.#announcer.setHost(attachment, { claim: "arrived" });
+    return connected;
+  }
+
+  /** missing returns the names of what does not work yet of an attachment; when there are none, the kernel forwards. */
+  missing(attachment: LocalAttachment, netns: Netns): string[] {
+    return this.#hostOf(attachment).missing(attachment, netns);
+  }
+
+  /** detach removes an attachment; one that is not there is not an error. */
+  detach(id: string): void {
+    this.#announcer.removeHost(id);
+    this.#host?.detach(id);
+    this.#announce();
+  }
+
+  /** attachments returns what is attached to a domain. */
+  attachments(vni: number): readonly LocalAttachment[] {
+    return this.#host?.attachments(vni) ?? [];
+  }
+
+  #hostOf({ domain, id }: LocalAttachment): DomainHost {
+    if (this.#host === undefined || !this.has(domain))
+      throw new Error(
+        `Cannot attach ${id}: VNI ${domain} is not in the fabric here; look at causeway status`,
+      );
+    return this.#host;
   }
 
   /** The same value as long as the plan has the same. */

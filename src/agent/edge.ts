@@ -7,6 +7,7 @@
  *                                            └─▶ BgpRouters ─▶ speakers ─▶ EdgePlace
  * ```
  */
+import type { LocalAttachment } from "../domain/mod.ts";
 import {
   type EdgeFacts,
   type EdgePlan,
@@ -47,6 +48,8 @@ export interface EdgeOptions {
   readonly linksPath: string;
   /** Where namespaces are bound; default /run/netns. */
   readonly folder?: string;
+  /** Pods that an earlier agent attached to domains of a fabric, in the order in which they came; default none. */
+  readonly attached?: () => readonly LocalAttachment[];
   readonly onProblem: (error: Error) => void;
 }
 
@@ -116,9 +119,9 @@ export class Edge implements Disposable {
   }
 
   #open(name: string): EdgePlace {
-    const { home, folder, onProblem } = this.#options;
+    const { home, folder, onProblem, attached = () => [] } = this.#options;
     const place = new EdgePlace(name, {
-      ...{ home, homePlace: this.#home, links: this.#links, onProblem },
+      ...{ home, homePlace: this.#home, links: this.#links, attached, onProblem },
       ...(folder === undefined ? {} : { folder }),
     });
     this.#places.set(name, place);
@@ -171,6 +174,11 @@ export class Edge implements Disposable {
     if (this.#resources.disposed) return;
     for (const place of this.#places.values()) place.setSpeaker(begun);
   };
+
+  /** place returns the router that has a domain, by its VNI; undefined where none has. */
+  place(vni: number): EdgePlace | undefined {
+    return [...this.#places.values()].find((place) => place.has(vni));
+  }
 
   /** clear takes all of the edge down and gives links back: the node leaves, or Causeway is uninstalled. */
   clear(): void {

@@ -10,6 +10,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { Edge, type OnEdgeSpeaker } from "../../src/agent/edge.ts";
 import { neighborRoutes, Routers } from "../../src/bgp/mod.ts";
+import type { LocalAttachment } from "../../src/domain/mod.ts";
 import { Engine } from "../../src/engine/mod.ts";
 import {
   type BgpRouter,
@@ -82,6 +83,8 @@ export class EdgeNode implements Disposable {
   readonly folder: string;
   readonly problems: string[] = [];
   readonly logged: string[] = [];
+  /** What the next agent is told of pods. */
+  attached: readonly LocalAttachment[] = [];
   #running: { readonly engine: Engine; readonly routers: Routers; readonly edge: Edge } | undefined;
 
   constructor(name: string, netns: Netns, folder: string) {
@@ -117,6 +120,7 @@ export class EdgeNode implements Disposable {
     });
     const edge = new Edge({
       ...{ home: engine, netns: this.netns, folder: `${this.folder}/netns` },
+      attached: () => this.attached,
       linksPath: `${this.folder}/edge-links.json`,
       bgp: {
         setEdge: (wanted: readonly BgpRouter[], onSpeaker) => {
