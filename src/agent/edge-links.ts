@@ -7,7 +7,7 @@
  * | no | host | nothing | it is written down, and moved |
  * | yes | host | a crash before the move, or while it was given back | what is on disk counts; it is moved, or given back to the end |
  * | yes | router | nothing | – |
- * | yes | nowhere | somebody took it away | told; what is on disk stays for when it comes back |
+ * | yes | nowhere | somebody took it away | told; what is on disk stays until the router wants it no more |
  *
  * A reboot ends all namespaces; what was written before counts no more.
  */
