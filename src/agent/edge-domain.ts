@@ -2,7 +2,12 @@
 import { type Domain, gatewayMac, type Segment } from "../domain/mod.ts";
 import type { EdgeDomain, EdgeSegment, FabricTargets } from "../edge/mod.ts";
 import type { KernelObject } from "../engine/mod.ts";
-import type { Family } from "../net/mod.ts";
+import type { Family, Prefix } from "../net/mod.ts";
+import { Rtnetlink } from "../netlink/mod.ts";
+import type { Netns } from "../sys/mod.ts";
+
+/** RTPROT_BGP (include/uapi/linux/rtnetlink.h). */
+const BGP_PROTOCOL = 186;
 
 function targetsOf({ importTargets, exportTargets, rd }: FabricTargets) {
   return { importTargets, exportTargets, ...(rd === undefined ? {} : { rd }) };
@@ -40,4 +45,11 @@ export function staticObjects({ routing }: EdgeDomain): KernelObject[] {
     ...{ kind: "route", destination: prefix },
     ...(via === undefined ? { type: "blackhole" } : { hops: [{ via }] }),
   }));
+}
+
+/** learnedIn returns what the kernel forwards to the host by what an earlier agent heard. */
+export function learnedIn(netns: Netns | undefined): Prefix[] {
+  if (netns === undefined) return [];
+  using route = Rtnetlink.open({ netns });
+  return route.routes({ protocol: BGP_PROTOCOL }).map(({ destination }) => destination);
 }

@@ -21,25 +21,23 @@ import {
   hostRouter,
   hostSpeaker,
   legObjects,
+  notDone,
   routerNamespace,
   routerObjects,
 } from "../edge/mod.ts";
-import { ALIAS, Engine, PROTOCOL } from "../engine/mod.ts";
-import { hostPrefix, type Ip, ipEqual, type Prefix } from "../net/mod.ts";
+import { ALIAS, Engine, PROTOCOL, sameValue } from "../engine/mod.ts";
+import { hostPrefix, type Ip, type Prefix } from "../net/mod.ts";
 import { addLink, deleteLink, Rtnetlink } from "../netlink/mod.ts";
 import type { BgpRouter } from "../resources/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import { type Connected, DomainHost, type DomainStatus } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
-import { domainOf, staticObjects } from "./edge-domain.ts";
+import { domainOf, learnedIn, staticObjects } from "./edge-domain.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
 import { EdgeRoutes, type EdgeSpeaker } from "./edge-routes.ts";
 import { hearVpcs } from "./vpc-hearing.ts";
 import { type HereDomain, VpcAnnouncer } from "./vpc-announcer.ts";
 import { VpcSettling } from "./vpc-settling.ts";
-
-/** RTPROT_BGP (include/uapi/linux/rtnetlink.h). */
-const BGP_PROTOCOL = 186;
 
 /** EDGE_ALIAS marks routers' namespaces. */
 export const EDGE_ALIAS = `${ALIAS}-edge`;
@@ -86,6 +84,7 @@ export class EdgePlace implements Disposable {
   #fabric: Speaker | undefined;
   #listening: Disposable | undefined;
   #problems: readonly string[] = [];
+  #notDone: readonly string[] = [];
 
   constructor(name: string, options: EdgePlaceOptions) {
     this.name = name;
@@ -134,11 +133,13 @@ export class EdgePlace implements Disposable {
       },
     ]);
     this.#engine.apply("router");
+    this.#applyPassthrough(router);
     if (first) this.#engine.start();
     bear(() => this.#applyDomains(router, problems));
-    const told = new Set(this.#problems);
+    const told = new Set([...this.#problems, ...this.#notDone]);
     this.#problems = problems;
-    for (const problem of problems)
+    this.#notDone = notDone(router);
+    for (const problem of [...problems, ...this.#notDone])
       if (!told.has(problem)) this.#options.onProblem(new Error(`Underlay "${router.underlay}": ${problem}`));
   }
 
@@ -169,6 +170,25 @@ export class EdgePlace implements Disposable {
       });
   }
 
+  /** Plain packets between host and fabric: the leg ends in the router itself, and its session is the router's speaker's. */
+  #applyPassthrough(router: EdgeRouter | undefined): void {
+    const { home, homePlace } = this.#options;
+    const scope = this.#homeScope(0);
+    const leg = router?.passthrough;
+    if (leg === undefined && !home.scopes().includes(scope)) return;
+    const mtuBytes = this.#mtuOf(router?.links ?? []) - (leg?.overheadBytes ?? 0);
+    this.#engine.set("leg", leg === undefined ? [] : legObjects(leg, { home: homePlace.netns, mtuBytes }));
+    this.#engine.apply("leg");
+    if (leg === undefined) home.remove(scope);
+    else home.set(scope, hostEndObjects(leg, mtuBytes));
+    home.apply(scope);
+  }
+
+  /** What all links of the fabric carry. */
+  #mtuOf(links: EdgeRouter["links"]): number {
+    return Math.min(1 << 16, ...links.flatMap(({ name }) => this.#route.link(name)?.mtuBytes ?? []));
+  }
+
   #applyDomains(router: EdgeRouter, problems: string[]): void {
     const node = this.#nodeOf(router);
     if (node === undefined) {
@@ -193,7 +213,7 @@ export class EdgePlace implements Disposable {
     const former = this.#here;
     this.#here = domains;
     const host = (this.#host ??= this.#open(node));
-    if (before !== undefined && !sameNode(before, node)) {
+    if (before !== undefined && !sameValue(before, node)) {
       host.setNode(node);
       this.#table?.setOwn([node.vtep]);
     }
@@ -243,7 +263,7 @@ export class EdgePlace implements Disposable {
     if (leg !== undefined) {
       home.set(scope, hostEndObjects(leg, mtuBytes));
       home.apply(scope);
-      if (!this.#routes.has(vni)) this.#routes.set(vni, new EdgeRoutes(vni, learned(host.netns(vni))));
+      if (!this.#routes.has(vni)) this.#routes.set(vni, new EdgeRoutes(vni, learnedIn(host.netns(vni))));
     } else this.#endLeg(vni);
   }
 
@@ -270,8 +290,7 @@ export class EdgePlace implements Disposable {
     const vtep = endpoints.map((one) => this.#addressOf(one)).find((address) => address !== undefined);
     const first = links[0];
     if (vtep === undefined || first === undefined) return undefined;
-    const mtus = links.flatMap(({ name }) => this.#route.link(name)?.mtuBytes ?? []);
-    return { vtep, underlayLink: first.name, underlayMtuBytes: Math.min(1 << 16, ...mtus) };
+    return { vtep, underlayLink: first.name, underlayMtuBytes: this.#mtuOf(links) };
   }
 
   #addressOf({ family, address, link = "lo" }: EdgeEndpoint): Ip | undefined {
@@ -429,6 +448,7 @@ export class EdgePlace implements Disposable {
       })),
       problems: [
         ...this.#problems,
+        ...this.#notDone,
         ...this.#engine.problems().map(({ key, reason }) => `${key}: ${reason ?? "not tried yet"}`),
       ],
     };
@@ -439,6 +459,7 @@ export class EdgePlace implements Disposable {
     const { links } = this.#options;
     for (const { vni, routing } of this.#here) this.#end(vni, routing?.host !== undefined);
     this.#here = [];
+    this.#applyPassthrough(undefined);
     const node = { vtep: { family: 4, value: 0n } as const, underlayLink: "lo", underlayMtuBytes: 1500 };
     this.#host ??= this.#open(node);
     this.#host.setDomains([]);
@@ -458,17 +479,4 @@ export class EdgePlace implements Disposable {
     this.#route.close();
     this.netns.close();
   }
-}
-
-function sameNode(a: DomainNode, b: DomainNode): boolean {
-  return (
-    ipEqual(a.vtep, b.vtep) && a.underlayLink === b.underlayLink && a.underlayMtuBytes === b.underlayMtuBytes
-  );
-}
-
-/** What the kernel forwards to the host by what an earlier agent heard. */
-function learned(netns: Netns | undefined): Prefix[] {
-  if (netns === undefined) return [];
-  using route = Rtnetlink.open({ netns });
-  return route.routes({ protocol: BGP_PROTOCOL }).map(({ destination }) => destination);
 }

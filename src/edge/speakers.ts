@@ -62,6 +62,7 @@ export function fabricRouter(router: EdgeRouter, place: SpeakerPlace): BgpRouter
   const neighbors: Neighbor[] = [];
   const dynamicNeighbors: DynamicNeighbors[] = [];
   router.sessions.forEach((session, i) => {
+    if (!hasPassword(session)) return;
     const options = fabricOptions(session, { name: `fabric-${i}`, policies });
     if ("address" in session.peer) neighbors.push({ address: session.peer.address, ...options });
     else if ("link" in session.peer) neighbors.push({ interface: session.peer.link, ...options });
@@ -97,6 +98,11 @@ export function hostRouter(
     neighbors: legNeighbors(leg, policies),
     policies,
   };
+}
+
+/** A session that is to have a password never runs without: one of a Secret is not read (not-done.ts). */
+function hasPassword({ password }: EdgeSession): boolean {
+  return password === undefined || "file" in password;
 }
 
 interface Named {
@@ -150,6 +156,7 @@ function fabricOptions(session: FabricSession, named: Named): NeighborOptions {
 
 /** One session for each address of the host, with routes of that family. */
 function legNeighbors(leg: HostLeg, policies: Policies): Neighbor[] {
+  if (!hasPassword(leg.session)) return [];
   return leg.host.map(({ ip }) => ({
     address: ip,
     source: edgeSide(leg, ip),
