@@ -64,11 +64,12 @@ describe.skipIf(lacks !== undefined)(`edge in a fabric${lacks === undefined ? ""
   test("what a host announces reaches the other host, and packets keep their addresses", async () => {
     await hasRoute(a, SERVICE_B);
     await hasRoute(b, SERVICE_A);
-    const { stdout } = await run(
-      ["curl", "-s", "--max-time", "5", "--interface", SERVICE_A, `http://${SERVICE_B}:8080/`],
-      { netns: a.netns },
-    );
-    expect(stdout).toBe(SERVICE_A);
+    const address = async () => {
+      const curl = ["curl", "-s", "--max-time", "3", "--interface", SERVICE_A, `http://${SERVICE_B}:8080/`];
+      return (await run(curl, { netns: a.netns })).stdout;
+    };
+    await until("the service of b answers", async () => (await address()) !== "");
+    expect(await address()).toBe(SERVICE_A);
   });
 
   test("tables of both sides: type 5 with the way that it came, and its next hop by the edge alone", () => {
@@ -121,8 +122,8 @@ describe.skipIf(lacks !== undefined)(`edge in a fabric${lacks === undefined ? ""
   test("what the host takes back is gone everywhere, and comes again", async () => {
     hostA.ask("configure", "router bgp 64515", "address-family ipv4 unicast", `no network ${SERVICE_A}/32`);
     await hasNone(b, SERVICE_A);
-    expect(evpn()).not.toContain(`[${SERVICE_A}]`);
-    expect(routesTo(b, SERVICE_A, "cw-5100")).toBe("");
+    await until("the fabric has no route", async () => !evpn().includes(`[${SERVICE_A}]`));
+    await until("the other node has none", async () => routesTo(b, SERVICE_A, "cw-5100") === "");
     hostA.ask("configure", "router bgp 64515", "address-family ipv4 unicast", `network ${SERVICE_A}/32`);
     await hasRoute(b, SERVICE_A);
   });

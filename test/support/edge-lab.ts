@@ -67,8 +67,6 @@ router bgp ${hostAsn}
  no bgp ebgp-requires-policy
  no bgp network import-check
  timers bgp 20 60
- bgp graceful-restart
- bgp graceful-restart preserve-fw-state
  neighbor ${net}.10.1 remote-as ${asn}
  neighbor ${net}.10.1 timers connect 1
  address-family ipv4 unicast
