@@ -23,7 +23,8 @@ import { gzipSync } from "node:zlib";
 import { description, license, version } from "../package.json";
 import { scripts } from "../src/ctl/completion.ts";
 import { MANUAL_SECTION, manualPages } from "../src/ctl/manual.ts";
-import { root } from "../src/ctl/root.ts";
+import type { Command } from "../src/ctl/command.ts";
+import { rootFor } from "../src/ctl/commands.ts";
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 
@@ -77,7 +78,7 @@ function program(): void {
   mkdirSync(join(stage, "etc/causeway/manifests"), { recursive: true });
 }
 
-function documentation(): void {
+function documentation(root: Command): void {
   put("usr/share/bash-completion/completions/causeway", scripts.bash);
   put("usr/share/zsh/vendor-completions/_causeway", scripts.zsh);
   put("usr/share/fish/vendor_completions.d/causeway.fish", scripts.fish);
@@ -133,7 +134,7 @@ Description: ${description.toLowerCase().startsWith("one") ? `o${description.sli
 try {
   chmodSync(stage, 0o755);
   program();
-  documentation();
+  documentation(await rootFor());
   const architecture = must(["dpkg", "--print-architecture"]).trim();
   control(architecture);
   must(["find", stage, "-exec", "touch", "--no-dereference", `--date=@${seconds}`, "{}", "+"]);

@@ -234,13 +234,17 @@ const ALONE = /\/(cni-containerd|cni-podman|hub-rotation|agent-hub-rotation)/;
 
 /** These take minutes each: they begin first, so that no lane is left with one of them when the other has nothing to do. */
 const LONG =
-  /\/(cni-storm|agent-rotation|tunnel-user|relay-life|lab-paths|dataplane-wg|lab-failures|tunnel-tls|relay-attack)\./;
+  /\/(cni-storm|agent-rotation|tunnel-user|lab-paths|dataplane-wg|lab-failures|relay-attack|dataplane|lab-hubs)\./;
 
-/** Runs files that make namespaces: two at a time, since most of them wait, for timers of protocols and for programs to end. */
+/** These wait for the timers of protocols nearly all the time: they have a lane of their own. */
+const WAITING = /\/(relay-life|tunnel-tls|tls-join|lab-topology|external-peer|bgp-sockets|bgp-session)\./;
+
+/** Runs files that make namespaces: two at a time, since most of them wait now and then, and beside them those that wait all the time. */
 async function namespaceRung(folder: string): Promise<void> {
   const files = testFiles(folder);
   const alone = files.filter((file) => ALONE.test(file));
-  const together = files.filter((file) => !ALONE.test(file));
+  const waiting = files.filter((file) => WAITING.test(file));
+  const together = files.filter((file) => !ALONE.test(file) && !WAITING.test(file));
   together.sort((one, other) => Number(LONG.test(other)) - Number(LONG.test(one)));
   if (process.getuid?.() !== 0) {
     process.stdout.write(
@@ -258,7 +262,7 @@ async function namespaceRung(folder: string): Promise<void> {
       else failed.push(outcome);
     }
   };
-  await Promise.all([lane(together), lane(together)]);
+  await Promise.all([lane(together), lane(together), lane(waiting)]);
   await lane(alone);
   for (const first of failed) {
     const again = failed.length <= SECOND_TRIES ? await runAlone(first.name) : first;

@@ -21,9 +21,6 @@ const texts = z.array(z.string()).max(64);
 const text = z.string().max(16384);
 const tenantKind = z.enum(Object.keys(tenantKinds) as [TenantKind, ...TenantKind[]]);
 
-/** MAX_APPLIED is how many characters of JSON one `causeway apply` may have: a command of the register's log holds little more (etcd-log.ts). */
-export const MAX_APPLIED = 500_000;
-
 /** requestSchema reads one line from whoever may open the socket. */
 export const requestSchema = z.discriminatedUnion("op", [
   z.object({ op: z.literal("status") }),

@@ -1,5 +1,7 @@
 /** Who this node is: its private key, made here and never leaving, in a file of mode 0600. */
+import { noteMachine } from "../doctor/mod.ts";
 import { PrivateKey, Secret, SigningSecret } from "../net/mod.ts";
+import { Rtnetlink } from "../netlink/mod.ts";
 import { readText, writeAtomic } from "../sys/mod.ts";
 import { STATE } from "./paths.ts";
 
@@ -13,12 +15,20 @@ export function nodeKey(): PrivateKey {
   if (stored !== undefined) return PrivateKey.fromBase64(stored);
   const made = PrivateKey.random();
   writeAtomic(NODE_KEY, made.toFile(), 0o600);
+  noteThisMachine();
   return made;
+}
+
+/** A copy of the machine has the same key: by its network cards it is known as one. */
+function noteThisMachine(): void {
+  using route = Rtnetlink.open();
+  noteMachine(STATE, route.links());
 }
 
 /** takeNodeKey makes a key this node's that another tool made for it. */
 export function takeNodeKey(key: PrivateKey): void {
   writeAtomic(NODE_KEY, key.toFile(), 0o600);
+  noteThisMachine();
 }
 
 /** storeNodeSecret keeps what this node and its hubs have in common in secret since it joined, for pre-shared keys. */

@@ -9,8 +9,6 @@
  */
 export * from "./api.ts";
 export { parseLinks } from "./hub-relaying.ts";
-export { CTL_SOCKET } from "./paths.ts";
 export { runAgent } from "./run.ts";
 export { proxyOf } from "./tls-wish.ts";
-export { VERSION } from "./version.ts";
 export { portMappingModes } from "./ways.ts";

@@ -1,5 +1,6 @@
 /** The agent as a process: alone on its node, ready when it says so, gone at SIGTERM without touching the kernel. */
 import { CNI_SOCKET } from "../cni/mod.ts";
+import { FirewallKeeper } from "../doctor/mod.ts";
 import { collectAfter, connectUnix, ensureDirectory, exit, onBug, onSignal } from "../sys/mod.ts";
 import { Agent, type AgentOptions } from "./agent.ts";
 import { BgpFiles } from "./bgp.ts";
@@ -42,6 +43,11 @@ export async function runAgent(options: AgentOptions): Promise<never> {
   const bgp = new EdgeHolder(new BgpFiles());
   const agent = await Agent.start(options, bgp);
   const control = serveControl(agent);
+  using _firewall = new FirewallKeeper({
+    state: STATE,
+    onPutBack: (rules) => info("the firewall was loaded anew; our rules are put back", { count: rules }),
+    onProblem: (error) => warn("the firewall", { error }),
+  });
   const stop = Promise.withResolvers<void>();
   using _ = onSignal(["SIGTERM", "SIGINT"], () => stop.resolve());
   info("agent is ready", { path: control.path });

@@ -1,11 +1,16 @@
 /** `causeway bgp run`: routers of a file, for a laboratory or a host that only reflects. */
 import type { MonitorEvent } from "../bgp/mod.ts";
-import { formatProblem, parseManifest, type BgpRouter } from "../resources/mod.ts";
+import type { BgpRouter, formatProblem, parseManifest } from "../resources/mod.ts";
 import { ensureDirectory, exists, onSignal, wallMs } from "../sys/mod.ts";
 import { type Command, UsageError } from "./command.ts";
 import { printText, progress, readFile } from "./output.ts";
 
-function routersOf(path: string): BgpRouter[] {
+interface Manifests {
+  readonly formatProblem: typeof formatProblem;
+  readonly parseManifest: typeof parseManifest;
+}
+
+function routersOf(path: string, { formatProblem, parseManifest }: Manifests): BgpRouter[] {
   const { resources, problems } = parseManifest(readFile(path, "a BgpRouter is described in docs/bgp.md"));
   const wrong = problems.map(formatProblem);
   const routers: BgpRouter[] = [];
@@ -42,7 +47,8 @@ reflects. It is looked at with the other commands.`,
   examples: ["causeway bgp run reflector.yaml", "causeway bgp run reflector.yaml --check"],
   async run(given) {
     const path = given.positionals[0] as string;
-    const first = routersOf(path);
+    const manifests = await import("../resources/mod.ts");
+    const first = routersOf(path, manifests);
     if (given.flag("check")) {
       printText(
         `${path}: ${first.length === 1 ? "1 BgpRouter" : `${first.length} BgpRouters`}, nothing wrong\n`,
@@ -73,7 +79,7 @@ reflects. It is looked at with the other commands.`,
     log("bgp runs", { routers: first.length });
     using _ = onSignal(["SIGHUP"], () => {
       try {
-        apply(routersOf(path));
+        apply(routersOf(path, manifests));
       } catch (error) {
         log("file is not used", { why: (error as Error).message });
       }

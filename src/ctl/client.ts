@@ -1,5 +1,6 @@
 /** The command line's side of ctl.sock: asks the agent once, and passes on what it says while it works. */
-import { type Answer, CTL_SOCKET, type Request, type Results } from "../agent/mod.ts";
+import { CTL_SOCKET } from "../agent/asked/mod.ts";
+import type { Answer, Request, Results } from "../agent/mod.ts";
 import { connectUnix, type Fd, isErrno, libc, sendAll, stable } from "../sys/mod.ts";
 
 function open(): Fd {

@@ -1,10 +1,12 @@
 import { expect, test } from "bun:test";
 import { type Command, parseGiven, UsageError } from "./command.ts";
 import { words } from "./completion.ts";
-import { parseDurationMs } from "./duration.ts";
+import { parseDurationMs } from "../net/mod.ts";
 import { helpText } from "./help.ts";
-import { root } from "./root.ts";
+import { rootFor } from "./commands.ts";
 import { ago, bytes, facts, table } from "./table.ts";
+
+const root = await rootFor();
 
 const command: Command = {
   name: "try",

@@ -2,7 +2,7 @@
  * The table of commands: what each is called, takes and does. Parsing, help, errors and completions all read this one table.
  */
 import { parseArgs } from "node:util";
-import { parseDurationMs } from "./duration.ts";
+import { parseDurationMs } from "../net/mod.ts";
 
 /** Option of a command. A flag takes no value; every other option names what its value is. */
 export interface Option {

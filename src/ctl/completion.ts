@@ -1,5 +1,7 @@
 /** Completion scripts for shells, made from the table of commands, so that they never lag behind it. */
 import { type Command, isChoice } from "./command.ts";
+import { rootFor } from "./commands.ts";
+import { printText } from "./output.ts";
 
 /** words returns what may follow the given words: commands, options, or choices of an option. */
 export function words(root: Command, typed: readonly string[]): string[] {
@@ -31,6 +33,21 @@ function choices(command: Command): string[] {
   const first = command.positionals?.[0] ?? "";
   return isChoice(first) ? first.split("|").filter((word) => word !== "words") : [];
 }
+
+/** completion is the command; `words` is what the scripts ask with. */
+export const completion: Command = {
+  name: "completion",
+  about: "Print the completion script of a shell",
+  more: "words is what the scripts ask with.",
+  positionals: ["bash|zsh|fish|words", "[WORD…]"],
+  examples: ["causeway completion bash > /etc/bash_completion.d/causeway"],
+  async run(given) {
+    const [shell, ...typed] = given.positionals;
+    if (shell !== "words") printText(scripts[shell as keyof typeof scripts]);
+    else printText(words(await rootFor(typed.length > 1 ? typed[0] : undefined), typed).join("\n"));
+    return 0;
+  },
+};
 
 /** scripts are what `causeway completion SHELL` prints; each asks the executable itself. */
 export const scripts: Readonly<Record<"bash" | "zsh" | "fish", string>> = {

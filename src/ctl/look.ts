@@ -1,7 +1,6 @@
 /** Commands that show: status, peers, plan. */
 import type { Status } from "../agent/mod.ts";
-import { formatRateBits } from "../resources/mod.ts";
-import { isXdpAttached } from "../tunnel/relay/mod.ts";
+import { formatRateBits } from "../net/mod.ts";
 import { ask } from "./client.ts";
 import { type Command, withJson } from "./command.ts";
 import { printJson, printText, progress } from "./output.ts";
@@ -33,9 +32,14 @@ function relayText(relay: NonNullable<Status["relay"]>): string {
 }
 
 /** Where the kernel was asked to relay, and what became of it. */
-function relayLinks(relay: Status["relay"]): [string, string][] {
-  return (relay?.xdpLinks ?? []).map((line): [string, string] => {
-    const limited = relay?.bitsPerSecond === undefined ? "" : " (not while there is a rate)";
+async function relayLinks({
+  xdpLinks,
+  bitsPerSecond,
+}: NonNullable<Status["relay"]>): Promise<[string, string][]> {
+  if (xdpLinks.length === 0) return [];
+  const { isXdpAttached } = await import("../tunnel/relay/mod.ts");
+  return xdpLinks.map((line): [string, string] => {
+    const limited = bitsPerSecond === undefined ? "" : " (not while there is a rate)";
     const rest = isXdpAttached(line) ? limited : " (relayed in user space)";
     return ["", `XDP at ${line}${rest}`];
   });
@@ -85,7 +89,7 @@ export const status: Command = {
               : `shared in etcd, cannot be written: ${hub.writes.problem}`),
         ],
         ["relay", result.relay && relayText(result.relay)],
-        ...relayLinks(result.relay),
+        ...(result.relay === undefined ? [] : await relayLinks(result.relay)),
         ["nat", result.nat && natTexts[result.nat]],
         ...result.portMappings.map((line): [string, string] => ["port mapping", line]),
         ["tls", result.tls && tlsText(result.tls)],

@@ -1,19 +1,13 @@
 /** The command line: finds the command, parses its arguments, runs it, and turns errors into a sentence and a status. */
 import { programName } from "../sys/mod.ts";
 import { type Command, parseGiven, UsageError } from "./command.ts";
-import { dataplane } from "./dataplane.ts";
-import { gateway } from "./gateway.ts";
 import { helpText } from "./help.ts";
+import { rootFor } from "./commands.ts";
 import { printText, progress } from "./output.ts";
-import { tunnelTls } from "./tunnel-tls.ts";
 
 async function dispatch(argv: readonly string[]): Promise<number> {
-  // Processes that carry packets stay small: all other commands, and what they need, are not even loaded.
-  const alone = [dataplane, tunnelTls, gateway].find(({ name }) => name === argv[0]);
-  let command: Command =
-    alone === undefined
-      ? (await import("./root.ts")).root
-      : { name: "causeway", about: "", commands: [alone] };
+  if (argv[0] === "--version") return dispatch(["version"]);
+  let command: Command = await rootFor(argv[0]);
   let path = "causeway";
   let rest = [...argv];
   while (command.commands !== undefined) {
@@ -24,7 +18,6 @@ async function dispatch(argv: readonly string[]): Promise<number> {
       printText(helpText(command, path));
       return word === undefined ? 2 : 0;
     }
-    if (word === "--version") return dispatch(["version"]);
     const child: Command | undefined = command.commands.find((candidate) => candidate.name === word);
     if (child === undefined)
       throw new UsageError(

@@ -1,7 +1,9 @@
 import { expect, test } from "bun:test";
 import type { Command } from "./command.ts";
 import { manualPages } from "./manual.ts";
-import { root } from "./root.ts";
+import { rootFor } from "./commands.ts";
+
+const root = await rootFor();
 
 const edition = { version: "1.2.3", date: "2026-01-31" };
 

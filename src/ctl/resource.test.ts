@@ -4,7 +4,9 @@ import { words } from "./completion.ts";
 import { helpText } from "./help.ts";
 import { kindOf } from "./resource.ts";
 import { resourceTable } from "./resource-table.ts";
-import { root } from "./root.ts";
+import { rootFor } from "./commands.ts";
+
+const root = await rootFor();
 
 test("kinds are read as people write them", () => {
   const all = [

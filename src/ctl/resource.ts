@@ -1,5 +1,6 @@
 /** `causeway apply`, `get` and `delete`: the resources of tenants' networks in the register. */
-import { MAX_APPLIED, type Results } from "../agent/mod.ts";
+import { MAX_APPLIED } from "../agent/asked/mod.ts";
+import type { Results } from "../agent/mod.ts";
 import {
   formatProblem,
   isTenantKind,

@@ -4,7 +4,8 @@
  */
 import { z } from "zod";
 import type { PublicKey, SigningKey } from "../net/mod.ts";
-import { formatDurationMs, type Mesh } from "../resources/mod.ts";
+import { formatDurationMs } from "../net/mod.ts";
+import type { Mesh } from "../resources/mod.ts";
 import type { GossipLocal } from "./gossip.ts";
 import { borrow, type Loan, loanOf, loanSchema, mayLend } from "./loan.ts";
 import { mergeRemovals, type Removal, type Removals, parseRemovals } from "./removal.ts";

@@ -13,8 +13,10 @@
  * ```
  */
 export { inCluster, type KubeAccess, kubeconfigAccess } from "./access.ts";
+export { kubeGet } from "./client.ts";
 export { API_PORT, type ClusterFacts, clusterWish } from "./cluster-wish.ts";
 export { type KubernetesVersion, parseKubernetesVersion } from "./kubeadm-config.ts";
+export { nodeIpOf } from "./kubelet-arguments.ts";
 export { PodFiles } from "./pod-files.ts";
 export { PodWatch, type PodWatchOptions, type PodWatchStatus } from "./pod-watch.ts";
 export { Preparation, type PreparationStep } from "./preparation.ts";

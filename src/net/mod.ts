@@ -10,11 +10,13 @@
  * ```
  */
 export * from "./any-target.ts";
+export * from "./duration.ts";
 export * from "./endpoint.ts";
 export * from "./ip.ts";
 export * from "./key.ts";
 export * from "./key-material.ts";
 export * from "./mac.ts";
 export * from "./prefix.ts";
+export * from "./rate.ts";
 export * from "./special.ts";
 export * from "./wireguard.ts";

@@ -2,9 +2,8 @@
  * Neighbors of a BgpRouter: what one session is configured with. Fields that many share stand in a group; a neighbor's own win.
  */
 import { z } from "zod";
-import { formatIp, formatPrefix, type Ip, type Prefix } from "../net/mod.ts";
+import { formatDurationMs, formatIp, formatPrefix, type Ip, type Prefix } from "../net/mod.ts";
 import { type Json, present, withoutAbsent } from "./canonical.ts";
-import { formatDurationMs } from "./duration.ts";
 import { addressSchema, durationSchema, labelSchema, prefixSchema, wholeNumber } from "./scalars.ts";
 
 /** bgpFamilies are the families of routes that a session can carry. */

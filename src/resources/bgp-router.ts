@@ -3,6 +3,7 @@
  */
 import { z } from "zod";
 import {
+  formatDurationMs,
   type Endpoint,
   formatEndpoint,
   formatIp,
@@ -27,7 +28,6 @@ import {
 import { evpnJson, evpnProblems, evpnSchema, type EvpnWish } from "./bgp-evpn.ts";
 import { type PolicyRule, policyJson, policySchema, routeTargetSchema } from "./bgp-policy.ts";
 import { type Json, present } from "./canonical.ts";
-import { formatDurationMs } from "./duration.ts";
 import {
   durationSchema,
   endpointSchema,

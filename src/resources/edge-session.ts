@@ -1,8 +1,8 @@
 /** Sessions of a node's edge, with the fabric and with the host: what both may be configured with. */
+import { formatDurationMs } from "../net/mod.ts";
 import { z } from "zod";
 import { type PolicyRule, policyJson, policySchema } from "./bgp-policy.ts";
 import { type Json, present, withoutAbsent } from "./canonical.ts";
-import { formatDurationMs } from "./duration.ts";
 import { durationSchema, nameProblem, wholeNumber } from "./scalars.ts";
 
 /** PasswordReference says where the password of TCP MD5 (RFC 2385) is; the password itself is in no resource. */

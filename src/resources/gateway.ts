@@ -4,9 +4,8 @@
  * It says what Vita's configurations say (docs/gateway.md), in the form of the other resources.
  */
 import { z } from "zod";
-import { formatIp, formatMac, type Ip, ipEqual, type Mac } from "../net/mod.ts";
+import { formatDurationMs, formatIp, formatMac, type Ip, ipEqual, type Mac } from "../net/mod.ts";
 import { type Json, present, withoutAbsent } from "./canonical.ts";
-import { formatDurationMs } from "./duration.ts";
 import { durationSchema, ipSchema, linkSchema, macSchema, nameProblem, wholeNumber } from "./scalars.ts";
 
 /** GatewayAddress is an address of a gateway, and its one neighbor on that link. */

@@ -3,6 +3,7 @@
  */
 import { z } from "zod";
 import {
+  formatDurationMs,
   bitsOf,
   formatIp,
   formatPrefix,
@@ -12,15 +13,14 @@ import {
   type Prefix,
   prefixAddress,
   prefixesOverlap,
+  formatRateBits,
   prefixOf,
   type SigningKey,
   subnet,
 } from "../net/mod.ts";
 import { randomBytes } from "../sys/mod.ts";
 import { type Json, present } from "./canonical.ts";
-import { formatDurationMs } from "./duration.ts";
 import { nodeBitsProblem } from "./node-bits.ts";
-import { formatRateBits } from "./rate.ts";
 import { type Rule, rulesJson, rulesSchema } from "./rules.ts";
 import {
   addressSchema,

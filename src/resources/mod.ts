@@ -113,8 +113,6 @@ export {
   type Topology,
   topologies,
 } from "./mesh.ts";
-export { formatDurationMs, parseDurationMs } from "./duration.ts";
-export { formatRateBits } from "./rate.ts";
 export { type Route, routeExample, type RouteGateway } from "./route.ts";
 export { formatRule, formatSelector, type NodeSelector, type Rule, selects } from "./rules.ts";
 export { MAX_NODE_BITS, nodeBitsProblem } from "./node-bits.ts";

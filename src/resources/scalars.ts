@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import {
+  parseDurationMs,
   type Endpoint,
   type Family,
   type Ip,
@@ -16,11 +17,10 @@ import {
   type Prefix,
   type PublicKey,
   type SigningKey,
+  parseRateBits,
   tryParseEndpoint,
   tryParseIp,
 } from "../net/mod.ts";
-import { parseDurationMs } from "./duration.ts";
-import { parseRateBits } from "./rate.ts";
 
 // The executable forbids code generation from strings.
 z.config({ jitless: true });

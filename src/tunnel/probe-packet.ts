@@ -8,7 +8,7 @@
  * DF is always set. Where the receiver's kernel joins datagrams of one flow (UDP GRO), a raw socket sees them joined; it never joins such that
  * differ in class or hops (inet_gro_receive; for UDP since Linux 6.9, and 5.4 and later with that fix). So probes have another class than WireGuard's
  * data packets, whose DSCP is 0: the one of request and answer with low delay, AF21 (RFC 4594 section 4.7), as ssh has; and the hops of one are
- * different from those of the one before.
+ * different from those of the seven before, since those between two may be lost.
  */
 import { stable } from "../sys/mod.ts";
 

@@ -7,6 +7,10 @@ import type { ProbeOutcome, ProbeSending } from "./probe-port.ts";
 /** PROBE_MAGIC begins each of our datagrams: "CWAY". */
 export const PROBE_MAGIC: Uint8Array<ArrayBuffer> = Uint8Array.of(0x43, 0x57, 0x41, 0x59);
 
+/** The hops of a probe: each other than those of the seven before, or the receiver's kernel might join them (probe-packet.ts). */
+const MOST_HOPS = 64;
+const LEAST_HOPS = 57;
+
 /** SenderOptions say where packets leave from. */
 export interface SenderOptions {
   readonly listenPort: number;
@@ -24,7 +28,7 @@ export class ProbeSender implements Disposable {
   readonly #options: SenderOptions;
   readonly #ways = new Map<4 | 6, Way>();
   readonly #resources = new DisposableStack();
-  #hopLimit = 64;
+  #hopLimit: number = MOST_HOPS;
 
   constructor(options: SenderOptions) {
     this.#options = options;
@@ -44,8 +48,7 @@ export class ProbeSender implements Disposable {
       // The kernel lets raw packets of IPv4 leave from any address (FLOWI_FLAG_ANYSRC).
       if (sending.from !== undefined && !sources.has(ipBytes(sending.from))) return "refused";
       const source = sending.from === undefined ? sources.towards(target, to.port) : ipBytes(sending.from);
-      // One joined to the one before would not be seen (probe-packet.ts).
-      this.#hopLimit = this.#hopLimit === 64 ? 63 : 64;
+      this.#hopLimit = this.#hopLimit === LEAST_HOPS ? MOST_HOPS : this.#hopLimit - 1;
       const ports = { sourcePort: this.#options.listenPort, targetPort: to.port };
       const packet = probePacket(
         { source, target, ...ports, hopLimit: this.#hopLimit },

@@ -11,6 +11,7 @@ import { sendDatagram } from "../support/datagrams.ts";
 import { type Side, TunnelPair, until } from "../support/tunnel-pair.ts";
 import { Hand } from "../support/wireguard-hand.ts";
 import { loopBackend, type LoopTunnel } from "../support/wireguard-loop.ts";
+import { lostPings } from "../support/lost-pings.ts";
 
 const go = wireguardGoBackend();
 const skip =
@@ -45,16 +46,15 @@ async function meet(options: { readonly device?: DeviceOptions; readonly psk?: S
   return { pair, loop, wire, count, handshakes, [Symbol.asyncDispose]: () => pair[Symbol.asyncDispose]() };
 }
 
-/** Pings without a pause; resolves with the summary. */
+/** Pings without a pause; resolves with those that were lost. */
 async function pings(
   pair: TunnelPair,
   options: { from: Side; count: number; everySeconds: number },
-): Promise<string> {
+): Promise<number[]> {
   const { from, count, everySeconds } = options;
   const argv = [
     "ping",
     "-n",
-    "-q",
     "-i",
     `${everySeconds}`,
     "-c",
@@ -63,7 +63,7 @@ async function pings(
     "10",
     pair.other(from).overlay4,
   ];
-  return (await run(argv, { netns: from.netns })).stdout;
+  return lostPings((await run(argv, { netns: from.netns })).stdout);
 }
 
 /** Initiations that wireguard-go has to work on, and that are from nobody. */
@@ -93,12 +93,8 @@ describe.skipIf(skip !== undefined)(`wireguard-go and us${skip === undefined ? "
     const { pair, count } = met;
     expect(await pair.pings(pair.near)).toBe(true);
     const before = count("in response");
-    expect(await pings(pair, { from: pair.near, count: 400, everySeconds: 0.01 })).toContain(
-      " 0% packet loss",
-    );
-    expect(await pings(pair, { from: pair.far, count: 400, everySeconds: 0.01 })).toContain(
-      " 0% packet loss",
-    );
+    expect(await pings(pair, { from: pair.near, count: 400, everySeconds: 0.01 })).toEqual([]);
+    expect(await pings(pair, { from: pair.far, count: 400, everySeconds: 0.01 })).toEqual([]);
     expect(count("in response")).toBeGreaterThanOrEqual(before + 3);
     expect(count("out response")).toBe(0);
   });
@@ -117,7 +113,8 @@ describe.skipIf(skip !== undefined)(`wireguard-go and us${skip === undefined ? "
     const flow = pings(pair, { from: pair.far, count: 100, everySeconds: 0.2 });
     await until("wireguard-go begins", () => count("in initiation") > 1);
     const at = wire.length;
-    expect(await flow).toMatch(/ [1-9]\d* received/);
+    // Some are answered, or it throws.
+    await flow;
     expect(wire.slice(at).filter((line) => line === "in data").length).toBeGreaterThan(5);
     expect(await pair.pings(pair.far)).toBe(true);
     expect(count("out response")).toBe(2);
@@ -127,10 +124,8 @@ describe.skipIf(skip !== undefined)(`wireguard-go and us${skip === undefined ? "
     await using met = await meet();
     const { pair } = met;
     expect(await Promise.all([pair.pings(pair.near), pair.pings(pair.far)])).toEqual([true, true]);
-    expect(await pings(pair, { from: pair.near, count: 50, everySeconds: 0.02 })).toContain(
-      " 0% packet loss",
-    );
-    expect(await pings(pair, { from: pair.far, count: 50, everySeconds: 0.02 })).toContain(" 0% packet loss");
+    expect(await pings(pair, { from: pair.near, count: 50, everySeconds: 0.02 })).toEqual([]);
+    expect(await pings(pair, { from: pair.far, count: 50, everySeconds: 0.02 })).toEqual([]);
   });
 
   test.concurrent("under its load we get a cookie, and with it an answer", async () => {

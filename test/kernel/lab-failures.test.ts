@@ -4,6 +4,7 @@ import { inParallel, Lab, pingMatrix, servicePorts, type Status, until } from ".
 import { formatIp, parseIp } from "../../src/net/mod.ts";
 import { probeTcp } from "../../src/sys/mod.ts";
 import { executable, labLacks as skip } from "../support/lab-needs.ts";
+import { lostPings } from "../support/lost-pings.ts";
 
 const root = `/run/causeway-test/${process.pid}-failures`;
 
@@ -65,9 +66,10 @@ describe.skipIf(skip !== undefined)(`a mesh in trouble${skip === undefined ? "" 
       const lost: string[] = [];
       let sent = 0;
       while (!over || sent === 0) {
-        const done = await lab.exec(from, ["ping", "-n", "-q", "-i", "0.02", "-c", "50", "-W", "5", ip4(to)]);
+        const done = await lab.exec(from, ["ping", "-n", "-i", "0.02", "-c", "50", "-W", "5", ip4(to)]);
         sent += 50;
-        if (!done.stdout.includes(" 0% packet loss")) lost.push(`${from} → ${to}: ${done.stdout.trim()}`);
+        const missing = lostPings(done.stdout);
+        if (missing.length > 0) lost.push(`${from} → ${to}: ${missing.join(" ")} of ${sent}`);
       }
       return lost;
     });

@@ -1,9 +1,8 @@
-/** Commands about this executable: agent, version. */
-import { parseLinks, portMappingModes, runAgent, VERSION } from "../agent/mod.ts";
+/** `causeway agent`. */
+import { parseLinks, portMappingModes, runAgent } from "../agent/mod.ts";
 import { type TunnelWish, tunnelWishes } from "../tunnel/mod.ts";
 import { hostName } from "../sys/mod.ts";
-import { type Command, UsageError, withJson } from "./command.ts";
-import { printJson, printText } from "./output.ts";
+import { type Command, UsageError } from "./command.ts";
 import { tlsOf, tlsOptions } from "./tls-options.ts";
 
 export const agent: Command = {
@@ -60,17 +59,6 @@ space (user), or the program wireguard-go.`,
         ...(podFiles === undefined ? {} : { podFiles }),
       },
     });
-    return 0;
-  },
-};
-
-export const version: Command = {
-  name: "version",
-  about: "Print the version",
-  options: withJson(),
-  async run(given) {
-    if (given.flag("json")) return printJson({ version: VERSION });
-    printText(`causeway ${VERSION}\n`);
     return 0;
   },
 };

@@ -1,2 +1,0 @@
-/** Durations on the command line are written as in resources. */
-export { parseDurationMs } from "../resources/mod.ts";
