@@ -72,6 +72,11 @@ function program(): void {
     .replaceAll("/usr/local/bin/causeway agent", "/usr/bin/causeway agent $AGENT_OPTIONS")
     .replace("[Service]\n", "[Service]\nEnvironmentFile=-/etc/default/causeway\n");
   put("usr/lib/systemd/system/causeway.service", unit);
+  const gateway = readFileSync("deploy/causeway-gateway@.service", "utf8");
+  put(
+    "usr/lib/systemd/system/causeway-gateway@.service",
+    gateway.replace("/usr/local/bin/causeway gateway", "/usr/bin/causeway gateway"),
+  );
   put("usr/lib/sysctl.d/50-causeway.conf", ours("sysctl.conf"));
   put("usr/lib/modules-load.d/causeway.conf", ours("modules.conf"));
   put("etc/default/causeway", ours("default"));

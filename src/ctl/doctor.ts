@@ -10,7 +10,8 @@ import {
   treat,
   untreat,
 } from "../doctor/mod.ts";
-import { type ShownNode, type ShownPeer, STATE } from "../agent/mod.ts";
+import { STATE } from "../agent/asked/mod.ts";
+import type { ShownNode, ShownPeer } from "../agent/mod.ts";
 import { parseIp, parsePrefix } from "../net/mod.ts";
 import { type Mesh, parseManifest } from "../resources/mod.ts";
 import { ask } from "./client.ts";

@@ -31,10 +31,12 @@ const run: Command = {
 work as things are, such as a missing interface, is the status of its route or
 queue, and is tried again. SIGTERM ends it for a restart; SIGINT (Ctrl-C) tells
 other gateways that it ends. Interfaces are its own while it runs: packets go by
-AF_XDP, past the kernel.`,
+AF_XDP, past the kernel; where that cannot be used, by packet sockets, which are
+slower. get-state, top and the log say so. With --xdp such a queue is down. With
+backend kernel in its configuration they stay the host's.`,
   options: {
     name: { about: "its name for causeway config and top", value: "NAME" },
-    xdp: { about: "packets by AF_XDP; it is so without it, too" },
+    xdp: { about: "only AF_XDP: no packet sockets where it cannot be used" },
     cpu: { about: "processors of the queues, such as 2,3", value: "LIST", short: "c" },
     config: { about: "begin with this; default what was set last", value: "FILE" },
     state: {
@@ -59,6 +61,7 @@ AF_XDP, past the kernel.`,
     forbidCoreDumps();
     return runGateway({
       name,
+      requireXdp: given.flag("xdp"),
       cpus: cpusOf(given),
       libraries: given.values("libraries"),
       ...(configFile === undefined ? {} : { configFile }),

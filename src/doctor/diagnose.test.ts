@@ -373,6 +373,11 @@ test("rules of ours that nobody keeps are wrong, with an agent that is asked to 
   });
 });
 
+test("firewalld keeps its zone by itself", () => {
+  const view = { ...well.view, firewall: { tables: [], unread: [], firewalld: { zone: true } } };
+  expect(diagnose({ ...well, view }, ["firewall-kept"]).checks[0]?.ok).toBe(true);
+});
+
 test("without an agent the rest is looked at", () => {
   const { agent: _, pings: __, ...rest } = well;
   const { checks, skipped } = diagnose({ ...rest, agentProblem: "The agent does not run" });

@@ -52,11 +52,16 @@ export const firewallExaminations: readonly Examination<Facts>[] = [
     why: "a reload of the firewall, and a reboot, drop rules that it does not know of; the agent puts them back",
     look: ({ view: { firewall }, kept, agent, agentProblem }) => {
       const ours = oursOf(firewall).length;
+      if (ours === 0 && firewall.firewalld?.zone === true)
+        return { found: "firewalld has the zone causeway, and puts it in by itself" };
       if (ours === 0 && !kept) return { skipped: "no rules of ours were needed" };
       const found = `${ours} rules with the comment "${MARK.trim()} …"`;
       if (!kept) return { found: `${found}, which nobody keeps`, fix: "causeway doctor --fix" };
       if (agent === undefined)
-        return { found: `${found}; ${agentProblem}`, fix: "systemctl enable --now causeway" };
+        return {
+          found: `${found}; ${agentProblem ?? "the agent was not asked"}`,
+          fix: "systemctl enable --now causeway",
+        };
       return { found: `${found}, kept by the agent` };
     },
   },

@@ -16,13 +16,19 @@ export interface TreatOptions {
 /** treat runs the commands of checks that are not well; false when one failed, and the rest of that check is left. */
 export async function treat(checks: readonly Check[], { state, tell }: TreatOptions): Promise<boolean> {
   let done = true;
+  // Two checks may propose the same zone; only what they end with is done again.
+  const ran = new Set<string>();
   for (const check of checks) {
     if (check.ok || check.commands === undefined) continue;
-    const failed = await runAll(check.commands, tell);
+    const commands = check.commands.filter(
+      (words) => words.includes("--reload") || !ran.has(words.join(" ")),
+    );
+    const failed = await runAll(commands, tell);
+    for (const words of commands) ran.add(words.join(" "));
     if (failed !== undefined) {
       tell(`${check.id}: ${failed}`);
       done = false;
-    } else if (isFirewall(check) && !isKept(state)) {
+    } else if (isFirewall(check) && !isKept(state) && commands.some(([tool]) => tool !== "firewall-cmd")) {
       setKept(state, true);
       tell("the agent puts these rules back after a reload; causeway doctor --undo ends that");
     }

@@ -141,6 +141,12 @@ const warnings: [text: string, expected: string | undefined][] = [
     `data-plane true; inbound-sa { route x; spi 256; aead aes-gcm-16-icv; key ${"00".repeat(16)}; salt 00000000; }`,
     "/inbound-sa[queue=1][spi=256]/route x: is no route, so that the SA is not used",
   ],
+  [
+    `${INSIDE} ${outside("ifname e1; ip 192.0.2.1; device-queue 2;")} backend kernel;`,
+    "/public-interface4[ip=192.0.2.1]/device-queue: has no effect with backend kernel",
+  ],
+  [`${INSIDE} ${outside("ifname e1; ip 192.0.2.1; device-queue 2;")} cpu 3;`, undefined],
+  ["backend kernel; cpu 3; cpu 4;", "/cpu 3 4: has no effect with backend kernel"],
 ];
 
 describe("what is likely a mistake is told, and used", () => {

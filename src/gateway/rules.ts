@@ -176,6 +176,19 @@ function timeWarnings(config: GatewayConfig, warn: Report): void {
     );
 }
 
+/** What only user space looks at: with the kernel, interfaces and neighbours are the host's. */
+const OF_USER_SPACE = ["mac", "nexthop-mac", "device-queue"] as const;
+
+function backendWarnings(config: GatewayConfig, warn: Report): void {
+  if (config.backend !== "kernel") return;
+  const rule = "has no effect with backend kernel; remove it";
+  for (const { path, link, outside } of links(config))
+    for (const name of OF_USER_SPACE)
+      if (({ ...link, ...outside } as Partial<PublicLinkConfig>)[name] !== undefined)
+        warn(`${path}/${name}`, rule);
+  if (config.cpu.length > 0) warn("/cpu", rule, config.cpu.join(" "));
+}
+
 /** checkConfig judges a whole configuration. */
 export function checkConfig(config: GatewayConfig): Findings {
   const problems: ConfigProblem[] = [];
@@ -193,5 +206,6 @@ export function checkConfig(config: GatewayConfig): Findings {
   routeRules(config, { report, warn });
   associationRules(config, { report, warn });
   timeWarnings(config, warn);
+  backendWarnings(config, warn);
   return { problems, warnings };
 }

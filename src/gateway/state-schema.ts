@@ -121,15 +121,21 @@ const gatewayState = {
     members: { ...association, use: optional(oneOf("waiting", "active")) },
   }),
   "key-manager": keyManager,
+  /** Ours, as all that follows: who carries packets, and why. */
+  backend: container({ used: optional(oneOf("kernel", "user")), reason: optional(sentence) }),
   route: list("id", {
     members: {
       id: mandatory(name),
       up: optional(truth),
       /** Why it is not up: `peer answers; pre-shared key or addresses differ`. */
       reason: optional(sentence),
+      /** Which queues' packets go by another queue, and why. */
+      detour: optional(sentence),
       exchange: optional(name),
       gateway: optional(address()),
       "last-error": optional(sentence),
+      /** By the clock of the machine (RFC 3339). */
+      "last-error-time": optional(name),
       "round-trip-microseconds": optional(wholeNumber(0, 0xffff_ffff)),
       "silent-seconds": optional(seconds),
       rekeys: optional(counter),
@@ -139,6 +145,11 @@ const gatewayState = {
   queue: list("queue", {
     members: {
       queue: mandatory(queue),
+      up: optional(truth),
+      /** Why it is not up. */
+      reason: optional(sentence),
+      /** What encrypts, and how packets come and go. */
+      by: optional(sentence),
       cpu: optional(wholeNumber(0, 4095)),
       ...counters("rxpackets", "rxbytes", "rxdrop", "txpackets", "txbytes", "txdrop"),
     },

@@ -4,8 +4,13 @@
  *
  * What cannot be now, such as a queue whose interface is missing, is told as `down` with the reason; `look` tries it again.
  */
+import type { GatewayConfig } from "../gateway/mod.ts";
+import type { Prefix } from "../net/mod.ts";
 import type { GatewayNews, GatewayOrder, GatewayReport } from "../tunnel/gateway/mod.ts";
 import type { QueuePlan } from "./queue-plan.ts";
+
+/** BackEndKind is who carries packets. */
+export type BackEndKind = "kernel" | "user";
 
 /** BackEndNews is what a back-end tells. After `down` a queue has nothing any more: no route and no association; after `up`, not yet. */
 export type BackEndNews =
@@ -15,20 +20,36 @@ export type BackEndNews =
   | { readonly kind: "hindered"; readonly queue: number; readonly reason?: string }
   /** Something could not be done that nobody waits for, and is tried again; told once. */
   | { readonly kind: "failed"; readonly reason: string }
+  /** Who carries packets from now on, and why. */
+  | { readonly kind: "chosen"; readonly by: BackEndKind; readonly reason: string }
   | { readonly kind: "news"; readonly queue: number; readonly news: GatewayNews };
 
 /** GatewayBackEnd owns what carries the packets. */
 export interface GatewayBackEnd extends Disposable {
+  /** claim makes sure that packets could be carried as a configuration says; throws who is in the way of that. */
+  claim?(wish: GatewayConfig["backend"]): void;
+  /** choose says who is to carry packets, before `set`; throws as `claim`. What carried them before is down. */
+  choose?(wish: GatewayConfig["backend"]): void;
+  /**
+   * protect says of which prefixes nothing may leave in the plain, all of them, whether or not their routes can work now. Absent: nothing passes by
+   * another way anyway.
+   */
+  protect?(prefixes: readonly Prefix[]): void;
   /** set says which queues there are from now on; those that stay as they are notice nothing. */
   set(plans: readonly QueuePlan[]): void;
   /** look tries again what could not be: something has changed on the machine. */
   look(): void;
   /** obey resolves when the queue's data path has the order; rejects with the reason, and then nothing has changed. */
   obey(queue: number, order: GatewayOrder): Promise<void>;
+  /**
+   * detour has a queue hand a route's packets over to another queue; without one they leave by itself again. Resolves when it is so, and rejects
+   * where it cannot be. Absent where queues do not stand for uplinks.
+   */
+  readonly detour?: ((queue: number, route: string, by: number | undefined) => Promise<void>) | undefined;
   /** report returns what each queue that is up, and answers, has carried; it takes a few seconds at most. Moments are of `boottimeMs`. */
   report(): Promise<ReadonlyMap<number, GatewayReport>>;
-  /** close ends all queues, and resolves when nothing of them is left. */
-  close(): Promise<void>;
+  /** close ends all queues, and resolves when nothing of them is left. Unless it is for good, what is protected stays so. */
+  close(forGood?: boolean): Promise<void>;
 }
 
 /** Tell hears of a back-end, between its steps: it may give orders. */

@@ -57,6 +57,7 @@ export interface Top {
   readonly routes: readonly (Counted & {
     readonly id: string;
     readonly up: boolean;
+    /** Why it is down, or that queues of it are. */
     readonly reason?: string;
     readonly gateway?: string;
     readonly lastError?: string;

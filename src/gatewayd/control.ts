@@ -4,6 +4,7 @@
  */
 import {
   answerItem,
+  type ConfigProblem,
   type ConfigRequest,
   type ConfigStore,
   emptyStream,
@@ -131,8 +132,8 @@ export class ControlSocket implements Disposable {
     if (!isReading(request)) mustBeRoot(connection, request.verb);
     const store = await this.#store(request.verb === "get-state");
     const { text, config, warnings } = perform(store, request);
-    this.#keep(config, request.verb);
-    return { text, warnings: warnings.map(formatConfigProblem) };
+    const idle = this.#keep(config, request.verb);
+    return { text, warnings: [...warnings, ...idle].map(formatConfigProblem) };
   }
 
   /** The store as it is now; states are asked for only where they are wanted. */
@@ -148,11 +149,14 @@ export class ControlSocket implements Disposable {
     };
   }
 
-  #keep(config: Gateway["config"], verb: string): void {
+  /** Returns what of it has no effect. */
+  #keep(config: Gateway["config"], verb: string): readonly ConfigProblem[] {
     const { gateway, log } = this.#served;
-    if (config === gateway.config) return;
-    gateway.keep(config);
+    if (config === gateway.config) return [];
+    const idle = gateway.keep(config);
     log("configuration has changed", { by: verb });
+    for (const { path, rule } of idle) log("configuration is likely not meant so", { path, reason: rule });
+    return idle;
   }
 
   async #top(span: Span, most: number): Promise<Top> {

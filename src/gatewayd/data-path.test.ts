@@ -19,6 +19,8 @@ beforeEach(() => {
     installed: (effect, error) => {
       if (error !== undefined) failures.push(`${effect.kind} ${effect.sa.spi}: ${error.message}`);
     },
+    used: () => {},
+    refused: () => {},
     failed: (_, error) => failures.push(error.message),
   });
   for (const queue of [1, 2]) {
@@ -89,5 +91,17 @@ test("a queue that goes takes all that is known of it", async () => {
   expect(await perform(remove("inbound", 800), remove("inbound", 802, 2), remove("outbound", 801))).toEqual([
     "inbound 2 803",
   ]);
+  expect(failures).toEqual([]);
+});
+
+test("an association that was agreed on comes by the path of its exchange", async () => {
+  const at = (address: string, port: number) => ({ ip: parseIp(address), port });
+  const effect = { kind: "inbound", route: "r", trust: "", sa: saOf(700, 1), endsMs: 9e15 } as const;
+  const ways = { local: at("203.0.113.1", 4500), remote: at("198.51.100.7", 33_000) };
+  await perform({ ...effect, path: ways, hard: { packets: 9, bytes: 9 } });
+  expect(backEnd.orders.at(-1)).toMatchObject({
+    kind: "inbound",
+    association: { arrival: { from: ways.remote.ip, udp: { from: 33_000, to: 4500 } } },
+  });
   expect(failures).toEqual([]);
 });

@@ -3,7 +3,7 @@
  * done in its order (RouteWork), so that an inbound association is in place before the answer leaves that lets the other end use it.
  */
 import type { Path } from "../exchange/ours/mod.ts";
-import { encapsulationOf, type KeeperEffect, type ManagedEffect } from "../gateway/keys/mod.ts";
+import { arrivalOf, encapsulationOf, type KeeperEffect, type ManagedEffect } from "../gateway/keys/mod.ts";
 import { type Ip, type Prefix, prefixEqual } from "../net/mod.ts";
 import { boottimeMs } from "../sys/mod.ts";
 import type { Encapsulation, GatewayOrder } from "../tunnel/gateway/mod.ts";
@@ -41,6 +41,10 @@ export interface DataPathParts {
   readonly arrivalQueue: (route: string, queue: number) => number;
   /** An operator's association is in place, or was refused. */
   readonly installed: (effect: ManagedInstall, error: Error | undefined) => void;
+  /** What a route's packets leave by is another, or nothing any more. */
+  readonly used: (route: string) => void;
+  /** What a queue refuses of a route, or that it has taken the same since. */
+  readonly refused: (route: string, queue: number, reason: string | undefined) => void;
   /** What could not be done for a route. */
   readonly failed: (route: string, error: Error) => void;
 }
@@ -123,11 +127,16 @@ export class DataPath {
     const told = this.#told.get(queue);
     const work = async () => {
       if (after.length > 0) await Promise.all(after);
-      if (this.#told.get(queue) === told) await this.#parts.backEnd.obey(queue, order);
+      if (this.#told.get(queue) !== told) return;
+      await this.#parts.backEnd.obey(queue, order);
+      this.#parts.refused(id, queue, undefined);
     };
     return this.#work.add(id, work, (error) => {
       // It is told again with the next change, or look.
-      if (this.#told.get(queue) === told) told?.delete(id);
+      if (this.#told.get(queue) === told) {
+        told?.delete(id);
+        this.#parts.refused(id, queue, error.message);
+      }
       this.#parts.failed(id, error);
     });
   }
@@ -155,12 +164,38 @@ export class DataPath {
           if (managed.kind === "outbound") stopped.add(placeOf({ route, ...managed.sa }));
           return this.#parts.installed(managed, error);
         }
-        if (effect.kind === "inbound" || effect.kind === "outbound") stopped.add(route);
+        if (effect.kind === "inbound" || effect.kind === "outbound") {
+          stopped.add(route);
+          const { queue, spi } = effect.sa;
+          if (this.#told.has(queue))
+            this.#parts.refused(route, queue, `its ${effect.kind} SPI ${spi} was refused: ${error.message}`);
+        }
         // A queue that is down has nothing to remove, and nothing to send by.
         if (effect.kind !== "remove" && effect.kind !== "send") this.#parts.failed(route, error);
       });
       if (effect.kind === "remove") removals.push(done);
     }
+  }
+
+  /** detour has a queue hand a route's packets over to another, after all that the route was given before; resolves to why it could not. */
+  async detour(queue: number, route: string, by: number | undefined): Promise<string | undefined> {
+    const { backEnd } = this.#parts;
+    const told = this.#told.get(queue);
+    let failure: string | undefined;
+    const work = async () => {
+      if (told === undefined || this.#told.get(queue) !== told)
+        throw new Error(`queue ${queue} does not run`);
+      await backEnd.detour?.(queue, route, by);
+    };
+    await this.#work.add(route, work, ({ message }) => {
+      failure = message;
+    });
+    return failure;
+  }
+
+  /** used tells whether packets of a route leave a queue by an association of its own. */
+  used(queue: number, route: string): boolean {
+    return this.#used.has(`${queue} ${route}`);
   }
 
   /** settled resolves when all that was asked for is done. */
@@ -208,6 +243,8 @@ export class DataPath {
     const place = `${queue} ${route}`;
     const before = this.#used.get(place);
     this.#used.set(place, spi);
+    this.#parts.refused(route, queue, undefined);
+    this.#parts.used(route);
     if (before !== undefined && before !== spi) this.#forget(`outbound ${queue} ${before}`, route);
   }
 
@@ -224,7 +261,10 @@ export class DataPath {
 
   async #removeOutbound({ route, queue, spi }: Removal): Promise<void> {
     const place = `${queue} ${route}`;
-    if (this.#used.get(place) === spi) this.#used.delete(place);
+    if (this.#used.get(place) === spi) {
+      this.#used.delete(place);
+      this.#parts.used(route);
+    }
     this.#forget(`outbound ${queue} ${spi}`, route);
     if (this.#told.has(queue)) await this.#parts.backEnd.obey(queue, { kind: "remove-outbound", route, spi });
   }
@@ -243,7 +283,9 @@ export class DataPath {
         kind: "inbound",
         association: {
           ...{ route, spi, algorithm, extended, keyMaterial: sa.keyMaterial.reveal() },
-          ...("endsMs" in effect ? { endsMs: effect.endsMs, hard: effect.hard } : {}),
+          ...("path" in effect
+            ? { endsMs: effect.endsMs, hard: effect.hard, arrival: arrivalOf(effect.path) }
+            : {}),
         },
       });
       if (!this.#told.has(queue)) return;

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { GatewayBed, INTERFACES } from "../../test/support/gateway-bed.ts";
 import { BLOCK } from "../gateway/keys/mod.ts";
+import { formatConfigProblem, readConfig } from "../gateway/mod.ts";
 
 let bed: GatewayBed;
 beforeEach(() => {
@@ -166,12 +167,161 @@ describe("the book of sequence numbers", () => {
 test("a route that a queue refused is told again", async () => {
   bed.backEnd.refusal = ({ kind }) => (kind === "route" ? "no memory" : undefined);
   await bed.set(`${INTERFACES} ${route()}`);
-  expect((await bed.route("tokyo"))?.["last-error"]).toBe("no memory");
+  expect(await bed.route("tokyo")).toMatchObject({
+    up: false,
+    reason: "queue 1: no memory",
+    "last-error": "no memory",
+    "last-error-time": expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+  });
   expect((await bed.gateway.report()).get(1)?.routes).toEqual([]);
   bed.backEnd.refusal = () => undefined;
   bed.gateway.look();
   await bed.gateway.settled();
   expect((await bed.gateway.report()).get(1)?.routes).toMatchObject([{ name: "tokyo" }]);
+  expect((await bed.route("tokyo"))?.reason).not.toContain("no memory");
+});
+
+test("a route that one queue refuses goes by the other, and routes beside it notice nothing", async () => {
+  const second = `public-interface4 { ifname eth3; ip 203.0.113.9; nexthop-ip 203.0.113.2; queue 2; }`;
+  bed.backEnd.refusal = (order, queue) =>
+    queue === 2 && order.kind === "outbound" && order.association.route === "tokyo" ? "no room" : undefined;
+  const all = [route(), route("osaka7")]
+    .join("")
+    .replaceAll("gateway {", "gateway { ip 203.0.113.8; queue 2; } gateway {");
+  const sas = ["tokyo", "osaka7"].flatMap((id, i) => [
+    sa("outbound", 1000 + i, id),
+    sa("outbound", 2000 + i, id).replace("{", "{ queue 2;"),
+  ]);
+  await bed.set(managed(second, all, ...sas));
+  await bed.gateway.settled();
+  expect(await bed.route("tokyo")).toMatchObject({ up: true, reason: expect.stringContaining("no room") });
+  expect(await bed.route("osaka7")).toMatchObject({ up: true });
+  expect((await bed.route("osaka7"))?.reason).toBeUndefined();
+  expect(Object.fromEntries(bed.backEnd.detours)).toEqual({ "2 tokyo": 1 });
+});
+
+describe("a NAT", () => {
+  const interfaces = (ip: string, nat = "") => `${INTERFACES}`.replace("ip 203.0.113.1;", `ip ${ip}; ${nat}`);
+  const reason = async (text: string) => {
+    await bed.set(text);
+    return (await bed.route("tokyo"))?.reason ?? "";
+  };
+
+  test("before both ends is told as what may be in the way", async () => {
+    const both = await reason(`${interfaces("10.9.0.1")} ${route()}`);
+    expect(both).toContain("this gateway is behind a NAT (10.9.0.1 is private, without nat-ip)");
+    expect(both).toContain("no relay is between gateways");
+    const called = route().replace(/gateway \{[^}]*\}/, "");
+    expect(await reason(`${interfaces("10.9.0.1")} ${called}`)).toContain("through a NAT nobody can call it");
+    expect(await reason(`${interfaces("203.0.113.1")} ${route("tokyo", "192.168.3.4")}`)).toContain(
+      "gateway 192.168.3.4 is a private address",
+    );
+  });
+
+  test("that always shows the same address is none, and within one network there is none", async () => {
+    const mapped = interfaces("10.9.0.1", "nat-ip 203.0.113.77;");
+    for (const text of [
+      `${mapped} ${route()}`,
+      `${INTERFACES} ${route()}`,
+      `${interfaces("10.9.0.1")} ${route("tokyo", "10.9.0.2")}`,
+    ])
+      expect(await reason(text)).not.toMatch(/NAT|private/);
+  });
+});
+
+describe("packets of a queue that does not reach a route's peer", () => {
+  const SECOND = `public-interface4 { ifname eth3; ip 203.0.113.9; nexthop-ip 203.0.113.2; queue 2; }`;
+  const two = `${route("tokyo")} ${route("osaka7")}`.replaceAll(
+    "gateway {",
+    "gateway { ip 203.0.113.8; queue 2; } gateway {",
+  );
+  const all = (...rest: readonly string[]) => managed(SECOND, two, ...rest);
+  const second = (spi: number, id: string) => sa("outbound", spi, id).replace("{", "{ queue 2;");
+  const ONE = [sa("outbound", 1000), sa("outbound", 3000, "osaka7")];
+  const settled = async () => {
+    await bed.gateway.settled();
+    return Object.fromEntries(bed.backEnd.detours);
+  };
+
+  test("go by one that does, each route by itself, until it does again", async () => {
+    await bed.set(all(...ONE, second(4000, "osaka7")));
+    expect(await settled()).toEqual({ "2 tokyo": 1 });
+    expect(await bed.route("tokyo")).toMatchObject({
+      up: true,
+      detour: "packets of queue 2 go by queue 1: it has no SA of outbound-sa in use",
+    });
+    expect(bed.log).toContainEqual({
+      event: "packets of a queue go by another one",
+      reason: "it has no SA of outbound-sa in use",
+    });
+    bed.backEnd.tell({ kind: "hindered", queue: 2, reason: "no carrier" });
+    expect(await settled()).toEqual({ "2 tokyo": 1, "2 osaka7": 1 });
+    await bed.set(all(...ONE, second(4000, "osaka7"), second(5000, "tokyo")));
+    bed.backEnd.tell({ kind: "hindered", queue: 2 });
+    expect(await settled()).toEqual({});
+    expect((await bed.route("tokyo"))?.detour).toBeUndefined();
+  });
+
+  test("go by themselves where none does", async () => {
+    await bed.set(all(...ONE));
+    expect(await settled()).toEqual({ "2 tokyo": 1, "2 osaka7": 1 });
+    for (const queue of [1, 2]) bed.backEnd.tell({ kind: "hindered", queue, reason: "no carrier" });
+    expect(await settled()).toEqual({});
+  });
+
+  test("are known no more when the queue ends, and are handed over anew when it begins", async () => {
+    await bed.set(all(...ONE));
+    await settled();
+    bed.backEnd.down(2, "gone");
+    bed.backEnd.detours.clear();
+    bed.backEnd.up(2);
+    expect(await settled()).toEqual({ "2 tokyo": 1, "2 osaka7": 1 });
+  });
+});
+
+test("networks of all routes are protected, also those of routes that cannot work, until the gateway ends for good", async () => {
+  await bed.set(INTERFACES + route() + route("osaka7", "2001:db8::1"));
+  expect(bed.backEnd.protected).toEqual(["10.5.0.0/16", "10.6.0.0/16"]);
+  await bed.set(INTERFACES + route());
+  bed.backEnd.down(1, "its link is down");
+  expect(bed.backEnd.protected).toEqual(["10.5.0.0/16"]);
+  await bed.gateway.close(true);
+  expect(bed.backEnd.endedForGood).toBe(true);
+});
+
+describe("what cannot be changed while it runs", () => {
+  const configOf = (text: string) => readConfig(text).config;
+
+  test("is refused with path, value and rule, and nothing has changed", () => {
+    const { gateway, backEnd } = bed;
+    const before = gateway.config;
+    const claimed: string[] = [];
+    Object.assign(backEnd, {
+      claim: (wish: string) => {
+        claimed.push(wish);
+        if (wish === "kernel") throw new Error("lyon has it");
+      },
+    });
+    expect(() => gateway.keep(configOf(`${INTERFACES} backend kernel;`))).toThrow(
+      "/backend kernel: cannot be here: lyon has it",
+    );
+    expect([gateway.config === before, claimed]).toEqual([true, ["kernel"]]);
+  });
+
+  test("has a warning where another word comes before it", () => {
+    using other = new GatewayBed("", undefined, [2]);
+    const told = (text: string) => other.gateway.keep(configOf(text)).map(formatConfigProblem);
+    expect(told(INTERFACES)).toEqual([]);
+    expect(told(`${INTERFACES} cpu 3;`)).toEqual([
+      "/cpu: has no effect now: the gateway was started with --cpu",
+    ]);
+  });
+
+  test("who carries packets is in the state, and in the log", async () => {
+    bed.backEnd.tell({ kind: "chosen", by: "kernel", reason: "auto: no AF_XDP" });
+    expect(bed.gateway.state(new Map()).backend).toEqual({ used: "kernel", reason: "auto: no AF_XDP" });
+    expect(bed.log.at(-1)).toEqual({ event: "it is chosen who carries packets", reason: "auto: no AF_XDP" });
+  });
 });
 
 describe("what is known of queues", () => {

@@ -9,7 +9,9 @@
  * ```
  */
 import {
+  type ConfigProblem,
   diffModels,
+  formatConfigProblem,
   type Difference,
   type GatewayAspect,
   type GatewayConfig,
@@ -23,6 +25,7 @@ import { formatEndpoint, type PrivateKey } from "../net/mod.ts";
 import type { GatewayNews, GatewayReport } from "../tunnel/gateway/mod.ts";
 import type { BackEndNews, GatewayBackEnd, Tell } from "./back-end.ts";
 import { DataPath } from "./data-path.ts";
+import { type Detour, Detours, planDetours } from "./detours.ts";
 import { type GatewayFiles, readSecrets } from "./files.ts";
 import { Keys } from "./keys.ts";
 import type { Log } from "./log.ts";
@@ -49,6 +52,9 @@ export interface QueueState {
   readonly by?: string;
 }
 
+/** Carrier is who carries packets, and why. */
+export type Carrier = Pick<Extract<BackEndNews, { readonly kind: "chosen" }>, "by" | "reason">;
+
 /** What of a gateway its keeper of keys is told with each route. */
 const OF_ALL_ROUTES: ReadonlySet<GatewayAspect> = new Set(["dataPlane", "negotiationMs", "lifetime", "port"]);
 
@@ -65,6 +71,10 @@ export class Gateway implements Disposable {
   readonly #backEnd: GatewayBackEnd;
   readonly #path: DataPath;
   readonly #keys: Keys;
+  #carrier: Carrier | undefined;
+  readonly #detours: Detours;
+  /** Routes whose detours are to be looked at when what is under way is done. */
+  readonly #unsure = new Set<string>();
   #config: GatewayConfig;
   #model: GatewayModel;
   /** Next hops that one queue has learnt, for those that begin later. */
@@ -82,7 +92,15 @@ export class Gateway implements Disposable {
       backEnd: this.#backEnd,
       arrivalQueue: (route, queue) => this.#arrivalQueue(route, queue),
       installed: (effect, error) => this.#keys.installed(effect, error),
+      refused: (route, queue, reason) => {
+        if (this.routes.refused(route, queue, reason)) this.#lookAtDetours([route]);
+      },
+      used: (route) => this.#lookAtDetours([route]),
       failed: (route, error) => this.#failed(route, error.message),
+    });
+    this.#detours = new Detours({
+      tell: (queue, route, by) => this.#path.detour(queue, route, by),
+      changed: (route, queue, detour) => this.#detoured(route, queue, detour),
     });
     this.#keys = new Keys({
       files: parts.files,
@@ -94,6 +112,7 @@ export class Gateway implements Disposable {
     this.#config = config;
     try {
       this.#model = planGateway(config, { secrets: readSecrets(secretFiles(config)) });
+      this.#backEnd.choose?.(config.backend);
       this.#setQueues();
       this.#replan(this.#model.routes.keys());
     } catch (error) {
@@ -110,11 +129,27 @@ export class Gateway implements Disposable {
     return this.#model;
   }
 
-  /** keep makes a configuration durable and takes it; where the disk refuses, it throws and nothing has changed. */
-  keep(config: GatewayConfig): void {
-    if (config === this.#config) return;
+  /**
+   * keep makes a configuration durable and takes it; where the disk or the machine refuses, it throws and nothing has changed. Returns what of the
+   * change has no effect while this process runs.
+   */
+  keep(config: GatewayConfig): readonly ConfigProblem[] {
+    const before = this.#config;
+    if (config === before) return [];
+    this.#claim(config.backend);
     this.#parts.files.saveConfig(config);
     this.#take(config);
+    const isIdle = this.#parts.cpus.length > 0 && `${config.cpu}` !== `${before.cpu}`;
+    return isIdle ? [{ path: "/cpu", rule: "has no effect now: the gateway was started with --cpu" }] : [];
+  }
+
+  #claim(backend: GatewayConfig["backend"]): void {
+    try {
+      this.#backEnd.claim?.(backend);
+    } catch (error) {
+      const rule = `cannot be here: ${(error as Error).message}`;
+      throw new Error(formatConfigProblem({ path: "/backend", value: backend, rule }), { cause: error });
+    }
   }
 
   /** look tries again what could not be: interfaces that came, files that can be read now, routes that a queue refused. */
@@ -123,6 +158,7 @@ export class Gateway implements Disposable {
     if (secretFiles(this.#config).length > 0) this.#take(this.#config);
     if (this.#keys.readBook()) this.#setManaged();
     this.#path.setRoutes(this.#model.routes);
+    this.#lookAtDetours(this.#model.routes.keys());
   }
 
   #take(config: GatewayConfig): void {
@@ -138,6 +174,8 @@ export class Gateway implements Disposable {
     const all = aspects.some((aspect) => OF_ALL_ROUTES.has(aspect));
     const touched = all ? [...after.routes.keys()] : [...routes.added, ...routes.changed.keys()];
     this.#changeKeys([], routes.removed);
+    if (aspects.includes("backend")) this.#backEnd.choose?.(config.backend);
+    for (const route of routes.removed) this.#detours.forget({ route });
     if (aspects.length > 0 || isAny(queues)) this.#setQueues();
     this.#replan(touched);
     const isManaged = before.dataPlane || after.dataPlane;
@@ -153,8 +191,10 @@ export class Gateway implements Disposable {
   }
 
   /** Tells data path and keeper of routes that may be another. */
-  #replan(touched: Iterable<string>): void {
+  #replan(ids: Iterable<string>): void {
+    const touched = [...ids];
     const { routes, dataPlane } = this.#model;
+    this.#backEnd.protect?.([...routes.values()].flatMap(({ prefixes }) => prefixes));
     this.#path.setRoutes(routes);
     const put: KeyRoute[] = [];
     const remove: string[] = [];
@@ -175,6 +215,46 @@ export class Gateway implements Disposable {
       );
     }
     this.#changeKeys(put, remove);
+    this.#lookAtDetours(touched);
+  }
+
+  /** Looks at them when what is asked for now stands in line: packets come back to a queue after what they are to leave by is used there. */
+  #lookAtDetours(routes: Iterable<string>): void {
+    if (this.#backEnd.detour === undefined || this.#path.up.size < 2) return;
+    const isFirst = this.#unsure.size === 0;
+    for (const route of routes) this.#unsure.add(route);
+    if (isFirst && this.#unsure.size > 0) queueMicrotask(() => this.#setDetours());
+  }
+
+  #setDetours(): void {
+    const queues = [...this.#path.up].sort((a, b) => a - b);
+    for (const id of this.#unsure)
+      if (this.#model.routes.has(id))
+        this.#detours.set(
+          id,
+          planDetours(queues, (queue) => this.#awayFor(id, queue)),
+        );
+    this.#unsure.clear();
+  }
+
+  /** Why a queue does not reach a route's peer; undefined: it does. */
+  #awayFor(route: string, queue: number): string | undefined {
+    const { up = false, text = "it does not run" } = this.queues.get(queue) ?? {};
+    if (!up) return text;
+    if (!this.#reaching.has(queue)) return "its next hop does not answer";
+    const refusal = this.routes.of(route).refusals.get(queue);
+    if (refusal !== undefined) return refusal;
+    if (!this.#model.dataPlane) return this.#keys.reasonOf(route, queue);
+    return this.#path.used(queue, route) ? undefined : "it has no SA of outbound-sa in use";
+  }
+
+  #detoured(route: string, queue: number, detour: Detour | undefined): void {
+    const { log } = this.#parts;
+    if (detour === undefined) log("packets of a queue go by itself again", { route, queue });
+    else
+      log("packets of a queue go by another one", {
+        ...{ route, queue, reason: detour.reason, to: `queue ${detour.by}` },
+      });
   }
 
   /** What the keeper has against one route is that route's status. */
@@ -222,7 +302,12 @@ export class Gateway implements Disposable {
         this.#reaching.delete(news.queue);
         if (!this.#path.up.has(news.queue)) return;
         this.#path.went(news.queue);
+        this.#detours.forget({ queue: news.queue });
+        this.routes.went(news.queue);
         return this.#queuesChanged();
+      case "chosen":
+        this.#carrier = { by: news.by, reason: news.reason };
+        return log("it is chosen who carries packets", this.#carrier);
       case "failed":
         return log("the kernel refused something", { reason: news.reason });
       case "hindered":
@@ -237,6 +322,7 @@ export class Gateway implements Disposable {
     this.queues.set(queue, { up: reason === undefined, text: reason ?? by, by });
     if (reason === undefined) this.#parts.log("queue is up", { queue, by });
     else this.#parts.log("queue is down", { queue, reason });
+    this.#lookAtDetours(this.#model.routes.keys());
   }
 
   #came(number: number): void {
@@ -317,8 +403,10 @@ export class Gateway implements Disposable {
     const { log } = this.#parts;
     switch (news.kind) {
       case "up":
+        this.#lookAtDetours([route]);
         return log("route is up", { route, queue });
       case "down":
+        this.#lookAtDetours([route]);
         this.routes.failed(route, news.reason);
         return log("route is down", { route, queue, reason: news.reason });
       case "agreed":
@@ -336,8 +424,12 @@ export class Gateway implements Disposable {
   }
 
   /** settled resolves when the data path has all that it was told so far. */
-  settled(): Promise<void> {
-    return this.#path.settled();
+  async settled(): Promise<void> {
+    for (let isSure = false; !isSure;) {
+      isSure = this.#unsure.size === 0;
+      await this.#path.settled();
+      isSure &&= this.#unsure.size === 0;
+    }
   }
 
   /** report asks the queues what they have carried. */
@@ -361,7 +453,9 @@ export class Gateway implements Disposable {
       routes,
       queues,
       reaching,
+      detours: this.#detours,
       cpus: this.#parts.cpus,
+      carrier: this.#carrier,
     });
   }
 
@@ -372,7 +466,7 @@ export class Gateway implements Disposable {
       await this.#path.settled();
     }
     this.#keys[Symbol.dispose]();
-    await this.#backEnd.close();
+    await this.#backEnd.close(forGood);
   }
 
   [Symbol.dispose](): void {

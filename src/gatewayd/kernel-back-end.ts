@@ -1,8 +1,10 @@
 /**
  * The back-end of the kernel: its ESP carries the packets of all queues, in the process itself and without a thread. Addresses, routes to next
- * hops and forwarding are the host's affair; what of them is missing is a queue's status.
+ * hops and forwarding are the host's affair; what of them is missing is a queue's status. What goes missing while a queue runs hinders it, and its
+ * associations stay; its routes, which the kernel removes with an address or when a link goes down, are set again.
  */
 import { ENCAPSULATION_PORT } from "../gateway/keys/mod.ts";
+import { type Ip, type Prefix, prefixContains } from "../net/mod.ts";
 import { type LinkInfo, Rtnetlink } from "../netlink/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import type { GatewayNews, GatewayOrder, GatewayReport, SideConfiguration } from "../tunnel/gateway/mod.ts";
@@ -23,11 +25,18 @@ export interface KernelBackEndOptions {
   /** 0 to 255, another for each gateway of a namespace (XfrmGateway). Default 0. */
   readonly instance?: number;
   readonly netns?: Netns;
+  /** Queues start when this has resolved; prefixes are blocked before. */
+  readonly before?: Promise<void> | undefined;
 }
 
 /** instanceOf returns a gateway's instance, from its name. Two of one namespace may not have the same: the second would remove what the first made. */
 export function instanceOf(name: string): number {
   return new TextEncoder().encode(name).reduce((sum, byte) => (sum * 31 + byte) % 256, 7);
+}
+
+/** letGo removes what a gateway of an instance has left blocked. No gateway of that instance may run. */
+export function letGo(where: { readonly instance?: number; readonly netns?: Netns }): void {
+  new XfrmGateway({ ...where, tell: () => {}, failed: () => {} }).end(true);
 }
 
 const bigText = (_: string, value: unknown) => (typeof value === "bigint" ? `${value}n` : value);
@@ -38,13 +47,27 @@ export class KernelBackEnd implements GatewayBackEnd {
   readonly #options: KernelBackEndOptions;
   readonly #queues = new Map<number, Queue>();
   #gateway: XfrmGateway | undefined;
-  #failure: string | undefined;
+  /** Addresses of all plans; where they have none any more, those of before. */
+  #own: readonly Ip[] = [];
+  #prefixes: readonly Prefix[] | undefined;
+  /** Whether the kernel has been told of them, as they are with these addresses. */
+  #isProtecting = false;
+  #mayStart: boolean;
 
   constructor(options: KernelBackEndOptions) {
     this.#options = options;
+    const { before } = options;
+    this.#mayStart = before === undefined;
+    void before?.then(() => {
+      this.#mayStart = true;
+      this.look();
+    });
   }
 
   set(plans: readonly QueuePlan[]): void {
+    const own = plans.flatMap((plan) => addressesOf(plan));
+    if (own.length > 0) this.#own = own;
+    this.#isProtecting = false;
     const wanted = new Set(plans.map(({ number }) => number));
     for (const [number, queue] of [...this.#queues])
       if (!wanted.has(number)) {
@@ -56,7 +79,51 @@ export class KernelBackEnd implements GatewayBackEnd {
       if (queue === undefined) this.#queues.set(plan.number, { plan, isUp: false });
       else this.#change(queue, plan);
     }
+    this.#begin();
     this.look();
+  }
+
+  protect(prefixes: readonly Prefix[]): void {
+    this.#prefixes = prefixes;
+    this.#isProtecting = false;
+    this.#begin();
+  }
+
+  /** Protects before any queue can be up. What is in the way is told as the status of queues, when they are looked at. */
+  #begin(): void {
+    try {
+      this.#open();
+    } catch {
+      // As in #attach.
+    }
+  }
+
+  #open(): XfrmGateway {
+    const { netns, instance = 0 } = this.#options;
+    this.#gateway ??= new XfrmGateway({
+      ...(netns !== undefined && { netns }),
+      instance,
+      tell: (news, number) => this.#news(news, number),
+      // Where it goes on, it is the status of queues when they are looked at.
+      failed: (error) => this.#options.tell({ kind: "failed", reason: error.message }),
+    });
+    this.#protect(this.#gateway);
+    return this.#gateway;
+  }
+
+  /** Leaves out what would cut the gateway off, and what is of a family that it does not have: their routes are refused. */
+  #protect(gateway: XfrmGateway): void {
+    const [own, prefixes] = [this.#own, this.#prefixes];
+    if (this.#isProtecting || prefixes === undefined) return;
+    // Until there are addresses, what a gateway before left stays blocked.
+    if (own.length === 0 && prefixes.length > 0) return;
+    gateway.protect(
+      prefixes.filter(
+        (prefix) =>
+          own.some(({ family }) => family === prefix.family) && !own.some((ip) => prefixContains(prefix, ip)),
+      ),
+    );
+    this.#isProtecting = true;
   }
 
   /** What runs goes on as it is told now; what cannot be now is down. */
@@ -72,7 +139,29 @@ export class KernelBackEnd implements GatewayBackEnd {
   }
 
   look(): void {
-    for (const queue of this.#queues.values()) if (!queue.isUp) this.#start(queue);
+    if (!this.#isProtecting && this.#prefixes !== undefined) this.#begin();
+    for (const queue of this.#queues.values())
+      if (queue.isUp) this.#check(queue);
+      else if (this.#mayStart) this.#start(queue);
+      else this.#down(queue, "what carried its packets before has not ended yet");
+  }
+
+  /** What runs has what it needs, or is hindered. */
+  #check(queue: Queue): void {
+    try {
+      this.#attach(queue.plan);
+      this.#hinder(queue, this.#gateway?.problem);
+    } catch (error) {
+      this.#hinder(queue, textOf(error));
+    }
+  }
+
+  #hinder(queue: Queue, reason: string | undefined): void {
+    if (reason === queue.reason) return;
+    if (reason === undefined) delete queue.reason;
+    else queue.reason = reason;
+    const { number } = queue.plan;
+    this.#options.tell({ kind: "hindered", queue: number, ...(reason !== undefined && { reason }) });
   }
 
   #start(queue: Queue): void {
@@ -96,39 +185,32 @@ export class KernelBackEnd implements GatewayBackEnd {
     if (this.#queues.get(queue)?.isUp === true) this.#options.tell({ kind: "news", queue, news });
   }
 
-  /** The same is tried many times in a second. */
-  #failed(reason: string): void {
-    if (reason === this.#failure) return;
-    this.#failure = reason;
-    this.#options.tell({ kind: "failed", reason });
-  }
-
   #attach(plan: QueuePlan): void {
     const queue = this.#queueOf(plan);
-    const { netns, instance = 0 } = this.#options;
-    this.#gateway ??= new XfrmGateway({
-      ...(netns !== undefined && { netns }),
-      instance,
-      tell: (news, number) => this.#news(news, number),
-      failed: (error) => this.#failed(error.message),
-    });
-    this.#gateway.attach(plan.number, queue);
+    this.#open().attach(plan.number, queue);
   }
 
   #queueOf({ sides, mtuBytes, tfc, port }: QueuePlan): XfrmQueue {
     if ("problem" in sides) throw new Error(sides.problem);
-    const outside = this.#link(sides.public);
+    const outside = this.#links(sides.public);
+    const inside = this.#links(sides.private);
     return {
-      private: configurationOf(sides.private, this.#link(sides.private)),
-      public: configurationOf(sides.public, outside),
-      linkIndex: outside.index,
+      private: configurationOf(sides.private, inside.link),
+      public: configurationOf(sides.public, outside.link),
+      linkIndex: outside.link.index,
+      ...(outside.link6 !== undefined && { linkIndex6: outside.link6.index }),
       mtuBytes,
       tfc,
       ports: { exchange: port, encapsulation: ENCAPSULATION_PORT },
     };
   }
 
-  #link({ interface: name }: SidePlan): LinkInfo {
+  #links({ interface: name, interface6 }: SidePlan): { readonly link: LinkInfo; readonly link6?: LinkInfo } {
+    const link = this.#link(name);
+    return interface6 === undefined ? { link } : { link, link6: this.#link(interface6) };
+  }
+
+  #link(name: string): LinkInfo {
     const { netns } = this.#options;
     using route = Rtnetlink.open(netns === undefined ? {} : { netns });
     const link = route.link(name);
@@ -165,15 +247,30 @@ export class KernelBackEnd implements GatewayBackEnd {
     this.#options.tell({ kind: "down", queue: queue.plan.number, reason });
   }
 
-  close(): Promise<void> {
-    return Promise.try(() => this[Symbol.dispose]());
+  close(forGood = false): Promise<void> {
+    return Promise.try(() => this.#end(forGood));
   }
 
-  [Symbol.dispose](): void {
+  #end(forGood: boolean): void {
+    const gateway = this.#gateway;
     this.#queues.clear();
-    this.#gateway?.[Symbol.dispose]();
+    this.#prefixes = undefined;
     this.#gateway = undefined;
+    gateway?.end(forGood);
   }
+
+  /** For a restart: see `close`. */
+  [Symbol.dispose](): void {
+    this.#end(false);
+  }
+}
+
+/** A plan's own addresses, and its neighbours'. */
+function addressesOf({ sides }: QueuePlan): Ip[] {
+  if ("problem" in sides) return [];
+  return [sides.private, sides.public].flatMap(({ four, six }) =>
+    [four, six].flatMap((address) => (address === undefined ? [] : [address.ip, address.nextHop])),
+  );
 }
 
 function configurationOf({ interface: name, mac, four, six }: SidePlan, link: LinkInfo): SideConfiguration {

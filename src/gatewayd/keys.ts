@@ -124,6 +124,11 @@ export class Keys implements Disposable {
     return this.#keeper.describe({ nowMs: boottimeMs() });
   }
 
+  /** reasonOf tells why a queue of a route has no peer; undefined: it has. */
+  reasonOf(route: string, queue: number): string | undefined {
+    return this.#keeper.reasonOf({ route, queue });
+  }
+
   get counters(): ReadonlyMap<KeeperCounter, number> {
     return this.#keeper.counters;
   }

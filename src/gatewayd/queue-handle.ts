@@ -9,9 +9,9 @@ import {
   threadPorts,
   trySendMessage,
 } from "../sys/mod.ts";
-import type { GatewayNews, GatewayOrder, GatewayReport } from "../tunnel/gateway/mod.ts";
+import type { ExchangePorts, GatewayNews, GatewayOrder, GatewayReport } from "../tunnel/gateway/mod.ts";
 import { PatientQuestion } from "./patient-question.ts";
-import type { FromQueue, QueueStart, ToQueue } from "./queue-link.ts";
+import type { FromQueue, QueueEnd, QueueStart, ToQueue } from "./queue-link.ts";
 
 const WAKER_BYTES = 4096;
 /** A thread that is stuck keeps nobody from the reports of others for longer. */
@@ -28,13 +28,17 @@ export interface QueueHears {
   }) => void;
   readonly news: (news: GatewayNews) => void;
   /** Nothing is left of it. Without a reason it was told to stop. */
-  readonly ended: (reason: string | undefined) => void;
+  readonly ended: (end: Pick<QueueEnd, "reason" | "lacksXdp">) => void;
 }
 
 interface Waiting {
   readonly resolve: (report: GatewayReport | undefined) => void;
   readonly reject: (error: Error) => void;
 }
+
+/** What is said without its number. */
+type WithoutId<M> = M extends { readonly id: number } ? Omit<M, "id"> : never;
+type Question = WithoutId<ToQueue>;
 
 /** QueueHandle is one thread; it is gone when `ended` was called. */
 export class QueueHandle {
@@ -56,12 +60,24 @@ export class QueueHandle {
     this.#hears = hears;
     hearMessages<FromQueue>(ours, (message) => this.#hear(message));
     const input: QueueStart = { ...start, port: theirs, waker: theirWaker.release() };
-    this.#thread = startThread(threadModule(), input, (error) => this.#over(error.message), [theirs]);
+    this.#thread = startThread(threadModule(), input, ({ message }) => this.#over({ reason: message }), [
+      theirs,
+    ]);
   }
 
   /** obey resolves when the thread has obeyed; the caller may wipe keys of the order at once. */
   async obey(order: GatewayOrder): Promise<void> {
     await this.#ask({ kind: "obey", order });
+  }
+
+  /** adapt resolves when the thread is on that processor, if one is said, and listens to these ports. */
+  async adapt(to: { readonly cpu?: number; readonly ports: ExchangePorts }): Promise<void> {
+    await this.#ask({ kind: "adapt", ...to });
+  }
+
+  /** detour resolves when the thread hands a route's packets over by a socket, or without one no more. */
+  async detour(route: string, socket: number | undefined): Promise<void> {
+    await this.#ask({ kind: "detour", route, ...(socket === undefined ? {} : { socket }) });
   }
 
   /** report asks for what was carried; undefined while the thread does not answer. */
@@ -75,7 +91,7 @@ export class QueueHandle {
     return this.#end.promise;
   }
 
-  #ask(what: { readonly kind: "obey"; readonly order: GatewayOrder } | { readonly kind: "report" }) {
+  #ask(what: Question) {
     if (this.#isOver) return Promise.reject(new Error("the queue has ended"));
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<GatewayReport | undefined>();
@@ -107,7 +123,7 @@ export class QueueHandle {
       case "refused":
         return this.#answered(message.id, ({ reject }) => reject(new Error(message.reason)));
       case "ended":
-        return this.#over(message.reason);
+        return this.#over(message);
     }
   }
 
@@ -117,15 +133,15 @@ export class QueueHandle {
     if (waiting !== undefined) work(waiting);
   }
 
-  #over(reason: string | undefined): void {
+  #over(end: Pick<QueueEnd, "reason" | "lacksXdp">): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#port.close();
     this.#waker.close();
     this.#thread[Symbol.dispose]();
-    for (const { reject } of this.#waiting.values()) reject(new Error(reason ?? "the queue has ended"));
+    for (const { reject } of this.#waiting.values()) reject(new Error(end.reason ?? "the queue has ended"));
     this.#waiting.clear();
-    this.#hears.ended(reason);
+    this.#hears.ended(end);
     this.#end.resolve();
   }
 }

@@ -5,6 +5,7 @@ import type {
   GatewayNews,
   GatewayOrder,
   GatewayReport,
+  QueueDriver,
   QueueInterface,
   SideConfiguration,
 } from "../tunnel/gateway/mod.ts";
@@ -17,6 +18,9 @@ export interface QueueStart {
   readonly cpu?: number;
   /** Folders in which AEAD libraries may lie beside the system's own. */
   readonly folders: readonly string[];
+  readonly driver: QueueDriver;
+  /** Descriptor of what other queues hand over; the back-end's. */
+  readonly inbox: number;
   readonly privateInterface: Omit<QueueInterface, "netns">;
   readonly publicInterface: Omit<QueueInterface, "netns">;
   readonly private: SideConfiguration;
@@ -31,6 +35,10 @@ export interface QueueStart {
 /** ToQueue is said to the thread. Moments in orders and reports are of `boottimeMs`: threads have clocks of their own. */
 export type ToQueue =
   | { readonly kind: "obey"; readonly id: number; readonly order: GatewayOrder }
+  /** The route's packets are handed over to the queue that reads the other end of `socket`; without one they leave by this queue again. */
+  | { readonly kind: "detour"; readonly id: number; readonly route: string; readonly socket?: number }
+  /** From now on it is on that processor, if one is said, and has these ports. */
+  | { readonly kind: "adapt"; readonly id: number; readonly cpu?: number; readonly ports: ExchangePorts }
   | { readonly kind: "report"; readonly id: number }
   | { readonly kind: "stop" };
 
@@ -47,5 +55,12 @@ export type FromQueue =
   | { readonly kind: "refused"; readonly id: number; readonly reason: string }
   | { readonly kind: "report"; readonly id: number; readonly report: GatewayReport }
   | { readonly kind: "news"; readonly news: GatewayNews }
-  /** Nothing is left of it; without a reason because it was told to stop. */
-  | { readonly kind: "ended"; readonly reason?: string };
+  | QueueEnd;
+
+/** QueueEnd: nothing is left of the thread; without a reason because it was told to stop. */
+export interface QueueEnd {
+  readonly kind: "ended";
+  readonly reason?: string;
+  /** The reason is that AF_XDP cannot be used. */
+  readonly lacksXdp?: true;
+}

@@ -6,6 +6,8 @@ import type { SideAddress } from "../tunnel/gateway/mod.ts";
 /** SidePlan is one side of a queue: a receive queue of an interface, and its addresses. */
 export interface SidePlan {
   readonly interface: string;
+  /** That of IPv6, where it is another than that of IPv4. */
+  readonly interface6?: string;
   /** From 0. */
   readonly deviceQueue: number;
   /** Absent: the interface's own. */
@@ -31,7 +33,7 @@ function addressOf({ ip, nextHop, nextHopMac }: SideModel): SideAddress {
   return { ip, nextHop, ...(nextHopMac === undefined ? {} : { nextHopMac }) };
 }
 
-/** One side of both families: AF_XDP binds one interface for each. A string is why there is none. */
+/** One side of both families. A string is why there is none. */
 function sideOf(
   name: string,
   deviceQueue: number,
@@ -45,11 +47,10 @@ function sideOf(
       return `its ${name} interface is given by its place on the PCI bus (${device.address}); give its ifname: packets go by AF_XDP`;
   }
   const names = [four, six].flatMap((side) => (side?.device.kind === "interface" ? [side.device.name] : []));
-  if (new Set(names).size > 1)
-    return `its ${name} interfaces are two (${names.join(", ")}); give both families the same`;
   const mac = four?.mac ?? six?.mac;
   return {
     interface: names[0] as string,
+    ...(new Set(names).size > 1 && { interface6: names[1] as string }),
     deviceQueue,
     ...(mac === undefined ? {} : { mac }),
     ...(four === undefined ? {} : { four: addressOf(four) }),

@@ -30,6 +30,7 @@ export class QueueWorker implements Disposable {
   readonly #start: QueueStart;
   readonly #queue: GatewayQueue;
   readonly #waker: Fd;
+  readonly #inbox: Fd;
   readonly #collection = new Collection(COLLECT_AFTER);
   readonly #scratch = stable(WAKER_BYTES);
 
@@ -37,6 +38,7 @@ export class QueueWorker implements Disposable {
     const { cpu, frameBytes, folders } = start;
     this.#start = start;
     this.#waker = new Fd(start.waker, "waker of a queue");
+    this.#inbox = new Fd(start.inbox, "inbox of a queue");
     try {
       if (cpu !== undefined) pinThread(cpu);
       const arena = new Arena({ bytes: gatewayArenaBytes(frameBytes) + AEAD_BYTES });
@@ -46,6 +48,7 @@ export class QueueWorker implements Disposable {
         arena,
         provider,
         waker: this.#waker,
+        inbox: this.#inbox,
         tell: (news) => this.#say({ kind: "news", news }),
       });
       const { privatePort, publicPort } = this.#queue;
@@ -57,6 +60,7 @@ export class QueueWorker implements Disposable {
       });
     } catch (error) {
       this.#waker.close();
+      this.#inbox.release();
       throw error;
     }
   }
@@ -87,12 +91,24 @@ export class QueueWorker implements Disposable {
       this.#say({ kind: "report", id, report: onBoottime(this.#queue.path.report()) });
       return;
     }
-    const order = onOwnTime(message.order);
     try {
-      this.#queue.obey(order);
+      if (message.kind === "detour") this.#queue.detour(message.route, message.socket);
+      else if (message.kind === "adapt") this.#adapt(message);
+      else this.#obey(onOwnTime(message.order));
       this.#say({ kind: "obeyed", id });
     } catch (error) {
       this.#say({ kind: "refused", id, reason: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  #adapt({ cpu, ports }: Extract<ToQueue, { readonly kind: "adapt" }>): void {
+    if (cpu !== undefined) pinThread(cpu);
+    this.#queue.path.setPorts(ports);
+  }
+
+  #obey(order: GatewayOrder): void {
+    try {
+      this.#queue.obey(order);
     } finally {
       if (order.kind === "inbound" || order.kind === "outbound") order.association.keyMaterial.fill(0);
     }
@@ -101,6 +117,7 @@ export class QueueWorker implements Disposable {
   [Symbol.dispose](): void {
     this.#queue[Symbol.dispose]();
     this.#waker.close();
+    this.#inbox.release();
   }
 }
 

@@ -12,9 +12,11 @@ export interface RouteNote {
   readonly lastErrorMs?: number;
   /** Why nothing was asked of the keeper, or an operator's association was refused. */
   readonly problem?: string;
+  /** By queue: what of the route it has refused, and not taken since. */
+  readonly refusals: ReadonlyMap<number, string>;
 }
 
-const NOTHING: RouteNote = { rekeys: 0 };
+const NOTHING: RouteNote = { rekeys: 0, refusals: new Map() };
 
 /** RouteBook keeps a note for each route. */
 export class RouteBook {
@@ -38,6 +40,23 @@ export class RouteBook {
     const { problem: before, ...note } = this.of(route);
     this.#notes.set(route, { ...note, ...(problem === undefined ? {} : { problem }) });
     return problem !== before;
+  }
+
+  /** refused notes why a queue cannot carry a route, or that it can; true if that is new. */
+  refused(route: string, queue: number, reason: string | undefined): boolean {
+    const note = this.of(route);
+    if (note.refusals.get(queue) === reason) return false;
+    const refusals = new Map(note.refusals);
+    if (reason === undefined) refusals.delete(queue);
+    else refusals.set(queue, reason);
+    this.#notes.set(route, { ...note, refusals });
+    return true;
+  }
+
+  /** went forgets what a queue has refused. */
+  went(queue: number): void {
+    for (const [route, { refusals }] of this.#notes)
+      if (refusals.has(queue)) this.refused(route, queue, undefined);
   }
 
   /** agreed counts new keys. */

@@ -1,6 +1,6 @@
 /** A gateway as a process: ready when it says so, gone at SIGTERM and SIGINT. Its configuration and keys outlive it on disk. */
 import { readConfig } from "../gateway/mod.ts";
-import { Monitor } from "../netlink/mod.ts";
+import { Monitor, probeEsp } from "../netlink/mod.ts";
 import {
   after,
   boottimeMs,
@@ -21,14 +21,20 @@ import { Gateway } from "./gateway.ts";
 import { History, STEP_MS } from "./history.ts";
 import { type Log, openLog } from "./log.ts";
 import { totalsOf } from "./top.ts";
+import { GATEWAY_FILTER } from "../tunnel/gateway/mod.ts";
+import { xdpProblem } from "../tunnel/xdp/mod.ts";
+import { isLeftBlocked } from "../tunnel/xfrm/mod.ts";
 import type { Tell } from "./back-end.ts";
-import { instanceOf, KernelBackEnd } from "./kernel-back-end.ts";
+import { type BackEndFacts, ChosenBackEnd } from "./chosen-back-end.ts";
+import { instanceOf, KernelBackEnd, letGo } from "./kernel-back-end.ts";
 import { lockInstance, lockState } from "./locks.ts";
 import { XdpBackEnd } from "./xdp-back-end.ts";
 
 /** GatewayRunOptions are what the command line says. */
 export interface GatewayRunOptions {
   readonly name: string;
+  /** Whether queues that cannot have AF_XDP are down; else they have packet sockets. */
+  readonly requireXdp: boolean;
   /** Processors of the queues, in order; none: those of the configuration. */
   readonly cpus: readonly number[];
   /** Text that is the configuration at the start, in place of what was set last. */
@@ -47,6 +53,15 @@ const SOON_MS = 50;
 const AGAIN_MS = 2_000;
 /** A thread that does not end is not waited for longer. */
 const END_MS = 3_000;
+
+/** What this machine is able to. */
+const machineFacts: BackEndFacts = {
+  user: () => xdpProblem(GATEWAY_FILTER),
+  kernel: () => {
+    const ability = probeEsp({ algorithm: "aes-128-gcm", outer: 4 });
+    return ability.answer === "yes" ? undefined : (ability.cause?.message ?? "it has no ESP");
+  },
+};
 
 /** Reads the configuration of the start; throws where there is none that is right. */
 function firstConfig(files: GatewayFiles, path: string | undefined, log: Log) {
@@ -114,12 +129,19 @@ function begin(options: GatewayRunOptions, log: Log): Running {
   const files = new GatewayFiles(state);
   const config = firstConfig(files, options.configFile, log);
   const instance = instanceOf(name);
-  if (config.backend === "kernel") locks.use(lockInstance(name, instance));
-  // Who carries packets is chosen when the process starts.
   const backEnd = (tell: Tell) =>
-    config.backend === "kernel"
-      ? new KernelBackEnd({ tell, instance })
-      : new XdpBackEnd({ tell, folders: options.libraries });
+    new ChosenBackEnd({
+      tell,
+      facts: machineFacts,
+      make: {
+        kernel: (hear, before) => new KernelBackEnd({ tell: hear, instance, before }),
+        user: (hear) =>
+          new XdpBackEnd({ tell: hear, folders: options.libraries, requireXdp: options.requireXdp }),
+      },
+      lock: () => lockInstance(name, instance),
+      isLeft: () => isLeftBlocked({ instance }),
+      letGo: () => letGo({ instance }),
+    });
   using begun = new DisposableStack();
   const gateway = begun.use(new Gateway({ files, log, backEnd, cpus }, config));
   const history = new History();

@@ -1,11 +1,12 @@
 /** A gateway's state with the names of `get-state`, from what its queues report and its keeper of keys knows. Nothing secret is in either. */
 import { type GatewayModel, type GatewayStateTree, noState, stateSchema, sumStates } from "../gateway/mod.ts";
-import type { ChannelStatus, KeeperCounter } from "../gateway/keys/mod.ts";
+import { type ChannelStatus, type KeeperCounter, natObstacle } from "../gateway/keys/mod.ts";
 import { formatIp } from "../net/mod.ts";
 import { boottimeMs } from "../sys/mod.ts";
 import type { GatewayCounters, GatewayReport, InboundReport, OutboundReport } from "../tunnel/gateway/mod.ts";
 import type { AssociationFacts } from "./data-path.ts";
-import type { QueueState } from "./gateway.ts";
+import type { Detours } from "./detours.ts";
+import type { Carrier, QueueState } from "./gateway.ts";
 import type { RouteBook } from "./route-book.ts";
 
 /** StateFacts are what a state is made from. */
@@ -21,9 +22,12 @@ export interface StateFacts {
   readonly queues: ReadonlyMap<number, QueueState>;
   /** Queues whose public next hop is known. */
   readonly reaching: ReadonlySet<number>;
+  readonly detours: Detours;
   readonly cpus: readonly number[];
+  readonly carrier: Carrier | undefined;
 }
 
+type SaFacts = StateFacts & { readonly softLeftMs: ReadonlyMap<string, number> };
 type Tree = Record<string, unknown>;
 type Counters = { readonly [name: string]: number };
 
@@ -64,7 +68,7 @@ const FAMILIES = {
   6: ["private-icmp6", "public-icmp6", "inbound-icmp6"],
 } as const;
 
-function queueTree(number: number, report: GatewayReport, facts: StateFacts): Tree {
+function queueTree(number: number, report: GatewayReport, facts: SaFacts): Tree {
   const { counters, nextHops } = report;
   const families = ([4, 6] as const).filter(
     (family) => nextHops.private[family] !== undefined || nextHops.public[family] !== undefined,
@@ -121,6 +125,7 @@ function inboundTree(queue: number, one: InboundReport, facts: StateFacts): Tree
   const { decryptErrors, replayed, protocolErrors } = one;
   return {
     ...common("inbound", queue, one, facts),
+    sequence: count(one.newest),
     "sa-state": {
       rxerrors: count(protocolErrors + decryptErrors + replayed),
       "protocol-errors": count(protocolErrors),
@@ -131,9 +136,11 @@ function inboundTree(queue: number, one: InboundReport, facts: StateFacts): Tree
   };
 }
 
-function outboundTree(queue: number, one: OutboundReport, facts: StateFacts): Tree {
+function outboundTree(queue: number, one: OutboundReport, facts: SaFacts): Tree {
+  const soft = facts.softLeftMs.get(`${one.route} ${queue} ${one.spi}`);
   return {
     ...common("outbound", queue, one, facts),
+    ...(soft === undefined ? {} : { "soft-seconds-left": seconds(soft) }),
     sequence: count(one.next - 1),
     use: one.isActive ? "active" : "waiting",
   };
@@ -171,18 +178,30 @@ function routeTree(id: string, facts: StateFacts): Tree {
   const own = channels.filter((channel) => channel.route === id);
   const best = own.find(isUp) ?? own[0];
   const note = routes.of(id);
-  const up = model.dataPlane ? leaves(id, facts) : own.some(isUp);
+  const refusals = [...note.refusals];
+  const isRefused = refusals.length > 0 && refusals.length >= facts.reports.size;
+  const up = !isRefused && (model.dataPlane ? leaves(id, facts) : own.some(isUp));
   const waits = model.dataPlane
     ? "no SA of outbound-sa is in use for it; add one, or look at the log"
     : "keys are being agreed on";
-  const reason = note.problem ?? (up ? undefined : (best?.reason ?? inTheWay(facts) ?? waits));
+  const detour = [...facts.detours.of(id)]
+    .map(([queue, { by, reason }]) => `packets of queue ${queue} go by queue ${by}: ${reason}`)
+    .join("; ");
+  const refusal = refusals.map(([queue, reason]) => `queue ${queue}: ${reason}`)[0];
+  const obstacle = route === undefined || model.dataPlane ? undefined : natObstacle(route);
+  const silence = best?.reason === undefined ? undefined : [best.reason, obstacle].filter(Boolean).join("; ");
+  const reason = note.problem ?? refusal ?? (up ? undefined : (silence ?? inTheWay(facts) ?? waits));
   return {
     id,
     up,
     ...(reason === undefined ? {} : { reason: sentence(reason) }),
+    ...(detour === "" ? {} : { detour: sentence(detour) }),
     ...(route === undefined || model.dataPlane ? {} : { exchange: route.exchange.protocol }),
     ...(best?.gateway === undefined ? {} : { gateway: best.gateway.ip }),
     ...(note.lastError === undefined ? {} : { "last-error": note.lastError }),
+    ...(note.lastErrorMs === undefined
+      ? {}
+      : { "last-error-time": new Date(note.lastErrorMs).toISOString() }),
     ...(best?.rttMs === undefined ? {} : { "round-trip-microseconds": Math.round(best.rttMs * 1000) }),
     ...(best?.heardAgoMs === undefined ? {} : { "silent-seconds": seconds(best.heardAgoMs) }),
     rekeys: count(note.rekeys),
@@ -195,8 +214,12 @@ function queueEntry(number: number, index: number, facts: StateFacts): Tree {
   const counters = facts.reports.get(number)?.counters;
   const cpu = facts.cpus[index] ?? (facts.cpus.length > 0 ? undefined : facts.model.cpus[index]);
   const [inner, outer] = [counters?.privateInterface, counters?.publicInterface];
+  const { up = false, text, by } = facts.queues.get(number) ?? {};
   return {
     queue: number,
+    up,
+    ...(up || text === undefined ? {} : { reason: sentence(text) }),
+    ...(by === undefined ? {} : { by: sentence(by) }),
     ...(cpu === undefined ? {} : { cpu }),
     rxpackets: count((inner?.rxpackets ?? 0) + (outer?.rxpackets ?? 0)),
     rxbytes: count((inner?.rxbytes ?? 0) + (outer?.rxbytes ?? 0)),
@@ -207,12 +230,26 @@ function queueEntry(number: number, index: number, facts: StateFacts): Tree {
   };
 }
 
+/** By route, queue and SPI of what goes out: how long until the next one is agreed on. */
+function softLeft(channels: readonly ChannelStatus[]): ReadonlyMap<string, number> {
+  return new Map(
+    channels.flatMap(({ route, associations }) =>
+      associations.flatMap(({ queue, spi, softLeftMs }) =>
+        softLeftMs === undefined ? [] : [[`${route} ${queue} ${spi}`, softLeftMs] as const],
+      ),
+    ),
+  );
+}
+
 /** stateOf returns all of it: counters of queues added up, routes and queues with what is known of them. */
 export function stateOf(facts: StateFacts): GatewayStateTree {
   const { model, reports } = facts;
-  const trees = [...reports].map(([number, report]) => queueTree(number, report, facts));
+  const { carrier } = facts;
+  const saFacts = { ...facts, softLeftMs: softLeft(facts.channels) };
+  const trees = [...reports].map(([number, report]) => queueTree(number, report, saFacts));
   const about: Tree = {
     ...noState,
+    ...(carrier === undefined ? {} : { backend: { used: carrier.by, reason: sentence(carrier.reason) } }),
     ...(model.dataPlane
       ? {}
       : {

@@ -24,7 +24,8 @@ type InboundState = GatewayStateTree["inbound-sa"] extends ReadonlyMap<string, i
 type OutboundState = GatewayStateTree["outbound-sa"] extends ReadonlyMap<string, infer E> ? E : never;
 
 function routeRow(route: RouteState): Top["routes"][number] {
-  const { id, up = false, reason, gateway, rekeys = 0n } = route;
+  const { id, up = false, detour, gateway, rekeys = 0n } = route;
+  const reason = route.reason ?? detour;
   const [lastError, roundTrip, silent] = [
     route["last-error"],
     route["round-trip-microseconds"],

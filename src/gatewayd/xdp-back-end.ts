@@ -1,30 +1,27 @@
 /**
  * The back-end in user space: a thread for each queue, each with a receive queue of the private interface and one of a public interface by
- * AF_XDP. Programs are attached here, once for each interface; the threads open the sockets.
+ * AF_XDP. Programs are attached here, once for each interface; the threads open the sockets. A queue of which AF_XDP cannot be used has packet
+ * sockets, unless AF_XDP is required.
  */
 import { ENCAPSULATION_PORT } from "../gateway/keys/mod.ts";
-import { type LinkInfo, Rtnetlink } from "../netlink/mod.ts";
+import { type Fd, socketPair, XdpUnavailable } from "../sys/mod.ts";
 import {
+  type ExchangePorts,
   frameBytesFor,
   GATEWAY_FILTER,
   type GatewayOrder,
   type GatewayReport,
-  type SideConfiguration,
 } from "../tunnel/gateway/mod.ts";
 import { XdpInterface } from "../tunnel/xdp/mod.ts";
 import type { GatewayBackEnd, Tell } from "./back-end.ts";
+import { type Found, findSide, kernelAnswers } from "./find-side.ts";
 import { QueueHandle } from "./queue-handle.ts";
+import type { QueueEnd } from "./queue-link.ts";
 import type { QueuePlan, SidePlan } from "./queue-plan.ts";
 
 interface Attached {
   readonly link: XdpInterface;
   readonly users: Set<Queue>;
-}
-
-/** An interface as it is now, and a side on it. */
-interface Found {
-  readonly ifindex: number;
-  readonly configuration: SideConfiguration;
 }
 
 interface Queue {
@@ -38,6 +35,18 @@ interface Queue {
   before?: Promise<void>;
 }
 
+/** What may wait to be taken over by a queue. */
+const INBOX_BYTES = 8 << 20;
+
+type SideName = "private" | "public";
+/** Both interfaces of a queue, as they are now. */
+type Places = Readonly<Record<SideName, Found>>;
+/** Their programs; absent: it has packet sockets, because of `without`. */
+interface Way {
+  readonly links?: Readonly<Record<SideName, XdpInterface>>;
+  readonly without?: string;
+}
+
 type Sides = Extract<QueuePlan["sides"], { readonly private: SidePlan }>;
 
 /** Whether a running queue can follow by orders: what is bound stays. */
@@ -46,8 +55,8 @@ function canFollow(queue: Queue, next: QueuePlan): boolean {
   if ("problem" in plan.sides || "problem" in next.sides) return false;
   const bound = ({ interface: name, deviceQueue }: SidePlan) => `${name} ${deviceQueue}`;
   return (
-    plan.cpu === next.cpu &&
-    plan.port === next.port &&
+    // A thread goes to another processor; it does not know where it was before the first.
+    (plan.cpu === next.cpu || next.cpu !== undefined) &&
     plan.asksPrivate === next.asksPrivate &&
     bound(plan.sides.private) === bound(next.sides.private) &&
     bound(plan.sides.public) === bound(next.sides.public) &&
@@ -55,16 +64,26 @@ function canFollow(queue: Queue, next: QueuePlan): boolean {
   );
 }
 
+/** XdpBackEndOptions say how. */
+export interface XdpBackEndOptions {
+  readonly tell: Tell;
+  /** Folders in which AEAD libraries may lie beside the system's own. */
+  readonly folders: readonly string[];
+  /** Whether a queue without AF_XDP is down, rather than on packet sockets. */
+  readonly requireXdp: boolean;
+}
+
 /** XdpBackEnd owns programs and threads. */
 export class XdpBackEnd implements GatewayBackEnd {
   readonly #tell: Tell;
-  readonly #folders: readonly string[];
+  readonly #options: XdpBackEndOptions;
   readonly #queues = new Map<number, Queue>();
   readonly #attached = new Map<number, Attached>();
+  readonly #inboxes = new Map<number, readonly [Fd, Fd]>();
 
-  constructor(options: { readonly tell: Tell; readonly folders: readonly string[] }) {
+  constructor(options: XdpBackEndOptions) {
     this.#tell = options.tell;
-    this.#folders = options.folders;
+    this.#options = options;
   }
 
   set(plans: readonly QueuePlan[]): void {
@@ -93,8 +112,7 @@ export class XdpBackEnd implements GatewayBackEnd {
   #check(queue: Queue): void {
     const { number, sides } = queue.plan;
     if ("problem" in sides) return;
-    const found = [find(sides.private), find(sides.public)];
-    const reason = found.find((one) => typeof one === "string");
+    const reason = [sides.private, sides.public].map(hindranceOf).find((one) => one !== undefined);
     if (reason === queue.reason) return;
     if (reason === undefined) delete queue.reason;
     else queue.reason = reason;
@@ -106,6 +124,20 @@ export class XdpBackEnd implements GatewayBackEnd {
     if (queue?.handle === undefined || !queue.isUp)
       return Promise.reject(new Error(`queue ${number} does not run`));
     return queue.handle.obey(order);
+  }
+
+  detour(number: number, route: string, by: number | undefined): Promise<void> {
+    const queue = this.#queues.get(number);
+    if (queue?.handle === undefined || !queue.isUp)
+      return Promise.reject(new Error(`queue ${number} does not run`));
+    return queue.handle.detour(route, by === undefined ? undefined : this.#inbox(by)[0].number);
+  }
+
+  /** The socket pair by which a queue is handed packets: it is there as long as any thread may write to it. */
+  #inbox(number: number): readonly [Fd, Fd] {
+    const pair = this.#inboxes.get(number) ?? socketPair(INBOX_BYTES);
+    this.#inboxes.set(number, pair);
+    return pair;
   }
 
   async report(): Promise<ReadonlyMap<number, GatewayReport>> {
@@ -145,8 +177,14 @@ export class XdpBackEnd implements GatewayBackEnd {
 
   /** Has a running queue become what its plan says. What an older thread answers late is no news of this one. */
   #follow(queue: Queue, handle: QueueHandle, before: QueuePlan): void {
-    for (const order of this.#orders(queue, before))
-      handle.obey(order).catch((error: Error) => {
+    const { plan } = queue;
+    const asked = this.#orders(queue, before).map((order) => handle.obey(order));
+    if (plan.cpu !== before.cpu || plan.port !== before.port) {
+      const cpu = plan.cpu === undefined ? {} : { cpu: plan.cpu };
+      asked.push(handle.adapt({ ...cpu, ports: portsOf(plan) }));
+    }
+    for (const one of asked)
+      one.catch((error: Error) => {
         if (queue.handle === handle) this.#stop(queue, `it cannot be changed: ${error.message}`);
       });
   }
@@ -158,7 +196,7 @@ export class XdpBackEnd implements GatewayBackEnd {
     for (const side of ["private", "public"] as const) {
       const [old, now] = [before.sides, plan.sides] as [Sides, Sides];
       if (JSON.stringify(old[side], bigText) === JSON.stringify(now[side], bigText)) continue;
-      const found = find(now[side]);
+      const found = findSide(now[side]);
       if (typeof found !== "string") orders.push({ kind: "side", side, configuration: found.configuration });
     }
     if (before.mtuBytes !== plan.mtuBytes || before.tfc !== plan.tfc)
@@ -166,50 +204,60 @@ export class XdpBackEnd implements GatewayBackEnd {
     return orders;
   }
 
-  #start(queue: Queue): void {
-    const { plan } = queue;
-    const { sides } = plan;
+  /** Starts a queue by AF_XDP; `without`: why that cannot be. */
+  #start(queue: Queue, without?: string): void {
+    const { sides } = queue.plan;
     if ("problem" in sides) return this.#down(queue, sides.problem);
-    const [inside, outside] = [find(sides.private), find(sides.public)];
+    const [inside, outside] = [findSide(sides.private), findSide(sides.public)];
     if (typeof inside === "string") return this.#down(queue, inside);
     if (typeof outside === "string") return this.#down(queue, outside);
+    const places = { private: inside, public: outside };
+    if (without !== undefined) return this.#startPackets(queue, places, without);
     try {
-      const privateLink = this.#attach(inside.ifindex, queue);
-      const publicLink = this.#attach(outside.ifindex, queue);
-      this.#run(queue, {
-        private: { ...inside, link: privateLink, deviceQueue: sides.private.deviceQueue },
-        public: { ...outside, link: publicLink, deviceQueue: sides.public.deviceQueue },
-      });
+      const links = {
+        private: this.#attach(inside.ifindex, sides.private.interface, queue),
+        public: this.#attach(outside.ifindex, sides.public.interface, queue),
+      };
+      this.#run(queue, places, { links });
     } catch (error) {
       this.#release(queue);
-      this.#down(queue, textOf(error));
+      if (error instanceof XdpUnavailable) this.#startPackets(queue, places, error.message);
+      else this.#down(queue, textOf(error));
     }
   }
 
-  #run(
-    queue: Queue,
-    at: Readonly<
-      Record<"private" | "public", Found & { readonly link: XdpInterface; readonly deviceQueue: number }>
-    >,
-  ): void {
+  /** The kernel has a copy of what packet sockets have, and must not answer it. */
+  #startPackets(queue: Queue, places: Places, without: string): void {
+    if (this.#options.requireXdp) return this.#down(queue, `${without}; leave --xdp out for packet sockets`);
+    const { sides } = queue.plan as { readonly sides: Sides };
+    const problem =
+      kernelAnswers(places.private, sides.private) ?? kernelAnswers(places.public, sides.public);
+    if (problem !== undefined) return this.#down(queue, `${problem}. It has no AF_XDP: ${without}`);
+    this.#run(queue, places, { without });
+  }
+
+  #run(queue: Queue, places: Places, { links, without }: Way): void {
+    const sides = queue.plan.sides as Sides;
     const { plan, frameBytes } = queue;
-    const place = ({ ifindex, deviceQueue, link }: (typeof at)["private"]) => ({
-      ifindex,
-      queue: deviceQueue,
-      zeroCopy: link.mode === "native",
+    const place = (side: SideName) => ({
+      ifindex: places[side].ifindex,
+      queue: sides[side].deviceQueue,
+      zeroCopy: links?.[side].mode === "native",
     });
     const handle = new QueueHandle(
       {
         ...(plan.cpu === undefined ? {} : { cpu: plan.cpu }),
-        folders: this.#folders,
-        privateInterface: place(at.private),
-        publicInterface: place(at.public),
-        private: at.private.configuration,
-        public: at.public.configuration,
+        folders: this.#options.folders,
+        driver: links === undefined ? "packet" : "xdp",
+        inbox: this.#inbox(plan.number)[1].number,
+        privateInterface: place("private"),
+        publicInterface: place("public"),
+        private: places.private.configuration,
+        public: places.public.configuration,
         frameBytes,
         mtuBytes: plan.mtuBytes,
         tfc: plan.tfc,
-        ports: { exchange: plan.port, encapsulation: ENCAPSULATION_PORT },
+        ports: portsOf(plan),
         asksPrivate: plan.asksPrivate,
       },
       {
@@ -217,18 +265,19 @@ export class XdpBackEnd implements GatewayBackEnd {
           // It was told to stop meanwhile, and its descriptors may be others' by now.
           if (queue.handle !== handle) return;
           try {
-            at.private.link.add(at.private.deviceQueue, sockets.private);
-            at.public.link.add(at.public.deviceQueue, sockets.public);
+            for (const side of ["private", "public"] as const)
+              links?.[side].add(sides[side].deviceQueue, sockets[side]);
           } catch (error) {
             // It has ended, or an interface has gone, since it said so.
             return this.#stop(queue, textOf(error));
           }
-          this.#up(queue, handle, { by: sockets.aead, started: plan });
+          const by = `${sockets.aead}, ${wayText(without)}`;
+          this.#up(queue, handle, { by, started: plan });
         },
         news: (news) => {
           if (queue.handle === handle) this.#tell({ kind: "news", queue: plan.number, news });
         },
-        ended: (reason) => this.#ended(queue, handle, reason),
+        ended: (end) => this.#ended(queue, handle, end),
       },
     );
     queue.handle = handle;
@@ -253,14 +302,18 @@ export class XdpBackEnd implements GatewayBackEnd {
     this.#down(queue, reason);
   }
 
-  #ended(queue: Queue, handle: QueueHandle, reason: string | undefined): void {
-    const { number } = queue.plan;
+  #ended(
+    queue: Queue,
+    handle: QueueHandle,
+    { reason = "it ended", lacksXdp }: Pick<QueueEnd, "reason" | "lacksXdp">,
+  ): void {
     const isOwn = queue.handle === handle;
     if (isOwn) delete queue.handle;
     delete queue.before;
     this.#release(queue);
-    if (isOwn) this.#down(queue, reason ?? "it ended");
-    else if (this.#queues.get(number) === queue) this.#start(queue);
+    if (isOwn && lacksXdp === true) this.#start(queue, reason);
+    else if (isOwn) this.#down(queue, reason);
+    else if (this.#queues.get(queue.plan.number) === queue) this.#start(queue);
   }
 
   #down(queue: Queue, reason: string): void {
@@ -270,10 +323,10 @@ export class XdpBackEnd implements GatewayBackEnd {
     this.#tell({ kind: "down", queue: queue.plan.number, reason });
   }
 
-  #attach(ifindex: number, user: Queue): XdpInterface {
+  #attach(ifindex: number, name: string, user: Queue): XdpInterface {
     let attached = this.#attached.get(ifindex);
     if (attached === undefined) {
-      attached = { link: XdpInterface.open({ ifindex, filter: GATEWAY_FILTER }), users: new Set() };
+      attached = { link: openXdp(ifindex, name), users: new Set() };
       this.#attached.set(ifindex, attached);
     }
     attached.users.add(user);
@@ -291,8 +344,15 @@ export class XdpBackEnd implements GatewayBackEnd {
 
   /** Threads end when they come to it; `close` waits for them. */
   [Symbol.dispose](): void {
-    for (const { handle } of this.#queues.values()) void handle?.stop();
+    const ends = [...this.#queues.values()].map(({ handle }) => handle?.stop());
     this.#queues.clear();
+    const inboxes = [...this.#inboxes.values()].flat();
+    this.#inboxes.clear();
+    const close = () => {
+      for (const end of inboxes) end.close();
+    };
+    if (ends.length === 0) close();
+    else void Promise.all(ends).then(close);
     for (const { link } of this.#attached.values()) link.close();
     this.#attached.clear();
   }
@@ -301,25 +361,28 @@ export class XdpBackEnd implements GatewayBackEnd {
 const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
 const bigText = (_: string, value: unknown) => (typeof value === "bigint" ? `${value}n` : value);
 
-/** A side's interface as it is now; a string is why it cannot be used. */
-function find({ interface: name, mac, four, six }: SidePlan): Found | string {
-  let link: LinkInfo | undefined;
+function portsOf({ port }: QueuePlan): ExchangePorts {
+  return { exchange: port, encapsulation: ENCAPSULATION_PORT };
+}
+
+/** Why nothing can pass by a side now. */
+function hindranceOf(side: SidePlan): string | undefined {
+  const found = findSide(side);
+  if (typeof found === "string") return found;
+  return found.isRunning ? undefined : `the interface ${side.interface} has no carrier; check the cable`;
+}
+
+/** Attaches a program; throws XdpUnavailable with the interface's name. */
+function openXdp(ifindex: number, name: string): XdpInterface {
   try {
-    using route = Rtnetlink.open();
-    link = route.link(name);
+    return XdpInterface.open({ ifindex, filter: GATEWAY_FILTER });
   } catch (error) {
-    return `the kernel does not tell of the interface ${name}: ${textOf(error)}`;
+    if (!(error instanceof XdpUnavailable)) throw error;
+    throw new XdpUnavailable(`${name}: ${error.message}`, { cause: error });
   }
-  if (link === undefined) return `there is no interface ${name}; add it, or name another`;
-  if (!link.up) return `the interface ${name} is down; run: ip link set ${name} up`;
-  const address = mac ?? link.mac;
-  if (address === undefined) return `the interface ${name} has no Ethernet address; name another`;
-  return {
-    ifindex: link.index,
-    configuration: {
-      mac: address,
-      ...(four === undefined ? {} : { four }),
-      ...(six === undefined ? {} : { six }),
-    },
-  };
+}
+
+/** How frames come and go. */
+function wayText(without: string | undefined): string {
+  return without === undefined ? "AF_XDP" : `packet sockets, since AF_XDP cannot be used: ${without}`;
 }

@@ -66,7 +66,7 @@ export interface HopReceiverOptions {
   /** 4 or 16 bytes; default all addresses. */
   readonly address?: Uint8Array;
   readonly port: number;
-  /** The kernel opens ESP in UDP that comes here (RFC 3948); what has the non-ESP marker is received, with it. */
+  /** The kernel opens ESP in UDP that comes here (RFC 3948; over IPv6 since Linux 5.8); what has the non-ESP marker is received, with it. */
   readonly opensEsp?: boolean;
   readonly onDatagram: (datagram: HopDatagram) => void;
 }

@@ -85,4 +85,5 @@ export * from "./watch.ts";
 export * from "./x25519-key.ts";
 export * from "./xdp-ring.ts";
 export * from "./xdp-socket.ts";
+export * from "./xdp-unavailable.ts";
 export * as libc from "./libc.ts";

@@ -10,6 +10,7 @@ const SOCK_SEQPACKET = 5;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
+const SO_SNDBUFFORCE = 32;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const EMFILE = 24;
@@ -20,7 +21,7 @@ const load = () =>
   }).symbols;
 let calls: ReturnType<typeof load> | undefined;
 
-/** socketPair makes both ends; each holds up to `bufferBytes` of messages that the other end has not read. */
+/** socketPair makes both ends; each holds up to `bufferBytes` of messages that the other end has not read, without CAP_NET_ADMIN no more than net.core.wmem_max. */
 export function socketPair(bufferBytes: number): readonly [Fd, Fd] {
   calls ??= load();
   const numbers = stable(8);
@@ -28,8 +29,17 @@ export function socketPair(bufferBytes: number): readonly [Fd, Fd] {
     throw new SystemError("socketpair", EMFILE);
   const view = new DataView(numbers.buffer);
   const ends = [0, 4].map((at) => new Fd(view.getInt32(at, true), "socket pair")) as [Fd, Fd];
-  for (const end of ends) libc.setsockopt(end.number, SOL_SOCKET, SO_SNDBUF, bufferBytes);
+  for (const { number } of ends) setBuffer(number, bufferBytes);
   return ends;
+}
+
+function setBuffer(fd: number, bytes: number): void {
+  try {
+    libc.setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, bytes);
+  } catch (error) {
+    if (!isErrno(error, "EPERM")) throw error;
+    libc.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, bytes);
+  }
 }
 
 /** sendMessage sends one message, waiting for room. */

@@ -16,6 +16,7 @@ import * as libc from "./libc.ts";
 import { stable } from "./memory.ts";
 import type { Netns } from "./netns.ts";
 import { ConsumerRing, ProducerRing, ringBytes, type RingPlace } from "./xdp-ring.ts";
+import { xdpFailure } from "./xdp-unavailable.ts";
 
 const AF_XDP = 44;
 const SOCK_RAW = 3;
@@ -150,15 +151,19 @@ export class XdpSocket implements Disposable {
     }
   }
 
-  /** open makes a socket and binds it; attach a program first, and put the socket into its map afterwards (bpf.ts). */
+  /**
+   * open makes a socket and binds it; attach a program first, and put the socket into its map afterwards (bpf.ts). Throws XdpUnavailable where
+   * the kernel or the interface has no AF_XDP.
+   */
   static open(options: XdpSocketOptions): XdpSocket {
     const make = () => new Fd(libc.socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0), "AF_XDP socket");
-    const fd = options.netns === undefined ? make() : options.netns.run(make);
+    let fd: Fd | undefined;
     try {
+      fd = options.netns === undefined ? make() : options.netns.run(make);
       return new XdpSocket(fd, options);
     } catch (error) {
-      fd.close();
-      throw error;
+      fd?.close();
+      throw hasNoSuchQueue(error) ? error : xdpFailure(error);
     }
   }
 
@@ -221,6 +226,11 @@ function outcome(result: number): number {
   if (result >= 0) return 0;
   const errno = read.i32(errnoAddress, 0);
   return errno === EINTR ? 0 : -errno;
+}
+
+/** What binding says of a queue that the interface has not. */
+function hasNoSuchQueue(error: unknown): boolean {
+  return error instanceof Error && isErrno(error.cause, "EINVAL");
 }
 
 /** Registers the memory of the frames: the kernel pins its pages until the last socket that uses it is closed. */

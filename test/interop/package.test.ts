@@ -74,8 +74,14 @@ describe("the Debian package", () => {
   test.skipIf(which("systemd-analyze") === undefined)(
     `its unit is what systemd understands${which("systemd-analyze") === undefined ? " (needs systemd)" : ""}`,
     () => {
-      const said = done("systemd-analyze verify /usr/lib/systemd/system/causeway.service 2>&1 || true");
-      expect(said.split("\n").filter((line) => line.includes("causeway.service"))).toEqual([]);
+      const folder = "/usr/lib/systemd/system";
+      for (const unit of [`${folder}/causeway.service`, `${folder}/causeway-gateway@paris.service`]) {
+        const said = done(`systemd-analyze verify ${unit} 2>&1 || true`);
+        expect(said.split("\n").filter((line) => line.includes("causeway"))).toEqual([]);
+      }
+      expect(readFileSync(join(work, `upper${folder}/causeway-gateway@.service`), "utf8")).toContain(
+        "ExecStart=/usr/bin/causeway gateway run --name %i $GATEWAY_OPTIONS\n",
+      );
       expect(readFileSync(join(work, "upper/usr/lib/systemd/system/causeway.service"), "utf8")).toContain(
         "ExecStart=/usr/bin/causeway agent $AGENT_OPTIONS\n",
       );

@@ -47,6 +47,21 @@ describe.skipIf(notRoot !== undefined)(
       await backEnd.close();
     });
 
+    test("queues wait for what carried packets before", async () => {
+      using scratch = new Scratch();
+      const told: BackEndNews[] = [];
+      const { promise: before, resolve } = Promise.withResolvers<void>();
+      const options = { tell: (news: BackEndNews) => told.push(news), netns: scratch.netns, before };
+      using backEnd = new KernelBackEnd(options);
+      const reasons = () => told.splice(0).map((news) => (news.kind === "down" ? news.reason : news.kind));
+      backEnd.set([plan]);
+      backEnd.look();
+      expect(reasons()).toEqual(["what carried its packets before has not ended yet"]);
+      resolve();
+      await before;
+      expect(reasons()).toEqual(["there is no interface x1; add it, or name another"]);
+    });
+
     test("instances follow from names", () => {
       expect([instanceOf("paris"), instanceOf("tokyo")].every((one) => one >= 0 && one < 256)).toBe(true);
       expect(instanceOf("paris")).not.toBe(instanceOf("tokyo"));

@@ -114,6 +114,11 @@ describe.skipIf(skip !== undefined)(
         [1, true],
         [2, true],
       ]);
+      // Until the next keys, and until the end; and the numbers of packets both ways.
+      expect(await story.state("paris", "/outbound-sa")).toMatch(
+        /seconds-left \d+;\s+sequence [1-9]\d*;\s+soft-seconds-left \d+;/,
+      );
+      expect(await story.state("paris", "/inbound-sa")).toMatch(/sequence [1-9]/);
       const metrics = (await story.causeway(["gateway", "metrics", "paris"])).stdout;
       expect(metrics).toContain('causeway_gateway_route_up{gateway="paris",route="tokyo"} 1\n');
       expect(metrics).toMatch(/route_txpackets_total\{gateway="paris",route="tokyo"\} [1-9]/);
@@ -173,6 +178,24 @@ describe.skipIf(skip !== undefined)(
       expect(answers[1].value).toBe("1400\n");
     });
 
+    test("the port of the exchange and processors change without a packet lost", async () => {
+      const before = story.log("paris").length;
+      await whilePinging(async () => {
+        for (const port of ["304", "303"])
+          for (const city of CITIES) await story.config(["set", city, "/protocol-port", port]);
+        await story.config(["add", "paris", "/cpu", "0;"]);
+        await story.config(["set", "paris", "/cpu[position()=1]", "1"]);
+        // Answered when the thread is there: what comes after is done after.
+        await story.until("both queues have keys", async () => (await spis("paris")).length >= 2);
+      });
+      expect(story.log("paris").slice(before)).not.toContain('"queue is ');
+      await story.config(["remove", "paris", "/cpu[position()=1]"]);
+      await story.until("queue 1 is up anew", () =>
+        story.log("paris").slice(before).includes('"queue is up"'),
+      );
+      for (const city of CITIES) await story.up(city);
+    }, 60_000);
+
     test("keys are changed under traffic without a packet lost", async () => {
       for (const city of CITIES) {
         await story.config(["set", city, "/negotiation-ttl", "1"]);
@@ -208,17 +231,16 @@ describe.skipIf(skip !== undefined)(
     }, 120_000);
 
     test("threads of queues that begin anew end", async () => {
-      const restarted = async (port: number) => {
+      // A thread goes to a processor as it is; one that is to go anywhere again begins anew.
+      const both = async () => {
+        await story.config(["add", "paris", "/cpu", "0;"]);
+        await story.config(["add", "paris", "/cpu", "1;"]);
         const before = story.log("paris").length;
-        await story.config(["set", "paris", "/protocol-port", `${port}`]);
+        for (const place of [2, 1]) await story.config(["remove", "paris", `/cpu[position()=${place}]`]);
         await story.until("both queues are up anew", () => {
           const said = story.log("paris").slice(before);
           return ["1", "2"].every((queue) => new RegExp(`"queue is up".*"queue":${queue}`).test(said));
         });
-      };
-      const both = async () => {
-        await restarted(304);
-        await restarted(303);
       };
       await both();
       const before = story.threads("paris");

@@ -21,7 +21,11 @@ export class GatewayBed implements Disposable {
   readonly backEnd: MemoryBackEnd;
 
   /** The gateway begins with this configuration; it has a folder of its own, or that of one before. */
-  constructor(text = "", folder: string = mkdtempSync(join(tmpdir(), "causeway-gateway-"))) {
+  constructor(
+    text = "",
+    folder: string = mkdtempSync(join(tmpdir(), "causeway-gateway-")),
+    cpus: readonly number[] = [],
+  ) {
     this.folder = folder;
     this.files = new GatewayFiles(folder);
     const made: MemoryBackEnd[] = [];
@@ -35,7 +39,7 @@ export class GatewayBed implements Disposable {
           made.push(backEnd);
           return backEnd;
         },
-        cpus: [],
+        cpus,
       },
       text === "" ? defaultConfig : readConfig(text).config,
     );

@@ -111,11 +111,16 @@ ${rules.join("")}`;
     return { host, gateway, log: "" };
   }
 
-  /** start runs a gateway, and resolves when it says that it is ready. */
-  async start(city: City, ...options: readonly string[]): Promise<void> {
+  /** start runs a gateway on AF_XDP, and resolves when it says that it is ready. */
+  start(city: City, ...options: readonly string[]): Promise<void> {
+    return this.startBy([], city, "--xdp", ...options);
+  }
+
+  /** startBy runs it by another program, which is given words before it, such as setpriv. */
+  async startBy(by: readonly string[], city: City, ...options: readonly string[]): Promise<void> {
     const site = this.#sites[city];
     const libraries = ipsecMbFolders().flatMap((folder) => ["--libraries", folder]);
-    const argv = [executable, "gateway", "run", "--name", city, "--xdp", ...this.#where];
+    const argv = [...by, executable, "gateway", "run", "--name", city, ...this.#where];
     const state = ["--state", `${this.folder}/${city}`];
     const child = site.gateway.run(() => ({
       process: Bun.spawn([...argv, ...state, ...libraries, ...options], {

@@ -1,5 +1,6 @@
 /** A gateway's back-end in memory: each queue is a data path of its own (GatewayLoop), which obeys and refuses as on a thread; no interface is there. */
 import type { BackEndNews, GatewayBackEnd, Tell } from "../../src/gatewayd/back-end.ts";
+import { formatPrefix, type Prefix } from "../../src/net/mod.ts";
 import type { GatewayOrder, GatewayReport } from "../../src/tunnel/gateway/mod.ts";
 import { GatewayLoop, MAC } from "./gateway-loop.ts";
 
@@ -10,7 +11,12 @@ export class MemoryBackEnd implements GatewayBackEnd {
   readonly orders: (GatewayOrder & { readonly queue: number })[] = [];
   /** Why an order is refused; undefined: the data path decides. */
   refusal: (order: GatewayOrder, queue: number) => string | undefined = () => undefined;
+  /** By queue and route: the queue that its packets are handed over to. */
+  readonly detours = new Map<string, number>();
   readonly tell: Tell;
+  /** What was to be protected last, and whether the end was for good; undefined: nobody has said. */
+  protected: readonly string[] | undefined;
+  endedForGood: boolean | undefined;
 
   constructor(tell: Tell) {
     this.tell = tell;
@@ -42,12 +48,22 @@ export class MemoryBackEnd implements GatewayBackEnd {
 
   look(): void {}
 
+  protect(prefixes: readonly Prefix[]): void {
+    this.protected = prefixes.map(formatPrefix);
+  }
+
   async obey(queue: number, order: GatewayOrder): Promise<void> {
     const loop = this.queues.get(queue);
     const reason = loop === undefined ? `queue ${queue} does not run` : this.refusal(order, queue);
     if (reason !== undefined) throw new Error(reason);
     loop?.obey(order);
     if (order.kind !== "exchange") this.orders.push({ ...order, queue });
+  }
+
+  async detour(queue: number, route: string, by: number | undefined): Promise<void> {
+    if (!this.queues.has(queue)) throw new Error(`queue ${queue} does not run`);
+    if (by === undefined) this.detours.delete(`${queue} ${route}`);
+    else this.detours.set(`${queue} ${route}`, by);
   }
 
   report(): Promise<ReadonlyMap<number, GatewayReport>> {
@@ -59,7 +75,8 @@ export class MemoryBackEnd implements GatewayBackEnd {
     return this.orders.splice(0).map(({ kind }) => kind);
   }
 
-  async close(): Promise<void> {
+  async close(forGood = false): Promise<void> {
+    this.endedForGood = forGood;
     this[Symbol.dispose]();
   }
 

@@ -39,6 +39,8 @@ export class XfrmSite implements SuiteSite, Disposable {
   readonly host: Netns;
   readonly gate: Netns;
   readonly news: GatewayNews[] = [];
+  /** What went wrong in the gateway's own work. */
+  readonly errors: string[] = [];
   #gateway: XfrmGateway | undefined;
 
   constructor(scratch: Scratch, number: 1 | 2) {
@@ -80,7 +82,11 @@ export class XfrmSite implements SuiteSite, Disposable {
   /** start makes the gateway; what one before left behind is its affair. */
   start(): XfrmGateway {
     const { gate } = this;
-    const gateway = new XfrmGateway({ netns: gate, tell: (news) => void this.news.push(news) });
+    const gateway = new XfrmGateway({
+      netns: gate,
+      tell: (news) => void this.news.push(news),
+      failed: (error) => void this.errors.push(error.message),
+    });
     this.#gateway = gateway;
     gateway.attach(0, {
       ...this.sides,

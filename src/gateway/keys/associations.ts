@@ -126,7 +126,8 @@ export function install(before: Associations, made: NewPair): AssociationStep {
   const repeated = [...(displaced ? [before.active as OutboundSet] : []), ...before.waiting.filter(same)];
   const effects: AssociationEffect[] = [
     ...pair.inbound.map(
-      (sa) => ({ kind: "inbound", route, trust, sa, endsMs: inboundEndsMs, hard: limits.hard }) as const,
+      (sa) =>
+        ({ kind: "inbound", route, trust, sa, path, endsMs: inboundEndsMs, hard: limits.hard }) as const,
     ),
     ...removed(route, "outbound", repeated),
     ...pair.outbound.map((sa) => ({ kind: "outbound", route, trust, sa, path, endsMs, ...limits }) as const),

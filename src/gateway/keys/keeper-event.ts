@@ -97,6 +97,8 @@ export type KeeperEffect =
       /** Names what the ends trust: kept with the association, it tells after a restart whether that is the same still. Not secret. */
       readonly trust: string;
       readonly sa: AgreedSa;
+      /** The way that the peer sends by as far as is known; where it moves, `endpoint` of what goes to it tells. */
+      readonly path: Path;
       readonly endsMs: number;
       readonly hard: Use;
     }

@@ -95,6 +95,14 @@ export class KeyKeeper implements Disposable {
     }
   }
 
+  /** reasonOf tells why a queue of a route has no peer; undefined: it has. */
+  reasonOf(at: { readonly route: string; readonly queue: number }): string | undefined {
+    const number = this.#channelOf(at);
+    const state = number === undefined ? undefined : this.#channels.get(number)?.state;
+    if (state === undefined) return "no keys are agreed on for it";
+    return state.up ? undefined : (state.reason ?? "no exchange yet");
+  }
+
   /** describe returns what there is to be known of all channels. Secrets are not. */
   describe({ nowMs }: Now): readonly ChannelStatus[] {
     return [...this.#channels.values()].map(({ route, channel, state }) =>

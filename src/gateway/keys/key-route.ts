@@ -41,7 +41,7 @@ export interface KeyRoute {
   /** How long each half of an exchange may take. */
   readonly negotiationMs: number;
   readonly lifetime: KeyLifetime;
-  /** Of our own exchange; default FAST_LIVENESS where there is another gateway to go to, else SLOW_LIVENESS. */
+  /** Of our own exchange; default FAST_LIVENESS where there is another gateway or queue to go to, else SLOW_LIVENESS. */
   readonly liveness?: Liveness;
 }
 

@@ -15,6 +15,7 @@ export * from "./keeper.ts";
 export * from "./keeper-event.ts";
 export * from "./key-route.ts";
 export * from "./managed.ts";
+export * from "./nat.ts";
 export * from "./plan-keys.ts";
 export type { AssociationStatus, ChannelStatus } from "./report.ts";
 export * from "./sequence-book.ts";

@@ -44,7 +44,8 @@ function oursState(draft: ChannelDraft): OursState {
 
 /** oursTiming returns the pace of a channel. */
 export function oursTiming({ route, channel }: Pick<ChannelAround, "route" | "channel">): OursTiming {
-  const several = channel.gateways.length > 1;
+  // Another gateway, or another queue, is worth a fast notice.
+  const several = channel.gateways.length > 1 || route.channels.length > 1;
   const { negotiationMs, lifetime } = route;
   return {
     ...(route.liveness ?? (several ? FAST_LIVENESS : SLOW_LIVENESS)),

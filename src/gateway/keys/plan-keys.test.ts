@@ -6,7 +6,7 @@ import { planGateway } from "../plan.ts";
 import { readConfig } from "../verbs.ts";
 import { DEFAULT_USE } from "./associations.ts";
 import type { KeeperEffect } from "./keeper-event.ts";
-import { ENCAPSULATION_PORT, encapsulationOf, planKeys, type PlanKeysFacts } from "./plan-keys.ts";
+import { arrivalOf, ENCAPSULATION_PORT, encapsulationOf, planKeys, type PlanKeysFacts } from "./plan-keys.ts";
 
 const PSK = "0102".repeat(16);
 const INSIDE = "private-interface4 { ifname eth1; ip 172.31.1.20; nexthop-ip 172.31.0.1; }";
@@ -74,6 +74,7 @@ describe("from two configurations to an agreement", () => {
     expect(a.sa.algorithm).toBe("aes-256-gcm");
     expect(formatEndpoint(a.path.remote)).toBe("203.0.113.2:303");
     expect(encapsulationOf(a.path)).toBeUndefined();
+    expect(arrivalOf(a.path)).toEqual({ from: parseIp("203.0.113.2") });
   });
 
   test("one end behind a NAT that only calls, the other with no gateway: ESP in UDP", () => {
@@ -85,6 +86,12 @@ describe("from two configurations to an agreement", () => {
       { from: ENCAPSULATION_PORT, to: ENCAPSULATION_PORT },
       { from: ENCAPSULATION_PORT, to: ENCAPSULATION_PORT },
     ]);
+    const { local } = b.path;
+    const remote = { ip: parseIp("203.0.113.1"), port: 33_000 };
+    expect(arrivalOf({ local, remote })).toEqual({
+      from: remote.ip,
+      udp: { from: 33_000, to: ENCAPSULATION_PORT },
+    });
   });
 
   test("public keys, with and without a pre-shared key, and another algorithm", () => {
@@ -97,6 +104,24 @@ describe("from two configurations to an agreement", () => {
       ] as const;
       expect(agree(texts, { keys })[0].sa.algorithm).toBe("chacha20-poly1305");
     }
+  });
+
+  test.each([
+    ["2001:db8::1", "encapsulation always;"],
+    ["2001:db8::1", "nat-ip 2001:db8::9;"],
+    ["fd00::1", "nat-ip 2001:db8::9;"],
+  ])("over IPv6 in UDP, from %s with %s", (ip, how) => {
+    const outside6 = (more: string) => `public-interface6 { nexthop-ip 2001:db8::ff; ifname eth2; ${more} }`;
+    const [nat6, always] = how.startsWith("nat") ? [how, ""] : ["", how];
+    const [a, b] = agree(
+      [
+        `${outside6(`ip ${ip}; ${nat6}`)} ${route(`${own} ${always} gateway { ip 2001:db8::2; }`)}`,
+        `${outside6("ip 2001:db8::2;")} ${route(own)}`,
+      ],
+      {},
+    );
+    expect(formatEndpoint(a.path.remote)).toBe("[2001:db8::2]:4500");
+    expect([a, b].map(({ path }) => encapsulationOf(path)?.from)).toEqual([4500, 4500]);
   });
 
   test("Vita's exchange, one end behind a 1:1 NAT that it knows of", () => {
@@ -149,9 +174,6 @@ describe("a plan", () => {
     expect(why(route(`preshared-key-file /etc/far.psk; ${TO_TOKYO}`))).toContain(
       "cannot be read from /etc/far",
     );
-    const six = "public-interface6 { ip 2001:db8::1; nexthop-ip 2001:db8::9; ifname eth2; }";
-    const always = "encapsulation always; gateway { ip 2001:db8::2; }";
-    expect(why(`${six} ${route(`preshared-key ${"05".repeat(32)}; ${always}`)}`)).toContain("of IPv4");
   });
 
   test("has the operator's associations where keys are the operator's, and no exchange", () => {

@@ -7,21 +7,13 @@
  *              └ carriers ───▶ queues of a channel beside its own
  * ```
  */
-import {
-  formatIp,
-  type Ip,
-  ipEqual,
-  KeyMaterial,
-  parsePrefix,
-  prefixContains,
-  type PrivateKey,
-  Secret,
-} from "../../net/mod.ts";
+import { type Ip, ipEqual, KeyMaterial, type PrivateKey, Secret } from "../../net/mod.ts";
 import type { OursFamily, OursTrust, Path } from "../../exchange/ours/mod.ts";
 import type { ExchangeModel, GatewayModel, LifetimeModel, PairModel, RouteModel } from "../model.ts";
 import { DEFAULT_USE } from "./associations.ts";
 import type { KeyChannel, KeyLifetime, KeyProtocol, KeyRoute } from "./key-route.ts";
 import type { ManagedSa } from "./managed.ts";
+import { isHidden } from "./nat.ts";
 
 /** ENCAPSULATION_PORT is that of ESP in UDP, and of the exchange beside it (RFC 3948). */
 export const ENCAPSULATION_PORT = 4500;
@@ -61,10 +53,6 @@ export function planKeyRoute(
   facts: PlanKeysFacts,
 ): KeyRoute | string {
   if (route.unusable !== undefined) return route.unusable;
-  const { exchange } = route;
-  const six = route.pairs.find(({ local }) => local.ip.family === 6);
-  if (exchange.protocol === "causeway" && exchange.encapsulation === "always" && six !== undefined)
-    return `ESP in UDP is of IPv4, and ${formatIp(six.local.ip)} is its address of queue ${six.queue}; remove encapsulation`;
   const protocol = protocolOf(route, facts);
   if (typeof protocol === "string") return protocol;
   const isUp = (queue: number) => facts.up?.has(queue) ?? true;
@@ -102,6 +90,16 @@ export function encapsulationOf({
   remote,
 }: Path): { readonly from: number; readonly to: number } | undefined {
   return local.port === ENCAPSULATION_PORT ? { from: local.port, to: remote.port } : undefined;
+}
+
+/** arrivalOf returns how ESP of the peer comes on a path: as packets have it. */
+export function arrivalOf(path: Path): {
+  readonly from: Ip;
+  readonly udp?: { readonly from: number; readonly to: number };
+} {
+  const udp = encapsulationOf(path);
+  const from = path.remote.ip;
+  return udp === undefined ? { from } : { from, udp: { from: udp.to, to: udp.from } };
 }
 
 function protocolOf(route: RouteModel, { privateKey }: PlanKeysFacts): KeyProtocol | string {
@@ -162,18 +160,13 @@ function channelOf(
   };
 }
 
-/** Addresses that a NAT changes on their way to others (RFC 1918, RFC 6598). */
-const HIDDEN = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"].map(parsePrefix);
-
 /**
  * Whether we call over the port of the encapsulation. Who is called answers where it was called, so one end's choice is enough. By `auto` it is
  * where a NAT surely is in between: our address is another than the one that the peer knows, or a private one, and the gateway's is not.
  */
 function isEncapsulated({ local, gateways }: PairModel, exchange: ExchangeModel): boolean {
-  if (exchange.protocol === "vita" || exchange.encapsulation === "never" || local.ip.family === 6)
-    return false;
+  if (exchange.protocol === "vita" || exchange.encapsulation === "never") return false;
   if (exchange.encapsulation === "always") return true;
-  const isHidden = (ip: Ip) => HIDDEN.some((prefix) => prefixContains(prefix, ip));
   const isBehind = !ipEqual(local.ip, local.identity) || isHidden(local.ip);
   return isBehind && gateways.some((ip) => !isHidden(ip));
 }

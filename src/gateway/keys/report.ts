@@ -13,6 +13,8 @@ export interface AssociationStatus {
   readonly state: "used" | "waiting";
   readonly ageMs: number;
   readonly leftMs: number;
+  /** Until the next one is agreed on; of what goes out, and is used. */
+  readonly softLeftMs?: number;
 }
 
 /** ChannelStatus is all of a channel. */
@@ -66,6 +68,7 @@ function associationsOf({ associations }: ChannelState, nowMs: number): readonly
     set.held.map((held) => ({
       ...row,
       ...held,
+      ...(set === active ? { softLeftMs: Math.max(0, active.rekeyMs - nowMs) } : {}),
       ageMs: Math.max(0, nowMs - set.bornMs),
       leftMs: Math.max(0, set.endsMs - nowMs),
     })),

@@ -38,12 +38,13 @@ export class Exchange {
   at = 0;
   bytes = 0;
   readonly #context: GatewayContext;
-  readonly #ports: ExchangePorts;
+  /** Between turns they may become others. */
+  ports: ExchangePorts;
   readonly #budget = new SenderBudget();
 
   constructor(context: GatewayContext, ports: ExchangePorts) {
     this.#context = context;
-    this.#ports = ports;
+    this.ports = ports;
   }
 
   /** read takes the UDP datagram behind an IP header of so many bytes; `at` and `bytes` are set for ESP. */
@@ -53,7 +54,7 @@ export class Exchange {
     const room = total - header;
     if (room < UDP.bytes) return "other";
     const port = view.getUint16(udp + 2);
-    const { exchange, encapsulation } = this.#ports;
+    const { exchange, encapsulation } = this.ports;
     if (port !== exchange && port !== encapsulation) return "other";
     const length = view.getUint16(udp + UDP.length);
     if (length < UDP.bytes || length > room) return this.#garbled();
@@ -127,7 +128,7 @@ export class Exchange {
       counters.publicInterface.txdrop++;
       return;
     }
-    const marker = fromPort === this.#ports.encapsulation ? NON_ESP_MARKER_BYTES : 0;
+    const marker = fromPort === this.ports.encapsulation ? NON_ESP_MARKER_BYTES : 0;
     const { view, u8 } = arena;
     const ip = at + ETHERNET.bytes;
     const length = UDP.bytes + marker + bytes.length;

@@ -4,6 +4,7 @@ import { macFromBytes } from "../../net/mod.ts";
 import type { EspFraming } from "../esp/mod.ts";
 import type { Checksum } from "../path/checksum.ts";
 import { newGatewayCounters } from "./counters.ts";
+import type { Detour } from "./detour.ts";
 import type { FramePort } from "./frame-port.ts";
 import type { Inbound, Outbound } from "./gateway-association.ts";
 import type { MtuReport } from "./gateway-report.ts";
@@ -38,6 +39,8 @@ export class GatewayContext {
   readonly privatePort: FramePort;
   readonly publicPort: FramePort;
   readonly counters = newGatewayCounters();
+  /** Ways to other queues that routes have or had. */
+  readonly detours = new Set<Detour>();
   /** The moment of this turn, in milliseconds of a clock that never goes back. */
   nowMs = 0;
   mtu: MtuReport = { bytes: 0, askedBytes: 0, mostBytes: 0 };

@@ -3,6 +3,7 @@ import { macBytes, macFromBytes } from "../../net/mod.ts";
 import type { AeadProvider } from "../../sys/mod.ts";
 import { EspFraming } from "../esp/mod.ts";
 import { checksumOf } from "../path/checksum.ts";
+import type { Detour } from "./detour.ts";
 import { Exchange, type ExchangePorts } from "./exchange.ts";
 import type { FramePort } from "./frame-port.ts";
 import { GatewayContext } from "./gateway-context.ts";
@@ -121,6 +122,22 @@ export class GatewayPath implements Disposable {
     }
   }
 
+  /** setPorts has it listen to other ports of the exchange; associations stay. */
+  setPorts(ports: ExchangePorts): void {
+    this.#exchange.ports = ports;
+  }
+
+  /** detour hands a route's packets of the private side over to another queue; without one they leave by its own association. Throws without the route. */
+  detour(route: string, detour: Detour | undefined): void {
+    this.#context.book.detour(route, detour);
+    if (detour !== undefined) this.#context.detours.add(detour);
+  }
+
+  /** isDetoured tells whether any route's packets go by another queue. */
+  get isDetoured(): boolean {
+    return this.#context.book.isDetoured;
+  }
+
   #checkRoom({ name, mtuBytes }: RouteOrder): void {
     if (mtuBytes !== undefined && mtuBytes > this.mostMtuBytes)
       throw new RangeError(
@@ -166,6 +183,19 @@ export class GatewayPath implements Disposable {
       if (privatePort.cuts !== undefined && privatePort.cuts > 0) this.#refuseLong();
       if (count === 0) break;
       this.#outbound.run(count);
+      frames += count;
+    }
+    return frames;
+  }
+
+  /** runHanded works on what other queues have handed over, for a while, and returns how many frames that were. */
+  runHanded(inbox: FramePort, nowMs: number): number {
+    this.tick(nowMs);
+    let frames = 0;
+    for (let batch = 0; batch < MOST_BATCHES; batch++) {
+      const count = inbox.receive();
+      if (count === 0) break;
+      this.#outbound.runHanded(inbox, count);
       frames += count;
     }
     return frames;

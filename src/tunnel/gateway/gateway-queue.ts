@@ -8,7 +8,8 @@
  */
 import { macBytes } from "../../net/mod.ts";
 import { type AeadProvider, type Arena, type Fd, LinkMembership, monotonicMs } from "../../sys/mod.ts";
-import { type XdpFilter, XdpFrames, XdpLoop } from "../xdp/mod.ts";
+import { PacketPort, type XdpFilter, XdpFrames, XdpLoop } from "../xdp/mod.ts";
+import { Detour } from "./detour.ts";
 import { type GatewayOptions, GatewayPath, mostMtuOf } from "./gateway-path.ts";
 import type { GatewayOrder, SideName } from "./order.ts";
 import {
@@ -24,8 +25,8 @@ import type { SideConfiguration } from "./side.ts";
 /** GATEWAY_FILTER takes all of IP and ARP: the interface is the gateway's, and the kernel keeps what is neither. */
 export const GATEWAY_FILTER: XdpFilter = { etherTypes: GATEWAY_TYPES };
 
-/** Four rings can be full at once, and a batch at work. */
-const FRAMES = 4 * RING + 512;
+/** Four rings can be full at once, and a batch at work; what others hand over has a batch and one at work. */
+const FRAMES = 4 * RING + 512 + 128;
 /** The kernel's own, before each frame that is received. */
 const HEADROOM = 256;
 /** Neighbours are asked in time if the loop wakes so often. */
@@ -43,6 +44,8 @@ export interface GatewayQueueOptions extends Omit<GatewayOptions, "privatePort" 
   readonly frameBytes?: 2048 | 4096;
   /** `run` returns when this becomes readable. */
   readonly waker?: Fd;
+  /** The end of a socket pair from which it reads what other queues hand over (Detour); the caller's. */
+  readonly inbox?: Fd;
 }
 
 /** frameBytesFor returns how long frames are to be for an MTU: 4096 above 1693, whose own limit is 3741. */
@@ -64,9 +67,14 @@ export class GatewayQueue implements Disposable {
   readonly #interfaces: Readonly<Record<SideName, QueueInterface>>;
   /** Link addresses of the sides, as the cards know them. */
   readonly #memberships = new Map<SideName, LinkMembership>();
+  readonly #arena: Arena;
+  /** By descriptor of the socket. */
+  readonly #detours = new Map<number, Detour>();
+  readonly #inbox: PacketPort | undefined;
 
   constructor(options: GatewayQueueOptions) {
-    const { arena, privateInterface, publicInterface, waker } = options;
+    const { arena, privateInterface, publicInterface, waker, inbox } = options;
+    this.#arena = arena;
     const { frameBytes = frameBytesFor(options.mtuBytes) } = options;
     const frames = new XdpFrames(arena, { frames: FRAMES, frameBytes });
     const open = queueDrivers[options.driver ?? "xdp"];
@@ -81,25 +89,39 @@ export class GatewayQueue implements Disposable {
         this.#join(name, options[name]);
         opened.push(this.#memberships.get(name) as LinkMembership);
       }
+      if (inbox !== undefined) {
+        this.#inbox = new PacketPort(frames, {
+          fd: inbox,
+          isBound: () => true,
+          dropped: () => 0,
+          close: () => {},
+        });
+        opened.push(this.#inbox);
+      }
       this.path = new GatewayPath({ ...options, privatePort, publicPort });
     } catch (error) {
       for (const port of opened.reverse()) port[Symbol.dispose]();
       throw error;
     }
     const { privatePort, publicPort, path } = this;
+    const handed = this.#inbox;
     const blocked = (port: QueuePort) => port.blocked && !port.isDown;
-    // While one side cannot send the other is not received from: its ring fills, and the kernel drops and counts.
+    // While one side cannot send the other is not received from: its ring fills, and the kernel drops and counts. But what another queue sends.
+    const holds = (port: QueuePort) => blocked(port) && !path.isDetoured;
     const side = (port: QueuePort, other: QueuePort, work: () => void) => ({
       port,
-      blocked: () => blocked(other),
+      blocked: () => holds(other),
       work: () => {
-        if (!blocked(other) || other.flush()) work();
+        if (!holds(other) || other.flush()) work();
       },
     });
     this.#loop = new XdpLoop(arena, {
       sides: [
         side(privatePort, publicPort, () => void path.runOutbound(monotonicMs())),
         side(publicPort, privatePort, () => void path.runInbound(monotonicMs())),
+        ...(handed === undefined
+          ? []
+          : [side(handed, publicPort, () => void path.runHanded(handed, monotonicMs()))]),
       ],
       ...(waker === undefined ? {} : { waker }),
     });
@@ -109,6 +131,16 @@ export class GatewayQueue implements Disposable {
   obey(order: GatewayOrder): void {
     this.path.obey(order);
     if (order.kind === "side") this.#join(order.side, order.configuration);
+  }
+
+  /** detour hands a route's packets over to the queue that reads the other end of a socket; without one they leave by this queue again. */
+  detour(route: string, socket: number | undefined): void {
+    let detour = socket === undefined ? undefined : this.#detours.get(socket);
+    if (detour === undefined && socket !== undefined) {
+      detour = new Detour(this.#arena, socket);
+      this.#detours.set(socket, detour);
+    }
+    this.path.detour(route, detour);
   }
 
   #join(name: SideName, { mac }: SideConfiguration): void {
@@ -136,6 +168,7 @@ export class GatewayQueue implements Disposable {
   [Symbol.dispose](): void {
     this.path[Symbol.dispose]();
     for (const membership of this.#memberships.values()) membership.close();
+    this.#inbox?.close();
     this.publicPort[Symbol.dispose]();
     this.privatePort[Symbol.dispose]();
   }

@@ -1,5 +1,6 @@
 /** One route of a gateway at work: what is behind which remote site, by which association it is reached, and what went there. */
 import type { Prefix } from "../../net/mod.ts";
+import type { Detour } from "./detour.ts";
 import type { Outbound } from "./gateway-association.ts";
 
 /** GatewayRoute is known to packets by its index. */
@@ -13,6 +14,8 @@ export class GatewayRoute {
   /** What packets leave by, and those that wait, by their SPI. */
   outbound: Outbound | undefined;
   readonly waiting = new Map<number, Outbound>();
+  /** Another queue, by which packets of the private side go in place of `outbound`. */
+  detour: Detour | undefined;
   /** Inner packets that were sealed, and those of them that could not be sent; and those that were authentic. */
   txpackets = 0;
   txbytes = 0;

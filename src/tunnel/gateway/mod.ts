@@ -24,6 +24,7 @@
  * ```
  */
 export * from "./counters.ts";
+export * from "./detour.ts";
 export * from "./exchange.ts";
 export * from "./frame-port.ts";
 export * from "./gateway-path.ts";

@@ -40,6 +40,14 @@ export interface Encapsulation {
   readonly to: number;
 }
 
+/** Arrival is how packets of an association come: from whom, and in UDP with which ports, as the packets have them. */
+export interface Arrival {
+  /** The remote gateway. Packets come to the public side's address of the same family. */
+  readonly from: Ip;
+  /** Absent: raw ESP. */
+  readonly udp?: Encapsulation;
+}
+
 /** OutboundOrder is an association that seals. */
 export interface OutboundOrder extends GatewayAssociation {
   /** The remote gateway. Packets leave from the public side's address of the same family. */
@@ -64,6 +72,11 @@ export interface InboundOrder extends GatewayAssociation {
    * not had begins with an empty window: what was heard before can then be played again.
    */
   readonly newest?: number;
+  /**
+   * As long as the remote gateway is not told to have moved (`endpoint`). The kernel must know it beforehand, and without it believes that they
+   * come as packets of the route go; user space takes what comes by its SPI in any way.
+   */
+  readonly arrival?: Arrival;
 }
 
 /** RouteOrder is a route: prefixes behind a remote site. */

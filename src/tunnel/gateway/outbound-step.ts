@@ -15,8 +15,10 @@ import { ESP_HEAD_BYTES } from "../esp/mod.ts";
 import { DONT_FRAGMENT, IP4, IP6, PROTOCOL } from "../path/ip-header.ts";
 import { ETHER_TYPE, ETHERNET } from "../xdp/ethernet.ts";
 import { signUdp6, UDP6_HEADERS } from "../xdp/udp6-sum.ts";
+import type { Detour } from "./detour.ts";
 import type { GatewayContext } from "./gateway-context.ts";
 import type { Outbound } from "./gateway-association.ts";
+import type { FramePort } from "./frame-port.ts";
 import type { GatewayRoute } from "./gateway-route.ts";
 import { EXPIRED } from "./host.ts";
 import { ICMP4, type IcmpError, UNREACHABLE4 } from "./icmp4.ts";
@@ -30,13 +32,17 @@ import { isForwardable4, isForwardable6 } from "./special-address.ts";
 /** The first byte of link-local addresses, and of site-local ones. */
 const LINK_LOCAL_6 = 0xfe;
 
-/** OutboundStep works on what the private port received. */
+/** OutboundStep works on what the private port received, and on what other queues hand over. */
 export class OutboundStep {
   readonly #arena: Arena;
   readonly #context: GatewayContext;
   readonly #batch: AeadBatch;
   readonly #pass: SealPass;
   readonly #groups = new PacketGroups<Outbound>();
+  /** Where the frames of this turn came from. */
+  #port: FramePort;
+  /** Whether routes of this turn have handed packets over. */
+  #hasHanded = false;
   /** What is said of packets, filled in each time: a packet makes no objects. */
   readonly #refusal: { family: 4 | 6; error: IcmpError; nowMs: number } = {
     family: 4,
@@ -52,6 +58,7 @@ export class OutboundStep {
   constructor(context: GatewayContext) {
     this.#arena = context.arena;
     this.#context = context;
+    this.#port = context.privatePort;
     this.#batch = new AeadBatch(context.arena, "seal");
     this.#pass = new SealPass(this.#batch, context.publicPort.frames);
   }
@@ -61,19 +68,43 @@ export class OutboundStep {
     const { privatePort } = this.#context;
     let bytes = 0;
     for (let i = 0; i < count; i++) bytes += privatePort.bytes(i);
-    for (let i = this.#plain(0, count); i < count; i = this.#plain(i + 1, count))
-      this.#frame(privatePort.at(i), privatePort.bytes(i));
     const { privateInterface } = this.#context.counters;
     privateInterface.rxpackets += count;
     privateInterface.rxbytes += bytes;
+    this.#run(privatePort, count);
+  }
+
+  /** runHanded does the same with frames that other queues have handed over. They have been counted as received, and are handed to nobody else. */
+  runHanded(inbox: FramePort, count: number): void {
+    this.#run(inbox, count);
+  }
+
+  #run(port: FramePort, count: number): void {
+    this.#port = port;
+    for (let i = this.#plain(0, count); i < count; i = this.#plain(i + 1, count))
+      this.#frame(port.at(i), port.bytes(i));
     this.finish();
-    privatePort.flush();
+    if (this.#hasHanded) this.#flushDetours();
+    this.#context.privatePort.flush();
+  }
+
+  #flushDetours(): void {
+    this.#hasHanded = false;
+    for (const detour of this.#context.detours) this.#flush(detour);
+  }
+
+  #flush(detour: Detour): void {
+    const lost = detour.flush();
+    const { privateRouter } = this.#context.counters;
+    privateRouter.routeErrors += lost;
+    privateRouter.unready += lost;
   }
 
   /** Adds packets from `first` on, up to one that is to be looked at more closely, and returns which that is; `count` after the last. */
   #plain(first: number, count: number): number {
     const context = this.#context;
-    const { privatePort, book } = context;
+    const { book } = context;
+    const port = this.#port;
     const { view, u8 } = this.#arena;
     const groups = this.#groups;
     const four = context.privateHost.side.four;
@@ -85,8 +116,8 @@ export class OutboundStep {
     let outbound: Outbound | undefined;
     let mostBytes = 0;
     for (let i = first; i < count; i++) {
-      const at = privatePort.at(i);
-      const room = privatePort.bytes(i) - ETHERNET.bytes;
+      const at = port.at(i);
+      const room = port.bytes(i) - ETHERNET.bytes;
       const ip = at + ETHERNET.bytes;
       if (room < IP4.bytes || groups.isFull || !context.isForPrivate(at)) return i;
       if (view.getInt32(at + PLAIN4_AT) >>> 8 !== PLAIN4) return i;
@@ -104,7 +135,7 @@ export class OutboundStep {
         const index = book.four.find(u8, ip + IP4.target);
         if (index < 0) return i;
         const route = book.route(index);
-        outbound = route.outbound;
+        outbound = route.detour === undefined ? route.outbound : undefined;
         mostBytes = route.mtuBytes;
         lastSource = source;
         lastTarget = target;
@@ -261,8 +292,19 @@ export class OutboundStep {
       }
       return undefined;
     }
+    if (route.detour !== undefined && this.#port === this.#context.privatePort) {
+      this.#hand(route.detour, at, ETHERNET.bytes + total);
+      return undefined;
+    }
     if (route.outbound === undefined) this.#unready(route);
     return route.outbound;
+  }
+
+  /** Hands a frame over, as it came. */
+  #hand(detour: Detour, at: number, bytes: number): void {
+    if (detour.isFull) this.#flush(detour);
+    detour.add(at, bytes);
+    this.#hasHanded = true;
   }
 
   /** Answers a packet to the gateway itself, on the link. */

@@ -7,6 +7,7 @@
 import { formatPrefix, type Ip, type Prefix } from "../../net/mod.ts";
 import { type AeadProvider, type Arena, ArenaPool } from "../../sys/mod.ts";
 import { XDP_ENDPOINT } from "../xdp/xdp-endpoint.ts";
+import type { Detour } from "./detour.ts";
 import { Inbound, Outbound } from "./gateway-association.ts";
 import { GatewayRoute } from "./gateway-route.ts";
 import type { Encapsulation, InboundOrder, OutboundOrder, RouteOrder } from "./order.ts";
@@ -31,6 +32,7 @@ export class RouteBook implements Disposable {
   readonly #endpoints: ArenaPool;
   readonly #routes: (GatewayRoute | undefined)[] = [];
   readonly #byName = new Map<string, GatewayRoute>();
+  readonly #detoured = new Set<string>();
   readonly #free: number[] = [];
   readonly #keys = new UsedKeys();
   /** Of inbound associations. */
@@ -94,6 +96,18 @@ export class RouteBook implements Disposable {
     route.mtuBytes = mtuBytes ?? this.#mtuBytes;
   }
 
+  /** detour has a route's packets of the private side go by another queue; without one by its own association again. Throws without the route. */
+  detour(name: string, detour: Detour | undefined): void {
+    this.#named(name).detour = detour;
+    if (detour === undefined) this.#detoured.delete(name);
+    else this.#detoured.add(name);
+  }
+
+  /** isDetoured tells whether any route's packets go by another queue. */
+  get isDetoured(): boolean {
+    return this.#detoured.size > 0;
+  }
+
   #newRoute(name: string): GatewayRoute {
     if (this.#byName.size >= MOST_ROUTES)
       throw new Error(`Cannot add route ${name}: there are ${MOST_ROUTES}; remove some first`);
@@ -108,6 +122,7 @@ export class RouteBook implements Disposable {
   removeRoute(name: string): void {
     const route = this.#byName.get(name);
     if (route === undefined) return;
+    this.#detoured.delete(name);
     for (const prefix of route.prefixes) this.#table(prefix).remove(prefix);
     for (const outbound of this.#outboundOf(route)) this.#drop(outbound);
     for (const inbound of this.inbound.values()) if (inbound.route === route) this.removeInbound(inbound.spi);

@@ -34,6 +34,9 @@ const EAGAIN = 11;
 const ENODEV = 19;
 const ENETDOWN = 100;
 
+/** FrameSocket gives and takes frames, one a message, without waiting: a PacketSocket, or an end of a socket pair. */
+export type FrameSocket = Pick<PacketSocket, "fd" | "isBound" | "dropped" | "close">;
+
 /** PacketPort owns the socket. Its methods make no objects, but for `check` and `lost`. */
 export class PacketPort implements Disposable {
   readonly frames: XdpFrames;
@@ -45,7 +48,7 @@ export class PacketPort implements Disposable {
   /** How many of the last batch were longer than a frame. */
   cuts = 0;
   readonly #arena: Arena;
-  readonly #socket: PacketSocket;
+  readonly #socket: FrameSocket;
   readonly #number: number;
   /** Headers and vectors: of receiving, of sending. */
   readonly #incoming: number;
@@ -65,13 +68,14 @@ export class PacketPort implements Disposable {
   #waiting = 0;
   #isDown = false;
 
-  constructor(frames: XdpFrames, options: PacketSocketOptions) {
+  /** Of a packet socket that it opens, or of one that it is given. */
+  constructor(frames: XdpFrames, options: PacketSocketOptions | FrameSocket) {
     this.frames = frames;
     this.#arena = frames.arena;
     const messageBytes = SIZE.mmsghdr + SIZE.iovec;
     this.#incoming = frames.arena.allocate(MOST_RECEIVED * messageBytes);
     this.#outgoing = frames.arena.allocate(MOST_SENT * messageBytes);
-    this.#socket = PacketSocket.open(options);
+    this.#socket = "fd" in options ? options : PacketSocket.open(options);
     this.#number = frames.enrol();
   }
 

@@ -8,11 +8,23 @@ import {
   putXskMap,
   type XdpLink,
   type XdpMode,
+  xdpFailure,
 } from "../../sys/mod.ts";
 import { type XdpFilter, xdpProgram } from "./xdp-filter.ts";
 
 /** Most queues of an interface: the size of its map. */
 const MOST_QUEUES = 256;
+
+/** xdpProblem tells why no interface's frames can go to AF_XDP sockets here; undefined: they can. */
+export function xdpProblem(filter: XdpFilter): string | undefined {
+  try {
+    using map = createXskMap(1);
+    using _ = loadXdpProgram("xdp_to_socket", xdpProgram(filter, map.number));
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
 
 /** XdpInterfaceOptions say what is taken from which interface, and where its program may run. */
 export interface XdpInterfaceOptions {
@@ -42,7 +54,7 @@ export class XdpInterface implements Disposable {
     this.#link = parts.link;
   }
 
-  /** open attaches the program; until sockets are added the kernel has all frames. */
+  /** open attaches the program; until sockets are added the kernel has all frames. Throws XdpUnavailable where no program can be. */
   static open(options: XdpInterfaceOptions): XdpInterface {
     const opened: Disposable[] = [];
     const keep = <T extends Disposable>(value: T): T => {
@@ -61,7 +73,7 @@ export class XdpInterface implements Disposable {
       return new XdpInterface(options, { map, program, link: keep(attachXdp(program, where)) });
     } catch (error) {
       for (const part of opened.reverse()) part[Symbol.dispose]();
-      throw error;
+      throw xdpFailure(error);
     }
   }
 

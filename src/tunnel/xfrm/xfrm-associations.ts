@@ -1,5 +1,5 @@
 /** The associations of an XfrmGateway: how they come, take each other's place, and end. */
-import { type Ip, ipEqual } from "../../net/mod.ts";
+import { formatIp, type Ip, ipEqual } from "../../net/mod.ts";
 import type { SaInfo } from "../../netlink/mod.ts";
 import { wallMs } from "../../sys/mod.ts";
 import type { Encapsulation, GatewayNews, InboundOrder, OutboundOrder } from "../gateway/mod.ts";
@@ -30,6 +30,11 @@ export class XfrmAssociations {
   readonly #book: XfrmBook;
   readonly #keys = new UsedKeys();
   readonly #keysInUse = new Set<string>();
+  /** What the kernel did not do, and is asked again: associations that it has still, and routes whose packets may leave by another than they should. */
+  readonly #leaving = new Set<XfrmInbound | XfrmOutbound>();
+  readonly #unaimed = new Set<XfrmRoute>();
+  /** News of the kernel were lost. */
+  #isLost = false;
 
   constructor(parts: AssociationsParts) {
     this.#parts = parts;
@@ -74,7 +79,10 @@ export class XfrmAssociations {
         throw new Error(`Cannot add inbound association ${order.spi}: its SPI is taken; choose another`);
     const inbound = new XfrmInbound({ kernel, route, queue }, order);
     try {
-      inbound.install(this.#way(route, queue), this.#parts.nowMs());
+      const way = this.#way(inbound);
+      if (way.udp !== undefined)
+        this.#listen({ queue, to: way.to, udp: { from: way.udp.to, to: way.udp.from } });
+      inbound.install(way, this.#parts.nowMs());
     } catch (error) {
       inbound[Symbol.dispose]();
       throw error;
@@ -82,9 +90,17 @@ export class XfrmAssociations {
     this.#book.inbound.add(inbound);
   }
 
-  /** How packets of a route come to a queue: as they go. */
-  #way(route: XfrmRoute, queue: number): Way {
+  /** How packets come: as was said, else as the queue's packets of the route go. */
+  #way({ route, queue, arrival }: XfrmInbound): Way {
     const { public: outside } = this.#book.queue(queue);
+    if (arrival !== undefined) {
+      const to = addressOf(outside, arrival.from.family);
+      if (to === undefined)
+        throw new Error(
+          `Cannot receive from ${formatIp(arrival.from)}: the public side has no IPv${arrival.from.family} address; give it one`,
+        );
+      return { ...arrival, to };
+    }
     const out = this.#book.newestOutbound(route, queue);
     const to = out === undefined ? (outside.four ?? outside.six)?.ip : addressOf(outside, out.to.family);
     if (to === undefined) throw new Error("Cannot receive: the public side has no address; give it one");
@@ -96,8 +112,7 @@ export class XfrmAssociations {
   /** Makes inbound associations anew whose packets come another way now. */
   #receive(route: XfrmRoute, queue: number, among: readonly XfrmInbound[]): void {
     for (const one of among)
-      if (one.route === route && one.queue === queue)
-        one.install(this.#way(route, queue), this.#parts.nowMs());
+      if (one.route === route && one.queue === queue) one.install(this.#way(one), this.#parts.nowMs());
   }
 
   /** removeInbound ends one; nothing if it is not there. */
@@ -106,7 +121,9 @@ export class XfrmAssociations {
   }
 
   #dropInbound(inbound: XfrmInbound): void {
+    this.#leaving.add(inbound);
     inbound[Symbol.dispose]();
+    this.#leaving.delete(inbound);
     this.#book.inbound.delete(inbound);
     this.#carried(inbound, { rxpackets: inbound.packets, rxbytes: inbound.bytes });
   }
@@ -193,13 +210,15 @@ export class XfrmAssociations {
       .sort((a, b) => a.queue - b.queue);
     const aim: Aim | undefined =
       first?.from === undefined ? undefined : { from: first.from, to: first.to, spi: first.spi };
-    if (sameAim(aim, route.aim)) return;
+    if (sameAim(aim, route.aim) && !this.#unaimed.has(route)) return;
     const before = route.aim;
     route.aim = aim;
     try {
       this.#parts.kernel.setPolicies(route.outward());
+      this.#unaimed.delete(route);
     } catch (error) {
       route.aim = before;
+      this.#unaimed.add(route);
       throw error;
     }
   }
@@ -210,22 +229,34 @@ export class XfrmAssociations {
   }
 
   #dropOutbound(outbound: XfrmOutbound): void {
+    this.#leaving.add(outbound);
     this.#book.waiting.delete(outbound);
-    this.#book.retired.delete(outbound);
     // No packet chooses it any more when it ends.
     if (this.#book.active.delete(outbound)) this.#aim(outbound.route);
     outbound[Symbol.dispose]();
+    this.#leaving.delete(outbound);
+    this.#book.retired.delete(outbound);
     this.#keys.note(outbound.keyId, outbound.next);
     this.#keysInUse.delete(outbound.keyId);
     this.#carried(outbound, { txpackets: outbound.packets, txbytes: outbound.bytes });
   }
 
-  /** removeAll ends a queue's associations of a route. */
+  /** removeAll ends a queue's associations of a route; those that the kernel does not end now are ended later, and the first reason is thrown. */
   removeAll(route: XfrmRoute, queue: number): void {
     const those = (one: XfrmCarrier) => one.route === route && one.queue === queue;
-    for (const one of [...this.#book.waiting, ...this.#book.active, ...this.#book.retired.keys()])
-      if (those(one)) this.#dropOutbound(one);
-    for (const one of [...this.#book.inbound]) if (those(one)) this.#dropInbound(one);
+    const work = new EachWork();
+    for (const one of this.#all()) if (those(one)) work.do(() => this.#drop(one));
+    work.finish();
+  }
+
+  #all(): (XfrmInbound | XfrmOutbound)[] {
+    const { inbound, active, waiting, retired } = this.#book;
+    return [...waiting, ...active, ...retired.keys(), ...inbound];
+  }
+
+  #drop(one: XfrmInbound | XfrmOutbound): void {
+    if (one instanceof XfrmInbound) this.#dropInbound(one);
+    else this.#dropOutbound(one);
   }
 
   /** reserve allows sequence numbers up to `last`. */
@@ -242,8 +273,10 @@ export class XfrmAssociations {
     this.#listen({ queue, to, udp });
     outbound.move({ to, udp }, ends);
     if (this.#book.active.has(outbound)) this.#aim(route);
-    if (this.#book.newestOutbound(route, queue) === outbound)
-      this.#receive(route, queue, [...this.#book.inbound]);
+    if (this.#book.newestOutbound(route, queue) !== outbound) return;
+    for (const one of this.#book.inbound)
+      if (one.route === route && one.queue === queue) one.arrival = undefined;
+    this.#receive(route, queue, [...this.#book.inbound]);
   }
 
   /** expired takes the kernel's news of a limit. */
@@ -257,22 +290,34 @@ export class XfrmAssociations {
         this.#parts.tell({ kind: "limit", direction: "inbound", route, spi, limit }, queue);
       return;
     }
-    for (const limit of one.expired(sa, hard, this.#ends(one, queue)))
+    for (const limit of one.expired(sa, hard))
       this.#parts.tell({ kind: "limit", direction: "outbound", route, spi, limit }, queue);
+    if (!hard) one.renew(this.#ends(one, queue));
     if (this.#book.active.has(one)) this.#aim(one.route);
   }
 
-  /** tick does what is due, and looks for first packets. */
+  /** tick does what is due, and looks for first packets. What cannot be is tried again with the next, and the first reason is thrown. */
   tick(): void {
     const nowMs = this.#parts.nowMs();
-    for (const [one, atMs] of [...this.#book.retired]) if (nowMs >= atMs) this.#dropOutbound(one);
-    for (const one of [...this.#book.inbound, ...this.#book.active, ...this.#book.waiting]) {
-      if (nowMs < one.endsMs || !one.isInstalled) continue;
-      one.end();
-      if (one instanceof XfrmOutbound) this.#aim(one.route);
-    }
+    const work = new EachWork();
+    if (this.#isLost) work.do(() => this.#lookAgain());
+    for (const one of [...this.#leaving]) work.do(() => this.#drop(one));
+    for (const route of [...this.#unaimed])
+      if (this.#book.routes.get(route.name) === route) work.do(() => this.#aim(route));
+      else this.#unaimed.delete(route);
+    for (const [one, atMs] of [...this.#book.retired])
+      if (nowMs >= atMs) work.do(() => this.#dropOutbound(one));
+    for (const one of [...this.#book.inbound, ...this.#book.active, ...this.#book.waiting])
+      if (nowMs >= one.endsMs && one.isInstalled) work.do(() => this.#end(one));
     for (const one of this.#book.inbound)
-      if (one.heardMs === undefined && one.isInstalled && one.look() !== undefined) this.#heard(one, nowMs);
+      if (one.heardMs === undefined && one.isInstalled)
+        work.do(() => one.look() !== undefined && this.#heard(one, nowMs));
+    work.finish();
+  }
+
+  #end(one: XfrmInbound | XfrmOutbound): void {
+    one.end();
+    if (one instanceof XfrmOutbound) this.#aim(one.route);
   }
 
   #heard(inbound: XfrmInbound, nowMs: number): void {
@@ -303,14 +348,13 @@ export class XfrmAssociations {
     }
   }
 
-  /** lookAgain is for when the kernel's news were lost: what is not there any more has come to its end. */
-  lookAgain(): void {
-    for (const one of [
-      ...this.#book.inbound,
-      ...this.#book.active,
-      ...this.#book.waiting,
-      ...this.#book.retired.keys(),
-    ]) {
+  /** lost notes that the kernel's news were: what is not there any more has come to its end. */
+  lost(): void {
+    this.#isLost = true;
+  }
+
+  #lookAgain(): void {
+    for (const one of this.#all()) {
       if (!one.isInstalled || one.look() !== undefined) continue;
       one.vanished();
       const direction = one instanceof XfrmInbound ? "inbound" : "outbound";
@@ -320,6 +364,25 @@ export class XfrmAssociations {
       );
       if (one instanceof XfrmOutbound) this.#aim(one.route);
     }
+    this.#isLost = false;
+  }
+}
+
+/** Does one thing after another, whatever goes wrong in one. */
+class EachWork {
+  #first: { readonly error: unknown } | undefined;
+
+  do(work: () => unknown): void {
+    try {
+      work();
+    } catch (error) {
+      this.#first ??= { error };
+    }
+  }
+
+  /** finish throws what went wrong first. */
+  finish(): void {
+    if (this.#first !== undefined) throw this.#first.error;
   }
 }
 

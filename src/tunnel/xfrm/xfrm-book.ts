@@ -10,8 +10,9 @@ import type { XfrmRoute } from "./xfrm-route.ts";
 export interface XfrmQueue {
   readonly private: SideConfiguration;
   readonly public: SideConfiguration;
-  /** The public side's link. */
+  /** The public side's link; and that of IPv6, where it is another. */
   readonly linkIndex: number;
+  readonly linkIndex6?: number;
   readonly mtuBytes: number;
   /** Whether all packets are padded to the MTU; default false. */
   readonly tfc?: boolean;
@@ -22,6 +23,8 @@ export interface XfrmQueue {
 export class XfrmBook {
   readonly queues = new Map<number, XfrmQueue>();
   readonly routes = new Map<string, XfrmRoute>();
+  /** By name: why the last order for a route was refused. */
+  readonly refused = new Map<string, Error>();
   readonly inbound = new Set<XfrmInbound>();
   readonly waiting = new Set<XfrmOutbound>();
   /** In use by their queue. */
@@ -36,12 +39,11 @@ export class XfrmBook {
     return queue;
   }
 
-  /** route returns a route of a queue. */
+  /** route returns a route of a queue; where that was refused, it throws with that reason. */
   route(name: string, queue: number): XfrmRoute {
     const route = this.routes.get(name);
-    if (route?.queues.has(queue) !== true)
-      throw new Error(`There is no route ${name}; add it before its associations`);
-    return route;
+    if (route?.queues.has(queue) === true) return route;
+    throw this.refused.get(name) ?? new Error(`There is no route ${name}; add it before its associations`);
   }
 
   /** outboundOf returns a queue's associations of a route, waiting before in use. */

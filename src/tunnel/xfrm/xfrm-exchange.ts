@@ -95,8 +95,7 @@ export class XfrmExchange implements Disposable {
       ...(netns !== undefined && { netns }),
       address: ipBytes(own),
       port,
-      // The kernel can do it for IPv6 since Linux 5.8; orders for it are refused all the same.
-      opensEsp: marker > 0 && own.family === 4,
+      opensEsp: marker > 0,
       onDatagram: ({ bytes, source, sourcePort }) =>
         this.#pass(queue, {
           ...{ from: ipFromBytes(source), fromPort: sourcePort, to: own, toPort: port },
@@ -166,7 +165,7 @@ export class XfrmExchange implements Disposable {
 
 const nameOf = (own: Ip, port: number) => `${formatIp(own)} ${port}`;
 
-/** What stands behind the marker; undefined for what has none: over IPv6 the kernel leaves ESP to us, and nobody wants it. */
+/** What stands behind the marker; undefined for what has none: what the kernel does not take for ESP, nobody wants. */
 function unmarked(bytes: Uint8Array): Uint8Array | undefined {
   const has =
     bytes.length >= NON_ESP_MARKER_BYTES &&

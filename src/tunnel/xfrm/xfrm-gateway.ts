@@ -3,21 +3,26 @@
  *
  * The kernel knows no sides, only addresses: what has a route's prefix as destination goes into the tunnel from wherever it came, and what has
  * one as source must have come out of it.
+ *
+ * Nothing for a route's prefixes leaves in the plain, also while the gateway is down, restarts or has lost its interfaces: see XfrmGuard.
  */
-import { formatIp, ipEqual } from "../../net/mod.ts";
-import { probeEsp } from "../../netlink/mod.ts";
+import { formatIp, ipEqual, type Prefix } from "../../net/mod.ts";
+import { NetlinkError, probeEsp, type RouteChange } from "../../netlink/mod.ts";
 import { boottimeMs, every, type Netns, soon } from "../../sys/mod.ts";
 import type { GatewayNews, GatewayOrder, GatewayReport, RouteOrder } from "../gateway/mod.ts";
 import { KernelEsp } from "./kernel-esp.ts";
 import { XfrmAssociations } from "./xfrm-associations.ts";
 import { addressOf, XfrmBook, type XfrmQueue } from "./xfrm-book.ts";
 import { XfrmExchange } from "./xfrm-exchange.ts";
-import { leftoverPolicies, leftoverRoutes, leftoverSas, XfrmMarks } from "./xfrm-marks.ts";
+import { XfrmGuard } from "./xfrm-guard.ts";
+import { lackingRoutes, leftoverRoutes, leftoverSas, XfrmMarks } from "./xfrm-marks.ts";
 import { reportOf, XfrmStatistics } from "./xfrm-report.ts";
 import { type RouteBed, XfrmRoute } from "./xfrm-route.ts";
 
 /** How often the kernel is asked for what it does not tell: first packets, and moments that have come. */
 const TICK_MS = 100;
+/** What the kernel says of a route by a link that is down or gone. */
+const DOWN = ["ENETDOWN", "ENODEV"];
 
 /** XfrmGatewayOptions say where it is. */
 export interface XfrmGatewayOptions {
@@ -26,13 +31,13 @@ export interface XfrmGatewayOptions {
   readonly instance?: number;
   /** Hears news, in a turn of its own: it may give orders. */
   readonly tell: (news: GatewayNews, queue: number) => void;
-  /** Hears what the kernel refused when a limit or a moment came, with nobody who asked for it; without this it is thrown from the event loop. */
-  readonly failed?: (error: Error) => void;
+  /** Hears what went wrong in work that nobody waits for; `problem` says whether it does still. */
+  readonly failed: (error: Error) => void;
   /** Milliseconds of the clock that orders have moments of; default `boottimeMs`. */
   readonly nowMs?: () => number;
 }
 
-/** XfrmGateway owns what it has in the kernel: disposing removes it. */
+/** XfrmGateway owns what it has in the kernel. Disposing removes it, but for what blocks its prefixes, which the next one takes over; `end` all. */
 export class XfrmGateway implements Disposable {
   readonly #tell: XfrmGatewayOptions["tell"];
   readonly #failed: XfrmGatewayOptions["failed"];
@@ -41,12 +46,17 @@ export class XfrmGateway implements Disposable {
   readonly #book = new XfrmBook();
   readonly #exchange: XfrmExchange;
   readonly #associations: XfrmAssociations;
+  readonly #guard: XfrmGuard;
   readonly #statistics: XfrmStatistics;
   readonly #timer: Disposable;
   readonly #news: [GatewayNews, number][] = [];
   #telling: Disposable | undefined;
+  #problem: string | undefined;
 
-  /** What a gateway of the same instance left in the namespace is removed. Throws where the kernel has no ESP. */
+  /**
+   * What a gateway of the same instance left in the namespace is removed, and its prefixes stay blocked until `protect` says which there are.
+   * Throws where the kernel has no ESP.
+   */
   constructor(options: XfrmGatewayOptions) {
     const { netns, instance = 0, nowMs = boottimeMs } = options;
     const where = netns === undefined ? {} : { netns };
@@ -60,8 +70,8 @@ export class XfrmGateway implements Disposable {
     this.#marks = new XfrmMarks(instance);
     const kernel = new KernelEsp({
       ...where,
-      onExpire: (sa, hard) => this.#guarded(() => this.#associations.expired(sa, hard)),
-      onLoss: () => this.#guarded(() => this.#associations.lookAgain()),
+      onExpire: (sa, hard) => void this.#attempt(() => this.#associations.expired(sa, hard)),
+      onLoss: () => this.#associations.lost(),
     });
     this.#kernel = kernel;
     const tell = (news: GatewayNews, queue: number) => this.#note(news, queue);
@@ -74,66 +84,96 @@ export class XfrmGateway implements Disposable {
       tell,
     });
     try {
+      // Blocked before its associations end.
+      this.#guard = new XfrmGuard(kernel, this.#marks);
       this.#sweep();
       this.#statistics = new XfrmStatistics(kernel);
     } catch (error) {
       kernel[Symbol.dispose]();
       throw error;
     }
-    this.#timer = every(TICK_MS, () => this.#guarded(() => this.tick()));
-  }
-
-  /** What is done because of the kernel's news or the time. */
-  #guarded(work: () => void): void {
-    try {
-      work();
-    } catch (error) {
-      if (this.#failed === undefined || !(error instanceof Error)) throw error;
-      this.#failed(error);
-    }
+    this.#timer = every(TICK_MS, () => this.tick());
   }
 
   #note(news: GatewayNews, queue: number): void {
     this.#news.push([news, queue]);
     this.#telling ??= soon(() => {
       this.#telling = undefined;
-      for (const [one, of] of this.#news.splice(0)) this.#tell(one, of);
+      for (const [one, of] of this.#news.splice(0)) this.#attempt(() => this.#tell(one, of));
     });
+  }
+
+  /** Does what nobody waits for; false when it went wrong, which is told, once for each reason. */
+  #attempt(work: () => void): boolean {
+    try {
+      work();
+      return true;
+    } catch (error) {
+      const told = error instanceof Error ? error : new Error(String(error));
+      if (told.message !== this.#problem) {
+        this.#problem = told.message;
+        this.#failed(told);
+      }
+      return false;
+    }
+  }
+
+  /** problem is what went wrong last in work that nobody waits for; undefined since the kernel was asked without. */
+  get problem(): string | undefined {
+    return this.#problem;
   }
 
   #sweep(): void {
     const kernel = this.#kernel;
     for (const id of leftoverSas(kernel, this.#marks)) kernel.remove(id);
-    kernel.removePolicies(leftoverPolicies(kernel, this.#marks));
     kernel.removeRoutes(leftoverRoutes(kernel, this.#marks));
   }
 
-  /** attach adds a queue, or changes what it is; its associations stay. Throws where the namespace lacks what it needs. */
+  /**
+   * protect says of which prefixes nothing may pass in the plain, whether or not a route has them; what is blocked of others is let go. Whose
+   * prefixes hold addresses that the gateway itself talks to cuts it off.
+   */
+  protect(prefixes: readonly Prefix[]): void {
+    this.#guard.protect(prefixes);
+  }
+
+  /**
+   * attach adds a queue, or changes what it is; its associations stay. Of one that stays as it is, what the kernel has lost of its routes is set
+   * again. Throws where the namespace lacks what it needs.
+   */
   attach(number: number, queue: XfrmQueue): void {
     this.#check(queue);
+    const before = this.#book.queues.get(number);
+    if (before === undefined || !sameQueue(before, queue)) this.#change(number, queue);
+    // Of several queues the first leads the packets.
+    const routes = [...this.#book.routes.values()].filter(({ queues }) => Math.min(...queues) === number);
+    const wanted = routes.flatMap((route) => route.routes(this.#bed(route)));
+    this.#kernel.setRoutes(lackingRoutes(this.#kernel, this.#marks, wanted));
+  }
+
+  #change(number: number, queue: XfrmQueue): void {
     const before = this.#book.queues.get(number);
     this.#book.queues.set(number, queue);
     try {
       for (const { name, prefixes } of this.#book.routes.values()) this.#book.checkRoute({ name, prefixes });
       this.#associations.checkQueue(number);
       this.#exchange.set(number, queue.public, queue.ports ?? {});
+      this.#associations.follow(number);
     } catch (error) {
       if (before === undefined) this.#book.queues.delete(number);
       else this.#book.queues.set(number, before);
       throw error;
     }
-    for (const route of this.#book.routes.values())
-      if (route.queues.has(number)) this.#kernel.setRoutes(route.routes(this.#bed(route)));
-    this.#associations.follow(number);
   }
 
   #check(queue: XfrmQueue): void {
-    const addresses = this.#kernel.route.addresses({ linkIndex: queue.linkIndex });
     for (const family of [4, 6] as const) {
       const own = addressOf(queue.public, family);
+      const linkIndex = (family === 6 ? queue.linkIndex6 : undefined) ?? queue.linkIndex;
+      const addresses = own === undefined ? [] : this.#kernel.route.addresses({ linkIndex });
       if (own !== undefined && !addresses.some(({ address }) => ipEqual(address.ip, own)))
         throw new Error(
-          `Cannot take ${formatIp(own)} for the public side: link ${queue.linkIndex} does not have it; add the address`,
+          `Cannot take ${formatIp(own)} for the public side: link ${linkIndex} does not have it; add the address`,
         );
       if (addressOf(queue.private, family) !== undefined) this.#checkForwarding(family);
     }
@@ -147,10 +187,13 @@ export class XfrmGateway implements Disposable {
       );
   }
 
-  /** detach removes a queue with its routes and associations. */
+  /** detach removes a queue with its routes and associations; the prefixes that no other queue has are blocked. */
   detach(number: number): void {
-    for (const route of [...this.#book.routes.values()])
-      if (route.queues.has(number)) this.#removeRoute(route, number);
+    const routes = [...this.#book.routes.values()].filter(({ queues }) => queues.has(number));
+    // Whatever goes wrong after it.
+    const last = routes.flatMap(({ queues, prefixes }) => (queues.size === 1 ? prefixes : []));
+    this.#attempt(() => this.#guard.hold(last));
+    for (const route of routes) this.#attempt(() => this.#leave(route, number));
     this.#exchange.remove(number);
     this.#book.queues.delete(number);
   }
@@ -164,10 +207,16 @@ export class XfrmGateway implements Disposable {
       case "side":
         return this.attach(queue, { ...plan, [order.side]: order.configuration });
       case "route":
-        return this.#setRoute(order.route, queue);
+        return this.#takeRoute(order.route, queue);
       case "remove-route": {
+        this.#book.refused.delete(order.name);
         const route = this.#book.routes.get(order.name);
-        return route?.queues.has(queue) === true ? this.#removeRoute(route, queue) : undefined;
+        if (route?.queues.has(queue) !== true) return;
+        try {
+          return this.#leave(route, queue);
+        } finally {
+          if (route.queues.size === 0) this.#guard.release(route.prefixes);
+        }
       }
       case "inbound":
         return this.#associations.addInbound(order.association, queue);
@@ -191,6 +240,16 @@ export class XfrmGateway implements Disposable {
     }
   }
 
+  #takeRoute(order: RouteOrder, queue: number): void {
+    try {
+      this.#setRoute(order, queue);
+      this.#book.refused.delete(order.name);
+    } catch (error) {
+      if (error instanceof Error) this.#book.refused.set(order.name, error);
+      throw error;
+    }
+  }
+
   #setRoute(order: RouteOrder, queue: number): void {
     this.#book.checkRoute(order);
     const route = this.#book.routes.get(order.name) ?? new XfrmRoute(order.name, this.#marks.take());
@@ -202,18 +261,28 @@ export class XfrmGateway implements Disposable {
     try {
       // Protected before they are led anywhere.
       this.#kernel.setPolicies(route.policies(added));
-      this.#kernel.setRoutes(route.routes(bed));
+      this.#setRoutes(route.routes(bed));
     } catch (error) {
       this.#kernel.removeRoutes(route.routes(bed, added));
-      this.#kernel.removePolicies(route.policies(added));
+      this.#guard.release(added);
       Object.assign(route, before);
       if (route.queues.size === 0) this.#marks.give(route.reqid);
       throw error;
     }
     route.queues.add(queue);
     this.#book.routes.set(route.name, route);
+    this.#guard.took(added);
     this.#kernel.removeRoutes(route.routes(bed, gone));
-    this.#kernel.removePolicies(route.policies(gone));
+    this.#guard.release(gone);
+  }
+
+  /** A link that is down takes no routes: `attach` sets them when it is up again. */
+  #setRoutes(routes: readonly RouteChange[]): void {
+    try {
+      this.#kernel.setRoutes(routes);
+    } catch (error) {
+      if (!(error instanceof NetlinkError && DOWN.includes(error.code))) throw error;
+    }
   }
 
   /** Where a route's packets are led: of several queues the first has them. */
@@ -222,20 +291,25 @@ export class XfrmGateway implements Disposable {
     return { linkIndex, four: addressOf(inside, 4), six: addressOf(inside, 6), mtuBytes };
   }
 
-  #removeRoute(route: XfrmRoute, queue: number): void {
+  /** Takes a route from a queue, with its associations; of the last one its policies stay as they are without any. */
+  #leave(route: XfrmRoute, queue: number): void {
     const bed = this.#bed(route);
-    this.#associations.removeAll(route, queue);
-    route.queues.delete(queue);
-    if (route.queues.size > 0) return this.#kernel.setRoutes(route.routes(this.#bed(route)));
-    this.#kernel.removeRoutes(route.routes(bed));
-    this.#kernel.removePolicies(route.policies());
-    this.#book.routes.delete(route.name);
-    this.#marks.give(route.reqid);
+    try {
+      this.#associations.removeAll(route, queue);
+    } finally {
+      route.queues.delete(queue);
+      if (route.queues.size > 0) this.#setRoutes(route.routes(this.#bed(route)));
+      else {
+        this.#book.routes.delete(route.name);
+        this.#marks.give(route.reqid);
+        this.#kernel.removeRoutes(route.routes(bed));
+      }
+    }
   }
 
-  /** tick does what is due, and looks for first packets. */
+  /** tick does what is due, and looks for first packets. What goes wrong is told. */
   tick(): void {
-    this.#associations.tick();
+    if (this.#attempt(() => this.#associations.tick())) this.#problem = undefined;
   }
 
   /** report tells what a queue has carried so far; what the kernel counts for the namespace only stands in each. */
@@ -249,11 +323,26 @@ export class XfrmGateway implements Disposable {
     });
   }
 
-  [Symbol.dispose](): void {
+  /** end removes all that it has; `forGood` what blocks its prefixes too. Packets for them go by the host's routes then. */
+  end(forGood: boolean): void {
     this.#timer[Symbol.dispose]();
     this.#telling?.[Symbol.dispose]();
-    for (const queue of [...this.#book.queues.keys()]) this.detach(queue);
-    this.#exchange[Symbol.dispose]();
-    this.#kernel[Symbol.dispose]();
+    try {
+      for (const queue of [...this.#book.queues.keys()]) this.detach(queue);
+      if (forGood) this.#guard.removeAll();
+    } finally {
+      this.#exchange[Symbol.dispose]();
+      this.#kernel[Symbol.dispose]();
+    }
   }
+
+  [Symbol.dispose](): void {
+    this.end(false);
+  }
+}
+
+const bigText = (_: string, value: unknown) => (typeof value === "bigint" ? `${value}n` : value);
+
+function sameQueue(a: XfrmQueue, b: XfrmQueue): boolean {
+  return JSON.stringify(a, bigText) === JSON.stringify(b, bigText);
 }

@@ -1,13 +1,14 @@
 /**
  * XfrmInbound: an association of the kernel that opens.
  *
- * The kernel must know how its packets come: to which of our addresses, and whether in UDP. An order does not say it; they come as the same
- * queue's packets go out. Where that changes, the kernel's association is made anew with what was seen, so that nothing is opened twice.
+ * The kernel must know how its packets come: to which of our addresses, and whether in UDP. Where the order does not say it, and when the remote
+ * gateway has moved since, they come as the same queue's packets go out. Where that changes, the kernel's association is made anew with what was
+ * seen, so that nothing is opened twice.
  */
 import type { Ip } from "../../net/mod.ts";
 import { MOST_WINDOW, type SaChange, type SaInfo } from "../../netlink/mod.ts";
 import { DEFAULT_WINDOW } from "../esp/mod.ts";
-import type { Encapsulation, InboundOrder } from "../gateway/mod.ts";
+import type { Arrival, Encapsulation, InboundOrder } from "../gateway/mod.ts";
 import { type CarrierLimit, XfrmCarrier } from "./xfrm-carrier.ts";
 
 /** Way is how packets come. */
@@ -28,6 +29,8 @@ export class XfrmInbound extends XfrmCarrier {
   heardMs: number | undefined;
   forged = 0;
   replayed = 0;
+  /** How its packets come, as was said; absent: as those of its route go. */
+  arrival: Arrival | undefined;
   #way: Way | undefined;
   #seen: Seen;
   #forgedBefore = 0;
@@ -37,6 +40,7 @@ export class XfrmInbound extends XfrmCarrier {
     super(parts, order);
     const window = Math.min(order.windowPackets ?? DEFAULT_WINDOW, MOST_WINDOW);
     const { newest } = order;
+    this.arrival = order.arrival;
     this.#seen = {
       received: BigInt(newest ?? 0),
       window,

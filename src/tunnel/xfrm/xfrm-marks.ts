@@ -1,5 +1,7 @@
 /** How a gateway's associations, policies and routes in the kernel are told from those of others: by numbers that it gives them. */
-import type { PolicyId, RouteChange, SaId } from "../../netlink/mod.ts";
+import { formatPrefix, type Prefix } from "../../net/mod.ts";
+import { NetlinkError, type RouteChange, type SaId, Xfrm } from "../../netlink/mod.ts";
+import { type Netns, SystemError } from "../../sys/mod.ts";
 import type { KernelEsp } from "./kernel-esp.ts";
 
 /** MOST_XFRM_ROUTES is a limit against mistakes. */
@@ -38,6 +40,11 @@ export class XfrmMarks {
     return REQID * 2 ** 24 + this.#instance * 2 ** 16;
   }
 
+  /** Priority of a policy for a prefix of length 0; each bit makes it one less. */
+  get priority(): number {
+    return PRIORITY + this.#instance * 256 + LONGEST;
+  }
+
   /** take returns the numbers of one more route. */
   take(): RouteMarks {
     const reqid = this.#free.pop() ?? this.#base + this.#next;
@@ -48,7 +55,7 @@ export class XfrmMarks {
     }
     return {
       reqid,
-      priority: PRIORITY + this.#instance * 256 + LONGEST,
+      priority: this.priority,
       protocol: ROUTE_PROTOCOL,
       metric: METRIC + this.#instance,
     };
@@ -80,27 +87,65 @@ export function leftoverSas(kernel: KernelEsp, marks: XfrmMarks): SaId[] {
   return kernel.sas().filter(({ reqid, spi }) => spi !== 0 && marks.hasReqid(reqid));
 }
 
-/** leftoverPolicies returns its policies. */
-export function leftoverPolicies(kernel: KernelEsp, marks: XfrmMarks): PolicyId[] {
+/** leftoverPrefixes returns the prefixes that its policies are for. */
+export function leftoverPrefixes(kernel: KernelEsp, marks: XfrmMarks): Prefix[] {
   return kernel
     .policies()
     .flatMap(({ direction, selector, priority }) =>
-      selector !== undefined && marks.hasPriority(priority) ? [{ direction, selector }] : [],
+      selector !== undefined && marks.hasPriority(priority)
+        ? [direction === "out" ? selector.destination : selector.source]
+        : [],
     );
+}
+
+/** isLeftBlocked tells whether a gateway of an instance has policies in a namespace; where there is no XFRM, none has. */
+export function isLeftBlocked({
+  instance = 0,
+  netns,
+}: {
+  readonly instance?: number;
+  readonly netns?: Netns;
+}): boolean {
+  const marks = new XfrmMarks(instance);
+  try {
+    using xfrm = Xfrm.open({ netns });
+    return xfrm.policies().some(({ priority }) => marks.hasPriority(priority));
+  } catch (error) {
+    if (error instanceof NetlinkError || error instanceof SystemError) return false;
+    throw error;
+  }
 }
 
 /** leftoverRoutes returns its routes. */
 export function leftoverRoutes(kernel: KernelEsp, marks: XfrmMarks): RouteChange[] {
-  return kernel.route.routes().flatMap((route) =>
-    marks.hasRoute(route)
-      ? [
-          {
-            destination: route.destination,
-            table: route.table,
-            metric: route.metric,
-            protocol: route.protocol,
-          },
-        ]
-      : [],
-  );
+  return routesOf(kernel, marks).map(({ destination, table, metric, protocol }) => ({
+    destination,
+    table,
+    metric,
+    protocol,
+  }));
+}
+
+/** lackingRoutes returns those of some routes that the kernel does not have, or not so. */
+export function lackingRoutes(
+  kernel: KernelEsp,
+  marks: XfrmMarks,
+  wanted: readonly RouteChange[],
+): RouteChange[] {
+  if (wanted.length === 0) return [];
+  const there = new Map(routesOf(kernel, marks).map((route) => [formatPrefix(route.destination), route]));
+  return wanted.filter(({ destination, hops, mtuBytes, source }) => {
+    const found = there.get(formatPrefix(destination));
+    return (
+      found === undefined ||
+      found.hops[0]?.linkIndex !== hops?.[0]?.linkIndex ||
+      found.mtuBytes !== mtuBytes ||
+      found.source?.value !== source?.value
+    );
+  });
+}
+
+/** The kernel looks for the protocol number: others' routes, however many, are not read. */
+function routesOf(kernel: KernelEsp, marks: XfrmMarks) {
+  return kernel.route.routes({ protocol: ROUTE_PROTOCOL }).filter((route) => marks.hasRoute(route));
 }

@@ -107,11 +107,11 @@ export class XfrmOutbound extends XfrmCarrier {
     this.look();
     this.#warnAt = this.#middle();
     this.#isWarned = false;
-    this.#renew(ends);
+    this.renew(ends);
   }
 
-  /** expired takes the kernel's news of a limit, and returns what that is for the gateway. */
-  expired(sa: SaInfo, hard: boolean, ends: OutboundEnds): (CarrierLimit | "sequence")[] {
+  /** expired takes the kernel's news of a limit, and returns what that is for the gateway; after a soft one it is to be renewed. */
+  expired(sa: SaInfo, hard: boolean): (CarrierLimit | "sequence")[] {
     this.count(sa);
     if (hard) this.ended();
     const news: (CarrierLimit | "sequence")[] = [];
@@ -120,17 +120,16 @@ export class XfrmOutbound extends XfrmCarrier {
       this.#isWarned = true;
       news.push("sequence");
     }
-    if (!hard) this.#renew(ends);
     // By its time, which the kernel measures with a clock that can be set.
-    else if (news.length === 0 && this.#first <= this.#most) {
+    if (hard && news.length === 0 && this.#first <= this.#most) {
       this.wear();
       news.push("hard");
     }
     return news;
   }
 
-  /** Gives the kernel's association the limits of now, or makes it again if it ended for lack of numbers. */
-  #renew(ends: OutboundEnds): void {
+  /** renew gives the kernel's association the limits of now, or makes it again if it ended for lack of numbers. */
+  renew(ends: OutboundEnds): void {
     if (this.isInstalled && this.kernel.update(this.#change(ends))) return;
     if (this.isInstalled) this.take();
     this.install(ends);
@@ -141,8 +140,6 @@ export class XfrmOutbound extends XfrmCarrier {
       throw new Error(
         `Cannot send to ${formatIp(this.to)}: the public side has no IPv${this.to.family} address; give it one`,
       );
-    if (this.udp !== undefined && this.to.family === 6)
-      throw new Error(`Cannot put ESP to ${formatIp(this.to)} in UDP: that is for IPv4; send it as it is`);
     const until = (number: number) => Math.max(0, number - this.#first + 1);
     return {
       source: from,

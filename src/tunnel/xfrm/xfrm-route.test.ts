@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { formatIp, formatPrefix, parseIp, parsePrefix } from "../../net/mod.ts";
 import type { PolicyChange } from "../../netlink/mod.ts";
 import { MOST_XFRM_ROUTES, XfrmMarks } from "./xfrm-marks.ts";
-import { XfrmRoute } from "./xfrm-route.ts";
+import { blocked, XfrmRoute } from "./xfrm-route.ts";
 
 /** A policy in a line. */
 function text({ direction, selector, priority, action = "allow", templates = [] }: PolicyChange): string {
@@ -49,6 +49,18 @@ test("with one, both families go through that and no other", () => {
   expect(one.outward().map(text)).toEqual([
     "out 0.0.0.0/0 10.2.0.0/16 112 allow 192.0.2.1 192.0.2.2 reqid 1 spi 700",
     "out ::/0 fd02::/64 64 allow 192.0.2.1 192.0.2.2 reqid 1 spi 700",
+  ]);
+});
+
+test("what blocks a prefix has the selectors and priorities of its route: one takes the other's place", () => {
+  const made = route();
+  const names = (policies: readonly PolicyChange[]) =>
+    policies.map((policy) => text({ ...policy, action: "block", templates: [] })).sort();
+  const blocking = blocked(made.prefixes, new XfrmMarks(3).priority);
+  expect(names(blocking)).toEqual(names(made.policies()));
+  expect(blocking.map(({ direction, action }) => `${direction} ${action}`)).toEqual([
+    ...["out block", "out block"],
+    ...["in block", "in block", "fwd block", "fwd block"],
   ]);
 });
 

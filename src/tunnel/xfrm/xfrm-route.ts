@@ -9,7 +9,7 @@
  * being newer; a policy is replaced in one step, and packets see the one or the other.
  */
 import { type Ip, type Prefix, prefixEqual, prefixOf } from "../../net/mod.ts";
-import type { PolicyChange, RouteChange } from "../../netlink/mod.ts";
+import type { PolicyChange, PolicyDirection, RouteChange, Selector } from "../../netlink/mod.ts";
 import type { RouteOrder } from "../gateway/mod.ts";
 import type { RouteMarks } from "./xfrm-marks.ts";
 
@@ -43,6 +43,25 @@ const ANYWHERE = {
   6: prefixOf({ family: 6, value: 0n }, 0),
 } as const;
 const NOBODY: Record<4 | 6, Ip> = { 4: { family: 4, value: 0n }, 6: { family: 6, value: 0n } };
+
+/** blocked returns policies by which nothing of some prefixes passes, neither from them nor to them; those of `out` first. */
+export function blocked(prefixes: readonly Prefix[], priority: number): PolicyChange[] {
+  return (["out", "in", "fwd"] as const).flatMap((direction) =>
+    prefixes.map((prefix) => ({
+      direction,
+      selector: selectorOf(direction, prefix),
+      priority: priority - prefix.length,
+      action: "block" as const,
+    })),
+  );
+}
+
+function selectorOf(direction: PolicyDirection, prefix: Prefix): Selector {
+  const anywhere = ANYWHERE[prefix.family];
+  return direction === "out"
+    ? { source: anywhere, destination: prefix }
+    : { source: prefix, destination: anywhere };
+}
 
 /** XfrmRoute says what the kernel is to have; it holds nothing of it. */
 export class XfrmRoute {
@@ -85,7 +104,7 @@ export class XfrmRoute {
     const nobody = NOBODY[prefix.family];
     return (["in", "fwd"] as const).map((direction) => ({
       direction,
-      selector: { source: prefix, destination: ANYWHERE[prefix.family] },
+      selector: selectorOf(direction, prefix),
       priority: this.#marks.priority - prefix.length,
       templates: [{ source: nobody, destination: nobody, reqid: this.reqid }],
     }));
@@ -96,7 +115,7 @@ export class XfrmRoute {
     const { aim } = this;
     return prefixes.map((prefix) => ({
       direction: "out" as const,
-      selector: { source: ANYWHERE[prefix.family], destination: prefix },
+      selector: selectorOf("out", prefix),
       priority: this.#marks.priority - prefix.length,
       ...(aim === undefined
         ? { action: "block" as const }
