@@ -52,9 +52,11 @@ export class DomainNamespaces {
     // Perhaps an empty file that a crash left.
     removeNetns(path);
     createNetns(path);
-    const netns = Netns.open(path);
+    using opened = new DisposableStack();
+    const netns = opened.use(Netns.open(path));
     using route = Rtnetlink.open({ netns });
     route.request(setLink({ name: "lo", alias: this.#mark, up: true }));
+    opened.move();
     return netns;
   }
 
@@ -63,10 +65,13 @@ export class DomainNamespaces {
     removeNetns(this.path(vni));
   }
 
-  /** has tells whether there is a namespace of that name, and it is ours. */
-  has(name: string): boolean {
+  /** isMarked tells whether there is a namespace of that name that bears our mark: what only looks like ours may be anybody's. */
+  isMarked(name: string): boolean {
     const path = `${this.#folder}/${name}`;
-    return isNetns(path) && this.#isOurs(path);
+    if (!isNetns(path)) return false;
+    using netns = Netns.open(path);
+    using route = Rtnetlink.open({ netns });
+    return this.#hasMark(route);
   }
 
   /** removeNamed takes one of any name away. */
@@ -77,8 +82,12 @@ export class DomainNamespaces {
   #isOurs(path: string): boolean {
     using netns = Netns.open(path);
     using route = Rtnetlink.open({ netns });
-    if (route.link("lo")?.alias === this.#mark) return true;
+    if (this.#hasMark(route)) return true;
     // A crash came between making and marking it: there is nothing in it but what the kernel gives to each, all of it down.
     return route.links().every(({ up, alias }) => !up && alias === undefined);
+  }
+
+  #hasMark(route: Rtnetlink): boolean {
+    return route.link("lo")?.alias === this.#mark;
   }
 }

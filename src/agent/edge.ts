@@ -213,12 +213,12 @@ export class Edge implements Disposable {
   }
 }
 
-/** Names of routers whose namespaces are there and ours. */
+/** Names of routers whose namespaces are there and bear our mark: others are called `cw-…` too. */
 function routersIn(folder: string): string[] {
   const namespaces = new DomainNamespaces(folder, EDGE_ALIAS);
   return listDirectory(folder).flatMap((name) => {
     const router = /^cw-([a-z].*)$/.exec(name)?.[1];
-    return router !== undefined && namespaces.has(name) ? [router] : [];
+    return router !== undefined && namespaces.isMarked(name) ? [router] : [];
   });
 }
 
