@@ -8,46 +8,28 @@
  * | yes | host | a crash before the move, or while it was given back | what is on disk counts; it is moved, or given back to the end |
  * | yes | router | nothing | – |
  * | yes | nowhere | somebody took it away | told; what is on disk stays until the router wants it no more |
+ * | the rest | host | the kernel refused an address or a route | that is tried again; moved anew, it is what it is like now, and the rest |
  *
+ * Routes may lead over several links: all are written down before the first one moves, and all are back before the first route is made.
  * A reboot ends all namespaces; what was written before counts no more.
  */
-import {
-  formatInterfaceAddress,
-  formatIp,
-  formatPrefix,
-  type InterfaceAddress,
-  parseInterfaceAddress,
-  parseIp,
-  parsePrefix,
-} from "../net/mod.ts";
-import { addAddress, addRoute, type RouteInfo, type Rtnetlink, setLink } from "../netlink/mod.ts";
+import { type InterfaceAddress, parseInterfaceAddress } from "../net/mod.ts";
+import { type Rtnetlink, setLink } from "../netlink/mod.ts";
 import { bootId, type Netns, readText, removeTree, writeAtomic } from "../sys/mod.ts";
+import { Bearing } from "./bearing.ts";
+import {
+  describeLink,
+  isByRouter,
+  type LinkState,
+  restoreAddress,
+  restoreRoute,
+  restoreSettings,
+} from "./edge-link-state.ts";
 
-/** RTPROT_KERNEL: the kernel makes these for addresses by itself. */
-const KERNEL = 2;
-/** RT_TABLE_LOCAL (include/uapi/linux/rtnetlink.h). */
-const LOCAL_TABLE = 255;
-
-interface StoredRoute {
-  readonly destination: string;
-  readonly table: number;
-  readonly protocol: number;
-  readonly metric: number;
-  readonly hops: readonly { readonly via?: string; readonly link: string; readonly weight: number }[];
-  readonly source?: string;
-  readonly mtuBytes?: number;
-}
-
-/** What a link was like before it was moved. */
-interface StoredLink {
-  readonly name: string;
+interface StoredLink extends LinkState {
   readonly router: string;
-  readonly mtuBytes: number;
-  readonly up: boolean;
-  readonly alias: string;
-  readonly master?: string;
-  readonly addresses: readonly string[];
-  readonly routes: readonly StoredRoute[];
+  /** The link is back; addresses and routes are those that the kernel has refused. */
+  readonly isRest?: true;
 }
 
 /** Place is one end of a move: a namespace and a socket in it. */
@@ -61,14 +43,17 @@ export class EdgeLinks {
   readonly #path: string;
   readonly #home: LinkPlace;
   readonly #stored: Map<string, StoredLink>;
+  /** Written down, and not moved yet, with what was known before: that is known again where the move fails. */
+  readonly #fresh = new Map<string, StoredLink | undefined>();
 
+  /** Throws where the file cannot be read. */
   constructor({ path, home }: { readonly path: string; readonly home: LinkPlace }) {
     this.#path = path;
     this.#home = home;
     this.#stored = new Map(read(path).map((link) => [link.name, link]));
   }
 
-  /** moved returns the names of links that are a router's. */
+  /** moved returns the names of links that are a router's, and of those that are not wholly as they were yet. */
   moved(router: string): string[] {
     return [...this.#stored.values()].filter((link) => link.router === router).map(({ name }) => name);
   }
@@ -78,9 +63,27 @@ export class EdgeLinks {
     return [...new Set([...this.#stored.values()].map(({ router }) => router))];
   }
 
-  /** addresses returns those that a link had before it was moved. */
+  /** addresses returns the global ones that a link had before it was moved. */
   addresses(name: string): readonly InterfaceAddress[] {
-    return (this.#stored.get(name)?.addresses ?? []).map(parseInterfaceAddress);
+    const stored = this.#stored.get(name);
+    if (stored === undefined || stored.isRest) return [];
+    const isGlobal = ({ scope = 0 }: LinkState["addresses"][number]) => scope === 0;
+    return stored.addresses.filter(isGlobal).map(({ address }) => parseInterfaceAddress(address));
+  }
+
+  /** describe writes down what links are like that are about to be moved. */
+  describe(names: readonly string[], router: string): void {
+    let isNew = false;
+    for (const name of names) {
+      const former = this.#stored.get(name);
+      if (former !== undefined && !former.isRest) continue;
+      const state = describeLink(this.#home.route, name);
+      if (state === undefined) continue;
+      this.#stored.set(name, { ...withRest(state, former), router });
+      this.#fresh.set(name, former);
+      isNew = true;
+    }
+    if (isNew) this.#write();
   }
 
   /** take moves a link into a router's namespace; nothing where it is there. Throws when there is no such link. */
@@ -90,25 +93,84 @@ export class EdgeLinks {
     const link = route.link(name);
     if (link === undefined)
       throw new Error(`there is no link ${name} on this node; plug it in, or change links of the Underlay`);
-    const former = this.#stored.get(name);
-    if (former === undefined) this.#put(describe(route, name, router));
-    else if (former.router !== router) this.#put({ ...former, router });
-    route.request(setLink({ index: link.index, netns: to.netns }));
-  }
-
-  /** giveBack moves a link back, and makes it as it was; `from` is absent where the router's namespace is gone, and with it what was in it. */
-  giveBack(name: string, from: LinkPlace | undefined): void {
+    this.describe([name], router);
     const stored = this.#stored.get(name);
-    if (stored === undefined) return;
-    const there = from?.route.link(name);
-    if (there !== undefined) from?.route.request(setLink({ index: there.index, netns: this.#home.netns }));
-    restore(this.#home.route, stored);
-    this.#stored.delete(name);
-    this.#write();
+    if (stored !== undefined && stored.router !== router) this.#put(name, { ...stored, router });
+    try {
+      route.request(setLink({ index: link.index, netns: to.netns }));
+    } catch (error) {
+      if (this.#fresh.has(name)) this.#put(name, this.#fresh.get(name));
+      throw error;
+    } finally {
+      this.#fresh.delete(name);
+    }
   }
 
-  #put(link: StoredLink): void {
-    this.#stored.set(link.name, link);
+  /**
+   * giveBack moves links back, and makes them as they were; `from` is absent where the router's namespace is gone, and with it what was in it.
+   * Returns what could not be, in sentences: that stays on disk, and is tried when it is called again. Everything else is done.
+   */
+  giveBack(names: readonly string[], from: LinkPlace | undefined): string[] {
+    const bearing = new Bearing();
+    const back = names.filter((name) =>
+      bearing.bear(() => this.#moveBack(name, from), `link ${name} is not given back`),
+    );
+    const links = back.flatMap((name) => this.#restoreLink(name, bearing));
+    const failed = this.#restoreRoutes(links, bearing);
+    for (const { link, addresses, isSettled } of links) {
+      const routes = link.routes.filter((one) => failed.has(one));
+      if (!isSettled) continue;
+      if (addresses.length + routes.length === 0) this.#stored.delete(link.name);
+      else this.#stored.set(link.name, { ...link, addresses, routes, isRest: true });
+    }
+    this.#write();
+    return bearing.problems;
+  }
+
+  #moveBack(name: string, from: LinkPlace | undefined): void {
+    const there = this.#stored.has(name) ? from?.route.link(name) : undefined;
+    if (there !== undefined) from?.route.request(setLink({ index: there.index, netns: this.#home.netns }));
+  }
+
+  /** All but its routes. A link that is not there any more is forgotten. */
+  #restoreLink(name: string, bearing: Bearing): Back[] {
+    const { route } = this.#home;
+    const stored = this.#stored.get(name);
+    if (stored === undefined) return [];
+    const link = route.link(name);
+    if (link === undefined) {
+      this.#stored.delete(name);
+      return [];
+    }
+    const isSettled =
+      stored.isRest ??
+      bearing.bear(() => restoreSettings(route, link, stored), `link ${name} is not as it was`);
+    const addresses = stored.addresses.filter(
+      (one) =>
+        !bearing.bear(() => restoreAddress(route, link.index, one), `link ${name} has lost ${one.address}`),
+    );
+    return [{ link: stored, addresses, isSettled }];
+  }
+
+  /** Those on a link before those by a router; returns those that the kernel refuses. */
+  #restoreRoutes(links: readonly Back[], bearing: Bearing): ReadonlySet<LinkState["routes"][number]> {
+    const { route } = this.#home;
+    const all = links.flatMap(({ link }) => link.routes.map((one) => ({ name: link.name, one })));
+    const refused = all
+      .sort((a, b) => Number(isByRouter(a.one)) - Number(isByRouter(b.one)))
+      .filter(
+        ({ name, one }) =>
+          !bearing.bear(
+            () => restoreRoute(route, one),
+            `link ${name} has lost a route to ${one.destination}`,
+          ),
+      );
+    return new Set(refused.map(({ one }) => one));
+  }
+
+  #put(name: string, link: StoredLink | undefined): void {
+    if (link === undefined) this.#stored.delete(name);
+    else this.#stored.set(name, link);
     this.#write();
   }
 
@@ -119,79 +181,45 @@ export class EdgeLinks {
   }
 }
 
+/** A link that has come back. */
+interface Back {
+  readonly link: StoredLink;
+  /** Those that the kernel refuses. */
+  readonly addresses: LinkState["addresses"];
+  readonly isSettled: boolean;
+}
+
+/** What is missing of a link that was given back once is part of what it was like. */
+function withRest(state: LinkState, rest: LinkState | undefined): LinkState {
+  if (rest === undefined) return state;
+  return {
+    ...state,
+    addresses: distinct([...state.addresses, ...rest.addresses]),
+    routes: distinct([...state.routes, ...rest.routes]),
+  };
+}
+
+function distinct<T>(values: readonly T[]): T[] {
+  return [...new Map(values.map((value) => [JSON.stringify(value), value])).values()];
+}
+
+/** What was written before a reboot goes. */
 function read(path: string): readonly StoredLink[] {
   const text = readText(path);
   if (text === undefined) return [];
-  const { boot, links } = JSON.parse(text) as { boot: string; links: StoredLink[] };
-  return boot === bootId() ? links : [];
+  const { boot, links } = parse(text, path);
+  if (boot === bootId()) return links;
+  removeTree(path);
+  return [];
 }
 
-function describe(route: Rtnetlink, name: string, router: string): StoredLink {
-  const link = route.link(name);
-  if (link === undefined) throw new Error(`there is no link ${name}`);
-  const names = new Map(route.links().map((one) => [one.index, one.name]));
-  const master = link.master === undefined ? undefined : names.get(link.master);
-  const own = ({ hops, protocol, table, type }: RouteInfo) =>
-    hops.some((hop) => hop.linkIndex === link.index) &&
-    protocol !== KERNEL &&
-    table !== LOCAL_TABLE &&
-    type === "unicast";
-  return {
-    ...{ name, router, mtuBytes: link.mtuBytes, up: link.up, alias: link.alias ?? "" },
-    ...(master === undefined ? {} : { master }),
-    // Link-local ones the kernel makes anew.
-    addresses: route
-      .addresses({ linkIndex: link.index })
-      .filter(({ scope }) => scope === 0)
-      .map(({ address }) => formatInterfaceAddress(address)),
-    routes: route.routes().flatMap((one) => (own(one) ? [routeOf(one, names)] : [])),
-  };
-}
-
-function routeOf(route: RouteInfo, names: ReadonlyMap<number, string>): StoredRoute {
-  const { destination, table, protocol, metric, hops, source, mtuBytes } = route;
-  return {
-    ...{ destination: formatPrefix(destination), table, protocol, metric },
-    hops: hops.map(({ via, linkIndex = 0, weight }) => ({
-      ...(via === undefined ? {} : { via: formatIp(via) }),
-      link: names.get(linkIndex) ?? "",
-      weight,
-    })),
-    ...(source === undefined ? {} : { source: formatIp(source) }),
-    ...(mtuBytes === undefined ? {} : { mtuBytes }),
-  };
-}
-
-/** Makes a link as it was; what is so already stays. A link that is not there any more cannot be given back. */
-function restore(route: Rtnetlink, stored: StoredLink): void {
-  const link = route.link(stored.name);
-  if (link === undefined) return;
-  const { index } = link;
-  const master = stored.master === undefined ? undefined : route.link(stored.master);
-  route.request(
-    setLink({
-      ...{ index, mtuBytes: stored.mtuBytes, up: stored.up, alias: stored.alias },
-      ...(master === undefined ? {} : { master: master.index }),
-    }),
-  );
-  for (const address of stored.addresses.map(parseInterfaceAddress))
-    route.request(addAddress({ linkIndex: index, address, nodad: true, replace: true }));
-  const indices = new Map(route.links().map((one) => [one.name, one.index]));
-  // Those on the link before those by a router: the kernel asks for the way to it.
-  const first = (one: StoredRoute) => (one.hops.some(({ via }) => via !== undefined) ? 1 : 0);
-  for (const one of [...stored.routes].sort((a, b) => first(a) - first(b))) {
-    const { destination, hops, source, ...rest } = one;
-    const ways = hops.flatMap(({ via, link: name, weight }) => {
-      const linkIndex = indices.get(name);
-      return linkIndex === undefined
-        ? []
-        : [{ linkIndex, weight, ...(via === undefined ? {} : { via: parseIp(via) }) }];
-    });
-    route.request(
-      addRoute({
-        ...{ ...rest, destination: parsePrefix(destination), hops: ways, replace: true },
-        ...(source === undefined ? {} : { source: parseIp(source) }),
-      }),
+function parse(text: string, path: string): { readonly boot: string; readonly links: StoredLink[] } {
+  try {
+    return JSON.parse(text) as { boot: string; links: StoredLink[] };
+  } catch (cause) {
+    throw new Error(
+      `Cannot read what links were like: ${path} is no JSON; put it right, or remove it and set links up by hand`,
+      { cause },
     );
   }
 }

@@ -25,15 +25,17 @@ import {
   routerNamespace,
   routerObjects,
 } from "../edge/mod.ts";
-import { ALIAS, Engine, PROTOCOL, sameValue } from "../engine/mod.ts";
-import { hostPrefix, type Ip, type Prefix } from "../net/mod.ts";
-import { addLink, deleteLink, Rtnetlink } from "../netlink/mod.ts";
+import { ALIAS, Engine, type KernelObject, PROTOCOL, sameValue } from "../engine/mod.ts";
+import { type Family, hostPrefix, type Ip, type Prefix } from "../net/mod.ts";
+import { Rtnetlink } from "../netlink/mod.ts";
 import type { BgpRouter } from "../resources/mod.ts";
 import type { Netns } from "../sys/mod.ts";
+import { Bearing } from "./bearing.ts";
 import { type Connected, DomainHost, type DomainStatus } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
 import { domainOf, learnedIn, staticObjects } from "./edge-domain.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
+import { applyLinks } from "./edge-router-links.ts";
 import { EdgeRoutes, type EdgeSpeaker } from "./edge-routes.ts";
 import { hearVpcs } from "./vpc-hearing.ts";
 import { type HereDomain, VpcAnnouncer } from "./vpc-announcer.ts";
@@ -71,6 +73,7 @@ export class EdgePlace implements Disposable {
   readonly netns: Netns;
   readonly #options: EdgePlaceOptions;
   readonly #namespaces: DomainNamespaces;
+  readonly #resources: DisposableStack;
   readonly #route: Rtnetlink;
   readonly #engine: Engine;
   readonly #announcer = new VpcAnnouncer();
@@ -80,6 +83,8 @@ export class EdgePlace implements Disposable {
   #host: DomainHost | undefined;
   #table: RemoteTable | undefined;
   #node: DomainNode | undefined;
+  /** What an earlier agent left has been taken over. */
+  #isAdopted = false;
   #here: readonly EdgeDomain[] = [];
   #fabric: Speaker | undefined;
   #listening: Disposable | undefined;
@@ -90,13 +95,17 @@ export class EdgePlace implements Disposable {
     this.name = name;
     this.#options = options;
     this.#namespaces = new DomainNamespaces(options.folder, EDGE_ALIAS);
-    this.netns = this.#namespaces.takeNamed(routerNamespace(name));
-    this.#route = Rtnetlink.open({ netns: this.netns });
-    this.#engine = Engine.open({
-      netns: this.netns,
-      route: this.#route,
-      mark: { alias: EDGE_ALIAS, protocol: PROTOCOL, alone: true },
-    });
+    using opened = new DisposableStack();
+    this.netns = opened.use(this.#namespaces.takeNamed(routerNamespace(name)));
+    this.#route = opened.use(Rtnetlink.open({ netns: this.netns }));
+    this.#engine = opened.use(
+      Engine.open({
+        netns: this.netns,
+        route: this.#route,
+        mark: { alias: EDGE_ALIAS, protocol: PROTOCOL, alone: true },
+      }),
+    );
+    this.#resources = opened.move();
     this.#settling = new VpcSettling({ speaker: () => this.#fabric, onSettled: () => this.#settle() });
   }
 
@@ -112,62 +121,31 @@ export class EdgePlace implements Disposable {
 
   /** apply makes the router so. What cannot be is a problem, and keeps nothing else from it. */
   apply(router: EdgeRouter): void {
-    const first = this.#router === undefined;
-    this.#router = router;
-    const problems: string[] = [];
-    const bear = (work: () => void) => {
-      try {
-        work();
-      } catch (error) {
-        problems.push((error as Error).message);
-      }
-    };
-    this.#applyLinks(router, bear);
-    const had = new Map(router.links.map(({ name }) => [name, this.#options.links.addresses(name)]));
-    this.#engine.set("router", [
-      ...routerObjects(router, had),
-      {
-        kind: "ruleset",
-        family: "inet",
-        text: guardText(...router.links.map(({ name }) => name)),
-      },
-    ]);
-    this.#engine.apply("router");
-    this.#applyPassthrough(router);
-    if (first) this.#engine.start();
-    bear(() => this.#applyDomains(router, problems));
+    const bearing = new Bearing();
+    bearing.bear(() => this.#applyRouter(router, bearing));
+    bearing.bear(() => this.#applyPassthrough(router));
+    bearing.bear(() => this.#engine.start());
+    bearing.bear(() => this.#applyDomains(router, bearing));
     const told = new Set([...this.#problems, ...this.#notDone]);
-    this.#problems = problems;
+    this.#problems = bearing.problems;
     this.#notDone = notDone(router);
-    for (const problem of [...problems, ...this.#notDone])
+    this.#router = router;
+    for (const problem of [...this.#problems, ...this.#notDone])
       if (!told.has(problem)) this.#options.onProblem(new Error(`Underlay "${router.underlay}": ${problem}`));
   }
 
-  #applyLinks(router: EdgeRouter, bear: (work: () => void) => void): void {
-    const { links, homePlace } = this.#options;
-    const wanted = new Set(router.links.map(({ name }) => name));
-    const here = { netns: this.netns, route: this.#route };
-    for (const name of links.moved(this.name)) if (!wanted.has(name)) bear(() => links.giveBack(name, here));
-    for (const { name, kind } of this.#route.links())
-      if ((kind === "vlan" || kind === "macvlan") && !wanted.has(name))
-        bear(() => this.#route.request(deleteLink({ name })));
-    for (const { name, made } of router.links)
-      bear(() => {
-        if (made.type === "move") return links.take(name, this.name, here);
-        if (this.#route.link(name) !== undefined) return;
-        if (made.type !== "vlan" && made.type !== "macvlan")
-          throw new Error(
-            `link ${name} cannot be made by ${made.type} yet; move a link, or use vlan or macvlan`,
-          );
-        const parent = homePlace.route.link(made.parent)?.index;
-        if (parent === undefined)
-          throw new Error(`link ${name} has no parent: there is no link ${made.parent} on this node`);
-        const kind =
-          made.type === "vlan"
-            ? ({ type: "vlan", parent, vlanId: made.id } as const)
-            : ({ type: "macvlan", parent, mode: made.mode } as const);
-        homePlace.route.request(addLink({ name, netns: this.netns, ...kind }));
-      });
+  get #place(): LinkPlace {
+    return { netns: this.netns, route: this.#route };
+  }
+
+  #applyRouter(router: EdgeRouter, bearing: Bearing): void {
+    const { links, homePlace: home } = this.#options;
+    applyLinks(router, { links, home, here: this.#place, bearing });
+    const names = router.links.map(({ name }) => name);
+    const had = new Map(names.map((name) => [name, links.addresses(name)]));
+    const guard: KernelObject = { kind: "ruleset", family: "inet", text: guardText(...names) };
+    this.#engine.set("router", [...routerObjects(router, had), guard]);
+    this.#engine.apply("router");
   }
 
   /** Plain packets between host and fabric: the leg ends in the router itself, and its session is the router's speaker's. */
@@ -189,45 +167,41 @@ export class EdgePlace implements Disposable {
     return Math.min(1 << 16, ...links.flatMap(({ name }) => this.#route.link(name)?.mtuBytes ?? []));
   }
 
-  #applyDomains(router: EdgeRouter, problems: string[]): void {
+  #applyDomains(router: EdgeRouter, bearing: Bearing): void {
+    const { problems } = bearing;
     const node = this.#nodeOf(router);
     if (node === undefined) {
       if (router.domains.length > 0 || this.#host !== undefined)
         problems.push("the tunnel endpoint has no address; give its link one");
       return;
     }
-    const before = this.#node;
-    this.#node = node;
-    const { family } = node.vtep;
-    const fits = ({ vpc, routing, segments }: EdgeDomain) => {
-      const isFit = [...(routing === undefined ? [] : [routing]), ...segments].every(
-        (one) => one.family === family,
-      );
-      if (!isFit)
-        problems.push(
-          `VPC "${vpc}" is over IPv${family === 4 ? 6 : 4}, which cannot stand beside IPv${family} yet`,
-        );
-      return isFit;
-    };
-    const domains = router.domains.filter(fits);
-    const former = this.#here;
-    this.#here = domains;
     const host = (this.#host ??= this.#open(node));
-    if (before !== undefined && !sameValue(before, node)) {
+    if (this.#node !== undefined && !sameValue(this.#node, node)) {
       host.setNode(node);
       this.#table?.setOwn([node.vtep]);
     }
+    this.#node = node;
+    const { family } = node.vtep;
+    const domains = router.domains.filter((domain) => isOver(domain, family));
+    for (const { vpc } of router.domains.filter((domain) => !domains.includes(domain)))
+      problems.push(
+        `VPC "${vpc}" is over IPv${family === 4 ? 6 : 4}, which cannot stand beside IPv${family} yet`,
+      );
+    const former = this.#here;
+    this.#here = domains;
     const kept = new Set(domains.map(({ vni }) => vni));
-    for (const { vni, routing } of former) if (!kept.has(vni)) this.#end(vni, routing?.host !== undefined);
+    for (const { vni } of former) if (!kept.has(vni)) bearing.bear(() => this.#end(vni));
     host.setDomains(domains.map(domainOf));
-    for (const domain of domains) this.#applyDomain(host, domain, node);
-    if (before === undefined) {
+    for (const domain of domains) bearing.bear(() => this.#applyDomain(host, domain, node));
+    const isFirst = !this.#isAdopted;
+    if (isFirst) {
       this.#adopt(host);
       host.sweep();
+      this.#isAdopted = true;
     }
     this.#announce();
     // It began before there was anything to tell of.
-    if (before === undefined && this.#fabric !== undefined) this.#setFabric(this.#fabric);
+    if (isFirst && this.#fabric !== undefined) this.#setFabric(this.#fabric);
   }
 
   #open(node: DomainNode): DomainHost {
@@ -271,8 +245,8 @@ export class EdgePlace implements Disposable {
     return `edge/${this.name}/${vni}`;
   }
 
-  #end(vni: number, leg: boolean): void {
-    if (leg) this.#endLeg(vni);
+  #end(vni: number): void {
+    this.#endLeg(vni);
     this.#host?.keep(vni, "edge", false);
   }
 
@@ -454,20 +428,29 @@ export class EdgePlace implements Disposable {
     };
   }
 
-  /** clear takes the router down and gives its links back; also what an earlier agent made of it. */
+  /** clear takes the router down and gives its links back; also what an earlier agent made of it. Throws what could not be, when all else is done. */
   clear(): void {
+    const bearing = new Bearing();
+    bearing.bear(() => this.#clearDomains(bearing));
+    bearing.bear(() => this.#applyPassthrough(undefined));
+    bearing.bear(() => this.#engine.stop());
     const { links } = this.#options;
-    for (const { vni, routing } of this.#here) this.#end(vni, routing?.host !== undefined);
+    bearing.problems.push(...links.giveBack(links.moved(this.name), this.#place));
+    bearing.bear(() => {
+      // What is still in it would go with it.
+      const inside = links.moved(this.name).filter((name) => this.#route.link(name) !== undefined);
+      if (inside.length === 0) this.#namespaces.removeNamed(routerNamespace(this.name));
+    });
+    if (bearing.problems.length > 0) throw new Error(bearing.problems.join("; "));
+  }
+
+  #clearDomains(bearing: Bearing): void {
+    for (const { vni } of this.#here) bearing.bear(() => this.#end(vni));
     this.#here = [];
-    this.#applyPassthrough(undefined);
     const node = { vtep: { family: 4, value: 0n } as const, underlayLink: "lo", underlayMtuBytes: 1500 };
     this.#host ??= this.#open(node);
     this.#host.setDomains([]);
     this.#host.sweep();
-    this.#engine.stop();
-    for (const name of links.moved(this.name))
-      links.giveBack(name, { netns: this.netns, route: this.#route });
-    this.#namespaces.removeNamed(routerNamespace(this.name));
   }
 
   [Symbol.dispose](): void {
@@ -475,8 +458,10 @@ export class EdgePlace implements Disposable {
     this.#settling[Symbol.dispose]();
     for (const routes of this.#routes.values()) routes[Symbol.dispose]();
     this.#host?.[Symbol.dispose]();
-    this.#engine[Symbol.dispose]();
-    this.#route.close();
-    this.netns.close();
+    this.#resources.dispose();
   }
+}
+
+function isOver({ routing, segments }: EdgeDomain, family: Family): boolean {
+  return [...(routing === undefined ? [] : [routing]), ...segments].every((one) => one.family === family);
 }

@@ -61,6 +61,9 @@ export class Edge implements Disposable {
   readonly #links: EdgeLinks;
   readonly #places = new Map<string, EdgePlace>();
   #problems: readonly EdgeProblem[] = [];
+  /** What went wrong of this attempt, and what was told of the one before. */
+  readonly #failures = new Set<string>();
+  #toldFailures: ReadonlySet<string> = new Set();
   #retry: Disposable | undefined;
 
   constructor(options: EdgeOptions) {
@@ -75,9 +78,18 @@ export class Edge implements Disposable {
     return routersIn(folder).length > 0;
   }
 
-  /** follow makes the node's edge what resources say; the same again changes nothing. */
+  /** follow makes the node's edge what resources say; the same again changes nothing. What cannot be is told, and tried again. */
   follow(tenants: TenantResources, node: EdgeNode): void {
-    const plan = planEdge(tenants, this.#factsOf(tenants, node));
+    this.#retry?.[Symbol.dispose]();
+    this.#retry = undefined;
+    this.#failures.clear();
+    this.#bear(() => this.#make(planEdge(tenants, this.#factsOf(tenants, node))));
+    this.#toldFailures = new Set(this.#failures);
+    if (this.#failures.size > 0 || [...this.#places.values()].some(({ problems }) => problems.length > 0))
+      this.#retry = after(RETRY_MS, () => this.follow(tenants, node));
+  }
+
+  #make(plan: EdgePlan): void {
     this.#tell(plan);
     const wanted = new Set([...plan.edge.routers.map(({ name }) => name), ...plan.kept]);
     this.#endSpeakers(plan);
@@ -88,10 +100,6 @@ export class Edge implements Disposable {
         if (place.problems.length > 0 || !sameValue(place.router, router)) place.apply(router);
       });
     this.#setSpeakers();
-    this.#retry?.[Symbol.dispose]();
-    this.#retry = undefined;
-    if ([...this.#places.values()].some(({ problems }) => problems.length > 0))
-      this.#retry = after(RETRY_MS, () => this.follow(tenants, node));
   }
 
   /** Indices may be read from addresses that a link has, or had before it was moved. */
@@ -143,7 +151,8 @@ export class Edge implements Disposable {
       });
     for (const router of this.#links.routers())
       if (!wanted.has(router) && !gone.has(router))
-        for (const name of this.#links.moved(router)) this.#bear(() => this.#links.giveBack(name, undefined));
+        for (const problem of this.#links.giveBack(this.#links.moved(router), undefined))
+          this.#fail(new Error(problem));
   }
 
   /** Neighbors of a session that ends are told so while there still is a way to them. */
@@ -201,8 +210,15 @@ export class Edge implements Disposable {
     try {
       work();
     } catch (error) {
-      this.#options.onProblem(error as Error);
+      this.#fail(error as Error);
     }
+  }
+
+  /** Told once, however often it is tried. */
+  #fail(error: Error): void {
+    const { message } = error;
+    if (!this.#toldFailures.has(message) && !this.#failures.has(message)) this.#options.onProblem(error);
+    this.#failures.add(message);
   }
 
   [Symbol.dispose](): void {

@@ -5,6 +5,11 @@ import { Rtnetlink, setLink } from "../../src/netlink/mod.ts";
 import { exists, type Netns, readText, removeTree, writeAtomic } from "../../src/sys/mod.ts";
 import { notRoot, Scratch } from "../support/scratch.ts";
 
+/** What of the file is changed here. */
+interface Stored {
+  readonly links: { readonly routes: { readonly destination: string; readonly hops: [{ via: string }] }[] }[];
+}
+
 const SET_UP = `
 link add br0 type bridge
 link set br0 up
@@ -19,6 +24,9 @@ link set eth2 up
 address add 192.168.12.3/24 dev eth2
 route add 203.0.113.0/24 via 192.168.11.2 dev eth1 proto static metric 77
 route add 198.51.100.0/24 dev eth1 table 100 src 192.168.11.3
+address add 192.168.13.1 peer 192.168.13.2/32 dev eth1
+address add 169.254.7.7/16 brd 169.254.255.255 dev eth1 scope link
+route add default via 172.31.1.1 dev eth1 onlink metric 20
 route add 192.0.2.0/24 nexthop via 192.168.11.2 dev eth1 weight 2 nexthop via 192.168.12.2 dev eth2
 -6 route add 2001:db8::/32 via fd00:11::2 dev eth1 metric 50`;
 
@@ -49,7 +57,8 @@ describe.skipIf(notRoot !== undefined)(
     const seen = () =>
       [
         "-o link show dev eth1",
-        "-o address show dev eth1 scope global",
+        "-o -4 address show dev eth1",
+        "-o -6 address show dev eth1 scope global",
         "-4 route show table all",
         "-6 route show",
       ]
@@ -66,9 +75,9 @@ describe.skipIf(notRoot !== undefined)(
       take(links);
       expect(scratch.route.link("eth1")).toBeUndefined();
       expect(inside.link("eth1")?.mtuBytes).toBe(1600);
-      expect(links.addresses("eth1")).toHaveLength(2);
+      expect(links.addresses("eth1")).toHaveLength(3);
       take(links);
-      links.giveBack("eth1", there());
+      expect(links.giveBack(["eth1"], there())).toEqual([]);
       expect(seen()).toEqual(before);
       expect(exists(path)).toBe(false);
     });
@@ -81,7 +90,7 @@ describe.skipIf(notRoot !== undefined)(
       expect(seen()).not.toEqual(before);
       const next = agent();
       take(next);
-      next.giveBack("eth1", there());
+      expect(next.giveBack(["eth1"], there())).toEqual([]);
       expect(seen()).toEqual(before);
     });
 
@@ -90,16 +99,70 @@ describe.skipIf(notRoot !== undefined)(
       take(agent());
       moveBack();
       scratch.text("ip address add 192.168.11.3/24 dev eth1");
-      agent().giveBack("eth1", undefined);
+      expect(agent().giveBack(["eth1"], undefined)).toEqual([]);
       expect(seen()).toEqual(before);
       expect(exists(path)).toBe(false);
     });
 
-    test("what was written before a reboot counts no more", () => {
+    test("routes over two links come back over both, in whichever order these went", () => {
+      const before = seen();
+      const links = agent();
+      links.describe(["eth1", "eth2"], "underlay");
+      for (const name of ["eth2", "eth1"]) links.take(name, "underlay", there());
+      expect(links.giveBack(["eth1", "eth2"], there())).toEqual([]);
+      expect(seen()).toEqual(before);
+      expect(exists(path)).toBe(false);
+    });
+
+    test("a route that the kernel refuses keeps nothing else, and comes when it can", () => {
+      const refused = "203.0.113.0/24 via 192.168.11.2 dev eth1 proto static metric 77 ";
+      const before = seen();
+      const links = agent();
+      links.describe(["eth1", "eth2"], "underlay");
+      for (const name of ["eth1", "eth2"]) links.take(name, "underlay", there());
+      const stored = JSON.parse(readText(path) as string) as Stored;
+      // As if the way to it had been another link's that is gone.
+      const routes = stored.links[0]?.routes ?? [];
+      for (const route of routes) if (route.destination === "203.0.113.0/24") route.hops[0].via = "10.9.9.9";
+      writeAtomic(path, JSON.stringify(stored));
+      const next = agent();
+      expect(next.giveBack(["eth1", "eth2"], there())).toEqual([
+        expect.stringContaining("link eth1 has lost a route to 203.0.113.0/24: "),
+      ]);
+      expect(seen()).toEqual(before.filter((line) => line !== refused.trim()));
+      expect(next.moved("underlay")).toEqual(["eth1"]);
+      expect(next.addresses("eth1")).toEqual([]);
+      // Moved once more meanwhile, it has not forgotten the one.
+      take(next);
+      const third = agent();
+      expect(third.giveBack(["eth1"], there())).toHaveLength(1);
+      scratch.text("ip route add 10.9.9.9/32 dev eth1");
+      expect(third.giveBack(["eth1"], undefined)).toEqual([]);
+      expect(scratch.text("ip route show 203.0.113.0/24")).toContain("via 10.9.9.9 dev eth1 proto static");
+      expect(exists(path)).toBe(false);
+    });
+
+    test("what was written before a move that failed is forgotten", () => {
+      // The kernel leaves bridges where they are.
+      expect(() => agent().take("br0", "underlay", there())).toThrow();
+      expect(exists(path)).toBe(false);
+      const links = agent();
+      take(links);
+      expect(() => links.take("br0", "underlay", there())).toThrow();
+      expect(agent().moved("underlay")).toEqual(["eth1"]);
+    });
+
+    test("what was written before a reboot counts no more, and goes", () => {
       take(agent());
       const stored = JSON.parse(readText(path) as string) as { boot: string };
       writeAtomic(path, JSON.stringify({ ...stored, boot: "another" }));
       expect(agent().moved("underlay")).toEqual([]);
+      expect(exists(path)).toBe(false);
+    });
+
+    test("a file that is none is named", () => {
+      writeAtomic(path, "{");
+      expect(agent).toThrow(`${path} is no JSON; put it right, or remove it`);
     });
 
     test("a link that is not there is named", () => {
