@@ -5,15 +5,18 @@
  * reached by. Until it is known whether the node belongs to a mesh nothing is touched.
  */
 import type { Engine } from "../engine/mod.ts";
-import type { Mesh, Node, TenantKind, TenantResource, TenantResources } from "../resources/mod.ts";
-import { type EdgeNode, noTenants, tenantKey, tenantList, withTenants } from "../resources/mod.ts";
-import { exists, hostName } from "../sys/mod.ts";
+import type { Mesh, Node, TenantKind, TenantResources } from "../resources/mod.ts";
+import { type EdgeNode, noTenants, tenantKey, withTenants } from "../resources/mod.ts";
+import { after, exists, hostName } from "../sys/mod.ts";
 import type { BgpFiles } from "./bgp.ts";
 import { Edge } from "./edge.ts";
 import type { EdgeStatus } from "./edge-place.ts";
 import { warn } from "./log.ts";
 import { EDGE_LINKS } from "./paths.ts";
 import type { ClusterBgp, EdgeView } from "./cluster-bgp.ts";
+
+/** What cannot be begun is tried again. */
+const RETRY_MS = 5_000;
 
 /** EdgeHolder hands BGP of the node's own router on, and keeps the edge beside it. */
 export class EdgeHolder implements ClusterBgp, Disposable {
@@ -23,6 +26,9 @@ export class EdgeHolder implements ClusterBgp, Disposable {
   #edge: Edge | undefined;
   /** Names in files that the register has too. */
   #twice = "";
+  #hasLooked = false;
+  #problem = "";
+  #retry: Disposable | undefined;
 
   constructor(bgp: BgpFiles) {
     this.#bgp = bgp;
@@ -48,25 +54,55 @@ export class EdgeHolder implements ClusterBgp, Disposable {
     return this.#edge?.status() ?? [];
   }
 
+  /** Whatever is wrong about an edge is no affair of the mesh, or of a node that has none: it is told, and tried again. */
   #apply(): void {
+    this.#retry?.[Symbol.dispose]();
+    this.#retry = undefined;
+    try {
+      this.#follow();
+      this.#problem = "";
+    } catch (cause) {
+      const error = cause as Error;
+      if (error.message !== this.#problem) warn("edge", { error });
+      this.#problem = error.message;
+      this.#retry = after(RETRY_MS, () => this.#apply());
+    }
+  }
+
+  #follow(): void {
     const engine = this.#engine;
     if (engine === undefined) return;
-    const tenants = this.#merged();
     if (this.#edge === undefined) {
-      if (tenants.Underlay.size === 0 && !exists(EDGE_LINKS) && !Edge.isThere()) return;
+      if (!this.#isWanted() && !this.#isLeft()) return;
       this.#edge = new Edge({
         ...{ home: engine, bgp: this.#bgp, linksPath: EDGE_LINKS },
         onProblem: (error) => warn("edge", { error }),
       });
     }
-    this.#edge.follow(tenants, nodeOf(this.#view));
+    this.#edge.follow(this.#merged(), nodeOf(this.#view));
+  }
+
+  #isWanted(): boolean {
+    return (
+      (this.#view?.tenants.Underlay.size ?? 0) > 0 ||
+      this.#bgp.resources.some(({ kind }) => kind === "Underlay")
+    );
+  }
+
+  /** What an earlier agent left is looked for once: all later ones are this one's. */
+  #isLeft(): boolean {
+    if (this.#hasLooked) return false;
+    const isLeft = exists(EDGE_LINKS) || Edge.isThere();
+    this.#hasLooked = !isLeft;
+    return isLeft;
   }
 
   #merged(): TenantResources {
     const registered = this.#view?.tenants ?? noTenants;
     const files = this.#bgp.resources;
-    const keys = new Set(tenantList(registered).map(keyOf));
-    const twice = files.map(keyOf).filter((key) => keys.has(key));
+    const twice = files
+      .filter(({ kind, value }) => registered[kind as TenantKind].has(value.name))
+      .map(({ kind, value }) => tenantKey(kind as TenantKind, value.name));
     if (twice.join() !== this.#twice)
       for (const object of twice)
         warn("a resource is in a file and in the register; the file's counts on this node", { object });
@@ -75,13 +111,10 @@ export class EdgeHolder implements ClusterBgp, Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#retry?.[Symbol.dispose]();
     this.#edge?.[Symbol.dispose]();
     this.#bgp[Symbol.dispose]();
   }
-}
-
-function keyOf({ kind, value }: TenantResource): string {
-  return tenantKey(kind as TenantKind, value.name);
 }
 
 /** Its index in pools is its number in the register, from 0, as admission has it (hub/apply-tenant.ts). */

@@ -56,7 +56,7 @@ export interface EdgeOptions {
 /** Edge owns the routers of a node; closing it leaves the kernel as it is. */
 export class Edge implements Disposable {
   readonly #options: EdgeOptions;
-  readonly #resources = new DisposableStack();
+  readonly #resources: DisposableStack;
   readonly #home: LinkPlace;
   readonly #links: EdgeLinks;
   readonly #places = new Map<string, EdgePlace>();
@@ -68,9 +68,11 @@ export class Edge implements Disposable {
 
   constructor(options: EdgeOptions) {
     this.#options = options;
-    const netns = options.netns ?? this.#resources.use(Netns.current());
-    this.#home = { netns, route: this.#resources.use(Rtnetlink.open({ netns })) };
+    using opened = new DisposableStack();
+    const netns = options.netns ?? opened.use(Netns.current());
+    this.#home = { netns, route: opened.use(Rtnetlink.open({ netns })) };
     this.#links = new EdgeLinks({ path: options.linksPath, home: this.#home });
+    this.#resources = opened.move();
   }
 
   /** isThere tells whether an earlier agent left a router here. */
@@ -181,7 +183,7 @@ export class Edge implements Disposable {
 
   readonly #onSpeaker = (begun: EdgeSpeaker): void => {
     if (this.#resources.disposed) return;
-    for (const place of this.#places.values()) place.setSpeaker(begun);
+    for (const place of this.#places.values()) this.#bear(() => place.setSpeaker(begun));
   };
 
   /** place returns the router that has a domain, by its VNI; undefined where none has. */
@@ -192,8 +194,8 @@ export class Edge implements Disposable {
   /** clear takes all of the edge down and gives links back: the node leaves, or Causeway is uninstalled. */
   clear(): void {
     this.#retry?.[Symbol.dispose]();
-    this.#removeOthers(new Set());
-    this.#setSpeakers();
+    this.#bear(() => this.#removeOthers(new Set()));
+    this.#bear(() => this.#setSpeakers());
   }
 
   /** status tells of each router that is here. */
