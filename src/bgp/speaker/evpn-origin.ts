@@ -8,6 +8,7 @@ import {
   formatMac,
   formatPrefix,
   type Ip,
+  isAnyTarget,
   type Mac,
   type Prefix,
 } from "../../net/mod.ts";
@@ -336,7 +337,7 @@ export class EvpnOrigin {
 }
 
 function imports({ imports: wanted }: Segment, target: string): boolean {
-  return wanted.includes(target) || wanted.includes(anyTarget(target));
+  return wanted.some((one) => one === target || (isAnyTarget(one) && one === anyTarget(target)));
 }
 
 function addressOf({ ip }: HostName): string {
