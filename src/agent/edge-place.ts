@@ -21,9 +21,11 @@ import {
   hostRouter,
   hostSpeaker,
   legObjects,
+  legOf,
   notDone,
   routerNamespace,
   routerObjects,
+  waits,
 } from "../edge/mod.ts";
 import { ALIAS, Engine, type KernelObject, PROTOCOL, sameValue } from "../engine/mod.ts";
 import { type Family, hostPrefix, type Ip, type Prefix } from "../net/mod.ts";
@@ -222,9 +224,9 @@ export class EdgePlace implements Disposable {
   }
 
   #applyDomain(host: DomainHost, domain: EdgeDomain, node: DomainNode): void {
-    const { vni, routing } = domain;
+    const { vni } = domain;
     host.keep(vni, "edge");
-    const leg = routing?.host;
+    const leg = legOf(domain);
     const { home, homePlace } = this.#options;
     const mtuBytes = domainMtu(node);
     host.setScope(
@@ -237,8 +239,15 @@ export class EdgePlace implements Disposable {
     if (leg !== undefined) {
       home.set(scope, hostEndObjects(leg, mtuBytes));
       home.apply(scope);
-      if (!this.#routes.has(vni)) this.#routes.set(vni, new EdgeRoutes(vni, learnedIn(host.netns(vni))));
+      if (!this.#routes.has(vni)) this.#beginRoutes(vni, host);
     } else this.#endLeg(vni);
+  }
+
+  /** The fabric may have told of the domain long before. */
+  #beginRoutes(vni: number, host: DomainHost): void {
+    const routes = new EdgeRoutes(vni, learnedIn(host.netns(vni)));
+    this.#routes.set(vni, routes);
+    routes.hear((this.#table?.prefixes(vni) ?? []).map((remote) => ({ op: "set", remote })));
   }
 
   #homeScope(vni: number): string {
@@ -284,8 +293,9 @@ export class EdgePlace implements Disposable {
     if (router === undefined) return [];
     const { folder = NAMESPACES } = this.#options;
     const path = (name: string) => `${folder}/${name}`;
-    const hosts = this.#here.flatMap(({ vni, routing }) => {
-      const leg = routing?.host;
+    const hosts = this.#here.flatMap((domain) => {
+      const { vni, routing } = domain;
+      const leg = legOf(domain);
       if (leg === undefined || this.#host?.netns(vni) === undefined) return [];
       const own = hostRouter(router, { vni, leg, namespace: path(`cw-${vni}`) });
       const isLeg = (prefix: Prefix) =>
@@ -332,7 +342,7 @@ export class EdgePlace implements Disposable {
     const active = host.active();
     const segments = new Set(active.segments);
     const here: HereDomain[] = this.#here
-      .filter(({ vni }) => active.domains.includes(vni))
+      .filter((edge) => active.domains.includes(edge.vni) && !waits(edge))
       .map((edge) => {
         const domain = this.#domainOf(edge);
         return {
@@ -343,7 +353,7 @@ export class EdgePlace implements Disposable {
         };
       });
     this.#announcer.setDomains(here, { address: node.vtep, routerMac: host.routerMac });
-    for (const routes of this.#routes.values()) routes.setFabric(this.#fabric);
+    for (const { domain, prefixes } of here) this.#routes.get(domain.vni)?.setFabric(this.#fabric, prefixes);
     const changes = this.#table?.setActive(
       here.map(({ domain, segments: some }) => ({ domain, segments: some.map(({ vni }) => vni) })),
     );

@@ -10,7 +10,7 @@
  *
  * After a restart the kernel has what an earlier agent knew, in both directions; that counts until both have been told anew.
  */
-import type { NeighborRoute, Speaker } from "../bgp/mod.ts";
+import type { LocalPrefix, NeighborRoute, Speaker } from "../bgp/mod.ts";
 import type { RemoteChange } from "../domain/mod.ts";
 import { formatPrefix, type Prefix } from "../net/mod.ts";
 
@@ -36,6 +36,8 @@ export class EdgeRoutes implements Disposable {
   #host: Speaker | undefined;
   #following: Disposable | undefined;
   #fabric: Speaker | undefined;
+  /** By text. */
+  #declared: ReadonlySet<string> = new Set();
   /** From the host, by text. */
   readonly #fromHost = new Map<string, Known>();
   readonly #fromFabric = new Map<string, Known>();
@@ -65,11 +67,15 @@ export class EdgeRoutes implements Disposable {
     );
   }
 
-  /** setFabric gives the speaker of the router; the domain's L3VNI must be active in it. */
-  setFabric(fabric: Speaker | undefined): void {
+  /**
+   * setFabric gives the speaker of the router; the domain's L3VNI must be active in it. `declared` is announced by somebody else whatever the
+   * host says: that is neither changed nor taken back here.
+   */
+  setFabric(fabric: Speaker | undefined, declared: readonly Prefix[]): void {
     this.#fabric = fabric;
-    for (const known of this.#fromHost.values()) fabric?.evpn.setPrefix(this.vni, known);
-    for (const prefix of this.#former.values()) fabric?.evpn.setPrefix(this.vni, { prefix });
+    this.#declared = new Set(declared.map(formatPrefix));
+    for (const known of this.#fromHost.values()) this.#announce(known);
+    for (const prefix of this.#former.values()) this.#announce({ prefix });
   }
 
   /** hear takes in what the fabric tells, of other domains too. */
@@ -104,15 +110,21 @@ export class EdgeRoutes implements Disposable {
     const name = formatPrefix(known.prefix);
     this.#fromHost.set(name, known);
     this.#former.delete(name);
-    this.#fabric?.evpn.setPrefix(this.vni, known);
+    this.#announce(known);
   }
 
   #lose(prefix: Prefix): void {
     if (this.#fromHost.delete(formatPrefix(prefix))) this.#withdraw(prefix);
   }
 
+  #announce(known: LocalPrefix): void {
+    if (!this.#declared.has(formatPrefix(known.prefix))) this.#fabric?.evpn.setPrefix(this.vni, known);
+  }
+
   #withdraw(prefix: Prefix): void {
-    if (!this.#former.has(formatPrefix(prefix))) this.#fabric?.evpn.removePrefix(this.vni, prefix);
+    const name = formatPrefix(prefix);
+    if (!this.#former.has(name) && !this.#declared.has(name))
+      this.#fabric?.evpn.removePrefix(this.vni, prefix);
   }
 
   /** end takes back what the host had announced: the session is over for good. */

@@ -14,6 +14,7 @@ import {
   type EdgeProblem,
   fabricSpeaker,
   hostSpeaker,
+  legOf,
   planEdge,
 } from "../edge/mod.ts";
 import { type Engine, sameValue } from "../engine/mod.ts";
@@ -162,9 +163,7 @@ export class Edge implements Disposable {
     const stay = new Set(
       edge.routers.flatMap(({ name, domains }) => [
         fabricSpeaker(name),
-        ...domains.flatMap(({ vni, routing }) =>
-          routing?.host === undefined ? [] : [hostSpeaker(name, vni)],
-        ),
+        ...domains.flatMap((domain) => (legOf(domain) === undefined ? [] : [hostSpeaker(name, domain.vni)])),
       ]),
     );
     const now = [...this.#places.values()].flatMap((place) => {

@@ -27,9 +27,9 @@ export function fabricSpeaker(router: string): string {
   return `edge-${router}`;
 }
 
-/** hostSpeaker names the speaker of a domain's host session. */
+/** hostSpeaker names the speaker of a domain's host session; no name of a router has a dot. */
 export function hostSpeaker(router: string, vni: number): string {
-  return `edge-${router}-${vni}`;
+  return `edge-${router}.${vni}`;
 }
 
 type Policies = Record<string, readonly PolicyRule[]>;

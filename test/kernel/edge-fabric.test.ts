@@ -128,6 +128,41 @@ describe.skipIf(lacks !== undefined)(`edge in a fabric${lacks === undefined ? ""
     await hasRoute(b, SERVICE_A);
   });
 
+  test("a network that the edge announces by itself stays when the host has announced it too, and takes it back", async () => {
+    const own = /\[5\]:\[0\]:\[24\]:\[198\.51\.100\.0\]\n +100\.65\.0\.1 +0 64514 i/;
+    const host = (...lines: string[]) =>
+      hostA.ask("configure", "router bgp 64515", "address-family ipv4 unicast", ...lines);
+    const fromHost = () => a.edge.status()[0]?.domains[0]?.fromHost ?? [];
+    host("network 198.51.100.0/24");
+    await until("the edge hears of it", async () => fromHost().includes("198.51.100.0/24"));
+    host("no network 198.51.100.0/24");
+    await until("the edge has lost it", async () => !fromHost().includes("198.51.100.0/24"));
+    // What is said later arrives later.
+    host("network 10.97.0.1/32");
+    await hasRoute(b, "10.97.0.1");
+    expect(evpn()).toMatch(own);
+    host("no network 10.97.0.1/32");
+    await hasNone(b, "10.97.0.1");
+  });
+
+  test("a VPC whose rules nothing acts on says nothing and takes nothing; a host session that comes late gets all that is known", async () => {
+    const full = edgeManifest(A);
+    a.follow(full.replace("underlay: {", "underlay: {export: [{action: reject}], "));
+    await hasNone(b, SERVICE_A);
+    expect(a.problems).toEqual([
+      'Underlay "rack": VPC "red" waits, and neither announces nor imports: underlay.import and underlay.export are not acted on yet; remove them, and filter in sessions',
+    ]);
+    a.problems.length = 0;
+    await until("the fabric has nothing of it", async () => !evpn().includes("RT:64514:5100"));
+    expect(routesTo(a, SERVICE_B, "cw-5100")).toBe("");
+    a.follow(full.replace(/\n {2}hostSession: .*/, ""));
+    await until("the domain has the fabric's routes", async () => routesTo(a, SERVICE_B, "cw-5100") !== "");
+    expect(routesTo(a, SERVICE_B)).toBe("");
+    a.follow(full);
+    await hasRoute(a, SERVICE_B);
+    await hasRoute(b, SERVICE_A);
+  });
+
   test("a domain that goes takes all that is its own, and nothing else", async () => {
     a.follow(edgeManifest(A).split("---")[0] as string);
     await hasNone(b, SERVICE_A);
