@@ -88,6 +88,8 @@ export class EdgePlace implements Disposable {
   /** What an earlier agent left has been taken over. */
   #isAdopted = false;
   #here: readonly EdgeDomain[] = [];
+  /** VNIs of domains of which something is here. */
+  readonly #begun = new Set<number>();
   #fabric: Speaker | undefined;
   #listening: Disposable | undefined;
   #problems: readonly string[] = [];
@@ -189,10 +191,8 @@ export class EdgePlace implements Disposable {
       problems.push(
         `VPC "${vpc}" is over IPv${family === 4 ? 6 : 4}, which cannot stand beside IPv${family} yet`,
       );
-    const former = this.#here;
     this.#here = domains;
-    const kept = new Set(domains.map(({ vni }) => vni));
-    for (const { vni } of former) if (!kept.has(vni)) bearing.bear(() => this.#end(vni));
+    this.#endOthers(new Set(domains.map(({ vni }) => vni)), bearing);
     host.setDomains(domains.map(domainOf));
     for (const domain of domains) bearing.bear(() => this.#applyDomain(host, domain, node));
     const isFirst = !this.#isAdopted;
@@ -225,6 +225,7 @@ export class EdgePlace implements Disposable {
 
   #applyDomain(host: DomainHost, domain: EdgeDomain, node: DomainNode): void {
     const { vni } = domain;
+    this.#begun.add(vni);
     host.keep(vni, "edge");
     const leg = legOf(domain);
     const { home, homePlace } = this.#options;
@@ -254,9 +255,14 @@ export class EdgePlace implements Disposable {
     return `edge/${this.name}/${vni}`;
   }
 
-  #end(vni: number): void {
-    this.#endLeg(vni);
-    this.#host?.keep(vni, "edge", false);
+  #endOthers(kept: ReadonlySet<number>, bearing: Bearing): void {
+    for (const vni of this.#begun)
+      if (!kept.has(vni))
+        bearing.bear(() => {
+          this.#endLeg(vni);
+          this.#host?.keep(vni, "edge", false);
+          this.#begun.delete(vni);
+        });
   }
 
   #endLeg(vni: number): void {
@@ -455,8 +461,8 @@ export class EdgePlace implements Disposable {
   }
 
   #clearDomains(bearing: Bearing): void {
-    for (const { vni } of this.#here) bearing.bear(() => this.#end(vni));
     this.#here = [];
+    this.#endOthers(new Set(), bearing);
     const node = { vtep: { family: 4, value: 0n } as const, underlayLink: "lo", underlayMtuBytes: 1500 };
     this.#host ??= this.#open(node);
     this.#host.setDomains([]);
