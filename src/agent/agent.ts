@@ -95,6 +95,11 @@ export class Agent implements Disposable {
     });
   }
 
+  /** The node's edge, as people see it. */
+  get edge(): ReturnType<ClusterBgp["edge"]> {
+    return this.#bgp.edge();
+  }
+
   /** start brings the node up as it was, or waits to be told. */
   static async start(options: AgentOptions, bgp: ClusterBgp): Promise<Agent> {
     const agent = new Agent(options, bgp);

@@ -10,10 +10,9 @@ import { type EdgeNode, noTenants, tenantKey, withTenants } from "../resources/m
 import { after, exists, hostName } from "../sys/mod.ts";
 import type { BgpFiles } from "./bgp.ts";
 import { Edge } from "./edge.ts";
-import type { EdgeStatus } from "./edge-place.ts";
 import { warn } from "./log.ts";
 import { EDGE_LINKS } from "./paths.ts";
-import type { ClusterBgp, EdgeView } from "./cluster-bgp.ts";
+import type { ClusterBgp, EdgeView, ShownEdge } from "./cluster-bgp.ts";
 
 /** What cannot be begun is tried again. */
 const RETRY_MS = 5_000;
@@ -49,9 +48,11 @@ export class EdgeHolder implements ClusterBgp, Disposable {
     if (!isSame || view === undefined) this.#apply();
   }
 
-  /** status tells of the routers that are here. */
-  status(): EdgeStatus[] {
-    return this.#edge?.status() ?? [];
+  /** edge implements ClusterBgp. */
+  edge(): ShownEdge | undefined {
+    const routers = this.#edge?.status() ?? [];
+    const problems = [...(this.#edge?.problems() ?? []), ...(this.#problem === "" ? [] : [this.#problem])];
+    return routers.length + problems.length === 0 ? undefined : { routers, problems };
   }
 
   /** Whatever is wrong about an edge is no affair of the mesh, or of a node that has none: it is told, and tried again. */

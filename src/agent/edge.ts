@@ -202,9 +202,9 @@ export class Edge implements Disposable {
     return [...this.#places.values()].map((place) => place.status());
   }
 
-  /** problems tells which resources are not, or not wholly, on this node. */
-  problems(): readonly EdgeProblem[] {
-    return this.#problems;
+  /** problems tells which resources are not, or not wholly, on this node, and what went wrong of the last attempt. */
+  problems(): string[] {
+    return [...this.#problems.map(textOf), ...this.#failures];
   }
 
   #bear(work: () => void): void {

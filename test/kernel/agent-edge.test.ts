@@ -3,6 +3,7 @@
  * hosts is a BgpRouter of their own.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import type { Status } from "../../src/agent/mod.ts";
 import { Lab, until } from "../../src/lab/mod.ts";
 import { executable, labLacks } from "../support/lab-needs.ts";
 
@@ -75,6 +76,8 @@ describe.skipIf(labLacks !== undefined)(
       if (status !== 0) throw new Error(`${node}: ${command}: ${stderr}`);
       return stdout;
     };
+    const status = async (node: string, ...more: string[]) =>
+      (await lab.exec(node, ["causeway", "status", ...more])).stdout;
     const write = async (node: string, name: string, text: string) => {
       const path = `/etc/causeway/manifests/${name}`;
       const script = `mkdir -p /etc/causeway/manifests && cat > ${path}.new && mv ${path}.new ${path}`;
@@ -100,6 +103,17 @@ describe.skipIf(labLacks !== undefined)(
       expect(await run("a", "ip netns exec cw-underlay ip -br address show dev lo")).toContain(
         "100.65.0.1/32",
       );
+    });
+
+    test("status names routers and VPCs, and has what hosts announce", async () => {
+      expect(await status("a")).toMatch(
+        /^edge +router underlay of Underlay rack, namespace cw-underlay; VPCs red$/m,
+      );
+      const { edge } = JSON.parse(await status("a", "--json")) as Status;
+      expect(edge?.problems).toEqual([]);
+      expect(edge?.routers.map(({ domains }) => domains.map(({ fromHost }) => fromHost))).toEqual([
+        [[`${SERVICE.a}/32`]],
+      ]);
     });
 
     test("a killed agent comes back to all of it, and changes nothing", async () => {
@@ -148,6 +162,7 @@ describe.skipIf(labLacks !== undefined)(
         { what: "eth1 is back" },
       );
       expect(await run("a", "ip netns list")).not.toContain("cw-");
+      expect(await status("a")).not.toContain("edge");
     });
   },
 );

@@ -71,6 +71,7 @@ const open = () =>
     claims: { held: () => Promise.resolve([]) } as unknown as BlockClaims,
     bgp: {
       follow: () => {},
+      edge: () => undefined,
       setCluster: (router, onSpeaker) => {
         if (isFailing) throw new Error("no room for a router");
         if (router === undefined || told === onSpeaker) return;
