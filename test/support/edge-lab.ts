@@ -189,7 +189,8 @@ export class EdgeLab implements AsyncDisposable {
   readonly #daemons: Foreign[] = [];
   readonly #stopping = new DisposableStack();
 
-  constructor({ names, root }: { readonly names: readonly string[]; readonly root: string }) {
+  /** `root` is where FRR is, if it is used. */
+  constructor({ names, root = "" }: { readonly names: readonly string[]; readonly root?: string }) {
     this.#root = root;
     const { scratch } = this;
     scratch.text("ip link set lo up");
@@ -221,22 +222,25 @@ export class EdgeLab implements AsyncDisposable {
 
   /** ours starts a Causeway router between the nodes in place of FRR: as a helper of a restart it keeps EVPN routes too, which FRR does not. */
   ours(asns: readonly number[]): Routers {
-    const folder = `${this.#folder}/fabric`;
-    ensureDirectory(folder);
-    const routers = new Routers({ folder, log: () => {} });
     const neighbors = asns.map((asn, i) => ({
       ...{ address: `192.168.${11 + i}.3`, asn, connectRetry: "1s" },
       families: { "ipv4-unicast": {}, "l2vpn-evpn": {} },
     }));
-    const { resources } = parseManifest(
+    return this.speaker("fabric", this.scratch.netns, { asn: 64512, routerId: "10.0.1.1", neighbors });
+  }
+
+  /** speaker starts a Causeway router in a namespace; it takes and gives what its neighbors say. */
+  speaker(name: string, { path: namespace }: Netns, spec: object): Routers {
+    const folder = `${this.#folder}/${name}`;
+    ensureDirectory(folder);
+    const routers = new Routers({ folder, log: () => {} });
+    const { resources, problems } = parseManifest(
       JSON.stringify({
-        ...{ apiVersion: "causeway.network/v1alpha1", kind: "BgpRouter", metadata: { name: "fabric" } },
-        spec: {
-          ...{ asn: 64512, routerId: "10.0.1.1", namespace: this.scratch.netns.path, install: true },
-          ...{ requirePolicy: false, neighbors },
-        },
+        ...{ apiVersion: "causeway.network/v1alpha1", kind: "BgpRouter", metadata: { name } },
+        spec: { namespace, install: true, requirePolicy: false, ...spec },
       }),
     );
+    if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"));
     for (const [, error] of routers.set(resources.map(({ value }) => value as BgpRouter))) throw error;
     this.#stopping.defer(() => routers.stop());
     return routers;
