@@ -68,11 +68,14 @@ describe.skipIf(lacks !== undefined)(`edge in a fabric${lacks === undefined ? ""
       const curl = ["curl", "-s", "--max-time", "3", "--interface", SERVICE_A, `http://${SERVICE_B}:8080/`];
       return (await run(curl, { netns: a.netns })).stdout;
     };
-    await until("the service of b answers", async () => (await address()) !== "");
-    expect(await address()).toBe(SERVICE_A);
+    let seen = "";
+    await until("the service of b answers", async () => (seen = await address()) !== "");
+    expect(seen).toBe(SERVICE_A);
   });
 
-  test("tables of both sides: type 5 with the way that it came, and its next hop by the edge alone", () => {
+  test("tables of both sides: type 5 with the way that it came, and its next hop by the edge alone", async () => {
+    await hasRoute(a, "198.51.100.0/24");
+    await hasRoute(b, "198.51.100.0/24");
     expect(routesTo(a, SERVICE_B)).toMatch(/^10\.98\.0\.1 via 192\.169\.10\.1 dev cwh5100 proto bgp /);
     expect(routesTo(a, SERVICE_B, "cw-5100")).toBe(
       "10.98.0.1 via 100.65.0.2 dev br5100 proto 67 metric 1024 onlink",
@@ -105,9 +108,12 @@ describe.skipIf(lacks !== undefined)(`edge in a fabric${lacks === undefined ? ""
   });
 
   test("the same resources again change nothing, and a kernel that was changed is repaired", async () => {
+    // What the kernel does in its own time, links' states and IPv6's looking for duplicates, is not of interest.
     const seen = () =>
       [undefined, "cw-underlay", "cw-5100"].flatMap((inside) =>
-        ["ip -o link", "ip -o address", "ip route"].map((command) => a.text(command, inside)),
+        ["ip -o link", "ip -o address", "ip route"].map((command) =>
+          a.text(command, inside).replaceAll(/ state \w+|,(NO-CARRIER|LOWER_UP)| tentative| linkdown/g, ""),
+        ),
       );
     const before = seen();
     a.follow(edgeManifest(A));
@@ -175,7 +181,9 @@ describe.skipIf(lacks !== undefined)(`edge in a fabric${lacks === undefined ? ""
     expect(a.text("ip -br link")).not.toContain("eth1");
     a.follow("");
     expect(a.problems).toEqual([]);
-    expect(a.text("ip -br address show dev eth1")).toMatch(/^eth1\S* +UP +192\.168\.11\.3\/24/);
+    // Its state the kernel sees a moment later.
+    expect(a.text("ip -br address show dev eth1")).toMatch(/^eth1\S* +\w+ +192\.168\.11\.3\/24/);
+    expect(a.text("ip -o link show dev eth1 up")).toContain("eth1");
     expect(routesTo(a, "203.0.113.0/24")).toBe(
       "203.0.113.0/24 via 192.168.11.2 dev eth1 proto static metric 77",
     );
