@@ -190,13 +190,6 @@ export class Edge implements Disposable {
     return [...this.#places.values()].find((place) => place.has(vni));
   }
 
-  /** clear takes all of the edge down and gives links back: the node leaves, or Causeway is uninstalled. */
-  clear(): void {
-    this.#retry?.[Symbol.dispose]();
-    this.#bear(() => this.#removeOthers(new Set()));
-    this.#bear(() => this.#setSpeakers());
-  }
-
   /** status tells of each router that is here. */
   status(): EdgeStatus[] {
     return [...this.#places.values()].map((place) => place.status());

@@ -72,7 +72,6 @@ describe.skipIf(notRoot !== undefined)(
       expect(Edge.isThere(folder)).toBe(false);
       using edge = open();
       edge.follow(noTenants, NODE);
-      edge.clear();
       expect(isNetns(`${folder}/cw-foreign`)).toBe(true);
       expect(problems).toEqual([]);
       expect(exists(linksPath)).toBe(false);
