@@ -52,8 +52,30 @@ export function fetchPackages(suite: string, packages: readonly string[]): strin
   }
 }
 
+/** fetchSource unpacks a source package of a suite, its patches applied, into `folder`, which must not be there. Needs dpkg-dev. */
+export function fetchSource(suite: string, name: string, folder: string): void {
+  const work = `${folder}.apt`;
+  rmSync(work, { recursive: true, force: true });
+  try {
+    for (const part of ["lists/partial", "archives/partial", "source"])
+      mkdirSync(join(work, part), { recursive: true });
+    writeFileSync(join(work, "sources.list"), sourceOf(suite, "deb-src"));
+    const apt = aptArguments(work);
+    const source = join(work, "source");
+    run(["apt-get", ...apt, "update"], work);
+    run(["apt-get", ...apt, "source", "--download-only", name], source);
+    const description = readdirSync(source).find((file) => file.endsWith(".dsc"));
+    if (description === undefined) throw new SuiteError(`Cannot fetch ${name}: there is no .dsc file of it`);
+    // apt has checked the files' hashes against the signed index.
+    run(["dpkg-source", "--no-check", "-x", description, "unpacked"], source);
+    renameSync(join(source, "unpacked"), folder);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
 /** The machine's source of Debian, for another suite, as a line of sources.list(5). */
-function sourceOf(suite: string): string {
+function sourceOf(suite: string, type = "deb"): string {
   const own = /^VERSION_CODENAME=(\S+)$/m.exec(readFileSync("/etc/os-release", "utf8"))?.[1];
   const listed = run(
     ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"],
@@ -68,7 +90,7 @@ function sourceOf(suite: string): string {
       `Cannot find packages of ${suite}: apt has no source of Debian ${own ?? "on this system"}`,
     );
   const signed = existsSync(KEYRING) ? ` [signed-by=${KEYRING}]` : "";
-  return `deb${signed} ${found[0]} ${suite} main\n`;
+  return `${type}${signed} ${found[0]} ${suite} main\n`;
 }
 
 function aptArguments(work: string): string[] {

@@ -93,7 +93,11 @@ export const requestSchema = z.discriminatedUnion("op", [
   z.object({ op: z.literal("vpc-status"), name: text.optional() }),
   z.object({ op: z.literal("vpc-addresses"), subnet: text.optional() }),
   z.object({ op: z.literal("vpc-release"), subnet: text, address: text }),
-  z.object({ op: z.literal("resource-apply"), resources: z.array(z.custom<Json>()).min(1).max(4096) }),
+  z.object({
+    op: z.literal("resource-apply"),
+    resources: z.array(z.custom<Json>()).min(1).max(4096),
+    force: z.boolean().optional(),
+  }),
   z.object({ op: z.literal("resource-get"), kind: tenantKind.optional(), name: text.optional() }),
   z.object({
     op: z.literal("resource-delete"),

@@ -45,9 +45,9 @@ function isTenant(resource: { readonly kind: string }): resource is TenantResour
 
 /** resourceHandlers answer the operations on tenants' resources. */
 export const resourceHandlers: Pick<Handlers, "resource-apply" | "resource-get" | "resource-delete"> = {
-  async "resource-apply"(agent, { resources }) {
+  async "resource-apply"(agent, { resources, force }) {
     const { registrar, register } = hubOf(agent, "apply");
-    const made = await registrar.putResources(needTenants(resources));
+    const made = await registrar.putResources(needTenants(resources), { force });
     return {
       resources: made.map(({ resource: { kind, value }, change }) => ({
         kind,

@@ -6,6 +6,7 @@ import { Agent, type AgentOptions } from "./agent.ts";
 import { BgpFiles } from "./bgp.ts";
 import { EdgeHolder } from "./edge-holder.ts";
 import { serveControl } from "./control.ts";
+import { ClusterControl } from "./kube-controller.ts";
 import { info, warn } from "./log.ts";
 import { RUN, STATE } from "./paths.ts";
 import { VERSION } from "./version.ts";
@@ -25,8 +26,14 @@ function mustBeAlone(): void {
   );
 }
 
+/** RunOptions are those of the agent, and of what runs beside it. */
+export interface RunOptions extends AgentOptions {
+  /** On a hub: the cluster that it may control, by a kubeconfig or IN_CLUSTER. */
+  readonly controls?: string;
+}
+
 /** runAgent serves until SIGTERM or SIGINT, and leaves the kernel as it is. */
-export async function runAgent(options: AgentOptions): Promise<never> {
+export async function runAgent(options: RunOptions): Promise<never> {
   collectAfter(COLLECT_BYTES);
   ensureDirectory(STATE, 0o700);
   ensureDirectory(RUN, 0o755);
@@ -43,6 +50,7 @@ export async function runAgent(options: AgentOptions): Promise<never> {
   const bgp = new EdgeHolder(new BgpFiles());
   const agent = await Agent.start(options, bgp);
   const control = serveControl(agent);
+  const cluster = options.controls === undefined ? undefined : new ClusterControl(agent, options.controls);
   using _firewall = new FirewallKeeper({
     state: STATE,
     onPutBack: (rules) => info("the firewall was loaded anew; our rules are put back", { count: rules }),
@@ -53,6 +61,7 @@ export async function runAgent(options: AgentOptions): Promise<never> {
   info("agent is ready", { path: control.path });
   await stop.promise;
   info("agent stops");
+  await cluster?.end();
   control.close();
   // Neighbors are told nothing, as nothing changes for them.
   bgp[Symbol.dispose]();

@@ -30,6 +30,10 @@ space (user), or the program wireguard-go.`,
       value: "PATH",
     },
     "kube-node": { about: "this node in the cluster (default the host's name)", value: "NAME" },
+    "kube-controller": {
+      about: "on a hub: control the cluster by it, or in-cluster",
+      value: "PATH",
+    },
     "pod-files": { about: "read pods' annotations from manifests instead", value: "FOLDER" },
     "relay-xdp": { about: "on a hub: relay in the kernel at these interfaces", value: "LINK,…" },
   },
@@ -39,6 +43,7 @@ space (user), or the program wireguard-go.`,
     "causeway agent --tls auto",
     "causeway agent --relay-xdp eth0,eth1",
     "causeway agent --kubeconfig /etc/kubernetes/kubelet.conf",
+    "causeway agent --kube-controller /etc/causeway/controller.conf",
   ],
   async run(given) {
     const relayXdp = given.value("relay-xdp");
@@ -48,7 +53,9 @@ space (user), or the program wireguard-go.`,
         "causeway agent",
         "--kubeconfig and --pod-files exclude each other; give one of them",
       );
+    const controls = given.value("kube-controller");
     await runAgent({
+      ...(controls === undefined ? {} : { controls }),
       relayXdp: relayXdp === undefined ? [] : parseLinks(relayXdp),
       tunnel: (given.value("tunnel") ?? "auto") as TunnelWish,
       portMapping: (given.value("port-mapping") ?? "auto") as (typeof portMappingModes)[number],

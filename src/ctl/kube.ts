@@ -1,4 +1,4 @@
-/** `causeway kube`: what this node's Kubernetes needs to run over the overlay. */
+/** `causeway kube`: what Kubernetes needs to run over the overlay, and to know our resources. */
 import type { ShownNode } from "../agent/mod.ts";
 import {
   clusterWish,
@@ -17,6 +17,7 @@ import { hostPortSchema, type Mesh, parseManifest } from "../resources/mod.ts";
 import { executablePath, exists, monotonicMs, run, sleep, which } from "../sys/mod.ts";
 import { ask } from "./client.ts";
 import { type Command, type Given, UsageError, withJson } from "./command.ts";
+import { kubeManifestsCommand } from "./kube-manifests.ts";
 import { printJson, printText, progress } from "./output.ts";
 
 const PREPARE = "causeway kube prepare";
@@ -142,7 +143,7 @@ async function wait(given: Given): Promise<number> {
 
 export const kube: Command = {
   name: "kube",
-  about: "What this node's Kubernetes needs to run over the overlay",
+  about: "What Kubernetes needs, of this node and of its API",
   commands: [
     {
       name: "prepare",
@@ -180,5 +181,6 @@ is right already is not touched. What is to be done after it is printed.`,
       examples: ["causeway kube wait", "causeway kube wait --timeout 2m"],
       run: wait,
     },
+    kubeManifestsCommand,
   ],
 };

@@ -60,8 +60,9 @@ export const apply: Command = {
   about: "Make or change VPCs and what belongs to them, on a hub",
   more: `All objects of the file are taken, or none; what is wrong is said with object,
 field, value and fix. What is left out of an object that is there gets its
-default, except VNIs that were given: they stay.`,
-  options: withJson({ file }),
+default, except VNIs that were given: they stay. What a Kubernetes cluster put
+there is changed there; with --force it is taken from the cluster.`,
+  options: withJson({ file, force: { about: "also what belongs to a Kubernetes cluster" } }),
   examples: ["causeway apply -f team-a.yaml", "causeway get subnet a.web -o yaml | … | causeway apply -f -"],
   async run(given) {
     const read = readResources(given);
@@ -72,7 +73,7 @@ default, except VNIs that were given: they stay.`,
       throw new Error(
         `Cannot apply ${read.length} objects at once: they have ${length} characters as JSON, and ${MAX_APPLIED} are the most; split them, what others refer to first`,
       );
-    const result = await ask({ op: "resource-apply", resources }, progress);
+    const result = await ask({ op: "resource-apply", resources, force: given.flag("force") }, progress);
     if (given.flag("json")) return printJson(result);
     for (const { kind, name, change, vni } of result.resources)
       printText(`${label(kind, name)} ${change}${vni === undefined ? "" : `, VNI ${vni}`}\n`);
@@ -167,11 +168,12 @@ export const remove: Command = {
   more: `All that is named goes, or nothing. What something else refers to is refused,
 and a Subnet of which nodes or owners have addresses: a node returns what its
 last pod had after two minutes. With --force such a Subnet goes at once, and
-pods that are still there lose their network.
+pods that are still there lose their network. What a Kubernetes cluster put
+there is deleted there, or here with --force.
 Kinds: ${tenantWords.join(", ")}.`,
   positionals: ["[KIND]", "[NAME…]"],
   choices: tenantWords,
-  options: withJson({ file, force: { about: "also Subnets of which somebody has addresses" } }),
+  options: withJson({ file, force: { about: "also of a Kubernetes cluster, and Subnets in use" } }),
   examples: ["causeway delete subnet team-a.web team-a.db", "causeway delete -f team-a.yaml"],
   async run(given) {
     const resources = namesOf(given);

@@ -21,7 +21,8 @@ import {
 import type { Handlers } from "./apply.ts";
 import { Refusal } from "./refusal.ts";
 import type { Tables } from "./tables.ts";
-import { readTenant } from "./tenant-store.ts";
+import { ownersAfterDelete, ownersAfterPut } from "./tenant-owner.ts";
+import { type Owners, readTenant } from "./tenant-store.ts";
 
 /** PutResult says what became of a resource. */
 export interface PutResult {
@@ -31,19 +32,24 @@ export interface PutResult {
 
 /** apply holds the commands on tenants' networks. */
 export const apply = {
-  "put-resources"(tables, { resources }): PutResult[] {
-    const set = resources.map(needTenant);
+  "put-resources"(tables, { resources, ...asker }): PutResult[] {
     const before = tables.tenants.all();
-    const admitted = change(tables, { set, remove: [] });
-    return admitted.set.map((resource) => ({ resource, change: changeOf(resource, before) }));
+    const set = resources.map(needTenant);
+    const results = (all: readonly TenantResource[]): PutResult[] =>
+      all.map((resource) => ({ resource, change: changeOf(resource, before) }));
+    // Whose it is comes first: what else is wrong is of no use to who may not change it.
+    const owners = ownersAfterPut(tables.tenants.owners(), results(set), asker);
+    const admitted = admitOrRefuse(tables, { set, remove: [] });
+    store(tables, admitted, [], owners);
+    return results(admitted.set);
   },
 
-  "delete-resources"(tables, { resources, force = false }) {
-    change(
-      tables,
-      { set: [], remove: resources },
-      { inUse: (name) => (force ? undefined : usersOf(tables, name)) },
-    );
+  "delete-resources"(tables, { resources, ...asker }) {
+    const inUse = (name: TenantName) => (asker.force === true ? undefined : usersOf(tables, name));
+    const before = tables.tenants.all();
+    const there = resources.filter(({ kind, name }) => before[kind].has(name));
+    const owners = ownersAfterDelete(tables.tenants.owners(), there, asker);
+    store(tables, admitOrRefuse(tables, { set: [], remove: resources }, { inUse }), resources, owners);
   },
 } as const satisfies Handlers<"put-resources" | "delete-resources">;
 
@@ -60,21 +66,13 @@ function usersOf({ claims }: Tables, { kind, name }: TenantName): string | undef
   return users.length === 0 ? undefined : `${users.join(" and ")} (causeway vpc addresses ${name})`;
 }
 
-function change(tables: Tables, wanted: TenantChange, more: Pick<AdmitContext, "inUse"> = {}): Admitted {
-  const context: AdmitContext = {
-    ...more,
-    mesh: tables.mesh() as Mesh,
-    nextVni: tables.tenants.nextVni,
-    rules: (judged) => edgeRules(tables, judged),
-  };
-  const admitted = admitOrRefuse(tables.tenants.all(), wanted, context);
-  tables.tenants.store(admitted, wanted.remove);
+function store(tables: Tables, admitted: Admitted, remove: readonly TenantName[], owners: Owners): void {
+  tables.tenants.store(admitted, remove, owners);
   // Blocks end when their nodes return them: pods of a Subnet that was deleted by force may still be there.
-  for (const { kind, name } of wanted.remove) if (kind === "Subnet") tables.claims.removeOwners(name);
-  for (const { kind, name } of wanted.remove) tables.ledger.withdraw(tenantKey(kind, name));
+  for (const { kind, name } of remove) if (kind === "Subnet") tables.claims.removeOwners(name);
+  for (const { kind, name } of remove) tables.ledger.withdraw(tenantKey(kind, name));
   for (const resource of admitted.set)
     tables.ledger.publish(tenantKey(resource.kind, resource.value.name), resourceJson(resource));
-  return admitted;
 }
 
 /** Judged on every node only where something is at the edge: there are many nodes, and most registers have none. */
@@ -107,9 +105,19 @@ function edgeNode({ name, hub, role, site, overlay4 }: Node, mesh: Mesh): EdgeNo
   };
 }
 
-function admitOrRefuse(...args: Parameters<typeof admit>): Admitted {
+function admitOrRefuse(
+  tables: Tables,
+  wanted: TenantChange,
+  more: Pick<AdmitContext, "inUse"> = {},
+): Admitted {
+  const context: AdmitContext = {
+    ...more,
+    mesh: tables.mesh() as Mesh,
+    nextVni: tables.tenants.nextVni,
+    rules: (judged) => edgeRules(tables, judged),
+  };
   try {
-    return admit(...args);
+    return admit(tables.tenants.all(), wanted, context);
   } catch (error) {
     if (error instanceof AdmissionError) throw new Refusal("not-admitted", error.message);
     throw error;
@@ -119,10 +127,12 @@ function admitOrRefuse(...args: Parameters<typeof admit>): Admitted {
 function changeOf(resource: TenantResource, before: TenantResources): PutResult["change"] {
   const old = before[resource.kind].get(resource.value.name);
   if (old === undefined) return "created";
-  const same =
-    canonicalJson(resourceJson(resource)) ===
-    canonicalJson(resourceJson({ kind: resource.kind, value: old } as TenantResource));
-  return same ? "unchanged" : "changed";
+  // A VNI that was given stays, whether it is said again or not.
+  const given = "vni" in old && !("vni" in resource.value) ? { vni: old.vni } : {};
+  const [now, was] = [{ ...resource.value, ...given }, old].map((value) =>
+    canonicalJson(resourceJson({ kind: resource.kind, value } as TenantResource)),
+  );
+  return now === was ? "unchanged" : "changed";
 }
 
 function needTenant(json: unknown): TenantResource {

@@ -29,6 +29,8 @@ const timeMs = z.number().int().min(0);
 const json = z.custom<Json>((value) => value !== undefined);
 const endpoints = z.array(hostPortSchema).max(8);
 
+/** The uid of a namespace. */
+const clusterSchema = z.string().min(1).max(64);
 const tenantKind = z.enum(Object.keys(tenantKinds) as [TenantKind, ...TenantKind[]]);
 
 const secretText = z.string().transform((text, context): Secret => {
@@ -130,14 +132,22 @@ export const commandSchema = z.discriminatedUnion("op", [
   z.object({ op: z.literal("approve-subnet"), node: name, prefix: prefixSchema() }),
   z.object({ op: z.literal("revoke-subnet"), node: name, prefix: prefixSchema() }),
   /** Resources of tenants' networks, as manifests: all or none. */
-  z.object({ op: z.literal("put-resources"), resources: z.array(json).min(1).max(MAX_RESOURCES) }),
+  z.object({
+    op: z.literal("put-resources"),
+    resources: z.array(json).min(1).max(MAX_RESOURCES),
+    /** The Kubernetes cluster that wants them; absent: somebody who may command a hub. */
+    owner: clusterSchema.optional(),
+    /** Also what is another one's. */
+    force: z.boolean().optional(),
+  }),
   z.object({
     op: z.literal("delete-resources"),
     resources: z
       .array(z.object({ kind: tenantKind, name }))
       .min(1)
       .max(MAX_RESOURCES),
-    /** Also Subnets of which somebody has addresses. */
+    owner: clusterSchema.optional(),
+    /** Also Subnets of which somebody has addresses, and what is another one's. */
     force: z.boolean().optional(),
   }),
   /** Blocks of a subnet for a node. `have`: the grants that it knows. */

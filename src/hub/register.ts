@@ -19,6 +19,7 @@ import type { SealedKey } from "./pair-keys.ts";
 import { registerSchema } from "./schema.ts";
 import { dumpTables, type RegisterDump, restoreTables } from "./register-dump.ts";
 import { type Revocation, Tables } from "./tables.ts";
+import type { Owners } from "./tenant-store.ts";
 import type { TokenInfo } from "./token-store.ts";
 import { concerns, type MeshView, meshView, type ViewCache } from "./view.ts";
 
@@ -303,6 +304,11 @@ export class Register implements Disposable {
     const { claims } = this.#tables;
     const wanted = (one: { readonly subnet: string }) => subnet === undefined || one.subnet === subnet;
     return { blocks: claims.all().filter(wanted), owned: claims.allOwned().filter(wanted) };
+  }
+
+  /** owners says which resources of tenants' networks belong to which Kubernetes cluster. */
+  owners(): Owners {
+    return this.#tables.tenants.owners();
   }
 
   /** changesSince returns what changed for a node, or undefined when it must get everything. */

@@ -30,6 +30,7 @@ import type { Claims, Register, Registration } from "./register.ts";
 import { type LogState, NoLog, type RegisterLog } from "./register-log.ts";
 import { formatToken, MAX_HUBS, MAX_USES, type Token, type TokenHub } from "./token.ts";
 import { UsageBook } from "./usage-book.ts";
+import type { Asker } from "./tenant-owner.ts";
 import { storedToken } from "./token-store.ts";
 
 /** TokenWish is what a token is to be made for. */
@@ -56,6 +57,10 @@ export interface NewPeer extends Omit<ExternalPeer, "overlay4" | "overlay6"> {
   readonly number?: number;
   /** Of which it gets addresses. */
   readonly families: readonly (4 | 6)[];
+}
+
+function asking({ owner, force = false }: Asker) {
+  return { ...(owner !== undefined && { owner }), ...(force && { force }) };
 }
 
 /** Registrar writes a register through its log. */
@@ -311,15 +316,16 @@ export class Registrar implements Disposable {
     await this.#submit({ op: "remove-peer", name });
   }
 
-  /** putResources makes or changes resources of tenants' networks, all or none. Rejects with Refusal. */
-  async putResources(resources: readonly TenantResource[]): Promise<PutResult[]> {
-    return this.#submit({ op: "put-resources", resources: resources.map((one) => resourceJson(one)) });
+  /** putResources makes or changes resources of tenants' networks, all or none; with `force` also another one's. Rejects with Refusal. */
+  async putResources(resources: readonly TenantResource[], asker: Asker = {}): Promise<PutResult[]> {
+    const manifests = resources.map((one) => resourceJson(one));
+    return this.#submit({ op: "put-resources", resources: manifests, ...asking(asker) });
   }
 
-  /** deleteResources removes such resources, all or none; with `force` also Subnets of which somebody has addresses. */
-  async deleteResources(resources: readonly TenantName[], { force = false } = {}): Promise<void> {
+  /** deleteResources removes such resources, all or none; with `force` also another one's, and Subnets of which somebody has addresses. */
+  async deleteResources(resources: readonly TenantName[], asker: Asker = {}): Promise<void> {
     const names = resources.map(({ kind, name }) => ({ kind, name }));
-    await this.#submit({ op: "delete-resources", resources: names, ...(force ? { force } : {}) });
+    await this.#submit({ op: "delete-resources", resources: names, ...asking(asker) });
   }
 
   /** approveSubnet has a network routed to a node. */

@@ -192,6 +192,10 @@ export const registerSchema: readonly string[] = [
   -- Of a hub: the key before public_key, which it still answers to and some still know it by. It is revoked when the hub drops it, or goes.
   ALTER TABLE node ADD COLUMN former_key TEXT;
   `,
+  `
+  -- Of a resource that a Kubernetes cluster put here: the uid of its namespace kube-system; null: whose it is that may command a hub.
+  ALTER TABLE tenant ADD COLUMN owner TEXT;
+  `,
 ];
 
 /** replicatedTables lists the tables that commands write, those first that others refer to. They are what a snapshot holds. */

@@ -5,6 +5,7 @@ import {
   parseObject,
   resourceJson,
   type TenantKind,
+  tenantKey,
   tenantKinds,
   type TenantResource,
   type TenantResources,
@@ -29,19 +30,37 @@ interface State {
   readonly next_vni: number;
 }
 
+/** Owners says whose resources are, by tenantKey: the uid of a Kubernetes cluster's namespace kube-system. What is not in it was put by hand. */
+export type Owners = ReadonlyMap<string, string>;
+
+interface Row {
+  readonly kind: string;
+  readonly name: string;
+  readonly value: string;
+  readonly owner: string | null;
+}
+
+interface Kept {
+  readonly version: number;
+  readonly tenants: TenantResources;
+  readonly owners: Owners;
+}
+
 /** TenantStore reads and writes them; call its writing methods inside a transaction. */
 export class TenantStore {
-  readonly #all: Statement<{ value: string }>;
+  readonly #all: Statement<Row>;
   readonly #put: Statement;
   readonly #delete: Statement;
   readonly #getState: Statement<State>;
   readonly #setState: Statement;
   /** Parsed, which costs, and each claim of addresses asks: what was read or written at this version. */
-  #kept: { readonly version: number; readonly tenants: TenantResources } | undefined;
+  #kept: Kept | undefined;
 
   constructor(database: Database) {
-    this.#all = database.prepare("SELECT value FROM tenant ORDER BY kind, name");
-    this.#put = database.prepare("INSERT OR REPLACE INTO tenant (kind, name, value) VALUES (?, ?, ?)");
+    this.#all = database.prepare("SELECT kind, name, value, owner FROM tenant ORDER BY kind, name");
+    this.#put = database.prepare(
+      "INSERT OR REPLACE INTO tenant (kind, name, value, owner) VALUES (?, ?, ?, ?)",
+    );
     this.#delete = database.prepare("DELETE FROM tenant WHERE kind = ? AND name = ?");
     this.#getState = database.prepare("SELECT version, next_vni FROM tenant_state");
     this.#setState = database.prepare("INSERT OR REPLACE INTO tenant_state VALUES (1, ?, ?)");
@@ -58,15 +77,28 @@ export class TenantStore {
 
   /** all returns all resources. A change that was rolled back has taken its version with it. */
   all(): TenantResources {
-    const { version } = this.#state();
-    if (this.#kept?.version !== version) this.#kept = { version, tenants: this.#read() };
-    return this.#kept.tenants;
+    return this.#known().tenants;
   }
 
-  #read(): TenantResources {
+  /** owners returns whose resources are. */
+  owners(): Owners {
+    return this.#known().owners;
+  }
+
+  #known(): Kept {
+    const { version } = this.#state();
+    if (this.#kept?.version !== version) this.#kept = { version, ...this.#read() };
+    return this.#kept;
+  }
+
+  #read(): Omit<Kept, "version"> {
     const rows = this.#all.all();
-    if (rows.length === 0) return noTenants;
-    return tenantsOf(rows.flatMap(({ value }) => readTenant(JSON.parse(value)) ?? []));
+    if (rows.length === 0) return { tenants: noTenants, owners: new Map() };
+    const owned = rows.flatMap(({ kind, name, owner }) =>
+      owner === null ? [] : [[`${kind}/${name}`, owner] as const],
+    );
+    const tenants = tenantsOf(rows.flatMap(({ value }) => readTenant(JSON.parse(value)) ?? []));
+    return { tenants, owners: new Map(owned) };
   }
 
   /** forget is called when the file may hold another history. */
@@ -74,17 +106,21 @@ export class TenantStore {
     this.#kept = undefined;
   }
 
-  /** store writes a change, after which `tenants` is what there is. */
+  /** store writes a change, after which `tenants` is what there is, and `owners` says whose. */
   store(
     { tenants, set, nextVni }: Admitted,
     remove: readonly { readonly kind: TenantKind; readonly name: string }[],
+    owners: Owners,
   ): void {
     const word = (kind: TenantKind) => tenantKinds[kind].word;
     for (const { kind, name } of remove) this.#delete.run(word(kind), name);
-    for (const resource of set)
-      this.#put.run(word(resource.kind), resource.value.name, JSON.stringify(resourceJson(resource)));
+    for (const resource of set) {
+      const { kind, value } = resource;
+      const owner = owners.get(tenantKey(kind, value.name)) ?? null;
+      this.#put.run(word(kind), value.name, JSON.stringify(resourceJson(resource)), owner);
+    }
     const version = this.#state().version + 1;
     this.#setState.run(version, nextVni);
-    this.#kept = { version, tenants };
+    this.#kept = { version, tenants, owners };
   }
 }

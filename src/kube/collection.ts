@@ -2,16 +2,16 @@
 import { after } from "../sys/mod.ts";
 import type { KubeAccess } from "./access.ts";
 import { KubeError, kubeGet, kubeWatch } from "./client.ts";
-import { WatchCache } from "./watch-cache.ts";
+import type { Named } from "./metadata.ts";
+import { WatchCache, type WatchCacheOptions } from "./watch-cache.ts";
 
 /** CollectionOptions say what is watched. */
-export interface CollectionOptions {
+export interface CollectionOptions<T extends Named> extends WatchCacheOptions<T> {
   readonly access: KubeAccess;
   /** `/api/v1/pods`. */
   readonly path: string;
   /** As the API has it: `spec.nodeName=worker-1`. */
   readonly fieldSelector?: string;
-  readonly most: number;
   /** Called after each change, and with each problem. */
   readonly onChange?: (problem: string | undefined) => void;
   /** How long a watch lasts; default 290 s. A connection that broke without a word is noticed then. */
@@ -28,22 +28,22 @@ const FIRST_PAUSE_MS = 500;
 const MOST_PAUSE_MS = 30_000;
 
 /** Collection owns one watch. */
-export class Collection implements Disposable {
-  readonly cache: WatchCache;
-  readonly #options: CollectionOptions;
+export class Collection<T extends Named> implements Disposable {
+  readonly cache: WatchCache<T>;
+  readonly #options: CollectionOptions<T>;
   #problem: string | undefined = "it has not been listed yet";
   #pauseMs = FIRST_PAUSE_MS;
   #watch: Disposable | undefined;
   #timer: Disposable | undefined;
   #disposed = false;
 
-  private constructor(options: CollectionOptions) {
+  private constructor(options: CollectionOptions<T>) {
     this.#options = options;
-    this.cache = new WatchCache({ most: options.most });
+    this.cache = new WatchCache(options);
   }
 
   /** start begins with a list. */
-  static start(options: CollectionOptions): Collection {
+  static start<T extends Named>(options: CollectionOptions<T>): Collection<T> {
     const collection = new Collection(options);
     void collection.#go();
     return collection;

@@ -9,11 +9,15 @@ const STATIC_UID = "kubernetes.io/config.hash";
 /** Texts are labels or annotations. */
 export type Texts = Readonly<Record<string, string>>;
 
-/** Metadata is what is kept of a pod or a namespace. */
-export interface Metadata {
-  /** Absent for a namespace. */
+/** Named is what objects are told apart by. */
+export interface Named {
+  /** Absent for what is in none. */
   readonly namespace?: string;
   readonly name: string;
+}
+
+/** Metadata is what is kept of a pod or a namespace. */
+export interface Metadata extends Named {
   /** Those that the runtime may know it by. */
   readonly uids: readonly string[];
   /** Opaque: compared for equality by the server only. */

@@ -43,15 +43,20 @@ const MOST_WAITING = 1_000;
 /** PodWatch owns the watches of pods and namespaces. */
 export class PodWatch implements Disposable {
   readonly #options: PodWatchOptions;
-  readonly #pods: Collection;
-  readonly #namespaces: Collection;
+  readonly #pods: Collection<Metadata>;
+  readonly #namespaces: Collection<Metadata>;
   readonly #waiting = new Set<() => void>();
   #problem: string | undefined;
 
   private constructor(options: PodWatchOptions) {
     const { access, node, watchSeconds } = options;
     const onChange = () => this.#changed();
-    const common = { access, onChange, ...(watchSeconds !== undefined && { watchSeconds }) };
+    const common = {
+      access,
+      onChange,
+      parse: parseMetadata,
+      ...(watchSeconds !== undefined && { watchSeconds }),
+    };
     this.#options = options;
     this.#pods = Collection.start({
       ...common,

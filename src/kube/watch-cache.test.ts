@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { type Metadata, parseMetadata } from "./metadata.ts";
 import { WatchCache } from "./watch-cache.ts";
 
 const pod = (name: string, version = "1") => ({
@@ -11,8 +12,8 @@ const list = (version: string, names: readonly string[], next?: string) =>
   });
 const line = (type: string, object: unknown) => JSON.stringify({ type, object });
 
-function listed(...names: string[]): WatchCache {
-  const cache = new WatchCache({ most: 3 });
+function listed(...names: string[]): WatchCache<Metadata> {
+  const cache = new WatchCache({ parse: parseMetadata, most: 3 });
   cache.begin();
   cache.page(list("7", names));
   return cache;
@@ -72,13 +73,13 @@ test.each([
   '{"metadata":{},"items":[]}',
   '{"metadata":{"resourceVersion":"1"},"items":{}}',
 ])("%p is no list", (text) => {
-  const cache = new WatchCache({ most: 3 });
+  const cache = new WatchCache({ parse: parseMetadata, most: 3 });
   cache.begin();
   expect(() => cache.page(text)).toThrow();
 });
 
 test("an empty collection of Go is null", () => {
-  const cache = new WatchCache({ most: 3 });
+  const cache = new WatchCache({ parse: parseMetadata, most: 3 });
   cache.begin();
   expect(cache.page('{"metadata":{"resourceVersion":"1"},"items":null}')).toEqual({});
   expect(cache.version).toBe("1");

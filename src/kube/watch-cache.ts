@@ -7,10 +7,12 @@
  *     └───────────────── expired: 410, "too old" ──────────────────┘
  * ```
  */
-import { fieldOf, type Metadata, parseMetadata } from "./metadata.ts";
+import { fieldOf, type Named } from "./metadata.ts";
 
-/** WatchCacheOptions limit what is kept. */
-export interface WatchCacheOptions {
+/** WatchCacheOptions say what is kept. */
+export interface WatchCacheOptions<T> {
+  /** What is kept of an object; undefined: nothing. */
+  readonly parse: (object: unknown) => T | undefined;
   /** How many objects are kept; more are an error, not forgotten. */
   readonly most: number;
 }
@@ -22,14 +24,17 @@ export interface Page {
 }
 
 /** WatchCache is what is known of one collection. */
-export class WatchCache {
+export class WatchCache<T extends Named> {
   readonly #most: number;
-  #objects = new Map<string, Metadata>();
-  #listing: Map<string, Metadata> | undefined;
+  readonly #parse: (object: unknown) => T | undefined;
+  #objects = new Map<string, T>();
+  #listing: Map<string, T> | undefined;
   #version: string | undefined;
+  #listed = false;
 
-  constructor({ most }: WatchCacheOptions) {
+  constructor({ most, parse }: WatchCacheOptions<T>) {
     this.#most = most;
+    this.#parse = parse;
   }
 
   /** version is where a watch begins; undefined while there is no complete list, or the last one is too old. */
@@ -37,13 +42,23 @@ export class WatchCache {
     return this.#version;
   }
 
+  /** listed tells whether there was ever a complete list. */
+  get listed(): boolean {
+    return this.#listed;
+  }
+
   get size(): number {
     return this.#objects.size;
   }
 
   /** get returns an object as `namespace/name`, or by name. */
-  get(key: string): Metadata | undefined {
+  get(key: string): T | undefined {
     return this.#objects.get(key);
+  }
+
+  /** all returns every object. */
+  all(): IteratorObject<T> {
+    return this.#objects.values();
   }
 
   /** begin starts a list; until it is complete, what was known before is. */
@@ -64,13 +79,14 @@ export class WatchCache {
     )
       throw new Error("the answer is no list");
     for (const item of items ?? []) {
-      const object = parseMetadata(item);
+      const object = this.#parse(item);
       if (object !== undefined) this.#keep(this.#listing, object);
     }
     const next = fieldOf(metadata, "continue");
     if (typeof next === "string" && next !== "") return { next };
     this.#objects = this.#listing;
     this.#listing = undefined;
+    this.#listed = true;
     this.#version = version;
     return {};
   }
@@ -82,7 +98,7 @@ export class WatchCache {
     if (type === "ERROR") return this.#error(raw);
     const version = fieldOf(fieldOf(raw, "metadata"), "resourceVersion");
     if (typeof version !== "string") throw new Error("an event has no resourceVersion");
-    const object = parseMetadata(raw);
+    const object = this.#parse(raw);
     if (object !== undefined) {
       if (type === "ADDED" || type === "MODIFIED") this.#keep(this.#objects, object);
       else if (type === "DELETED") this.#objects.delete(keyOf(object));
@@ -104,7 +120,7 @@ export class WatchCache {
     throw new Error(`the API says: ${String(message ?? code)}`);
   }
 
-  #keep(objects: Map<string, Metadata>, object: Metadata): void {
+  #keep(objects: Map<string, T>, object: T): void {
     const key = keyOf(object);
     if (!objects.has(key) && objects.size >= this.#most)
       throw new Error(`there are more than ${this.#most} objects`);
@@ -112,6 +128,6 @@ export class WatchCache {
   }
 }
 
-function keyOf({ namespace, name }: Metadata): string {
+function keyOf({ namespace, name }: Named): string {
   return namespace === undefined ? name : `${namespace}/${name}`;
 }

@@ -1,7 +1,8 @@
 /**
  * Schemas of the single values that resources are made of: text on the outside, values of `net` on the inside.
  *
- * Each message is a cause and a fix; `manifest.ts` puts object, field and value before it.
+ * Each message is a cause and a fix; `manifest.ts` puts object, field and value before it. What `meta` says is of JSON Schema, for those who
+ * read that only: the API server of Kubernetes.
  */
 import { z } from "zod";
 import {
@@ -44,7 +45,7 @@ export function prefixSchema(family?: Family) {
     if (family !== undefined && prefix.family !== family)
       throw new Error(`is not an IPv${family} network; write one of IPv${family}`);
     return prefix;
-  });
+  }).meta({ format: "cidr" });
 }
 
 /** ipSchema reads an address of one family. */
@@ -54,7 +55,7 @@ export function ipSchema(family: Family) {
     if (address?.family !== family)
       throw new Error(`is not an IPv${family} address; write one of IPv${family}`);
     return address;
-  });
+  }).meta({ format: `ipv${family}` });
 }
 
 /** addressSchema reads an address of either family. */
@@ -122,7 +123,7 @@ export const macSchema = textValue<Mac>("a MAC address such as 02:aa:00:00:00:05
   } catch {
     throw new Error("is not a MAC address; write it like 02:aa:00:00:00:05");
   }
-});
+}).meta({ format: "mac" });
 
 /** vniSchema reads a VXLAN network identifier (RFC 7348 section 5: 24 bits). */
 export const vniSchema = wholeNumber(1, 0xffffff);
@@ -165,9 +166,10 @@ export const exposedPortSchema = textValue<ExposedPort>("a port such as tcp/443"
 /** wholeNumber reads an integer in a range. */
 export function wholeNumber(first: number, last: number) {
   const message = `is not a whole number from ${first} to ${last}; write one without quotes`;
-  return z.number({ error: message }).refine((n) => Number.isInteger(n) && n >= first && n <= last, {
-    error: message,
-  });
+  return z
+    .number({ error: message })
+    .refine((n) => Number.isInteger(n) && n >= first && n <= last, { error: message })
+    .meta({ type: "integer", minimum: first, maximum: last });
 }
 
 const NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;

@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from "bun:test";
-import { HttpsError, httpsPost, httpsStream } from "./https.ts";
+import { HttpsError, httpsPost, httpsSend, httpsStream } from "./https.ts";
 import { run } from "./process.ts";
 
 const server = Bun.serve({
@@ -44,6 +44,7 @@ const why = async (work: Promise<unknown>) => {
 
 test("an answer, and the reasons why there is none", async () => {
   expect(await httpsPost(ask("/"))).toEqual({ status: 201, text: "POST {}" });
+  expect((await httpsSend({ ...ask("/"), method: "PATCH" })).text).toBe("PATCH {}");
   expect(await why(httpsPost({ ...ask("/slow"), timeoutMs: 50 }))).toBe("silent: no answer for 50 ms");
   expect(await why(httpsPost(ask("/long")))).toBe("unreachable: its answer is longer than 1000 bytes");
   expect(await why(httpsPost(ask("/away")))).toStartWith("unreachable: ");

@@ -15,9 +15,11 @@ export interface TlsIdentity extends HttpsTrust {
   readonly key: string;
 }
 
-/** HttpsRequest is one POST, or a GET where there is no body. */
+/** HttpsRequest is one request. */
 export interface HttpsRequest {
   readonly url: string;
+  /** Default POST, or GET where there is no body. */
+  readonly method?: "POST" | "PUT" | "PATCH" | "DELETE";
   readonly body?: string;
   readonly headers?: Readonly<Record<string, string>>;
   /** Absent: without TLS, for `http:`. */
@@ -46,7 +48,8 @@ export class HttpsError extends Error {
 function options(request: HttpsRequest, signal: AbortSignal): BunFetchRequestInit {
   const { tls } = request;
   return {
-    ...(request.body === undefined ? { method: "GET" } : { method: "POST", body: request.body }),
+    method: request.method ?? (request.body === undefined ? "GET" : "POST"),
+    ...(request.body === undefined ? {} : { body: request.body }),
     headers: { "content-type": "application/json", ...request.headers },
     redirect: "error",
     // Whatever the environment says of proxies; only `false` makes the runtime pass them over.
@@ -103,6 +106,11 @@ export interface HttpsAnswer {
 
 /** httpsGet asks and returns status and text of the answer; throws HttpsError when there is none. */
 export function httpsGet(request: Omit<HttpsRequest, "body">): Promise<HttpsAnswer> {
+  return exchange(request);
+}
+
+/** httpsSend sends a request of any method, its body's type among `headers`, and returns status and text of the answer; throws HttpsError when there is none. */
+export function httpsSend(request: HttpsRequest): Promise<HttpsAnswer> {
   return exchange(request);
 }
 

@@ -52,7 +52,8 @@ for (const [title, near, far, lacks] of kinds)
         const { text, bytes } = await tcpFlow(pair, reverse);
         const dropped = `${tls.uplink.dropped} dropped by the node, ${tls.hub.status?.listener?.dropped} by the hub`;
         console.log(`TLS, ${title}${reverse ? ", from the hub" : ""}: ${text}, ${dropped}`);
-        expect(bytes).toBeGreaterThan(49_000_000);
+        // Of 52 MB; iperf3 ends when all of it is sent, and what is in sockets' buffers then is not counted.
+        expect(bytes).toBeGreaterThan(40_000_000);
       }
     });
   });

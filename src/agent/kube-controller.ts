@@ -1,0 +1,102 @@
+/** The controller of a Kubernetes cluster, on hubs that are told to be one: they have the register. */
+import { Refusal, type RefusalCode } from "../hub/mod.ts";
+import { ClusterController, type ControllerRegister, inCluster, kubeconfigAccess } from "../kube/mod.ts";
+import { after, every, randomBytes, sleep } from "../sys/mod.ts";
+import type { Agent } from "./agent.ts";
+import { HubRole } from "./hub-role.ts";
+import { info, warn } from "./log.ts";
+import { IN_CLUSTER } from "./pod-facts.ts";
+
+/** A node becomes a hub, or ceases to be one, seldom. */
+const LOOK_MS = 1000;
+const RETRY_MS = 10_000;
+
+/** A service is stopped by force when it takes long. */
+const END_MS = 2000;
+
+/** Refusals that say nothing of what was asked. */
+const WEATHER: ReadonlySet<RefusalCode> = new Set<RefusalCode>(["read-only", "too-many"]);
+
+/** registerOf returns a hub's register as the controller needs it. */
+export function registerOf(role: Pick<HubRole, "register" | "registrar" | "view">): ControllerRegister {
+  const { register, registrar } = role;
+  return {
+    tenants: () => role.view().tenants,
+    owners: () => register.owners(),
+    revision: () => register.revision,
+    async put(resources, owner) {
+      await registrar.putResources(resources, { owner });
+    },
+    remove: (resource, owner) => registrar.deleteResources([resource], { owner }),
+    refusal: (error) => (error instanceof Refusal && !WEATHER.has(error.code) ? error.message : undefined),
+    nodes: () => register.nodes(),
+    firstFamily: () => (register.mesh().services[0]?.family === 6 ? 6 : 4),
+  };
+}
+
+/** ClusterControl runs a controller while the agent is a hub. */
+export class ClusterControl {
+  readonly #agent: Agent;
+  readonly #kubeconfig: string;
+  readonly #timer: Disposable;
+  #role: HubRole | undefined;
+  #controller: ClusterController | undefined;
+  #running = new DisposableStack();
+  #told: string | undefined;
+
+  /** With the identity of a kubeconfig, or IN_CLUSTER. */
+  constructor(agent: Agent, kubeconfig: string) {
+    this.#agent = agent;
+    this.#kubeconfig = kubeconfig;
+    this.#timer = every(LOOK_MS, () => this.#look());
+    this.#look();
+  }
+
+  #look(): void {
+    const { role } = this.#agent;
+    const now = role instanceof HubRole ? role : undefined;
+    if (now === this.#role) return;
+    void this.#stop();
+    this.#role = now;
+    if (now !== undefined) this.#start(now);
+  }
+
+  #start(role: HubRole): void {
+    const kubeconfig = this.#kubeconfig;
+    try {
+      const controller = ClusterController.start({
+        access: kubeconfig === IN_CLUSTER ? inCluster() : kubeconfigAccess(kubeconfig),
+        register: registerOf(role),
+        identity: `${role.name}_${Buffer.from(randomBytes(4)).toString("hex")}`,
+        onLead: (leads) =>
+          info(leads ? "this hub controls the cluster" : "this hub controls the cluster no more"),
+        onProblem: (reason) => this.#tell(reason),
+      });
+      this.#controller = controller;
+      this.#running.use(role.register.subscribe(() => controller.registerChanged()));
+    } catch (error) {
+      // kubeadm may write the file later.
+      this.#tell((error as Error).message);
+      this.#running.use(after(RETRY_MS, () => this.#start(role)));
+    }
+  }
+
+  #tell(reason: string | undefined): void {
+    if (reason !== undefined && reason !== this.#told) warn("controller of the cluster", { reason });
+    this.#told = reason;
+  }
+
+  async #stop(): Promise<void> {
+    this.#running.dispose();
+    this.#running = new DisposableStack();
+    const controller = this.#controller;
+    this.#controller = undefined;
+    await controller?.end().catch((error: Error) => this.#tell(error.message));
+  }
+
+  /** end gives the lease back, for as long as that may take at most. */
+  async end(): Promise<void> {
+    this.#timer[Symbol.dispose]();
+    await Promise.race([this.#stop(), sleep(END_MS)]);
+  }
+}

@@ -1,0 +1,204 @@
+/**
+ * The controller of a cluster: one elected of those that keep the register. It puts custom resources into the register, and tells Kubernetes the
+ * nodes' ranges, and Multus of Subnets.
+ */
+import { after } from "../sys/mod.ts";
+import type { KubeAccess } from "./access.ts";
+import { AttachmentSync } from "./attachment-sync.ts";
+import { type KubeError, kubeWrite, refusesObject } from "./client.ts";
+import { Collection } from "./collection.ts";
+import { kubeWarn } from "./event.ts";
+import { Leadership } from "./leadership.ts";
+import {
+  type KubeNode,
+  type MeshNode,
+  meshNodesByAddress,
+  parseKubeNode,
+  type RangeStep,
+  rangeStep,
+} from "./node-ranges.ts";
+import { type ResourceRegister, ResourceSync } from "./resource-sync.ts";
+
+/** ControllerRegister is the register as the controller needs it. */
+export interface ControllerRegister extends ResourceRegister {
+  nodes(): readonly MeshNode[];
+  /** The family of the cluster's first service network. */
+  firstFamily(): 4 | 6;
+}
+
+/** ClusterControllerOptions say for whom and between whom. */
+export interface ClusterControllerOptions {
+  readonly access: KubeAccess;
+  readonly register: ControllerRegister;
+  /** Who this is among those that want to lead: another one after each start. */
+  readonly identity: string;
+  readonly onLead?: (leads: boolean) => void;
+  readonly onProblem?: (problem: string | undefined) => void;
+  readonly leaseSeconds?: number;
+}
+
+/** CONTROLLER_NAMESPACE is where the lease and the service account are. */
+export const CONTROLLER_NAMESPACE = "kube-system";
+
+/** CONTROLLER_NAME is how both are called. */
+export const CONTROLLER_NAME = "causeway-controller";
+
+/** A cluster has 5,000 nodes at most (Kubernetes scalability thresholds). */
+const MOST_NODES = 10_000;
+
+const GATHER_MS = 200;
+const RETRY_MS = 5_000;
+
+/** What problems are of. */
+type Part = "lease" | "resources" | "nodes" | "attachments";
+
+/** ClusterController owns the lease and, while it leads, all watches. */
+export class ClusterController implements Disposable {
+  readonly #options: ClusterControllerOptions;
+  readonly #leadership: Leadership;
+  #resources: ResourceSync | undefined;
+  #attachments: AttachmentSync | undefined;
+  #nodes: Collection<KubeNode> | undefined;
+  #timer: Disposable | undefined;
+  #disposed = false;
+  /** What events say of Nodes, by uid. */
+  readonly #told = new Map<string, string>();
+  readonly #problems = new Map<Part, string | undefined>();
+  #turn: Promise<void> = Promise.resolve();
+
+  private constructor(options: ClusterControllerOptions) {
+    this.#options = options;
+    const { access, identity, leaseSeconds } = options;
+    this.#leadership = Leadership.start({
+      ...{ access, identity, namespace: CONTROLLER_NAMESPACE, name: CONTROLLER_NAME },
+      ...(leaseSeconds !== undefined && { leaseSeconds }),
+      onChange: (leads, problem) => this.#changed(leads, problem),
+    });
+  }
+
+  /** start wants to lead. */
+  static start(options: ClusterControllerOptions): ClusterController {
+    return new ClusterController(options);
+  }
+
+  /** leads tells whether this one does the work now. */
+  get leads(): boolean {
+    return this.#leadership.leads;
+  }
+
+  /** registerChanged has everything compared soon. */
+  registerChanged(): void {
+    this.#resources?.look();
+    this.#attachments?.look();
+    this.#lookAtNodes(GATHER_MS);
+  }
+
+  #changed(leads: boolean, problem: string | undefined): void {
+    this.#problem("lease", problem);
+    if (leads === (this.#resources !== undefined)) return;
+    if (leads) this.#begin();
+    else this.#stop();
+    this.#options.onLead?.(leads);
+  }
+
+  #begin(): void {
+    const { access, register } = this.#options;
+    this.#resources = ResourceSync.start({
+      ...{ access, register, mayWrite: () => this.leads, name: CONTROLLER_NAME },
+      onProblem: (problem) => this.#problem("resources", problem),
+    });
+    this.#attachments = AttachmentSync.start({
+      ...{ access, tenants: () => register.tenants(), mayWrite: () => this.leads },
+      onProblem: (problem) => this.#problem("attachments", problem),
+    });
+    this.#nodes = Collection.start({
+      ...{ access, path: "/api/v1/nodes", most: MOST_NODES, parse: parseKubeNode },
+      onChange: () => this.#lookAtNodes(GATHER_MS),
+    });
+  }
+
+  #stop(): void {
+    this.#resources?.[Symbol.dispose]();
+    this.#attachments?.[Symbol.dispose]();
+    this.#nodes?.[Symbol.dispose]();
+    this.#timer?.[Symbol.dispose]();
+    this.#resources = this.#attachments = this.#nodes = this.#timer = undefined;
+  }
+
+  #problem(part: Part, problem: string | undefined): void {
+    this.#problems.set(part, problem);
+    const first = [...this.#problems.values()].find((one) => one !== undefined);
+    if (!this.#disposed) this.#options.onProblem?.(first);
+  }
+
+  #lookAtNodes(ms: number): void {
+    if (this.#nodes === undefined) return;
+    this.#timer ??= after(ms, () => {
+      this.#timer = undefined;
+      this.#turn = this.#turn.then(() => this.#look());
+    });
+  }
+
+  async #look(): Promise<void> {
+    const nodes = this.#nodes;
+    if (nodes === undefined) return;
+    try {
+      await this.#rangesOf(nodes);
+      this.#problem("nodes", nodes.problem);
+    } catch (error) {
+      this.#problem("nodes", (error as Error).message);
+      this.#lookAtNodes(RETRY_MS);
+    }
+  }
+
+  async #rangesOf(nodes: Collection<KubeNode>): Promise<void> {
+    const { register } = this.#options;
+    const ours = meshNodesByAddress(register.nodes());
+    const all = [...nodes.cache.all()];
+    const uids = new Set(all.map(({ uid }) => uid));
+    for (const uid of this.#told.keys()) if (!uids.has(uid)) this.#told.delete(uid);
+    let refused: KubeError | undefined;
+    for (const node of all) {
+      if (!this.leads) return;
+      try {
+        await this.#rangeOf(node, rangeStep(node, ours, register.firstFamily()));
+      } catch (error) {
+        if (!refusesObject(error)) throw error;
+        // One that cannot be written keeps nobody else waiting; one that is gone needs nothing.
+        if (error.status !== 404) refused ??= error;
+      }
+    }
+    if (refused !== undefined) throw refused;
+  }
+
+  async #rangeOf(node: KubeNode, step: RangeStep): Promise<void> {
+    if (step.does === "tell") return await this.#tell(node, step.message);
+    if (step.does !== "set") return;
+    const spec = { podCIDR: step.ranges[0] as string, podCIDRs: step.ranges };
+    const path = `/api/v1/nodes/${node.name}`;
+    await kubeWrite(this.#options.access, { verb: "merge", path, body: { spec } });
+  }
+
+  /** An event of the Node, once: `kubectl describe node` shows it. */
+  async #tell(node: KubeNode, message: string): Promise<void> {
+    if (this.#told.get(node.uid) === message) return;
+    await kubeWarn(this.#options.access, {
+      about: { apiVersion: "v1", kind: "Node", name: node.name, uid: node.uid },
+      ...{ reason: "PodCIDRMismatch", message, by: CONTROLLER_NAME },
+    });
+    this.#told.set(node.uid, message);
+  }
+
+  /** end gives the lease back, so that another one leads at once. */
+  async end(): Promise<void> {
+    this.#disposed = true;
+    this.#stop();
+    await this.#leadership.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    this.#stop();
+    this.#leadership[Symbol.dispose]();
+  }
+}
