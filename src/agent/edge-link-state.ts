@@ -6,6 +6,7 @@ import {
   parseInterfaceAddress,
   parseIp,
   parsePrefix,
+  prefixCovers,
 } from "../net/mod.ts";
 import {
   addAddress,
@@ -18,12 +19,14 @@ import {
   setLink,
 } from "../netlink/mod.ts";
 
-/** RTPROT_KERNEL: the kernel makes these for addresses by itself. */
+/** RTPROT_KERNEL: the kernel makes these for addresses by itself, but for those with noprefixroute: NetworkManager makes those as if it were the kernel. */
 const KERNEL = 2;
 /** RT_TABLE_LOCAL (include/uapi/linux/rtnetlink.h). */
 const LOCAL_TABLE = 255;
 /** RT_SCOPE_LINK. */
 const LINK_SCOPE = 253;
+
+const LINK_LOCAL = parsePrefix("fe80::/10");
 
 interface StoredAddress {
   readonly address: string;
@@ -31,6 +34,7 @@ interface StoredAddress {
   readonly broadcast?: string;
   /** Absent: global. */
   readonly scope?: number;
+  readonly noprefixroute?: true;
 }
 
 interface StoredHop {
@@ -67,15 +71,16 @@ export function describeLink(route: Rtnetlink, name: string): LinkState | undefi
   const link = route.link(name);
   if (link === undefined) return undefined;
   const names = new Map(route.links().map((one) => [one.index, one.name]));
+  const addresses = route.addresses({ linkIndex: link.index }).filter((one) => !isKernels(one));
+  const isManaged = addresses.some(({ noprefixroute }) => noprefixroute);
+  const isMade = ({ protocol, destination }: RouteInfo) =>
+    protocol !== KERNEL || (isManaged && !prefixCovers(LINK_LOCAL, destination));
   const master = link.master === undefined ? undefined : names.get(link.master);
   return {
     ...{ name, mtuBytes: link.mtuBytes, up: link.up, alias: link.alias ?? "" },
     ...(master === undefined ? {} : { master }),
-    addresses: route
-      .addresses({ linkIndex: link.index })
-      .filter((one) => !isKernels(one))
-      .map(addressOf),
-    routes: route.routes().flatMap((one) => (isOf(link, one) ? [routeOf(one, names)] : [])),
+    addresses: addresses.map(addressOf),
+    routes: route.routes().flatMap((one) => (isOf(link, one) && isMade(one) ? [routeOf(one, names)] : [])),
   };
 }
 
@@ -84,21 +89,17 @@ function isKernels({ scope, address }: AddressInfo): boolean {
   return scope === LINK_SCOPE && address.ip.family === 6;
 }
 
-function isOf({ index }: LinkInfo, { hops, protocol, table, type }: RouteInfo): boolean {
-  return (
-    hops.some(({ linkIndex }) => linkIndex === index) &&
-    protocol !== KERNEL &&
-    table !== LOCAL_TABLE &&
-    type === "unicast"
-  );
+function isOf({ index }: LinkInfo, { hops, table, type }: RouteInfo): boolean {
+  return hops.some(({ linkIndex }) => linkIndex === index) && table !== LOCAL_TABLE && type === "unicast";
 }
 
-function addressOf({ address, peer, broadcast, scope }: AddressInfo): StoredAddress {
+function addressOf({ address, peer, broadcast, scope, noprefixroute }: AddressInfo): StoredAddress {
   return {
     address: formatInterfaceAddress(address),
     ...(peer === undefined ? {} : { peer: formatIp(peer) }),
     ...(broadcast === undefined ? {} : { broadcast: formatIp(broadcast) }),
     ...(scope === 0 ? {} : { scope }),
+    ...(noprefixroute ? { noprefixroute } : {}),
   };
 }
 
@@ -128,13 +129,12 @@ export function restoreSettings(route: Rtnetlink, { index }: LinkInfo, state: Li
 
 /** restoreAddress puts an address on a link; one that is there stays. */
 export function restoreAddress(route: Rtnetlink, linkIndex: number, stored: StoredAddress): void {
-  const { address, peer, broadcast, scope } = stored;
+  const { address, peer, broadcast, ...more } = stored;
   route.request(
     addAddress({
-      ...{ linkIndex, address: parseInterfaceAddress(address), nodad: true, replace: true },
+      ...{ linkIndex, address: parseInterfaceAddress(address), nodad: true, replace: true, ...more },
       ...(peer === undefined ? {} : { peer: parseIp(peer) }),
       ...(broadcast === undefined ? {} : { broadcast: parseIp(broadcast) }),
-      ...(scope === undefined ? {} : { scope }),
     }),
   );
 }

@@ -26,6 +26,8 @@ route add 203.0.113.0/24 via 192.168.11.2 dev eth1 proto static metric 77
 route add 198.51.100.0/24 dev eth1 table 100 src 192.168.11.3
 address add 192.168.13.1 peer 192.168.13.2/32 dev eth1
 address add 169.254.7.7/16 brd 169.254.255.255 dev eth1 scope link
+address add 192.168.14.3/24 dev eth1 noprefixroute
+route add 192.168.14.0/24 dev eth1 proto kernel scope link src 192.168.14.3 metric 100
 route add default via 172.31.1.1 dev eth1 onlink metric 20
 route add 192.0.2.0/24 nexthop via 192.168.11.2 dev eth1 weight 2 nexthop via 192.168.12.2 dev eth2
 -6 route add 2001:db8::/32 via fd00:11::2 dev eth1 metric 50`;
@@ -77,7 +79,7 @@ describe.skipIf(notRoot !== undefined)(
       take(links);
       expect(scratch.route.link("eth1")).toBeUndefined();
       expect(inside.link("eth1")?.mtuBytes).toBe(1600);
-      expect(links.addresses("eth1")).toHaveLength(3);
+      expect(links.addresses("eth1")).toHaveLength(4);
       take(links);
       expect(links.giveBack(["eth1"], there())).toEqual([]);
       expect(seen()).toEqual(before);
