@@ -17,6 +17,7 @@ import {
   peeringObjects,
   type SecurityGroup,
   serviceRuleset,
+  VXLAN_GROUP,
 } from "../domain/mod.ts";
 import type { KernelObject } from "../engine/mod.ts";
 import { ownAddresses, spoofingRules } from "../pods/mod.ts";
@@ -120,7 +121,7 @@ function rules(
 
 /** Hooks that nobody needs yet would cost each packet something. */
 function portRules(hasGroups: boolean): string {
-  const spoofing = spoofingRules("@judged", { trusted: '"vx*"' });
+  const spoofing = spoofingRules("@judged", { trusted: VXLAN_GROUP });
   return `set judged { type ifname; }\n${spoofing}${hasGroups ? GUARDED_PORTS : ""}`;
 }
 

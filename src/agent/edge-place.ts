@@ -147,7 +147,7 @@ export class EdgePlace implements Disposable {
     applyLinks(router, { links, home, here: this.#place, bearing });
     const names = router.links.map(({ name }) => name);
     const had = new Map(names.map((name) => [name, links.addresses(name)]));
-    const guard: KernelObject = { kind: "ruleset", family: "inet", text: guardText(...names) };
+    const guard: KernelObject = { kind: "ruleset", family: "inet", text: guardText(names) };
     this.#engine.set("router", [...routerObjects(router, had), guard]);
     this.#engine.apply("router");
   }

@@ -32,7 +32,7 @@ import { Resolver } from "./resolver.ts";
 import type { Role } from "./role.ts";
 import type { TunnelHolder } from "./tunnel-holder.ts";
 import { networksOf, nodeOf } from "./view-parts.ts";
-import { vpcRules } from "./vpc-underlay.ts";
+import { VpcRules } from "./vpc-underlay.ts";
 import type { ClusterBgp } from "./cluster-bgp.ts";
 import { Vpcs } from "./vpcs.ts";
 import { type WayOptions, Ways } from "./ways.ts";
@@ -80,6 +80,7 @@ export class Joined implements Disposable {
   readonly #resolver = new Resolver(() => this.#schedule());
   readonly #resources = new DisposableStack();
   readonly #scopes = new MeshScopes();
+  readonly #vpcRules = new VpcRules();
   #facts: OwnFacts = NO_FACTS;
   #hubs: readonly HubDistance[] = [];
   #reached: readonly string[] = [];
@@ -321,7 +322,7 @@ export class Joined implements Disposable {
       pairKeys: role.pairKeys,
       heardNext: this.#heardNext,
       ...(role.hub ? { presharedKeys: peerKeys() } : {}),
-      ...vpcRules(mesh),
+      ...this.#vpcRules.of(view),
     };
   }
 

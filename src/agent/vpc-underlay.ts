@@ -1,14 +1,38 @@
 /** What carries VXLAN: the overlay, or where Mesh.vxlanLink says so a link of each node, in one network without routers. */
-import { type DomainNode, guardText, LEG_RULES } from "../domain/mod.ts";
+import { type DomainNode, guardText, isLeg, LEG_RULES } from "../domain/mod.ts";
 import { sameValue } from "../engine/mod.ts";
+import type { MeshView } from "../hub/mod.ts";
 import { LINK, type MeshFacts } from "../mesh/mod.ts";
 import { type Ip, ipEqual, networkOf, type Prefix, prefixContains, prefixOf } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { Mesh, Node, TenantResources } from "../resources/mod.ts";
 
-/** vpcRules says what VPCs need in the node's own table of family inet, with or without any. */
-export function vpcRules({ vxlanLink = LINK }: Mesh): Pick<MeshFacts, "vxlan" | "moreRules"> {
-  return { vxlan: { link: vxlanLink, guard: guardText(vxlanLink) }, moreRules: LEG_RULES };
+/**
+ * VpcRules says what VPCs need in the node's own table of family inet: the guard, with or without any VPC; the rules of legs, which cost each packet of
+ * the node something, once there is a NatGateway anywhere. They stay as long as the agent runs: a leg goes after its resource.
+ */
+export class VpcRules {
+  #hasLegs: boolean | undefined;
+
+  /** `hasLegs` says whether an earlier agent left legs; without a word the kernel is asked. */
+  constructor(hasLegs?: boolean) {
+    this.#hasLegs = hasLegs;
+  }
+
+  /** of returns them; before what follows from the same resources in domains is made. */
+  of({ mesh, tenants }: Pick<MeshView, "mesh" | "tenants">): Pick<MeshFacts, "vxlan" | "moreRules"> {
+    const { vxlanLink: link = LINK } = mesh;
+    this.#hasLegs ??= legsHere();
+    this.#hasLegs ||= tenants.NatGateway.size > 0;
+    const guard = guardText(link, { hasLegs: this.#hasLegs });
+    return { vxlan: { link, guard }, ...(this.#hasLegs && { moreRules: LEG_RULES }) };
+  }
+}
+
+/** Whether an earlier agent left legs. */
+function legsHere(): boolean {
+  using route = Rtnetlink.open();
+  return route.links().some(({ name }) => isLeg(name));
 }
 
 /** domainNode returns this node as a VTEP; `mtuBytes` is the tunnel's. */

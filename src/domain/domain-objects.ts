@@ -12,7 +12,7 @@ import type { KernelObject, Link, Route, Sysctl } from "../engine/mod.ts";
 import { type Ip, type Mac, parsePrefix } from "../net/mod.ts";
 import type { Domain, DomainNode } from "./model.ts";
 import { domainMtu } from "./mtu.ts";
-import { bridgeOf, routerMac, vxlanOf } from "./names.ts";
+import { bridgeOf, routerMac, VXLAN_GROUP, vxlanOf } from "./names.ts";
 
 /** The last that the kernel looks at; FRR uses the same for its defaults. */
 const LAST_METRIC = 4_278_198_272;
@@ -78,6 +78,7 @@ export function vniLinks({ vni, mac, mtuBytes, dstPort, node }: VniLinks): Link[
       // A smaller one would have the bridge drop without a word what a pod sends that is too large by now; VXLAN itself tells it
       // how much its underlay takes (drivers/net/vxlan, skb_tunnel_check_pmtu).
       mtuBytes: VXLAN_MTU,
+      group: VXLAN_GROUP,
       addrGen: "none",
       master: bridgeOf(vni),
       port: { learning: false, neighSuppress: true },

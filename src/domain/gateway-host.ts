@@ -95,7 +95,7 @@ function source(link: string, address: Ip): SetElement {
   };
 }
 
-/** LEG_RULES stand in the node's own table of family inet, with or without gateways. */
+/** LEG_RULES stand in the node's own table of family inet before any leg is there. */
 export const LEG_RULES: string = [
   ...FAMILIES.map((family) => `set leg_source${family} { type ifname . ipv${family}_addr; }`),
   ...chain("leg_prerouting", [

@@ -16,11 +16,16 @@ export const GUARD_SETS = { port: "vxlan_port", 4: "vxlan4", 6: "vxlan6" } as co
 
 /**
  * guardText returns the guard for the table of family inet of the host: sets and chains. `@th,96,32` is the VNI with the reserved byte behind
- * it, which is zero (RFC 7348 section 5).
+ * it, which is zero (RFC 7348 section 5). Where the rules of legs (LEG_RULES) are not in the same table, nothing comes out of a leg: they cannot be
+ * missing without a word.
  */
-export function guardText(...underlayLinks: readonly string[]): string {
-  const quoted = underlayLinks.map((link) => `"${link}"`);
+export function guardText(
+  underlayLinks: string | readonly string[],
+  { hasLegs = false }: { readonly hasLegs?: boolean } = {},
+): string {
+  const quoted = [underlayLinks].flat().map((link) => `"${link}"`);
   const links = quoted.length === 1 ? quoted.join() : `{ ${quoted.join(", ")} }`;
+  const noLegs = hasLegs ? "" : '\tiifname "cwn*" counter drop\n';
   return `set vxlan_port { type inet_service; }
 set vxlan4 { typeof ip saddr . @th,96,32; }
 set vxlan6 { typeof ip6 saddr . @th,96,32; }
@@ -28,7 +33,7 @@ chain vxlan {
 	# Nearly all that comes is what may come: it is judged first, and by nothing else.
 	iifname ${links} ip saddr . @th,96,32 @vxlan4 notrack accept
 	iifname ${links} ip6 saddr . @th,96,32 @vxlan6 notrack accept
-	# What only passes through is not ours. What is broadcast or multicast reaches the sockets here too.
+${noLegs}	# What only passes through is not ours. What is broadcast or multicast reaches the sockets here too.
 	fib daddr type unicast accept
 	iifname != ${links} counter drop
 	counter drop
@@ -36,7 +41,7 @@ chain vxlan {
 chain vxlan_in {
 	type filter hook prerouting priority -310; policy accept;
 	udp dport @vxlan_port goto vxlan
-}
+${noLegs}}
 chain vxlan_out {
 	type filter hook output priority raw; policy accept;
 	# The kernel's own has no owner, and is let go by the first word; nobody else may speak as this VTEP.

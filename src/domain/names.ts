@@ -31,6 +31,9 @@ export function vxlanOf(vni: number): string {
   return `vx${vni}`;
 }
 
+/** VXLAN_GROUP is the group of VXLAN devices (`ip link show group 67`): rules of the bridge, which see each packet, know them by it sooner than by a name. */
+export const VXLAN_GROUP = 67;
+
 /** portOf returns the name of the node's end of an attachment's link. */
 export function portOf(id: string): string {
   return `cw${id}`;

@@ -29,6 +29,11 @@ export function legLink(vni: number): string {
   return `cwn${vni}`;
 }
 
+/** isLeg tells whether a link's name is that of a leg; names of pods' links are longer. */
+export function isLeg(name: string): boolean {
+  return /^cwn\d{1,8}$/.test(name);
+}
+
 /** legAddresses returns the addresses of a leg. */
 export function legAddresses(vni: number, family: Family): LegAddresses {
   const { value } = LEG_RANGES[family];

@@ -24,8 +24,8 @@ test("every type is made by commands that ip(8) accepts", () => {
   expect(text({ ...bridge, vlanFiltering: true, stp: false })).toBe(
     "add: ip link add br0 type bridge vlan_filtering 1 stp_state 0",
   );
-  expect(text({ ...vxlan, dstPort: 8472, learning: false, ttl: 64 } as Link)).toBe(
-    "add: ip link add vx0 type vxlan id 5 local 10.0.0.1 dstport 8472 nolearning ttl 64",
+  expect(text({ ...vxlan, group: 67, dstPort: 8472, learning: false, ttl: 64 } as Link)).toBe(
+    "add: ip link add vx0 group 67 type vxlan id 5 local 10.0.0.1 dstport 8472 nolearning ttl 64",
   );
   expect(text({ kind: "link", name: "v7", type: "vlan", parent: "eth0", vlanId: 7, mtuBytes: 1400 })).toBe(
     "add: ip link add link eth0 name v7 mtu 1400 type vlan id 7",
@@ -57,6 +57,9 @@ bridge link set dev p0 learning off hairpin on`);
 test("only what is asked for is compared", () => {
   const view = viewOf([linkInfo("br0", 2, { mtuBytes: 1300, master: 9 })]);
   expect(shown(link.compare(bridge, view))).toBe("same");
+  expect(shown(link.compare({ ...bridge, group: 67 }, view))).toBe("change: ip link set br0 group 67");
+  const grouped = viewOf([linkInfo("br0", 2, { group: 67 })]);
+  expect(shown(link.compare({ ...bridge, group: 67 }, grouped))).toBe("same");
   expect(shown(link.compare({ ...bridge, master: null }, view))).toBe("change: ip link set br0 nomaster");
   expect(
     shown(link.compare({ ...bridge, up: false, mac: parseMac("02:00:00:00:00:01"), mtuBytes: 1400 }, view)),

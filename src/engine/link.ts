@@ -144,6 +144,7 @@ function difference(object: Link, info: LinkInfo, view: View): LinkSettings {
   if (alias !== undefined && info.alias !== alias) out.alias = alias;
   if (object.mtuBytes !== undefined && info.mtuBytes !== object.mtuBytes) out.mtuBytes = object.mtuBytes;
   if (object.mac !== undefined && info.mac !== object.mac) out.mac = object.mac;
+  if (object.group !== undefined && info.group !== object.group) out.group = object.group;
   if (object.master !== undefined) {
     const master = object.master === null ? 0 : (indexOf(object.master, view) ?? -1);
     if ((info.master ?? 0) !== master) out.master = master;
@@ -281,6 +282,7 @@ function settingsText(object: Link, settings: LinkSettings): string {
     settings.mtuBytes !== undefined && `mtu ${settings.mtuBytes}`,
     settings.mac !== undefined && `address ${formatMac(settings.mac)}`,
     settings.master !== undefined && (settings.master === 0 ? "nomaster" : `master ${object.master}`),
+    settings.group !== undefined && `group ${settings.group}`,
     settings.alias !== undefined &&
       `alias ${/\s|^$/.test(settings.alias) ? `"${settings.alias}"` : settings.alias}`,
     settings.up !== undefined && (settings.up ? "up" : "down"),

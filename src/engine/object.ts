@@ -40,6 +40,8 @@ interface LinkBase {
   readonly master?: string | null;
   /** Default true. */
   readonly up?: boolean;
+  /** A number by which rules know a link at once (`iifgroup`). */
+  readonly group?: number;
   /** IPv6 address generation: `none` keeps link-local addresses away. */
   readonly addrGen?: "eui64" | "none";
   /** Settings of a bridge port; only with a bridge as `master`. */

@@ -73,6 +73,7 @@ function linkInfo(header: Decoded["header"], body: Body): LinkInfo {
     // A veth without a peer and a vxlan without a lower device say 0.
     ...(body.link !== undefined && body.link !== 0 && { parent: body.link }),
     ...(body.linkNetnsId !== undefined && body.linkNetnsId >= 0 && { peerNetnsId: body.linkNetnsId }),
+    ...(body.group !== undefined && { group: body.group }),
     ...(body.alias !== undefined && body.alias !== "" && { alias: body.alias }),
     ...(addrGen !== undefined && { addrGen }),
     ...(port !== undefined && { port: bridgePortInfo(port) }),

@@ -121,6 +121,7 @@ export const linkTable = attributes(
         fewOfMany,
       ),
     ],
+    group: [27, u32],
     netnsFd: [28, u32],
     extMask: [29, u32],
     linkNetnsId: [37, i32],

@@ -92,6 +92,7 @@ function linkUpdate(flags: number, target: Target, settings: LinkSettings, more:
     mtuBytes: settings.mtuBytes,
     master: settings.master,
     alias: settings.alias,
+    group: settings.group,
     afSpec: addrGen === undefined ? undefined : { inet6: { addrGen: addrGens.indexOf(addrGen) } },
   };
   const upFlags = up === undefined ? {} : { flags: up ? IFF.up : 0, change: IFF.up };

@@ -61,6 +61,8 @@ export interface LinkInfo {
   /** Index of the link below (vlan, macvlan) or of the veth's other end; in namespace `peerNetnsId` if that is set. */
   readonly parent?: number;
   readonly peerNetnsId?: number;
+  /** Of links that rules mean together; 0 for most. */
+  readonly group?: number;
   readonly alias?: string;
   /** Absent when IPv6 is not enabled on the link. */
   readonly addrGen?: AddrGen;
@@ -93,6 +95,8 @@ export interface LinkSettings {
   /** Index of the bridge or VRF; 0 takes the link out of it. */
   readonly master?: number;
   readonly up?: boolean;
+  /** Of links that rules mean together. */
+  readonly group?: number;
   readonly alias?: string;
   readonly addrGen?: AddrGen;
   /** Settings of a bridge port; the link must have a bridge as master, or get one in the same request. */

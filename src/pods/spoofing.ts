@@ -26,8 +26,8 @@ const OWN_IP4 = "ether type ip iifname . ether saddr . ip saddr @pod_ip4 accept"
 
 /** SpoofingOptions are rules of whoever uses the table. */
 export interface SpoofingOptions {
-  /** Links on which nothing is judged (`"vx*"`); known at once, without a look into a set. */
-  readonly trusted?: string;
+  /** Group of links on which nothing is judged; known at once, without a look into a set. Others that are not `ports` only cost more. */
+  readonly trusted?: number;
   /** Rules of all that comes from pods, before the others. */
   readonly first?: readonly string[];
 }
@@ -35,7 +35,7 @@ export interface SpoofingOptions {
 /** spoofingRules returns the body of the table for some ports (`"cw*"`, `@set`); pods are elements of its sets. */
 export function spoofingRules(ports: string, { trusted, first = [] }: SpoofingOptions = {}): string {
   const soon = first.length === 0 ? [OWN_IP4] : [];
-  const begin = [...(trusted === undefined ? [] : [`iifname ${trusted} accept`]), ...soon];
+  const begin = [...(trusted === undefined ? [] : [`iifgroup ${trusted} accept`]), ...soon];
   const then = first.length === 0 ? [] : [...first, OWN_IP4];
   const lines = (rules: readonly string[]) => rules.map((rule) => `  ${rule}\n`).join("");
   return `

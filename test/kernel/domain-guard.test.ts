@@ -5,7 +5,7 @@ import { formatMac, type Mac } from "../../src/net/mod.ts";
 import { addLink, Rtnetlink } from "../../src/netlink/mod.ts";
 import type { Netns } from "../../src/sys/mod.ts";
 import type { Domain, Segment } from "../../src/domain/mod.ts";
-import { DomainLab, segment, vpc } from "../support/domain-lab.ts";
+import { DomainLab, pings, segment, vpc } from "../support/domain-lab.ts";
 import { ethernet, FrameSocket, ipv4 } from "../support/frames.ts";
 import { notRoot } from "../support/scratch.ts";
 import { type VxlanOuter, vxlanPackets } from "../support/vxlan-packet.ts";
@@ -182,5 +182,28 @@ describe.skipIf(notRoot !== undefined)(`the guard before VXLAN${suffix}`, () => 
     expect(() => host.text(`setpriv --reuid=65534 --clear-groups bash ${script}`)).toThrow(
       "Operation not permitted",
     );
+  });
+
+  test("nothing comes out of a leg as long as the rules of legs are not in force", () => {
+    const inside = lab.scratch.another();
+    const host = lab.host(1);
+    const dropped = (chain: string) =>
+      Number(/"cwn\*" counter packets (\d+)/.exec(host.text(`nft list chain inet causeway ${chain}`))?.[1]);
+    host.text(`ip link add cwn5 type veth peer name eth0 netns ${inside.path}`);
+    for (const command of ["address add 10.99.0.1/24 dev cwn5", "link set cwn5 up"])
+      host.text(`ip ${command}`);
+    for (const command of ["address add 10.99.0.2/24 dev eth0", "link set eth0 up"])
+      lab.scratch.text(`ip ${command}`, inside);
+    expect(pings(inside, "10.99.0.1", "-c 1 -W 1")).toBe(false);
+    expect(dropped("vxlan_in")).toBeGreaterThan(0);
+    // Nor does VXLAN for somebody behind this node, by the way that the guard has for what only passes.
+    expect(dropped("vxlan")).toBe(0);
+    lab.scratch.text("ip route add default via 10.99.0.1", inside);
+    inside.run(() => {
+      const done = Bun.spawnSync(["bash", "-c", "echo hello >/dev/udp/10.244.1.7/4789"]);
+      expect(done.exitCode).toBe(0);
+    });
+    expect(dropped("vxlan")).toBe(1);
+    host.text("ip link del cwn5");
   });
 });

@@ -25,6 +25,7 @@ export class ServicesLab implements Disposable {
   readonly services = new Map<Host, DomainServices>();
   readonly #hosts: readonly Host[];
   readonly #dead = new Set<Host>();
+  #hasLegs = false;
   /** Address → groups of whoever has it. */
   readonly groupsAt = new Map<string, readonly string[]>();
   /** Whether the kernel is taken for one with br_netfilter. */
@@ -51,9 +52,7 @@ export class ServicesLab implements Disposable {
 
   #serve(host: Host): void {
     host.text("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
-    host.rules = `${guardText(host.node.underlayLink)}${LEG_RULES}`;
-    host.engine.set("guard", [{ kind: "ruleset", family: "inet", text: host.rules }]);
-    host.engine.apply("guard");
+    this.#setRules(host);
     const { domains, netns, engine } = host;
     const [apply, attach] = [domains.apply.bind(domains), domains.attach.bind(domains)];
     const services = new DomainServices({
@@ -102,6 +101,14 @@ export class ServicesLab implements Disposable {
     };
   }
 
+  /** As agent/vpc-underlay.ts has it. */
+  #setRules(host: Host): void {
+    this.#hasLegs ||= this.#wish.gateways.length > 0;
+    host.rules = `${guardText(host.node.underlayLink, { hasLegs: this.#hasLegs })}${this.#hasLegs ? LEG_RULES : ""}`;
+    host.engine.set("guard", [{ kind: "ruleset", family: "inet", text: host.rules }]);
+    host.engine.apply("guard");
+  }
+
   /** set is what the register says; nodes are `h1`, `h2`, …. */
   set(wish: {
     readonly domains: readonly Domain[];
@@ -114,6 +121,7 @@ export class ServicesLab implements Disposable {
       ...{ domains, gateways, floating },
       groupsOf: () => new Map(groups.map((group) => [group.name, group])),
     };
+    for (const host of this.#hosts) this.#setRules(host);
     this.lab.setDomains(...domains);
     this.#renew(...this.#hosts);
     this.lab.sync();
