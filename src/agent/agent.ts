@@ -38,7 +38,7 @@ import { TLS_PLACE, TlsHolder } from "./tls-holder.ts";
 import { joiningWish, storedTls, storeTls, type TlsGiven, tlsWish } from "./tls-wish.ts";
 import { TunnelHolder } from "./tunnel-holder.ts";
 import { ownAddressIn } from "./underlay.ts";
-import type { ClusterBgp } from "./vpcs.ts";
+import type { ClusterBgp } from "./cluster-bgp.ts";
 import { OPERATOR_TLS, type WayOptions } from "./ways.ts";
 
 /** Files that belong to the membership, and end with it. */
@@ -96,6 +96,11 @@ export class Agent implements Disposable {
     });
   }
 
+  /** The node's edge, as people see it. */
+  get edge(): ReturnType<ClusterBgp["edge"]> {
+    return this.#bgp.edge();
+  }
+
   /** start brings the node up as it was, or waits to be told. */
   static async start(options: AgentOptions, bgp: ClusterBgp): Promise<Agent> {
     const agent = new Agent(options, bgp);
@@ -109,6 +114,7 @@ export class Agent implements Disposable {
     if (role !== undefined) await agent.#run(role);
     else if (agent.#broken === undefined) {
       agent.#endVpcs();
+      bgp.follow(agent.engine, undefined);
       agent.engine.apply({ prune: true });
     }
     agent.engine.start();
@@ -399,7 +405,7 @@ export class Agent implements Disposable {
     this.cni.close();
     try {
       for (const name of membershipFiles()) removeTree(`${STATE}/${name}`);
-      for (const scope of this.engine.scopes()) this.engine.remove(scope);
+      for (const scope of this.engine.scopes()) if (!scope.startsWith("edge/")) this.engine.remove(scope);
       const { failed } = this.engine.apply({ prune: true });
       for (const status of failed) warn("cannot remove", { object: status.key, reason: status.reason ?? "" });
       await this.tunnel.destroy();

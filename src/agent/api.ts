@@ -12,6 +12,7 @@ import type { NatKind } from "../mesh/mod.ts";
 import { removalSchema } from "../hub/mod.ts";
 import type { MemberStatus } from "../hub/mod.ts";
 import { type Json, type TenantKind, tenantKinds } from "../resources/mod.ts";
+import type { ShownEdge } from "./cluster-bgp.ts";
 import { etcdGiven } from "./etcd-config.ts";
 import { importedSchema } from "./imported.ts";
 import type { ShownVpc } from "./vpc-shown.ts";
@@ -205,6 +206,8 @@ export interface Status {
     readonly failed: readonly { readonly key: string; readonly reason: string }[];
   };
   readonly pods: number;
+  /** This node's routers in data-centre fabrics (docs/edge.md). */
+  readonly edge?: ShownEdge;
 }
 
 /** ShownPeer is another node as this one reaches it. */

@@ -5,19 +5,28 @@
 import type { Routers, Speaker } from "../bgp/mod.ts";
 import { CLUSTER_ROUTER } from "../domain/mod.ts";
 import { sameValue } from "../engine/mod.ts";
-import { type BgpRouter, formatProblem, parseManifest } from "../resources/mod.ts";
+import {
+  type BgpRouter,
+  formatProblem,
+  parseManifest,
+  type TenantKind,
+  type TenantResource,
+} from "../resources/mod.ts";
 import { after, ensureDirectory, every, listDirectory, readText } from "../sys/mod.ts";
 import { info, warn } from "./log.ts";
 import { BGP_SOCKET, MANIFESTS, RUN } from "./paths.ts";
-import type { ClusterBgp } from "./vpcs.ts";
+import type { EdgeBgp, OnEdgeSpeaker } from "./edge.ts";
+import type { ClusterBgp } from "./cluster-bgp.ts";
 
 /** How often the folder is looked at. */
 const LOOK_MS = 2000;
+/** What of an edge may stand in the folder. */
+const EDGE_KINDS: readonly string[] = ["Underlay", "VPC", "Subnet"] satisfies readonly TenantKind[];
 /** What does not run is tried again. */
 const RETRY_MS = 10_000;
 
 /** BgpFiles runs what the folder says, and the node's own router of VPCs. */
-export class BgpFiles implements ClusterBgp, Disposable {
+export class BgpFiles implements Pick<ClusterBgp, "setCluster">, EdgeBgp, Disposable {
   readonly #timer: Disposable;
   /** Texts by file, and the routers of each: of a text with mistakes, those that it had before. */
   #texts = new Map<string, string>();
@@ -34,6 +43,10 @@ export class BgpFiles implements ClusterBgp, Disposable {
   #closed = false;
   #cluster: BgpRouter | undefined;
   #onSpeaker: (speaker: Speaker | undefined) => void = () => {};
+  readonly #tenants = new Map<string, readonly TenantResource[]>();
+  #onResources: () => void = () => {};
+  #edge: readonly BgpRouter[] = [];
+  #onEdge: OnEdgeSpeaker = () => {};
 
   constructor() {
     this.#look();
@@ -49,6 +62,26 @@ export class BgpFiles implements ClusterBgp, Disposable {
     if (sameValue(router, this.#cluster)) return;
     this.#cluster = router;
     this.#work = this.#work.then(() => this.#apply());
+  }
+
+  /** Resources of the node's edge that the folder has, as of the last look. */
+  get resources(): readonly TenantResource[] {
+    return [...this.#tenants.values()].flat();
+  }
+
+  /** onResources has a function called when these are others. */
+  onResources(listener: () => void): void {
+    this.#onResources = listener;
+  }
+
+  /** setEdge implements EdgeBgp. Where BGP runs it is done on return, so that neighbors are told before what leads to them goes. */
+  setEdge(routers: readonly BgpRouter[], onSpeaker: OnEdgeSpeaker): void {
+    this.#onEdge = onSpeaker;
+    if (sameValue(routers, this.#edge)) return;
+    this.#edge = routers;
+    const running = this.#running;
+    if (running !== undefined) this.#set(() => running.routers);
+    else this.#work = this.#work.then(() => this.#apply());
   }
 
   #look(): void {
@@ -71,9 +104,13 @@ export class BgpFiles implements ClusterBgp, Disposable {
     const gone = [...this.#texts.keys()].filter((name) => !texts.has(name));
     if (changed.length === 0 && gone.length === 0) return;
     this.#texts = texts;
-    for (const name of gone) this.#routers.delete(name);
+    for (const name of gone) {
+      this.#routers.delete(name);
+      this.#tenants.delete(name);
+    }
     for (const [name, text] of changed) this.#read(name, text);
     this.#work = this.#work.then(() => this.#apply());
+    this.#onResources();
   }
 
   /** A file that cannot be read counts as it was; what it is now may be a folder, or a disk that fails. */
@@ -94,8 +131,10 @@ export class BgpFiles implements ClusterBgp, Disposable {
     const { resources, problems } = parseManifest(text);
     const wrong = problems.map(formatProblem);
     for (const { kind, value } of resources)
-      if (kind !== "BgpRouter")
-        wrong.push(`${kind} "${value.name}": is not taken from this folder; only BgpRouter is`);
+      if (kind !== "BgpRouter" && !EDGE_KINDS.includes(kind))
+        wrong.push(
+          `${kind} "${value.name}": is not taken from this folder; BgpRouter, ${EDGE_KINDS.join(", ")} are`,
+        );
     for (const reason of wrong)
       warn("a manifest is not used as it is now", { path: `${MANIFESTS}/${name}`, reason });
     if (wrong.length > 0) return;
@@ -103,12 +142,32 @@ export class BgpFiles implements ClusterBgp, Disposable {
       name,
       resources.flatMap((resource) => (resource.kind === "BgpRouter" ? [resource.value] : [])),
     );
+    this.#tenants.set(
+      name,
+      resources.flatMap((resource) =>
+        EDGE_KINDS.includes(resource.kind) ? [resource as TenantResource] : [],
+      ),
+    );
   }
 
   async #apply(): Promise<void> {
     if (this.#closed) return;
+    const wanted = this.#wanted();
+    if (this.#running === undefined && wanted.size === 0) return;
+    try {
+      const { routers } = await this.#run();
+      this.#set(() => routers);
+    } catch (error) {
+      this.#set(() => {
+        throw error;
+      });
+    }
+  }
+
+  #wanted(): Map<string, BgpRouter> {
     const wanted = new Map<string, BgpRouter>();
     if (this.#cluster !== undefined) wanted.set(CLUSTER_ROUTER, this.#cluster);
+    for (const router of this.#edge) wanted.set(router.name, router);
     for (const [file, routers] of this.#routers)
       for (const router of routers)
         if (wanted.has(router.name))
@@ -117,11 +176,14 @@ export class BgpFiles implements ClusterBgp, Disposable {
             object: router.name,
           });
         else wanted.set(router.name, router);
-    if (this.#running === undefined && wanted.size === 0) return;
+    return wanted;
+  }
+
+  #set(running: () => Routers): void {
     let wrong: readonly string[] = [];
     try {
-      const { routers } = await this.#run();
-      const failed = [...routers.set([...wanted.values()])];
+      const routers = running();
+      const failed = [...routers.set([...this.#wanted().values()])];
       if (this.#cluster === undefined) this.#onSpeaker(undefined);
       wrong = failed.map(([name, error]) => `${name}: ${error.message}`);
       info("BGP routers run", { count: routers.speakers.length });
@@ -141,12 +203,13 @@ export class BgpFiles implements ClusterBgp, Disposable {
 
   async #run(): Promise<{ readonly routers: Routers }> {
     if (this.#running !== undefined) return this.#running;
-    const { Routers: Made, serveBgp } = await import("../bgp/mod.ts");
+    const { neighborRoutes, Routers: Made, serveBgp } = await import("../bgp/mod.ts");
     ensureDirectory(`${RUN}/bgp`, 0o700);
     const routers = new Made({
       folder: `${RUN}/bgp`,
       onSpeaker: (speaker) => {
         if (speaker.router.name === CLUSTER_ROUTER) this.#onSpeaker(speaker);
+        else this.#onEdge({ speaker, routes: (listener) => neighborRoutes(speaker, listener) });
       },
       log: (event, { router, neighbor, why, ...rest }) =>
         info(event, {

@@ -65,7 +65,7 @@ const handlers: Handlers = {
   ...addressHandlers,
 
   status(agent) {
-    const { role, joined } = agent;
+    const { role, joined, edge } = agent;
     const view = role?.view();
     const all = agent.engine.status();
     const description = agent.tunnel.describe();
@@ -96,6 +96,7 @@ const handlers: Handlers = {
           .map(({ key, reason }) => ({ key, reason: reason ?? "unknown" })),
       },
       pods: agent.cni.count,
+      ...(edge === undefined ? {} : { edge }),
     };
   },
 

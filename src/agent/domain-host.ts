@@ -18,6 +18,7 @@ import {
   segmentMtu,
 } from "../domain/mod.ts";
 import {
+  ALIAS,
   type Engine,
   type KernelObject,
   type ObjectStatus,
@@ -48,6 +49,8 @@ export interface DomainHostOptions {
   readonly node: DomainNode;
   /** Where namespaces are bound; default /run/netns. */
   readonly folder?: string;
+  /** By which namespaces and links are known as this host's; default that of the mesh's VPCs. */
+  readonly alias?: string;
   readonly onProblem: (error: Error) => void;
 }
 
@@ -107,7 +110,7 @@ export class DomainHost implements Disposable {
   private constructor(options: DomainHostOptions) {
     this.#options = options;
     this.#node = options.node;
-    this.#namespaces = new DomainNamespaces(options.folder);
+    this.#namespaces = new DomainNamespaces(options.folder, options.alias);
     this.#underlay = Rtnetlink.open(options.netns === undefined ? {} : { netns: options.netns });
     this.#guard = new VxlanGuard(options.home);
     this.#rounds = every(1_000, () => this.#checkSome());
@@ -381,6 +384,7 @@ export class DomainHost implements Disposable {
       underlay: this.#underlay,
       guard: this.#guard,
       node: this.#node,
+      alias: this.#options.alias ?? ALIAS,
       onChange: (status) => this.#report(domain.name, status),
     });
   }

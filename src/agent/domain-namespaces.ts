@@ -7,15 +7,20 @@ import { createNetns, isNetns, listDirectory, Netns, removeNetns } from "../sys/
 /** NAMESPACES is where ip-netns(8) has them too. */
 export const NAMESPACES = "/run/netns";
 
-/** The engine marks links that it did not make so. */
-const MARK = `${ALIAS} external`;
+/** markOf returns how the engine marks links that it did not make. */
+function markOf(alias: string): string {
+  return `${alias} external`;
+}
 
 /** DomainNamespaces finds, makes and removes them. */
 export class DomainNamespaces {
   readonly #folder: string;
+  readonly #mark: string;
 
-  constructor(folder = NAMESPACES) {
+  /** Namespaces of another `alias` are somebody else's. */
+  constructor(folder = NAMESPACES, alias = ALIAS) {
     this.#folder = folder;
+    this.#mark = markOf(alias);
   }
 
   /** list returns the VNIs whose namespaces are there and ours. */
@@ -32,19 +37,26 @@ export class DomainNamespaces {
 
   /** take opens a domain's namespace, made if need be; throws for one that somebody else made. */
   take(vni: number): Netns {
-    const path = this.path(vni);
+    return this.takeNamed(domainNamespace(vni));
+  }
+
+  /** takeNamed does so with a namespace of any name. */
+  takeNamed(name: string): Netns {
+    const path = `${this.#folder}/${name}`;
     if (isNetns(path)) {
       if (this.#isOurs(path)) return Netns.open(path);
       throw new Error(
-        `Cannot make namespace ${domainNamespace(vni)}: somebody else has one of that name; remove it: ip netns delete ${domainNamespace(vni)}`,
+        `Cannot make namespace ${name}: somebody else has one of that name; remove it: ip netns delete ${name}`,
       );
     }
     // Perhaps an empty file that a crash left.
     removeNetns(path);
     createNetns(path);
-    const netns = Netns.open(path);
+    using opened = new DisposableStack();
+    const netns = opened.use(Netns.open(path));
     using route = Rtnetlink.open({ netns });
-    route.request(setLink({ name: "lo", alias: MARK, up: true }));
+    route.request(setLink({ name: "lo", alias: this.#mark, up: true }));
+    opened.move();
     return netns;
   }
 
@@ -53,11 +65,29 @@ export class DomainNamespaces {
     removeNetns(this.path(vni));
   }
 
+  /** isMarked tells whether there is a namespace of that name that bears our mark: what only looks like ours may be anybody's. */
+  isMarked(name: string): boolean {
+    const path = `${this.#folder}/${name}`;
+    if (!isNetns(path)) return false;
+    using netns = Netns.open(path);
+    using route = Rtnetlink.open({ netns });
+    return this.#hasMark(route);
+  }
+
+  /** removeNamed takes one of any name away. */
+  removeNamed(name: string): void {
+    removeNetns(`${this.#folder}/${name}`);
+  }
+
   #isOurs(path: string): boolean {
     using netns = Netns.open(path);
     using route = Rtnetlink.open({ netns });
-    if (route.link("lo")?.alias === MARK) return true;
+    if (this.#hasMark(route)) return true;
     // A crash came between making and marking it: there is nothing in it but what the kernel gives to each, all of it down.
     return route.links().every(({ up, alias }) => !up && alias === undefined);
+  }
+
+  #hasMark(route: Rtnetlink): boolean {
+    return route.link("lo")?.alias === this.#mark;
   }
 }

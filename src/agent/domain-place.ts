@@ -15,7 +15,7 @@ import {
   VXLAN_PORT,
   vxlanOf,
 } from "../domain/mod.ts";
-import { ALIAS, Engine, type KernelObject, type ObjectStatus, PROTOCOL, sameValue } from "../engine/mod.ts";
+import { Engine, type KernelObject, type ObjectStatus, PROTOCOL, sameValue } from "../engine/mod.ts";
 import { LinkRemover, Rtnetlink } from "../netlink/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import { Arrivals } from "./arrivals.ts";
@@ -32,6 +32,8 @@ export interface PlaceOptions {
   readonly guard: VxlanGuard;
   readonly node: DomainNode;
   readonly onChange: (status: ObjectStatus) => void;
+  /** By which links are known as ours. */
+  readonly alias: string;
 }
 
 /** DomainPlace owns a namespace that is open; closing it leaves everything as it is, `clear` does not. */
@@ -53,7 +55,8 @@ export class DomainPlace implements Disposable {
   #vnis: readonly number[] = [];
   readonly #guard: VxlanGuard;
   readonly #arrivals: Arrivals;
-  #routed = false;
+  /** UDP port of the domain's own VNI, as long as something is routed. */
+  #routed: number | undefined;
   #remover: LinkRemover | undefined;
 
   constructor(domain: Domain, options: PlaceOptions) {
@@ -66,7 +69,7 @@ export class DomainPlace implements Disposable {
       netns: options.netns,
       route: this.route,
       underlay: options.underlay,
-      mark: { alias: ALIAS, protocol: PROTOCOL, alone: true },
+      mark: { alias: options.alias, protocol: PROTOCOL, alone: true },
       onChange: options.onChange,
     });
     this.remotes = new Remotes(domain, options.node);
@@ -95,7 +98,7 @@ export class DomainPlace implements Disposable {
       throw new Error(
         `Cannot make ${name}: its VNI ${vni} is that of one of its segments too; give one of them another`,
       );
-    this.#routes(routing !== undefined);
+    this.#routes(routing === undefined ? undefined : this.#ownPort);
     this.#require("domain", domainObjects(this.#domain, this.#node));
     this.engine.start({ rounds: false });
   }
@@ -108,11 +111,11 @@ export class DomainPlace implements Disposable {
     const kept = this.#domain.segments.filter(({ vni }) => this.#segments.has(vni) && !known.has(vni));
     this.#domain = kept.length === 0 ? domain : { ...domain, segments: [...domain.segments, ...kept] };
     this.#node = node;
-    if (domain.routing !== undefined) this.#routes(true);
+    if (domain.routing !== undefined) this.#routes(this.#ownPort);
     this.engine.set("domain", domainObjects(this.#domain, node));
     for (const vni of this.#segments.keys()) this.#reopen(vni);
     this.engine.apply();
-    this.#routes(domain.routing !== undefined);
+    if (domain.routing === undefined) this.#routes(undefined);
     this.remotes.setDomain(this.#domain, node);
     this.flush();
   }
@@ -242,7 +245,7 @@ export class DomainPlace implements Disposable {
     for (const { name, kind } of this.route.links())
       if (kind === "vxlan" || kind === "veth") this.removeLink(name);
     for (const port of this.#segments.values()) this.#guard.close(port);
-    this.#routes(false);
+    this.#routes(undefined);
     this.#segments.clear();
     this.#vnis = [];
     this.remotes.clear();
@@ -256,12 +259,17 @@ export class DomainPlace implements Disposable {
     this.netns.close();
   }
 
+  get #ownPort(): number {
+    return this.#domain.dstPort ?? VXLAN_PORT;
+  }
+
   /** The domain's own VNI has a UDP port as long as something is routed. */
-  #routes(wanted: boolean): void {
-    if (wanted === this.#routed) return;
-    if (wanted) this.#guard.open(VXLAN_PORT);
-    else this.#guard.close(VXLAN_PORT);
-    this.#routed = wanted;
+  #routes(port: number | undefined): void {
+    const before = this.#routed;
+    if (port === before) return;
+    if (port !== undefined) this.#guard.open(port);
+    if (before !== undefined) this.#guard.close(before);
+    this.#routed = port;
   }
 
   #openPort({ vni, dstPort = VXLAN_PORT }: Segment): void {

@@ -33,7 +33,8 @@ import type { Role } from "./role.ts";
 import type { TunnelHolder } from "./tunnel-holder.ts";
 import { networksOf, nodeOf } from "./view-parts.ts";
 import { VpcRules } from "./vpc-underlay.ts";
-import { type ClusterBgp, Vpcs } from "./vpcs.ts";
+import type { ClusterBgp } from "./cluster-bgp.ts";
+import { Vpcs } from "./vpcs.ts";
 import { type WayOptions, Ways } from "./ways.ts";
 
 const TICK_MS = 1000;

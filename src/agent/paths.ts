@@ -6,8 +6,11 @@ export const STATE = "/var/lib/causeway";
 /** Sockets. Mode 0755; each socket has a mode of its own. */
 export const RUN = "/run/causeway";
 
-/** Manifests of what runs on this node alone: BGP routers. */
+/** Manifests of what runs on this node alone: BGP routers, and its edge in a fabric. */
 export const MANIFESTS = "/etc/causeway/manifests";
+
+/** What links were like that were moved into a router of the edge; only while one is. */
+export const EDGE_LINKS = `${STATE}/edge-links.json`;
 
 /** Where BGP routers are looked at: 0660, group `causeway` where there is one. */
 export const BGP_SOCKET = `${RUN}/bgp.sock`;

@@ -4,6 +4,7 @@ import { FirewallKeeper } from "../doctor/mod.ts";
 import { collectAfter, connectUnix, ensureDirectory, exit, onBug, onSignal } from "../sys/mod.ts";
 import { Agent, type AgentOptions } from "./agent.ts";
 import { BgpFiles } from "./bgp.ts";
+import { EdgeHolder } from "./edge-holder.ts";
 import { serveControl } from "./control.ts";
 import { ClusterControl } from "./kube-controller.ts";
 import { info, warn } from "./log.ts";
@@ -46,7 +47,7 @@ export async function runAgent(options: RunOptions): Promise<never> {
     exit(70);
   });
   info(`causeway ${VERSION} starts`);
-  const bgp = new BgpFiles();
+  const bgp = new EdgeHolder(new BgpFiles());
   const agent = await Agent.start(options, bgp);
   const control = serveControl(agent);
   const cluster = options.controls === undefined ? undefined : new ClusterControl(agent, options.controls);

@@ -14,6 +14,8 @@ export interface HereDomain {
   readonly segments: readonly Segment[];
   /** Told beside the prefixes of its segments: defaults of a gateway. */
   readonly prefixes: readonly Prefix[];
+  /** Prefixes of its segments are not told unless they stand in `prefixes`. */
+  readonly only?: true;
 }
 
 /** Vtep is this node as others send to it. */
@@ -141,12 +143,12 @@ function isSameHere(one: HereDomain, other: HereDomain | undefined): boolean {
 
 function partsOf(here: readonly HereDomain[], vtep: Vtep): Parts {
   const parts: Parts = { segments: new Map(), routings: new Map(), prefixes: new Map() };
-  for (const { domain, segments: active, prefixes: more } of here) {
+  for (const { domain, segments: active, prefixes: more, only } of here) {
     for (const segment of active) parts.segments.set(segment.vni, localSegment(segment, domain, vtep));
     if (domain.routing === undefined) continue;
     const { vni } = domain;
     parts.routings.set(vni, { vni, vtep: vtep.address, routerMac: vtep.routerMac, ...domain.routing });
-    for (const prefix of [...active.flatMap((segment) => segment.prefixes), ...more])
+    for (const prefix of [...(only ? [] : active.flatMap((segment) => segment.prefixes)), ...more])
       parts.prefixes.set(`${vni} ${formatPrefix(prefix)}`, { vni, prefix });
   }
   return parts;
@@ -157,8 +159,9 @@ function isSame(one: LocalHost, other: LocalHost): boolean {
 }
 
 function localSegment(segment: Segment, domain: Domain, vtep: Vtep): LocalSegment {
-  const { vni, importTargets, exportTargets } = segment;
+  const { vni, importTargets, exportTargets, rd } = segment;
   return {
+    ...(rd === undefined ? {} : { rd }),
     ...{ vni, vtep: vtep.address, flood: true, importTargets, exportTargets },
     ...(domain.routing === undefined ? {} : { l3vni: domain.vni }),
   };

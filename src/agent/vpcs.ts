@@ -7,7 +7,7 @@
  *  BGP ─▶ RemoteTable: who is where ─▶ DomainHost
  * ```
  */
-import type { BgpRouter, Mesh, Node, TenantResources } from "../resources/mod.ts";
+import type { Mesh, Node, TenantResources } from "../resources/mod.ts";
 import type { Speaker } from "../bgp/mod.ts";
 import { type CniService, CniError, type VpcAttached, type VpcNetwork, type VpcWish } from "../cni/mod.ts";
 import {
@@ -37,6 +37,7 @@ import { type Attachment, type BlockClaims, SubnetPool } from "../ipam/mod.ts";
 import type { Mac } from "../net/mod.ts";
 import { podId } from "../pods/mod.ts";
 import { after, every, monotonicMs, type Netns, sleep } from "../sys/mod.ts";
+import type { ClusterBgp } from "./cluster-bgp.ts";
 import { checkInside } from "./vpc-check.ts";
 import type { Connected, DomainHost } from "./domain-host.ts";
 import { awaitUp } from "./domain-port.ts";
@@ -58,12 +59,6 @@ const SWEEP_MS = 5_000;
 const NEWS_MS = 3_000;
 /** Between the domains of which what an earlier agent knew is forgotten, so that pods do not wait for all of them. */
 const SETTLE_STEP_MS = 50;
-
-/** ClusterBgp runs the node's own BGP router. */
-export interface ClusterBgp {
-  /** setCluster says what it is to be; undefined: there is none. `onSpeaker` is told of each that runs, and of its end. */
-  setCluster(router: BgpRouter | undefined, onSpeaker: (speaker: Speaker | undefined) => void): void;
-}
 
 /** VpcsOptions are the parts that it is made of. */
 export interface VpcsOptions {
@@ -131,6 +126,7 @@ export class Vpcs implements VpcNetwork, Disposable {
   follow(view: MeshView, mtuBytes: number): void {
     const { mesh, self, tenants } = view;
     if (self === undefined) return;
+    this.#options.bgp.follow(this.#options.engine, { mesh, self, tenants });
     const last = this.#known;
     // Nodes of a large mesh tell something new all the time, and hardly ever anything that matters here.
     const nodes = last !== undefined && sameSeats(last.nodes, view.nodes) ? last.nodes : view.nodes;
@@ -474,6 +470,7 @@ export class Vpcs implements VpcNetwork, Disposable {
   /** leave ends the node's part: neighbors are told, and forget its routes. */
   leave(): void {
     this.#options.bgp.setCluster(undefined, () => {});
+    this.#options.bgp.follow(this.#options.engine, undefined);
   }
 
   /** The router goes on: what the kernel has is as true as before, and the next one tells it again. */

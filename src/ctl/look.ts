@@ -45,6 +45,25 @@ async function relayLinks({
   });
 }
 
+type Edge = NonNullable<Status["edge"]>;
+
+function edgeText({ router, underlay, namespace, domains }: Edge["routers"][number]): string {
+  const names = domains.map(({ name }) => name).join(", ");
+  return `router ${router} of Underlay ${underlay}, namespace ${namespace}; ${names === "" ? "no VPCs" : `VPCs ${names}`}`;
+}
+
+function edgeProblems({ routers, problems }: Edge): string[] {
+  return [
+    ...problems,
+    ...routers.flatMap((router) => [
+      ...router.problems.map((problem) => `router ${router.router}: ${problem}`),
+      ...router.domains.flatMap(({ name, problems: some }) =>
+        some.map((problem) => `VPC ${name}: ${problem}`),
+      ),
+    ]),
+  ];
+}
+
 export const status: Command = {
   name: "status",
   about: "Show this node: addresses, tunnel, hub, pods, and what is wrong",
@@ -94,10 +113,13 @@ export const status: Command = {
         ...result.portMappings.map((line): [string, string] => ["port mapping", line]),
         ["tls", result.tls && tlsText(result.tls)],
         ["pods", node && String(result.pods)],
+        ...(result.edge?.routers ?? []).map((router): [string, string] => ["edge", edgeText(router)]),
         ["objects", `${objects.ready} ready, ${objects.pending} pending, ${objects.failed.length} failed`],
       ]),
     );
     for (const failure of objects.failed) printText(`  failed: ${failure.key}: ${failure.reason}\n`);
+    for (const problem of result.edge === undefined ? [] : edgeProblems(result.edge))
+      printText(`  edge: ${problem}\n`);
     return objects.failed.length > 0 ? 1 : 0;
   },
 };

@@ -23,7 +23,8 @@ const VXLAN_MTU = 65_000;
 export function routesFamily(domain: Domain, family: 4 | 6): boolean {
   return (
     domain.routing !== undefined &&
-    domain.segments.some(({ prefixes }) => prefixes.some((prefix) => prefix.family === family))
+    (domain.families?.includes(family) === true ||
+      domain.segments.some(({ prefixes }) => prefixes.some((prefix) => prefix.family === family)))
   );
 }
 
@@ -32,11 +33,12 @@ export function domainObjects(domain: Domain, node: DomainNode): KernelObject[] 
   // Its alias tells that the namespace is ours.
   const loopback: Link = { kind: "link", name: "lo", type: "external" };
   if (domain.routing === undefined) return [loopback];
-  const { vni } = domain;
+  const { vni, dstPort } = domain;
+  const links = { vni, mac: routerMac(node.vtep), mtuBytes: domainMtu(node), node };
   return [
     loopback,
     ...settings(domain),
-    ...vniLinks({ vni, mac: routerMac(node.vtep), mtuBytes: domainMtu(node), node }),
+    ...vniLinks({ ...links, ...(dstPort !== undefined && { dstPort }) }),
     ...([4, 6] as const).filter((family) => routesFamily(domain, family)).map(noWayOut),
   ];
 }

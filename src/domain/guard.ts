@@ -20,20 +20,22 @@ export const GUARD_SETS = { port: "vxlan_port", 4: "vxlan4", 6: "vxlan6" } as co
  * missing without a word.
  */
 export function guardText(
-  underlayLink: string,
+  underlayLinks: string | readonly string[],
   { hasLegs = false }: { readonly hasLegs?: boolean } = {},
 ): string {
+  const quoted = [underlayLinks].flat().map((link) => `"${link}"`);
+  const links = quoted.length === 1 ? quoted.join() : `{ ${quoted.join(", ")} }`;
   const noLegs = hasLegs ? "" : '\tiifname "cwn*" counter drop\n';
   return `set vxlan_port { type inet_service; }
 set vxlan4 { typeof ip saddr . @th,96,32; }
 set vxlan6 { typeof ip6 saddr . @th,96,32; }
 chain vxlan {
 	# Nearly all that comes is what may come: it is judged first, and by nothing else.
-	iifname "${underlayLink}" ip saddr . @th,96,32 @vxlan4 notrack accept
-	iifname "${underlayLink}" ip6 saddr . @th,96,32 @vxlan6 notrack accept
+	iifname ${links} ip saddr . @th,96,32 @vxlan4 notrack accept
+	iifname ${links} ip6 saddr . @th,96,32 @vxlan6 notrack accept
 ${noLegs}	# What only passes through is not ours. What is broadcast or multicast reaches the sockets here too.
 	fib daddr type unicast accept
-	iifname != "${underlayLink}" counter drop
+	iifname != ${links} counter drop
 	counter drop
 }
 chain vxlan_in {

@@ -1,5 +1,6 @@
 /** What the domain feature is told, as values: routing domains, what is attached to them here, and what is elsewhere. */
-import type { InterfaceAddress, Ip, Mac, Prefix } from "../net/mod.ts";
+import type { EvpnPrefix } from "../bgp/mod.ts";
+import type { Family, InterfaceAddress, Ip, Mac, Prefix } from "../net/mod.ts";
 
 /** Domain is a routing domain as the register has it: a VPC, or a segment that belongs to none. Identity: vni. */
 export interface Domain {
@@ -12,12 +13,18 @@ export interface Domain {
   /** All segments, also those that are not active here, by VNI. */
   readonly segments: readonly Segment[];
   readonly peerings: readonly DomainPeering[];
+  /** Routed beside those of its segments: those of a link to a host. */
+  readonly families?: readonly Family[];
+  /** UDP port of its own VNI; default 4789. */
+  readonly dstPort?: number;
 }
 
-/** DomainTargets are route targets, as `64512:300`. Auto ones are written out already. */
+/** DomainTargets are route targets, as `64512:300`. Auto ones are written out already; an import target `*:300` is any administrator's. */
 export interface DomainTargets {
   readonly importTargets: readonly string[];
   readonly exportTargets: readonly string[];
+  /** Route distinguisher; absent: one of the router's own. */
+  readonly rd?: string;
 }
 
 /** Segment is a subnet: one broadcast domain. Identity: vni. */
@@ -98,6 +105,8 @@ export interface RemotePrefix {
   readonly vni: number;
   readonly prefix: Prefix;
   readonly hops: readonly { readonly vtep: Ip; readonly routerMac: Mac }[];
+  /** How the first of them came here; absent: from our own AS. */
+  readonly asPath?: EvpnPrefix["asPath"];
 }
 
 /** Remote is one thing that EVPN tells of elsewhere, after import: one winner for each identity. */

@@ -265,3 +265,28 @@ test("random changes leave what a table without memory would have", () => {
   const whole = fresh.apply([...routes].map(([id, route]) => set(id, route))).map(textOf);
   expect([seed, ...[...told.values()].sort()]).toEqual([seed, ...whole.sort()]);
 });
+
+test("prefixes that were told of a domain are listed for those who come later", () => {
+  const { own, apply } = table(5001);
+  expect(own.prefixes(5000)).toEqual([]);
+  apply(set(1, prefix("10.90.0.2")), set(2, flood(5001, "10.90.0.2")));
+  expect(own.prefixes(5000).map((remote) => formatPrefix(remote.prefix))).toEqual(["0.0.0.0/0"]);
+  expect(own.prefixes(5001)).toEqual([]);
+  apply(remove(1));
+  expect(own.prefixes(5000)).toEqual([]);
+});
+
+test("a target of any administrator imports whoever exported its number, and nothing of another", () => {
+  const own = new RemoteTable({ own: [] });
+  const any = { importTargets: ["*:5000"], exportTargets: [] };
+  own.apply([
+    set(1, { ...prefix("10.90.0.2"), targets: ["64599:5000"] }),
+    set(2, { ...prefix("10.90.0.3"), targets: ["64599:5009"] }),
+  ]);
+  const active = (routing: Domain["routing"]) =>
+    own.setActive([{ domain: { ...red, ...(routing && { routing }) }, segments: [] }]).map(textOf);
+  expect(active(any)).toEqual(["+ vni 5000 0.0.0.0/0 via 10.90.0.2"]);
+  expect(active({ importTargets: ["64512:5000"], exportTargets: [] })).toEqual([
+    "- vni 5000 0.0.0.0/0 via 10.90.0.2",
+  ]);
+});

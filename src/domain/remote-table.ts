@@ -12,7 +12,7 @@
  * ```
  */
 import type { EvpnChange, EvpnHost, EvpnPrefix, EvpnRoute } from "../bgp/mod.ts";
-import { formatIp, formatPrefix, type Ip, ipCompare, ipEqual } from "../net/mod.ts";
+import { anyTarget, formatIp, formatPrefix, type Ip, ipCompare, ipEqual, isAnyTarget } from "../net/mod.ts";
 import type { Domain, Remote, RemoteChange, RemotePrefix } from "./model.ts";
 
 /** So many ways to a prefix are used at most, those with the lowest addresses: the kernel's next-hop groups stay small. */
@@ -25,10 +25,17 @@ export interface ActiveDomain {
   readonly segments: readonly number[];
 }
 
+/** Import targets of one segment or domain. */
+interface Targets {
+  readonly all: ReadonlySet<string>;
+  /** Whether one of them is met by any administrator's: only the edge has such. */
+  readonly hasAny: boolean;
+}
+
 /** What a route is imported to: nothing else of the active ones matters to it. */
 interface Import {
-  readonly segments: ReadonlyMap<number, ReadonlySet<string>>;
-  readonly routings: ReadonlyMap<number, ReadonlySet<string>>;
+  readonly segments: ReadonlyMap<number, Targets>;
+  readonly routings: ReadonlyMap<number, Targets>;
 }
 
 interface Candidates {
@@ -60,6 +67,13 @@ export class RemoteTable {
     return this.#candidates.size;
   }
 
+  /** prefixes returns what the data plane was told of a domain's prefixes, for those who come later. */
+  prefixes(vni: number): RemotePrefix[] {
+    return [...this.#candidates.values()].flatMap(({ told }) =>
+      told?.kind === "prefix" && told.vni === vni ? [told] : [],
+    );
+  }
+
   /** setOwn says under which addresses others reach this VTEP from now on; what was told before stays as it was judged. */
   setOwn(own: readonly Ip[]): void {
     this.#own = own;
@@ -71,10 +85,15 @@ export class RemoteTable {
     this.#active = importOf(active);
     const touched = new Set<number>();
     for (const target of changedTargets(before, this.#active))
-      for (const id of this.#byTarget.get(target) ?? []) touched.add(id);
+      for (const id of this.#idsOf(target)) touched.add(id);
     const dirty = new Set<string>();
     for (const id of touched) this.#place(id, this.#routes.get(id) as EvpnRoute, dirty);
     return this.#settle(dirty);
+  }
+
+  *#idsOf(target: string): Iterable<number> {
+    if (!isAnyTarget(target)) return yield* this.#byTarget.get(target) ?? [];
+    for (const [one, ids] of this.#byTarget) if (anyTarget(one) === target) yield* ids;
   }
 
   /** apply takes changes of routes; what follows for the data plane is returned, in order. */
@@ -179,22 +198,22 @@ export class RemoteTable {
   }
 }
 
-const setOfTargets = new WeakMap<readonly string[], ReadonlySet<string>>();
+const targetsByList = new WeakMap<readonly string[], Targets>();
 
-/** Of hundreds of domains one changes at a time: a list that stays the same is the same set. */
-function setOf(targets: readonly string[]): ReadonlySet<string> {
-  const known = setOfTargets.get(targets) ?? new Set(targets);
-  setOfTargets.set(targets, known);
+/** Of hundreds of domains one changes at a time: a list that stays the same has the same value. */
+function targetsOf(list: readonly string[]): Targets {
+  const known = targetsByList.get(list) ?? { all: new Set(list), hasAny: list.some(isAnyTarget) };
+  targetsByList.set(list, known);
   return known;
 }
 
 function importOf(active: readonly ActiveDomain[]): Import {
-  const segments = new Map<number, ReadonlySet<string>>();
-  const routings = new Map<number, ReadonlySet<string>>();
+  const segments = new Map<number, Targets>();
+  const routings = new Map<number, Targets>();
   for (const { domain, segments: vnis } of active) {
-    if (domain.routing !== undefined) routings.set(domain.vni, setOf(domain.routing.importTargets));
+    if (domain.routing !== undefined) routings.set(domain.vni, targetsOf(domain.routing.importTargets));
     for (const segment of domain.segments)
-      if (vnis.includes(segment.vni)) segments.set(segment.vni, setOf(segment.importTargets));
+      if (vnis.includes(segment.vni)) segments.set(segment.vni, targetsOf(segment.importTargets));
   }
   return { segments, routings };
 }
@@ -204,7 +223,7 @@ function changedTargets(before: Import, next: Import): ReadonlySet<string> {
   const changed = new Set<string>();
   for (const part of ["segments", "routings"] as const)
     for (const vni of new Set([...before[part].keys(), ...next[part].keys()])) {
-      const [a, b] = [before[part].get(vni), next[part].get(vni)];
+      const [a, b] = [before[part].get(vni)?.all, next[part].get(vni)?.all];
       if (a === b) continue;
       if (a !== undefined && b !== undefined && a.size === b.size && [...a].every((target) => b.has(target)))
         continue;
@@ -213,8 +232,10 @@ function changedTargets(before: Import, next: Import): ReadonlySet<string> {
   return changed;
 }
 
-function takes(targets: ReadonlySet<string> | undefined, route: EvpnRoute): boolean {
-  return targets !== undefined && route.targets.some((target) => targets.has(target));
+function takes(targets: Targets | undefined, route: EvpnRoute): boolean {
+  if (targets === undefined) return false;
+  const { all, hasAny } = targets;
+  return route.targets.some((target) => all.has(target) || (hasAny && all.has(anyTarget(target))));
 }
 
 function isImported(route: EvpnRoute, { segments, routings }: Import): boolean {
@@ -295,7 +316,8 @@ function prefixRemote(routes: readonly EvpnPrefix[]): RemotePrefix {
     .filter(({ vtep }, i, all) => i === 0 || !ipEqual(vtep, (all[i - 1] as EvpnPrefix).vtep))
     .slice(0, MOST_HOPS)
     .map(({ vtep, routerMac }) => ({ vtep, routerMac }));
-  return { kind: "prefix", vni, prefix, hops };
+  const asPath = routes.find(({ localPreference }) => localPreference === best)?.asPath;
+  return { kind: "prefix", vni, prefix, hops, ...(asPath === undefined ? {} : { asPath }) };
 }
 
 function identityOf(remote: Remote): string {

@@ -9,6 +9,7 @@
  * formatPrefix(subnet(pods, 24, 3n)); // "10.244.3.0/24"
  * ```
  */
+export * from "./any-target.ts";
 export * from "./duration.ts";
 export * from "./endpoint.ts";
 export * from "./ip.ts";

@@ -53,6 +53,9 @@ export interface AddressChange {
   readonly linkIndex: number;
   readonly address: InterfaceAddress;
   readonly peer?: Ip;
+  readonly broadcast?: Ip;
+  /** Default 0, global; 253 link, 254 host. */
+  readonly scope?: number;
   /** Skip duplicate address detection (IPv6). */
   readonly nodad?: boolean;
   /** Do not make the on-link route. */
@@ -71,6 +74,7 @@ export function addAddress(change: AddressChange & { readonly replace?: boolean 
       header: headerOf(change),
       body: {
         ...addressesOf(change),
+        broadcast: change.broadcast,
         flags: addressFlags === 0 ? undefined : addressFlags,
         protocol: change.protocol,
       },
@@ -92,7 +96,7 @@ function describe(change: AddressChange): string {
 
 function headerOf(change: AddressChange) {
   const { ip: address, length } = change.address;
-  return { family: afOf(address.family), length, index: change.linkIndex };
+  return { family: afOf(address.family), length, scope: change.scope, index: change.linkIndex };
 }
 
 function addressesOf(change: AddressChange) {

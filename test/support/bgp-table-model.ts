@@ -129,7 +129,8 @@ export class TableModel {
   ranked(paths: readonly ModelPath[]): ModelPath[] {
     const rest = paths.filter((path) => {
       const attributes = this.accepted(path);
-      return attributes !== undefined && !this.unreachable.has(String(attributes.nextHop?.address.value));
+      if (attributes === undefined) return false;
+      return path.family === EVPN || !this.unreachable.has(String(attributes.nextHop?.address.value));
     });
     const order: ModelPath[] = [];
     while (rest.length > 0) {

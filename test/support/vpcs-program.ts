@@ -70,6 +70,8 @@ const open = () =>
     // Of a VNI that no Subnet describes nobody is asked for addresses.
     claims: { held: () => Promise.resolve([]) } as unknown as BlockClaims,
     bgp: {
+      follow: () => {},
+      edge: () => undefined,
       setCluster: (router, onSpeaker) => {
         if (isFailing) throw new Error("no room for a router");
         if (router === undefined || told === onSpeaker) return;

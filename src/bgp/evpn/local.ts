@@ -1,6 +1,7 @@
 /** What is here, as whoever has it says it: segments, routing, hosts and prefixes that are announced. */
 import type { Ip, Mac, Prefix } from "../../net/mod.ts";
 import type { EvpnMac, EvpnRoutedWish, EvpnSegmentWish } from "../../resources/mod.ts";
+import type { AsPath } from "../wire/mod.ts";
 
 /** LocalSegment is an L2VNI that is active here: announced (type 3), and its route targets asked for. Identity: vni. */
 export type LocalSegment = Omit<EvpnSegmentWish, "macs">;
@@ -28,7 +29,9 @@ export interface LocalHost extends EvpnMac {
 export interface LocalPrefix {
   readonly prefix: Prefix;
   /** Larger is better; absent: 100. Others use the best ones alone. */
-  readonly localPreference?: number;
+  readonly localPreference?: number | undefined;
+  /** The AS numbers that it came by before it came here; absent: none. */
+  readonly asPath?: AsPath;
 }
 
 /** HostName names a host inside its segment. */

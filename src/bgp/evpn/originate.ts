@@ -11,6 +11,7 @@ import {
   TUNNEL,
   ZERO_ESI,
 } from "../wire/mod.ts";
+import type { LocalPrefix } from "./local.ts";
 
 /** EvpnSegment is one L2VNI of a VTEP. */
 export interface EvpnSegment {
@@ -113,7 +114,7 @@ export function macIp(segment: EvpnSegment, local: LocalMac, sequence: number): 
 export function ipPrefix(
   { vni, vtep, rd, exportTargets, routerMac }: EvpnRouting,
   prefix: Prefix,
-  { localPreference }: { readonly localPreference?: number | undefined } = {},
+  { localPreference, asPath }: Omit<LocalPrefix, "prefix"> = {},
 ): Originated {
   return {
     nlri: {
@@ -128,6 +129,7 @@ export function ipPrefix(
     attributes: {
       ...attributes(vtep, [...targets(exportTargets), { kind: "router-mac", mac: routerMac }]),
       ...(localPreference === undefined ? {} : { localPreference }),
+      ...(asPath === undefined ? {} : { asPath }),
     },
   };
 }

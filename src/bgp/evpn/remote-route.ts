@@ -4,6 +4,7 @@
  */
 import { type Ip, ipFromBytes, type Mac, macFromBytes, type Prefix, prefixOf } from "../../net/mod.ts";
 import {
+  type AsPath,
   attributesOf,
   decodeEsi,
   type Esi,
@@ -31,6 +32,7 @@ export interface EvpnAttributes {
   /** RFC 6514 section 5, of ingress replication: where broadcast is sent, and with which VNI. */
   readonly flood: { readonly vtep: Ip; readonly vni: number } | undefined;
   readonly localPreference: number;
+  readonly asPath: AsPath;
 }
 
 interface Told {
@@ -69,6 +71,8 @@ export interface EvpnPrefix extends Told {
   readonly prefix: Prefix;
   readonly routerMac: Mac;
   readonly localPreference: number;
+  /** Absent: it comes from our own AS. */
+  readonly asPath?: AsPath;
 }
 
 /** EvpnRoute is one of them. */
@@ -81,7 +85,7 @@ export type EvpnChange =
 
 /** evpnAttributes reads canonical attributes. */
 export function evpnAttributes(canonical: Uint8Array): EvpnAttributes {
-  const { nextHop, extendedCommunities = [], pmsiTunnel, localPreference } = attributesOf(canonical);
+  const { nextHop, extendedCommunities = [], pmsiTunnel, localPreference, asPath } = attributesOf(canonical);
   const one = <K extends ExtendedCommunity["kind"]>(kind: K) =>
     extendedCommunities.find((community) => community.kind === kind) as
       Extract<ExtendedCommunity, { kind: K }> | undefined;
@@ -102,6 +106,7 @@ export function evpnAttributes(canonical: Uint8Array): EvpnAttributes {
         ? { vtep: pmsiTunnel.endpoint, vni: pmsiTunnel.label }
         : undefined,
     localPreference: localPreference ?? 100,
+    asPath: asPath ?? [],
   };
 }
 
@@ -145,7 +150,7 @@ function hostOf(key: Uint8Array, extra: Uint8Array, attributes: EvpnAttributes):
 }
 
 function prefixFrom(key: Uint8Array, extra: Uint8Array, attributes: EvpnAttributes): EvpnPrefix | undefined {
-  const { nextHop: vtep, targets, routerMac, localPreference } = attributes;
+  const { nextHop: vtep, targets, routerMac, localPreference, asPath } = attributes;
   const octets = key.length - 14;
   if (vtep === undefined || routerMac === undefined || extra.length !== 13 + octets) return undefined;
   // With a segment or a gateway as overlay index (RFC 9136 sections 4.1 to 4.3) it leads elsewhere than to the next hop.
@@ -159,5 +164,6 @@ function prefixFrom(key: Uint8Array, extra: Uint8Array, attributes: EvpnAttribut
     prefix,
     routerMac,
     localPreference,
+    ...(asPath.length === 0 ? {} : { asPath }),
   };
 }

@@ -181,13 +181,14 @@ export class Decision {
     this.#peers = context.peers;
   }
 
-  /** isEligible tells whether a path may be used at all (RFC 4271 section 9.1.2): accepted, and its next hop can be reached. */
+  /** isEligible tells whether a path may be used at all (RFC 4271 section 9.1.2): accepted, and its next hop can be reached, if it is unicast. */
   isEligible(table: RibTable, path: number): boolean {
     const accepted = table.paths.accepted[path] as number;
     return (
       accepted !== 0 &&
       ((table.paths.flags[path] as number) & PATH_FLAG.gone) === 0 &&
-      this.#nextHops.valid[this.#store.nextHop[accepted] as number] === 1
+      // A VTEP is reached by unicast routes of this very router, and those are no ways to next hops (next-hop-tracker.ts).
+      (table.family === EVPN || this.#nextHops.valid[this.#store.nextHop[accepted] as number] === 1)
     );
   }
 

@@ -4,6 +4,7 @@ import {
   attributesOf,
   type BgpFamily,
   decodeNlri,
+  EVPN,
   IPV4_UNICAST,
   IPV6_UNICAST,
   type Nlri,
@@ -214,7 +215,7 @@ function viewOf(rib: Rib, table: RibTable, path: number, filter: RouteFilter): R
     refused:
       accepted === 0
         ? "policy"
-        : rib.nextHops.valid[rib.store.nextHop[id] as number] === 1
+        : family === EVPN || rib.nextHops.valid[rib.store.nextHop[id] as number] === 1
           ? undefined
           : "nextHop",
   };

@@ -2,7 +2,16 @@
  * EvpnOrigin: what this VTEP announces: segments, routing, hosts and prefixes, each of them set and taken back by itself, at a cost that does not
  * depend on how many there are.
  */
-import { formatIp, formatMac, formatPrefix, type Ip, type Mac, type Prefix } from "../../net/mod.ts";
+import {
+  anyTarget,
+  formatIp,
+  formatMac,
+  formatPrefix,
+  type Ip,
+  isAnyTarget,
+  type Mac,
+  type Prefix,
+} from "../../net/mod.ts";
 import {
   autoRd,
   autoTarget,
@@ -230,7 +239,7 @@ export class EvpnOrigin {
     const othersAreOlder = isNew || !this.#isLoaded(segment, nowMs);
     const others = this.#options
       .others(mac)
-      .filter(({ targets }) => targets.some((target) => segment.imports.includes(target)));
+      .filter(({ targets }) => targets.some((target) => imports(segment, target)));
     const { isElsewhere, mobility } = station;
     const { changed, problem } = settle(station, others, { nowMs, othersAreOlder });
     if (station.isElsewhere !== isElsewhere) this.#options.onMoved(segment.wish.vni, mac);
@@ -289,8 +298,8 @@ export class EvpnOrigin {
     this.#options.withdraw(macIp(segment.value, host, 0).nlri);
   }
 
-  #announcePrefix(routing: Routing, { prefix, localPreference }: LocalPrefix): void {
-    this.#options.announce(ipPrefix(routing.value, prefix, { localPreference }));
+  #announcePrefix(routing: Routing, { prefix, ...more }: LocalPrefix): void {
+    this.#options.announce(ipPrefix(routing.value, prefix, more));
   }
 
   #forget(vni: number, mac: Mac): void {
@@ -325,6 +334,10 @@ export class EvpnOrigin {
   #importsOf({ vni, importTargets }: LocalSegment | LocalRouting): readonly string[] {
     return [...new Set(importTargets ?? [printAdministered(autoTarget(this.#options.asn, vni))])];
   }
+}
+
+function imports({ imports: wanted }: Segment, target: string): boolean {
+  return wanted.some((one) => one === target || (isAnyTarget(one) && one === anyTarget(target)));
 }
 
 function addressOf({ ip }: HostName): string {

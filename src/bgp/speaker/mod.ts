@@ -18,3 +18,4 @@ export { type BgpRequest, serveBgp } from "./serve.ts";
 export type { NeighborStatus, RouterStatus, RouteStatus } from "./show.ts";
 export { Speaker, type SpeakerLog } from "./speaker.ts";
 export type { SpeakerNeighbor } from "./speaker-neighbor.ts";
+export { type NeighborRoute, neighborRoutes } from "./neighbor-routes.ts";

@@ -1,7 +1,8 @@
 /**
  * TargetWishes: which route targets this router asks its neighbors for (RFC 4684), as routes of that family. Those of its own segments and domains; all of
- * them where a reflector keeps the wishes of its clients to itself.
+ * them where a reflector keeps the wishes of its clients to itself, and while something is imported whoever exported it (`*:100`): RFC 4684 cannot say that.
  */
+import { anyTarget, isAnyTarget } from "../../net/mod.ts";
 import { targetWish } from "../evpn/mod.ts";
 import { type Nlri, parseAdministered, type PathAttributes } from "../wire/mod.ts";
 import type { WishAnswers } from "./wish-answers.ts";
@@ -25,6 +26,10 @@ export class TargetWishes {
   /** In which batch of wishes each was asked for. */
   readonly #batches = new Map<string, number>();
   #all = false;
+  /** How many reasons there are to ask for all targets. */
+  #reasons = 0;
+  /** How many targets of `counts` are met by any administrator's. */
+  #anys = 0;
 
   constructor(options: TargetWishesOptions) {
     this.#options = options;
@@ -32,7 +37,8 @@ export class TargetWishes {
 
   /** has tells whether one of these is imported here. */
   has(targets: readonly string[]): boolean {
-    for (const target of targets) if (this.#counts.has(target)) return true;
+    for (const target of targets)
+      if (this.#counts.has(target) || (this.#anys > 0 && this.#counts.has(anyTarget(target)))) return true;
     return false;
   }
 
@@ -43,7 +49,10 @@ export class TargetWishes {
       this.#counts.set(target, count + 1);
       if (count > 0) continue;
       this.#batches.set(target, this.#options.answers.wish());
-      this.#options.announce(this.#route(target), OURS);
+      if (isAnyTarget(target)) {
+        this.#anys += 1;
+        this.#wantAll(1);
+      } else this.#options.announce(this.#route(target), OURS);
       this.#options.onChange();
     }
   }
@@ -58,7 +67,10 @@ export class TargetWishes {
       this.#batches.delete(target);
       // That is answered too.
       this.#options.answers.wish();
-      this.#options.withdraw(this.#route(target));
+      if (isAnyTarget(target)) {
+        this.#anys -= 1;
+        this.#wantAll(-1);
+      } else this.#options.withdraw(this.#route(target));
       this.#options.onChange();
     }
   }
@@ -73,9 +85,15 @@ export class TargetWishes {
     if (all === this.#all) return;
     this.#all = all;
     this.#options.answers.wish();
+    this.#wantAll(all ? 1 : -1);
+  }
+
+  #wantAll(change: 1 | -1): void {
+    const before = this.#reasons;
+    this.#reasons += change;
     const route = targetWish(this.#options.asn, undefined);
-    if (all) this.#options.announce(route, OURS);
-    else this.#options.withdraw(route);
+    if (before === 0) this.#options.announce(route, OURS);
+    else if (this.#reasons === 0) this.#options.withdraw(route);
   }
 
   #route(target: string): Nlri {

@@ -1,0 +1,29 @@
+/** What the parts of an agent that speak BGP, or have it spoken for them, know of each other. */
+import type { Speaker } from "../bgp/mod.ts";
+import type { Engine } from "../engine/mod.ts";
+import type { BgpRouter, Mesh, Node, TenantResources } from "../resources/mod.ts";
+import type { EdgeStatus } from "./edge-place.ts";
+
+/** ClusterBgp runs the node's own BGP router. */
+export interface ClusterBgp {
+  /** setCluster says what it is to be; undefined: there is none. `onSpeaker` is told of each that runs, and of its end. */
+  setCluster(router: BgpRouter | undefined, onSpeaker: (speaker: Speaker | undefined) => void): void;
+  /** follow says what the register has for the node's edge; undefined where the node belongs to no mesh. */
+  follow(engine: Engine, view: EdgeView | undefined): void;
+  /** edge tells of the node's edge; undefined where there is none, and nothing is wrong. */
+  edge(): ShownEdge | undefined;
+}
+
+/** ShownEdge is what people see of a node's edge. */
+export interface ShownEdge {
+  readonly routers: readonly EdgeStatus[];
+  /** What is wrong beside that of routers and domains. */
+  readonly problems: readonly string[];
+}
+
+/** EdgeView is what an edge has to know of the mesh. */
+export interface EdgeView {
+  readonly mesh: Mesh;
+  readonly self: Node;
+  readonly tenants: TenantResources;
+}

@@ -1,0 +1,132 @@
+/**
+ * The node's edge in an agent: resources from files and from the register together, as long as there is an Underlay, or something is left of one.
+ *
+ * A resource in a file wins over the register's of the same kind and name: it was there before Kubernetes or a hub, and may be what they are
+ * reached by. Until it is known whether the node belongs to a mesh nothing is touched.
+ */
+import type { Engine } from "../engine/mod.ts";
+import type { Mesh, Node, TenantKind, TenantResources } from "../resources/mod.ts";
+import { type EdgeNode, noTenants, tenantKey, withTenants } from "../resources/mod.ts";
+import { after, exists, hostName } from "../sys/mod.ts";
+import type { BgpFiles } from "./bgp.ts";
+import { Edge } from "./edge.ts";
+import { warn } from "./log.ts";
+import { EDGE_LINKS } from "./paths.ts";
+import type { ClusterBgp, EdgeView, ShownEdge } from "./cluster-bgp.ts";
+
+/** What cannot be begun is tried again. */
+const RETRY_MS = 5_000;
+
+/** EdgeHolder hands BGP of the node's own router on, and keeps the edge beside it. */
+export class EdgeHolder implements ClusterBgp, Disposable {
+  readonly #bgp: BgpFiles;
+  #engine: Engine | undefined;
+  #view: EdgeView | undefined;
+  #edge: Edge | undefined;
+  /** Names in files that the register has too. */
+  #twice = "";
+  #hasLooked = false;
+  #problem = "";
+  #retry: Disposable | undefined;
+
+  constructor(bgp: BgpFiles) {
+    this.#bgp = bgp;
+    bgp.onResources(() => this.#apply());
+  }
+
+  /** setCluster implements ClusterBgp. */
+  setCluster(...wish: Parameters<ClusterBgp["setCluster"]>): void {
+    this.#bgp.setCluster(...wish);
+  }
+
+  /** follow implements ClusterBgp. */
+  follow(engine: Engine, view: EdgeView | undefined): void {
+    const last = this.#view;
+    const isSame = this.#engine === engine && last?.tenants === view?.tenants && last?.self === view?.self;
+    this.#engine = engine;
+    this.#view = view;
+    if (!isSame || view === undefined) this.#apply();
+  }
+
+  /** edge implements ClusterBgp. */
+  edge(): ShownEdge | undefined {
+    const routers = this.#edge?.status() ?? [];
+    const problems = [...(this.#edge?.problems() ?? []), ...(this.#problem === "" ? [] : [this.#problem])];
+    return routers.length + problems.length === 0 ? undefined : { routers, problems };
+  }
+
+  /** Whatever is wrong about an edge is no affair of the mesh, or of a node that has none: it is told, and tried again. */
+  #apply(): void {
+    this.#retry?.[Symbol.dispose]();
+    this.#retry = undefined;
+    try {
+      this.#follow();
+      this.#problem = "";
+    } catch (cause) {
+      const error = cause as Error;
+      if (error.message !== this.#problem) warn("edge", { error });
+      this.#problem = error.message;
+      this.#retry = after(RETRY_MS, () => this.#apply());
+    }
+  }
+
+  #follow(): void {
+    const engine = this.#engine;
+    if (engine === undefined) return;
+    if (this.#edge === undefined) {
+      if (!this.#isWanted() && !this.#isLeft()) return;
+      this.#edge = new Edge({
+        ...{ home: engine, bgp: this.#bgp, linksPath: EDGE_LINKS },
+        onProblem: (error) => warn("edge", { error }),
+      });
+    }
+    this.#edge.follow(this.#merged(), nodeOf(this.#view));
+  }
+
+  #isWanted(): boolean {
+    return (
+      (this.#view?.tenants.Underlay.size ?? 0) > 0 ||
+      this.#bgp.resources.some(({ kind }) => kind === "Underlay")
+    );
+  }
+
+  /** What an earlier agent left is looked for once: all later ones are this one's. */
+  #isLeft(): boolean {
+    if (this.#hasLooked) return false;
+    const isLeft = exists(EDGE_LINKS) || Edge.isThere();
+    this.#hasLooked = !isLeft;
+    return isLeft;
+  }
+
+  #merged(): TenantResources {
+    const registered = this.#view?.tenants ?? noTenants;
+    const files = this.#bgp.resources;
+    const twice = files
+      .filter(({ kind, value }) => registered[kind as TenantKind].has(value.name))
+      .map(({ kind, value }) => tenantKey(kind as TenantKind, value.name));
+    if (twice.join() !== this.#twice)
+      for (const object of twice)
+        warn("a resource is in a file and in the register; the file's counts on this node", { object });
+    this.#twice = twice.join();
+    return withTenants(registered, { set: files });
+  }
+
+  [Symbol.dispose](): void {
+    this.#retry?.[Symbol.dispose]();
+    this.#edge?.[Symbol.dispose]();
+    this.#bgp[Symbol.dispose]();
+  }
+}
+
+/** Its index in pools is its number in the register, from 0, as admission has it (hub/apply-tenant.ts). */
+function nodeOf(view: EdgeView | undefined): EdgeNode {
+  if (view === undefined) return { name: hostName(), hub: false };
+  const { name, hub, role, site, overlay4 }: Node = view.self;
+  const { overlay4: pool }: Mesh = view.mesh;
+  return {
+    ...{ name, hub },
+    ...(role === undefined ? {} : { role }),
+    ...(site === undefined ? {} : { site }),
+    index: Number(overlay4.value - pool.value) - 1,
+  };
+}

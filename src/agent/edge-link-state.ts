@@ -1,0 +1,162 @@
+/** What a link is like, as it is written down before it is moved, and made again where it has come back. */
+import {
+  formatInterfaceAddress,
+  formatIp,
+  formatPrefix,
+  parseInterfaceAddress,
+  parseIp,
+  parsePrefix,
+  prefixCovers,
+} from "../net/mod.ts";
+import {
+  addAddress,
+  type AddressInfo,
+  addRoute,
+  type LinkInfo,
+  type RouteInfo,
+  type RouteScope,
+  type Rtnetlink,
+  setLink,
+} from "../netlink/mod.ts";
+
+/** RTPROT_KERNEL: the kernel makes these for addresses by itself, but for those with noprefixroute: NetworkManager makes those as if it were the kernel. */
+const KERNEL = 2;
+/** RT_TABLE_LOCAL (include/uapi/linux/rtnetlink.h). */
+const LOCAL_TABLE = 255;
+/** RT_SCOPE_LINK. */
+const LINK_SCOPE = 253;
+
+const LINK_LOCAL = parsePrefix("fe80::/10");
+
+interface StoredAddress {
+  readonly address: string;
+  readonly peer?: string;
+  readonly broadcast?: string;
+  /** Absent: global. */
+  readonly scope?: number;
+  readonly noprefixroute?: true;
+}
+
+interface StoredHop {
+  readonly via?: string;
+  readonly link: string;
+  readonly weight: number;
+  readonly onlink?: true;
+}
+
+interface StoredRoute {
+  readonly destination: string;
+  readonly table: number;
+  readonly protocol: number;
+  readonly metric: number;
+  readonly scope: RouteScope;
+  readonly hops: readonly StoredHop[];
+  readonly source?: string;
+  readonly mtuBytes?: number;
+}
+
+/** LinkState is what a link is like. */
+export interface LinkState {
+  readonly name: string;
+  readonly mtuBytes: number;
+  readonly up: boolean;
+  readonly alias: string;
+  readonly master?: string;
+  readonly addresses: readonly StoredAddress[];
+  readonly routes: readonly StoredRoute[];
+}
+
+/** describeLink returns what a link is like; undefined where there is none of that name. */
+export function describeLink(route: Rtnetlink, name: string): LinkState | undefined {
+  const link = route.link(name);
+  if (link === undefined) return undefined;
+  const names = new Map(route.links().map((one) => [one.index, one.name]));
+  const addresses = route.addresses({ linkIndex: link.index }).filter((one) => !isKernels(one));
+  const isManaged = addresses.some(({ noprefixroute }) => noprefixroute);
+  const isMade = ({ protocol, destination }: RouteInfo) =>
+    protocol !== KERNEL || (isManaged && !prefixCovers(LINK_LOCAL, destination));
+  const master = link.master === undefined ? undefined : names.get(link.master);
+  return {
+    ...{ name, mtuBytes: link.mtuBytes, up: link.up, alias: link.alias ?? "" },
+    ...(master === undefined ? {} : { master }),
+    addresses: addresses.map(addressOf),
+    routes: route.routes().flatMap((one) => (isOf(link, one) && isMade(one) ? [routeOf(one, names)] : [])),
+  };
+}
+
+/** IPv6's link-local addresses the kernel makes anew. */
+function isKernels({ scope, address }: AddressInfo): boolean {
+  return scope === LINK_SCOPE && address.ip.family === 6;
+}
+
+function isOf({ index }: LinkInfo, { hops, table, type }: RouteInfo): boolean {
+  return hops.some(({ linkIndex }) => linkIndex === index) && table !== LOCAL_TABLE && type === "unicast";
+}
+
+function addressOf({ address, peer, broadcast, scope, noprefixroute }: AddressInfo): StoredAddress {
+  return {
+    address: formatInterfaceAddress(address),
+    ...(peer === undefined ? {} : { peer: formatIp(peer) }),
+    ...(broadcast === undefined ? {} : { broadcast: formatIp(broadcast) }),
+    ...(scope === 0 ? {} : { scope }),
+    ...(noprefixroute ? { noprefixroute } : {}),
+  };
+}
+
+function routeOf(route: RouteInfo, names: ReadonlyMap<number, string>): StoredRoute {
+  const { destination, table, protocol, metric, scope, hops, source, mtuBytes } = route;
+  return {
+    ...{ destination: formatPrefix(destination), table, protocol, metric, scope },
+    hops: hops.map(({ via, linkIndex = 0, weight, onlink }) => ({
+      ...(via === undefined ? {} : { via: formatIp(via) }),
+      link: names.get(linkIndex) ?? "",
+      weight,
+      ...(onlink ? { onlink } : {}),
+    })),
+    ...(source === undefined ? {} : { source: formatIp(source) }),
+    ...(mtuBytes === undefined ? {} : { mtuBytes }),
+  };
+}
+
+/** restoreSettings makes a link's own settings so; throws what the kernel refuses. */
+export function restoreSettings(route: Rtnetlink, { index }: LinkInfo, state: LinkState): void {
+  const { mtuBytes, up, alias } = state;
+  const master = state.master === undefined ? undefined : route.link(state.master);
+  route.request(
+    setLink({ index, mtuBytes, up, alias, ...(master === undefined ? {} : { master: master.index }) }),
+  );
+}
+
+/** restoreAddress puts an address on a link; one that is there stays. */
+export function restoreAddress(route: Rtnetlink, linkIndex: number, stored: StoredAddress): void {
+  const { address, peer, broadcast, ...more } = stored;
+  route.request(
+    addAddress({
+      ...{ linkIndex, address: parseInterfaceAddress(address), nodad: true, replace: true, ...more },
+      ...(peer === undefined ? {} : { peer: parseIp(peer) }),
+      ...(broadcast === undefined ? {} : { broadcast: parseIp(broadcast) }),
+    }),
+  );
+}
+
+/** restoreRoute makes a route by those of its links that are there. */
+export function restoreRoute(route: Rtnetlink, stored: StoredRoute): void {
+  const indices = new Map(route.links().map((one) => [one.name, one.index]));
+  const { destination, hops, source, ...rest } = stored;
+  const ways = hops.flatMap(({ via, link, ...more }) => {
+    const linkIndex = indices.get(link);
+    if (linkIndex === undefined) return [];
+    return [{ linkIndex, ...more, ...(via === undefined ? {} : { via: parseIp(via) }) }];
+  });
+  route.request(
+    addRoute({
+      ...{ ...rest, destination: parsePrefix(destination), hops: ways, replace: true },
+      ...(source === undefined ? {} : { source: parseIp(source) }),
+    }),
+  );
+}
+
+/** isByRouter tells whether a route needs others first: the kernel asks for the way to its next hop. */
+export function isByRouter({ hops }: StoredRoute): boolean {
+  return hops.some(({ via }) => via !== undefined);
+}

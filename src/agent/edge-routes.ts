@@ -1,0 +1,139 @@
+/**
+ * Routes of one domain between the fabric and what runs on the host.
+ *
+ * ```
+ *  host ── plain BGP ──▶ host's speaker ── best paths ──▶ type 5, by the fabric's speaker ──▶ fabric
+ *  host ◀── plain BGP ── host's speaker ◀── type 5 that are imported ◀── fabric's speaker ◀── fabric
+ * ```
+ * What the host has is better than what the fabric has of the same network: otherwise two nodes with the same service would each believe the
+ * other. AS paths go with routes, so that nobody takes his own back.
+ *
+ * After a restart the kernel has what an earlier agent knew, in both directions; that counts until both have been told anew.
+ */
+import type { LocalPrefix, NeighborRoute, Speaker } from "../bgp/mod.ts";
+import type { RemoteChange } from "../domain/mod.ts";
+import { formatPrefix, type Prefix } from "../net/mod.ts";
+
+type AsPath = NonNullable<Extract<RemoteChange["remote"], { kind: "prefix" }>["asPath"]>;
+
+/** Of the fabric's routes in the host's speaker; 100 is what all others have. */
+const FABRIC_PREFERENCE = 50;
+
+/** EdgeSpeaker is a speaker that runs, and what it has of its neighbors: all there is, and then what changes. */
+export interface EdgeSpeaker {
+  readonly speaker: Speaker;
+  readonly routes: (listener: (route: NeighborRoute) => void) => Disposable;
+}
+
+interface Known {
+  readonly prefix: Prefix;
+  readonly asPath: AsPath;
+}
+
+/** EdgeRoutes carries them for as long as both speakers run; it may be told of either again and again. */
+export class EdgeRoutes implements Disposable {
+  readonly vni: number;
+  #host: Speaker | undefined;
+  #following: Disposable | undefined;
+  #fabric: Speaker | undefined;
+  /** By text. */
+  #declared: ReadonlySet<string> = new Set();
+  /** From the host, by text. */
+  readonly #fromHost = new Map<string, Known>();
+  readonly #fromFabric = new Map<string, Known>();
+  /** What was so before, and nobody has said again: by text. */
+  readonly #former = new Map<string, Prefix>();
+
+  constructor(vni: number, former: readonly Prefix[] = []) {
+    this.vni = vni;
+    for (const prefix of former) this.#former.set(formatPrefix(prefix), prefix);
+  }
+
+  /** Networks that the host announces. */
+  get fromHost(): readonly string[] {
+    return [...this.#fromHost.keys()];
+  }
+
+  /** setHost gives the speaker of the host's session; undefined while there is none. */
+  setHost(begun: EdgeSpeaker | undefined): void {
+    this.#following?.[Symbol.dispose]();
+    this.#host = begun?.speaker;
+    for (const { prefix } of this.#fromHost.values()) this.#withdraw(prefix);
+    this.#fromHost.clear();
+    if (begun === undefined) return;
+    for (const known of this.#fromFabric.values()) this.#tellHost(known);
+    this.#following = begun.routes(({ prefix, asPath }) =>
+      asPath === undefined ? this.#lose(prefix) : this.#learn({ prefix, asPath }),
+    );
+  }
+
+  /**
+   * setFabric gives the speaker of the router; the domain's L3VNI must be active in it. `declared` is announced by somebody else whatever the
+   * host says: that is neither changed nor taken back here.
+   */
+  setFabric(fabric: Speaker | undefined, declared: readonly Prefix[]): void {
+    this.#fabric = fabric;
+    this.#declared = new Set(declared.map(formatPrefix));
+    for (const known of this.#fromHost.values()) this.#announce(known);
+    for (const prefix of this.#former.values()) this.#announce({ prefix });
+  }
+
+  /** hear takes in what the fabric tells, of other domains too. */
+  hear(changes: readonly RemoteChange[]): void {
+    for (const { op, remote } of changes) {
+      if (remote.kind !== "prefix" || remote.vni !== this.vni) continue;
+      const name = formatPrefix(remote.prefix);
+      const known = { prefix: remote.prefix, asPath: remote.asPath ?? [] };
+      if (op === "set") {
+        this.#fromFabric.set(name, known);
+        this.#tellHost(known);
+      } else if (this.#fromFabric.delete(name))
+        this.#host?.withdraw({ kind: "prefix", prefix: known.prefix });
+    }
+  }
+
+  /** settle forgets what nobody has said again since the agent began. */
+  settle(): void {
+    const former = [...this.#former];
+    this.#former.clear();
+    for (const [name, prefix] of former) if (!this.#fromHost.has(name)) this.#withdraw(prefix);
+  }
+
+  #tellHost({ prefix, asPath }: Known): void {
+    this.#host?.announce(
+      { kind: "prefix", prefix },
+      { origin: "igp", asPath, localPreference: FABRIC_PREFERENCE },
+    );
+  }
+
+  #learn(known: Known): void {
+    const name = formatPrefix(known.prefix);
+    this.#fromHost.set(name, known);
+    this.#former.delete(name);
+    this.#announce(known);
+  }
+
+  #lose(prefix: Prefix): void {
+    if (this.#fromHost.delete(formatPrefix(prefix))) this.#withdraw(prefix);
+  }
+
+  #announce(known: LocalPrefix): void {
+    if (!this.#declared.has(formatPrefix(known.prefix))) this.#fabric?.evpn.setPrefix(this.vni, known);
+  }
+
+  #withdraw(prefix: Prefix): void {
+    const name = formatPrefix(prefix);
+    if (!this.#former.has(name) && !this.#declared.has(name))
+      this.#fabric?.evpn.removePrefix(this.vni, prefix);
+  }
+
+  /** end takes back what the host had announced: the session is over for good. */
+  end(): void {
+    this.setHost(undefined);
+    this.settle();
+  }
+
+  [Symbol.dispose](): void {
+    this.#following?.[Symbol.dispose]();
+  }
+}

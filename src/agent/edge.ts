@@ -1,0 +1,237 @@
+/**
+ * Edge: the routers of this node in data-centre fabrics, by what resources say. Plans are values (src/edge); here they become namespaces,
+ * links, domains and speakers.
+ *
+ * ```
+ *  Underlay, VPC, Subnet ─▶ planEdge ─▶ EdgePlace of each router ─▶ kernel
+ *                                            └─▶ BgpRouters ─▶ speakers ─▶ EdgePlace
+ * ```
+ */
+import type { LocalAttachment } from "../domain/mod.ts";
+import {
+  type EdgeFacts,
+  type EdgePlan,
+  type EdgeProblem,
+  fabricSpeaker,
+  hostSpeaker,
+  legOf,
+  planEdge,
+} from "../edge/mod.ts";
+import { type Engine, sameValue } from "../engine/mod.ts";
+import { Rtnetlink } from "../netlink/mod.ts";
+import type { BgpRouter, EdgeNode, TenantResources } from "../resources/mod.ts";
+import { after, listDirectory, Netns } from "../sys/mod.ts";
+import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
+import { EdgeLinks, type LinkPlace } from "./edge-links.ts";
+import { EDGE_ALIAS, EdgePlace, type EdgeStatus } from "./edge-place.ts";
+import type { EdgeSpeaker } from "./edge-routes.ts";
+
+/** A link may be plugged in, and an address given, later. */
+const RETRY_MS = 5_000;
+
+/** OnEdgeSpeaker is told of each speaker that begins, of others than the edge's too. */
+export type OnEdgeSpeaker = (begun: EdgeSpeaker) => void;
+
+/** EdgeBgp runs the speakers of an edge, and tells of each that begins. */
+export interface EdgeBgp {
+  /** setEdge makes these the edge's speakers. */
+  setEdge(routers: readonly BgpRouter[], onSpeaker: OnEdgeSpeaker): void;
+}
+
+/** EdgeOptions say where. */
+export interface EdgeOptions {
+  /** Engine of the host's namespace. */
+  readonly home: Engine;
+  /** The host's namespace; default that of the calling thread. */
+  readonly netns?: Netns;
+  readonly bgp: EdgeBgp;
+  /** The file with what links were like that were moved. */
+  readonly linksPath: string;
+  /** Where namespaces are bound; default /run/netns. */
+  readonly folder?: string;
+  /** Pods that an earlier agent attached to domains of a fabric, in the order in which they came; default none. */
+  readonly attached?: () => readonly LocalAttachment[];
+  readonly onProblem: (error: Error) => void;
+}
+
+/** Edge owns the routers of a node; closing it leaves the kernel as it is. */
+export class Edge implements Disposable {
+  readonly #options: EdgeOptions;
+  readonly #resources: DisposableStack;
+  readonly #home: LinkPlace;
+  readonly #links: EdgeLinks;
+  readonly #places = new Map<string, EdgePlace>();
+  #problems: readonly EdgeProblem[] = [];
+  /** What went wrong of this attempt, and what was told of the one before. */
+  readonly #failures = new Set<string>();
+  #toldFailures: ReadonlySet<string> = new Set();
+  #retry: Disposable | undefined;
+
+  constructor(options: EdgeOptions) {
+    this.#options = options;
+    using opened = new DisposableStack();
+    const netns = options.netns ?? opened.use(Netns.current());
+    this.#home = { netns, route: opened.use(Rtnetlink.open({ netns })) };
+    this.#links = new EdgeLinks({ path: options.linksPath, home: this.#home });
+    this.#resources = opened.move();
+  }
+
+  /** isThere tells whether an earlier agent left a router here. */
+  static isThere(folder = NAMESPACES): boolean {
+    return routersIn(folder).length > 0;
+  }
+
+  /** follow makes the node's edge what resources say; the same again changes nothing. What cannot be is told, and tried again. */
+  follow(tenants: TenantResources, node: EdgeNode): void {
+    this.#retry?.[Symbol.dispose]();
+    this.#retry = undefined;
+    this.#failures.clear();
+    this.#bear(() => this.#make(planEdge(tenants, this.#factsOf(tenants, node))));
+    this.#toldFailures = new Set(this.#failures);
+    if (this.#failures.size > 0 || [...this.#places.values()].some(({ problems }) => problems.length > 0))
+      this.#retry = after(RETRY_MS, () => this.follow(tenants, node));
+  }
+
+  #make(plan: EdgePlan): void {
+    this.#tell(plan);
+    const wanted = new Set([...plan.edge.routers.map(({ name }) => name), ...plan.kept]);
+    this.#endSpeakers(plan);
+    this.#removeOthers(wanted);
+    for (const router of plan.edge.routers)
+      this.#bear(() => {
+        const place = this.#places.get(router.name) ?? this.#open(router.name);
+        if (place.problems.length > 0 || !sameValue(place.router, router)) place.apply(router);
+      });
+    this.#setSpeakers();
+  }
+
+  /** Indices may be read from addresses that a link has, or had before it was moved. */
+  #factsOf(tenants: TenantResources, node: EdgeNode): EdgeFacts {
+    const names = [...tenants.Underlay.values()].flatMap(({ index }) =>
+      index !== undefined && "link" in index ? [index.link] : [],
+    );
+    const { route } = this.#home;
+    const addresses = Object.fromEntries(
+      names.map((name) => {
+        const moved = this.#links.addresses(name);
+        const index = route.link(name)?.index;
+        if (moved.length > 0 || index === undefined) return [name, moved];
+        return [name, route.addresses({ linkIndex: index }).map(({ address }) => address)];
+      }),
+    );
+    return { node, addresses };
+  }
+
+  #tell({ problems }: EdgePlan): void {
+    const told = this.#problems;
+    this.#problems = problems;
+    for (const problem of problems)
+      if (!told.some((one) => sameValue(one, problem))) this.#options.onProblem(new Error(textOf(problem)));
+  }
+
+  #open(name: string): EdgePlace {
+    const { home, folder, onProblem, attached = () => [] } = this.#options;
+    const place = new EdgePlace(name, {
+      ...{ home, homePlace: this.#home, links: this.#links, attached, onProblem },
+      ...(folder === undefined ? {} : { folder }),
+    });
+    this.#places.set(name, place);
+    return place;
+  }
+
+  /** Also routers of an earlier agent that nobody wants any more. */
+  #removeOthers(wanted: ReadonlySet<string>): void {
+    const { folder = NAMESPACES } = this.#options;
+    const gone = new Set([...this.#places.keys(), ...routersIn(folder)].filter((name) => !wanted.has(name)));
+    for (const name of gone)
+      this.#bear(() => {
+        const place = this.#places.get(name) ?? this.#open(name);
+        this.#places.delete(name);
+        // Sessions end before what they lead over.
+        this.#setSpeakers();
+        using _ = place;
+        place.clear();
+      });
+    for (const router of this.#links.routers())
+      if (!wanted.has(router) && !gone.has(router))
+        for (const problem of this.#links.giveBack(this.#links.moved(router), undefined))
+          this.#fail(new Error(problem));
+  }
+
+  /** Neighbors of a session that ends are told so while there still is a way to them. */
+  #endSpeakers({ edge, kept }: EdgePlan): void {
+    const stay = new Set(
+      edge.routers.flatMap(({ name, domains }) => [
+        fabricSpeaker(name),
+        ...domains.flatMap((domain) => (legOf(domain) === undefined ? [] : [hostSpeaker(name, domain.vni)])),
+      ]),
+    );
+    const now = [...this.#places.values()].flatMap((place) => {
+      const all = place.speakers();
+      return kept.includes(place.name) ? all : all.filter(({ name }) => stay.has(name));
+    });
+    if (this.#places.size > 0) this.#options.bgp.setEdge(now, this.#onSpeaker);
+  }
+
+  #setSpeakers(): void {
+    this.#options.bgp.setEdge(
+      [...this.#places.values()].flatMap((place) => place.speakers()),
+      this.#onSpeaker,
+    );
+  }
+
+  readonly #onSpeaker = (begun: EdgeSpeaker): void => {
+    if (this.#resources.disposed) return;
+    for (const place of this.#places.values()) this.#bear(() => place.setSpeaker(begun));
+  };
+
+  /** place returns the router that has a domain, by its VNI; undefined where none has. */
+  place(vni: number): EdgePlace | undefined {
+    return [...this.#places.values()].find((place) => place.has(vni));
+  }
+
+  /** status tells of each router that is here. */
+  status(): EdgeStatus[] {
+    return [...this.#places.values()].map((place) => place.status());
+  }
+
+  /** problems tells which resources are not, or not wholly, on this node, and what went wrong of the last attempt. */
+  problems(): string[] {
+    return [...this.#problems.map(textOf), ...this.#failures];
+  }
+
+  #bear(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#fail(error as Error);
+    }
+  }
+
+  /** Told once, however often it is tried. */
+  #fail(error: Error): void {
+    const { message } = error;
+    if (!this.#toldFailures.has(message) && !this.#failures.has(message)) this.#options.onProblem(error);
+    this.#failures.add(message);
+  }
+
+  [Symbol.dispose](): void {
+    this.#retry?.[Symbol.dispose]();
+    for (const place of this.#places.values()) place[Symbol.dispose]();
+    this.#places.clear();
+    this.#resources.dispose();
+  }
+}
+
+/** Names of routers whose namespaces are there and bear our mark: others are called `cw-…` too. */
+function routersIn(folder: string): string[] {
+  const namespaces = new DomainNamespaces(folder, EDGE_ALIAS);
+  return listDirectory(folder).flatMap((name) => {
+    const router = /^cw-([a-z].*)$/.exec(name)?.[1];
+    return router !== undefined && namespaces.isMarked(name) ? [router] : [];
+  });
+}
+
+function textOf({ kind, name, field, value, problem }: EdgeProblem): string {
+  return `${kind} "${name}": ${field}${value === undefined ? "" : ` ${value}`} ${problem}`;
+}

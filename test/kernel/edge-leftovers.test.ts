@@ -1,0 +1,129 @@
+/** What an edge finds of others and of itself where it begins: foreign namespaces stay, whatever they are called. */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { Edge, type EdgeBgp } from "../../src/agent/edge.ts";
+import { Engine } from "../../src/engine/mod.ts";
+import {
+  type EdgeNode,
+  formatProblem,
+  noTenants,
+  parseManifest,
+  type TenantResource,
+  type TenantResources,
+  tenantsOf,
+} from "../../src/resources/mod.ts";
+import {
+  createNetns,
+  exists,
+  isNetns,
+  listDirectory,
+  Netns,
+  removeNetns,
+  removeTree,
+} from "../../src/sys/mod.ts";
+import { notRoot, Scratch } from "../support/scratch.ts";
+
+const NODE: EdgeNode = { name: "a", hub: false, index: 0 };
+
+function underlay(links: string): TenantResources {
+  const { resources, problems } = parseManifest(`
+apiVersion: causeway.network/v1alpha1
+kind: Underlay
+metadata: {name: rack}
+spec:
+  asn: 64514
+  links: [${links}]
+  neighbors: [{address: 192.168.11.2, asn: 64512}]
+  tunnelEndpoint: {prefixes: [100.65.0.1/32]}
+`);
+  if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"));
+  return tenantsOf(resources as unknown as readonly TenantResource[]);
+}
+
+describe.skipIf(notRoot !== undefined)(
+  `leftovers of an edge${notRoot === undefined ? "" : ` (${notRoot})`}`,
+  () => {
+    let scratch: Scratch;
+    let engine: Engine;
+    let folder: string;
+    let linksPath: string;
+    const problems: string[] = [];
+    beforeEach(() => {
+      scratch = new Scratch();
+      engine = Engine.open({ netns: scratch.netns });
+      folder = `${scratch.folder}-netns`;
+      linksPath = `${scratch.folder}-links.json`;
+      problems.length = 0;
+    });
+    afterEach(() => {
+      engine[Symbol.dispose]();
+      for (const name of listDirectory(folder)) removeNetns(`${folder}/${name}`);
+      removeTree(folder);
+      removeTree(linksPath);
+      scratch[Symbol.dispose]();
+    });
+    const open = (bgp: EdgeBgp = { setEdge() {} }) =>
+      new Edge({
+        ...{ home: engine, netns: scratch.netns, linksPath, folder, bgp },
+        onProblem: (error) => void problems.push(error.message),
+      });
+
+    test("a namespace of another program stays, though nothing in it is up yet", () => {
+      createNetns(`${folder}/cw-foreign`);
+      expect(Edge.isThere(folder)).toBe(false);
+      using edge = open();
+      edge.follow(noTenants, NODE);
+      expect(isNetns(`${folder}/cw-foreign`)).toBe(true);
+      expect(problems).toEqual([]);
+      expect(exists(linksPath)).toBe(false);
+    });
+
+    test("an admin's own macvlan device that cannot come back yet stays, and comes back later", () => {
+      for (const line of [
+        "link add eth1 type veth peer name far",
+        "link add link eth1 name fabric type macvlan",
+        "address add 192.168.11.3/24 dev fabric",
+        "link set eth1 up",
+        "link set fabric up",
+      ])
+        scratch.text(`ip ${line}`);
+      using edge = open();
+      edge.follow(underlay("{name: fabric}, {name: eth1}"), NODE);
+      using router = Netns.open(`${folder}/cw-underlay`);
+      const inside = () => scratch.text("ip -br link", router);
+      expect(inside()).toContain("fabric@");
+      // Somebody takes its name.
+      scratch.text("ip link add fabric type bridge");
+      for (const tenants of [underlay("{name: eth1}"), underlay("{name: eth1}"), noTenants, noTenants]) {
+        edge.follow(tenants, NODE);
+        expect(inside()).toContain("fabric@");
+      }
+      expect(scratch.text("ip -br link")).toContain("eth1@");
+      expect(isNetns(`${folder}/cw-underlay`)).toBe(true);
+      expect(problems.filter((problem) => problem.includes("link fabric is not given back"))).toHaveLength(2);
+      scratch.text("ip link delete fabric");
+      edge.follow(noTenants, NODE);
+      expect(scratch.text("ip -br address show dev fabric")).toContain("192.168.11.3/24");
+      expect(isNetns(`${folder}/cw-underlay`)).toBe(false);
+      expect(exists(linksPath)).toBe(false);
+    });
+
+    test("what throws in one part is told once, and tried again", () => {
+      scratch.text("ip link add eth1 type veth peer name far");
+      let isFailing = true;
+      const begun: string[] = [];
+      using edge = open({
+        setEdge(routers) {
+          if (isFailing) throw new Error("BGP does not run");
+          begun.push(...routers.map(({ name }) => name));
+        },
+      });
+      for (let i = 0; i < 3; i++) edge.follow(underlay("{name: eth1}"), NODE);
+      expect(problems).toEqual(["BGP does not run"]);
+      isFailing = false;
+      edge.follow(underlay("{name: eth1}"), NODE);
+      expect(begun).toContain("edge-underlay");
+      using router = Netns.open(`${folder}/cw-underlay`);
+      expect(scratch.text("ip -br address show dev lo", router)).toContain("100.65.0.1/32");
+    });
+  },
+);
