@@ -14,6 +14,7 @@ import { STATE } from "../agent/asked/mod.ts";
 import type { ShownNode, ShownPeer } from "../agent/mod.ts";
 import { parseIp, parsePrefix } from "../net/mod.ts";
 import { type Mesh, parseManifest } from "../resources/mod.ts";
+import { isRoot } from "../sys/mod.ts";
 import { ask } from "./client.ts";
 import { type Command, type Given, UsageError, withJson } from "./command.ts";
 import { printJson, printText, progress } from "./output.ts";
@@ -104,6 +105,8 @@ async function run(given: Given): Promise<number> {
       "causeway doctor",
       `there is no check "${unknown}"; the checks are ${checkIds.join(", ")}`,
     );
+  if (!isRoot())
+    throw new Error("Firewalls and keys are shown to root alone; become root: sudo causeway doctor");
   const options = { state: STATE, tell: progress };
   if (given.flag("undo")) {
     const undone = await untreat(options);

@@ -3,8 +3,8 @@
  */
 import { z } from "zod";
 import {
-  formatDurationMs,
   type Endpoint,
+  formatDurationMs,
   formatEndpoint,
   formatIp,
   formatPrefix,

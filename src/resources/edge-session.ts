@@ -1,6 +1,6 @@
 /** Sessions of a node's edge, with the fabric and with the host: what both may be configured with. */
-import { formatDurationMs } from "../net/mod.ts";
 import { z } from "zod";
+import { formatDurationMs } from "../net/mod.ts";
 import { type PolicyRule, policyJson, policySchema } from "./bgp-policy.ts";
 import { type Json, present, withoutAbsent } from "./canonical.ts";
 import { durationSchema, nameProblem, wholeNumber } from "./scalars.ts";

@@ -3,17 +3,17 @@
  */
 import { z } from "zod";
 import {
-  formatDurationMs,
   bitsOf,
+  formatDurationMs,
   formatIp,
   formatPrefix,
+  formatRateBits,
   type Ip,
   NOT_HOSTS,
   parsePrefix,
   type Prefix,
   prefixAddress,
   prefixesOverlap,
-  formatRateBits,
   prefixOf,
   type SigningKey,
   subnet,

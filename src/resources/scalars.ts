@@ -6,19 +6,19 @@
  */
 import { z } from "zod";
 import {
-  parseDurationMs,
   type Endpoint,
   type Family,
   type Ip,
   type Mac,
+  parseDurationMs,
   parseMac,
   parsePrefix,
   parsePublicKey,
+  parseRateBits,
   parseSigningKey,
   type Prefix,
   type PublicKey,
   type SigningKey,
-  parseRateBits,
   tryParseEndpoint,
   tryParseIp,
 } from "../net/mod.ts";

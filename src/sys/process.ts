@@ -210,6 +210,11 @@ export function ownPid(): number {
   return process.pid;
 }
 
+/** isRoot tells whether this process acts as the superuser. */
+export function isRoot(): boolean {
+  return process.geteuid?.() === 0;
+}
+
 /** exit ends this process now. */
 export function exit(status: number): never {
   process.exit(status);

@@ -267,6 +267,8 @@ describe.skipIf(skip !== undefined)(`an agent's life${skip === undefined ? "" : 
       const refused = await lab.exec("one", [...nobody, executable, "status"]);
       expect(refused.status).toBe(1);
       expect(refused.stderr).toContain("You may not ask the agent");
+      const doctor = await lab.exec("one", [...nobody, executable, "doctor"]);
+      expect([doctor.status, doctor.stderr]).toEqual([1, expect.stringContaining("become root")]);
       // With the socket's group (root's here, as the group causeway does not exist) it may read, and may not write.
       const group = ["setpriv", "--reuid=65534", "--regid=0", "--clear-groups"];
       expect((await lab.exec("one", [...group, executable, "status"])).status).toBe(0);
