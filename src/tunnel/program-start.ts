@@ -18,8 +18,8 @@ import type { UserProgram } from "./user-program.ts";
 /** Where programs make their sockets, and wg(8) looks for them; built into both (wireguard-go: ipc/uapi_unix.go). */
 const SOCKETS = "/var/run/wireguard";
 
-/** A start takes a tenth of a second; on an emulated processor, beside others, it was 15 s. */
-const START_LIMIT_MS = 60_000;
+/** A start takes a tenth of a second; on an emulated processor, beside others, it was 40 s. */
+const START_LIMIT_MS = 120_000;
 const LOOK_MS = 2;
 /** Looking is a connection to a process that has packets to move meanwhile. */
 const LOOK_WHILE_BUSY_MS = 50;

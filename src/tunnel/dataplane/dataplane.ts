@@ -87,7 +87,7 @@ const COLLECT_AFTER = 64;
 /** So much of an answer on the socket leaves as much garbage as a turn. */
 const ANSWER_BYTES = 8192;
 /** The threads of one take a fifth of a second; on an emulated processor, beside others, it was 20 s. */
-const START_MS = 50_000;
+const START_MS = 100_000;
 const PATIENCE_MS = 5_000;
 /** Garbage is collected when so many bytes were allocated since the last time. */
 const COLLECT_BYTES = 1_000_000;
