@@ -108,12 +108,17 @@ describe.skipIf(cannot !== undefined)(`CNI: bandwidth${suffix}`, () => {
     const gateway = family === "-4" ? "10.244.1.1" : "fd00:244:1::1";
     const reverse = direction === "ingress" ? "-R" : "";
     const out = await node.must(`ip netns exec ${pod} iperf3 ${family} -J -c ${gateway} -t 2 ${reverse}`);
-    return JSON.parse(out).end.sum_received.bits_per_second / 1e6;
+    const { end, error } = JSON.parse(out);
+    if (end.sum_received === undefined) throw new Error(`iperf3: ${error}`);
+    return end.sum_received.bits_per_second / 1e6;
   }
 
   /** iperf3 on the node, for as long as `work` takes. */
   async function withServer(work: () => Promise<void>): Promise<void> {
-    await node.must("iperf3 -s -D -I /run/iperf3.pid && while [ ! -s /run/iperf3.pid ]; do sleep 0.05; done");
+    // It writes its pid before it listens.
+    await node.must(
+      "iperf3 -s -D -I /run/iperf3.pid && until ss -Hltn sport = :5201 | grep -q .; do sleep 0.05; done",
+    );
     try {
       await work();
     } finally {
