@@ -13,6 +13,8 @@ const root = `/run/causeway-test/${process.pid}-relay-settings`;
 
 /** Guards against hanging only. */
 const DEADLINE_MS = 180_000;
+/** One measurement's other end; it listens when this returns. */
+const serve = "iperf3 -s -1 -D && until ss -Hltn sport = :5201 | grep -q .; do sleep 0.05; done";
 
 const manifest = `apiVersion: causeway.network/v1alpha1
 kind: Lab
@@ -104,7 +106,7 @@ describe.skipIf(skip !== undefined)(`settings of a relay${skip === undefined ? "
       expect(shown).toContain("each pair at most 2Mbit");
       expect(shown).toMatch(/XDP at eth0: .*not while there is a rate/);
       expect((await lab.causeway("hub", ["mesh", "show"])).stdout).toContain("relayRate: 2Mbit\n");
-      await lab.exec("b", ["iperf3", "-s", "-1", "-D"]);
+      await lab.exec("b", ["sh", "-c", serve]);
       // More than ten times the rate: what is too much is dropped, and counted.
       await lab.exec("a", ["iperf3", "-c", b, "-u", "-b", "30M", "-t", "1", "-l", "1200"]);
       const limited = (await status())?.drops["rate"] ?? 0;
@@ -115,7 +117,7 @@ describe.skipIf(skip !== undefined)(`settings of a relay${skip === undefined ? "
         what: "no rate",
         deadlineMs: DEADLINE_MS,
       });
-      await lab.exec("b", ["iperf3", "-s", "-1", "-D"]);
+      await lab.exec("b", ["sh", "-c", serve]);
       await lab.exec("a", ["iperf3", "-c", b, "-u", "-b", "30M", "-t", "1", "-l", "1200"]);
       expect((await status())?.drops["rate"]).toBe(limited);
     },
