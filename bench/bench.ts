@@ -8,6 +8,7 @@ import { OptionError } from "./options.ts";
 const benches: Record<string, () => Promise<{ readonly bench: Bench }>> = {
   bgp: () => import("./bgp.ts"),
   cni: () => import("./cni.ts"),
+  edge: () => import("./edge.ts"),
   engine: () => import("./engine.ts"),
   gateway: () => import("./gateway.ts"),
   mesh: () => import("./mesh.ts"),
