@@ -230,6 +230,7 @@ export class DomainHost implements Disposable {
   /** keep has a domain be here without attachments, as long as somebody asks for it; false ends that. */
   keep(vni: number, who: string, wanted = true): void {
     const keepers = this.#keepers.get(vni) ?? new Set();
+    if (wanted ? keepers.has(who) && this.#places.has(vni) : !keepers.has(who)) return;
     if (wanted) keepers.add(who);
     else keepers.delete(who);
     if (keepers.size > 0) this.#keepers.set(vni, keepers);

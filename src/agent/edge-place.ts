@@ -13,7 +13,6 @@ import {
 } from "../domain/mod.ts";
 import {
   type EdgeDomain,
-  type EdgeEndpoint,
   type EdgeRouter,
   fabricRouter,
   fabricSpeaker,
@@ -28,7 +27,7 @@ import {
   waits,
 } from "../edge/mod.ts";
 import { ALIAS, Engine, type KernelObject, PROTOCOL, sameValue } from "../engine/mod.ts";
-import { type Family, hostPrefix, type Ip, type Prefix } from "../net/mod.ts";
+import { type Family, hostPrefix, type Prefix } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { BgpRouter } from "../resources/mod.ts";
 import type { Netns } from "../sys/mod.ts";
@@ -39,9 +38,11 @@ import { domainOf, learnedIn, staticObjects } from "./edge-domain.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
 import { applyLinks } from "./edge-router-links.ts";
 import { EdgeRoutes, type EdgeSpeaker } from "./edge-routes.ts";
+import { keepSame } from "./keep-same.ts";
 import { hearVpcs } from "./vpc-hearing.ts";
 import { type HereDomain, VpcAnnouncer } from "./vpc-announcer.ts";
 import { VpcSettling } from "./vpc-settling.ts";
+import { linksMtu, vxlanNode } from "./edge-vxlan.ts";
 
 /** EDGE_ALIAS marks routers' namespaces. */
 export const EDGE_ALIAS = `${ALIAS}-edge`;
@@ -88,6 +89,9 @@ export class EdgePlace implements Disposable {
   /** What an earlier agent left has been taken over. */
   #isAdopted = false;
   #here: readonly EdgeDomain[] = [];
+  /** Domains that are here wholly, and what their hosts' sessions are run by. */
+  #applied = new WeakSet<EdgeDomain>();
+  #speakers = new WeakMap<EdgeDomain, BgpRouter>();
   /** VNIs of domains of which something is here. */
   readonly #begun = new Set<number>();
   #fabric: Speaker | undefined;
@@ -124,7 +128,8 @@ export class EdgePlace implements Disposable {
   }
 
   /** apply makes the router so. What cannot be is a problem, and keeps nothing else from it. */
-  apply(router: EdgeRouter): void {
+  apply(wanted: EdgeRouter): void {
+    const router = this.#asBefore(wanted);
     const bearing = new Bearing();
     bearing.bear(() => this.#applyRouter(router, bearing));
     bearing.bear(() => this.#applyPassthrough(router));
@@ -136,6 +141,16 @@ export class EdgePlace implements Disposable {
     this.#router = router;
     for (const problem of [...this.#problems, ...this.#notDone])
       if (!told.has(problem)) this.#options.onProblem(new Error(`Underlay "${router.underlay}": ${problem}`));
+  }
+
+  #asBefore(wanted: EdgeRouter): EdgeRouter {
+    const { domains: _, ...shell } = wanted;
+    const { domains = [], ...before } = this.#router ?? {};
+    if (!sameValue(shell, before)) {
+      this.#applied = new WeakSet();
+      this.#speakers = new WeakMap();
+    }
+    return { ...wanted, domains: keepSame(domains, wanted.domains, ({ vni }) => vni) };
   }
 
   get #place(): LinkPlace {
@@ -158,7 +173,7 @@ export class EdgePlace implements Disposable {
     const scope = this.#homeScope(0);
     const leg = router?.passthrough;
     if (leg === undefined && !home.scopes().includes(scope)) return;
-    const mtuBytes = this.#mtuOf(router?.links ?? []) - (leg?.overheadBytes ?? 0);
+    const mtuBytes = linksMtu(router?.links ?? [], this.#route) - (leg?.overheadBytes ?? 0);
     this.#engine.set("leg", leg === undefined ? [] : legObjects(leg, { home: homePlace.netns, mtuBytes }));
     this.#engine.apply("leg");
     if (leg === undefined) home.remove(scope);
@@ -166,14 +181,9 @@ export class EdgePlace implements Disposable {
     home.apply(scope);
   }
 
-  /** What all links of the fabric carry. */
-  #mtuOf(links: EdgeRouter["links"]): number {
-    return Math.min(1 << 16, ...links.flatMap(({ name }) => this.#route.link(name)?.mtuBytes ?? []));
-  }
-
   #applyDomains(router: EdgeRouter, bearing: Bearing): void {
     const { problems } = bearing;
-    const node = this.#nodeOf(router);
+    const node = vxlanNode(router, this.#route);
     if (node === undefined) {
       if (router.domains.length > 0 || this.#host !== undefined)
         problems.push("the tunnel endpoint has no address; give its link one");
@@ -183,6 +193,7 @@ export class EdgePlace implements Disposable {
     if (this.#node !== undefined && !sameValue(this.#node, node)) {
       host.setNode(node);
       this.#table?.setOwn([node.vtep]);
+      this.#applied = new WeakSet();
     }
     this.#node = node;
     const { family } = node.vtep;
@@ -194,7 +205,12 @@ export class EdgePlace implements Disposable {
     this.#here = domains;
     this.#endOthers(new Set(domains.map(({ vni }) => vni)), bearing);
     host.setDomains(domains.map(domainOf));
-    for (const domain of domains) bearing.bear(() => this.#applyDomain(host, domain, node));
+    for (const domain of domains)
+      if (!this.#applied.has(domain))
+        bearing.bear(() => {
+          this.#applyDomain(host, domain, node);
+          if (host.netns(domain.vni) !== undefined) this.#applied.add(domain);
+        });
     const isFirst = !this.#isAdopted;
     if (isFirst) {
       this.#adopt(host);
@@ -274,41 +290,29 @@ export class EdgePlace implements Disposable {
     home.apply(this.#homeScope(vni));
   }
 
-  /** Where VXLAN ends: one address, of the first family that has one. */
-  #nodeOf({ endpoints, links }: EdgeRouter): DomainNode | undefined {
-    const vtep = endpoints.map((one) => this.#addressOf(one)).find((address) => address !== undefined);
-    const first = links[0];
-    if (vtep === undefined || first === undefined) return undefined;
-    return { vtep, underlayLink: first.name, underlayMtuBytes: this.#mtuOf(links) };
-  }
-
-  #addressOf({ family, address, link = "lo" }: EdgeEndpoint): Ip | undefined {
-    if (address !== undefined) return address;
-    const index = this.#route.link(link)?.index;
-    if (index === undefined) return undefined;
-    return this.#route
-      .addresses({ linkIndex: index })
-      .find((one) => one.scope === 0 && one.address.ip.family === family)?.address.ip;
-  }
-
   // BGP.
 
   /** speakers returns what this router has run. */
   speakers(): BgpRouter[] {
     const router = this.#router;
     if (router === undefined) return [];
-    const { folder = NAMESPACES } = this.#options;
-    const path = (name: string) => `${folder}/${name}`;
     const hosts = this.#here.flatMap((domain) => {
-      const { vni, routing } = domain;
-      const leg = legOf(domain);
-      if (leg === undefined || this.#host?.netns(vni) === undefined) return [];
-      const own = hostRouter(router, { vni, leg, namespace: path(`cw-${vni}`) });
-      const isLeg = (prefix: Prefix) =>
-        leg.host.some(({ ip }) => ip.family === prefix.family && ip.value === prefix.value);
-      return [{ ...own, networks: routing?.announce.filter((prefix) => !isLeg(prefix)) ?? [] }];
+      if (this.#host?.netns(domain.vni) === undefined) return [];
+      const own = this.#speakers.get(domain) ?? this.#hostSpeaker(router, domain);
+      if (own !== undefined) this.#speakers.set(domain, own);
+      return own ?? [];
     });
-    return [fabricRouter(router, { namespace: path(router.namespace) }), ...hosts];
+    return [fabricRouter(router, { namespace: this.#path(router.namespace) }), ...hosts];
+  }
+
+  #hostSpeaker(router: EdgeRouter, domain: EdgeDomain): BgpRouter | undefined {
+    const leg = legOf(domain);
+    const namespace = this.#path(`cw-${domain.vni}`);
+    return leg && hostRouter(router, { domain, leg, namespace });
+  }
+
+  #path(namespace: string): string {
+    return `${this.#options.folder ?? NAMESPACES}/${namespace}`;
   }
 
   /** setSpeaker gives a speaker that begins; one of another router is not this one's affair. */

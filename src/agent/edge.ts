@@ -166,11 +166,14 @@ export class Edge implements Disposable {
         ...domains.flatMap((domain) => (legOf(domain) === undefined ? [] : [hostSpeaker(name, domain.vni)])),
       ]),
     );
+    let isLess = false;
     const now = [...this.#places.values()].flatMap((place) => {
       const all = place.speakers();
-      return kept.includes(place.name) ? all : all.filter(({ name }) => stay.has(name));
+      const left = kept.includes(place.name) ? all : all.filter(({ name }) => stay.has(name));
+      isLess ||= left.length < all.length;
+      return left;
     });
-    if (this.#places.size > 0) this.#options.bgp.setEdge(now, this.#onSpeaker);
+    if (isLess) this.#options.bgp.setEdge(now, this.#onSpeaker);
   }
 
   #setSpeakers(): void {

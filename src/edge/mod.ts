@@ -4,7 +4,7 @@
  *
  * ```
  * OpenPERouter's manifests ─ convert ─┐
- * Underlay, VPC, Subnet ──────────────┴─▶ judge ─▶ plan ─▶ EdgePlan ─ diff ─▶ what changes
+ * Underlay, VPC, Subnet ──────────────┴─▶ judge ─▶ plan ─▶ EdgePlan
  *                                           └───▶ admit ─▶ problems (at the register)
  * ```
  * It leaves kernel objects to an engine's feature, sessions to `bgp`, pods and what EVPN tells of elsewhere to `domain`, and files, namespaces
@@ -13,13 +13,12 @@
  * @example
  * ```ts
  * const { edge, kept, problems } = planEdge(tenants, { node: { name: "a", hub: false, labels: {}, index: 0 } });
- * diffEdges(running, { edge, kept, problems });   // [] when nothing changes
+ * console.log(edge.routers, kept, problems);
  * ```
  */
 export { type EdgeChange, edgeProblems } from "./admit.ts";
 export { convert, type Converted } from "./convert.ts";
 export type { SourceText } from "./convert-source.ts";
-export { type Change, diffEdges, type DomainChange, type RouterChange } from "./diff.ts";
 export type { Effect } from "./finding.ts";
 export type * from "./model.ts";
 export { EDGE_LINK, routerNamespace } from "./names.ts";

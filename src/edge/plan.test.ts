@@ -15,7 +15,6 @@ import {
   type TenantResources,
   tenantsOf,
 } from "../resources/mod.ts";
-import { diffEdges } from "./diff.ts";
 import type { HostLeg } from "./model.ts";
 import { type EdgePlan, planEdge } from "./plan.ts";
 import {
@@ -346,51 +345,6 @@ test("nodes have what is for them", () => {
   ]);
 });
 
-describe("what changes", () => {
-  const from = (text: string, on = node(0)) => plan(text, on).edge.routers;
-  const two = `${base}}\n${red}\nSubnet s {vpc: red, vni: 110, prefixes: [10.1.0.0/24]}`;
-
-  test("nothing, when nothing does", () => expect(diffEdges(from(two), plan(two))).toEqual([]));
-
-  test("only what does", () => {
-    const more = `${two.replace("100.65.0.0/24]}", "100.65.0.0/24]}, restartTime: 60s")}\nVPC blue {vni: 7, underlay: {}}\nSubnet t {vpc: red, vni: 111, hostBridge: {}}`;
-    expect(diffEdges(from(two), plan(more))).toEqual([
-      {
-        name: "underlay",
-        change: "change",
-        fields: ["restartMs"],
-        links: [],
-        sessions: [],
-        domains: [
-          {
-            name: "100",
-            change: "change",
-            fields: [],
-            segments: [{ name: "111", change: "add", fields: [] }],
-          },
-          { name: "7", change: "add", fields: [], segments: [] },
-        ],
-        rebuild: false,
-      },
-    ]);
-    expect(
-      diffEdges(from(more), plan(two))[0]!.domains.map(({ name, change }) => `${change} ${name}`),
-    ).toEqual(["remove 7", "change 100"]);
-  });
-
-  test("another endpoint, or none of the links: VXLAN is made anew; one more link: it is not", () => {
-    const rebuild = (text: string) => diffEdges(from(two), plan(text))[0]?.rebuild;
-    expect(rebuild(two.replace("100.65", "100.66"))).toBe(true);
-    expect(rebuild(two.replace("{name: eth1}", "{name: eth2}"))).toBe(true);
-    expect(rebuild(two.replace("{name: eth1}", "{name: eth1}, {name: eth2}"))).toBe(false);
-  });
-
-  test("an Underlay that is gone takes its router with it, one that is wrong does not", () => {
-    expect(diffEdges(from(two), plan(red))).toMatchObject([{ name: "underlay", change: "remove" }]);
-    expect(diffEdges(from(two), plan(`${two}\n${base.replace("fabric", "zz")}}`))).toEqual([]);
-  });
-});
-
 const seed = newSeed();
 test(`a plan does not depend on the order of resources, and no VNI or link is twice (SEED=${seed})`, () => {
   const random = new Random(seed);
@@ -423,6 +377,5 @@ test(`a plan does not depend on the order of resources, and no VNI or link is tw
       ]),
     ]);
     expect(new Set(links).size).toBe(links.length);
-    expect(diffEdges(one.edge.routers, one)).toEqual([]);
   }
 });

@@ -1,5 +1,5 @@
 /** The BGP speakers of a router: one for the fabric, with the passthrough's session, and one for the host's session of each domain. */
-import { formatIp, type Ip, parseEndpoint } from "../net/mod.ts";
+import { formatIp, type Ip, parseEndpoint, type Prefix } from "../net/mod.ts";
 import type {
   BgpRouter,
   DynamicNeighbors,
@@ -9,7 +9,7 @@ import type {
   NeighborOptions,
   PolicyRule,
 } from "../resources/mod.ts";
-import type { EdgeRouter, FabricSession, HostLeg, SessionFamily } from "./model.ts";
+import type { EdgeDomain, EdgeRouter, FabricSession, HostLeg, SessionFamily } from "./model.ts";
 
 /** All edges of a cluster have one AS number; as often as FRR's `allowas-in` takes it. */
 const OWN_ASN_TIMES = 3;
@@ -87,14 +87,17 @@ export function fabricRouter(router: EdgeRouter, place: SpeakerPlace): BgpRouter
 /** hostRouter returns the speaker of a domain's host session. */
 export function hostRouter(
   router: EdgeRouter,
-  { vni, leg, ...place }: SpeakerPlace & { readonly vni: number; readonly leg: HostLeg },
+  { domain, leg, ...place }: SpeakerPlace & { readonly domain: EdgeDomain; readonly leg: HostLeg },
 ): BgpRouter {
   const policies: Policies = {};
+  // The host's own address is announced by its link.
+  const isLeg = (prefix: Prefix) =>
+    leg.host.some(({ ip }) => ip.family === prefix.family && ip.value === prefix.value);
   return {
     ...base(router, place),
-    name: hostSpeaker(router.name, vni),
+    name: hostSpeaker(router.name, domain.vni),
     asn: leg.asn,
-    networks: [],
+    networks: domain.routing?.announce.filter((prefix) => !isLeg(prefix)) ?? [],
     neighbors: legNeighbors(leg, policies),
     policies,
   };

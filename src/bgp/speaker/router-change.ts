@@ -19,17 +19,20 @@ export function groupsDiffer(a: BgpRouter, b: BgpRouter): boolean {
   return specField(a, "groups") !== specField(b, "groups");
 }
 
-/** refuseTwin throws where a router before this one puts its routes into the same table: each would remove the other's. */
-export function refuseTwin(router: BgpRouter, all: readonly BgpRouter[]): void {
-  // By name and by path a namespace is the same.
-  const place = ({ namespace = "", installTable = 254 }: BgpRouter) =>
-    `${namespace.replace(/^(\/var)?\/run\/netns\//, "")} ${installTable}`;
-  if (!router.install) return;
-  const first = all.find((other) => other.install && place(other) === place(router));
-  if (first !== undefined && first.name !== router.name)
-    throw new Error(
-      `router ${first.name} puts its routes into table ${router.installTable ?? 254} too; give one another installTable`,
-    );
+/** twinsOf returns, by the names of routers, the one before it that puts its routes into the same table: each would remove the other's. */
+export function twinsOf(routers: readonly BgpRouter[]): ReadonlyMap<string, BgpRouter> {
+  const first = new Map<string, BgpRouter>();
+  const twins = new Map<string, BgpRouter>();
+  for (const router of routers) {
+    const { install, namespace = "", installTable = 254 } = router;
+    if (!install) continue;
+    // By name and by path a namespace is the same.
+    const place = `${namespace.replace(/^(\/var)?\/run\/netns\//, "")} ${installTable}`;
+    const other = first.get(place);
+    if (other === undefined) first.set(place, router);
+    else if (other.name !== router.name) twins.set(router.name, other);
+  }
+  return twins;
 }
 
 /** wantsNeighbor tells whether a router has a session with the neighbor of a name; a dynamic one is called by its address. */

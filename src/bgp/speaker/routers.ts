@@ -9,7 +9,7 @@ import { AppendedFile, bootId, fileMode, Netns, readText, removeTree, writeAtomi
 import { type BgpSession, record, type SessionTap } from "../io/mod.ts";
 import type { Restarted } from "../session/mod.ts";
 import { type BgpFamily, FAMILIES } from "../wire/mod.ts";
-import { refuseTwin, wantsNeighbor } from "./router-change.ts";
+import { twinsOf, wantsNeighbor } from "./router-change.ts";
 import { Leaks } from "./leaks.ts";
 import { Monitor } from "./monitor.ts";
 import { Speaker, type SpeakerLog } from "./speaker.ts";
@@ -58,6 +58,8 @@ export class Routers {
   #bfd: BfdClient | undefined;
   #bfdWork: Promise<void> = Promise.resolve();
   #bfdWishes = "[]";
+  /** What the file for a restart says. */
+  #remembered = "";
   #stopped = false;
 
   constructor(options: RoutersOptions) {
@@ -94,9 +96,14 @@ export class Routers {
       const router = wanted.get(name);
       if (router === undefined || !sameIdentity(member.speaker.router, router)) this.#remove(name, router);
     }
+    const twins = twinsOf(routers);
     for (const router of routers) {
       try {
-        refuseTwin(router, routers);
+        const twin = twins.get(router.name);
+        if (twin !== undefined)
+          throw new Error(
+            `router ${twin.name} puts its routes into table ${router.installTable ?? 254} too; give one another installTable`,
+          );
         const member = this.#members.get(router.name);
         if (member === undefined) this.#add(router);
         else if (!same(member.speaker.router, router)) member.speaker.update(router);
@@ -246,7 +253,9 @@ export class Routers {
     const watched = [...this.#members].flatMap(([router, one]) =>
       [...one.watched.values()].map((name) => `${router} ${name}`),
     );
-    writeAtomic(this.#restartFile, JSON.stringify({ boot: bootId(), routers, watched }), 0o600);
+    const text = JSON.stringify({ boot: bootId(), routers, watched });
+    if (text !== this.#remembered) writeAtomic(this.#restartFile, text, 0o600);
+    this.#remembered = text;
   }
 
   /** stop ends the process's part: connections end without a word, so that neighbors keep routes, and BFD goes on (RFC 4724). */
@@ -316,6 +325,7 @@ function sameName(a: BgpRouter, b: BgpRouter): boolean {
 
 /** What sessions and tables are made of cannot change under them. */
 function sameIdentity(a: BgpRouter, b: BgpRouter): boolean {
+  if (a === b) return true;
   const part = ({
     asn,
     routerId,
@@ -344,7 +354,7 @@ function sameIdentity(a: BgpRouter, b: BgpRouter): boolean {
 }
 
 function same(a: BgpRouter, b: BgpRouter): boolean {
-  return canonicalJson(bgpRouterSpec(a)) === canonicalJson(bgpRouterSpec(b));
+  return a === b || canonicalJson(bgpRouterSpec(a)) === canonicalJson(bgpRouterSpec(b));
 }
 
 /** A namespace by name, as ip-netns(8) has it, or by path. */
