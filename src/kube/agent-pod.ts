@@ -1,12 +1,10 @@
 /** The agent as a pod of each node (apps/v1 DaemonSet): what it may do, what of the node it sees, and how it is looked after. */
 import type { Json } from "../resources/mod.ts";
+import { CONTROLLER_NAME, CONTROLLER_NAMESPACE } from "./cluster-controller.ts";
 import type { Manifest } from "./definition.ts";
 import type { KubernetesVersion } from "./kubeadm-config.ts";
 
-/** NAMESPACE is where the agent's pods, their identities and the controller's lease are. */
-export const NAMESPACE = "causeway-system";
-
-/** AGENT_NAME is how the agent's identity and its DaemonSet are called; that of hubs is CONTROLLER_NAME. */
+/** AGENT_NAME is how the agent's identity and its DaemonSet are called; those of hubs are CONTROLLER_NAME. */
 export const AGENT_NAME = "causeway-agent";
 
 /** PodSettings are what differs from cluster to cluster. */
@@ -37,7 +35,8 @@ export const usualSettings: Omit<PodSettings, "image"> = {
 /** Each capability of the agent's container, and what it is for. No other one, and no `privileged`. */
 const capabilities = {
   NET_ADMIN: "links, addresses, routes, WireGuard, nftables, in the node's network and in pods'",
-  NET_RAW: "raw and packet sockets: neighbours are told of addresses that moved, paths are probed for their MTU",
+  NET_RAW:
+    "raw and packet sockets: neighbours are told of addresses that moved, paths are probed for their MTU",
   NET_BIND_SERVICE: "BGP's port is 179",
   SYS_ADMIN: "network namespaces of tenants and pods are made, entered and mounted",
   SYS_CHROOT: "setns(2) asks for it where the mounts of process 1 are entered",
@@ -89,10 +88,10 @@ const volume = ({ name, path }: Folder): Manifest => ({
   hostPath: { path, type: "DirectoryOrCreate" },
 });
 
-/** The agent answers on its socket; what is wrong with the mesh is no reason to start it anew. */
-const asks = (seconds: number, failures: number): Manifest => ({
-  exec: { command: [PROGRAM, "kube", "alive"] },
-  ...{ periodSeconds: seconds, timeoutSeconds: 10, failureThreshold: failures },
+/** A probe that looks each ten seconds; the command ends by itself before kubelet would end it. */
+const probe = (failures: number, ...words: readonly string[]): Manifest => ({
+  exec: { command: [PROGRAM, "kube", "wait", "--timeout", "5s", ...words] },
+  ...{ periodSeconds: 10, timeoutSeconds: 10, failureThreshold: failures },
 });
 
 function agentContainer(settings: PodSettings, controls: boolean): Manifest {
@@ -105,10 +104,10 @@ function agentContainer(settings: PodSettings, controls: boolean): Manifest {
     env: [{ name: "NODE_NAME", valueFrom: { fieldRef: { fieldPath: "spec.nodeName" } } }],
     resources: settings.resources,
     securityContext: { capabilities: { drop: ["ALL"], add: [...agentCapabilities] } },
-    // Waiting for a service's agent to end is no failure: 24 hours.
-    startupProbe: asks(10, 8640),
-    livenessProbe: asks(30, 4),
-    readinessProbe: { ...asks(10, 3), exec: { command: [PROGRAM, "kube", "wait", "--timeout", "5s"] } },
+    // An agent answers: this one, or that of a service, which it waits for. What is wrong with the mesh is no reason to start it anew.
+    startupProbe: probe(30, "--agent"),
+    livenessProbe: probe(6, "--agent"),
+    readinessProbe: probe(3),
     volumeMounts: folders.agent.map(mount),
   };
 }
@@ -134,7 +133,11 @@ function unconfined({ major, minor }: KubernetesVersion): { annotations?: Manife
 function daemonSet(name: string, template: Manifest, annotations?: Manifest): Manifest {
   const labels = { "app.kubernetes.io/name": "causeway", "app.kubernetes.io/component": name };
   return {
-    ...{ apiVersion: "apps/v1", kind: "DaemonSet", metadata: { name, namespace: NAMESPACE, labels } },
+    ...{
+      apiVersion: "apps/v1",
+      kind: "DaemonSet",
+      metadata: { name, namespace: CONTROLLER_NAMESPACE, labels },
+    },
     spec: {
       selector: { matchLabels: labels },
       // Packets flow while an agent is replaced; pods that are to start wait.
@@ -161,7 +164,7 @@ function everywhere(settings: PodSettings, hub?: boolean): Manifest {
 }
 
 /** agentPods returns the DaemonSets: of hubs with the controller's identity, and of all other nodes. */
-export function agentPods(settings: PodSettings, version: KubernetesVersion, controller: string): Manifest[] {
+export function agentPods(settings: PodSettings, version: KubernetesVersion): Manifest[] {
   const { annotations, context } = unconfined(version);
   const one = (name: string, hub: boolean) => {
     const template = {
@@ -175,7 +178,7 @@ export function agentPods(settings: PodSettings, version: KubernetesVersion, con
     };
     return daemonSet(name, template, annotations);
   };
-  return [one(AGENT_NAME, false), one(controller, true)];
+  return [one(AGENT_NAME, false), one(CONTROLLER_NAME, true)];
 }
 
 /** removalPods returns what takes the plugin off all nodes, and then only sleeps: a DaemonSet has no end. */

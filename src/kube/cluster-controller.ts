@@ -37,8 +37,8 @@ export interface ClusterControllerOptions {
   readonly leaseSeconds?: number;
 }
 
-/** CONTROLLER_NAMESPACE is where the lease and the service account are. */
-export const CONTROLLER_NAMESPACE = "kube-system";
+/** CONTROLLER_NAMESPACE is where the lease and the service account are, and agents' pods. */
+export const CONTROLLER_NAMESPACE = "causeway-system";
 
 /** CONTROLLER_NAME is how both are called. */
 export const CONTROLLER_NAME = "causeway-controller";

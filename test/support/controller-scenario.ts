@@ -40,7 +40,7 @@ await registrar.init(newMesh("home", { endpoints: ["h:1"], overlay6: "fd01:2:3::
 const tenants = () => role.view().tenants;
 
 // The identity that our own manifests give rights to.
-const USER = "system:serviceaccount:kube-system:causeway-controller";
+const USER = "system:serviceaccount:causeway-system:causeway-controller";
 await using api = new ApiServer(program, etcd, [USER]);
 await api.start();
 const admin = api.access();
@@ -316,7 +316,7 @@ const folder = mkdtempSync(join(tmpdir(), "causeway-controller-"));
 writeFileSync(join(folder, "config"), stringify(api.kubeconfig(USER)));
 const control = new ClusterControl({ role } as never as Agent, join(folder, "config"));
 const holder = async () => {
-  const path = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/causeway-controller";
+  const path = "/apis/coordination.k8s.io/v1/namespaces/causeway-system/leases/causeway-controller";
   return String(at(JSON.parse(await kubeGet(admin, path)), "spec", "holderIdentity"));
 };
 await succeeded("ended", async () => {
