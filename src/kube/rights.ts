@@ -3,6 +3,7 @@ import { AGENT_NAME } from "./agent-pod.ts";
 import { CONTROLLER_NAME, CONTROLLER_NAMESPACE } from "./cluster-controller.ts";
 import { customKinds } from "./custom-kinds.ts";
 import { GROUP, type Manifest } from "./definition.ts";
+import { NODES } from "./node-release.ts";
 
 const rbac = { apiVersion: "rbac.authorization.k8s.io/v1" };
 
@@ -76,6 +77,8 @@ export function controllerRights(): Manifest[] {
           "patch",
         ),
         rule("", ["nodes"], "get", "list", "watch", "patch"),
+        // Whether a Node that was deleted has pods left.
+        rule("", ["pods"], "list"),
         rule("k8s.cni.cncf.io", ["network-attachment-definitions"], ...WRITER),
       ],
     },
@@ -86,6 +89,8 @@ export function controllerRights(): Manifest[] {
         one(name, "coordination.k8s.io", ["leases"], "get", "update"),
         // What is made has no name yet by which it could be told.
         rule("coordination.k8s.io", ["leases"], "create"),
+        one(NODES, "", ["configmaps"], "get", "patch"),
+        rule("", ["configmaps"], "create"),
       ],
     },
     { ...rbac, kind: "RoleBinding", metadata: { name, namespace }, roleRef: roleRef("Role"), subjects },

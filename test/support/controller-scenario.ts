@@ -6,14 +6,14 @@ import { stringify } from "yaml";
 import type { Agent } from "../../src/agent/agent.ts";
 import { HubRole } from "../../src/agent/hub-role.ts";
 import { ClusterControl, registerOf } from "../../src/agent/kube-controller.ts";
-import { Register } from "../../src/hub/mod.ts";
+import { Register, tokenUse } from "../../src/hub/mod.ts";
 import { ClusterController, type ControllerRegister } from "../../src/kube/cluster-controller.ts";
 import { kubeGet, kubeWrite } from "../../src/kube/client.ts";
 import { resourcePath } from "../../src/kube/definition.ts";
 import { kubeManifests, manifestPath } from "../../src/kube/manifests.ts";
 import { fieldOf } from "../../src/kube/metadata.ts";
 import { until } from "../../src/lab/wait.ts";
-import { formatIp, formatPrefix, PrivateKey, SigningSecret } from "../../src/net/mod.ts";
+import { formatIp, formatPrefix, type Prefix, PrivateKey, SigningSecret } from "../../src/net/mod.ts";
 import {
   API_VERSION,
   type Json,
@@ -97,17 +97,20 @@ const attachments = async () => {
 await until(() => attachments().then(() => undefined, String), { what: "Multus's definition" });
 
 let writes = 0;
+let heard = 0;
 const problems = new Set<string>();
 const ours = registerOf(role);
 const counted: ControllerRegister = {
   ...ours,
   put: (resources, owner) => (writes++, ours.put(resources, owner)),
   remove: (resource, owner) => (writes++, ours.remove(resource, owner)),
+  // One is heard whenever somebody asks, and the others never.
+  heard: (name) => (name === "laptop" ? ++heard : undefined),
 };
 const controllers = new Map<string, ClusterController>();
 const begin = (identity: string) => {
   const controller = ClusterController.start({
-    ...{ access: api.access(USER), identity, leaseSeconds: 3 },
+    ...{ access: api.access(USER), identity, leaseSeconds: 3, awayMs: 300 },
     register: counted,
     onProblem: (problem) => problem !== undefined && problems.add(problem),
   });
@@ -289,6 +292,66 @@ const events = async (reason: string) => {
 const mismatch = () => events("PodCIDRMismatch");
 await until(async () => ((await mismatch()).length > 0 ? undefined : "none"), { what: "the event" });
 result["events"] = [...(await mismatch()), ...(await events("Invalid")), ...(await events("InUse"))];
+
+// Nodes that are deleted. One leaves pods behind, is replaced by another machine under its name, and is released when the pods have gone.
+const { token } = await registrar.createToken({
+  ...{ uses: 3, nowMs: 0, expiresAtMs: 1, signingKey: SigningSecret.random().publicKey },
+});
+for (const [i, name] of ["old", "new", "laptop"].entries()) {
+  const wanted = { address: tokenUse(token, i).address, publicKey: PrivateKey.random().publicKey };
+  await registrar.registerNode({ ...wanted, name, endpoints: [] }, 0);
+}
+const member = (name: string) => register.node(name) as NonNullable<ReturnType<typeof register.node>>;
+await apply("VPC", "shop", {});
+await apply("Subnet", "shop.web", { vpc: "shop", prefixes: ["10.3.0.0/24"] });
+await judged("Subnet", "shop.web", /^Accepted/);
+await registrar.claimBlocks("old", { subnet: "shop.web", wants: [{ family: 4, count: 1 }], have: [] });
+await kubeNode("worker", formatIp(member("old").overlay4), {});
+await kubeNode("laptop", formatIp(member("laptop").overlay4), {});
+const pods = "/api/v1/namespaces/default/pods";
+await kubeWrite(admin, {
+  ...{ verb: "create", path: pods },
+  body: {
+    ...{ apiVersion: "v1", kind: "Pod", metadata: { name: "left" } },
+    spec: { nodeName: "worker", containers: [{ name: "c", image: "i" }] },
+  },
+});
+const known = async () =>
+  Object.keys(
+    (at(
+      JSON.parse(await kubeGet(admin, "/api/v1/namespaces/causeway-system/configmaps/causeway-nodes")),
+      "data",
+    ) ?? {}) as object,
+  );
+await until(async () => ((await known()).length === 3 ? undefined : String(await known())), {
+  what: "Nodes to be known",
+});
+for (const name of ["worker", "laptop"])
+  await kubeWrite(admin, { verb: "delete", path: `/api/v1/nodes/${name}` });
+const said = async (reason: string, fits: RegExp) => {
+  let found: string | undefined;
+  const missing = async () =>
+    (found = (await events(reason)).find((one) => fits.test(one))) === undefined
+      ? (await events(reason)).join("; ")
+      : undefined;
+  await until(missing, { what: `the event ${reason}` });
+  return found;
+};
+result["waits"] = await said("ReleaseWaits", /last pod/);
+result["held"] = (await registrar.claims("shop.web")).blocks.map(({ node: name }) => name);
+await kubeWrite(admin, { verb: "delete", path: `${pods}/left?gracePeriodSeconds=0` });
+result["releasedNode"] = await said("Released", /node old/);
+result["stays in the mesh"] = await said("StaysInMesh", /laptop/);
+await kubeNode("worker", formatIp(member("new").overlay4), {});
+const range = formatPrefix(member("new").pods4 as Prefix);
+await until(async () => ((await ranges("worker")) === range ? undefined : await ranges("worker")), {
+  what: "the range of the machine that came in its place",
+});
+result["members"] = register.nodes().map(({ name }) => name);
+result["blocks"] = (await registrar.claims("shop.web")).blocks.length;
+await drop("Subnet", "shop.web");
+await drop("VPC", "shop");
+await until(() => absent("shop"), { what: "the shop to go" });
 
 // The leader is gone without a word, then one says that it goes. (A restart of the API server is in the other scenario: it takes long.)
 const succeeded = async (how: string, work: () => void | Promise<void>) => {
