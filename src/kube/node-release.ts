@@ -112,7 +112,7 @@ export class NodeRelease implements Disposable {
   }
 
   async #consider(gone: GoneNode): Promise<void> {
-    const { node, former } = gone;
+    const { node } = gone;
     const has = `node ${node.name} of the mesh has ${belongings(node)}`;
     const by = `causeway ${node.hub ? "hub" : "node"} remove ${node.name}`;
     const what = this.#verdict(node);

@@ -47,7 +47,7 @@ export function agentRights(): Manifest[] {
 }
 
 /** Rights know no labels: those that we did not make are spared by ourselves. */
-const WRITER = ["get", "list", "watch", "create", "patch", "delete"];
+const WRITER = ["list", "watch", "create", "patch", "delete"];
 
 /** controllerRights are what the controller may do, and no more: an identity of its own, bound to it. */
 export function controllerRights(): Manifest[] {
@@ -70,7 +70,7 @@ export function controllerRights(): Manifest[] {
     {
       ...{ ...rbac, kind: "ClusterRole", metadata: { name } },
       rules: [
-        rule(GROUP, all, "get", "list", "watch", "patch"),
+        rule(GROUP, all, "list", "watch", "patch"),
         rule(
           GROUP,
           all.map((plural) => `${plural}/status`),

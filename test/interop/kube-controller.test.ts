@@ -59,6 +59,7 @@ test.skipIf(lacks !== undefined)(
       ],
       theirs: ["default/b-web theirs"],
       writes: "few",
+      unused: [],
       register: ["b", "by-hand", "elsewhere"],
     });
   },

@@ -256,6 +256,12 @@ const shown = async (what: string, fits: (all: readonly string[]) => boolean) =>
 await apply("Subnet", "b.web", { vpc: "b", prefixes: ["10.1.0.0/24"] });
 await apply("VPC", "b", { allow: { namespaces: ["kube-public", "not-there-yet"] } });
 result["attachments"] = await shown("an attachment", (all) => all.length === 2);
+// What somebody else writes into ours does not stay.
+await kubeWrite(admin, {
+  ...{ verb: "merge", path: `/apis/k8s.cni.cncf.io/v1/namespaces/kube-public/${networks}/b-web` },
+  body: { spec: { config: "another" } },
+});
+await shown("ours as it was", (all) => all.every((one) => !one.endsWith("another")));
 await apply("VPC", "b", { allow: { namespaces: ["*"] } });
 const inTheWay = () => [...problems].some((one) => one.includes("default/b-web is not ours"));
 result["theirs"] = await shown("only theirs", (all) => all.length === 1 && inTheWay());
@@ -393,5 +399,19 @@ result["released"] = await holder();
 // A refusal that is asked for again at each change of the register would be one that never ends.
 result["writes"] = writes < 80 ? "few" : writes;
 rmSync(folder, { recursive: true });
+// Every right is one that was used.
+const asked = api.asked();
+type Rule = Readonly<Record<"apiGroups" | "resources" | "verbs", readonly string[]>>;
+const rights = kubeManifests({ major: 1, minor: 20 }).flatMap(
+  (one) => (at(one, "rules") ?? []) as readonly Rule[],
+);
+result["unused"] = rights
+  .flatMap(({ apiGroups: [group], resources, verbs }) => {
+    // Of kinds that are treated alike, one speaks for all.
+    const alike = (verb: string) =>
+      resources.some((name) => asked.has(`${verb} ${group === "" ? "" : `${group}/`}${name}`));
+    return verbs.filter((verb) => !alike(verb)).map((verb) => `${verb} ${group}/${resources[0]}`);
+  })
+  .sort();
 result["register"] = [...tenants().VPC.keys()].sort();
 console.log(JSON.stringify(result));
