@@ -4,7 +4,7 @@
  *
  * It takes CAP_SYS_ADMIN and CAP_SYS_CHROOT (setns(2)), and CAP_SYS_PTRACE to look at process 1 (namespaces(7)), whose process ids must be ours.
  */
-import { mkdirSync, openSync, statSync, writeFileSync } from "node:fs";
+import { openSync, statSync } from "node:fs";
 import { isErrno } from "./errno.ts";
 import { Fd } from "./fd.ts";
 import * as libc from "./libc.ts";
@@ -13,6 +13,7 @@ const CLONE_FS = 0x200;
 const CLONE_NEWNS = 0x20000;
 const CLONE_NEWCGROUP = 0x2000000;
 const O_CLOEXEC = 0o2000000;
+const O_WRONLY = 1;
 
 /** A namespace of the host, and our own of that type. */
 interface Pair {
@@ -62,8 +63,8 @@ export function inHostMounts<T>(work: () => T extends Promise<unknown> ? never :
   }
 }
 
-/** Of the unified hierarchy (cgroups(7)), beside those of pods. */
-const OWN_GROUP = "/sys/fs/cgroup/causeway";
+/** The first group of the unified hierarchy (cgroups(7)): it needs no right to make another one, and nothing is left of it. */
+const FIRST_GROUP = "/sys/fs/cgroup/cgroup.procs";
 
 /**
  * outliveContainer takes a process out of our container's control group, because a runtime ends all that is in it. False where nothing was done:
@@ -73,13 +74,12 @@ export function outliveContainer(pid: number): boolean {
   if (pairs.length === 0) return false;
   return inHostMounts(() => {
     try {
-      if (!statSync("/sys/fs/cgroup/cgroup.procs").isFile()) return false;
-      mkdirSync(OWN_GROUP, { recursive: true });
-      writeFileSync(`${OWN_GROUP}/cgroup.procs`, `${pid}`);
+      using file = new Fd(libc.open(FIRST_GROUP, O_WRONLY), FIRST_GROUP);
+      libc.writeFrom(file.number, new TextEncoder().encode(`${pid}`));
       return true;
     } catch (error) {
-      // It may have ended already (ESRCH); a file system that is read-only, or not there, is that of version 1.
-      if (isErrno(error, "ENOENT", "ESRCH", "EROFS")) return false;
+      // It may have ended already (ESRCH). With version 1 there is no such file; where groups cannot be changed, it ends with the pod.
+      if (isErrno(error, "ENOENT", "ESRCH", "EROFS", "EACCES", "EPERM")) return false;
       throw error;
     }
   }) as boolean;

@@ -1,17 +1,18 @@
-/** What an agent in a pod does with mounts and settings, as one JSON object: PROGRAM PID-OF-THE-HOST PATH-OF-A-NAMESPACE. */
+/** What an agent in a pod does with mounts, settings and processes, as one JSON object: PROGRAM PATH-OF-A-NAMESPACE. */
+import { closeSync, openSync, readFileSync } from "node:fs";
 import {
   createNetns,
-  exists,
   isNetns,
   mountPoints,
   openHostMounts,
   readText,
   removeNetns,
+  signal,
   spawnDetached,
   writeKernelFile,
 } from "../../src/sys/mod.ts";
 
-const [pid, path] = process.argv.slice(2) as [string, string];
+const [path] = process.argv.slice(2) as [string];
 const setting = "/proc/sys/net/ipv4/ip_forward";
 const outcome = (work: () => void) => {
   try {
@@ -21,23 +22,26 @@ const outcome = (work: () => void) => {
     return (error as { code?: string }).code ?? (error as Error).message;
   }
 };
+const onHost = () => readFileSync("/proc/1/mountinfo", "utf8").includes(` ${path} `);
 
 const before = outcome(() => writeKernelFile(setting, "1"));
-openHostMounts(Number(pid));
+const own = outcome(() => {
+  createNetns(`${path}-own`);
+  removeNetns(`${path}-own`);
+});
+openHostMounts();
 const after = outcome(() => writeKernelFile(setting, "1"));
 createNetns(path);
-const made = { here: exists(path) || mountPoints().includes(path), there: seenThere() };
-/** By way of the other process: its mounts are not ours. */
-function seenThere(): boolean {
-  return (readText(`/proc/${pid}/mountinfo`) ?? "").includes(` ${path} `);
-}
-const isOne = isNetns(`/proc/${pid}/root${path}`);
+// A folder of the host follows its mounts, as with mountPropagation HostToContainer.
+const made = { onHost: onHost(), seen: mountPoints().includes(path), isOne: isNetns(path) };
+closeSync(openSync(path, "r"));
 removeNetns(path);
-const kept = spawnDetached(["/bin/true"]) > 0;
+const kept = spawnDetached(["sleep", "60"]);
+const group = readFileSync(`/proc/${kept}/cgroup`, "utf8")
+  .split("\n")
+  .find((line) => line.startsWith("0::"));
+signal(kept, "SIGKILL");
 console.log(
-  JSON.stringify({
-    ...{ before, after, value: readText(setting)?.trim(), made, isOne, kept },
-    ...{ removed: !seenThere() },
-  }),
+  JSON.stringify({ before, own, after, value: readText(setting)?.trim(), made, removed: !onHost(), group }),
 );
 process.exit(0);
