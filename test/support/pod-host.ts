@@ -93,9 +93,15 @@ export class PodHost implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await terminate(this.#outer, { graceMs: 0 });
     if (unified === undefined) return;
-    const isEmpty = () =>
-      readFileSync(`${unified}/${GROUP}/cgroup.procs`, "utf8") === "" ? undefined : "somebody is there";
-    await until(isEmpty, { what: "the pods' group to be empty" });
-    rmdirSync(`${unified}/${GROUP}`);
+    // Who has ended is in it until nobody waits for it any more.
+    const remains = () => {
+      try {
+        rmdirSync(`${unified}/${GROUP}`);
+        return undefined;
+      } catch (error) {
+        return (error as Error).message;
+      }
+    };
+    await until(remains, { what: "the pods' group to be empty" });
   }
 }
