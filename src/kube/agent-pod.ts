@@ -64,14 +64,20 @@ const folders = {
   agent: [
     STATE,
     { name: "run", path: "/run/causeway" },
+    { name: "tunnels", path: "/run/wireguard" },
     { name: "manifests", path: "/etc/causeway" },
     { name: "namespaces", path: "/run/netns", follows: true },
+    // TUN devices, for tunnels in user space.
+    { name: "devices", path: "/dev/net" },
   ],
   cni: [
     { name: "cni-bin", path: "/opt/cni/bin" },
     { name: "cni-conf", path: "/etc/cni/net.d" },
   ],
 } satisfies Record<string, readonly Folder[]>;
+
+/** agentFolders are the paths that the agent's container has of the node. */
+export const agentFolders: readonly string[] = folders.agent.map(({ path }) => path);
 
 /** Where the image has it. */
 const PROGRAM = "/usr/bin/causeway";

@@ -9,7 +9,6 @@ import { PodHost, podHostLacks, unified } from "../support/pod-host.ts";
 import { Scratch } from "../support/scratch.ts";
 
 const lacks = labLacks ?? podHostLacks;
-const folders = ["/var/lib/causeway", "/run/causeway", "/run/netns", "/etc/causeway"];
 
 test.skipIf(lacks !== undefined)(
   `a pod takes over from a service, and a service from a pod${lacks === undefined ? "" : ` (skipped: ${lacks})`}`,
@@ -19,7 +18,7 @@ test.skipIf(lacks !== undefined)(
     const logs = mkdtempSync(join(tmpdir(), "causeway-in-pod-"));
     const log = (name: string) => join(logs, name);
     try {
-      await using host = await PodHost.start(folders, scratch.netns);
+      await using host = await PodHost.start(scratch.netns);
       const agent = (where: "host" | "pod", name: string) => {
         // The number that it has on the host, by which it is ended.
         const words = [executable, "agent", "--tunnel", "user", "--port-mapping", "off"];

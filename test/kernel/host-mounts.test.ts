@@ -7,7 +7,7 @@ test.skipIf(lacks !== undefined)(
   `namespaces and settings are made where the host sees them, and what outlives it leaves the pod${lacks === undefined ? "" : ` (skipped: ${lacks})`}`,
   async () => {
     using scratch = new Scratch();
-    await using host = await PodHost.start(["/run/netns"], scratch.netns);
+    await using host = await PodHost.start(scratch.netns);
     const program = new URL("../support/pod-mounts.ts", import.meta.url).pathname;
     const { stdout, stderr } = await host.run([process.execPath, program, "/run/netns/made"], "pod");
     expect(stderr).toBe("");

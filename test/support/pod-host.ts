@@ -3,7 +3,7 @@
  * mounts of its own, a read-only /proc/sys and the capabilities of the agent's DaemonSet.
  */
 import { existsSync, mkdirSync, readFileSync, rmdirSync } from "node:fs";
-import { agentCapabilities } from "../../src/kube/agent-pod.ts";
+import { agentCapabilities, agentFolders } from "../../src/kube/agent-pod.ts";
 import { until } from "../../src/lab/wait.ts";
 import { type Netns, type ProcessResult, run, spawnDetached, terminate } from "../../src/sys/mod.ts";
 import { lacksTool, notRoot } from "./scratch.ts";
@@ -15,6 +15,12 @@ export const podHostLacks = notRoot ?? lacksTool("setpriv") ?? lacksTool("unshar
 export const unified = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].find((path) =>
   existsSync(`${path}/cgroup.procs`),
 );
+
+/** Of the machine's own there are none on the host: agents of other tests have these too. */
+const FOLDERS = agentFolders.filter((path) => path !== "/dev/net");
+
+/** What a pod sees below them is only what its DaemonSet mounts. */
+const HIDDEN = ["/run", "/var/lib"];
 
 /** That of pods. */
 const GROUP = `causeway-test-${process.pid}`;
@@ -34,9 +40,15 @@ export class PodHost implements AsyncDisposable {
     this.#netns = netns;
   }
 
-  /** start makes one whose `folders` are empty, and its own. */
-  static async start(folders: readonly string[], netns: Netns): Promise<PodHost> {
-    const mounts = folders.map((path) => `mkdir -p ${path} && mount -t tmpfs tmpfs ${path}`);
+  /** start makes one whose folders of Causeway are empty, and its own. */
+  static async start(netns: Netns): Promise<PodHost> {
+    // Nothing is made on the machine itself, not even mount points.
+    const layers = "lowerdir=/etc,upperdir=/run/upper,workdir=/run/work";
+    const mounts = [
+      ...HIDDEN.map((path) => `mount -t tmpfs tmpfs ${path}`),
+      `mkdir /run/upper /run/work && mount -t overlay -o ${layers} overlay /etc`,
+      ...FOLDERS.map((path) => `mkdir -p ${path}`),
+    ];
     const groups = unified === undefined ? [] : [`mount --bind ${unified} /sys/fs/cgroup`];
     const setUp = ["mount --make-rshared /", ...groups, ...mounts, "exec sleep 3600"].join(" && ");
     const words = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", setUp];
@@ -67,6 +79,10 @@ export class PodHost implements AsyncDisposable {
     const capabilities = agentCapabilities.map((name) => `,+${name.toLowerCase()}`).join("");
     const setUp = [
       ...joins,
+      "mount -t tmpfs tmpfs /mnt",
+      ...FOLDERS.map((path) => `mkdir -p /mnt${path} && mount --bind ${path} /mnt${path}`),
+      ...HIDDEN.map((path) => `mount -t tmpfs tmpfs ${path}`),
+      ...FOLDERS.map((path) => `mkdir -p ${path} && mount --move /mnt${path} ${path}`),
       "mount --bind /proc/sys /proc/sys",
       "mount -o remount,bind,ro /proc/sys",
       `exec unshare --cgroup setpriv --bounding-set=-all${capabilities} -- ${quoted(argv)}`,
