@@ -1,5 +1,6 @@
 /**
- * Makes the Debian package, dist/causeway_VERSION_ARCHITECTURE.deb: executable, unit, kernel settings, completions, manual.
+ * Makes the Debian package, dist/causeway_VERSION_ARCHITECTURE.deb: executable, unit, kernel settings, completions, manual; and the Helm
+ * chart, the folder dist/chart.
  *
  * The same sources make the same bytes: times are that of the last commit (or SOURCE_DATE_EPOCH).
  *
@@ -25,6 +26,7 @@ import { scripts } from "../src/ctl/completion.ts";
 import { MANUAL_SECTION, manualPages } from "../src/ctl/manual.ts";
 import type { Command } from "../src/ctl/command.ts";
 import { rootFor } from "../src/ctl/commands.ts";
+import { chartFiles } from "../src/kube/mod.ts";
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 
@@ -136,7 +138,17 @@ Description: ${description.toLowerCase().startsWith("one") ? `o${description.sli
   );
 }
 
+function chart(): void {
+  rmSync("dist/chart", { recursive: true, force: true });
+  for (const { path, text } of chartFiles(version)) {
+    const file = join("dist/chart", path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text);
+  }
+}
+
 try {
+  if (asked.output === undefined) chart();
   chmodSync(stage, 0o755);
   program();
   documentation(await rootFor());
@@ -149,6 +161,7 @@ try {
   const compression = asked.uncompressed ? ["-Znone"] : ["-Zxz", "-z1"];
   must(["dpkg-deb", "--root-owner-group", ...compression, "--build", stage, target]);
   process.stderr.write(`${target}, ${Math.round(Bun.file(target).size / 1e6)} MB\n`);
+  if (asked.output === undefined) process.stderr.write("dist/chart, for helm install\n");
   process.stderr.write(`To install it: apt install ./${target}\n`);
 } finally {
   rmSync(stage, { recursive: true, force: true });

@@ -18,7 +18,9 @@ const END_MS = 2000;
 const WEATHER: ReadonlySet<RefusalCode> = new Set<RefusalCode>(["read-only", "too-many"]);
 
 /** registerOf returns a hub's register as the controller needs it. */
-export function registerOf(role: Pick<HubRole, "register" | "registrar" | "view">): ControllerRegister {
+export function registerOf(
+  role: Pick<HubRole, "register" | "registrar" | "view" | "heardMs">,
+): ControllerRegister {
   const { register, registrar } = role;
   return {
     tenants: () => role.view().tenants,
@@ -30,6 +32,8 @@ export function registerOf(role: Pick<HubRole, "register" | "registrar" | "view"
     remove: (resource, owner) => registrar.deleteResources([resource], { owner }),
     refusal: (error) => (error instanceof Refusal && !WEATHER.has(error.code) ? error.message : undefined),
     nodes: () => register.nodes(),
+    heard: (name) => role.heardMs.get(name),
+    removeNode: (name) => registrar.removeNode(name),
     firstFamily: () => (register.mesh().services[0]?.family === 6 ? 6 : 4),
   };
 }

@@ -4,7 +4,7 @@
  *
  * @example
  * ```ts
- * await runAgent({ tunnel: "auto", portMapping: "auto", tls: { mode: "never" }, relayXdp: [], pods: { kubeNode: "n1" } }); // until SIGTERM
+ * await runAgent({ inPod: false, tunnel: "auto", portMapping: "auto", tls: { mode: "never" }, relayXdp: [], pods: { kubeNode: "n1" } }); // until SIGTERM
  * ```
  */
 export * from "./api.ts";

@@ -1,7 +1,16 @@
 /** The agent as a process: alone on its node, ready when it says so, gone at SIGTERM without touching the kernel. */
 import { CNI_SOCKET } from "../cni/mod.ts";
 import { FirewallKeeper } from "../doctor/mod.ts";
-import { collectAfter, connectUnix, ensureDirectory, exit, onBug, onSignal } from "../sys/mod.ts";
+import {
+  collectAfter,
+  connectUnix,
+  ensureDirectory,
+  exit,
+  onBug,
+  onSignal,
+  openHostMounts,
+  sleep,
+} from "../sys/mod.ts";
 import { Agent, type AgentOptions } from "./agent.ts";
 import { BgpFiles } from "./bgp.ts";
 import { EdgeHolder } from "./edge-holder.ts";
@@ -14,30 +23,46 @@ import { VERSION } from "./version.ts";
 /** As long as little is done, a node of thousands holds what it needs and this much more. */
 const COLLECT_BYTES = 24_000_000;
 
-/** A second agent would undo, as left behind by a dead one, what the first is just making. */
-function mustBeAlone(): void {
+/** How often is looked whether another agent has gone. */
+const GONE_MS = 500;
+
+function isAlone(): boolean {
   try {
     connectUnix(CNI_SOCKET, { timeoutMs: 2000 }).close();
+    return false;
   } catch {
-    return;
+    return true;
   }
-  throw new Error(
-    "Cannot start the agent: another one answers on this node; stop it first: systemctl stop causeway",
+}
+
+/** A second agent would undo, as left behind by a dead one, what the first is just making. In a pod it waits until it may take over. */
+async function beAlone(inPod: boolean): Promise<void> {
+  if (isAlone()) return;
+  if (!inPod)
+    throw new Error(
+      "Cannot start the agent: another one answers on this node; stop it first: systemctl stop causeway",
+    );
+  warn(
+    "another agent answers on this node; this one takes over when it ends: systemctl disable --now causeway",
   );
+  while (!isAlone()) await sleep(GONE_MS);
 }
 
 /** RunOptions are those of the agent, and of what runs beside it. */
 export interface RunOptions extends AgentOptions {
   /** On a hub: the cluster that it may control, by a kubeconfig or IN_CLUSTER. */
   readonly controls?: string;
+  /** The agent runs in a pod of the host's network and process ids: it enters the host's mounts for what others must see there. */
+  readonly inPod: boolean;
 }
 
 /** runAgent serves until SIGTERM or SIGINT, and leaves the kernel as it is. */
 export async function runAgent(options: RunOptions): Promise<never> {
   collectAfter(COLLECT_BYTES);
+  if (options.inPod) openHostMounts();
   ensureDirectory(STATE, 0o700);
   ensureDirectory(RUN, 0o755);
-  mustBeAlone();
+  await beAlone(options.inPod);
   // Weather is borne where it happens; what comes here is a bug. The service starts a new agent, and the kernel goes on meanwhile.
   onBug((error) => {
     warn("the agent ends because of a bug", {

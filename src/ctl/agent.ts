@@ -34,6 +34,7 @@ space (user), or the program wireguard-go.`,
       about: "on a hub: control the cluster by it, or in-cluster",
       value: "PATH",
     },
+    "in-pod": { about: "as a DaemonSet runs it: act among the host's mounts" },
     "pod-files": { about: "read pods' annotations from manifests instead", value: "FOLDER" },
     "relay-xdp": { about: "on a hub: relay in the kernel at these interfaces", value: "LINK,…" },
   },
@@ -55,6 +56,7 @@ space (user), or the program wireguard-go.`,
       );
     const controls = given.value("kube-controller");
     await runAgent({
+      inPod: given.flag("in-pod"),
       ...(controls === undefined ? {} : { controls }),
       relayXdp: relayXdp === undefined ? [] : parseLinks(relayXdp),
       tunnel: (given.value("tunnel") ?? "auto") as TunnelWish,

@@ -114,9 +114,10 @@ function done(
 }
 
 /** Whether the overlay's addresses are on the tunnel's link; otherwise why not. */
-async function missing(): Promise<string | undefined> {
+async function missing(onlyAgent: boolean): Promise<string | undefined> {
   try {
     const { node } = await ask({ op: "status" }, progress);
+    if (onlyAgent) return undefined;
     if (node === undefined) return "this node is in no mesh; run: causeway join TOKEN (or causeway init)";
     using rtnetlink = Rtnetlink.open();
     const link = rtnetlink.link(LINK);
@@ -132,11 +133,13 @@ async function missing(): Promise<string | undefined> {
 }
 
 async function wait(given: Given): Promise<number> {
+  const onlyAgent = given.flag("agent");
   const end = monotonicMs() + (given.durationMs("timeout") ?? WAIT_MS);
   for (;;) {
-    const problem = await missing();
+    const problem = await missing(onlyAgent);
     if (problem === undefined) return 0;
-    if (monotonicMs() >= end) throw new Error(`The overlay is not there: ${problem}`);
+    if (monotonicMs() >= end)
+      throw new Error(`The ${onlyAgent ? "agent" : "overlay"} is not there: ${problem}`);
     await sleep(LOOK_MS);
   }
 }
@@ -177,7 +180,10 @@ is right already is not touched. What is to be done after it is printed.`,
     {
       name: "wait",
       about: "Wait until the overlay's addresses are there (kubelet's unit does)",
-      options: { timeout: { about: "how long (default 60s)", value: "DURATION" } },
+      options: {
+        timeout: { about: "how long (default 60s)", value: "DURATION" },
+        agent: { about: "only until the agent answers" },
+      },
       examples: ["causeway kube wait", "causeway kube wait --timeout 2m"],
       run: wait,
     },

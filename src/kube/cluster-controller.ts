@@ -7,21 +7,20 @@ import type { KubeAccess } from "./access.ts";
 import { AttachmentSync } from "./attachment-sync.ts";
 import { type KubeError, kubeWrite, refusesObject } from "./client.ts";
 import { Collection } from "./collection.ts";
-import { kubeWarn } from "./event.ts";
+import { kubeEvent } from "./event.ts";
 import { Leadership } from "./leadership.ts";
 import {
   type KubeNode,
-  type MeshNode,
   meshNodesByAddress,
   parseKubeNode,
   type RangeStep,
   rangeStep,
 } from "./node-ranges.ts";
+import { NodeRelease, type ReleaseRegister } from "./node-release.ts";
 import { type ResourceRegister, ResourceSync } from "./resource-sync.ts";
 
 /** ControllerRegister is the register as the controller needs it. */
-export interface ControllerRegister extends ResourceRegister {
-  nodes(): readonly MeshNode[];
+export interface ControllerRegister extends ResourceRegister, ReleaseRegister {
   /** The family of the cluster's first service network. */
   firstFamily(): 4 | 6;
 }
@@ -35,10 +34,12 @@ export interface ClusterControllerOptions {
   readonly onLead?: (leads: boolean) => void;
   readonly onProblem?: (problem: string | undefined) => void;
   readonly leaseSeconds?: number;
+  /** How long a node whose Node was deleted must not be heard before what it has is released; default 15 min. */
+  readonly awayMs?: number;
 }
 
-/** CONTROLLER_NAMESPACE is where the lease and the service account are. */
-export const CONTROLLER_NAMESPACE = "kube-system";
+/** CONTROLLER_NAMESPACE is where the lease and the service account are, and agents' pods. */
+export const CONTROLLER_NAMESPACE = "causeway-system";
 
 /** CONTROLLER_NAME is how both are called. */
 export const CONTROLLER_NAME = "causeway-controller";
@@ -59,6 +60,7 @@ export class ClusterController implements Disposable {
   #resources: ResourceSync | undefined;
   #attachments: AttachmentSync | undefined;
   #nodes: Collection<KubeNode> | undefined;
+  #release: NodeRelease | undefined;
   #timer: Disposable | undefined;
   #disposed = false;
   /** What events say of Nodes, by uid. */
@@ -111,6 +113,12 @@ export class ClusterController implements Disposable {
       ...{ access, tenants: () => register.tenants(), mayWrite: () => this.leads },
       onProblem: (problem) => this.#problem("attachments", problem),
     });
+    const { awayMs } = this.#options;
+    this.#release = new NodeRelease({
+      ...{ access, register, namespace: CONTROLLER_NAMESPACE, name: CONTROLLER_NAME },
+      ...{ mayWrite: () => this.leads, onDue: () => this.#lookAtNodes(GATHER_MS) },
+      ...(awayMs !== undefined && { awayMs }),
+    });
     this.#nodes = Collection.start({
       ...{ access, path: "/api/v1/nodes", most: MOST_NODES, parse: parseKubeNode },
       onChange: () => this.#lookAtNodes(GATHER_MS),
@@ -121,8 +129,9 @@ export class ClusterController implements Disposable {
     this.#resources?.[Symbol.dispose]();
     this.#attachments?.[Symbol.dispose]();
     this.#nodes?.[Symbol.dispose]();
+    this.#release?.[Symbol.dispose]();
     this.#timer?.[Symbol.dispose]();
-    this.#resources = this.#attachments = this.#nodes = this.#timer = undefined;
+    this.#resources = this.#attachments = this.#nodes = this.#release = this.#timer = undefined;
   }
 
   #problem(part: Part, problem: string | undefined): void {
@@ -144,6 +153,8 @@ export class ClusterController implements Disposable {
     if (nodes === undefined) return;
     try {
       await this.#rangesOf(nodes);
+      // What was not listed, or not for a while, is not known to be gone.
+      if (nodes.problem === undefined && this.leads) await this.#release?.look(nodes.cache.all());
       this.#problem("nodes", nodes.problem);
     } catch (error) {
       this.#problem("nodes", (error as Error).message);
@@ -182,7 +193,7 @@ export class ClusterController implements Disposable {
   /** An event of the Node, once: `kubectl describe node` shows it. */
   async #tell(node: KubeNode, message: string): Promise<void> {
     if (this.#told.get(node.uid) === message) return;
-    await kubeWarn(this.#options.access, {
+    await kubeEvent(this.#options.access, {
       about: { apiVersion: "v1", kind: "Node", name: node.name, uid: node.uid },
       ...{ reason: "PodCIDRMismatch", message, by: CONTROLLER_NAME },
     });

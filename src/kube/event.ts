@@ -11,6 +11,8 @@ export interface KubeEvent {
     readonly name: string;
     readonly uid: string;
   };
+  /** Default `Warning`: somebody should do something. */
+  readonly type?: "Normal" | "Warning";
   /** One word, for programs. */
   readonly reason: string;
   readonly message: string;
@@ -25,14 +27,15 @@ export function kubeTime(): string {
   return new Date(wallMs()).toISOString().replace(/\.\d+Z$/, "Z");
 }
 
-/** kubeWarn makes an event of type Warning. Events of what is in no namespace are in `default`. Rejects with a KubeError. */
-export async function kubeWarn(access: KubeAccess, { about, reason, message, by }: KubeEvent): Promise<void> {
+/** kubeEvent makes an event. Events of what is in no namespace are in `default`. Rejects with a KubeError. */
+export async function kubeEvent(access: KubeAccess, event: KubeEvent): Promise<void> {
+  const { about, type = "Warning", reason, message, by } = event;
   const now = kubeTime();
   const cut = Buffer.from(message).subarray(0, MOST_MESSAGE).toString("utf8");
   const body = {
     ...{ apiVersion: "v1", kind: "Event", involvedObject: { ...about }, message: cut },
     metadata: { generateName: `${about.name}.`, namespace: "default" },
-    ...{ type: "Warning", reason, count: 1 },
+    ...{ type, reason, count: 1 },
     ...{ firstTimestamp: now, lastTimestamp: now, source: { component: by } },
   };
   await kubeWrite(access, { verb: "create", path: "/api/v1/namespaces/default/events", body });

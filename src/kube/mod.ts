@@ -16,7 +16,9 @@
  * service.setPodFacts(pods);
  * ```
  */
+export { type PodSettings, usualSettings } from "./agent-pod.ts";
 export { inCluster, type KubeAccess, kubeconfigAccess } from "./access.ts";
+export { type ChartFile, chartFiles } from "./chart.ts";
 export { kubeGet } from "./client.ts";
 export { API_PORT, type ClusterFacts, clusterWish } from "./cluster-wish.ts";
 export {
@@ -25,7 +27,7 @@ export {
   type ControllerRegister,
 } from "./cluster-controller.ts";
 export type { Manifest } from "./definition.ts";
-export { formatKubeManifests, kubeManifests } from "./manifests.ts";
+export { formatKubeManifests, kubeManifests, kubeRemoval } from "./manifests.ts";
 export { type KubernetesVersion, parseKubernetesVersion } from "./kubeadm-config.ts";
 export { nodeIpOf } from "./kubelet-arguments.ts";
 export { PodFiles } from "./pod-files.ts";

@@ -4,6 +4,7 @@ import { meshNodesByAddress, parseKubeNode, rangeStep } from "./node-ranges.ts";
 
 const attic = {
   name: "attic",
+  hub: false,
   overlay4: parseIp("10.90.0.2"),
   overlay6: parseIp("fd00::2"),
   pods4: parsePrefix("10.244.1.0/24"),

@@ -32,6 +32,7 @@ function listOf(value: unknown): readonly unknown[] {
 /** MeshNode is as much of the register's node as matters here. */
 export interface MeshNode {
   readonly name: string;
+  readonly hub: boolean;
   readonly overlay4: Ip;
   readonly overlay6: Ip;
   readonly pods4?: Prefix;

@@ -25,7 +25,7 @@ import { Collection } from "./collection.ts";
 import { customKinds } from "./custom-kinds.ts";
 import { type CustomObject, parseCustomObject } from "./custom-object.ts";
 import { resourcePath } from "./definition.ts";
-import { kubeTime, kubeWarn } from "./event.ts";
+import { kubeTime, kubeEvent } from "./event.ts";
 import { fieldOf } from "./metadata.ts";
 import { statusOf, type Verdict, Wishes } from "./verdict.ts";
 
@@ -234,7 +234,7 @@ export class ResourceSync implements Disposable {
     const about = { apiVersion: API_VERSION, kind, name, uid };
     const { is: reason, message } = verdict;
     await this.#done(
-      () => kubeWarn(this.#options.access, { about, reason, message, by: this.#options.name }),
+      () => kubeEvent(this.#options.access, { about, reason, message, by: this.#options.name }),
       round,
     );
   }

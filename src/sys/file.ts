@@ -23,6 +23,7 @@ import {
 import { dirname, join } from "node:path";
 import { isErrno } from "./errno.ts";
 import { Fd } from "./fd.ts";
+import { inHostMounts } from "./host-mounts.ts";
 import * as libc from "./libc.ts";
 
 const O_WRONLY = 1;
@@ -88,10 +89,12 @@ export function shortenLog(path: string, mostBytes: number): void {
   }
 }
 
-/** writeKernelFile writes a value to a file of /proc or /sys; one that is not there is not made. */
+/** writeKernelFile writes a value to a file of /proc or /sys; one that is not there is not made. A container's are read-only, so the host's are meant. */
 export function writeKernelFile(path: string, text: string): void {
-  using file = new Fd(libc.open(path, O_WRONLY), path);
-  libc.writeFrom(file.number, new Uint8Array(new TextEncoder().encode(text)));
+  inHostMounts(() => {
+    using file = new Fd(libc.open(path, O_WRONLY), path);
+    libc.writeFrom(file.number, new Uint8Array(new TextEncoder().encode(text)));
+  });
 }
 
 /** ensureDirectory makes a directory (and its parents) and sets its mode. */

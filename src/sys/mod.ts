@@ -39,6 +39,7 @@ export * from "./file-set.ts";
 export * from "./frame-sender.ts";
 export * from "./hop-datagrams.ts";
 export * from "./host.ts";
+export { inHostMounts, openHostMounts } from "./host-mounts.ts";
 export * from "./https.ts";
 export * from "./icmp6-link.ts";
 export * from "./io-uring.ts";

@@ -8,6 +8,7 @@ import { closeSync, mkdirSync, openSync, statSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import { isErrno, SystemError } from "./errno.ts";
 import { Fd } from "./fd.ts";
+import { inHostMounts } from "./host-mounts.ts";
 import * as libc from "./libc.ts";
 import { stable } from "./memory.ts";
 
@@ -69,8 +70,12 @@ export class Netns implements Disposable {
   }
 }
 
-/** createNetns makes a new namespace and binds it to `path`, as `ip netns add` does; EEXIST if the path is taken. */
+/** createNetns makes a new namespace and binds it to `path`, as `ip netns add` does; EEXIST if the path is taken. Among the host's mounts. */
 export function createNetns(path: string): void {
+  inHostMounts(() => bindNewNetns(path));
+}
+
+function bindNewNetns(path: string): void {
   mkdirSync(dirname(path), { recursive: true });
   closeSync(openSync(path, "wx", 0o444));
   const home = openSync("/proc/thread-self/ns/net", O_CLOEXEC);
@@ -91,6 +96,10 @@ export function createNetns(path: string): void {
 
 /** removeNetns undoes createNetns; a path that is not there is not an error. */
 export function removeNetns(path: string): void {
+  inHostMounts(() => unbindNetns(path));
+}
+
+function unbindNetns(path: string): void {
   try {
     libc.umount(path, MNT_DETACH);
   } catch (error) {

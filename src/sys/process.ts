@@ -8,6 +8,7 @@ import { accessSync, closeSync, constants, openSync, readFileSync } from "node:f
 import { constants as osConstants } from "node:os";
 import { monotonicMs, sleep } from "./clock.ts";
 import { isErrno } from "./errno.ts";
+import { outliveContainer } from "./host-mounts.ts";
 import type { Netns } from "./netns.ts";
 
 /** ProcessResult is what a program left behind. */
@@ -151,6 +152,7 @@ export function spawnDetached(argv: readonly string[], options: DetachOptions = 
       }),
     );
     child.unref();
+    outliveContainer(child.pid);
     return child.pid;
   } finally {
     if (output !== undefined) closeSync(output);

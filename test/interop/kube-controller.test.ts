@@ -32,6 +32,18 @@ test.skipIf(lacks !== undefined)(
         'VPC "b": spec.services[0].ports[0] "tcp/http" is not a port; write it like tcp/443 or udp/30000-30010',
         'VPC "a": is used by Subnet "a.web" (spec.vpc); delete that first',
       ],
+      waits: expect.stringMatching(
+        /^Node worker was deleted; node old of the mesh has addresses .*, pod ranges 10.244.1.0\/24, .*, which is released when its last pod has gone \(now default\/left/,
+      ),
+      held: ["old"],
+      releasedNode: expect.stringMatching(
+        /^Node worker was deleted; addresses .*, pod ranges 10.244.1.0\/24.* are free for others/,
+      ),
+      "stays in the mesh": expect.stringMatching(
+        /^Node laptop was deleted; node laptop .* its machine is still heard/,
+      ),
+      members: ["hub", "new", "laptop"],
+      blocks: 0,
       released: "",
       others: [
         'NotAdmitted: VPC "by-hand": there is another one that was made with causeway apply; apply the same here to own it, or choose another name',
@@ -47,6 +59,7 @@ test.skipIf(lacks !== undefined)(
       ],
       theirs: ["default/b-web theirs"],
       writes: "few",
+      unused: [],
       register: ["b", "by-hand", "elsewhere"],
     });
   },

@@ -20,6 +20,28 @@ export function apiServerNeeds():
 
 const PORT = 6443;
 
+/** An event of the audit log (audit.k8s.io/v1), as much as is read. */
+interface Audited {
+  readonly verb: string;
+  readonly objectRef?: {
+    readonly apiGroup?: string;
+    readonly resource: string;
+    readonly subresource?: string;
+  };
+  readonly responseStatus?: { readonly code: number };
+}
+
+/** What users do is written down, and nothing of all else. */
+function auditPolicy(users: readonly string[]): string {
+  const rules = [...(users.length > 0 ? [{ level: "Metadata", users }] : []), { level: "None" }];
+  return JSON.stringify({
+    apiVersion: "audit.k8s.io/v1",
+    kind: "Policy",
+    omitStages: ["RequestReceived"],
+    rules,
+  });
+}
+
 /** ApiServer is one API server; its users come by token: `admin` may do all, others what they are given. */
 export class ApiServer implements AsyncDisposable {
   readonly #etcd: EtcdCluster;
@@ -37,7 +59,12 @@ export class ApiServer implements AsyncDisposable {
     const lines = users.map((user) => `token-of-${user},${user},${user}`);
     writeFileSync(tokens, ["token-of-admin,admin,admin,system:masters", ...lines, ""].join("\n"));
     mkdirSync(join(this.#etcd.folder, "run"));
+    const policy = join(this.#etcd.folder, "audit.yaml");
+    writeFileSync(policy, auditPolicy(users));
     const options = {
+      "audit-policy-file": policy,
+      "audit-log-path": this.#auditLog,
+      "audit-log-mode": "blocking",
       "etcd-servers": "https://127.0.0.1:2379",
       "etcd-cafile": authority.ca,
       "etcd-certfile": serving.certificate,
@@ -59,6 +86,23 @@ export class ApiServer implements AsyncDisposable {
       "disable-admission-plugins": "ServiceAccount",
     };
     this.#options = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
+  }
+
+  get #auditLog(): string {
+    return join(this.#etcd.folder, "audit.log");
+  }
+
+  /** asked returns what users (but for the admin) were allowed to do: `get apps/daemonsets`, `patch nodes/status`. */
+  asked(): ReadonlySet<string> {
+    const lines = readFileSync(this.#auditLog, "utf8").split("\n").filter(Boolean);
+    return new Set(
+      lines.flatMap((line) => {
+        const { verb, objectRef: of, responseStatus: answer } = JSON.parse(line) as Audited;
+        if (of === undefined || answer?.code === 403) return [];
+        const group = of.apiGroup === undefined ? "" : `${of.apiGroup}/`;
+        return [`${verb} ${group}${of.resource}${of.subresource === undefined ? "" : `/${of.subresource}`}`];
+      }),
+    );
   }
 
   /** access is that of a user; default the one who may do all. */

@@ -6,14 +6,14 @@ import { stringify } from "yaml";
 import type { Agent } from "../../src/agent/agent.ts";
 import { HubRole } from "../../src/agent/hub-role.ts";
 import { ClusterControl, registerOf } from "../../src/agent/kube-controller.ts";
-import { Register } from "../../src/hub/mod.ts";
+import { Register, tokenUse } from "../../src/hub/mod.ts";
 import { ClusterController, type ControllerRegister } from "../../src/kube/cluster-controller.ts";
 import { kubeGet, kubeWrite } from "../../src/kube/client.ts";
 import { resourcePath } from "../../src/kube/definition.ts";
 import { kubeManifests, manifestPath } from "../../src/kube/manifests.ts";
 import { fieldOf } from "../../src/kube/metadata.ts";
 import { until } from "../../src/lab/wait.ts";
-import { formatIp, formatPrefix, PrivateKey, SigningSecret } from "../../src/net/mod.ts";
+import { formatIp, formatPrefix, type Prefix, PrivateKey, SigningSecret } from "../../src/net/mod.ts";
 import {
   API_VERSION,
   type Json,
@@ -40,7 +40,7 @@ await registrar.init(newMesh("home", { endpoints: ["h:1"], overlay6: "fd01:2:3::
 const tenants = () => role.view().tenants;
 
 // The identity that our own manifests give rights to.
-const USER = "system:serviceaccount:kube-system:causeway-controller";
+const USER = "system:serviceaccount:causeway-system:causeway-controller";
 await using api = new ApiServer(program, etcd, [USER]);
 await api.start();
 const admin = api.access();
@@ -97,17 +97,20 @@ const attachments = async () => {
 await until(() => attachments().then(() => undefined, String), { what: "Multus's definition" });
 
 let writes = 0;
+let heard = 0;
 const problems = new Set<string>();
 const ours = registerOf(role);
 const counted: ControllerRegister = {
   ...ours,
   put: (resources, owner) => (writes++, ours.put(resources, owner)),
   remove: (resource, owner) => (writes++, ours.remove(resource, owner)),
+  // One is heard whenever somebody asks, and the others never.
+  heard: (name) => (name === "laptop" ? ++heard : undefined),
 };
 const controllers = new Map<string, ClusterController>();
 const begin = (identity: string) => {
   const controller = ClusterController.start({
-    ...{ access: api.access(USER), identity, leaseSeconds: 3 },
+    ...{ access: api.access(USER), identity, leaseSeconds: 3, awayMs: 300 },
     register: counted,
     onProblem: (problem) => problem !== undefined && problems.add(problem),
   });
@@ -253,6 +256,12 @@ const shown = async (what: string, fits: (all: readonly string[]) => boolean) =>
 await apply("Subnet", "b.web", { vpc: "b", prefixes: ["10.1.0.0/24"] });
 await apply("VPC", "b", { allow: { namespaces: ["kube-public", "not-there-yet"] } });
 result["attachments"] = await shown("an attachment", (all) => all.length === 2);
+// What somebody else writes into ours does not stay.
+await kubeWrite(admin, {
+  ...{ verb: "merge", path: `/apis/k8s.cni.cncf.io/v1/namespaces/kube-public/${networks}/b-web` },
+  body: { spec: { config: "another" } },
+});
+await shown("ours as it was", (all) => all.every((one) => !one.endsWith("another")));
 await apply("VPC", "b", { allow: { namespaces: ["*"] } });
 const inTheWay = () => [...problems].some((one) => one.includes("default/b-web is not ours"));
 result["theirs"] = await shown("only theirs", (all) => all.length === 1 && inTheWay());
@@ -290,6 +299,66 @@ const mismatch = () => events("PodCIDRMismatch");
 await until(async () => ((await mismatch()).length > 0 ? undefined : "none"), { what: "the event" });
 result["events"] = [...(await mismatch()), ...(await events("Invalid")), ...(await events("InUse"))];
 
+// Nodes that are deleted. One leaves pods behind, is replaced by another machine under its name, and is released when the pods have gone.
+const { token } = await registrar.createToken({
+  ...{ uses: 3, nowMs: 0, expiresAtMs: 1, signingKey: SigningSecret.random().publicKey },
+});
+for (const [i, name] of ["old", "new", "laptop"].entries()) {
+  const wanted = { address: tokenUse(token, i).address, publicKey: PrivateKey.random().publicKey };
+  await registrar.registerNode({ ...wanted, name, endpoints: [] }, 0);
+}
+const member = (name: string) => register.node(name) as NonNullable<ReturnType<typeof register.node>>;
+await apply("VPC", "shop", {});
+await apply("Subnet", "shop.web", { vpc: "shop", prefixes: ["10.3.0.0/24"] });
+await judged("Subnet", "shop.web", /^Accepted/);
+await registrar.claimBlocks("old", { subnet: "shop.web", wants: [{ family: 4, count: 1 }], have: [] });
+await kubeNode("worker", formatIp(member("old").overlay4), {});
+await kubeNode("laptop", formatIp(member("laptop").overlay4), {});
+const pods = "/api/v1/namespaces/default/pods";
+await kubeWrite(admin, {
+  ...{ verb: "create", path: pods },
+  body: {
+    ...{ apiVersion: "v1", kind: "Pod", metadata: { name: "left" } },
+    spec: { nodeName: "worker", containers: [{ name: "c", image: "i" }] },
+  },
+});
+const known = async () =>
+  Object.keys(
+    (at(
+      JSON.parse(await kubeGet(admin, "/api/v1/namespaces/causeway-system/configmaps/causeway-nodes")),
+      "data",
+    ) ?? {}) as object,
+  );
+await until(async () => ((await known()).length === 3 ? undefined : String(await known())), {
+  what: "Nodes to be known",
+});
+for (const name of ["worker", "laptop"])
+  await kubeWrite(admin, { verb: "delete", path: `/api/v1/nodes/${name}` });
+const said = async (reason: string, fits: RegExp) => {
+  let found: string | undefined;
+  const missing = async () =>
+    (found = (await events(reason)).find((one) => fits.test(one))) === undefined
+      ? (await events(reason)).join("; ")
+      : undefined;
+  await until(missing, { what: `the event ${reason}` });
+  return found;
+};
+result["waits"] = await said("ReleaseWaits", /last pod/);
+result["held"] = (await registrar.claims("shop.web")).blocks.map(({ node: name }) => name);
+await kubeWrite(admin, { verb: "delete", path: `${pods}/left?gracePeriodSeconds=0` });
+result["releasedNode"] = await said("Released", /node old/);
+result["stays in the mesh"] = await said("StaysInMesh", /laptop/);
+await kubeNode("worker", formatIp(member("new").overlay4), {});
+const range = formatPrefix(member("new").pods4 as Prefix);
+await until(async () => ((await ranges("worker")) === range ? undefined : await ranges("worker")), {
+  what: "the range of the machine that came in its place",
+});
+result["members"] = register.nodes().map(({ name }) => name);
+result["blocks"] = (await registrar.claims("shop.web")).blocks.length;
+await drop("Subnet", "shop.web");
+await drop("VPC", "shop");
+await until(() => absent("shop"), { what: "the shop to go" });
+
 // The leader is gone without a word, then one says that it goes. (A restart of the API server is in the other scenario: it takes long.)
 const succeeded = async (how: string, work: () => void | Promise<void>) => {
   const begunMs = monotonicMs();
@@ -316,7 +385,7 @@ const folder = mkdtempSync(join(tmpdir(), "causeway-controller-"));
 writeFileSync(join(folder, "config"), stringify(api.kubeconfig(USER)));
 const control = new ClusterControl({ role } as never as Agent, join(folder, "config"));
 const holder = async () => {
-  const path = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/causeway-controller";
+  const path = "/apis/coordination.k8s.io/v1/namespaces/causeway-system/leases/causeway-controller";
   return String(at(JSON.parse(await kubeGet(admin, path)), "spec", "holderIdentity"));
 };
 await succeeded("ended", async () => {
@@ -330,5 +399,19 @@ result["released"] = await holder();
 // A refusal that is asked for again at each change of the register would be one that never ends.
 result["writes"] = writes < 80 ? "few" : writes;
 rmSync(folder, { recursive: true });
+// Every right is one that was used.
+const asked = api.asked();
+type Rule = Readonly<Record<"apiGroups" | "resources" | "verbs", readonly string[]>>;
+const rights = kubeManifests({ major: 1, minor: 20 }).flatMap(
+  (one) => (at(one, "rules") ?? []) as readonly Rule[],
+);
+result["unused"] = rights
+  .flatMap(({ apiGroups: [group], resources, verbs }) => {
+    // Of kinds that are treated alike, one speaks for all.
+    const alike = (verb: string) =>
+      resources.some((name) => asked.has(`${verb} ${group === "" ? "" : `${group}/`}${name}`));
+    return verbs.filter((verb) => !alike(verb)).map((verb) => `${verb} ${group}/${resources[0]}`);
+  })
+  .sort();
 result["register"] = [...tenants().VPC.keys()].sort();
 console.log(JSON.stringify(result));

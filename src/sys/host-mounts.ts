@@ -1,0 +1,86 @@
+/**
+ * The host's mounts, for an agent in a pod: what it mounts in its own namespace is gone with it and seen by nobody, and /proc/sys is read-only
+ * there. Process 1's namespace is entered for the length of one synchronous function, by the thread that runs JavaScript alone.
+ *
+ * It takes CAP_SYS_ADMIN and CAP_SYS_CHROOT (setns(2)), and CAP_SYS_PTRACE to look at process 1 (namespaces(7)), whose process ids must be ours.
+ */
+import { openSync, statSync } from "node:fs";
+import { isErrno } from "./errno.ts";
+import { Fd } from "./fd.ts";
+import * as libc from "./libc.ts";
+
+const CLONE_FS = 0x200;
+const CLONE_NEWNS = 0x20000;
+const CLONE_NEWCGROUP = 0x2000000;
+const O_CLOEXEC = 0o2000000;
+const O_WRONLY = 1;
+
+/** A namespace of the host, and our own of that type. */
+interface Pair {
+  readonly host: Fd;
+  readonly own: Fd;
+  readonly type: number;
+}
+
+let pairs: readonly Pair[] = [];
+
+function pairOf(name: "mnt" | "cgroup", type: number, pid: number): Pair[] {
+  const path = (of: string) => `/proc/${of}/ns/${name}`;
+  if (statSync(path(`${pid}`)).ino === statSync(path("thread-self")).ino) return [];
+  const open = (of: string) => new Fd(openSync(path(of), O_CLOEXEC), path(of));
+  return [{ host: open(`${pid}`), own: open("thread-self"), type }];
+}
+
+/**
+ * openHostMounts has inHostMounts enter the namespaces of a process, the first one unless another is named. Where they are ours, nothing
+ * changes. Throws where they may not be entered, saying what is missing.
+ */
+export function openHostMounts(pid = 1): void {
+  try {
+    pairs = [...pairOf("cgroup", CLONE_NEWCGROUP, pid), ...pairOf("mnt", CLONE_NEWNS, pid)];
+    // A thread that shares root and working folder with others may not change its mounts (setns(2)).
+    if (pairs.length > 0) libc.unshare(CLONE_FS);
+    inHostMounts(() => statSync("/"));
+  } catch (cause) {
+    pairs = [];
+    const fix =
+      "; run it with hostPID and the capabilities SYS_ADMIN, SYS_CHROOT and SYS_PTRACE, and without AppArmor";
+    throw new Error(`Cannot enter the host's mounts: ${(cause as Error).message}${fix}`, { cause });
+  }
+}
+
+/** inHostMounts calls a synchronous function where mounts and settings are the host's; just calls it where they are ours. The working folder is `/` afterwards. */
+export function inHostMounts<T>(work: () => T extends Promise<unknown> ? never : T): T {
+  const entered: Pair[] = [];
+  try {
+    for (const pair of pairs) {
+      libc.setns(pair.host.number, pair.type);
+      entered.push(pair);
+    }
+    return work() as T;
+  } finally {
+    for (const { own, type } of entered.reverse()) libc.setns(own.number, type);
+  }
+}
+
+/** The first group of the unified hierarchy (cgroups(7)): it needs no right to make another one, and nothing is left of it. */
+const FIRST_GROUP = "/sys/fs/cgroup/cgroup.procs";
+
+/**
+ * outliveContainer takes a process out of our container's control group, because a runtime ends all that is in it. False where nothing was done:
+ * this process is in no container, or the host has control groups of version 1, whose hierarchies are many.
+ */
+export function outliveContainer(pid: number): boolean {
+  if (pairs.length === 0) return false;
+  return inHostMounts(() => {
+    try {
+      using file = new Fd(libc.open(FIRST_GROUP, O_WRONLY), FIRST_GROUP);
+      libc.writeFrom(file.number, new TextEncoder().encode(`${pid}`));
+      return true;
+    } catch (error) {
+      // It may have ended already (ESRCH). With version 1 there is no such file; where groups cannot be changed, it ends with the pod.
+      if (isErrno(error, "ENOENT", "ESRCH", "EROFS", "EACCES", "EPERM")) return false;
+      throw error;
+    }
+  }) as boolean;
+}
