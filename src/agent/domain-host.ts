@@ -272,6 +272,11 @@ export class DomainHost implements Disposable {
     return this.#places.get(vni)?.netns;
   }
 
+  /** place returns a domain that is here, for whoever keeps it; it stays the host's. */
+  place(vni: number): DomainPlace | undefined {
+    return this.#places.get(vni);
+  }
+
   /** attachments returns what is attached to a domain. */
   attachments(vni: number): readonly LocalAttachment[] {
     return [...(this.#places.get(vni)?.attachments.values() ?? [])];

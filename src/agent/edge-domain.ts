@@ -18,6 +18,7 @@ function segmentOf(segment: EdgeSegment): Segment {
   return {
     ...{ name: subnet, vni, prefixes, gateways, dstPort: port },
     gatewayMac: segment.gatewayMac ?? gatewayMac(vni),
+    ...(segment.mtuBytes === undefined ? {} : { mtuBytes: segment.mtuBytes }),
     ...targetsOf(segment),
   };
 }

@@ -39,6 +39,7 @@ import { domainOf, learnedIn, staticObjects } from "./edge-domain.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
 import { applyLinks } from "./edge-router-links.ts";
 import { EdgeRoutes, type EdgeSpeaker } from "./edge-routes.ts";
+import { EdgeSegments } from "./edge-segments.ts";
 import { hearVpcs } from "./vpc-hearing.ts";
 import { type HereDomain, VpcAnnouncer } from "./vpc-announcer.ts";
 import { VpcSettling } from "./vpc-settling.ts";
@@ -80,6 +81,7 @@ export class EdgePlace implements Disposable {
   readonly #engine: Engine;
   readonly #announcer = new VpcAnnouncer();
   readonly #routes = new Map<number, EdgeRoutes>();
+  readonly #segments: EdgeSegments;
   readonly #settling: VpcSettling;
   #router: EdgeRouter | undefined;
   #host: DomainHost | undefined;
@@ -94,6 +96,7 @@ export class EdgePlace implements Disposable {
   #listening: Disposable | undefined;
   #problems: readonly string[] = [];
   #notDone: readonly string[] = [];
+  #told: ReadonlySet<string> = new Set();
 
   constructor(name: string, options: EdgePlaceOptions) {
     this.name = name;
@@ -110,6 +113,8 @@ export class EdgePlace implements Disposable {
       }),
     );
     this.#resources = opened.move();
+    const { home, homePlace } = options;
+    this.#segments = new EdgeSegments({ router: name, home, homePlace, announcer: this.#announcer });
     this.#settling = new VpcSettling({ speaker: () => this.#fabric, onSettled: () => this.#settle() });
   }
 
@@ -120,7 +125,7 @@ export class EdgePlace implements Disposable {
 
   /** What is not as it should be, and may be tried again. */
   get problems(): readonly string[] {
-    return this.#problems;
+    return [...this.#problems, ...this.#segments.problems()];
   }
 
   /** apply makes the router so. What cannot be is a problem, and keeps nothing else from it. */
@@ -130,11 +135,12 @@ export class EdgePlace implements Disposable {
     bearing.bear(() => this.#applyPassthrough(router));
     bearing.bear(() => this.#engine.start());
     bearing.bear(() => this.#applyDomains(router, bearing));
-    const told = new Set([...this.#problems, ...this.#notDone]);
     this.#problems = bearing.problems;
     this.#notDone = notDone(router);
     this.#router = router;
-    for (const problem of [...this.#problems, ...this.#notDone])
+    const told = this.#told;
+    this.#told = new Set([...this.problems, ...this.#notDone]);
+    for (const problem of this.#told)
       if (!told.has(problem)) this.#options.onProblem(new Error(`Underlay "${router.underlay}": ${problem}`));
   }
 
@@ -195,6 +201,7 @@ export class EdgePlace implements Disposable {
     this.#endOthers(new Set(domains.map(({ vni }) => vni)), bearing);
     host.setDomains(domains.map(domainOf));
     for (const domain of domains) bearing.bear(() => this.#applyDomain(host, domain, node));
+    for (const domain of domains) bearing.bear(() => this.#segments.apply(host, domain, { node, bearing }));
     const isFirst = !this.#isAdopted;
     if (isFirst) {
       this.#adopt(host);
@@ -260,6 +267,7 @@ export class EdgePlace implements Disposable {
       if (!kept.has(vni))
         bearing.bear(() => {
           this.#endLeg(vni);
+          this.#segments.end(this.#host, vni);
           this.#host?.keep(vni, "edge", false);
           this.#begun.delete(vni);
         });
@@ -332,6 +340,7 @@ export class EdgePlace implements Disposable {
       host: this.#host,
       hear: (changes) => this.#hear(changes),
       raised: (vni, mac, sequence) => this.#announcer.raise(vni, mac, sequence),
+      moved: (vni, mac) => this.#segments.moved(vni, mac),
     });
   }
 
@@ -437,7 +446,7 @@ export class EdgePlace implements Disposable {
         fromHost: this.#routes.get(domain.vni)?.fromHost ?? [],
       })),
       problems: [
-        ...this.#problems,
+        ...this.problems,
         ...this.#notDone,
         ...this.#engine.problems().map(({ key, reason }) => `${key}: ${reason ?? "not tried yet"}`),
       ],
@@ -472,6 +481,7 @@ export class EdgePlace implements Disposable {
   [Symbol.dispose](): void {
     this.#listening?.[Symbol.dispose]();
     this.#settling[Symbol.dispose]();
+    this.#segments[Symbol.dispose]();
     for (const routes of this.#routes.values()) routes[Symbol.dispose]();
     this.#host?.[Symbol.dispose]();
     this.#resources.dispose();

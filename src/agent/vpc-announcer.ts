@@ -3,7 +3,7 @@
  * prefixes of active segments (type 5). The speaker may come later than what it has to tell, and another one in its place.
  */
 import type { LocalHost, LocalRouting, LocalSegment, Speaker } from "../bgp/mod.ts";
-import { type Domain, groupTag, type LocalAttachment, type Segment } from "../domain/mod.ts";
+import { type Domain, groupTag, type LocalStation, type Segment } from "../domain/mod.ts";
 import { sameValue } from "../engine/mod.ts";
 import { formatPrefix, type Ip, type Mac, type Prefix } from "../net/mod.ts";
 
@@ -97,8 +97,8 @@ export class VpcAnnouncer {
       if (!old.prefixes.has(key)) evpn.setPrefix(vni, { prefix });
   }
 
-  /** setHost tells where an attachment is, at once or as soon as its segment is active. */
-  setHost({ id, segment, mac, addresses, groups }: LocalAttachment, { claim, sequence }: HostClaim): void {
+  /** setHost tells where an attachment or another station is, at once or as soon as its segment is active. */
+  setHost({ id, segment, mac, addresses, groups }: LocalStation, { claim, sequence }: HostClaim): void {
     const colors = groups.length === 0 ? {} : { colors: groups.map(groupTag) };
     const station = { mac, claim, ...colors, ...(sequence === undefined ? {} : { sequence }) };
     const hosts: LocalHost[] =

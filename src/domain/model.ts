@@ -77,6 +77,9 @@ export interface LocalAttachment {
   readonly groups: readonly string[];
 }
 
+/** LocalStation is an Ethernet address that is here, with addresses: a pod's, or one of those behind a link to the host. Identity: id. */
+export type LocalStation = Pick<LocalAttachment, "id" | "segment" | "mac" | "addresses" | "groups">;
+
 /** RemoteFlood is a VTEP that takes part in a segment (type 3). Identity: vni and vtep. */
 export interface RemoteFlood {
   readonly kind: "flood";

@@ -166,6 +166,8 @@ export interface EdgeSegment extends FabricTargets {
   readonly gateways: readonly InterfaceAddress[];
   /** Absent: derived from the VNI. */
   readonly gatewayMac?: Mac;
+  /** Absent: what the fabric leaves. */
+  readonly mtuBytes?: number;
   /** What the fabric's MTU loses on the way to it. */
   readonly overheadBytes: number;
   /** The host's end of a link into it. */

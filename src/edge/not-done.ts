@@ -46,7 +46,7 @@ function ofSession(where: string, { password, bfd }: Pick<FabricSession, "passwo
 }
 
 function ofDomain(domain: EdgeDomain): string[] {
-  const { vpc, routing, segments } = domain;
+  const { vpc, routing } = domain;
   const where = `VPC "${vpc}"`;
   const leg = routing?.host;
   return [
@@ -59,8 +59,5 @@ function ofDomain(domain: EdgeDomain): string[] {
       ? [`${where}: underlay.leaks are not acted on yet`]
       : []),
     ...(leg === undefined ? [] : ofLeg(`${where}: its host session`, leg)),
-    ...segments
-      .filter(({ hostLink }) => hostLink !== undefined)
-      .map(({ subnet }) => `Subnet "${subnet}": hostLink and hostBridge are not made yet`),
   ];
 }
