@@ -39,7 +39,7 @@ test("a session whose password cannot be read does not run without one", () => {
 });
 
 test("leaks and rules of VPCs are told of", () => {
-  const router = routerOf(`${underlay("{address: 192.168.11.2, asn: 64512, bfd: {passive: true}}")}
+  const router = routerOf(`${underlay("{address: 192.168.11.2, asn: 64512}")}
 ---
 apiVersion: causeway.network/v1alpha1
 kind: VPC
@@ -47,7 +47,6 @@ metadata: {name: red}
 spec: {vni: 5100, underlay: {import: [{action: accept}]}}
 `);
   expect(notDone(router)).toEqual([
-    "neighbor 192.168.11.2: bfd.passive is not acted on yet; both ends begin",
     'VPC "red" waits, and neither announces nor imports: underlay.import and underlay.export are not acted on yet; remove them, and filter in sessions',
   ]);
 });
