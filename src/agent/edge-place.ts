@@ -37,7 +37,7 @@ import { type Connected, DomainHost, type DomainStatus } from "./domain-host.ts"
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
 import { domainOf, learnedIn, staticObjects } from "./edge-domain.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
-import { applyLinks } from "./edge-router-links.ts";
+import { applyLinks, endBonds } from "./edge-router-links.ts";
 import { EdgeRoutes, type EdgeSpeaker } from "./edge-routes.ts";
 import { EdgeSegments } from "./edge-segments.ts";
 import { hearVpcs } from "./vpc-hearing.ts";
@@ -460,6 +460,7 @@ export class EdgePlace implements Disposable {
     bearing.bear(() => this.#applyPassthrough(undefined));
     bearing.bear(() => this.#engine.stop());
     const { links } = this.#options;
+    endBonds(this.name, { links, here: this.#place, bearing });
     bearing.problems.push(...links.giveBack(links.moved(this.name), this.#place));
     bearing.bear(() => {
       // What is still in it would go with it.
