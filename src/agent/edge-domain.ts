@@ -1,8 +1,8 @@
 /** A domain of an edge, as those who have domains know it: the same bridge, VXLAN and routes as a VPC of the mesh, told by another speaker. */
 import { type Domain, gatewayMac, type Segment } from "../domain/mod.ts";
-import type { EdgeDomain, EdgeSegment, FabricTargets } from "../edge/mod.ts";
+import type { EdgeDomain, EdgeEndpoint, EdgeSegment, FabricTargets } from "../edge/mod.ts";
 import type { KernelObject } from "../engine/mod.ts";
-import type { Family, Prefix } from "../net/mod.ts";
+import type { Family, Ip, Prefix } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 
@@ -38,6 +38,19 @@ export function domainOf({ vpc, vni, routing, segments }: EdgeDomain): Domain {
     families: [...families].sort(),
     dstPort: routing.port,
   };
+}
+
+/** endpointAddress returns where VXLAN ends: what the plan says, or the first global address that a link has. */
+export function endpointAddress(
+  { family, address, link = "lo" }: EdgeEndpoint,
+  route: Rtnetlink,
+): Ip | undefined {
+  if (address !== undefined) return address;
+  const index = route.link(link)?.index;
+  if (index === undefined) return undefined;
+  return route
+    .addresses({ linkIndex: index })
+    .find((one) => one.scope === 0 && one.address.ip.family === family)?.address.ip;
 }
 
 /** staticObjects is scope `edge/routes` of a domain's namespace. */

@@ -13,7 +13,6 @@ import {
 } from "../domain/mod.ts";
 import {
   type EdgeDomain,
-  type EdgeEndpoint,
   type EdgeRouter,
   fabricRouter,
   fabricSpeaker,
@@ -28,16 +27,17 @@ import {
   waits,
 } from "../edge/mod.ts";
 import { ALIAS, Engine, type KernelObject, PROTOCOL, sameValue } from "../engine/mod.ts";
-import { type Family, hostPrefix, type Ip, type Prefix } from "../net/mod.ts";
+import { type Family, hostPrefix, type Prefix } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { BgpRouter } from "../resources/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import { Bearing } from "./bearing.ts";
 import { type Connected, DomainHost, type DomainStatus } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
-import { domainOf, learnedIn, staticObjects } from "./edge-domain.ts";
+import { domainOf, endpointAddress, learnedIn, staticObjects } from "./edge-domain.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
 import { applyLinks, endBonds } from "./edge-router-links.ts";
+import { EdgeReach } from "./edge-reach.ts";
 import { EdgeRoutes, type EdgeSpeaker } from "./edge-routes.ts";
 import { EdgeSegments } from "./edge-segments.ts";
 import { hearVpcs } from "./vpc-hearing.ts";
@@ -82,6 +82,7 @@ export class EdgePlace implements Disposable {
   readonly #announcer = new VpcAnnouncer();
   readonly #routes = new Map<number, EdgeRoutes>();
   readonly #segments: EdgeSegments;
+  readonly #reach: EdgeReach;
   readonly #settling: VpcSettling;
   #router: EdgeRouter | undefined;
   #host: DomainHost | undefined;
@@ -115,6 +116,13 @@ export class EdgePlace implements Disposable {
     this.#resources = opened.move();
     const { home, homePlace } = options;
     this.#segments = new EdgeSegments({ router: name, home, homePlace, announcer: this.#announcer });
+    this.#reach = this.#resources.use(
+      new EdgeReach({
+        ...{ netns: this.netns, route: this.#route, onProblem: options.onProblem },
+        table: () => this.#table,
+        hear: (changes) => this.#hear(changes),
+      }),
+    );
     this.#settling = new VpcSettling({ speaker: () => this.#fabric, onSettled: () => this.#settle() });
   }
 
@@ -284,19 +292,12 @@ export class EdgePlace implements Disposable {
 
   /** Where VXLAN ends: one address, of the first family that has one. */
   #nodeOf({ endpoints, links }: EdgeRouter): DomainNode | undefined {
-    const vtep = endpoints.map((one) => this.#addressOf(one)).find((address) => address !== undefined);
+    const vtep = endpoints
+      .map((one) => endpointAddress(one, this.#route))
+      .find((address) => address !== undefined);
     const first = links[0];
     if (vtep === undefined || first === undefined) return undefined;
     return { vtep, underlayLink: first.name, underlayMtuBytes: this.#mtuOf(links) };
-  }
-
-  #addressOf({ family, address, link = "lo" }: EdgeEndpoint): Ip | undefined {
-    if (address !== undefined) return address;
-    const index = this.#route.link(link)?.index;
-    if (index === undefined) return undefined;
-    return this.#route
-      .addresses({ linkIndex: index })
-      .find((one) => one.scope === 0 && one.address.ip.family === family)?.address.ip;
   }
 
   // BGP.
@@ -345,6 +346,7 @@ export class EdgePlace implements Disposable {
   }
 
   #hear(changes: Parameters<DomainHost["apply"]>[0]): void {
+    this.#reach.heard();
     if (changes.length === 0) return;
     this.#host?.apply(changes);
     for (const routes of this.#routes.values()) routes.hear(changes);
