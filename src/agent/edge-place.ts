@@ -27,14 +27,22 @@ import {
   waits,
 } from "../edge/mod.ts";
 import { ALIAS, Engine, type KernelObject, PROTOCOL, sameValue } from "../engine/mod.ts";
-import { type Family, hostPrefix, type Prefix } from "../net/mod.ts";
+import { hostPrefix, type Prefix } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { BgpRouter } from "../resources/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import { Bearing } from "./bearing.ts";
 import { type Connected, DomainHost, type DomainStatus } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
-import { domainOf, endpointAddress, learnedIn, staticObjects } from "./edge-domain.ts";
+import {
+  domainIn,
+  type EdgeVteps,
+  edgeVteps,
+  learnedIn,
+  staticObjects,
+  vtepFor,
+  vtepOf,
+} from "./edge-domain.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
 import { applyLinks, endBonds } from "./edge-router-links.ts";
 import { EdgeReach } from "./edge-reach.ts";
@@ -87,7 +95,7 @@ export class EdgePlace implements Disposable {
   #router: EdgeRouter | undefined;
   #host: DomainHost | undefined;
   #table: RemoteTable | undefined;
-  #node: DomainNode | undefined;
+  #vteps: EdgeVteps | undefined;
   /** What an earlier agent left has been taken over. */
   #isAdopted = false;
   #here: readonly EdgeDomain[] = [];
@@ -187,29 +195,34 @@ export class EdgePlace implements Disposable {
 
   #applyDomains(router: EdgeRouter, bearing: Bearing): void {
     const { problems } = bearing;
-    const node = this.#nodeOf(router);
-    if (node === undefined) {
+    const underlayMtuBytes = this.#mtuOf(router.links);
+    const vteps = edgeVteps(router, { route: this.#route, underlayMtuBytes });
+    if (vteps === undefined) {
       if (router.domains.length > 0 || this.#host !== undefined)
         problems.push("the tunnel endpoint has no address; give its link one");
       return;
     }
-    const host = (this.#host ??= this.#open(node));
-    if (this.#node !== undefined && !sameValue(this.#node, node)) {
-      host.setNode(node);
-      this.#table?.setOwn([node.vtep]);
+    const host = (this.#host ??= this.#open(vteps));
+    if (!sameValue(this.#vteps, vteps)) {
+      host.setNode(vteps.node);
+      this.#table?.setOwn(vteps.all);
+      this.#domains = new WeakMap();
     }
-    this.#node = node;
-    const { family } = node.vtep;
-    const domains = router.domains.filter((domain) => isOver(domain, family));
-    for (const { vpc } of router.domains.filter((domain) => !domains.includes(domain)))
-      problems.push(
-        `VPC "${vpc}" is over IPv${family === 4 ? 6 : 4}, which cannot stand beside IPv${family} yet`,
-      );
+    this.#vteps = vteps;
+    const domains = router.domains.filter((domain) => {
+      const vtep = vtepOf(domain, vteps);
+      if (typeof vtep === "string") problems.push(vtep);
+      return typeof vtep !== "string";
+    });
     this.#here = domains;
     this.#endOthers(new Set(domains.map(({ vni }) => vni)), bearing);
-    host.setDomains(domains.map(domainOf));
-    for (const domain of domains) bearing.bear(() => this.#applyDomain(host, domain, node));
-    for (const domain of domains) bearing.bear(() => this.#segments.apply(host, domain, { node, bearing }));
+    host.setDomains(domains.map((domain) => this.#domainOf(domain)));
+    for (const domain of domains) {
+      const { vtep = vteps.node.vtep } = this.#domainOf(domain);
+      const node = { ...vteps.node, vtep };
+      const done = bearing.bear(() => this.#applyDomain(host, domain, node));
+      if (done) bearing.bear(() => this.#segments.apply(host, domain, { node, bearing }));
+    }
     const isFirst = !this.#isAdopted;
     if (isFirst) {
       this.#adopt(host);
@@ -221,9 +234,9 @@ export class EdgePlace implements Disposable {
     if (isFirst && this.#fabric !== undefined) this.#setFabric(this.#fabric);
   }
 
-  #open(node: DomainNode): DomainHost {
+  #open({ node, all }: EdgeVteps): DomainHost {
     const { folder = NAMESPACES, onProblem } = this.#options;
-    this.#table = new RemoteTable({ own: [node.vtep] });
+    this.#table = new RemoteTable({ own: all });
     this.#settling.begin("agent");
     return DomainHost.open({
       ...{ home: this.#engine, netns: this.netns, node, folder, onProblem },
@@ -290,16 +303,6 @@ export class EdgePlace implements Disposable {
     home.apply(this.#homeScope(vni));
   }
 
-  /** Where VXLAN ends: one address, of the first family that has one. */
-  #nodeOf({ endpoints, links }: EdgeRouter): DomainNode | undefined {
-    const vtep = endpoints
-      .map((one) => endpointAddress(one, this.#route))
-      .find((address) => address !== undefined);
-    const first = links[0];
-    if (vtep === undefined || first === undefined) return undefined;
-    return { vtep, underlayLink: first.name, underlayMtuBytes: this.#mtuOf(links) };
-  }
-
   // BGP.
 
   /** speakers returns what this router has run. */
@@ -354,8 +357,8 @@ export class EdgePlace implements Disposable {
 
   /** What is here is told, and what belongs to it is asked for. */
   #announce(): void {
-    const [host, node] = [this.#host, this.#node];
-    if (host === undefined || node === undefined) return;
+    const [host, vteps] = [this.#host, this.#vteps];
+    if (host === undefined || vteps === undefined) return;
     const active = host.active();
     const segments = new Set(active.segments);
     const here: HereDomain[] = this.#here
@@ -367,9 +370,10 @@ export class EdgePlace implements Disposable {
           segments: domain.segments.filter(({ vni }) => segments.has(vni)),
           prefixes: [...(edge.routing?.announce ?? []), ...this.#podPrefixes(host, edge)],
           only: true,
+          ...(domain.vtep && { vtep: vtepFor(domain.vtep) }),
         };
       });
-    this.#announcer.setDomains(here, { address: node.vtep, routerMac: host.routerMac });
+    this.#announcer.setDomains(here, vtepFor(vteps.node.vtep));
     for (const { domain, prefixes } of here) this.#routes.get(domain.vni)?.setFabric(this.#fabric, prefixes);
     const changes = this.#table?.setActive(
       here.map(({ domain, segments: some }) => ({ domain, segments: some.map(({ vni }) => vni) })),
@@ -424,9 +428,9 @@ export class EdgePlace implements Disposable {
   }
 
   /** The same value as long as the plan has the same. */
-  readonly #domains = new WeakMap<EdgeDomain, Domain>();
+  #domains = new WeakMap<EdgeDomain, Domain>();
   #domainOf(edge: EdgeDomain): Domain {
-    const known = this.#domains.get(edge) ?? domainOf(edge);
+    const known = this.#domains.get(edge) ?? domainIn(edge, this.#vteps);
     this.#domains.set(edge, known);
     return known;
   }
@@ -476,7 +480,7 @@ export class EdgePlace implements Disposable {
     this.#here = [];
     this.#endOthers(new Set(), bearing);
     const node = { vtep: { family: 4, value: 0n } as const, underlayLink: "lo", underlayMtuBytes: 1500 };
-    this.#host ??= this.#open(node);
+    this.#host ??= this.#open({ node, all: [] });
     this.#host.setDomains([]);
     this.#host.sweep();
   }
@@ -489,8 +493,4 @@ export class EdgePlace implements Disposable {
     this.#host?.[Symbol.dispose]();
     this.#resources.dispose();
   }
-}
-
-function isOver({ routing, segments }: EdgeDomain, family: Family): boolean {
-  return [...(routing === undefined ? [] : [routing]), ...segments].every((one) => one.family === family);
 }

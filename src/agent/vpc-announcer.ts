@@ -16,6 +16,8 @@ export interface HereDomain {
   readonly prefixes: readonly Prefix[];
   /** Prefixes of its segments are not told unless they stand in `prefixes`. */
   readonly only?: true;
+  /** Where others send to it, if not to the VTEP of all. */
+  readonly vtep?: Vtep;
 }
 
 /** Vtep is this node as others send to it. */
@@ -137,13 +139,14 @@ function isSameHere(one: HereDomain, other: HereDomain | undefined): boolean {
     one.domain === other?.domain &&
     one.segments.length === other.segments.length &&
     one.segments.every((segment, index) => segment === other.segments[index]) &&
-    sameValue(one.prefixes, other.prefixes)
+    sameValue(one.prefixes, other.prefixes) &&
+    sameValue(one.vtep, other.vtep)
   );
 }
 
-function partsOf(here: readonly HereDomain[], vtep: Vtep): Parts {
+function partsOf(here: readonly HereDomain[], common: Vtep): Parts {
   const parts: Parts = { segments: new Map(), routings: new Map(), prefixes: new Map() };
-  for (const { domain, segments: active, prefixes: more, only } of here) {
+  for (const { domain, segments: active, prefixes: more, only, vtep = common } of here) {
     for (const segment of active) parts.segments.set(segment.vni, localSegment(segment, domain, vtep));
     if (domain.routing === undefined) continue;
     const { vni } = domain;

@@ -17,6 +17,8 @@ export interface Domain {
   readonly families?: readonly Family[];
   /** UDP port of its own VNI; default 4789. */
   readonly dstPort?: number;
+  /** Where its VXLAN ends, in place of the node's address: of the other family. */
+  readonly vtep?: Ip;
 }
 
 /** DomainTargets are route targets, as `64512:300`. Auto ones are written out already; an import target `*:300` is any administrator's. */
