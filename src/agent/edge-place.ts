@@ -122,8 +122,8 @@ export class EdgePlace implements Disposable {
       }),
     );
     this.#resources = opened.move();
-    const { home, homePlace } = options;
-    this.#segments = new EdgeSegments({ router: name, home, homePlace, announcer: this.#announcer });
+    const onAddresses = () => this.#announce();
+    this.#segments = new EdgeSegments({ ...options, router: name, announcer: this.#announcer, onAddresses });
     this.#reach = this.#resources.use(
       new EdgeReach({
         ...{ netns: this.netns, route: this.#route, onProblem: options.onProblem },
@@ -383,7 +383,8 @@ export class EdgePlace implements Disposable {
 
   #podPrefixes(host: DomainHost, { vni, routing }: EdgeDomain): Prefix[] {
     if (routing?.hosts !== true) return [];
-    return host.attachments(vni).flatMap(({ addresses }) => addresses.map(hostPrefix));
+    const pods = host.attachments(vni).flatMap(({ addresses }) => addresses);
+    return [...pods, ...this.#segments.addresses(vni)].map(hostPrefix);
   }
 
   // Pods.

@@ -12,7 +12,7 @@ import {
   segmentPortObjects,
 } from "../edge/mod.ts";
 import type { Engine } from "../engine/mod.ts";
-import type { Mac } from "../net/mod.ts";
+import type { Ip, Mac } from "../net/mod.ts";
 import type { Bearing } from "./bearing.ts";
 import type { DomainHost } from "./domain-host.ts";
 import type { DomainPlace } from "./domain-place.ts";
@@ -27,6 +27,8 @@ export interface EdgeSegmentsOptions {
   readonly home: Engine;
   readonly homePlace: LinkPlace;
   readonly announcer: VpcAnnouncer;
+  /** `addresses` are others than before, of a domain that announces them one by one. */
+  readonly onAddresses: () => void;
 }
 
 /** What is here of a domain. */
@@ -41,6 +43,8 @@ interface Linked {
 /** EdgeSegments keeps the links of one router; closing it leaves them as they are. */
 export class EdgeSegments implements Disposable {
   readonly #options: EdgeSegmentsOptions;
+  /** VNIs of domains whose addresses are announced one by one. */
+  readonly #byAddress = new Set<number>();
   /** By the domain's VNI. */
   readonly #linked = new Map<number, Linked>();
 
@@ -55,6 +59,8 @@ export class EdgeSegments implements Disposable {
     const before = this.#linked.get(domain.vni);
     const wanted = domain.segments.filter(({ hostLink }) => hostLink !== undefined);
     if (before === undefined && wanted.length === 0) return;
+    if (domain.routing?.hosts === true) this.#byAddress.add(domain.vni);
+    else this.#byAddress.delete(domain.vni);
     const segments = new Map(wanted.map((segment) => [segment.vni, segment]));
     for (const old of before?.segments.values() ?? []) {
       const now = segments.get(old.vni);
@@ -74,7 +80,7 @@ export class EdgeSegments implements Disposable {
   #begin(vni: number, place: DomainPlace): Omit<Linked, "segments"> {
     this.#forget(vni);
     const attached = new Map<string, LocalStation>();
-    const { announcer } = this.#options;
+    const { announcer, onAddresses } = this.#options;
     const stations = new EdgeStations({
       ...{ netns: place.netns, route: place.route },
       onHere: (behind, claim) => {
@@ -83,12 +89,14 @@ export class EdgeSegments implements Disposable {
         place.remotes.attach(station);
         place.flush();
         announcer.setHost(station, { claim });
+        if (behind.ip !== undefined && this.#byAddress.has(vni)) onAddresses();
       },
       onGone: (behind) => {
         const station = stationOf(behind);
         announcer.removeHost(station.id);
         if (attached.delete(station.id)) place.remotes.detach(station);
         place.flush();
+        if (behind.ip !== undefined && this.#byAddress.has(vni)) onAddresses();
       },
     });
     return { place, stations, attached };
@@ -145,6 +153,11 @@ export class EdgeSegments implements Disposable {
           place.remotes.detach(station);
           place.flush();
         }
+  }
+
+  /** addresses returns what is behind the links of a domain, as far as its gateways have heard of it. */
+  addresses(vni: number): Ip[] {
+    return [...(this.#linked.get(vni)?.attached.values() ?? [])].flatMap(({ addresses }) => addresses);
   }
 
   /** problems tells which bridges are not there, and what the kernel refuses on the host's side. */

@@ -29,7 +29,7 @@ spec:
 apiVersion: causeway.network/v1alpha1
 kind: VPC
 metadata: {name: red}
-spec: {vni: 5100, underlay: {}}
+spec: {vni: 5100, underlay: {hosts: true}}
 ---
 apiVersion: causeway.network/v1alpha1
 kind: VPC
@@ -129,6 +129,9 @@ describe.skipIf(lacks !== undefined)(
       }
       await until("both addresses are announced", async () => /10\.1\.0\.5\]\n +100\.65\.0\.1/.test(evpn()));
       await until("both addresses are announced", async () => /10\.1\.0\.6\]\n +100\.65\.0\.2/.test(evpn()));
+      await until("and one by one, each by its node", async () =>
+        /\[5\]:\[0\]:\[32\]:\[10\.1\.0\.6\]\n +100\.65\.0\.2 /.test(evpn()),
+      );
     });
 
     test("a machine reaches one of another Subnet that only the other node has", async () => {
@@ -159,12 +162,13 @@ describe.skipIf(lacks !== undefined)(
       lab.scratch.text("ip link set eth0 up", moved);
       await reaches(moved, "10.1.0.5");
       await until("the fabric knows", async () =>
-        /\[02:00:00:00:00:02\]\n +100\.65\.0\.1 .*\n.*MM:1/.test(evpn()),
+        /\[02:00:00:00:00:02\]\n +100\.65\.0\.1 .*\n.*MM:\d+/.test(evpn()),
       );
       await until("b sends it there", async () =>
         b.text("bridge fdb show dev vx5110", "cw-5100").includes("02:00:00:00:00:02 dst 100.65.0.1"),
       );
       await until("b has taken it back", async () => !/00:02\][^\n]*\n +100\.65\.0\.2 /.test(evpn()));
+      await until("also by itself", async () => !/\[32\]:\[10\.1\.0\.6\]\n +100\.65\.0\.2 /.test(evpn()));
     });
 
     test("an agent that begins anew changes nothing, and knows who is there", async () => {
