@@ -25,7 +25,7 @@ import {
   type ScopeChange,
   weather,
 } from "../engine/mod.ts";
-import type { InterfaceAddress, Ip, Mac } from "../net/mod.ts";
+import { formatIp, type InterfaceAddress, type Ip, type Mac } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { PodRoute } from "../pods/mod.ts";
 import { every, type Netns } from "../sys/mod.ts";
@@ -92,6 +92,8 @@ export class DomainHost implements Disposable {
   readonly #underlay: Rtnetlink;
   readonly #guard: VxlanGuard;
   #node: DomainNode;
+  /** By an address of its own. */
+  readonly #nodes = new Map<string, DomainNode>();
   #domains: ReadonlyMap<number, Domain> = new Map();
   /** VNI of a segment → Domain.vni. */
   #owners: ReadonlyMap<number, number> = new Map();
@@ -126,6 +128,15 @@ export class DomainHost implements Disposable {
     return routerMac(this.#node.vtep);
   }
 
+  /** The node as a domain has it; the same value as long as it is the same. */
+  #nodeOf({ vtep }: Domain): DomainNode {
+    if (vtep === undefined) return this.#node;
+    const name = formatIp(vtep);
+    const node = this.#nodes.get(name) ?? { ...this.#node, vtep };
+    this.#nodes.set(name, node);
+    return node;
+  }
+
   /** setDomains takes in what the register says; domains that are here change in place. */
   setDomains(domains: readonly Domain[]): void {
     this.#domains = new Map(domains.map((domain) => [domain.vni, domain]));
@@ -134,7 +145,7 @@ export class DomainHost implements Disposable {
     );
     for (const [vni, place] of this.#places) {
       const domain = this.#domains.get(vni);
-      if (domain !== undefined) this.#bear(() => place.setDomain(domain, this.#node));
+      if (domain !== undefined) this.#bear(() => place.setDomain(domain, this.#nodeOf(domain)));
     }
     this.#settleNeeds();
     this.#tell();
@@ -143,7 +154,9 @@ export class DomainHost implements Disposable {
   /** setNode says where this node's VXLAN ends now. */
   setNode(node: DomainNode): void {
     this.#node = node;
-    for (const place of this.#places.values()) this.#bear(() => place.setDomain(place.domain, node));
+    this.#nodes.clear();
+    for (const place of this.#places.values())
+      this.#bear(() => place.setDomain(place.domain, this.#nodeOf(place.domain)));
   }
 
   /**
@@ -273,6 +286,11 @@ export class DomainHost implements Disposable {
     return this.#places.get(vni)?.netns;
   }
 
+  /** place returns a domain that is here, for whoever keeps it; it stays the host's. */
+  place(vni: number): DomainPlace | undefined {
+    return this.#places.get(vni);
+  }
+
   /** attachments returns what is attached to a domain. */
   attachments(vni: number): readonly LocalAttachment[] {
     return [...(this.#places.get(vni)?.attachments.values() ?? [])];
@@ -346,7 +364,7 @@ export class DomainHost implements Disposable {
         return {
           name: segment.name,
           vni,
-          mtuBytes: segmentMtu(segment, this.#node),
+          mtuBytes: segmentMtu(segment, this.#nodeOf(domain)),
           attachments: attachments.filter((attachment) => attachment.segment === vni).length,
         };
       }),
@@ -384,7 +402,7 @@ export class DomainHost implements Disposable {
       netns: this.#namespaces.take(domain.vni),
       underlay: this.#underlay,
       guard: this.#guard,
-      node: this.#node,
+      node: this.#nodeOf(domain),
       alias: this.#options.alias ?? ALIAS,
       onChange: (status) => this.#report(domain.name, status),
     });

@@ -50,6 +50,8 @@ export class DomainPlace implements Disposable {
   /** As it was told last: without what is kept of it. */
   #told: Domain;
   #node: DomainNode;
+  /** Segments that are here without attachments. */
+  #held: ReadonlySet<number> = new Set();
   /** Active segments → their UDP port. */
   readonly #segments = new Map<number, number>();
   #vnis: readonly number[] = [];
@@ -81,7 +83,7 @@ export class DomainPlace implements Disposable {
     return this.#domain;
   }
 
-  /** VNIs of the segments that have pods here: the same value as long as they are the same. */
+  /** VNIs of the segments that are here: the same value as long as they are the same. */
   get segments(): readonly number[] {
     return this.#vnis;
   }
@@ -133,14 +135,26 @@ export class DomainPlace implements Disposable {
   enter(attachment: LocalAttachment): void {
     const { segment: vni, id } = attachment;
     this.attachments.set(id, attachment);
-    if (!this.#segments.has(vni)) {
-      const segment = this.segment(vni);
-      this.#openPort(segment);
-      this.#require(scopeOf(vni), segmentObjects(segment, this.#node));
-      this.remotes.setActive(vni, true);
-    }
+    this.#begin(vni);
     this.remotes.attach(attachment);
     this.flush();
+  }
+
+  /** hold has these segments be here also without attachments, and no others. */
+  hold(vnis: ReadonlySet<number>): void {
+    const before = this.#held;
+    this.#held = vnis;
+    for (const vni of vnis) this.#begin(vni);
+    for (const vni of before) this.#closeUnused(vni);
+    this.flush();
+  }
+
+  #begin(vni: number): void {
+    if (this.#segments.has(vni)) return;
+    const segment = this.segment(vni);
+    this.#openPort(segment);
+    this.#require(scopeOf(vni), segmentObjects(segment, this.#node));
+    this.remotes.setActive(vni, true);
   }
 
   /** connect makes the node's side of an attachment true; throws what the kernel refuses. */
@@ -211,7 +225,7 @@ export class DomainPlace implements Disposable {
     const { segment: vni } = attachment;
     const last = this.#others(attachment).at(-1);
     if (last !== undefined && !this.#moved.has(last.id)) this.#setPort(last, { isElsewhere: false });
-    if (![...this.attachments.values()].some(({ segment }) => segment === vni)) this.#close(vni);
+    this.#closeUnused(vni);
     this.flush();
   }
 
@@ -286,6 +300,11 @@ export class DomainPlace implements Disposable {
       this.#guard.close(before ?? VXLAN_PORT);
     }
     this.engine.set(scopeOf(vni), segmentObjects(segment, this.#node));
+  }
+
+  #closeUnused(vni: number): void {
+    const used = [...this.attachments.values()].some(({ segment }) => segment === vni);
+    if (!used && !this.#held.has(vni)) this.#close(vni);
   }
 
   #close(vni: number): void {

@@ -1,10 +1,11 @@
 /** A domain of an edge, as those who have domains know it: the same bridge, VXLAN and routes as a VPC of the mesh, told by another speaker. */
-import { type Domain, gatewayMac, type Segment } from "../domain/mod.ts";
-import type { EdgeDomain, EdgeSegment, FabricTargets } from "../edge/mod.ts";
+import { type Domain, type DomainNode, gatewayMac, routerMac, type Segment } from "../domain/mod.ts";
+import type { EdgeDomain, EdgeEndpoint, EdgeRouter, EdgeSegment, FabricTargets } from "../edge/mod.ts";
 import type { KernelObject } from "../engine/mod.ts";
-import type { Family, Prefix } from "../net/mod.ts";
+import type { Family, Ip, Prefix } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { Netns } from "../sys/mod.ts";
+import type { Vtep } from "./vpc-announcer.ts";
 
 /** RTPROT_BGP (include/uapi/linux/rtnetlink.h). */
 const BGP_PROTOCOL = 186;
@@ -18,13 +19,17 @@ function segmentOf(segment: EdgeSegment): Segment {
   return {
     ...{ name: subnet, vni, prefixes, gateways, dstPort: port },
     gatewayMac: segment.gatewayMac ?? gatewayMac(vni),
+    ...(segment.mtuBytes === undefined ? {} : { mtuBytes: segment.mtuBytes }),
     ...targetsOf(segment),
   };
 }
 
-/** domainOf returns an edge's domain. */
-export function domainOf({ vpc, vni, routing, segments }: EdgeDomain): Domain {
-  const own = { name: vpc, vni, segments: segments.map(segmentOf), peerings: [] };
+/** An edge's domain; `vtep` where its VXLAN ends elsewhere than the node's. */
+function domainOf({ vpc, vni, routing, segments }: EdgeDomain, vtep?: Ip): Domain {
+  const own = {
+    ...{ name: vpc, vni, segments: segments.map(segmentOf), peerings: [] },
+    ...(vtep === undefined ? {} : { vtep }),
+  };
   if (routing === undefined) return own;
   const families = new Set<Family>([
     ...(routing.host?.edge ?? []).map(({ ip }) => ip.family),
@@ -37,6 +42,59 @@ export function domainOf({ vpc, vni, routing, segments }: EdgeDomain): Domain {
     families: [...families].sort(),
     dstPort: routing.port,
   };
+}
+
+/** domainIn returns it as it stands in a router whose VXLAN ends there. */
+export function domainIn(domain: EdgeDomain, vteps: EdgeVteps | undefined): Domain {
+  const vtep = vteps && vtepOf(domain, vteps);
+  const isOther = vtep !== undefined && typeof vtep !== "string" && vtep.family !== vteps?.node.vtep.family;
+  return domainOf(domain, isOther ? vtep : undefined);
+}
+
+/** vtepFor returns an address of ours as others are told of it. */
+export function vtepFor(address: Ip): Vtep {
+  return { address, routerMac: routerMac(address) };
+}
+
+/** EdgeVteps are where VXLAN ends. */
+export interface EdgeVteps {
+  /** The first that has an address. */
+  readonly node: DomainNode;
+  /** At most one of a family. */
+  readonly all: readonly Ip[];
+}
+
+/** linksMtu returns what all links of the fabric carry, in bytes. */
+export function linksMtu(links: EdgeRouter["links"], route: Rtnetlink): number {
+  return Math.min(1 << 16, ...links.flatMap(({ name }) => route.link(name)?.mtuBytes ?? []));
+}
+
+/** edgeVteps returns where the VXLAN of a router ends; undefined as long as nothing has an address. */
+export function edgeVteps({ endpoints, links }: EdgeRouter, route: Rtnetlink): EdgeVteps | undefined {
+  const all = endpoints.flatMap((one) => endpointAddress(one, route) ?? []);
+  const [vtep, [first]] = [all[0], links];
+  if (vtep === undefined || first === undefined) return undefined;
+  return { node: { vtep, underlayLink: first.name, underlayMtuBytes: linksMtu(links, route) }, all };
+}
+
+/** vtepOf returns where the VXLAN of a domain ends; a sentence where that cannot be. */
+export function vtepOf({ vpc, routing, segments }: EdgeDomain, { all }: EdgeVteps): Ip | string {
+  const parts = [...(routing === undefined ? [] : [routing]), ...segments];
+  const families = [...new Set(parts.map(({ family }) => family))];
+  if (families.length > 1)
+    return `VPC "${vpc}" and its Subnets are over IPv4 and IPv6, which one of them cannot be yet; write one family`;
+  const found = all.find(({ family }) => family === families[0]);
+  return found ?? `VPC "${vpc}" is over IPv${families[0]}, of which the tunnel endpoint has no address`;
+}
+
+/** What the plan says, or the first global address that a link has. */
+function endpointAddress({ family, address, link = "lo" }: EdgeEndpoint, route: Rtnetlink): Ip | undefined {
+  if (address !== undefined) return address;
+  const index = route.link(link)?.index;
+  if (index === undefined) return undefined;
+  return route
+    .addresses({ linkIndex: index })
+    .find((one) => one.scope === 0 && one.address.ip.family === family)?.address.ip;
 }
 
 /** staticObjects is scope `edge/routes` of a domain's namespace. */

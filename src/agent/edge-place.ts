@@ -27,22 +27,32 @@ import {
   waits,
 } from "../edge/mod.ts";
 import { ALIAS, Engine, type KernelObject, PROTOCOL, sameValue } from "../engine/mod.ts";
-import { type Family, hostPrefix, type Prefix } from "../net/mod.ts";
+import { hostPrefix, type Prefix } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { BgpRouter } from "../resources/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import { Bearing } from "./bearing.ts";
 import { type Connected, DomainHost, type DomainStatus } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
-import { domainOf, learnedIn, staticObjects } from "./edge-domain.ts";
+import {
+  domainIn,
+  type EdgeVteps,
+  edgeVteps,
+  learnedIn,
+  linksMtu,
+  staticObjects,
+  vtepFor,
+  vtepOf,
+} from "./edge-domain.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
-import { applyLinks } from "./edge-router-links.ts";
+import { applyLinks, endBonds } from "./edge-router-links.ts";
+import { EdgeReach } from "./edge-reach.ts";
 import { EdgeRoutes, type EdgeSpeaker } from "./edge-routes.ts";
+import { EdgeSegments } from "./edge-segments.ts";
 import { keepSame } from "./keep-same.ts";
 import { hearVpcs } from "./vpc-hearing.ts";
 import { type HereDomain, VpcAnnouncer } from "./vpc-announcer.ts";
 import { VpcSettling } from "./vpc-settling.ts";
-import { linksMtu, vxlanNode } from "./edge-vxlan.ts";
 
 /** EDGE_ALIAS marks routers' namespaces. */
 export const EDGE_ALIAS = `${ALIAS}-edge`;
@@ -81,11 +91,13 @@ export class EdgePlace implements Disposable {
   readonly #engine: Engine;
   readonly #announcer = new VpcAnnouncer();
   readonly #routes = new Map<number, EdgeRoutes>();
+  readonly #segments: EdgeSegments;
+  readonly #reach: EdgeReach;
   readonly #settling: VpcSettling;
   #router: EdgeRouter | undefined;
   #host: DomainHost | undefined;
   #table: RemoteTable | undefined;
-  #node: DomainNode | undefined;
+  #vteps: EdgeVteps | undefined;
   /** What an earlier agent left has been taken over. */
   #isAdopted = false;
   #here: readonly EdgeDomain[] = [];
@@ -98,6 +110,7 @@ export class EdgePlace implements Disposable {
   #listening: Disposable | undefined;
   #problems: readonly string[] = [];
   #notDone: readonly string[] = [];
+  #told: ReadonlySet<string> = new Set();
 
   constructor(name: string, options: EdgePlaceOptions) {
     this.name = name;
@@ -114,6 +127,15 @@ export class EdgePlace implements Disposable {
       }),
     );
     this.#resources = opened.move();
+    const onAddresses = () => this.#announce();
+    this.#segments = new EdgeSegments({ ...options, router: name, announcer: this.#announcer, onAddresses });
+    this.#reach = this.#resources.use(
+      new EdgeReach({
+        ...{ netns: this.netns, route: this.#route, onProblem: options.onProblem },
+        table: () => this.#table,
+        hear: (changes) => this.#hear(changes),
+      }),
+    );
     this.#settling = new VpcSettling({ speaker: () => this.#fabric, onSettled: () => this.#settle() });
   }
 
@@ -124,7 +146,7 @@ export class EdgePlace implements Disposable {
 
   /** What is not as it should be, and may be tried again. */
   get problems(): readonly string[] {
-    return this.#problems;
+    return [...this.#problems, ...this.#segments.problems()];
   }
 
   /** apply makes the router so. What cannot be is a problem, and keeps nothing else from it. */
@@ -135,11 +157,12 @@ export class EdgePlace implements Disposable {
     bearing.bear(() => this.#applyPassthrough(router));
     bearing.bear(() => this.#engine.start());
     bearing.bear(() => this.#applyDomains(router, bearing));
-    const told = new Set([...this.#problems, ...this.#notDone]);
     this.#problems = bearing.problems;
     this.#notDone = notDone(router);
     this.#router = router;
-    for (const problem of [...this.#problems, ...this.#notDone])
+    const told = this.#told;
+    this.#told = new Set([...this.problems, ...this.#notDone]);
+    for (const problem of this.#told)
       if (!told.has(problem)) this.#options.onProblem(new Error(`Underlay "${router.underlay}": ${problem}`));
   }
 
@@ -183,34 +206,37 @@ export class EdgePlace implements Disposable {
 
   #applyDomains(router: EdgeRouter, bearing: Bearing): void {
     const { problems } = bearing;
-    const node = vxlanNode(router, this.#route);
-    if (node === undefined) {
+    const vteps = edgeVteps(router, this.#route);
+    if (vteps === undefined) {
       if (router.domains.length > 0 || this.#host !== undefined)
         problems.push("the tunnel endpoint has no address; give its link one");
       return;
     }
-    const host = (this.#host ??= this.#open(node));
-    if (this.#node !== undefined && !sameValue(this.#node, node)) {
-      host.setNode(node);
-      this.#table?.setOwn([node.vtep]);
+    const host = (this.#host ??= this.#open(vteps));
+    if (!sameValue(this.#vteps, vteps)) {
+      host.setNode(vteps.node);
+      this.#table?.setOwn(vteps.all);
+      this.#domains = new WeakMap();
       this.#applied = new WeakSet();
     }
-    this.#node = node;
-    const { family } = node.vtep;
-    const domains = router.domains.filter((domain) => isOver(domain, family));
-    for (const { vpc } of router.domains.filter((domain) => !domains.includes(domain)))
-      problems.push(
-        `VPC "${vpc}" is over IPv${family === 4 ? 6 : 4}, which cannot stand beside IPv${family} yet`,
-      );
+    this.#vteps = vteps;
+    const domains = router.domains.filter((domain) => {
+      const vtep = vtepOf(domain, vteps);
+      if (typeof vtep === "string") problems.push(vtep);
+      return typeof vtep !== "string";
+    });
     this.#here = domains;
     this.#endOthers(new Set(domains.map(({ vni }) => vni)), bearing);
-    host.setDomains(domains.map(domainOf));
-    for (const domain of domains)
-      if (!this.#applied.has(domain))
-        bearing.bear(() => {
-          this.#applyDomain(host, domain, node);
-          if (host.netns(domain.vni) !== undefined) this.#applied.add(domain);
-        });
+    host.setDomains(domains.map((domain) => this.#domainOf(domain)));
+    for (const domain of domains) {
+      if (this.#applied.has(domain)) continue;
+      const { vtep = vteps.node.vtep } = this.#domainOf(domain);
+      const node = { ...vteps.node, vtep };
+      const before = problems.length;
+      const done = bearing.bear(() => this.#applyDomain(host, domain, node));
+      if (done) bearing.bear(() => this.#segments.apply(host, domain, { node, bearing }));
+      if (problems.length === before && host.netns(domain.vni) !== undefined) this.#applied.add(domain);
+    }
     const isFirst = !this.#isAdopted;
     if (isFirst) {
       this.#adopt(host);
@@ -222,9 +248,9 @@ export class EdgePlace implements Disposable {
     if (isFirst && this.#fabric !== undefined) this.#setFabric(this.#fabric);
   }
 
-  #open(node: DomainNode): DomainHost {
+  #open({ node, all }: EdgeVteps): DomainHost {
     const { folder = NAMESPACES, onProblem } = this.#options;
-    this.#table = new RemoteTable({ own: [node.vtep] });
+    this.#table = new RemoteTable({ own: all });
     this.#settling.begin("agent");
     return DomainHost.open({
       ...{ home: this.#engine, netns: this.netns, node, folder, onProblem },
@@ -276,6 +302,7 @@ export class EdgePlace implements Disposable {
       if (!kept.has(vni))
         bearing.bear(() => {
           this.#endLeg(vni);
+          this.#segments.end(this.#host, vni);
           this.#host?.keep(vni, "edge", false);
           this.#begun.delete(vni);
         });
@@ -336,10 +363,12 @@ export class EdgePlace implements Disposable {
       host: this.#host,
       hear: (changes) => this.#hear(changes),
       raised: (vni, mac, sequence) => this.#announcer.raise(vni, mac, sequence),
+      moved: (vni, mac) => this.#segments.moved(vni, mac),
     });
   }
 
   #hear(changes: Parameters<DomainHost["apply"]>[0]): void {
+    this.#reach.heard();
     if (changes.length === 0) return;
     this.#host?.apply(changes);
     for (const routes of this.#routes.values()) routes.hear(changes);
@@ -347,8 +376,8 @@ export class EdgePlace implements Disposable {
 
   /** What is here is told, and what belongs to it is asked for. */
   #announce(): void {
-    const [host, node] = [this.#host, this.#node];
-    if (host === undefined || node === undefined) return;
+    const [host, vteps] = [this.#host, this.#vteps];
+    if (host === undefined || vteps === undefined) return;
     const active = host.active();
     const segments = new Set(active.segments);
     const here: HereDomain[] = this.#here
@@ -360,9 +389,10 @@ export class EdgePlace implements Disposable {
           segments: domain.segments.filter(({ vni }) => segments.has(vni)),
           prefixes: [...(edge.routing?.announce ?? []), ...this.#podPrefixes(host, edge)],
           only: true,
+          ...(domain.vtep && { vtep: vtepFor(domain.vtep) }),
         };
       });
-    this.#announcer.setDomains(here, { address: node.vtep, routerMac: host.routerMac });
+    this.#announcer.setDomains(here, vtepFor(vteps.node.vtep));
     for (const { domain, prefixes } of here) this.#routes.get(domain.vni)?.setFabric(this.#fabric, prefixes);
     const changes = this.#table?.setActive(
       here.map(({ domain, segments: some }) => ({ domain, segments: some.map(({ vni }) => vni) })),
@@ -372,7 +402,8 @@ export class EdgePlace implements Disposable {
 
   #podPrefixes(host: DomainHost, { vni, routing }: EdgeDomain): Prefix[] {
     if (routing?.hosts !== true) return [];
-    return host.attachments(vni).flatMap(({ addresses }) => addresses.map(hostPrefix));
+    const pods = host.attachments(vni).flatMap(({ addresses }) => addresses);
+    return [...pods, ...this.#segments.addresses(vni)].map(hostPrefix);
   }
 
   // Pods.
@@ -417,9 +448,9 @@ export class EdgePlace implements Disposable {
   }
 
   /** The same value as long as the plan has the same. */
-  readonly #domains = new WeakMap<EdgeDomain, Domain>();
+  #domains = new WeakMap<EdgeDomain, Domain>();
   #domainOf(edge: EdgeDomain): Domain {
-    const known = this.#domains.get(edge) ?? domainOf(edge);
+    const known = this.#domains.get(edge) ?? domainIn(edge, this.#vteps);
     this.#domains.set(edge, known);
     return known;
   }
@@ -441,7 +472,7 @@ export class EdgePlace implements Disposable {
         fromHost: this.#routes.get(domain.vni)?.fromHost ?? [],
       })),
       problems: [
-        ...this.#problems,
+        ...this.problems,
         ...this.#notDone,
         ...this.#engine.problems().map(({ key, reason }) => `${key}: ${reason ?? "not tried yet"}`),
       ],
@@ -455,6 +486,7 @@ export class EdgePlace implements Disposable {
     bearing.bear(() => this.#applyPassthrough(undefined));
     bearing.bear(() => this.#engine.stop());
     const { links } = this.#options;
+    endBonds(this.name, { links, here: this.#place, bearing });
     bearing.problems.push(...links.giveBack(links.moved(this.name), this.#place));
     bearing.bear(() => {
       // What is still in it would go with it.
@@ -468,7 +500,7 @@ export class EdgePlace implements Disposable {
     this.#here = [];
     this.#endOthers(new Set(), bearing);
     const node = { vtep: { family: 4, value: 0n } as const, underlayLink: "lo", underlayMtuBytes: 1500 };
-    this.#host ??= this.#open(node);
+    this.#host ??= this.#open({ node, all: [] });
     this.#host.setDomains([]);
     this.#host.sweep();
   }
@@ -476,12 +508,9 @@ export class EdgePlace implements Disposable {
   [Symbol.dispose](): void {
     this.#listening?.[Symbol.dispose]();
     this.#settling[Symbol.dispose]();
+    this.#segments[Symbol.dispose]();
     for (const routes of this.#routes.values()) routes[Symbol.dispose]();
     this.#host?.[Symbol.dispose]();
     this.#resources.dispose();
   }
-}
-
-function isOver({ routing, segments }: EdgeDomain, family: Family): boolean {
-  return [...(routing === undefined ? [] : [routing]), ...segments].every((one) => one.family === family);
 }

@@ -1,8 +1,14 @@
 /** The links of a router: moved into its namespace, made there, and given back or removed when the plan has them no more. */
 import type { EdgeLink, EdgeRouter } from "../edge/mod.ts";
-import { addLink, deleteLink } from "../netlink/mod.ts";
+import { addLink, deleteLink, type NewLink, setLink } from "../netlink/mod.ts";
 import type { Bearing } from "./bearing.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
+
+/** Kinds that are made here. */
+const MADE: readonly (string | undefined)[] = ["vlan", "macvlan", "ipvlan", "bond"];
+
+/** How often a bond looks after its members; 0, the kernel's default, is never. */
+const MIIMON_MS = 100;
 
 /** RouterLinksOptions say whose links, and where. */
 export interface RouterLinksOptions {
@@ -16,33 +22,82 @@ export interface RouterLinksOptions {
 
 /** applyLinks makes the links of a router so. */
 export function applyLinks(router: EdgeRouter, { links, home, here, bearing }: RouterLinksOptions): void {
-  const wanted = new Set(router.links.map(({ name }) => name));
+  const moving = movedNames(router);
+  const wanted = new Set([...router.links.map(({ name }) => name), ...moving]);
   const unwanted = links.moved(router.name).filter((name) => !wanted.has(name));
+  // A bond lets go of its members before they go back.
+  endMade(router.name, wanted, { links, here, bearing, only: "bond" });
   if (unwanted.length > 0) bearing.problems.push(...links.giveBack(unwanted, here));
-  // One that cannot be given back yet is the host's, whatever its kind.
-  const moved = new Set(links.moved(router.name));
-  for (const { name, kind } of here.route.links())
-    if ((kind === "vlan" || kind === "macvlan") && !wanted.has(name) && !moved.has(name))
-      bearing.bear(() => here.route.request(deleteLink({ name })));
-  const moving = router.links.filter(({ made }) => made.type === "move").map(({ name }) => name);
+  endMade(router.name, wanted, { links, here, bearing });
   bearing.bear(() => links.describe(moving, router.name));
-  for (const link of router.links)
-    bearing.bear(() => {
-      if (link.made.type === "move") links.take(link.name, router.name, here);
-      else make(link, home, here);
-    });
+  for (const link of router.links) {
+    const { name, made } = link;
+    if (made.type === "move") bearing.bear(() => links.take(name, router.name, here));
+    else if (made.type === "bond") {
+      bearing.bear(() => make(link, home, here));
+      for (const member of made.members)
+        bearing.bear(() => {
+          links.take(member, router.name, here);
+          join(member, name, here);
+        });
+    } else bearing.bear(() => make(link, home, here));
+  }
+}
+
+/** endBonds removes the bonds of a router that is taken down, so that their members are as they were before they go back. */
+export function endBonds(router: string, { links, here, bearing }: Omit<RouterLinksOptions, "home">): void {
+  endMade(router, new Set(), { links, here, bearing, only: "bond" });
+}
+
+/** Links of the host that a router has, alone or in a bond. */
+function movedNames({ links }: EdgeRouter): string[] {
+  return links.flatMap(({ name, made }) =>
+    made.type === "move" ? [name] : made.type === "bond" ? made.members : [],
+  );
+}
+
+function endMade(
+  router: string,
+  wanted: ReadonlySet<string>,
+  { links, here, bearing, only }: Omit<RouterLinksOptions, "home"> & { readonly only?: string },
+): void {
+  // One that cannot be given back yet is the host's, whatever its kind.
+  const moved = new Set(links.moved(router));
+  for (const { name, kind } of here.route.links())
+    if ((only === undefined ? MADE.includes(kind) : kind === only) && !wanted.has(name) && !moved.has(name))
+      bearing.bear(() => here.route.request(deleteLink({ name })));
 }
 
 function make({ name, made }: EdgeLink, home: LinkPlace, here: LinkPlace): void {
   if (here.route.link(name) !== undefined) return;
-  if (made.type !== "vlan" && made.type !== "macvlan")
-    throw new Error(`link ${name} cannot be made by ${made.type} yet; move a link, or use vlan or macvlan`);
+  if (made.type === "bond")
+    return here.route.request(addLink({ name, type: "bond", ...bondOptions(made.mode) }));
+  home.route.request(addLink({ name, netns: here.netns, ...above(name, made, home) }));
+}
+
+/** By Ethernet address alone all would go to one member: a fabric's router is one address. */
+function bondOptions(mode: Extract<NewLink, { type: "bond" }>["mode"]) {
+  const chooses = mode === "802.3ad" || mode === "balance-xor" || mode === "balance-tlb";
+  return { mode, miimonMs: MIIMON_MS, ...(chooses ? { hashPolicy: "layer2+3" as const } : {}) };
+}
+
+/** What is made above a link of the host's, which stays there. */
+function above(name: string, made: EdgeLink["made"], home: LinkPlace) {
+  if (made.type === "move" || made.type === "bond" || made.type === "cni")
+    throw new Error(`link ${name} cannot be made by ${made.type} yet; move a link, or have one made by us`);
   const parent = home.route.link(made.parent)?.index;
   if (parent === undefined)
     throw new Error(`link ${name} has no parent: there is no link ${made.parent} on this node`);
-  const kind =
-    made.type === "vlan"
-      ? ({ type: "vlan", parent, vlanId: made.id } as const)
-      : ({ type: "macvlan", parent, mode: made.mode } as const);
-  home.route.request(addLink({ name, netns: here.netns, ...kind }));
+  if (made.type === "vlan") return { type: "vlan", parent, vlanId: made.id } as const;
+  if (made.type === "macvlan") return { type: "macvlan", parent, mode: made.mode } as const;
+  return { type: "ipvlan", parent, mode: made.mode } as const;
+}
+
+/** A bond takes only links that are down (drivers/net/bonding/bond_main.c, bond_enslave), and brings them up. */
+function join(member: string, bond: string, { route }: LinkPlace): void {
+  const master = route.link(bond)?.index;
+  const link = route.link(member);
+  if (master === undefined || link === undefined || link.master === master) return;
+  route.request(setLink({ index: link.index, up: false }));
+  route.request(setLink({ index: link.index, master }));
 }

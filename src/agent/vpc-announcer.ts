@@ -3,7 +3,7 @@
  * prefixes of active segments (type 5). The speaker may come later than what it has to tell, and another one in its place.
  */
 import type { LocalHost, LocalRouting, LocalSegment, Speaker } from "../bgp/mod.ts";
-import { type Domain, groupTag, type LocalAttachment, type Segment } from "../domain/mod.ts";
+import { type Domain, groupTag, type LocalStation, type Segment } from "../domain/mod.ts";
 import { sameValue } from "../engine/mod.ts";
 import { formatPrefix, type Ip, type Mac, type Prefix } from "../net/mod.ts";
 
@@ -16,6 +16,8 @@ export interface HereDomain {
   readonly prefixes: readonly Prefix[];
   /** Prefixes of its segments are not told unless they stand in `prefixes`. */
   readonly only?: true;
+  /** Where others send to it, if not to the VTEP of all. */
+  readonly vtep?: Vtep;
 }
 
 /** Vtep is this node as others send to it. */
@@ -97,8 +99,8 @@ export class VpcAnnouncer {
       if (!old.prefixes.has(key)) evpn.setPrefix(vni, { prefix });
   }
 
-  /** setHost tells where an attachment is, at once or as soon as its segment is active. */
-  setHost({ id, segment, mac, addresses, groups }: LocalAttachment, { claim, sequence }: HostClaim): void {
+  /** setHost tells where an attachment or another station is, at once or as soon as its segment is active. */
+  setHost({ id, segment, mac, addresses, groups }: LocalStation, { claim, sequence }: HostClaim): void {
     const colors = groups.length === 0 ? {} : { colors: groups.map(groupTag) };
     const station = { mac, claim, ...colors, ...(sequence === undefined ? {} : { sequence }) };
     const hosts: LocalHost[] =
@@ -137,13 +139,14 @@ function isSameHere(one: HereDomain, other: HereDomain | undefined): boolean {
     one.domain === other?.domain &&
     one.segments.length === other.segments.length &&
     one.segments.every((segment, index) => segment === other.segments[index]) &&
-    sameValue(one.prefixes, other.prefixes)
+    sameValue(one.prefixes, other.prefixes) &&
+    sameValue(one.vtep, other.vtep)
   );
 }
 
-function partsOf(here: readonly HereDomain[], vtep: Vtep): Parts {
+function partsOf(here: readonly HereDomain[], common: Vtep): Parts {
   const parts: Parts = { segments: new Map(), routings: new Map(), prefixes: new Map() };
-  for (const { domain, segments: active, prefixes: more, only } of here) {
+  for (const { domain, segments: active, prefixes: more, only, vtep = common } of here) {
     for (const segment of active) parts.segments.set(segment.vni, localSegment(segment, domain, vtep));
     if (domain.routing === undefined) continue;
     const { vni } = domain;

@@ -11,10 +11,12 @@ export interface HearVpcOptions {
   readonly hear: (changes: readonly RemoteChange[]) => void;
   /** An address of ours is announced with a higher sequence than before. */
   readonly raised: (vni: number, mac: Mac, sequence: number) => void;
+  /** An address of ours is elsewhere now; pods' are told of to `host`. */
+  readonly moved?: (vni: number, mac: Mac) => void;
 }
 
 /** hearVpcs has them told until it is disposed: of routes of others, and of addresses of ours that have moved, or have come back. */
-export function hearVpcs(speaker: Speaker, { table, host, hear, raised }: HearVpcOptions): Disposable {
+export function hearVpcs(speaker: Speaker, { table, host, hear, raised, moved }: HearVpcOptions): Disposable {
   // What another speaker knew this one learns by itself.
   host?.allHere();
   const listening = new DisposableStack();
@@ -25,7 +27,11 @@ export function hearVpcs(speaker: Speaker, { table, host, hear, raised }: HearVp
     }),
   );
   listening.use(
-    speaker.evpn.onMoved((vni, mac) => host?.setElsewhere(vni, mac, speaker.evpn.isElsewhere(vni, mac))),
+    speaker.evpn.onMoved((vni, mac) => {
+      const isElsewhere = speaker.evpn.isElsewhere(vni, mac);
+      host?.setElsewhere(vni, mac, isElsewhere);
+      if (isElsewhere) moved?.(vni, mac);
+    }),
   );
   listening.use(speaker.evpn.onRaised(raised));
   return listening;

@@ -16,6 +16,9 @@ const bfdSessionSchema = z.strictObject({
   transmitMs: z.number().min(10).max(60_000),
   receiveMs: z.number().min(10).max(60_000),
   multiplier: z.number().int().min(1).max(255),
+  passive: z.boolean().optional(),
+  /** What comes with less is discarded; only with `multihop`, where otherwise that says it. */
+  minimumTtl: z.number().int().min(1).max(254).optional(),
 });
 
 /** BfdWish is a session that is wished for. */

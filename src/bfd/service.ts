@@ -219,7 +219,7 @@ export class BfdService implements Disposable {
       receiverKey(kept.wish, kept.peer) === key &&
       kept.peer.value === source.value &&
       (kept.wish.link === undefined || kept.linkIndex === datagram.interfaceIndex) &&
-      datagram.hopLimit >= MOST_HOPS - (kept.wish.multihop ?? 0);
+      datagram.hopLimit >= leastHops(kept.wish);
     if (packet.yourDiscriminator !== 0) {
       const named = this.#byDiscriminator.get(packet.yourDiscriminator);
       return named !== undefined && fits(named) ? named : undefined;
@@ -275,6 +275,12 @@ export class BfdService implements Disposable {
     for (const kept of [...this.#kept.values()]) this.#remove(kept);
     this.#closeUnused();
   }
+}
+
+/** RFC 5881 section 5 leaves no choice on a link, RFC 5883 section 5 does. */
+function leastHops({ multihop, minimumTtl }: BfdWish): number {
+  if (multihop === undefined) return MOST_HOPS;
+  return minimumTtl ?? MOST_HOPS - multihop;
 }
 
 function receiverKey(wish: BfdWish, peer: Ip): string {

@@ -94,6 +94,23 @@ describe("RFC 5880", () => {
     expect(pair.ends[0].session.remoteDiscriminator).toBe(2);
   });
 
+  test("6.1: a passive end says nothing before the other does, and none of two passive ones ever", () => {
+    const silent = new Pair({ ...fast, passive: true }, { ...fast, passive: true });
+    silent.runUntil(10_000);
+    expect(silent.ends.map(({ sent }) => sent.length)).toEqual([0, 0]);
+    const pair = new Pair({ ...fast, passive: true }, fast);
+    pair.cut = true;
+    pair.runUntil(5_000);
+    expect(pair.ends[0].sent).toEqual([]);
+    pair.cut = false;
+    pair.runUntil(10_000);
+    expect(pair.ends.map(({ session }) => session.state)).toEqual(["up", "up"]);
+    pair.cut = true;
+    pair.runUntil(15_000);
+    // 6.8.7: the other end's discriminator is forgotten by then.
+    expect(pair.ends[0].sent.some(({ atMs }) => atMs > 12_000)).toBe(false);
+  });
+
   test("6.8.3: slow until up, then the configured interval after a poll that is answered; 6.8.7: jitter of 75 to 100 %", () => {
     const pair = new Pair(fast, fast);
     pair.runUntil(20_000);

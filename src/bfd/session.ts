@@ -10,6 +10,8 @@ export interface BfdParameters {
   readonly transmitMs: number;
   readonly receiveMs: number;
   readonly multiplier: number;
+  /** Says nothing before the other side has spoken (RFC 5880 section 6.1). */
+  readonly passive?: boolean | undefined;
 }
 
 /** BfdSession is the state of one session; names are those of RFC 5880 section 6.8.1. */
@@ -114,6 +116,8 @@ function detectAtMs(session: BfdSession): number | undefined {
 function sends(session: BfdSession): boolean {
   // Section 6.8.7: not when the other side wants none; not periodically when it is in demand mode and both are up.
   if (session.remoteReceiveMs === 0) return false;
+  // And not "if bfd.RemoteDiscr is zero and the system is taking the Passive role".
+  if (session.parameters.passive === true && session.remoteDiscriminator === 0) return false;
   const quiet = session.remoteDemand && session.state === "up" && session.remoteState === "up";
   return !quiet || session.polling;
 }

@@ -17,6 +17,8 @@ export interface Domain {
   readonly families?: readonly Family[];
   /** UDP port of its own VNI; default 4789. */
   readonly dstPort?: number;
+  /** Where its VXLAN ends, in place of the node's address: of the other family. */
+  readonly vtep?: Ip;
 }
 
 /** DomainTargets are route targets, as `64512:300`. Auto ones are written out already; an import target `*:300` is any administrator's. */
@@ -76,6 +78,9 @@ export interface LocalAttachment {
   /** Names of SecurityGroups; none: everything is allowed. */
   readonly groups: readonly string[];
 }
+
+/** LocalStation is an Ethernet address that is here, with addresses: a pod's, or one of those behind a link to the host. Identity: id. */
+export type LocalStation = Pick<LocalAttachment, "id" | "segment" | "mac" | "addresses" | "groups">;
 
 /** RemoteFlood is a VTEP that takes part in a segment (type 3). Identity: vni and vtep. */
 export interface RemoteFlood {

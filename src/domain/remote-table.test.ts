@@ -88,6 +88,24 @@ function table(...segments: number[]) {
   };
 }
 
+test("what a VTEP has told is not used while nothing leads there; of two ways one stays", () => {
+  const { apply, own } = table(5001);
+  apply(set(1, flood(5001, "10.90.0.2")), set(2, prefix("10.90.0.2")), set(3, prefix("10.90.0.3")));
+  expect(own.vteps().map(formatIp)).toEqual(["10.90.0.2", "10.90.0.3"]);
+  const lost = (...vteps: string[]) => own.setLost(vteps.map(parseIp)).map(textOf);
+  expect(lost("10.90.0.2")).toEqual(["- vni 5001 flood 10.90.0.2", "+ vni 5000 0.0.0.0/0 via 10.90.0.3"]);
+  expect(lost("10.90.0.2")).toEqual([]);
+  expect(apply(set(4, host({ at: "10.90.0.2" })))).toEqual([]);
+  expect(own.vtepsSeen).toBe(2);
+  expect(lost()).toEqual([
+    "+ vni 5001 flood 10.90.0.2",
+    "+ vni 5000 0.0.0.0/0 via 10.90.0.2 10.90.0.3",
+    "+ vni 5001 02:aa:00:00:00:05 10.1.0.5 dst 10.90.0.2 routed",
+  ]);
+  apply(remove(1), remove(2), remove(4));
+  expect(own.vteps().map(formatIp)).toEqual(["10.90.0.3"]);
+});
+
 test("what nobody here imports is not told, and comes when a segment becomes active", () => {
   const { apply, active, own } = table();
   expect(apply(set(1, flood(5001, "10.90.0.2")), set(2, host({ at: "10.90.0.2" })))).toEqual([]);

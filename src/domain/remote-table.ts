@@ -54,6 +54,10 @@ export class RemoteTable {
   readonly #byTarget = new Map<string, Set<number>>();
   readonly #names = new Map<number, string>();
   readonly #candidates = new Map<string, Candidates>();
+  /** Who has told, by key; and how many routes each. */
+  readonly #vteps = new Map<bigint, { readonly vtep: Ip; routes: number }>();
+  #vtepsSeen = 0;
+  #lost: ReadonlySet<bigint> = new Set();
   #formerIds = 0;
   #active: Import = { segments: new Map(), routings: new Map() };
 
@@ -77,6 +81,28 @@ export class RemoteTable {
   /** setOwn says under which addresses others reach this VTEP from now on; what was told before stays as it was judged. */
   setOwn(own: readonly Ip[]): void {
     this.#own = own;
+  }
+
+  /** How many VTEPs have come so far. */
+  get vtepsSeen(): number {
+    return this.#vtepsSeen;
+  }
+
+  /** vteps returns who has told of anything, imported or not. */
+  vteps(): Ip[] {
+    return [...this.#vteps.values()].map(({ vtep }) => vtep);
+  }
+
+  /** setLost says which VTEPs nothing leads to: what they have told is not used until it does. What follows for the data plane is returned. */
+  setLost(vteps: readonly Ip[]): readonly RemoteChange[] {
+    const before = this.#lost;
+    this.#lost = new Set(vteps.map(vtepKey));
+    const changed = this.#lost.symmetricDifference(before);
+    const dirty = new Set<string>();
+    if (changed.size > 0)
+      for (const [id, route] of this.#routes)
+        if (changed.has(vtepKey(route.vtep))) this.#place(id, route, dirty);
+    return this.#settle(dirty);
   }
 
   /** setActive takes what is active here now; what follows for the data plane is returned. */
@@ -119,6 +145,7 @@ export class RemoteTable {
 
   #keep(id: number, route: EvpnRoute, dirty: Set<string>): void {
     this.#routes.set(id, route);
+    this.#use(route.vtep);
     for (const target of route.targets) {
       const ids = this.#byTarget.get(target);
       if (ids === undefined) this.#byTarget.set(target, new Set([id]));
@@ -147,6 +174,7 @@ export class RemoteTable {
     const route = this.#routes.get(id);
     if (route === undefined) return;
     this.#routes.delete(id);
+    this.#unuse(route.vtep);
     for (const target of route.targets) {
       const ids = this.#byTarget.get(target);
       ids?.delete(id);
@@ -155,9 +183,26 @@ export class RemoteTable {
     this.#unplace(id, dirty);
   }
 
+  #use(vtep: Ip): void {
+    const key = vtepKey(vtep);
+    const known = this.#vteps.get(key);
+    if (known !== undefined) known.routes++;
+    else {
+      this.#vteps.set(key, { vtep, routes: 1 });
+      this.#vtepsSeen++;
+    }
+  }
+
+  #unuse(vtep: Ip): void {
+    const key = vtepKey(vtep);
+    const known = this.#vteps.get(key);
+    if (known !== undefined && --known.routes === 0) this.#vteps.delete(key);
+  }
+
   /** Makes a route a candidate where it is imported, and none where it is not any more. */
   #place(id: number, route: EvpnRoute, dirty: Set<string>): void {
-    const name = isImported(route, this.#active) ? nameOf(route) : undefined;
+    const isLost = this.#lost.size > 0 && this.#lost.has(vtepKey(route.vtep));
+    const name = !isLost && isImported(route, this.#active) ? nameOf(route) : undefined;
     if (this.#names.get(id) !== name) this.#unplace(id, dirty);
     if (name === undefined) return;
     const known = this.#candidates.get(name);
@@ -196,6 +241,11 @@ export class RemoteTable {
     // An address that changes its MAC goes before it comes.
     return [...removed, ...set];
   }
+}
+
+/** Of both families together: no IPv6 address has so many bits. */
+function vtepKey({ family, value }: Ip): bigint {
+  return family === 4 ? value | (1n << 128n) : value;
 }
 
 const targetsByList = new WeakMap<readonly string[], Targets>();

@@ -23,7 +23,7 @@ import {
 import { Claims, Counts } from "./claims.ts";
 import { routesFamily } from "./domain-objects.ts";
 import { guardPair } from "./guard.ts";
-import type { Domain, DomainNode, LocalAttachment, Remote, RemoteChange, Segment } from "./model.ts";
+import type { Domain, DomainNode, LocalStation, Remote, RemoteChange, Segment } from "./model.ts";
 import { routerMac } from "./names.ts";
 import {
   floodEntry,
@@ -106,7 +106,7 @@ export class Remotes {
   }
 
   /** attach hides what is told of an attachment's addresses until detach. */
-  attach(attachment: LocalAttachment): void {
+  attach(attachment: LocalStation): void {
     for (const key of keysOf(attachment))
       if (this.#local.use(key)) {
         this.#localNow.add(key);
@@ -115,7 +115,7 @@ export class Remotes {
   }
 
   /** detach is the reverse of attach. */
-  detach(attachment: LocalAttachment): void {
+  detach(attachment: LocalStation): void {
     for (const key of keysOf(attachment))
       if (this.#local.drop(key)) {
         this.#localNow.delete(key);
@@ -349,7 +349,7 @@ function isHost({ gateways, prefixes }: Segment, address: Ip): boolean {
   return prefixes.length === 0 || prefixes.some(inside);
 }
 
-function keysOf({ segment, mac, addresses }: LocalAttachment): string[] {
+function keysOf({ segment, mac, addresses }: LocalStation): string[] {
   return [stationKey(segment, mac), ...addresses.map((address) => addressKey(segment, address))];
 }
 

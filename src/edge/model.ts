@@ -138,7 +138,7 @@ export interface DomainRouting extends FabricTargets {
   readonly family: Family;
   /** Announced as type 5 by this node: Subnets with a gateway, the host's address, and what the VPC says. */
   readonly announce: readonly Prefix[];
-  /** Whether addresses of pods here are announced one by one. */
+  /** Whether addresses of pods here, and behind links to the host, are announced one by one. */
   readonly hosts: boolean;
   readonly import?: readonly PolicyRule[];
   readonly export?: readonly PolicyRule[];
@@ -166,6 +166,8 @@ export interface EdgeSegment extends FabricTargets {
   readonly gateways: readonly InterfaceAddress[];
   /** Absent: derived from the VNI. */
   readonly gatewayMac?: Mac;
+  /** Absent: what the fabric leaves. */
+  readonly mtuBytes?: number;
   /** What the fabric's MTU loses on the way to it. */
   readonly overheadBytes: number;
   /** The host's end of a link into it. */

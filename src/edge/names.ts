@@ -27,3 +27,8 @@ export function segmentHostLink(vni: number): string {
 export function segmentHostBridge(vni: number): string {
   return `cwb${vni}`;
 }
+
+/** segmentEdgeLink returns the name of the other end of a segment's link on the host, in the domain's namespace: a port of its bridge. */
+export function segmentEdgeLink(vni: number): string {
+  return `host${vni}`;
+}

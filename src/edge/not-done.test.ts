@@ -38,23 +38,16 @@ test("a session whose password cannot be read does not run without one", () => {
   expect(fabricRouter(router, { namespace: "/x" }).neighbors).toEqual([]);
 });
 
-test("links of Subnets on the host, leaks and rules of VPCs are told of", () => {
-  const router = routerOf(`${underlay("{address: 192.168.11.2, asn: 64512, bfd: {passive: true}}")}
+test("leaks and rules of VPCs are told of", () => {
+  const router = routerOf(`${underlay("{address: 192.168.11.2, asn: 64512}")}
 ---
 apiVersion: causeway.network/v1alpha1
 kind: VPC
 metadata: {name: red}
 spec: {vni: 5100, underlay: {import: [{action: accept}]}}
----
-apiVersion: causeway.network/v1alpha1
-kind: Subnet
-metadata: {name: red.web}
-spec: {vpc: red, vni: 5110, prefixes: [10.1.0.0/24], hostBridge: {}}
 `);
   expect(notDone(router)).toEqual([
-    "neighbor 192.168.11.2: bfd.passive is not acted on yet; both ends begin",
     'VPC "red" waits, and neither announces nor imports: underlay.import and underlay.export are not acted on yet; remove them, and filter in sessions',
-    'Subnet "red.web": hostLink and hostBridge are not made yet',
   ]);
 });
 

@@ -21,32 +21,23 @@ export function notDone(router: EdgeRouter): string[] {
 }
 
 function ofFabric(session: FabricSession): string[] {
-  const { name, families } = session;
-  const clients = families.filter(({ routeReflectorClient }) => routeReflectorClient);
-  return [
-    ...ofSession(`neighbor ${name}`, session),
-    ...(clients.length > 0 && clients.length < families.length
-      ? [`neighbor ${name} is a client of the reflector in all families, not in some`]
-      : []),
-  ];
+  return ofSession(`neighbor ${session.name}`, session);
 }
 
 function ofLeg(where: string, { session }: HostLeg): string[] {
   return ofSession(where, session);
 }
 
-function ofSession(where: string, { password, bfd }: Pick<FabricSession, "password" | "bfd">): string[] {
+function ofSession(where: string, { password }: Pick<FabricSession, "password">): string[] {
   return [
     ...(password !== undefined && "secret" in password
       ? [`${where} waits: a password from a Secret is not read yet; write password: {file: …}`]
       : []),
-    ...(bfd?.passive === true ? [`${where}: bfd.passive is not acted on yet; both ends begin`] : []),
-    ...(bfd?.minimumTtl === undefined ? [] : [`${where}: bfd.minimumTtl is not acted on yet`]),
   ];
 }
 
 function ofDomain(domain: EdgeDomain): string[] {
-  const { vpc, routing, segments } = domain;
+  const { vpc, routing } = domain;
   const where = `VPC "${vpc}"`;
   const leg = routing?.host;
   return [
@@ -59,8 +50,5 @@ function ofDomain(domain: EdgeDomain): string[] {
       ? [`${where}: underlay.leaks are not acted on yet`]
       : []),
     ...(leg === undefined ? [] : ofLeg(`${where}: its host session`, leg)),
-    ...segments
-      .filter(({ hostLink }) => hostLink !== undefined)
-      .map(({ subnet }) => `Subnet "${subnet}": hostLink and hostBridge are not made yet`),
   ];
 }

@@ -70,6 +70,7 @@ function segmentOf(subnet: Subnet, vpc: Vpc, { router }: Around): EdgeSegment | 
         })
       : [],
     ...(subnet.gatewayMac === undefined ? {} : { gatewayMac: subnet.gatewayMac }),
+    ...(subnet.mtuBytes === undefined ? {} : { mtuBytes: subnet.mtuBytes }),
     overheadBytes: vxlanOverhead(family),
     ...(linked ? { hostLink: hostLink ?? segmentHostLink(vni) } : {}),
     ...(hostBridge === undefined

@@ -1,6 +1,7 @@
 /** The BGP speakers of a router: one for the fabric, with the passthrough's session, and one for the host's session of each domain. */
 import { formatIp, type Ip, parseEndpoint, type Prefix } from "../net/mod.ts";
 import type {
+  BfdOptions,
   BgpRouter,
   DynamicNeighbors,
   EdgeSession,
@@ -131,28 +132,28 @@ function sessionOptions(session: EdgeSession): NeighborOptions {
     ...(holdMs === undefined ? {} : { holdMs }),
     ...(keepaliveMs === undefined ? {} : { keepaliveMs }),
     ...(connectRetryMs === undefined ? {} : { connectRetryMs }),
-    ...(bfd === undefined
-      ? {}
-      : { bfd: { transmitMs: bfd.transmitMs, receiveMs: bfd.receiveMs, multiplier: bfd.multiplier } }),
+    ...(bfd === undefined ? {} : { bfd: bfdOptions(bfd) }),
   };
+}
+
+function bfdOptions({ passive, ...bfd }: NonNullable<EdgeSession["bfd"]>): BfdOptions {
+  return { ...bfd, ...(passive ? { passive } : {}) };
 }
 
 function fabricOptions(session: FabricSession, named: Named): NeighborOptions {
   const { asn, multihop, families, maximumPrefixes } = session;
   const rules = policiesOf(session, named);
-  const optionsOf = ({ allowOwnAsn, nextHopSelf }: SessionFamily): FamilyOptions => ({
+  const optionsOf = ({ allowOwnAsn, nextHopSelf, routeReflectorClient }: SessionFamily): FamilyOptions => ({
     ...rules,
     ...(maximumPrefixes === undefined ? {} : { maximumPrefixes }),
     ...(allowOwnAsn ? { allowOwnAsn: OWN_ASN_TIMES } : {}),
     ...(nextHopSelf ? { nextHop: "self" } : {}),
+    ...(routeReflectorClient ? { routeReflectorClient } : {}),
   });
   return {
     ...sessionOptions(session),
     asn,
     ...(multihop === undefined ? {} : { multihop }),
-    ...(families.some(({ routeReflectorClient }) => routeReflectorClient)
-      ? { routeReflectorClient: true }
-      : {}),
     families: Object.fromEntries(families.map((family) => [family.family, optionsOf(family)])),
   };
 }

@@ -65,8 +65,10 @@ export const fdb: KindHandler<FdbEntry> = {
       const link = view.mirror.link(view.mirror.nameOf(info.linkIndex) ?? "");
       if (link === undefined || !isOurs(link, view)) continue;
       const master = info.master !== undefined;
-      // The kernel's own: addresses of ports and bridges are `permanent`, and no VXLAN entry of ours lacks a destination.
-      if (master ? info.permanent : info.dst === undefined || link.kind !== "vxlan") continue;
+      // The kernel's own: addresses of ports and bridges are `permanent`, those that a bridge learned age, and no VXLAN entry of ours
+      // lacks a destination.
+      if (master ? !info.static && !info.externLearn : info.dst === undefined || link.kind !== "vxlan")
+        continue;
       if (master && isBoth(view.wanted(fdbKey(link.name, { mac: info.mac }))?.object)) continue;
       const base = { kind: "fdb", link: link.name, mac: info.mac } as const;
       yield { ...base, ...(info.dst !== undefined && { dst: info.dst }), ...(master && { master }) };

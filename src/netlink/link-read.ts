@@ -2,7 +2,16 @@
 import { ipBytes, macFromBytes, type Ip } from "../net/mod.ts";
 import { Reader } from "../wire/mod.ts";
 import { AF } from "./family.ts";
-import type { AddrGen, BridgePort, LinkInfo, MacvlanMode, OperState, PortInfo } from "./link.ts";
+import type {
+  AddrGen,
+  BondMode,
+  BridgePort,
+  IpvlanMode,
+  LinkInfo,
+  MacvlanMode,
+  OperState,
+  PortInfo,
+} from "./link.ts";
 import { bridgePort, IFF, linkMessage } from "./link-table.ts";
 
 const operStates: readonly OperState[] = [
@@ -26,6 +35,19 @@ export const macvlanModes: Readonly<Record<MacvlanMode, number>> = {
   passthru: 8,
   source: 16,
 };
+
+/** IPVLAN_MODE_…, BOND_MODE_… and BOND_XMIT_POLICY_… count from 0 (include/uapi/linux/if_link.h, if_bonding.h). */
+export const ipvlanModes: readonly IpvlanMode[] = ["l2", "l3", "l3s"];
+export const bondModes: readonly BondMode[] = [
+  "balance-rr",
+  "active-backup",
+  "balance-xor",
+  "broadcast",
+  "802.3ad",
+  "balance-tlb",
+  "balance-alb",
+];
+export const hashPolicies = ["layer2", "layer3+4", "layer2+3"] as const;
 
 type Decoded = ReturnType<typeof linkMessage.decode>;
 type Body = Decoded["body"];

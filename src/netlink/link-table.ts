@@ -68,6 +68,8 @@ const vxlan = attributes({
 
 const vlan = attributes({ vlanId: [1, u16] });
 const macvlan = attributes({ mode: [1, u32] });
+const ipvlan = attributes({ mode: [1, u16] });
+const bond = attributes({ mode: [1, u8], miimonMs: [3, u32], hashPolicy: [14, u8] }, fewOfMany);
 const vrf = attributes({ table: [1, u32] });
 const tun = attributes({
   type: [3, u8],
@@ -90,7 +92,7 @@ const veth = attributes({
 /** Kinds of links whose data is understood; others keep their bytes. */
 const linkInfo = attributes({
   kind: [1, text],
-  data: [2, choice("kind", { bridge, macvlan, tun, veth, vlan, vrf, vxlan })],
+  data: [2, choice("kind", { bond, bridge, ipvlan, macvlan, tun, veth, vlan, vrf, vxlan })],
   xstats: [3, ignored],
   slaveKind: [4, text],
   slaveData: [5, choice("slaveKind", { bridge: bridgePort })],

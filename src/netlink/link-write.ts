@@ -2,7 +2,7 @@
 import { macBytes } from "../net/mod.ts";
 import { AF } from "./family.ts";
 import type { LinkChange, LinkKind, LinkSettings, NewLink, VethKind } from "./link.ts";
-import { addrGens, macvlanModes } from "./link-read.ts";
+import { addrGens, bondModes, hashPolicies, ipvlanModes, macvlanModes } from "./link-read.ts";
 import { IFF, LINK, linkMessage } from "./link-table.ts";
 import { FLAG, type Message, message, type RouteRequest } from "./request.ts";
 
@@ -100,7 +100,9 @@ function linkUpdate(flags: number, target: Target, settings: LinkSettings, more:
 }
 
 function parentOf(link: NewLink): Body {
-  return link.type === "vlan" || link.type === "macvlan" ? { link: link.parent } : {};
+  return link.type === "vlan" || link.type === "macvlan" || link.type === "ipvlan"
+    ? { link: link.parent }
+    : {};
 }
 
 /** Leaves out what a new link has anyway and some kernels refuse: false, without CONFIG_BRIDGE_VLAN_FILTERING. */
@@ -137,6 +139,10 @@ function kindBody(kind: LinkKind | VethKind): NonNullable<Body["linkInfo"]> {
       return { kind: "vlan", data: { vlan: { vlanId: kind.vlanId } } };
     case "macvlan":
       return { kind: "macvlan", data: { macvlan: { mode: macvlanModes[kind.mode] } } };
+    case "ipvlan":
+      return { kind: "ipvlan", data: { ipvlan: { mode: ipvlanModes.indexOf(kind.mode) } } };
+    case "bond":
+      return { kind: "bond", data: { bond: bondBody(kind) } };
     case "vrf":
       return { kind: "vrf", data: { vrf: { table: kind.table } } };
     case "dummy":
@@ -146,6 +152,14 @@ function kindBody(kind: LinkKind | VethKind): NonNullable<Body["linkInfo"]> {
     case "veth":
       return { kind: "veth", data: { veth: { peer: vethPeer(kind.peer) } } };
   }
+}
+
+function bondBody({ mode, miimonMs, hashPolicy }: Extract<LinkKind, { type: "bond" }>) {
+  return {
+    mode: bondModes.indexOf(mode),
+    miimonMs,
+    hashPolicy: hashPolicy === undefined ? undefined : hashPolicies.indexOf(hashPolicy),
+  };
 }
 
 function vethPeer(peer: VethKind["peer"]) {

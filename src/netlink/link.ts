@@ -11,6 +11,13 @@ export type AddrGen = "eui64" | "none" | "stable_secret" | "random";
 /** MacvlanMode is how macvlan links of one parent see each other. */
 export type MacvlanMode = "private" | "vepa" | "bridge" | "passthru" | "source";
 
+/** IpvlanMode is what an ipvlan link shares with its parent: the Ethernet, or only the address; `l3s` lets the parent's filters see it. */
+export type IpvlanMode = "l2" | "l3" | "l3s";
+
+/** BondMode is how a bond uses its members. */
+export type BondMode =
+  "balance-rr" | "active-backup" | "balance-xor" | "broadcast" | "802.3ad" | "balance-tlb" | "balance-alb";
+
 /** BridgePort is what a bridge keeps for a port. */
 export interface BridgePort {
   readonly learning: boolean;
@@ -128,6 +135,15 @@ export type LinkKind =
     }
   | { readonly type: "vlan"; readonly parent: number; readonly vlanId: number }
   | { readonly type: "macvlan"; readonly parent: number; readonly mode: MacvlanMode }
+  | { readonly type: "ipvlan"; readonly parent: number; readonly mode: IpvlanMode }
+  | {
+      readonly type: "bond";
+      readonly mode: BondMode;
+      /** How often members are asked for their link; 0, the default: never, and a dead one stays in use. */
+      readonly miimonMs?: number;
+      /** What of a packet says by which member it goes, for modes that choose; default `layer2`. */
+      readonly hashPolicy?: "layer2" | "layer3+4" | "layer2+3";
+    }
   | { readonly type: "vrf"; readonly table: number }
   | { readonly type: "dummy" }
   | { readonly type: "ifb" }

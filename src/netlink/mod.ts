@@ -43,6 +43,7 @@ export {
   type NeighbourChange,
   type NeighbourInfo,
   type NeighbourState,
+  useNeighbour,
 } from "./neighbour.ts";
 export { addNexthop, deleteNexthop, type NexthopChange, type NexthopInfo } from "./nexthop.ts";
 export { Nftables, NftablesError } from "./nftables.ts";

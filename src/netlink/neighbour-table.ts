@@ -8,7 +8,14 @@ export const NEIGH = { new: 28, delete: 29, get: 30 } as const;
 export const NUD = { noarp: 0x40, permanent: 0x80 } as const;
 
 /** NTF_… flags. */
-export const NTF = { self: 0x02, master: 0x04, proxy: 0x08, externLearn: 0x10, router: 0x80 } as const;
+export const NTF = {
+  use: 0x01,
+  self: 0x02,
+  master: 0x04,
+  proxy: 0x08,
+  externLearn: 0x10,
+  router: 0x80,
+} as const;
 
 /** struct ndmsg and enum NDA_… */
 export const neighbourMessage = headed(

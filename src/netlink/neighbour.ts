@@ -64,6 +64,18 @@ export function addNeighbour(change: NeighbourChange & { readonly replace?: bool
   );
 }
 
+/** useNeighbour has the kernel ask for an entry that it is not sure of any more, as if a packet went there (NTF_USE, net/core/neighbour.c). */
+export function useNeighbour(change: Pick<NeighbourChange, "linkIndex" | "ip">): RouteRequest {
+  const { flags, ...header } = headerOf(change);
+  return request(
+    () => `ask for neighbour ${describe(change)}`,
+    message(NEIGH.new, FLAG.create, neighbourMessage, {
+      header: { ...header, flags: flags | NTF.use },
+      body: { destination: change.ip },
+    }),
+  );
+}
+
 /** deleteNeighbour removes an entry; ENOENT if there is none. */
 export function deleteNeighbour(change: Pick<NeighbourChange, "linkIndex" | "ip" | "proxy">): RouteRequest {
   return request(

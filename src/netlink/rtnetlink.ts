@@ -1,9 +1,10 @@
 /** Rtnetlink: questions and requests to the kernel's routing, synchronous, in any namespace. */
+import { formatIp, hostPrefix, type Ip } from "../net/mod.ts";
 import { NETLINK, type Netns } from "../sys/mod.ts";
 import type { Reader } from "../wire/mod.ts";
 import { ADDRESS, type AddressInfo, addressMessage, decodeAddress } from "./address.ts";
 import { NetlinkError } from "./error.ts";
-import { AF, familyOf } from "./family.ts";
+import { AF, afOf, familyOf } from "./family.ts";
 import { type FdbInfo, fdbInfo } from "./fdb.ts";
 import { decodeFilter, type FilterInfo } from "./filter.ts";
 import type { LinkInfo } from "./link.ts";
@@ -19,6 +20,9 @@ import { ROUTE, routeMessage } from "./route-table.ts";
 import { decodeRule, RULE, type RuleInfo, ruleMessage } from "./rule.ts";
 import { NetlinkSocket } from "./socket.ts";
 import { FILTER, filterMessage, PARENT, QDISC, qdiscMessage } from "./tc-table.ts";
+
+/** What a lookup that finds no way answers. */
+const NO_WAY: readonly string[] = ["ENETUNREACH", "EHOSTUNREACH", "EACCES", "EINVAL"];
 
 /** Rtnetlink is one socket of NETLINK_ROUTE. */
 export class Rtnetlink implements Disposable {
@@ -82,6 +86,21 @@ export class Rtnetlink implements Disposable {
         }),
       );
     });
+  }
+
+  /** leadsTo tells whether packets to an address go anywhere. */
+  leadsTo(address: Ip): boolean {
+    const { family, length } = hostPrefix(address);
+    const header = { family: afOf(family), destinationLength: length };
+    const question = message(ROUTE.get, 0, routeMessage, { header, body: { destination: address } });
+    try {
+      this.#socket.request(() => `look up ${formatIp(address)}`, question);
+      return true;
+    } catch (error) {
+      // No route, and routes of types unreachable, prohibit and blackhole (net/ipv4/fib_semantics.c, fib_props).
+      if (error instanceof NetlinkError && NO_WAY.includes(error.code)) return false;
+      throw error;
+    }
   }
 
   /** nexthops reads all next-hop objects. */

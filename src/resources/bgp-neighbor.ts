@@ -27,6 +27,8 @@ export interface FamilyOptions {
   /** Absent: self to external neighbors (EVPN: unchanged), unchanged to internal ones. */
   readonly nextHop?: "self" | "unchanged";
   readonly allowOwnAsn?: number;
+  /** RFC 4456; where the neighbor is no client in all families. */
+  readonly routeReflectorClient?: boolean;
 }
 
 /** BfdOptions are the parameters of a BFD session (RFC 5880). */
@@ -39,6 +41,10 @@ export interface BfdOptions {
    * unless its BFD ends with its control plane.
    */
   readonly keepRoutes?: boolean;
+  /** Says nothing before the neighbor has spoken (RFC 5880 section 6.1). */
+  readonly passive?: boolean;
+  /** What comes with less is discarded; with `multihop` only, and in place of what that says. */
+  readonly minimumTtl?: number;
 }
 
 /** NeighborOptions are what neighbors and groups have in common. */
@@ -99,6 +105,7 @@ const familySchema = z.strictObject(
     addPathBest: wholeNumber(1, 64).optional(),
     nextHop: z.enum(["self", "unchanged"], { error: "is none of self, unchanged" }).optional(),
     allowOwnAsn: wholeNumber(1, 10).optional(),
+    routeReflectorClient: yes,
   },
   { error: "is not the options of a family; write {import: NAME, …}, or {} for none" },
 );
@@ -110,17 +117,21 @@ const bfdSchema = z
       receive: durationSchema.default(300),
       multiplier: wholeNumber(2, 255).default(3),
       keepRoutes: z.boolean({ error: "is not true or false" }).default(false),
+      passive: z.boolean({ error: "is not true or false" }).default(false),
+      minimumTtl: wholeNumber(1, 254).optional(),
     },
     { error: "is not BFD's parameters; write {transmit: 300ms, receive: 300ms, multiplier: 3}, or {}" },
   )
   .refine(({ transmit, receive }) => [transmit, receive].every((ms) => ms >= 10 && ms <= 60_000), {
     error: "has an interval that is not from 10ms to 60s",
   })
-  .transform(({ transmit, receive, multiplier, keepRoutes }): BfdOptions => ({
+  .transform(({ transmit, receive, multiplier, keepRoutes, passive, minimumTtl }): BfdOptions => ({
     transmitMs: transmit,
     receiveMs: receive,
     multiplier,
     ...(keepRoutes ? { keepRoutes } : {}),
+    ...(passive ? { passive } : {}),
+    ...(minimumTtl === undefined ? {} : { minimumTtl }),
   }));
 
 const INTERFACE = /^[^\s/:%]{1,15}$/;
@@ -221,6 +232,8 @@ export function optionsJson(options: NeighborOptions): { readonly [field: string
       receive: formatDurationMs(bfd.receiveMs),
       multiplier: bfd.multiplier,
       ...(bfd.keepRoutes === true ? { keepRoutes: true } : {}),
+      ...(bfd.passive === true ? { passive: true } : {}),
+      ...(bfd.minimumTtl === undefined ? {} : { minimumTtl: bfd.minimumTtl }),
     },
     families: families as Json | undefined,
   });

@@ -232,6 +232,19 @@ function checkOptions(router: BgpRouter, options: NeighborOptions, field: string
   const internal = options.asn === "internal" || options.asn === router.asn;
   if (options.routeReflectorClient === true && !internal)
     report(`${field}.routeReflectorClient`, "true", "is for internal neighbors only; remove it (RFC 4456)");
+  for (const [family, { routeReflectorClient }] of Object.entries(options.families ?? {}))
+    if (routeReflectorClient === true && !internal)
+      report(
+        `${field}.families.${family}.routeReflectorClient`,
+        "true",
+        "is for internal neighbors only; remove it (RFC 4456)",
+      );
+  if (options.bfd?.minimumTtl !== undefined && options.multihop === undefined)
+    report(
+      `${field}.bfd.minimumTtl`,
+      String(options.bfd.minimumTtl),
+      "is for neighbors with multihop; others have to be on the link (RFC 5881 section 5)",
+    );
   if (options.multihop !== undefined && options.ttlSecurity !== undefined)
     report(
       `${field}.multihop`,

@@ -122,6 +122,27 @@ describe.skipIf(notRoot !== undefined)(`BFD${notRoot === undefined ? "" : `: ${n
     await setAndWait({ ...single, multihop: 1 }, { ...singleBack, multihop: 1 });
   });
 
+  test("a least hop limit is kept to, and a passive end follows", async () => {
+    const mine = { peer: "10.0.2.1", local: "10.0.1.1", multihop: 9, ...FAST };
+    const theirs = { peer: "10.0.1.1", local: "10.0.2.1", multihop: 9, ...FAST };
+    left.client.set([mine]);
+    // One router on the way leaves 254 of 255.
+    right.client.set([{ ...theirs, minimumTtl: 254, passive: true }]);
+    await until("up", () => right.status(theirs)?.state === "up");
+    right.client.set([]);
+    const discarded = () => bfdStatus(right.socket)?.discarded ?? 0;
+    const before = discarded();
+    scratch.text("nft add table ip far", namespaces.router);
+    scratch.text("nft add chain ip far forward { type filter hook forward priority 0 ; }", namespaces.router);
+    scratch.text("nft add rule ip far forward ip saddr 10.0.1.1 ip ttl set 200", namespaces.router);
+    right.client.set([{ ...theirs, minimumTtl: 254 }]);
+    await until("what came from farther is discarded", () => discarded() > before);
+    expect(right.status(theirs)?.state).toBe("down");
+    right.client.set([{ ...theirs, minimumTtl: 190 }]);
+    await until("up again", () => right.status(theirs)?.state === "up");
+    scratch.text("nft delete table ip far", namespaces.router);
+  });
+
   test("a cut wire is found by both ends, and the session comes back", async () => {
     await setAndWait(here, there);
     await until("told", () => right.told.at(-1) === "192.0.2.1 up");

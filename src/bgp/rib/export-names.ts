@@ -4,7 +4,7 @@ import type { AttributeMap } from "./attribute-map.ts";
 import type { OwnIdentity } from "./attribute-rank.ts";
 import type { PeerKind } from "./export-attributes.ts";
 import type { Membership } from "./membership.ts";
-import type { RibPeer } from "./peer.ts";
+import { isClient, type RibPeer } from "./peer.ts";
 import type { Policy, PolicyCache } from "./policy.ts";
 import type { GroupExport } from "./update-group.ts";
 
@@ -31,8 +31,8 @@ export class ExportNames {
   of(peer: RibPeer, family: BgpFamily, membership: Membership | undefined): GroupExport {
     const { session } = peer;
     const options = session?.families.get(family) ?? {};
-    const { exportPolicy: policy, external, client } = peer.options;
-    const kind: PeerKind = external ? "external" : client === true ? "client" : "internal";
+    const { exportPolicy: policy, external } = peer.options;
+    const kind: PeerKind = external ? "external" : isClient(peer.options, family) ? "client" : "internal";
     const { addPathSend: addPath, nextHopSelf, ownNextHop } = options;
     const as4 = session?.update.as4 === true;
     const extendedMessages = session?.extendedMessages === true;

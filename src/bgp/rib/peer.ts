@@ -36,8 +36,8 @@ export interface PeerOptions {
   /** Address, in network order: the last tie-breaker (RFC 4271 section 9.1.2.2 (g)). */
   readonly address: Uint8Array;
   readonly external: boolean;
-  /** A client of this route reflector (RFC 4456). */
-  readonly client?: boolean;
+  /** A client of this route reflector (RFC 4456), in all families or in some. */
+  readonly client?: boolean | ReadonlySet<BgpFamily>;
   /** Routes of a greater weight win before all else. */
   readonly weight?: number;
   /** How often the own AS may be in a path from this peer. */
@@ -45,6 +45,11 @@ export interface PeerOptions {
   readonly guard?: RouteGuard | undefined;
   readonly importPolicy?: Policy;
   readonly exportPolicy?: Policy;
+}
+
+/** isClient tells whether a peer is a client of this route reflector in a family. */
+export function isClient({ client }: Pick<PeerOptions, "client">, family: BgpFamily): boolean {
+  return typeof client === "object" ? client.has(family) : client === true;
 }
 
 /** SessionOptions are what one session has settled. */

@@ -13,7 +13,7 @@ import { BitSet } from "./bit-set.ts";
 import type { PeerKind } from "./export-attributes.ts";
 import { ALL, allBut, type ChunkPool, GroupLog, only } from "./group-log.ts";
 import type { Membership } from "./membership.ts";
-import { LOCAL, type RibPeer } from "./peer.ts";
+import { isClient, LOCAL, type RibPeer } from "./peer.ts";
 import type { PolicyCache } from "./policy.ts";
 import type { RibTable, TableContext } from "./table.ts";
 import type { Form, UpdateEncoder } from "./update-encoder.ts";
@@ -260,7 +260,7 @@ export class UpdateGroup {
     // RFC 4456 section 6: a route from a non-client goes to clients and to external peers only.
     if (this.kind === "internal" && number !== LOCAL) {
       const source = (peers[number] as RibPeer).options;
-      if (!source.external && source.client !== true) return 0;
+      if (!source.external && !isClient(source, this.export.form.family)) return 0;
     }
     const { membership, withoutMed, policies } = this.export;
     if (membership !== undefined && !membership.wants(id)) return 0;

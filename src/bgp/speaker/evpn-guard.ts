@@ -3,10 +3,12 @@
  * judged again when the rules change.
  */
 import { type Ip, ipFromBytes } from "../../net/mod.ts";
+import type { NeighborOptions } from "../../resources/mod.ts";
 import { decodeRemote, type EvpnRoute } from "../evpn/mod.ts";
 import type { RouteGuard } from "../rib/mod.ts";
 import { EVPN } from "../wire/mod.ts";
 import type { AttributeDigests } from "./attribute-digests.ts";
+import { isReflectorClient } from "./neighbor-config.ts";
 
 /** EvpnClaim is a route as far as it is judged. */
 export interface EvpnClaim {
@@ -21,19 +23,20 @@ export interface EvpnClaim {
 /** EvpnGuard returns why a neighbor may not announce a route; undefined where it may. */
 export type EvpnGuard = (neighbor: Ip, claim: EvpnClaim) => string | undefined;
 
-/** routeGuard judges the routes of one neighbor; `onRefused` is told why. */
+/** routeGuard judges the routes of one neighbor, if that is a client of this reflector; `onRefused` is told why. */
 export function routeGuard(
-  guard: EvpnGuard,
-  neighbor: Ip,
+  guard: EvpnGuard | undefined,
+  { address, options }: { readonly address: Ip; readonly options: NeighborOptions },
   { digests, onRefused }: { readonly digests: AttributeDigests; readonly onRefused: (why: string) => void },
-): RouteGuard {
+): RouteGuard | undefined {
+  if (guard === undefined || !isReflectorClient(options, EVPN)) return undefined;
   return {
     family: EVPN,
     admits(set, key, extra) {
       const digest = digests.of(set);
       const rdRouter = rdRouterOf(key);
       const route = decodeRemote(key, extra, digest);
-      const why = guard(neighbor, {
+      const why = guard(address, {
         ...(rdRouter === undefined ? {} : { rdRouter }),
         ...(route === undefined ? {} : { route }),
         ...(digest.nextHop === undefined ? {} : { nextHop: digest.nextHop }),

@@ -18,7 +18,7 @@ import {
   stepHelper,
 } from "../session/mod.ts";
 import { type BgpFamily, ROUTE_TARGET } from "../wire/mod.ts";
-import { familyWishes } from "./neighbor-config.ts";
+import { familyWishes, isReflectorClient } from "./neighbor-config.ts";
 import type { SpeakerNeighbor } from "./speaker-neighbor.ts";
 
 /** Selection_Deferral_Timer (RFC 4724 section 4.1): a neighbor that is away may not hold up all others for long. */
@@ -121,8 +121,9 @@ export class GracefulRestart implements Disposable {
 
   /** What a client says of itself is all there is. */
   #configOf({ options }: SpeakerNeighbor): HelperConfig {
-    const isClient = options.routeReflectorClient === true;
-    return isClient ? HELPER_DEFAULTS : { ...HELPER_DEFAULTS, sweepMs: this.#options.sweepMs() };
+    return isReflectorClient(options)
+      ? HELPER_DEFAULTS
+      : { ...HELPER_DEFAULTS, sweepMs: this.#options.sweepMs() };
   }
 
   #arm(): void {

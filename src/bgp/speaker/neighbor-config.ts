@@ -171,11 +171,25 @@ export function ribPeer(
   return {
     ...peer,
     external,
-    ...(options.routeReflectorClient === true && !external ? { client: true } : {}),
+    ...(external ? {} : clientOf(options)),
     ...(allowOwnAs > 0 ? { allowOwnAs } : {}),
     ...(importPolicy === undefined ? {} : { importPolicy }),
     ...(exportPolicy === undefined ? {} : { exportPolicy }),
   };
+}
+
+/** isReflectorClient tells whether a neighbor is a client of this reflector in a family; without one, in any. */
+export function isReflectorClient(options: NeighborOptions, family?: BgpFamily): boolean {
+  const { client = false } = clientOf(options);
+  return typeof client === "boolean" ? client : family === undefined || client.has(family);
+}
+
+function clientOf(options: NeighborOptions): Pick<RibPeerOptions, "client"> {
+  if (options.routeReflectorClient === true) return { client: true };
+  const some = [...familyWishes(options)].flatMap(([family, { routeReflectorClient }]) =>
+    routeReflectorClient === true ? [family] : [],
+  );
+  return some.length === 0 ? {} : { client: new Set(some) };
 }
 
 /** One object for all that have the same: they share update groups and what was worked out before. */

@@ -311,6 +311,8 @@ function* wishesOf({ speaker, netns }: Member): Generator<Watched> {
         transmitMs: bfd.transmitMs,
         receiveMs: bfd.receiveMs,
         multiplier: bfd.multiplier,
+        ...(bfd.passive === true ? { passive: true } : {}),
+        ...(bfd.minimumTtl === undefined ? {} : { minimumTtl: bfd.minimumTtl }),
       },
     };
   }

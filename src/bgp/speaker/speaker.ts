@@ -202,9 +202,9 @@ export class Speaker implements Disposable {
   }
 
   #guardOf({ name, options }: SpeakerNeighbor, address: Uint8Array): RouteGuard | undefined {
-    if (this.#guard === undefined || options.routeReflectorClient !== true) return undefined;
     const onRefused = (why: string) => this.#faults.tell(name, [why], monotonicMs(), "bgp route is refused");
-    return routeGuard(this.#guard, ipFromBytes(address), { digests: this.evpn.digests, onRefused });
+    const neighbor = { address: ipFromBytes(address), options };
+    return routeGuard(this.#guard, neighbor, { digests: this.evpn.digests, onRefused });
   }
 
   /** announce takes a route of this router; its attributes go to neighbors as policy and the kind of session have it. */

@@ -1,0 +1,191 @@
+/**
+ * Who is behind the host's links into segments of one domain: what their bridges learn, told as it comes and goes.
+ *
+ * ```
+ *   forwarding entry of a port, learned ──▶ an Ethernet address is here
+ *   neighbour of the bridge with that ────▶ and has this address (only where the segment has a gateway, which asks)
+ * ```
+ * What the router is not sure of any more it asks for again, so that who is silent stays known, and who is gone goes.
+ */
+import { bridgeOf } from "../domain/mod.ts";
+import { segmentEdgeLink } from "../edge/mod.ts";
+import { formatIp, formatMac, type Ip, type Mac, NOT_HOSTS, prefixContains } from "../net/mod.ts";
+import {
+  type FdbInfo,
+  Monitor,
+  type NeighbourInfo,
+  type RouteEvent,
+  type Rtnetlink,
+  useNeighbour,
+} from "../netlink/mod.ts";
+import { every, type Netns } from "../sys/mod.ts";
+
+/** How often what is stale is asked for: well within the time after which a bridge forgets (300 s), and the router (60 s). */
+const ASK_MS = 30_000;
+
+/** So many of a segment are told of: who can flood a bridge with addresses is not to fill a fabric's tables. */
+const MOST_STATIONS = 4_096;
+
+/** BehindStation is an Ethernet address behind a segment's link, or one of its addresses. Identity: all of it. */
+export interface BehindStation {
+  readonly segment: number;
+  readonly mac: Mac;
+  readonly ip?: Ip;
+}
+
+/** EdgeStationsOptions say where, and who is told. */
+export interface EdgeStationsOptions {
+  readonly netns: Netns;
+  /** Socket in the namespace. */
+  readonly route: Rtnetlink;
+  /** `known`: it was so before anybody looked. */
+  readonly onHere: (station: BehindStation, claim: "arrived" | "known") => void;
+  readonly onGone: (station: BehindStation) => void;
+}
+
+/** What is known of one segment. */
+interface Port {
+  readonly vni: number;
+  /** Index of the port, and of the bridge. */
+  readonly port: number;
+  readonly bridge: number;
+  readonly macs: Set<Mac>;
+  /** Valid neighbours, by text. */
+  readonly neighbours: Map<string, { readonly ip: Ip; readonly mac: Mac; readonly stale: boolean }>;
+}
+
+/** EdgeStations watches one domain; closing it tells nothing. */
+export class EdgeStations implements Disposable {
+  readonly #options: EdgeStationsOptions;
+  readonly #monitor: Monitor;
+  readonly #asking: Disposable;
+  #ports: readonly Port[] = [];
+  /** What was told, by name. */
+  readonly #told = new Map<string, BehindStation>();
+
+  constructor(options: EdgeStationsOptions) {
+    this.#options = options;
+    this.#monitor = Monitor.open({
+      netns: options.netns,
+      groups: ["neighbour"],
+      onEvent: (event) => this.#hear(event),
+      onOverrun: () => this.#readAll("arrived"),
+    });
+    this.#asking = every(ASK_MS, () => this.#ask());
+  }
+
+  /** setSegments says which segments have a link now, whose devices are there; what is behind new ones is told as `known`. */
+  setSegments(vnis: readonly number[]): void {
+    const { route } = this.#options;
+    const before = this.#ports;
+    this.#ports = vnis.flatMap((vni) => {
+      const port = route.link(segmentEdgeLink(vni))?.index;
+      const bridge = route.link(bridgeOf(vni))?.index;
+      if (port === undefined || bridge === undefined) return [];
+      const same = before.find((one) => one.vni === vni && one.port === port && one.bridge === bridge);
+      return [same ?? this.#read({ vni, port, bridge, macs: new Set(), neighbours: new Map() })];
+    });
+    for (const port of new Set([...before, ...this.#ports])) this.#tell(port.vni, "known");
+  }
+
+  /** stations returns what is known to be here. */
+  get stations(): readonly BehindStation[] {
+    return [...this.#told.values()];
+  }
+
+  #readAll(claim: "arrived" | "known"): void {
+    for (const port of this.#ports) {
+      port.macs.clear();
+      port.neighbours.clear();
+      this.#read(port);
+      this.#tell(port.vni, claim);
+    }
+  }
+
+  #read(port: Port): Port {
+    const { route } = this.#options;
+    // The kernel's filter is by port or by bridge, depending on its version.
+    for (const info of route.fdb()) this.#takeFdb(port, info, false);
+    for (const info of route.neighbours({ linkIndex: port.bridge })) this.#takeNeighbour(port, info, false);
+    return port;
+  }
+
+  #hear(event: RouteEvent): void {
+    for (const port of this.#ports) {
+      if (event.kind === "fdb" && this.#takeFdb(port, event.info, event.deleted))
+        this.#tell(port.vni, "arrived", event.info.mac);
+      if (event.kind === "neighbour" && this.#takeNeighbour(port, event.info, event.deleted))
+        this.#tell(port.vni, "arrived");
+    }
+  }
+
+  /** An address has one entry in a bridge: that of another port takes it from ours. */
+  #takeFdb({ port, bridge, macs }: Port, info: FdbInfo, deleted: boolean): boolean {
+    if (info.master !== bridge) return false;
+    const { mac } = info;
+    const learned = info.linkIndex === port && !info.permanent && !info.static && !info.externLearn;
+    if (learned && !deleted) return macs.size < MOST_STATIONS && !macs.has(mac) && macs.add(mac).has(mac);
+    if (deleted && info.linkIndex !== port) return false;
+    return macs.delete(mac);
+  }
+
+  #takeNeighbour({ bridge, neighbours }: Port, info: NeighbourInfo, deleted: boolean): boolean {
+    const { linkIndex, ip, mac, state, externLearn } = info;
+    // Addresses of a link alone are nobody's to announce.
+    if (linkIndex !== bridge || NOT_HOSTS.some((prefix) => prefixContains(prefix, ip))) return false;
+    const name = formatIp(ip);
+    const valid = ["reachable", "stale", "delay", "probe"].includes(state) && !externLearn && !deleted;
+    if (!valid || mac === undefined) return neighbours.delete(name);
+    const before = neighbours.get(name);
+    neighbours.set(name, { ip, mac, stale: state === "stale" });
+    return before?.mac !== mac;
+  }
+
+  /** What is here now is told where it differs from what was told; of one Ethernet address alone, or of all. */
+  #tell(vni: number, claim: "arrived" | "known", only?: Mac): void {
+    const now = new Map<string, BehindStation>();
+    const port = this.#ports.find((one) => one.vni === vni);
+    const put = (station: BehindStation) => void now.set(stationName(station), station);
+    if (port !== undefined) {
+      for (const mac of only === undefined ? port.macs : [only])
+        if (port.macs.has(mac)) put({ segment: vni, mac });
+      for (const { ip, mac } of port.neighbours.values())
+        if (port.macs.has(mac) && (only ?? mac) === mac) put({ segment: vni, mac, ip });
+    }
+    for (const [name, station] of this.#told)
+      if (station.segment === vni && (only ?? station.mac) === station.mac && !now.has(name)) {
+        this.#told.delete(name);
+        this.#options.onGone(station);
+      }
+    for (const [name, station] of now)
+      if (!this.#told.has(name)) {
+        this.#told.set(name, station);
+        this.#options.onHere(station, claim);
+      }
+  }
+
+  #ask(): void {
+    const requests = this.#ports.flatMap(({ bridge, macs, neighbours }) =>
+      [...neighbours.values()].flatMap(({ ip, mac, stale }) =>
+        stale && macs.has(mac) ? [useNeighbour({ linkIndex: bridge, ip })] : [],
+      ),
+    );
+    // What is gone by now need not be asked for.
+    if (requests.length > 0) this.#options.route.execute(requests);
+  }
+
+  /** ask has the router ask for what it is not sure of, as it does by itself from time to time. */
+  ask(): void {
+    this.#ask();
+  }
+
+  [Symbol.dispose](): void {
+    this.#asking[Symbol.dispose]();
+    this.#monitor.close();
+  }
+}
+
+/** stationName names a station. */
+export function stationName({ segment, mac, ip }: BehindStation): string {
+  return `behind ${segment} ${formatMac(mac)}${ip === undefined ? "" : ` ${formatIp(ip)}`}`;
+}
