@@ -1,10 +1,11 @@
 /** A domain of an edge, as those who have domains know it: the same bridge, VXLAN and routes as a VPC of the mesh, told by another speaker. */
-import { type Domain, gatewayMac, type Segment } from "../domain/mod.ts";
+import { type Domain, type DomainNode, gatewayMac, type Segment, segmentMtu } from "../domain/mod.ts";
 import type { EdgeDomain, EdgeSegment, FabricTargets } from "../edge/mod.ts";
 import type { KernelObject } from "../engine/mod.ts";
-import type { Family, Prefix } from "../net/mod.ts";
+import { type Family, type Prefix, prefixEqual } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { Netns } from "../sys/mod.ts";
+import type { FabricSegment } from "./fabric-pods.ts";
 
 /** RTPROT_BGP (include/uapi/linux/rtnetlink.h). */
 const BGP_PROTOCOL = 186;
@@ -36,6 +37,25 @@ export function domainOf({ vpc, vni, routing, segments }: EdgeDomain): Domain {
     routing: targetsOf(routing),
     families: [...families].sort(),
     dstPort: routing.port,
+  };
+}
+
+/** roomIn returns the MTU that a segment leaves to a pod; a sentence where it is not here, or not the one that is meant. */
+export function roomIn(
+  { vpc, domain, subnet, segment: vni, prefixes }: FabricSegment,
+  { here, node }: { readonly here: readonly EdgeDomain[]; readonly node: DomainNode | undefined },
+): { readonly mtuBytes: number } | { readonly error: string } {
+  const segment = here
+    .find((one) => one.vni === domain && one.vpc === vpc)
+    ?.segments.find((one) => one.vni === vni && one.subnet === subnet);
+  if (segment === undefined || node === undefined)
+    return { error: `Subnet ${subnet} of VPC ${vpc} is not in the fabric here; look at causeway status` };
+  const isSame =
+    segment.prefixes.length === prefixes.length &&
+    segment.prefixes.every((prefix) => prefixes.some((one) => prefixEqual(one, prefix)));
+  if (isSame) return { mtuBytes: segmentMtu(segmentOf(segment), node) };
+  return {
+    error: `Subnet ${subnet} has other prefixes in a file on this node than in the register, which gives addresses; make them the same`,
   };
 }
 

@@ -13,12 +13,9 @@ import {
 } from "../domain/mod.ts";
 import {
   type EdgeDomain,
-  type EdgeEndpoint,
   type EdgeRouter,
-  fabricRouter,
   fabricSpeaker,
   hostEndObjects,
-  hostRouter,
   hostSpeaker,
   legObjects,
   legOf,
@@ -28,17 +25,20 @@ import {
   waits,
 } from "../edge/mod.ts";
 import { ALIAS, Engine, type KernelObject, PROTOCOL, sameValue } from "../engine/mod.ts";
-import { type Family, hostPrefix, type Ip, type Prefix } from "../net/mod.ts";
+import { type Family, hostPrefix, type Prefix } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { BgpRouter } from "../resources/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import { Bearing } from "./bearing.ts";
 import { type Connected, DomainHost, type DomainStatus } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
-import { domainOf, learnedIn, staticObjects } from "./edge-domain.ts";
+import { domainOf, learnedIn, roomIn, staticObjects } from "./edge-domain.ts";
+import { endpointNode, fabricMtu } from "./edge-endpoint.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
 import { applyLinks } from "./edge-router-links.ts";
 import { EdgeRoutes, type EdgeSpeaker } from "./edge-routes.ts";
+import { speakersOf } from "./edge-speakers.ts";
+import type { FabricPodStore, FabricSegment } from "./fabric-pods.ts";
 import { hearVpcs } from "./vpc-hearing.ts";
 import { type HereDomain, VpcAnnouncer } from "./vpc-announcer.ts";
 import { VpcSettling } from "./vpc-settling.ts";
@@ -54,8 +54,8 @@ export interface EdgePlaceOptions {
   readonly links: EdgeLinks;
   /** Where namespaces are bound; default /run/netns. */
   readonly folder?: string | undefined;
-  /** Pods that an earlier agent attached to domains of a fabric, in the order in which they came. */
-  readonly attached: () => readonly LocalAttachment[];
+  /** Pods that are attached to domains of a fabric: of all routers of the node. */
+  readonly pods: FabricPodStore;
   readonly onProblem: (error: Error) => void;
 }
 
@@ -158,7 +158,7 @@ export class EdgePlace implements Disposable {
     const scope = this.#homeScope(0);
     const leg = router?.passthrough;
     if (leg === undefined && !home.scopes().includes(scope)) return;
-    const mtuBytes = this.#mtuOf(router?.links ?? []) - (leg?.overheadBytes ?? 0);
+    const mtuBytes = fabricMtu(router ?? { links: [] }, this.#route) - (leg?.overheadBytes ?? 0);
     this.#engine.set("leg", leg === undefined ? [] : legObjects(leg, { home: homePlace.netns, mtuBytes }));
     this.#engine.apply("leg");
     if (leg === undefined) home.remove(scope);
@@ -166,14 +166,9 @@ export class EdgePlace implements Disposable {
     home.apply(scope);
   }
 
-  /** What all links of the fabric carry. */
-  #mtuOf(links: EdgeRouter["links"]): number {
-    return Math.min(1 << 16, ...links.flatMap(({ name }) => this.#route.link(name)?.mtuBytes ?? []));
-  }
-
   #applyDomains(router: EdgeRouter, bearing: Bearing): void {
     const { problems } = bearing;
-    const node = this.#nodeOf(router);
+    const node = endpointNode(router, this.#route);
     if (node === undefined) {
       if (router.domains.length > 0 || this.#host !== undefined)
         problems.push("the tunnel endpoint has no address; give its link one");
@@ -196,11 +191,9 @@ export class EdgePlace implements Disposable {
     host.setDomains(domains.map(domainOf));
     for (const domain of domains) bearing.bear(() => this.#applyDomain(host, domain, node));
     const isFirst = !this.#isAdopted;
-    if (isFirst) {
-      this.#adopt(host);
-      host.sweep();
-      this.#isAdopted = true;
-    }
+    this.#adopt(host);
+    if (isFirst) this.sweep();
+    this.#isAdopted = true;
     this.#announce();
     // It began before there was anything to tell of.
     if (isFirst && this.#fabric !== undefined) this.#setFabric(this.#fabric);
@@ -212,15 +205,27 @@ export class EdgePlace implements Disposable {
     this.#settling.begin("agent");
     return DomainHost.open({
       ...{ home: this.#engine, netns: this.netns, node, folder, onProblem },
-      alias: `${EDGE_ALIAS}-${this.name}`,
+      alias: this.#alias,
     });
   }
 
-  /** What an earlier agent attached, before it is seen as left over. */
+  /** What an earlier agent attached, before it is seen as left over, and what waited for its domain to come back. */
   #adopt(host: DomainHost): void {
-    const own = this.#options.attached().filter(({ domain }) => host.netns(domain) !== undefined);
-    host.adopt(own);
-    for (const attachment of own) this.#announcer.setHost(attachment, { claim: "known" });
+    const here = new Map<number, ReadonlySet<string>>();
+    const isNew = ({ domain, id }: LocalAttachment) => {
+      const ids = here.get(domain) ?? new Set(host.attachments(domain).map((one) => one.id));
+      here.set(domain, ids);
+      return host.netns(domain) !== undefined && !ids.has(id);
+    };
+    const own = this.#options.pods.all().filter(({ local }) => isNew(local));
+    if (own.length === 0) return;
+    host.adopt(own.map(({ local }) => local));
+    for (const { local, sequence } of own) this.#announcer.setHost(local, { claim: "known", sequence });
+  }
+
+  /** sweep removes domains of an earlier agent in which nothing is; one with pods stays, whether resources still have it or not. */
+  sweep(): void {
+    this.#host?.sweep(new Set(this.#options.pods.all().map(({ local }) => local.domain)));
   }
 
   #applyDomain(host: DomainHost, domain: EdgeDomain, node: DomainNode): void {
@@ -274,41 +279,13 @@ export class EdgePlace implements Disposable {
     home.apply(this.#homeScope(vni));
   }
 
-  /** Where VXLAN ends: one address, of the first family that has one. */
-  #nodeOf({ endpoints, links }: EdgeRouter): DomainNode | undefined {
-    const vtep = endpoints.map((one) => this.#addressOf(one)).find((address) => address !== undefined);
-    const first = links[0];
-    if (vtep === undefined || first === undefined) return undefined;
-    return { vtep, underlayLink: first.name, underlayMtuBytes: this.#mtuOf(links) };
-  }
-
-  #addressOf({ family, address, link = "lo" }: EdgeEndpoint): Ip | undefined {
-    if (address !== undefined) return address;
-    const index = this.#route.link(link)?.index;
-    if (index === undefined) return undefined;
-    return this.#route
-      .addresses({ linkIndex: index })
-      .find((one) => one.scope === 0 && one.address.ip.family === family)?.address.ip;
-  }
-
   // BGP.
 
   /** speakers returns what this router has run. */
   speakers(): BgpRouter[] {
-    const router = this.#router;
-    if (router === undefined) return [];
     const { folder = NAMESPACES } = this.#options;
-    const path = (name: string) => `${folder}/${name}`;
-    const hosts = this.#here.flatMap((domain) => {
-      const { vni, routing } = domain;
-      const leg = legOf(domain);
-      if (leg === undefined || this.#host?.netns(vni) === undefined) return [];
-      const own = hostRouter(router, { vni, leg, namespace: path(`cw-${vni}`) });
-      const isLeg = (prefix: Prefix) =>
-        leg.host.some(({ ip }) => ip.family === prefix.family && ip.value === prefix.value);
-      return [{ ...own, networks: routing?.announce.filter((prefix) => !isLeg(prefix)) ?? [] }];
-    });
-    return [fabricRouter(router, { namespace: path(router.namespace) }), ...hosts];
+    const here = { domains: this.#here, has: (vni: number) => this.has(vni), folder };
+    return this.#router === undefined ? [] : speakersOf(this.#router, here);
   }
 
   /** setSpeaker gives a speaker that begins; one of another router is not this one's affair. */
@@ -331,7 +308,10 @@ export class EdgePlace implements Disposable {
       table: this.#table,
       host: this.#host,
       hear: (changes) => this.#hear(changes),
-      raised: (vni, mac, sequence) => this.#announcer.raise(vni, mac, sequence),
+      raised: (vni, mac, sequence) => {
+        this.#announcer.raise(vni, mac, sequence);
+        this.#options.pods.raised(vni, mac, sequence);
+      },
     });
   }
 
@@ -392,11 +372,29 @@ export class EdgePlace implements Disposable {
     return this.#hostOf(attachment).missing(attachment, netns);
   }
 
-  /** detach removes an attachment; one that is not there is not an error. */
-  detach(id: string): void {
+  /** evpn is what the fabric's speaker has of EVPN, while there is one. */
+  get evpn(): Speaker["evpn"] | undefined {
+    return this.#fabric?.evpn;
+  }
+
+  /** detach removes an attachment; false when it was not there. */
+  detach(id: string): boolean {
     this.#announcer.removeHost(id);
-    this.#host?.detach(id);
+    const isHere = this.#host?.detach(id) === true;
     this.#announce();
+    return isHere;
+  }
+
+  /** detachAll takes back all that a former store of pods had. */
+  detachAll(): void {
+    for (const { vni } of this.#host?.status() ?? [])
+      for (const { id } of this.attachments(vni)) this.detach(id);
+  }
+
+  /** room returns the MTU that a segment leaves; a sentence where it is not here, or not the one that is meant. */
+  room(wish: FabricSegment): { readonly mtuBytes: number } | { readonly error: string } {
+    const here = this.#here.filter(({ vni }) => this.has(vni));
+    return roomIn(wish, { here, node: this.#node });
   }
 
   /** attachments returns what is attached to a domain. */
@@ -453,9 +451,9 @@ export class EdgePlace implements Disposable {
     const { links } = this.#options;
     bearing.problems.push(...links.giveBack(links.moved(this.name), this.#place));
     bearing.bear(() => {
-      // What is still in it would go with it.
+      // What is still in it would go with it, and pods' domains have their VXLAN links from it.
       const inside = links.moved(this.name).filter((name) => this.#route.link(name) !== undefined);
-      if (inside.length === 0) this.#namespaces.removeNamed(routerNamespace(this.name));
+      if (inside.length === 0 && !this.#hasDomains) this.#namespaces.removeNamed(routerNamespace(this.name));
     });
     if (bearing.problems.length > 0) throw new Error(bearing.problems.join("; "));
   }
@@ -466,7 +464,16 @@ export class EdgePlace implements Disposable {
     const node = { vtep: { family: 4, value: 0n } as const, underlayLink: "lo", underlayMtuBytes: 1500 };
     this.#host ??= this.#open(node);
     this.#host.setDomains([]);
-    this.#host.sweep();
+    this.sweep();
+  }
+
+  get #hasDomains(): boolean {
+    return new DomainNamespaces(this.#options.folder, this.#alias).list().length > 0;
+  }
+
+  /** Marks namespaces and links of the router's domains. */
+  get #alias(): string {
+    return `${EDGE_ALIAS}-${this.name}`;
   }
 
   [Symbol.dispose](): void {

@@ -118,7 +118,7 @@ export class EdgeNode implements Disposable {
     });
     const edge = new Edge({
       ...{ home: engine, netns: this.netns, folder: `${this.folder}/netns` },
-      attached: () => this.attached,
+      pods: { all: () => this.attached.map((local) => ({ local })), raised() {} },
       linksPath: `${this.folder}/edge-links.json`,
       bgp: {
         setEdge: (wanted: readonly BgpRouter[], onSpeaker) => {
