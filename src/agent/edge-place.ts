@@ -4,6 +4,7 @@
  */
 import type { Speaker } from "../bgp/mod.ts";
 import {
+  type ActiveDomain,
   type Domain,
   domainMtu,
   type DomainNode,
@@ -18,11 +19,9 @@ import {
   hostEndObjects,
   hostSpeaker,
   legObjects,
-  legOf,
   notDone,
   routerNamespace,
   routerObjects,
-  waits,
 } from "../edge/mod.ts";
 import { ALIAS, Engine, type KernelObject, PROTOCOL, sameValue } from "../engine/mod.ts";
 import { type Family, hostPrefix, type Prefix } from "../net/mod.ts";
@@ -36,6 +35,7 @@ import { domainOf, learnedIn, roomIn, staticObjects } from "./edge-domain.ts";
 import { endpointNode, fabricMtu } from "./edge-endpoint.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
 import { applyLinks } from "./edge-router-links.ts";
+import { type DomainRules, EdgeRules } from "./edge-rules.ts";
 import { EdgeRoutes, type EdgeSpeaker } from "./edge-routes.ts";
 import { speakersOf } from "./edge-speakers.ts";
 import type { FabricPodStore, FabricSegment } from "./fabric-pods.ts";
@@ -80,6 +80,7 @@ export class EdgePlace implements Disposable {
   readonly #engine: Engine;
   readonly #announcer = new VpcAnnouncer();
   readonly #routes = new Map<number, EdgeRoutes>();
+  readonly #rules = new EdgeRules();
   readonly #settling: VpcSettling;
   #router: EdgeRouter | undefined;
   #host: DomainHost | undefined;
@@ -232,7 +233,7 @@ export class EdgePlace implements Disposable {
     const { vni } = domain;
     this.#begun.add(vni);
     host.keep(vni, "edge");
-    const leg = legOf(domain);
+    const leg = domain.routing?.host;
     const { home, homePlace } = this.#options;
     const mtuBytes = domainMtu(node);
     host.setScope(
@@ -291,6 +292,7 @@ export class EdgePlace implements Disposable {
   /** setSpeaker gives a speaker that begins; one of another router is not this one's affair. */
   setSpeaker(begun: EdgeSpeaker): void {
     const { name } = begun.speaker.router;
+    this.#rules.setReader(begun.rules);
     if (name === fabricSpeaker(this.name)) return this.#setFabric(begun.speaker);
     for (const [vni, routes] of this.#routes) if (name === hostSpeaker(this.name, vni)) routes.setHost(begun);
   }
@@ -327,11 +329,13 @@ export class EdgePlace implements Disposable {
     if (host === undefined || node === undefined) return;
     const active = host.active();
     const segments = new Set(active.segments);
-    const here: HereDomain[] = this.#here
-      .filter((edge) => active.domains.includes(edge.vni) && !waits(edge))
+    const here: (HereDomain & DomainRules & Pick<ActiveDomain, "accepts">)[] = this.#here
+      .filter((edge) => active.domains.includes(edge.vni))
       .map((edge) => {
         const domain = this.#domainOf(edge);
+        const { imports: accepts, ...rules } = this.#rules.of(edge, this.#router?.asn ?? 0);
         return {
+          ...{ accepts, ...rules },
           domain,
           segments: domain.segments.filter(({ vni }) => segments.has(vni)),
           prefixes: [...(edge.routing?.announce ?? []), ...this.#podPrefixes(host, edge)],
@@ -339,9 +343,10 @@ export class EdgePlace implements Disposable {
         };
       });
     this.#announcer.setDomains(here, { address: node.vtep, routerMac: host.routerMac });
-    for (const { domain, prefixes } of here) this.#routes.get(domain.vni)?.setFabric(this.#fabric, prefixes);
+    for (const { domain, prefixes: declared, exports, byPath } of here)
+      this.#routes.get(domain.vni)?.setFabric(this.#fabric, { declared, exports, byPath });
     const changes = this.#table?.setActive(
-      here.map(({ domain, segments: some }) => ({ domain, segments: some.map(({ vni }) => vni) })),
+      here.map(({ segments, ...one }) => ({ ...one, segments: segments.map(({ vni }) => vni) })),
     );
     this.#hear(changes ?? []);
   }

@@ -10,9 +10,11 @@
  *
  * After a restart the kernel has what an earlier agent knew, in both directions; that counts until both have been told anew.
  */
-import type { LocalPrefix, NeighborRoute, Speaker } from "../bgp/mod.ts";
+import type { compilePrefixRules, LocalPrefix, NeighborRoute, Speaker } from "../bgp/mod.ts";
 import type { RemoteChange } from "../domain/mod.ts";
 import { formatPrefix, type Prefix } from "../net/mod.ts";
+
+import type { ExportRule } from "./vpc-announcer.ts";
 
 type AsPath = NonNullable<Extract<RemoteChange["remote"], { kind: "prefix" }>["asPath"]>;
 
@@ -23,10 +25,21 @@ const FABRIC_PREFERENCE = 50;
 export interface EdgeSpeaker {
   readonly speaker: Speaker;
   readonly routes: (listener: (route: NeighborRoute) => void) => Disposable;
+  /** Reads rules of a domain. */
+  readonly rules: typeof compilePrefixRules;
 }
 
-interface Known {
-  readonly prefix: Prefix;
+/** FabricSide is what a domain's routes meet on the way to the fabric. */
+export interface FabricSide {
+  /** Announced by somebody else whatever the host says: that is neither changed nor taken back here. */
+  readonly declared: readonly Prefix[];
+  /** Absent: all goes as it is. */
+  readonly exports?: ExportRule | undefined;
+  /** Rules look at more than the network: what an earlier agent heard, of which nothing else is known, does not go. */
+  readonly byPath?: boolean | undefined;
+}
+
+interface Known extends LocalPrefix {
   readonly asPath: AsPath;
 }
 
@@ -38,6 +51,7 @@ export class EdgeRoutes implements Disposable {
   #fabric: Speaker | undefined;
   /** By text. */
   #declared: ReadonlySet<string> = new Set();
+  #exports: ExportRule = (local) => local;
   /** From the host, by text. */
   readonly #fromHost = new Map<string, Known>();
   readonly #fromFabric = new Map<string, Known>();
@@ -62,20 +76,21 @@ export class EdgeRoutes implements Disposable {
     this.#fromHost.clear();
     if (begun === undefined) return;
     for (const known of this.#fromFabric.values()) this.#tellHost(known);
-    this.#following = begun.routes(({ prefix, asPath }) =>
-      asPath === undefined ? this.#lose(prefix) : this.#learn({ prefix, asPath }),
+    this.#following = begun.routes(({ asPath, ...route }) =>
+      asPath === undefined ? this.#lose(route.prefix) : this.#learn({ ...route, asPath }),
     );
   }
 
-  /**
-   * setFabric gives the speaker of the router; the domain's L3VNI must be active in it. `declared` is announced by somebody else whatever the
-   * host says: that is neither changed nor taken back here.
-   */
-  setFabric(fabric: Speaker | undefined, declared: readonly Prefix[]): void {
+  /** setFabric gives the speaker of the router; the domain's L3VNI must be active in it. */
+  setFabric(
+    fabric: Speaker | undefined,
+    { declared, exports = (local) => local, byPath = false }: FabricSide,
+  ): void {
     this.#fabric = fabric;
     this.#declared = new Set(declared.map(formatPrefix));
+    this.#exports = exports;
     for (const known of this.#fromHost.values()) this.#announce(known);
-    for (const prefix of this.#former.values()) this.#announce({ prefix });
+    if (!byPath) for (const prefix of this.#former.values()) this.#announce({ prefix });
   }
 
   /** hear takes in what the fabric tells, of other domains too. */
@@ -118,7 +133,10 @@ export class EdgeRoutes implements Disposable {
   }
 
   #announce(known: LocalPrefix): void {
-    if (!this.#declared.has(formatPrefix(known.prefix))) this.#fabric?.evpn.setPrefix(this.vni, known);
+    if (this.#declared.has(formatPrefix(known.prefix))) return;
+    const local = this.#exports(known);
+    if (local !== undefined) this.#fabric?.evpn.setPrefix(this.vni, local);
+    else this.#fabric?.evpn.removePrefix(this.vni, known.prefix);
   }
 
   #withdraw(prefix: Prefix): void {

@@ -1,5 +1,5 @@
 /** The speakers that a router of the edge has run: its own in the fabric, and one for the host's session of each domain that is here. */
-import { type EdgeDomain, type EdgeRouter, fabricRouter, hostRouter, legOf } from "../edge/mod.ts";
+import { type EdgeDomain, type EdgeRouter, fabricRouter, hostRouter } from "../edge/mod.ts";
 import type { Prefix } from "../net/mod.ts";
 import type { BgpRouter } from "../resources/mod.ts";
 
@@ -15,7 +15,7 @@ export function speakersOf(router: EdgeRouter, { domains, has, folder }: Speaker
   const path = (name: string) => `${folder}/${name}`;
   const hosts = domains.flatMap((domain) => {
     const { vni, routing } = domain;
-    const leg = legOf(domain);
+    const leg = domain.routing?.host;
     if (leg === undefined || !has(vni)) return [];
     const own = hostRouter(router, { vni, leg, namespace: path(`cw-${vni}`) });
     const isLeg = (prefix: Prefix) =>

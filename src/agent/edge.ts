@@ -14,7 +14,6 @@ import {
   type EdgeProblem,
   fabricSpeaker,
   hostSpeaker,
-  legOf,
   planEdge,
 } from "../edge/mod.ts";
 import { type Engine, sameValue } from "../engine/mod.ts";
@@ -166,7 +165,9 @@ export class Edge implements Disposable {
     const stay = new Set(
       edge.routers.flatMap(({ name, domains }) => [
         fabricSpeaker(name),
-        ...domains.flatMap((domain) => (legOf(domain) === undefined ? [] : [hostSpeaker(name, domain.vni)])),
+        ...domains.flatMap((domain) =>
+          domain.routing?.host === undefined ? [] : [hostSpeaker(name, domain.vni)],
+        ),
       ]),
     );
     const now = [...this.#places.values()].flatMap((place) => {

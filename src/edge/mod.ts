@@ -23,7 +23,7 @@ export { type Change, diffEdges, type DomainChange, type RouterChange } from "./
 export type { Effect } from "./finding.ts";
 export type * from "./model.ts";
 export { EDGE_LINK, routerNamespace } from "./names.ts";
-export { legOf, notDone, waits } from "./not-done.ts";
+export { notDone } from "./not-done.ts";
 export { type EdgePlan, type EdgeProblem, planEdge } from "./plan.ts";
 export { vxlanOverhead } from "./plan-domain.ts";
 export { edgeAddress, endpointOf, hostAddress, indexOfAddress, linkAddress, routerIdOf } from "./pool.ts";

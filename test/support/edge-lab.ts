@@ -9,7 +9,7 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { Edge, type OnEdgeSpeaker } from "../../src/agent/edge.ts";
-import { neighborRoutes, Routers } from "../../src/bgp/mod.ts";
+import { compilePrefixRules, neighborRoutes, Routers } from "../../src/bgp/mod.ts";
 import type { LocalAttachment } from "../../src/domain/mod.ts";
 import { Engine } from "../../src/engine/mod.ts";
 import {
@@ -114,7 +114,12 @@ export class EdgeNode implements Disposable {
     const routers = new Routers({
       folder: `${this.folder}/bgp`,
       log: (event, fields) => void this.logged.push(`${event} ${JSON.stringify(fields)}`),
-      onSpeaker: (speaker) => tell({ speaker, routes: (listener) => neighborRoutes(speaker, listener) }),
+      onSpeaker: (speaker) =>
+        tell({
+          speaker,
+          rules: compilePrefixRules,
+          routes: (listener) => neighborRoutes(speaker, listener),
+        }),
     });
     const edge = new Edge({
       ...{ home: engine, netns: this.netns, folder: `${this.folder}/netns` },
