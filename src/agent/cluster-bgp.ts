@@ -2,7 +2,7 @@
 import type { Speaker } from "../bgp/mod.ts";
 import type { Engine } from "../engine/mod.ts";
 import type { BgpRouter, Mesh, Node, TenantResources } from "../resources/mod.ts";
-import type { EdgeStatus } from "./edge-place.ts";
+import type { EdgeStatus } from "./edge-status.ts";
 import type { FabricPods, FabricPodStore } from "./fabric-pods.ts";
 
 /** ClusterBgp runs the node's own BGP router. */

@@ -40,6 +40,11 @@ export function domainOf({ vpc, vni, routing, segments }: EdgeDomain): Domain {
   };
 }
 
+/** isOver tells whether all of a domain is over tunnel endpoints of a family. */
+export function isOver({ routing, segments }: EdgeDomain, family: Family): boolean {
+  return [...(routing === undefined ? [] : [routing]), ...segments].every((one) => one.family === family);
+}
+
 /** roomIn returns the MTU that a segment leaves to a pod; a sentence where it is not here, or not the one that is meant. */
 export function roomIn(
   { vpc, domain, subnet, segment: vni, prefixes }: FabricSegment,

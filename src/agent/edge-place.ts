@@ -24,17 +24,19 @@ import {
   routerObjects,
 } from "../edge/mod.ts";
 import { ALIAS, Engine, type KernelObject, PROTOCOL, sameValue } from "../engine/mod.ts";
-import { type Family, hostPrefix, type Prefix } from "../net/mod.ts";
+import { hostPrefix, type Prefix } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { BgpRouter } from "../resources/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import { Bearing } from "./bearing.ts";
-import { type Connected, DomainHost, type DomainStatus } from "./domain-host.ts";
+import { type Connected, DomainHost } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
-import { domainOf, learnedIn, roomIn, staticObjects } from "./edge-domain.ts";
+import { domainOf, isOver, learnedIn, roomIn, staticObjects } from "./edge-domain.ts";
 import { endpointNode, fabricMtu } from "./edge-endpoint.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
 import { applyLinks } from "./edge-router-links.ts";
+import { EdgeLeaks, type LeaksHere } from "./edge-leaks.ts";
+import type { EdgeStatus } from "./edge-status.ts";
 import { type DomainRules, EdgeRules } from "./edge-rules.ts";
 import { EdgeRoutes, type EdgeSpeaker } from "./edge-routes.ts";
 import { speakersOf } from "./edge-speakers.ts";
@@ -59,16 +61,6 @@ export interface EdgePlaceOptions {
   readonly onProblem: (error: Error) => void;
 }
 
-/** EdgeStatus is what people see of a router. */
-export interface EdgeStatus {
-  readonly router: string;
-  readonly underlay: string;
-  readonly namespace: string;
-  readonly domains: readonly (DomainStatus & { readonly fromHost: readonly string[] })[];
-  /** What is not as it should be. */
-  readonly problems: readonly string[];
-}
-
 /** EdgePlace owns a router's namespace that is open; closing it leaves everything as it is, `clear` does not. */
 export class EdgePlace implements Disposable {
   readonly name: string;
@@ -81,6 +73,7 @@ export class EdgePlace implements Disposable {
   readonly #announcer = new VpcAnnouncer();
   readonly #routes = new Map<number, EdgeRoutes>();
   readonly #rules = new EdgeRules();
+  readonly #leaks = new EdgeLeaks(() => this.#leaksHere);
   readonly #settling: VpcSettling;
   #router: EdgeRouter | undefined;
   #host: DomainHost | undefined;
@@ -252,7 +245,7 @@ export class EdgePlace implements Disposable {
 
   /** The fabric may have told of the domain long before. */
   #beginRoutes(vni: number, host: DomainHost): void {
-    const routes = new EdgeRoutes(vni, learnedIn(host.netns(vni)));
+    const routes = new EdgeRoutes(vni, learnedIn(host.netns(vni)), () => this.#leaks.soon());
     this.#routes.set(vni, routes);
     routes.hear((this.#table?.prefixes(vni) ?? []).map((remote) => ({ op: "set", remote })));
   }
@@ -319,6 +312,7 @@ export class EdgePlace implements Disposable {
 
   #hear(changes: Parameters<DomainHost["apply"]>[0]): void {
     if (changes.length === 0) return;
+    this.#leaks.soon();
     this.#host?.apply(changes);
     for (const routes of this.#routes.values()) routes.hear(changes);
   }
@@ -349,6 +343,14 @@ export class EdgePlace implements Disposable {
       here.map(({ segments, ...one }) => ({ ...one, segments: segments.map(({ vni }) => vni) })),
     );
     this.#hear(changes ?? []);
+    this.#leaks.soon();
+  }
+
+  get #leaksHere(): LeaksHere | undefined {
+    const [host, node] = [this.#host, this.#node];
+    if (host === undefined || node === undefined) return undefined;
+    const remote = (vni: number) => this.#table?.prefixes(vni).map(({ prefix }) => prefix) ?? [];
+    return { host, node, domains: this.#here, remote, routes: (vni) => this.#routes.get(vni) };
   }
 
   #podPrefixes(host: DomainHost, { vni, routing }: EdgeDomain): Prefix[] {
@@ -426,6 +428,7 @@ export class EdgePlace implements Disposable {
   #settle(): void {
     this.#hear(this.#table?.settle() ?? []);
     for (const routes of this.#routes.values()) routes.settle();
+    this.#leaks.settled();
     for (const _ of this.#host?.settling() ?? []);
   }
 
@@ -484,12 +487,9 @@ export class EdgePlace implements Disposable {
   [Symbol.dispose](): void {
     this.#listening?.[Symbol.dispose]();
     this.#settling[Symbol.dispose]();
+    this.#leaks[Symbol.dispose]();
     for (const routes of this.#routes.values()) routes[Symbol.dispose]();
     this.#host?.[Symbol.dispose]();
     this.#resources.dispose();
   }
-}
-
-function isOver({ routing, segments }: EdgeDomain, family: Family): boolean {
-  return [...(routing === undefined ? [] : [routing]), ...segments].every((one) => one.family === family);
 }

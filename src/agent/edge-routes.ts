@@ -55,17 +55,36 @@ export class EdgeRoutes implements Disposable {
   /** From the host, by text. */
   readonly #fromHost = new Map<string, Known>();
   readonly #fromFabric = new Map<string, Known>();
+  /** Of other domains, by text: no route of the fabric has such a network too. */
+  #leaked: ReadonlyMap<string, Prefix> = new Map();
+  readonly #onChange: () => void;
   /** What was so before, and nobody has said again: by text. */
   readonly #former = new Map<string, Prefix>();
 
-  constructor(vni: number, former: readonly Prefix[] = []) {
+  /** `onChange` is called when the host has other networks. */
+  constructor(vni: number, former: readonly Prefix[] = [], onChange: () => void = () => {}) {
     this.vni = vni;
+    this.#onChange = onChange;
     for (const prefix of former) this.#former.set(formatPrefix(prefix), prefix);
   }
 
   /** Networks that the host announces. */
   get fromHost(): readonly string[] {
     return [...this.#fromHost.keys()];
+  }
+
+  /** Those and what an earlier agent heard, as long as it counts. */
+  get hostNetworks(): readonly Prefix[] {
+    return [...[...this.#fromHost.values()].map(({ prefix }) => prefix), ...this.#former.values()];
+  }
+
+  /** setLeaked says which networks of other domains are reached from this one: its host hears of them, the fabric does not. */
+  setLeaked(networks: readonly Prefix[]): void {
+    const next = new Map(networks.map((network) => [formatPrefix(network), network]));
+    for (const [name, prefix] of this.#leaked)
+      if (!next.has(name) && !this.#fromFabric.has(name)) this.#host?.withdraw({ kind: "prefix", prefix });
+    for (const [name, prefix] of next) if (!this.#leaked.has(name)) this.#tellHost({ prefix, asPath: [] });
+    this.#leaked = next;
   }
 
   /** setHost gives the speaker of the host's session; undefined while there is none. */
@@ -75,6 +94,7 @@ export class EdgeRoutes implements Disposable {
     for (const { prefix } of this.#fromHost.values()) this.#withdraw(prefix);
     this.#fromHost.clear();
     if (begun === undefined) return;
+    for (const prefix of this.#leaked.values()) this.#tellHost({ prefix, asPath: [] });
     for (const known of this.#fromFabric.values()) this.#tellHost(known);
     this.#following = begun.routes(({ asPath, ...route }) =>
       asPath === undefined ? this.#lose(route.prefix) : this.#learn({ ...route, asPath }),
@@ -126,10 +146,13 @@ export class EdgeRoutes implements Disposable {
     this.#fromHost.set(name, known);
     this.#former.delete(name);
     this.#announce(known);
+    this.#onChange();
   }
 
   #lose(prefix: Prefix): void {
-    if (this.#fromHost.delete(formatPrefix(prefix))) this.#withdraw(prefix);
+    if (!this.#fromHost.delete(formatPrefix(prefix))) return;
+    this.#withdraw(prefix);
+    this.#onChange();
   }
 
   #announce(known: LocalPrefix): void {

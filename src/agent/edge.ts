@@ -24,7 +24,8 @@ import { after, listDirectory, Netns } from "../sys/mod.ts";
 import type { Connected } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
 import { EdgeLinks, type LinkPlace } from "./edge-links.ts";
-import { EDGE_ALIAS, EdgePlace, type EdgeStatus } from "./edge-place.ts";
+import { EDGE_ALIAS, EdgePlace } from "./edge-place.ts";
+import type { EdgeStatus } from "./edge-status.ts";
 import type { EdgeSpeaker } from "./edge-routes.ts";
 import { type FabricPodStore, type FabricSegment, noFabricPods } from "./fabric-pods.ts";
 

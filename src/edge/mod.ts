@@ -23,6 +23,7 @@ export { type Change, diffEdges, type DomainChange, type RouterChange } from "./
 export type { Effect } from "./finding.ts";
 export type * from "./model.ts";
 export { EDGE_LINK, routerNamespace } from "./names.ts";
+export { leakedNetworks, leakRuleset, withoutNetworks } from "./leaks.ts";
 export { notDone } from "./not-done.ts";
 export { type EdgePlan, type EdgeProblem, planEdge } from "./plan.ts";
 export { vxlanOverhead } from "./plan-domain.ts";

@@ -38,7 +38,7 @@ test("a session whose password cannot be read does not run without one", () => {
   expect(fabricRouter(router, { namespace: "/x" }).neighbors).toEqual([]);
 });
 
-test("links of Subnets on the host, leaks and rules of VPCs are told of", () => {
+test("links of Subnets on the host, and next hops in rules of VPCs, are told of", () => {
   const router = routerOf(`${underlay("{address: 192.168.11.2, asn: 64512, bfd: {passive: true}}")}
 ---
 apiVersion: causeway.network/v1alpha1

@@ -47,9 +47,6 @@ function ofDomain(domain: EdgeDomain): string[] {
           ]
         : [],
     ),
-    ...(routing !== undefined && routing.leaks.length > 0
-      ? [`${where}: underlay.leaks are not acted on yet`]
-      : []),
     ...(leg === undefined ? [] : ofLeg(`${where}: its host session`, leg)),
     ...segments
       .filter(({ hostLink }) => hostLink !== undefined)

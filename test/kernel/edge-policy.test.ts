@@ -1,45 +1,21 @@
 /** Rules of a VPC at the edge: what it takes from the fabric and gives there, seen by packets between pods of two nodes. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import type { LocalAttachment } from "../../src/domain/mod.ts";
-import { mac, parseIp } from "../../src/net/mod.ts";
 import type { Netns } from "../../src/sys/mod.ts";
 import { pings } from "../support/domain-lab.ts";
+import { attachPod, subnetText, underlayText, vpcText } from "../support/edge-fabric-lab.ts";
 import { EdgeLab, type EdgeNode } from "../support/edge-lab.ts";
 import { until } from "../support/evpn-cluster.ts";
 import { notRoot } from "../support/scratch.ts";
 
 setDefaultTimeout(120_000);
 
-const underlay = (asn: number, index: number) => `
-apiVersion: causeway.network/v1alpha1
-kind: Underlay
-metadata: {name: rack}
-spec:
-  asn: ${asn}
-  routerIds: 10.0.1${index}.0/24
-  links: [{name: eth1}]
-  neighbors: [{address: 192.168.1${index}.2, asn: 64512, connectRetry: 1s}]
-  tunnelEndpoint: {prefixes: [100.65.0.${index}/32]}
-`;
-const vpc = (name: string, vni: number, more = "") => `---
-apiVersion: causeway.network/v1alpha1
-kind: VPC
-metadata: {name: ${name}}
-spec: {vni: ${vni}, underlay: {${more}}}
-`;
-const subnet = (name: string, vni: number, prefix: string) => `---
-apiVersion: causeway.network/v1alpha1
-kind: Subnet
-metadata: {name: ${name}}
-spec: {vpc: ${name.split(".")[0]}, vni: ${vni}, prefixes: [${prefix}]}
-`;
-
-const A = (rules = "") => underlay(64514, 1) + vpc("red", 5100, rules) + subnet("red.a", 5110, "10.1.1.0/24");
+const A = (rules = "") =>
+  underlayText(64514, 1) + vpcText("red", 5100, rules) + subnetText("red.a", 5110, "10.1.1.0/24");
 const B = (rules = "") =>
-  underlay(64524, 2) +
-  vpc("red", 5100, rules) +
-  subnet("red.b", 5120, "10.1.2.0/24") +
-  subnet("red.c", 5130, "10.1.3.0/24");
+  underlayText(64524, 2) +
+  vpcText("red", 5100, rules) +
+  subnetText("red.b", 5120, "10.1.2.0/24") +
+  subnetText("red.c", 5130, "10.1.3.0/24");
 /** All but that network, and what is in it. */
 const without = (prefix: string) =>
   `[{match: {prefix: ["${prefix} le 32"]}, action: reject}, {action: accept}]`;
@@ -51,7 +27,6 @@ describe.skipIf(notRoot !== undefined)(
     let a: EdgeNode;
     let b: EdgeNode;
     let from: Netns;
-    let serial = 0;
     beforeAll(async () => {
       lab = new EdgeLab({ names: ["a", "b"] });
       [a, b] = [lab.node("a"), lab.node("b")];
@@ -69,24 +44,8 @@ describe.skipIf(notRoot !== undefined)(
     });
     afterAll(() => lab?.[Symbol.asyncDispose]());
 
-    async function pod(node: EdgeNode, { segment, address }: { segment: number; address: string }) {
-      const netns = lab.scratch.another();
-      lab.scratch.text("ip link set lo up", netns);
-      const number = ++serial;
-      const attachment: LocalAttachment = {
-        ...{
-          id: `pod${String(number).padStart(8, "0")}`,
-          ifname: "eth0",
-          mac: mac(0x0a58_0000_0000 + number),
-        },
-        ...{ domain: 5100, segment, addresses: [parseIp(address)], mtuBytes: 1500 },
-        ...{ defaultRoute: true, groups: [] },
-      };
-      const place = node.edge.place(5100);
-      place?.attach(attachment, netns);
-      await until("the pod is up", async () => place?.missing(attachment, netns).length === 0);
-      return netns;
-    }
+    const pod = (node: EdgeNode, where: { segment: number; address: string }) =>
+      attachPod(lab, node, { domain: 5100, ...where });
     const reaches = (address: string) => until(`${address} answers`, async () => pings(from, address));
     /** Routes of a's domain to a network of b, or to addresses in it. */
     const routes = (network: string) => a.text(`ip route show root ${network}`, "cw-5100").trim();
