@@ -52,12 +52,19 @@ export class EdgeLeaks implements Disposable {
   }
 
   #apply(here: LeaksHere): void {
-    const { host, domains } = here;
+    const { domains } = here;
     if (this.#made.size === 0 && domains.every(({ routing }) => (routing?.leaks.length ?? 0) === 0)) return;
     this.#isHeld ??= isLeft(here);
-    if (this.#isHeld) return;
-    const made = new Map<number, ReadonlySet<string>>();
     const wanted = joins(here);
+    if (!this.#isHeld) this.#join(wanted, here);
+    // A host's session begins anew, and has to have it again.
+    for (const { vni } of domains)
+      here.routes(vni)?.setLeaked((wanted.get(vni) ?? []).flatMap(({ taken }) => taken));
+  }
+
+  #join(wanted: ReadonlyMap<number, readonly Join[]>, here: LeaksHere): void {
+    const { host } = here;
+    const made = new Map<number, ReadonlySet<string>>();
     for (const [vni, list] of wanted) {
       const scopes = this.#scopesOf(vni, list, here);
       for (const [scope, objects] of scopes) host.setScope(vni, scope, objects);
@@ -66,8 +73,6 @@ export class EdgeLeaks implements Disposable {
     for (const [vni, scopes] of this.#made)
       for (const scope of scopes) if (made.get(vni)?.has(scope) !== true) host.setScope(vni, scope, []);
     this.#made = made;
-    for (const { vni } of domains)
-      here.routes(vni)?.setLeaked((wanted.get(vni) ?? []).flatMap(({ taken }) => taken));
   }
 
   #scopesOf(own: number, list: readonly Join[], { host, node }: LeaksHere): Map<string, KernelObject[]> {

@@ -14,10 +14,15 @@ setDefaultTimeout(120_000);
 const SERVICES = 'leaks: [{from: shared, prefixes: ["10.9.0.0/16 le 32"]}]';
 const CLIENTS = "leaks: [{from: red}]";
 
+const HOST = `  hostSession: {asn: 64514, peerAsn: 64515, prefixes: [192.169.10.0/24], connectRetry: 1s}
+`;
+/** What runs on a's host announces it. */
+const SERVICE = "10.99.0.1";
+
 /** Node a: a pod in each of them; blue has red's addresses. */
 const A = (red = "", shared = "") =>
   [
-    underlayText(64514, 1) + vpcText("red", 5100, red) + subnetText("red.a", 5110, "10.1.1.0/24"),
+    underlayText(64514, 1) + vpcText("red", 5100, red) + HOST + subnetText("red.a", 5110, "10.1.1.0/24"),
     vpcText("shared", 5200, shared) + subnetText("shared.a", 5210, "10.9.1.0/24"),
     subnetText("shared.c", 5230, "10.8.0.0/24"),
     vpcText("blue", 5300) + subnetText("blue.a", 5310, "10.1.1.0/24"),
@@ -45,6 +50,16 @@ describe.skipIf(notRoot !== undefined)(
       a.follow(A());
       b.start();
       b.follow(B);
+      a.text(`ip address add ${SERVICE}/32 dev lo`);
+      const neighbors = [
+        { address: "192.169.10.1", asn: 64514, connectRetry: "1s", families: { "ipv4-unicast": {} } },
+      ];
+      lab.speaker("host", a.netns, {
+        asn: 64515,
+        routerId: "10.0.2.1",
+        networks: [`${SERVICE}/32`],
+        neighbors,
+      });
       red = await attachPod(lab, a, { domain: 5100, segment: 5110, address: "10.1.1.5" });
       shared = await attachPod(lab, a, { domain: 5200, segment: 5210, address: "10.9.1.5" });
       await attachPod(lab, a, { domain: 5200, segment: 5230, address: "10.8.0.5" });
@@ -88,6 +103,19 @@ describe.skipIf(notRoot !== undefined)(
       misses(red, "10.9.1.1");
     });
 
+    test("a VPC's host hears of what its VPC has by a leak, and its own routes are given too", async () => {
+      await until("the host has the route", async () =>
+        a.text("ip route show exact 10.9.1.0/24").includes("via 192.169.10.1 dev cwh5100"),
+      );
+      expect(a.text("ip route show exact 10.8.0.0/24")).toBe("");
+      await reaches(shared, SERVICE);
+      a.follow(A(SERVICES));
+      await known(`${SERVICE}/32`, false, "cw-5200");
+      misses(shared, SERVICE);
+      a.follow(A(SERVICES, CLIENTS));
+      await reaches(shared, SERVICE);
+    });
+
     test("a network that is given opens nothing more of what is inside it", async () => {
       const routed = "routes: [{prefix: 10.0.0.0/8, discard: true}]";
       const wide = 'leaks: [{from: shared, prefixes: ["10.0.0.0/8", "10.9.0.0/16 le 32"]}]';
@@ -109,6 +137,14 @@ describe.skipIf(notRoot !== undefined)(
       expect(pings(red as Netns, "10.9.1.5")).toBe(true);
       expect(pings(red as Netns, "10.9.2.5")).toBe(true);
       expect(["cw-5100", "cw-5200"].map((domain) => a.text("ip -d route", domain))).toEqual(before);
+      // Its session is the next agent's.
+      await until(
+        "the host is told again",
+        async () => a.edge.status()[0]?.domains[0]?.fromHost.length === 1,
+      );
+      await until("the host has the route", async () =>
+        a.text("ip route show exact 10.9.1.0/24").includes("via 192.169.10.1 dev cwh5100"),
+      );
     });
 
     test("a leak that goes takes its routes and its link along", async () => {

@@ -23,7 +23,9 @@ export const vpcText = (name: string, vni: number, more = "") => `---
 apiVersion: causeway.network/v1alpha1
 kind: VPC
 metadata: {name: ${name}}
-spec: {vni: ${vni}, underlay: {${more}}}
+spec:
+  vni: ${vni}
+  underlay: {${more}}
 `;
 
 /** subnetText is a Subnet `vpc.name` of it. */
