@@ -203,13 +203,18 @@ export class BgpFiles implements Pick<ClusterBgp, "setCluster">, EdgeBgp, Dispos
 
   async #run(): Promise<{ readonly routers: Routers }> {
     if (this.#running !== undefined) return this.#running;
-    const { neighborRoutes, Routers: Made, serveBgp } = await import("../bgp/mod.ts");
+    const {
+      compilePrefixRules: rules,
+      neighborRoutes,
+      Routers: Made,
+      serveBgp,
+    } = await import("../bgp/mod.ts");
     ensureDirectory(`${RUN}/bgp`, 0o700);
     const routers = new Made({
       folder: `${RUN}/bgp`,
       onSpeaker: (speaker) => {
         if (speaker.router.name === CLUSTER_ROUTER) this.#onSpeaker(speaker);
-        else this.#onEdge({ speaker, routes: (listener) => neighborRoutes(speaker, listener) });
+        else this.#onEdge({ speaker, rules, routes: (listener) => neighborRoutes(speaker, listener) });
       },
       log: (event, { router, neighbor, why, ...rest }) =>
         info(event, {

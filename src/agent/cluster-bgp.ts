@@ -2,7 +2,8 @@
 import type { Speaker } from "../bgp/mod.ts";
 import type { Engine } from "../engine/mod.ts";
 import type { BgpRouter, Mesh, Node, TenantResources } from "../resources/mod.ts";
-import type { EdgeStatus } from "./edge-place.ts";
+import type { EdgeStatus } from "./edge-status.ts";
+import type { FabricPods, FabricPodStore } from "./fabric-pods.ts";
 
 /** ClusterBgp runs the node's own BGP router. */
 export interface ClusterBgp {
@@ -12,6 +13,8 @@ export interface ClusterBgp {
   follow(engine: Engine, view: EdgeView | undefined): void;
   /** edge tells of the node's edge; undefined where there is none, and nothing is wrong. */
   edge(): ShownEdge | undefined;
+  /** Pods in VPCs of the node's edge. */
+  readonly fabric: FabricPods;
 }
 
 /** ShownEdge is what people see of a node's edge. */
@@ -26,4 +29,6 @@ export interface EdgeView {
   readonly mesh: Mesh;
   readonly self: Node;
   readonly tenants: TenantResources;
+  /** The same value as long as it is the same store. */
+  readonly pods: FabricPodStore;
 }

@@ -200,14 +200,15 @@ export class DomainHost implements Disposable {
     this.#tell();
   }
 
-  /** detach removes an attachment, and what nobody needs any more; one that is not there is not an error. */
-  detach(id: string): void {
+  /** detach removes an attachment, and what nobody needs any more; false when it was not there, which is not an error. */
+  detach(id: string): boolean {
     const vni = this.#attached.get(id);
     const place = vni === undefined ? undefined : this.#places.get(vni);
     this.#attached.delete(id);
     place?.leave(id);
     this.#settleNeeds();
     this.#tell();
+    return vni !== undefined;
   }
 
   /** setElsewhere says that a station of a segment has moved to another node, where it is reached from here too; false: it is back again. */

@@ -1,10 +1,18 @@
 /** A domain of an edge, as those who have domains know it: the same bridge, VXLAN and routes as a VPC of the mesh, told by another speaker. */
-import { type Domain, type DomainNode, gatewayMac, routerMac, type Segment } from "../domain/mod.ts";
+import {
+  type Domain,
+  type DomainNode,
+  gatewayMac,
+  routerMac,
+  type Segment,
+  segmentMtu,
+} from "../domain/mod.ts";
 import type { EdgeDomain, EdgeEndpoint, EdgeRouter, EdgeSegment, FabricTargets } from "../edge/mod.ts";
 import type { KernelObject } from "../engine/mod.ts";
-import type { Family, Ip, Prefix } from "../net/mod.ts";
+import { type Family, type Ip, type Prefix, prefixEqual } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { Netns } from "../sys/mod.ts";
+import type { FabricSegment } from "./fabric-pods.ts";
 import type { Vtep } from "./vpc-announcer.ts";
 
 /** RTPROT_BGP (include/uapi/linux/rtnetlink.h). */
@@ -95,6 +103,31 @@ function endpointAddress({ family, address, link = "lo" }: EdgeEndpoint, route: 
   return route
     .addresses({ linkIndex: index })
     .find((one) => one.scope === 0 && one.address.ip.family === family)?.address.ip;
+}
+
+/** RoomPlace says which domains are here, and where VXLAN of one ends. */
+export interface RoomPlace {
+  readonly here: readonly EdgeDomain[];
+  readonly nodeOf: (domain: EdgeDomain) => DomainNode | undefined;
+}
+
+/** roomIn returns the MTU that a segment leaves to a pod; a sentence where it is not here, or not the one that is meant. */
+export function roomIn(
+  { vpc, domain, subnet, segment: vni, prefixes }: FabricSegment,
+  { here, nodeOf }: RoomPlace,
+): { readonly mtuBytes: number } | { readonly error: string } {
+  const found = here.find((one) => one.vni === domain && one.vpc === vpc);
+  const segment = found?.segments.find((one) => one.vni === vni && one.subnet === subnet);
+  const node = found && nodeOf(found);
+  if (segment === undefined || node === undefined)
+    return { error: `Subnet ${subnet} of VPC ${vpc} is not in the fabric here; look at causeway status` };
+  const isSame =
+    segment.prefixes.length === prefixes.length &&
+    segment.prefixes.every((prefix) => prefixes.some((one) => prefixEqual(one, prefix)));
+  if (isSame) return { mtuBytes: segmentMtu(segmentOf(segment), node) };
+  return {
+    error: `Subnet ${subnet} has other prefixes in a file on this node than in the register, which gives addresses; make them the same`,
+  };
 }
 
 /** staticObjects is scope `edge/routes` of a domain's namespace. */

@@ -13,6 +13,7 @@ import { Edge } from "./edge.ts";
 import { warn } from "./log.ts";
 import { EDGE_LINKS } from "./paths.ts";
 import type { ClusterBgp, EdgeView, ShownEdge } from "./cluster-bgp.ts";
+import { type FabricPods, type FabricPodStore, noFabric, noFabricPods } from "./fabric-pods.ts";
 
 /** What cannot be begun is tried again. */
 const RETRY_MS = 5_000;
@@ -42,9 +43,14 @@ export class EdgeHolder implements ClusterBgp, Disposable {
   /** follow implements ClusterBgp. */
   follow(engine: Engine, view: EdgeView | undefined): void {
     const last = this.#view;
-    const isSame = this.#engine === engine && last?.tenants === view?.tenants && last?.self === view?.self;
+    const isSame =
+      this.#engine === engine &&
+      last?.tenants === view?.tenants &&
+      last?.self === view?.self &&
+      last?.pods === view?.pods;
     this.#engine = engine;
     this.#view = view;
+    if (view === undefined) this.#edge?.detachAll();
     if (!isSame || view === undefined) this.#apply();
   }
 
@@ -53,6 +59,26 @@ export class EdgeHolder implements ClusterBgp, Disposable {
     const routers = this.#edge?.status() ?? [];
     const problems = [...(this.#edge?.problems() ?? []), ...(this.#problem === "" ? [] : [this.#problem])];
     return routers.length + problems.length === 0 ? undefined : { routers, problems };
+  }
+
+  /** fabric implements ClusterBgp. */
+  get fabric(): FabricPods {
+    const edge = this.#edge;
+    if (edge === undefined) return noFabric;
+    return {
+      room: (segment) => edge.room(segment),
+      attach: (attachment, netns) => edge.attach(attachment, netns),
+      missing: (attachment, netns) => edge.missing(attachment, netns),
+      loaded: (attachment) => edge.loaded(attachment),
+      detach: (id) => edge.detach(id),
+      forgotten: () => {
+        edge.sweep();
+        // A router that only its pods had kept.
+        this.#apply();
+      },
+      isElsewhere: (segment, mac) => edge.isElsewhere(segment, mac),
+      domains: () => edge.status().flatMap(({ domains }) => domains),
+    };
   }
 
   /** Whatever is wrong about an edge is no affair of the mesh, or of a node that has none: it is told, and tried again. */
@@ -77,10 +103,18 @@ export class EdgeHolder implements ClusterBgp, Disposable {
       if (!this.#isWanted() && !this.#isLeft()) return;
       this.#edge = new Edge({
         ...{ home: engine, bgp: this.#bgp, linksPath: EDGE_LINKS },
+        pods: {
+          all: () => this.#pods.all(),
+          raised: (...told) => this.#pods.raised(...told),
+        },
         onProblem: (error) => warn("edge", { error }),
       });
     }
     this.#edge.follow(this.#merged(), nodeOf(this.#view));
+  }
+
+  get #pods(): FabricPodStore {
+    return this.#view?.pods ?? noFabricPods;
   }
 
   #isWanted(): boolean {

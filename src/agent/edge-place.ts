@@ -4,8 +4,8 @@
  */
 import type { Speaker } from "../bgp/mod.ts";
 import {
+  type ActiveDomain,
   type Domain,
-  domainMtu,
   type DomainNode,
   guardText,
   type LocalAttachment,
@@ -14,17 +14,10 @@ import {
 import {
   type EdgeDomain,
   type EdgeRouter,
-  fabricRouter,
   fabricSpeaker,
-  hostEndObjects,
-  hostRouter,
-  hostSpeaker,
-  legObjects,
-  legOf,
   notDone,
   routerNamespace,
   routerObjects,
-  waits,
 } from "../edge/mod.ts";
 import { ALIAS, Engine, type KernelObject, PROTOCOL, sameValue } from "../engine/mod.ts";
 import { hostPrefix, type Prefix } from "../net/mod.ts";
@@ -32,23 +25,20 @@ import { Rtnetlink } from "../netlink/mod.ts";
 import type { BgpRouter } from "../resources/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import { Bearing } from "./bearing.ts";
-import { type Connected, DomainHost, type DomainStatus } from "./domain-host.ts";
+import { type Connected, DomainHost } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
-import {
-  domainIn,
-  type EdgeVteps,
-  edgeVteps,
-  learnedIn,
-  linksMtu,
-  staticObjects,
-  vtepFor,
-  vtepOf,
-} from "./edge-domain.ts";
+import { domainIn, type EdgeVteps, edgeVteps, linksMtu, roomIn, vtepFor, vtepOf } from "./edge-domain.ts";
+import { EdgeLeaks, type LeaksHere } from "./edge-leaks.ts";
+import { EdgeLegs } from "./edge-legs.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
-import { applyLinks, endBonds } from "./edge-router-links.ts";
 import { EdgeReach } from "./edge-reach.ts";
-import { EdgeRoutes, type EdgeSpeaker } from "./edge-routes.ts";
+import { applyLinks, endBonds } from "./edge-router-links.ts";
+import type { EdgeSpeaker } from "./edge-routes.ts";
+import { type DomainRules, EdgeRules } from "./edge-rules.ts";
 import { EdgeSegments } from "./edge-segments.ts";
+import { speakersOf } from "./edge-speakers.ts";
+import type { EdgeStatus } from "./edge-status.ts";
+import type { FabricPodStore, FabricSegment } from "./fabric-pods.ts";
 import { keepSame } from "./keep-same.ts";
 import { hearVpcs } from "./vpc-hearing.ts";
 import { type HereDomain, VpcAnnouncer } from "./vpc-announcer.ts";
@@ -65,19 +55,9 @@ export interface EdgePlaceOptions {
   readonly links: EdgeLinks;
   /** Where namespaces are bound; default /run/netns. */
   readonly folder?: string | undefined;
-  /** Pods that an earlier agent attached to domains of a fabric, in the order in which they came. */
-  readonly attached: () => readonly LocalAttachment[];
+  /** Pods that are attached to domains of a fabric: of all routers of the node. */
+  readonly pods: FabricPodStore;
   readonly onProblem: (error: Error) => void;
-}
-
-/** EdgeStatus is what people see of a router. */
-export interface EdgeStatus {
-  readonly router: string;
-  readonly underlay: string;
-  readonly namespace: string;
-  readonly domains: readonly (DomainStatus & { readonly fromHost: readonly string[] })[];
-  /** What is not as it should be. */
-  readonly problems: readonly string[];
 }
 
 /** EdgePlace owns a router's namespace that is open; closing it leaves everything as it is, `clear` does not. */
@@ -90,9 +70,11 @@ export class EdgePlace implements Disposable {
   readonly #route: Rtnetlink;
   readonly #engine: Engine;
   readonly #announcer = new VpcAnnouncer();
-  readonly #routes = new Map<number, EdgeRoutes>();
+  readonly #legs: EdgeLegs;
   readonly #segments: EdgeSegments;
   readonly #reach: EdgeReach;
+  readonly #rules = new EdgeRules();
+  readonly #leaks = new EdgeLeaks(() => this.#leaksHere);
   readonly #settling: VpcSettling;
   #router: EdgeRouter | undefined;
   #host: DomainHost | undefined;
@@ -129,6 +111,8 @@ export class EdgePlace implements Disposable {
     this.#resources = opened.move();
     const onAddresses = () => this.#announce();
     this.#segments = new EdgeSegments({ ...options, router: name, announcer: this.#announcer, onAddresses });
+    const remote = (vni: number) => this.#table?.prefixes(vni) ?? [];
+    this.#legs = new EdgeLegs({ ...options, router: name, remote, onChange: () => this.#leaks.soon() });
     this.#reach = this.#resources.use(
       new EdgeReach({
         ...{ netns: this.netns, route: this.#route, onProblem: options.onProblem },
@@ -183,25 +167,14 @@ export class EdgePlace implements Disposable {
   #applyRouter(router: EdgeRouter, bearing: Bearing): void {
     const { links, homePlace: home } = this.#options;
     applyLinks(router, { links, home, here: this.#place, bearing });
-    const names = router.links.map(({ name }) => name);
-    const had = new Map(names.map((name) => [name, links.addresses(name)]));
-    const guard: KernelObject = { kind: "ruleset", family: "inet", text: guardText(names) };
+    const had = new Map(router.links.map(({ name }) => [name, links.addresses(name)]));
+    const guard: KernelObject = { kind: "ruleset", family: "inet", text: guardText([...had.keys()]) };
     this.#engine.set("router", [...routerObjects(router, had), guard]);
     this.#engine.apply("router");
   }
 
-  /** Plain packets between host and fabric: the leg ends in the router itself, and its session is the router's speaker's. */
-  #applyPassthrough(router: EdgeRouter | undefined): void {
-    const { home, homePlace } = this.#options;
-    const scope = this.#homeScope(0);
-    const leg = router?.passthrough;
-    if (leg === undefined && !home.scopes().includes(scope)) return;
-    const mtuBytes = linksMtu(router?.links ?? [], this.#route) - (leg?.overheadBytes ?? 0);
-    this.#engine.set("leg", leg === undefined ? [] : legObjects(leg, { home: homePlace.netns, mtuBytes }));
-    this.#engine.apply("leg");
-    if (leg === undefined) home.remove(scope);
-    else home.set(scope, hostEndObjects(leg, mtuBytes));
-    home.apply(scope);
+  #applyPassthrough({ passthrough, links }: Pick<EdgeRouter, "links" | "passthrough">): void {
+    this.#legs.passthrough(passthrough, { engine: this.#engine, linksMtu: linksMtu(links, this.#route) });
   }
 
   #applyDomains(router: EdgeRouter, bearing: Bearing): void {
@@ -230,19 +203,20 @@ export class EdgePlace implements Disposable {
     host.setDomains(domains.map((domain) => this.#domainOf(domain)));
     for (const domain of domains) {
       if (this.#applied.has(domain)) continue;
-      const { vtep = vteps.node.vtep } = this.#domainOf(domain);
-      const node = { ...vteps.node, vtep };
+      const node = this.#nodeOf(domain, vteps);
       const before = problems.length;
-      const done = bearing.bear(() => this.#applyDomain(host, domain, node));
+      const done = bearing.bear(() => {
+        this.#begun.add(domain.vni);
+        host.keep(domain.vni, "edge");
+        this.#legs.apply(host, domain, node);
+      });
       if (done) bearing.bear(() => this.#segments.apply(host, domain, { node, bearing }));
       if (problems.length === before && host.netns(domain.vni) !== undefined) this.#applied.add(domain);
     }
     const isFirst = !this.#isAdopted;
-    if (isFirst) {
-      this.#adopt(host);
-      host.sweep();
-      this.#isAdopted = true;
-    }
+    this.#adopt(host);
+    if (isFirst) this.sweep();
+    this.#isAdopted = true;
     this.#announce();
     // It began before there was anything to tell of.
     if (isFirst && this.#fabric !== undefined) this.#setFabric(this.#fabric);
@@ -254,99 +228,55 @@ export class EdgePlace implements Disposable {
     this.#settling.begin("agent");
     return DomainHost.open({
       ...{ home: this.#engine, netns: this.netns, node, folder, onProblem },
-      alias: `${EDGE_ALIAS}-${this.name}`,
+      alias: this.#alias,
     });
   }
 
-  /** What an earlier agent attached, before it is seen as left over. */
+  /** What an earlier agent attached, before it is seen as left over, and what waited for its domain to come back. */
   #adopt(host: DomainHost): void {
-    const own = this.#options.attached().filter(({ domain }) => host.netns(domain) !== undefined);
-    host.adopt(own);
-    for (const attachment of own) this.#announcer.setHost(attachment, { claim: "known" });
+    const here = new Map<number, ReadonlySet<string>>();
+    const isNew = ({ domain, id }: LocalAttachment) => {
+      const ids = here.get(domain) ?? new Set(host.attachments(domain).map((one) => one.id));
+      here.set(domain, ids);
+      return host.netns(domain) !== undefined && !ids.has(id);
+    };
+    const own = this.#options.pods.all().filter(({ local }) => isNew(local));
+    if (own.length === 0) return;
+    host.adopt(own.map(({ local }) => local));
+    for (const { local, sequence } of own) this.#announcer.setHost(local, { claim: "known", sequence });
   }
 
-  #applyDomain(host: DomainHost, domain: EdgeDomain, node: DomainNode): void {
-    const { vni } = domain;
-    this.#begun.add(vni);
-    host.keep(vni, "edge");
-    const leg = legOf(domain);
-    const { home, homePlace } = this.#options;
-    const mtuBytes = domainMtu(node);
-    host.setScope(
-      vni,
-      "edge/leg",
-      leg === undefined ? [] : legObjects(leg, { home: homePlace.netns, mtuBytes }),
-    );
-    host.setScope(vni, "edge/routes", staticObjects(domain));
-    const scope = this.#homeScope(vni);
-    if (leg !== undefined) {
-      home.set(scope, hostEndObjects(leg, mtuBytes));
-      home.apply(scope);
-      if (!this.#routes.has(vni)) this.#beginRoutes(vni, host);
-    } else this.#endLeg(vni);
-  }
-
-  /** The fabric may have told of the domain long before. */
-  #beginRoutes(vni: number, host: DomainHost): void {
-    const routes = new EdgeRoutes(vni, learnedIn(host.netns(vni)));
-    this.#routes.set(vni, routes);
-    routes.hear((this.#table?.prefixes(vni) ?? []).map((remote) => ({ op: "set", remote })));
-  }
-
-  #homeScope(vni: number): string {
-    return `edge/${this.name}/${vni}`;
+  /** sweep removes domains of an earlier agent in which nothing is; one with pods stays, whether resources still have it or not. */
+  sweep(): void {
+    this.#host?.sweep(new Set(this.#options.pods.all().map(({ local }) => local.domain)));
   }
 
   #endOthers(kept: ReadonlySet<number>, bearing: Bearing): void {
     for (const vni of this.#begun)
       if (!kept.has(vni))
         bearing.bear(() => {
-          this.#endLeg(vni);
+          this.#legs.end(vni);
           this.#segments.end(this.#host, vni);
           this.#host?.keep(vni, "edge", false);
           this.#begun.delete(vni);
         });
   }
 
-  #endLeg(vni: number): void {
-    const { home } = this.#options;
-    this.#routes.get(vni)?.end();
-    this.#routes.delete(vni);
-    if (!home.scopes().includes(this.#homeScope(vni))) return;
-    home.remove(this.#homeScope(vni));
-    home.apply(this.#homeScope(vni));
-  }
-
   // BGP.
 
   /** speakers returns what this router has run. */
   speakers(): BgpRouter[] {
-    const router = this.#router;
-    if (router === undefined) return [];
-    const hosts = this.#here.flatMap((domain) => {
-      if (this.#host?.netns(domain.vni) === undefined) return [];
-      const own = this.#speakers.get(domain) ?? this.#hostSpeaker(router, domain);
-      if (own !== undefined) this.#speakers.set(domain, own);
-      return own ?? [];
-    });
-    return [fabricRouter(router, { namespace: this.#path(router.namespace) }), ...hosts];
-  }
-
-  #hostSpeaker(router: EdgeRouter, domain: EdgeDomain): BgpRouter | undefined {
-    const leg = legOf(domain);
-    const namespace = this.#path(`cw-${domain.vni}`);
-    return leg && hostRouter(router, { domain, leg, namespace });
-  }
-
-  #path(namespace: string): string {
-    return `${this.#options.folder ?? NAMESPACES}/${namespace}`;
+    const { folder = NAMESPACES } = this.#options;
+    const here = { domains: this.#here, has: (vni: number) => this.has(vni), folder };
+    return this.#router === undefined ? [] : speakersOf(this.#router, here, this.#speakers);
   }
 
   /** setSpeaker gives a speaker that begins; one of another router is not this one's affair. */
   setSpeaker(begun: EdgeSpeaker): void {
     const { name } = begun.speaker.router;
+    this.#rules.setReader(begun.rules);
     if (name === fabricSpeaker(this.name)) return this.#setFabric(begun.speaker);
-    for (const [vni, routes] of this.#routes) if (name === hostSpeaker(this.name, vni)) routes.setHost(begun);
+    this.#legs.setHost(begun);
   }
 
   #setFabric(speaker: Speaker): void {
@@ -362,7 +292,10 @@ export class EdgePlace implements Disposable {
       table: this.#table,
       host: this.#host,
       hear: (changes) => this.#hear(changes),
-      raised: (vni, mac, sequence) => this.#announcer.raise(vni, mac, sequence),
+      raised: (vni, mac, sequence) => {
+        this.#announcer.raise(vni, mac, sequence);
+        this.#options.pods.raised(vni, mac, sequence);
+      },
       moved: (vni, mac) => this.#segments.moved(vni, mac),
     });
   }
@@ -370,8 +303,9 @@ export class EdgePlace implements Disposable {
   #hear(changes: Parameters<DomainHost["apply"]>[0]): void {
     this.#reach.heard();
     if (changes.length === 0) return;
+    this.#leaks.soon();
     this.#host?.apply(changes);
-    for (const routes of this.#routes.values()) routes.hear(changes);
+    for (const routes of this.#legs.routes.values()) routes.hear(changes);
   }
 
   /** What is here is told, and what belongs to it is asked for. */
@@ -380,11 +314,13 @@ export class EdgePlace implements Disposable {
     if (host === undefined || vteps === undefined) return;
     const active = host.active();
     const segments = new Set(active.segments);
-    const here: HereDomain[] = this.#here
-      .filter((edge) => active.domains.includes(edge.vni) && !waits(edge))
+    const here: (HereDomain & DomainRules & Pick<ActiveDomain, "accepts">)[] = this.#here
+      .filter((edge) => active.domains.includes(edge.vni))
       .map((edge) => {
         const domain = this.#domainOf(edge);
+        const { imports: accepts, ...rules } = this.#rules.of(edge, this.#router?.asn ?? 0);
         return {
+          ...{ accepts, ...rules },
           domain,
           segments: domain.segments.filter(({ vni }) => segments.has(vni)),
           prefixes: [...(edge.routing?.announce ?? []), ...this.#podPrefixes(host, edge)],
@@ -393,11 +329,26 @@ export class EdgePlace implements Disposable {
         };
       });
     this.#announcer.setDomains(here, vtepFor(vteps.node.vtep));
-    for (const { domain, prefixes } of here) this.#routes.get(domain.vni)?.setFabric(this.#fabric, prefixes);
+    for (const { domain, prefixes: declared, exports, byPath } of here)
+      this.#legs.routes.get(domain.vni)?.setFabric(this.#fabric, { declared, exports, byPath });
     const changes = this.#table?.setActive(
-      here.map(({ domain, segments: some }) => ({ domain, segments: some.map(({ vni }) => vni) })),
+      here.map(({ segments, ...one }) => ({ ...one, segments: segments.map(({ vni }) => vni) })),
     );
     this.#hear(changes ?? []);
+    this.#leaks.soon();
+  }
+
+  get #leaksHere(): LeaksHere | undefined {
+    const [host, vteps] = [this.#host, this.#vteps];
+    if (host === undefined || vteps === undefined) return undefined;
+    const remote = (vni: number) => this.#table?.prefixes(vni).map(({ prefix }) => prefix) ?? [];
+    return {
+      host,
+      node: vteps.node,
+      domains: this.#here,
+      remote,
+      routes: (vni) => this.#legs.routes.get(vni),
+    };
   }
 
   #podPrefixes(host: DomainHost, { vni, routing }: EdgeDomain): Prefix[] {
@@ -427,11 +378,30 @@ export class EdgePlace implements Disposable {
     return this.#hostOf(attachment).missing(attachment, netns);
   }
 
-  /** detach removes an attachment; one that is not there is not an error. */
-  detach(id: string): void {
+  /** evpn is what the fabric's speaker has of EVPN, while there is one. */
+  get evpn(): Speaker["evpn"] | undefined {
+    return this.#fabric?.evpn;
+  }
+
+  /** detach removes an attachment; false when it was not there. */
+  detach(id: string): boolean {
     this.#announcer.removeHost(id);
-    this.#host?.detach(id);
+    const isHere = this.#host?.detach(id) === true;
     this.#announce();
+    return isHere;
+  }
+
+  /** detachAll takes back all that a former store of pods had. */
+  detachAll(): void {
+    for (const { vni } of this.#host?.status() ?? [])
+      for (const { id } of this.attachments(vni)) this.detach(id);
+  }
+
+  /** room returns the MTU that a segment leaves; a sentence where it is not here, or not the one that is meant. */
+  room(wish: FabricSegment): { readonly mtuBytes: number } | { readonly error: string } {
+    const here = this.#here.filter(({ vni }) => this.has(vni));
+    const nodeOf = (domain: EdgeDomain) => this.#vteps && this.#nodeOf(domain, this.#vteps);
+    return roomIn(wish, { here, nodeOf });
   }
 
   /** attachments returns what is attached to a domain. */
@@ -455,9 +425,15 @@ export class EdgePlace implements Disposable {
     return known;
   }
 
+  /** Where VXLAN of a domain ends. */
+  #nodeOf(domain: EdgeDomain, { node }: EdgeVteps): DomainNode {
+    return { ...node, vtep: this.#domainOf(domain).vtep ?? node.vtep };
+  }
+
   #settle(): void {
     this.#hear(this.#table?.settle() ?? []);
-    for (const routes of this.#routes.values()) routes.settle();
+    for (const routes of this.#legs.routes.values()) routes.settle();
+    this.#leaks.settled();
     for (const _ of this.#host?.settling() ?? []);
   }
 
@@ -469,7 +445,7 @@ export class EdgePlace implements Disposable {
       namespace: routerNamespace(this.name),
       domains: (this.#host?.status() ?? []).map((domain) => ({
         ...domain,
-        fromHost: this.#routes.get(domain.vni)?.fromHost ?? [],
+        fromHost: this.#legs.routes.get(domain.vni)?.fromHost ?? [],
       })),
       problems: [
         ...this.problems,
@@ -483,15 +459,16 @@ export class EdgePlace implements Disposable {
   clear(): void {
     const bearing = new Bearing();
     bearing.bear(() => this.#clearDomains(bearing));
-    bearing.bear(() => this.#applyPassthrough(undefined));
+    bearing.bear(() => this.#applyPassthrough({ links: [] }));
     bearing.bear(() => this.#engine.stop());
     const { links } = this.#options;
     endBonds(this.name, { links, here: this.#place, bearing });
     bearing.problems.push(...links.giveBack(links.moved(this.name), this.#place));
     bearing.bear(() => {
-      // What is still in it would go with it.
+      // What is still in it would go with it, and pods' domains have their VXLAN links from it.
       const inside = links.moved(this.name).filter((name) => this.#route.link(name) !== undefined);
-      if (inside.length === 0) this.#namespaces.removeNamed(routerNamespace(this.name));
+      const domains = new DomainNamespaces(this.#options.folder, this.#alias).list();
+      if (inside.length + domains.length === 0) this.#namespaces.removeNamed(routerNamespace(this.name));
     });
     if (bearing.problems.length > 0) throw new Error(bearing.problems.join("; "));
   }
@@ -502,14 +479,20 @@ export class EdgePlace implements Disposable {
     const node = { vtep: { family: 4, value: 0n } as const, underlayLink: "lo", underlayMtuBytes: 1500 };
     this.#host ??= this.#open({ node, all: [] });
     this.#host.setDomains([]);
-    this.#host.sweep();
+    this.sweep();
+  }
+
+  /** Marks namespaces and links of the router's domains. */
+  get #alias(): string {
+    return `${EDGE_ALIAS}-${this.name}`;
   }
 
   [Symbol.dispose](): void {
     this.#listening?.[Symbol.dispose]();
     this.#settling[Symbol.dispose]();
     this.#segments[Symbol.dispose]();
-    for (const routes of this.#routes.values()) routes[Symbol.dispose]();
+    this.#leaks[Symbol.dispose]();
+    this.#legs[Symbol.dispose]();
     this.#host?.[Symbol.dispose]();
     this.#resources.dispose();
   }

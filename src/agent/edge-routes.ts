@@ -10,9 +10,11 @@
  *
  * After a restart the kernel has what an earlier agent knew, in both directions; that counts until both have been told anew.
  */
-import type { LocalPrefix, NeighborRoute, Speaker } from "../bgp/mod.ts";
+import type { compilePrefixRules, LocalPrefix, NeighborRoute, Speaker } from "../bgp/mod.ts";
 import type { RemoteChange } from "../domain/mod.ts";
 import { formatPrefix, type Prefix } from "../net/mod.ts";
+
+import type { ExportRule } from "./vpc-announcer.ts";
 
 type AsPath = NonNullable<Extract<RemoteChange["remote"], { kind: "prefix" }>["asPath"]>;
 
@@ -23,10 +25,21 @@ const FABRIC_PREFERENCE = 50;
 export interface EdgeSpeaker {
   readonly speaker: Speaker;
   readonly routes: (listener: (route: NeighborRoute) => void) => Disposable;
+  /** Reads rules of a domain. */
+  readonly rules: typeof compilePrefixRules;
 }
 
-interface Known {
-  readonly prefix: Prefix;
+/** FabricSide is what a domain's routes meet on the way to the fabric. */
+export interface FabricSide {
+  /** Announced by somebody else whatever the host says: that is neither changed nor taken back here. */
+  readonly declared: readonly Prefix[];
+  /** Absent: all goes as it is. */
+  readonly exports?: ExportRule | undefined;
+  /** Rules look at more than the network: what an earlier agent heard, of which nothing else is known, does not go. */
+  readonly byPath?: boolean | undefined;
+}
+
+interface Known extends LocalPrefix {
   readonly asPath: AsPath;
 }
 
@@ -38,20 +51,40 @@ export class EdgeRoutes implements Disposable {
   #fabric: Speaker | undefined;
   /** By text. */
   #declared: ReadonlySet<string> = new Set();
+  #exports: ExportRule = (local) => local;
   /** From the host, by text. */
   readonly #fromHost = new Map<string, Known>();
   readonly #fromFabric = new Map<string, Known>();
+  /** Of other domains, by text: no route of the fabric has such a network too. */
+  #leaked: ReadonlyMap<string, Prefix> = new Map();
+  readonly #onChange: () => void;
   /** What was so before, and nobody has said again: by text. */
   readonly #former = new Map<string, Prefix>();
 
-  constructor(vni: number, former: readonly Prefix[] = []) {
+  /** `onChange` is called when the host has other networks. */
+  constructor(vni: number, former: readonly Prefix[] = [], onChange: () => void = () => {}) {
     this.vni = vni;
+    this.#onChange = onChange;
     for (const prefix of former) this.#former.set(formatPrefix(prefix), prefix);
   }
 
   /** Networks that the host announces. */
   get fromHost(): readonly string[] {
     return [...this.#fromHost.keys()];
+  }
+
+  /** Those and what an earlier agent heard, as long as it counts. */
+  get hostNetworks(): readonly Prefix[] {
+    return [...[...this.#fromHost.values()].map(({ prefix }) => prefix), ...this.#former.values()];
+  }
+
+  /** setLeaked says which networks of other domains are reached from this one: its host hears of them, the fabric does not. */
+  setLeaked(networks: readonly Prefix[]): void {
+    const next = new Map(networks.map((network) => [formatPrefix(network), network]));
+    for (const [name, prefix] of this.#leaked)
+      if (!next.has(name) && !this.#fromFabric.has(name)) this.#host?.withdraw({ kind: "prefix", prefix });
+    for (const [name, prefix] of next) if (!this.#leaked.has(name)) this.#tellHost({ prefix, asPath: [] });
+    this.#leaked = next;
   }
 
   /** setHost gives the speaker of the host's session; undefined while there is none. */
@@ -61,21 +94,23 @@ export class EdgeRoutes implements Disposable {
     for (const { prefix } of this.#fromHost.values()) this.#withdraw(prefix);
     this.#fromHost.clear();
     if (begun === undefined) return;
+    for (const prefix of this.#leaked.values()) this.#tellHost({ prefix, asPath: [] });
     for (const known of this.#fromFabric.values()) this.#tellHost(known);
-    this.#following = begun.routes(({ prefix, asPath }) =>
-      asPath === undefined ? this.#lose(prefix) : this.#learn({ prefix, asPath }),
+    this.#following = begun.routes(({ asPath, ...route }) =>
+      asPath === undefined ? this.#lose(route.prefix) : this.#learn({ ...route, asPath }),
     );
   }
 
-  /**
-   * setFabric gives the speaker of the router; the domain's L3VNI must be active in it. `declared` is announced by somebody else whatever the
-   * host says: that is neither changed nor taken back here.
-   */
-  setFabric(fabric: Speaker | undefined, declared: readonly Prefix[]): void {
+  /** setFabric gives the speaker of the router; the domain's L3VNI must be active in it. */
+  setFabric(
+    fabric: Speaker | undefined,
+    { declared, exports = (local) => local, byPath = false }: FabricSide,
+  ): void {
     this.#fabric = fabric;
     this.#declared = new Set(declared.map(formatPrefix));
+    this.#exports = exports;
     for (const known of this.#fromHost.values()) this.#announce(known);
-    for (const prefix of this.#former.values()) this.#announce({ prefix });
+    if (!byPath) for (const prefix of this.#former.values()) this.#announce({ prefix });
   }
 
   /** hear takes in what the fabric tells, of other domains too. */
@@ -111,14 +146,20 @@ export class EdgeRoutes implements Disposable {
     this.#fromHost.set(name, known);
     this.#former.delete(name);
     this.#announce(known);
+    this.#onChange();
   }
 
   #lose(prefix: Prefix): void {
-    if (this.#fromHost.delete(formatPrefix(prefix))) this.#withdraw(prefix);
+    if (!this.#fromHost.delete(formatPrefix(prefix))) return;
+    this.#withdraw(prefix);
+    this.#onChange();
   }
 
   #announce(known: LocalPrefix): void {
-    if (!this.#declared.has(formatPrefix(known.prefix))) this.#fabric?.evpn.setPrefix(this.vni, known);
+    if (this.#declared.has(formatPrefix(known.prefix))) return;
+    const local = this.#exports(known);
+    if (local !== undefined) this.#fabric?.evpn.setPrefix(this.vni, local);
+    else this.#fabric?.evpn.removePrefix(this.vni, known.prefix);
   }
 
   #withdraw(prefix: Prefix): void {

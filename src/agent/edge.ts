@@ -14,17 +14,20 @@ import {
   type EdgeProblem,
   fabricSpeaker,
   hostSpeaker,
-  legOf,
   planEdge,
 } from "../edge/mod.ts";
 import { type Engine, sameValue } from "../engine/mod.ts";
+import type { Mac } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { BgpRouter, EdgeNode, TenantResources } from "../resources/mod.ts";
 import { after, listDirectory, Netns } from "../sys/mod.ts";
+import type { Connected } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
 import { EdgeLinks, type LinkPlace } from "./edge-links.ts";
-import { EDGE_ALIAS, EdgePlace, type EdgeStatus } from "./edge-place.ts";
+import { EDGE_ALIAS, EdgePlace } from "./edge-place.ts";
+import type { EdgeStatus } from "./edge-status.ts";
 import type { EdgeSpeaker } from "./edge-routes.ts";
+import { type FabricPodStore, type FabricSegment, noFabricPods } from "./fabric-pods.ts";
 
 /** A link may be plugged in, and an address given, later. */
 const RETRY_MS = 5_000;
@@ -49,8 +52,8 @@ export interface EdgeOptions {
   readonly linksPath: string;
   /** Where namespaces are bound; default /run/netns. */
   readonly folder?: string;
-  /** Pods that an earlier agent attached to domains of a fabric, in the order in which they came; default none. */
-  readonly attached?: () => readonly LocalAttachment[];
+  /** Pods that are attached to domains of a fabric; default none. */
+  readonly pods?: FabricPodStore;
   readonly onProblem: (error: Error) => void;
 }
 
@@ -130,9 +133,9 @@ export class Edge implements Disposable {
   }
 
   #open(name: string): EdgePlace {
-    const { home, folder, onProblem, attached = () => [] } = this.#options;
+    const { home, folder, onProblem, pods = noFabricPods } = this.#options;
     const place = new EdgePlace(name, {
-      ...{ home, homePlace: this.#home, links: this.#links, attached, onProblem },
+      ...{ home, homePlace: this.#home, links: this.#links, pods, onProblem },
       ...(folder === undefined ? {} : { folder }),
     });
     this.#places.set(name, place);
@@ -163,7 +166,9 @@ export class Edge implements Disposable {
     const stay = new Set(
       edge.routers.flatMap(({ name, domains }) => [
         fabricSpeaker(name),
-        ...domains.flatMap((domain) => (legOf(domain) === undefined ? [] : [hostSpeaker(name, domain.vni)])),
+        ...domains.flatMap((domain) =>
+          domain.routing?.host === undefined ? [] : [hostSpeaker(name, domain.vni)],
+        ),
       ]),
     );
     let isLess = false;
@@ -191,6 +196,57 @@ export class Edge implements Disposable {
   /** place returns the router that has a domain, by its VNI; undefined where none has. */
   place(vni: number): EdgePlace | undefined {
     return [...this.#places.values()].find((place) => place.has(vni));
+  }
+
+  /** room returns the MTU that a segment leaves to a pod; a sentence where it is not here. */
+  room(segment: FabricSegment): { readonly mtuBytes: number } | { readonly error: string } {
+    const { vpc, domain } = segment;
+    return (
+      this.place(domain)?.room(segment) ?? {
+        error: `VPC ${vpc} is not in the fabric here: no Underlay of this node has it; look at causeway status`,
+      }
+    );
+  }
+
+  /** attach makes a pod's link in a segment of a domain, and announces it; when it throws, nothing stays. */
+  attach(attachment: LocalAttachment, netns: Netns): Connected {
+    return this.#placeOf(attachment).attach(attachment, netns);
+  }
+
+  /** missing returns the names of what does not work yet of an attachment. */
+  missing(attachment: LocalAttachment, netns: Netns): string[] {
+    return this.#placeOf(attachment).missing(attachment, netns);
+  }
+
+  /** loaded resolves when it is known who else is in its segment. */
+  async loaded(attachment: LocalAttachment): Promise<void> {
+    await this.place(attachment.domain)?.evpn?.loaded(attachment.segment);
+  }
+
+  /** detach removes an attachment; false when it was not there, which is not an error. */
+  detach(id: string): boolean {
+    return [...this.#places.values()].some((place) => place.detach(id));
+  }
+
+  /** detachAll takes all pods back: whoever gave them their addresses is gone. */
+  detachAll(): void {
+    for (const place of this.#places.values()) this.#bear(() => place.detachAll());
+  }
+
+  /** sweep removes domains that only a pod had kept. */
+  sweep(): void {
+    for (const place of this.#places.values()) this.#bear(() => place.sweep());
+  }
+
+  /** isElsewhere tells whether another node announced an address of ours later. */
+  isElsewhere(segment: number, mac: Mac): boolean {
+    return [...this.#places.values()].some(({ evpn }) => evpn?.isElsewhere(segment, mac) === true);
+  }
+
+  #placeOf({ id, domain }: LocalAttachment): EdgePlace {
+    const place = this.place(domain);
+    if (place !== undefined) return place;
+    throw new Error(`Cannot attach ${id}: VNI ${domain} is not in the fabric here; look at causeway status`);
   }
 
   /** status tells of each router that is here. */

@@ -2,7 +2,7 @@
  * What this node's VPCs have, told by BGP: a segment where something is attached (type 3), each address (type 2), and where it is routed the
  * prefixes of active segments (type 5). The speaker may come later than what it has to tell, and another one in its place.
  */
-import type { LocalHost, LocalRouting, LocalSegment, Speaker } from "../bgp/mod.ts";
+import type { LocalHost, LocalPrefix, LocalRouting, LocalSegment, Speaker } from "../bgp/mod.ts";
 import { type Domain, groupTag, type LocalStation, type Segment } from "../domain/mod.ts";
 import { sameValue } from "../engine/mod.ts";
 import { formatPrefix, type Ip, type Mac, type Prefix } from "../net/mod.ts";
@@ -18,7 +18,12 @@ export interface HereDomain {
   readonly only?: true;
   /** Where others send to it, if not to the VTEP of all. */
   readonly vtep?: Vtep;
+  /** What a network goes to others as, undefined for one that does not; absent: all go. Another function is another rule. */
+  readonly exports?: ExportRule | undefined;
 }
+
+/** ExportRule returns what a network is told as. */
+export type ExportRule = (local: LocalPrefix) => LocalPrefix | undefined;
 
 /** Vtep is this node as others send to it. */
 export interface Vtep {
@@ -39,7 +44,7 @@ interface Parts {
   readonly segments: Map<number, LocalSegment>;
   readonly routings: Map<number, LocalRouting>;
   /** By L3VNI and text. */
-  readonly prefixes: Map<string, { readonly vni: number; readonly prefix: Prefix }>;
+  readonly prefixes: Map<string, { readonly vni: number; readonly local: LocalPrefix }>;
 }
 
 /** VpcAnnouncer remembers what is to be told, and tells what differs. A domain more costs the same however many there are. */
@@ -59,7 +64,7 @@ export class VpcAnnouncer {
     const { routings, segments, prefixes } = partsOf([...this.#here.values()], vtep);
     for (const routing of routings.values()) evpn.setRouting(routing);
     for (const segment of segments.values()) evpn.setSegment(segment);
-    for (const { vni, prefix } of prefixes.values()) evpn.setPrefix(vni, { prefix });
+    for (const { vni, local } of prefixes.values()) evpn.setPrefix(vni, local);
     this.#tellHosts(this.#segments);
   }
 
@@ -88,15 +93,16 @@ export class VpcAnnouncer {
   #tellParts(old: Parts, { segments, routings, prefixes }: Parts): void {
     const evpn = this.#evpn;
     if (evpn === undefined) return;
-    for (const [key, { vni, prefix }] of old.prefixes) if (!prefixes.has(key)) evpn.removePrefix(vni, prefix);
+    for (const [key, { vni, local }] of old.prefixes)
+      if (!prefixes.has(key)) evpn.removePrefix(vni, local.prefix);
     for (const vni of old.segments.keys()) if (!segments.has(vni)) evpn.removeSegment(vni);
     for (const vni of old.routings.keys()) if (!routings.has(vni)) evpn.removeRouting(vni);
     for (const [vni, routing] of routings)
       if (!sameValue(routing, old.routings.get(vni))) evpn.setRouting(routing);
     for (const [vni, segment] of segments)
       if (!sameValue(segment, old.segments.get(vni))) evpn.setSegment(segment);
-    for (const [key, { vni, prefix }] of prefixes)
-      if (!old.prefixes.has(key)) evpn.setPrefix(vni, { prefix });
+    for (const [key, { vni, local }] of prefixes)
+      if (!sameValue(local, old.prefixes.get(key)?.local)) evpn.setPrefix(vni, local);
   }
 
   /** setHost tells where an attachment or another station is, at once or as soon as its segment is active. */
@@ -134,9 +140,12 @@ export class VpcAnnouncer {
   }
 }
 
+const asItIs: ExportRule = (local) => local;
+
 function isSameHere(one: HereDomain, other: HereDomain | undefined): boolean {
   return (
     one.domain === other?.domain &&
+    one.exports === other.exports &&
     one.segments.length === other.segments.length &&
     one.segments.every((segment, index) => segment === other.segments[index]) &&
     sameValue(one.prefixes, other.prefixes) &&
@@ -146,13 +155,18 @@ function isSameHere(one: HereDomain, other: HereDomain | undefined): boolean {
 
 function partsOf(here: readonly HereDomain[], common: Vtep): Parts {
   const parts: Parts = { segments: new Map(), routings: new Map(), prefixes: new Map() };
-  for (const { domain, segments: active, prefixes: more, only, vtep = common } of here) {
-    for (const segment of active) parts.segments.set(segment.vni, localSegment(segment, domain, vtep));
+  for (const { domain, segments: active, prefixes: more, only, exports = asItIs, vtep = common } of here) {
+    // Addresses of a Subnet are routed to by others where they may know its networks.
+    const isTold = ({ prefixes }: Segment) => prefixes.every((prefix) => exports({ prefix }) !== undefined);
+    for (const segment of active)
+      parts.segments.set(segment.vni, localSegment(segment, { domain, vtep, routed: isTold(segment) }));
     if (domain.routing === undefined) continue;
     const { vni } = domain;
     parts.routings.set(vni, { vni, vtep: vtep.address, routerMac: vtep.routerMac, ...domain.routing });
-    for (const prefix of [...(only ? [] : active.flatMap((segment) => segment.prefixes)), ...more])
-      parts.prefixes.set(`${vni} ${formatPrefix(prefix)}`, { vni, prefix });
+    for (const prefix of [...(only ? [] : active.flatMap((segment) => segment.prefixes)), ...more]) {
+      const local = exports({ prefix });
+      if (local !== undefined) parts.prefixes.set(`${vni} ${formatPrefix(prefix)}`, { vni, local });
+    }
   }
   return parts;
 }
@@ -161,11 +175,14 @@ function isSame(one: LocalHost, other: LocalHost): boolean {
   return one.mac === other.mac && sameValue(one.ip, other.ip);
 }
 
-function localSegment(segment: Segment, domain: Domain, vtep: Vtep): LocalSegment {
+function localSegment(
+  segment: Segment,
+  { domain, vtep, routed }: { readonly domain: Domain; readonly vtep: Vtep; readonly routed: boolean },
+): LocalSegment {
   const { vni, importTargets, exportTargets, rd } = segment;
   return {
     ...(rd === undefined ? {} : { rd }),
     ...{ vni, vtep: vtep.address, flood: true, importTargets, exportTargets },
-    ...(domain.routing === undefined ? {} : { l3vni: domain.vni }),
+    ...(domain.routing === undefined || !routed ? {} : { l3vni: domain.vni }),
   };
 }

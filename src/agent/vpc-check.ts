@@ -1,12 +1,37 @@
 /** CHECK of an attachment to a VPC: is the container's side as ADD made it? */
 import { CniError } from "../cni/mod.ts";
+import type { Attachment } from "../ipam/mod.ts";
 import { formatIp, formatMac, ipEqual } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { Netns } from "../sys/mod.ts";
+import type { ShownVpc } from "./vpc-shown.ts";
 import type { StoredVpcPod } from "./vpc-store.ts";
 
-/** checkInside throws a CniError that names the first thing that is missing or wrong. */
-export function checkInside({ local }: StoredVpcPod, netns: Netns): void {
+/** CheckOptions say what is looked at. */
+export interface CheckOptions {
+  readonly attachment: Attachment;
+  /** Of the container. */
+  readonly netns: Netns;
+  /** What of VPCs is on this node. */
+  readonly here: () => readonly ShownVpc[];
+}
+
+/** checkAttached throws a CniError that names the first thing that is missing or wrong, in the container or in its VPC. */
+export function checkAttached(
+  stored: StoredVpcPod | undefined,
+  { attachment, netns, here }: CheckOptions,
+): void {
+  if (stored === undefined)
+    throw new CniError("checkFailed", `${attachment.ifname} of ${attachment.containerId} is not attached`);
+  checkInside(stored, netns);
+  const { domain } = stored.local;
+  const vpc = here().find(({ vni }) => vni === domain);
+  if (vpc === undefined) throw new CniError("checkFailed", `VNI ${domain} is not on this node`);
+  const [problem] = vpc.problems;
+  if (problem !== undefined) throw new CniError("checkFailed", `VPC ${vpc.name}: ${problem}`);
+}
+
+function checkInside({ local }: StoredVpcPod, netns: Netns): void {
   const { ifname, mac, mtuBytes, addresses } = local;
   using inside = Rtnetlink.open({ netns });
   const link = inside.link(ifname);

@@ -28,6 +28,15 @@ export interface ShownVpc extends DomainStatus {
   readonly attachments: readonly ShownAttachment[];
 }
 
+/** withProblem returns domains of which all have a problem, if there is one. */
+export function withProblem(
+  domains: readonly DomainStatus[],
+  problem: string | undefined,
+): readonly DomainStatus[] {
+  if (problem === undefined) return domains;
+  return domains.map((domain) => ({ ...domain, problems: [problem, ...domain.problems] }));
+}
+
 /** shownVpcs puts together what the kernel has and what is attached, in order of VNIs. */
 export function shownVpcs(
   domains: readonly DomainStatus[],

@@ -24,6 +24,8 @@ export interface StoredVpcPod extends Attachment {
   readonly addresses?: readonly InterfaceAddress[];
   /** UDP port of a segment that no Subnet describes. */
   readonly dstPort?: number;
+  /** In a VPC of a fabric: the node's edge has it. */
+  readonly fabric?: true;
   /** Path of the container's namespace. */
   readonly netns: string;
   /** Whose it is, where the runtime said so. */
@@ -64,6 +66,7 @@ interface Value {
   readonly ips: readonly string[];
   readonly lengths?: readonly number[];
   readonly dstPort?: number;
+  readonly fabric?: true;
   readonly mtuBytes: number;
   readonly defaultRoute: boolean;
   readonly groups: readonly string[];
@@ -161,7 +164,7 @@ export class VpcStore implements Disposable {
 }
 
 function valueOf(stored: Omit<StoredVpcPod, "state">): Value {
-  const { local, addresses, dstPort, pod, order, sequence } = stored;
+  const { local, addresses, dstPort, fabric, pod, order, sequence } = stored;
   const { id, domain, segment, mac, mtuBytes, defaultRoute, groups } = local;
   return {
     ...{ id, domain, segment, mac: formatMac(mac), mtuBytes, defaultRoute, groups },
@@ -170,12 +173,23 @@ function valueOf(stored: Omit<StoredVpcPod, "state">): Value {
     ...(sequence === undefined ? {} : { sequence }),
     ...(addresses === undefined ? {} : { lengths: addresses.map(({ length }) => length) }),
     ...(dstPort === undefined ? {} : { dstPort }),
+    ...(fabric === undefined ? {} : { fabric }),
     ...(pod === undefined ? {} : { pod: { namespace: pod.namespace, name: pod.name } }),
   };
 }
 
 function podOf({ network, container, ifname, netns, state, value }: Row): StoredVpcPod {
-  const { ips, lengths, dstPort, mac, pod, order = 0, sequence, ...rest } = JSON.parse(value) as Value;
+  const {
+    ips,
+    lengths,
+    dstPort,
+    fabric,
+    mac,
+    pod,
+    order = 0,
+    sequence,
+    ...rest
+  } = JSON.parse(value) as Value;
   const addresses = ips.map(parseIp);
   return {
     ...{ network, containerId: container, ifname, netns, state, order },
@@ -185,6 +199,7 @@ function podOf({ network, container, ifname, netns, state, value }: Row): Stored
       ? {}
       : { addresses: addresses.map((ip, i) => ({ ip, length: lengths[i] as number })) }),
     ...(dstPort === undefined ? {} : { dstPort }),
+    ...(fabric === undefined ? {} : { fabric }),
     ...(pod === undefined ? {} : { pod }),
   };
 }

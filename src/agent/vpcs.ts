@@ -29,7 +29,6 @@ import {
   type Resolved,
   resolveSegment,
   type Segment,
-  segmentMtu,
 } from "../domain/mod.ts";
 import { type Engine, sameValue } from "../engine/mod.ts";
 import type { MeshView } from "../hub/mod.ts";
@@ -38,14 +37,16 @@ import type { Mac } from "../net/mod.ts";
 import { podId } from "../pods/mod.ts";
 import { after, every, monotonicMs, type Netns, sleep } from "../sys/mod.ts";
 import type { ClusterBgp } from "./cluster-bgp.ts";
-import { checkInside } from "./vpc-check.ts";
-import type { Connected, DomainHost } from "./domain-host.ts";
+import { checkAttached } from "./vpc-check.ts";
+import type { DomainHost } from "./domain-host.ts";
 import { awaitUp } from "./domain-port.ts";
+import type { FabricPodStore } from "./fabric-pods.ts";
 import { OpenDomains } from "./open-domains.ts";
 import { ReflectorGuard } from "./reflector-guard.ts";
 import { hearVpcs } from "./vpc-hearing.ts";
 import { VpcAnnouncer } from "./vpc-announcer.ts";
-import { type ShownVpc, shownVpcs } from "./vpc-shown.ts";
+import { type ShownVpc, shownVpcs, withProblem } from "./vpc-shown.ts";
+import { fabricPods, isFabric, roomOf, type VpcSite } from "./vpc-site.ts";
 import { openVpcParts, type VpcParts } from "./vpc-parts.ts";
 import { VpcSettling } from "./vpc-settling.ts";
 import { domainNode, sameSeats, vtepsOf } from "./vpc-underlay.ts";
@@ -105,11 +106,13 @@ export class Vpcs implements VpcNetwork, Disposable {
   #speaker: Speaker | undefined;
   #listening: Disposable | undefined;
   readonly #guarding = new ReflectorGuard();
+  readonly #fabricPods: FabricPodStore;
 
   constructor(options: VpcsOptions) {
     this.#options = options;
     const { store, isNewBoot } = VpcStore.open(options.folder);
     this.#store = this.#resources.use(store);
+    this.#fabricPods = fabricPods(store);
     const onProblem = (text: string) => options.onProblem(new Error(text));
     this.#pool = new SubnetPool(store.database, { claims: options.claims, onProblem });
     if (isNewBoot) for (const pod of store.all()) this.#forget(pod);
@@ -126,7 +129,7 @@ export class Vpcs implements VpcNetwork, Disposable {
   follow(view: MeshView, mtuBytes: number): void {
     const { mesh, self, tenants } = view;
     if (self === undefined) return;
-    this.#options.bgp.follow(this.#options.engine, { mesh, self, tenants });
+    this.#options.bgp.follow(this.#options.engine, { mesh, self, tenants, pods: this.#fabricPods });
     const last = this.#known;
     // Nodes of a large mesh tell something new all the time, and hardly ever anything that matters here.
     const nodes = last !== undefined && sameSeats(last.nodes, view.nodes) ? last.nodes : view.nodes;
@@ -169,12 +172,11 @@ export class Vpcs implements VpcNetwork, Disposable {
 
   /** status tells of each domain that is here, and of what is attached to it. */
   status(): ShownVpc[] {
-    const isElsewhere = (segment: number, mac: Mac) => this.#speaker?.evpn.isElsewhere(segment, mac) === true;
-    const shown = shownVpcs(this.#parts?.host.status() ?? [], { pods: this.#store.all(), isElsewhere });
-    const problem = this.#linkProblem;
-    return problem === undefined
-      ? shown
-      : shown.map((vpc) => ({ ...vpc, problems: [problem, ...vpc.problems] }));
+    const { fabric } = this.#options.bgp;
+    const isElsewhere = (segment: number, mac: Mac) =>
+      this.#speaker?.evpn.isElsewhere(segment, mac) === true || fabric.isElsewhere(segment, mac);
+    const mesh = withProblem(this.#parts?.host.status() ?? [], this.#linkProblem);
+    return shownVpcs([...mesh, ...fabric.domains()], { pods: this.#store.all(), isElsewhere });
   }
 
   // The plugin's calls.
@@ -183,10 +185,11 @@ export class Vpcs implements VpcNetwork, Disposable {
   async add(attachment: Attachment, wish: VpcWish, netns: Netns): Promise<VpcAttached> {
     const resolved = await this.#resolve(wish);
     const known = this.#require();
-    if (this.#linkProblem !== undefined) throw notThere(this.#linkProblem);
+    const inFabric = isFabric(resolved);
+    if (this.#linkProblem !== undefined && !inFabric) throw notThere(this.#linkProblem);
     const { segment, subnet, domain } = resolved;
     if (subnet === undefined) refusePort(segment, this.#domainOf(segment.vni)?.segments[0], known.mesh);
-    const mtuBytes = mtuOf(wish, segmentMtu(segment, known.node));
+    const mtuBytes = mtuOf(wish, resolved.mostBytes);
     const id = podId(attachment);
     if (this.#store.get(attachment) !== undefined)
       throw new CniError(
@@ -202,6 +205,7 @@ export class Vpcs implements VpcNetwork, Disposable {
       };
       this.#store.add({
         ...{ ...attachment, local, netns: netns.path, ...(wish.pod && { pod: wish.pod }) },
+        ...(inFabric ? { fabric: true } : {}),
         ...(open
           ? { addresses, ...(segment.dstPort === undefined ? {} : { dstPort: segment.dstPort }) }
           : {}),
@@ -210,13 +214,13 @@ export class Vpcs implements VpcNetwork, Disposable {
     });
     try {
       if (open && this.#open.add(id, domain)) this.#setDomains();
-      const { gateways, routes } = this.#attach(local, netns, open ? { addresses } : {});
-      this.#announcer.setHost(local, { claim: "arrived" });
-      await awaitUp(local, () => this.#parts?.host.missing(local, netns) ?? []);
+      const site = inFabric ? this.#options.bgp.fabric : this.#site(open ? { addresses } : {});
+      const { gateways, routes } = site.attach(local, netns);
+      await awaitUp(local, () => site.missing(local, netns));
       if (this.#resources.disposed) throw notThere("the agent begins anew");
       this.#store.setReady(attachment);
       // What is elsewhere is known by then, so that its first packet is not lost.
-      await this.#speaker?.evpn.loaded(segment.vni);
+      await site.loaded(local);
       return {
         ...{ mac: local.mac, addresses, gateways, mtuBytes, routes },
         ...{ hostLink: portOf(id), hostMac: portMac(id), bridge: bridgeOf(segment.vni) },
@@ -236,15 +240,7 @@ export class Vpcs implements VpcNetwork, Disposable {
 
   /** check implements VpcNetwork. */
   async check(attachment: Attachment, netns: Netns): Promise<void> {
-    const stored = this.#store.get(attachment);
-    if (stored === undefined)
-      throw new CniError("checkFailed", `${attachment.ifname} of ${attachment.containerId} is not attached`);
-    checkInside(stored, netns);
-    const { domain } = stored.local;
-    const here = this.status().find(({ vni }) => vni === domain);
-    if (here === undefined) throw new CniError("checkFailed", `VNI ${domain} is not on this node`);
-    const [problem] = here.problems;
-    if (problem !== undefined) throw new CniError("checkFailed", `VPC ${here.name}: ${problem}`);
+    checkAttached(this.#store.get(attachment), { attachment, netns, here: () => this.status() });
   }
 
   /** attachments implements VpcNetwork. */
@@ -253,27 +249,40 @@ export class Vpcs implements VpcNetwork, Disposable {
   }
 
   /** What was applied a moment ago at a hub may not be known here yet. */
-  async #resolve(wish: VpcWish): Promise<Resolved> {
+  async #resolve(wish: VpcWish): Promise<Resolved & { readonly mostBytes: number }> {
     const endMs = monotonicMs() + NEWS_MS;
     for (;;) {
       const known = this.#require();
       const resolved = resolveSegment(wish, { ...known, node: known.self });
-      if (!("error" in resolved)) return resolved;
+      const context = { node: known.node, fabric: this.#options.bgp.fabric };
+      const room = "error" in resolved ? resolved : roomOf(resolved, context);
+      if (!("error" in resolved) && !("error" in room)) return { ...resolved, mostBytes: room.mtuBytes };
       const leftMs = endMs - monotonicMs();
-      if (leftMs <= 0) throw new CniError("badConfiguration", `Cannot attach to a VPC: ${resolved.error}`);
+      if (leftMs <= 0 && "error" in room)
+        throw new CniError("badConfiguration", `Cannot attach to a VPC: ${room.error}`);
       await Promise.race([this.#news.promise, sleep(leftMs)]);
     }
   }
 
-  /** The rules of its security groups are there before it. */
-  #attach(local: LocalAttachment, netns: Netns, options: Parameters<DomainHost["attach"]>[2]): Connected {
+  /** In the mesh. The rules of its security groups are there before a pod. */
+  #site(options: Parameters<DomainHost["attach"]>[2]): VpcSite {
     if (this.#parts === undefined) throw notThere(this.#linkProblem);
     const { host, services } = this.#parts;
-    return services.guard(local, () => host.attach(local, netns, options));
+    return {
+      attach: (local, netns) => {
+        const connected = services.guard(local, () => host.attach(local, netns, options));
+        this.#announcer.setHost(local, { claim: "arrived" });
+        return connected;
+      },
+      missing: (local, netns) => host.missing(local, netns),
+      loaded: async ({ segment }) => await this.#speaker?.evpn.loaded(segment),
+    };
   }
 
   #remove(attachment: Attachment, id: string): void {
-    const domain = this.#store.get(attachment)?.local.domain;
+    const stored = this.#store.get(attachment);
+    if (stored?.fabric === true) return this.#removeFromFabric(attachment, id);
+    const domain = stored?.local.domain;
     const isForgotten = domain !== undefined && this.#parts?.host.netns(domain) === undefined;
     this.#announcer.removeHost(id);
     this.#parts?.host.detach(id);
@@ -282,6 +291,13 @@ export class Vpcs implements VpcNetwork, Disposable {
     this.#forget(attachment);
     // Of a VPC that the register has forgotten nobody else removes what is left.
     if (isForgotten) this.#sweep();
+  }
+
+  #removeFromFabric(attachment: Attachment, id: string): void {
+    const { fabric } = this.#options.bgp;
+    const wasThere = fabric.detach(id);
+    this.#forget(attachment);
+    if (!wasThere) fabric.forgotten();
   }
 
   #sweep(): void {
@@ -332,10 +348,12 @@ export class Vpcs implements VpcNetwork, Disposable {
 
   /** What an earlier agent attached, in the order in which it came. */
   #takeOver({ host, services }: VpcParts): void {
-    const pods = this.#store.all();
+    const all = this.#store.all();
+    const pods = all.filter(({ fabric }) => fabric !== true);
     const attached = pods.map(({ local }) => local);
+    const { asn } = this.#require().mesh;
     for (const { local, dstPort, addresses } of pods)
-      if (addresses !== undefined) this.#open.add(local.id, this.#openOf(local.segment, dstPort));
+      if (addresses !== undefined) this.#open.add(local.id, openDomain(local.segment, { asn, dstPort }));
     this.#setDomains();
     // A gateway's domain is here before them: its rules are to know them then.
     services.takeOver(attached, () => {
@@ -345,7 +363,7 @@ export class Vpcs implements VpcNetwork, Disposable {
     for (const { local, sequence } of pods) this.#announcer.setHost(local, { claim: "known", sequence });
     this.#sweep();
     // Nobody was told that these succeeded.
-    for (const pod of pods) if (pod.state === "adding") this.#remove(pod, pod.local.id);
+    for (const pod of all) if (pod.state === "adding") this.#remove(pod, pod.local.id);
   }
 
   /** Where VXLAN ends here; a link that is to carry it and is not there is a problem, told once. */
@@ -381,10 +399,6 @@ export class Vpcs implements VpcNetwork, Disposable {
       vtepOf: (name) => vteps.get(name),
     });
     this.#onActive();
-  }
-
-  #openOf(vni: number, dstPort: number | undefined): Domain {
-    return openDomain(vni, { asn: this.#require().mesh.asn, dstPort });
   }
 
   #setDomains(): void {

@@ -22,5 +22,11 @@ export type {
   LocalRouting,
   LocalSegment,
 } from "./evpn/mod.ts";
+export {
+  compilePrefixRules,
+  type PrefixAttributes,
+  type PrefixRules,
+  type RuledPrefix,
+} from "./policy/mod.ts";
 export { replay, RecordingError } from "./io/mod.ts";
 export * from "./speaker/mod.ts";

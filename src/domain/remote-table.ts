@@ -18,11 +18,19 @@ import type { Domain, Remote, RemoteChange, RemotePrefix } from "./model.ts";
 /** So many ways to a prefix are used at most, those with the lowest addresses: the kernel's next-hop groups stay small. */
 export const MOST_HOPS = 32;
 
+/** RoutedRoute is a route that leads to a network or an address by an L3VNI. */
+export type RoutedRoute = EvpnPrefix | (EvpnHost & { readonly ip: Ip });
+
+/** ImportRule returns what a route is to a domain, undefined where the domain does not take it. */
+export type ImportRule = <R extends RoutedRoute>(route: R) => R | undefined;
+
 /** ActiveDomain is a domain that is active here, and which of its segments are. */
 export interface ActiveDomain {
   readonly domain: Domain;
   /** VNIs. */
   readonly segments: readonly number[];
+  /** Of what its L3VNI imports; absent: all is taken as it is. Another function is another rule. */
+  readonly accepts?: ImportRule | undefined;
 }
 
 /** Import targets of one segment or domain. */
@@ -35,7 +43,11 @@ interface Targets {
 /** What a route is imported to: nothing else of the active ones matters to it. */
 interface Import {
   readonly segments: ReadonlyMap<number, Targets>;
-  readonly routings: ReadonlyMap<number, Targets>;
+  readonly routings: ReadonlyMap<number, RoutingImport>;
+}
+
+interface RoutingImport extends Targets {
+  readonly accepts: ImportRule | undefined;
 }
 
 interface Candidates {
@@ -259,9 +271,10 @@ function targetsOf(list: readonly string[]): Targets {
 
 function importOf(active: readonly ActiveDomain[]): Import {
   const segments = new Map<number, Targets>();
-  const routings = new Map<number, Targets>();
-  for (const { domain, segments: vnis } of active) {
-    if (domain.routing !== undefined) routings.set(domain.vni, targetsOf(domain.routing.importTargets));
+  const routings = new Map<number, RoutingImport>();
+  for (const { domain, segments: vnis, accepts } of active) {
+    if (domain.routing !== undefined)
+      routings.set(domain.vni, { ...targetsOf(domain.routing.importTargets), accepts });
     for (const segment of domain.segments)
       if (vnis.includes(segment.vni)) segments.set(segment.vni, targetsOf(segment.importTargets));
   }
@@ -274,9 +287,10 @@ function changedTargets(before: Import, next: Import): ReadonlySet<string> {
   for (const part of ["segments", "routings"] as const)
     for (const vni of new Set([...before[part].keys(), ...next[part].keys()])) {
       const [a, b] = [before[part].get(vni)?.all, next[part].get(vni)?.all];
-      if (a === b) continue;
-      if (a !== undefined && b !== undefined && a.size === b.size && [...a].every((target) => b.has(target)))
-        continue;
+      const sameRule = part === "segments" || before[part].get(vni)?.accepts === next[part].get(vni)?.accepts;
+      if (a === b && sameRule) continue;
+      const isSame = a !== undefined && b !== undefined && a.size === b.size && a.isSubsetOf(b);
+      if (isSame && sameRule) continue;
       for (const target of [...(a ?? []), ...(b ?? [])]) changed.add(target);
     }
   return changed;
@@ -295,16 +309,27 @@ function isImported(route: EvpnRoute, { segments, routings }: Import): boolean {
     case "host":
       return takes(segments.get(route.vni), route) || isRouted(route, routings);
     case "prefix":
-      return takes(routings.get(route.vni), route);
+      return accepted(route, routings.get(route.vni)) !== undefined;
   }
+}
+
+/** What a route is to a domain; undefined where it is not imported. */
+function accepted<R extends RoutedRoute>(route: R, routing: RoutingImport | undefined): R | undefined {
+  if (routing === undefined || !takes(routing, route)) return undefined;
+  return routing.accepts === undefined ? route : routing.accepts(route);
+}
+
+/** What routes that are imported are by a domain's rules. */
+function ruled(routes: readonly EvpnPrefix[], routing: RoutingImport | undefined): readonly EvpnPrefix[] {
+  const accepts = routing?.accepts;
+  return accepts === undefined ? routes : routes.flatMap((route) => accepts(route) ?? []);
 }
 
 /** A host is routed to where its segment is not active: by its L3VNI, to the router there. */
 function isRouted(route: EvpnHost, routings: Import["routings"]): boolean {
   const { ip, l3vni, routerMac } = route;
-  return (
-    ip !== undefined && routerMac !== undefined && l3vni !== undefined && takes(routings.get(l3vni), route)
-  );
+  if (ip === undefined || routerMac === undefined || l3vni === undefined) return false;
+  return accepted(route as EvpnHost & { readonly ip: Ip }, routings.get(l3vni)) !== undefined;
 }
 
 /** Routes of one name compete. */
@@ -329,7 +354,7 @@ function winnerOf(routes: readonly EvpnRoute[], active: Import): Remote | undefi
     case "host":
       return hostRemote(bestHost(routes as readonly EvpnHost[]), active);
     case "prefix":
-      return prefixRemote(routes as readonly EvpnPrefix[]);
+      return prefixRemote(ruled(routes as readonly EvpnPrefix[], active.routings.get(first.vni)));
   }
 }
 
@@ -356,8 +381,10 @@ function hostRemote(host: EvpnHost, { routings }: Import): Remote {
   };
 }
 
-function prefixRemote(routes: readonly EvpnPrefix[]): RemotePrefix {
-  const { vni, prefix } = routes[0] as EvpnPrefix;
+function prefixRemote(routes: readonly EvpnPrefix[]): RemotePrefix | undefined {
+  const [first] = routes;
+  if (first === undefined) return undefined;
+  const { vni, prefix } = first;
   const best = Math.max(...routes.map(({ localPreference }) => localPreference));
   const hops = routes
     .filter(({ localPreference }) => localPreference === best)

@@ -139,7 +139,7 @@ describe("what is refused, with what was given and what to do", () => {
     expect(found({ vpc: "b" }, { tenants: only })).toBe("vpc b has no Subnet; apply one");
   });
 
-  test("a VPC in a fabric: the mesh has none of it", () => {
+  test("a VPC in a fabric, which has no security groups", () => {
     const fabric = parseManifest(`apiVersion: causeway.network/v1alpha1
 kind: VPC
 metadata: {name: f}
@@ -150,9 +150,15 @@ kind: Subnet
 metadata: {name: f.1}
 spec: {vpc: f, vni: 309}
 `).resources as TenantResource[];
-    expect(resolveSegment({ vpc: "f", groups: [] }, { ...context, tenants: tenantsOf(fabric) })).toEqual({
+    const here = { ...context, tenants: tenantsOf(fabric) };
+    expect(resolveSegment({ vpc: "f", groups: [] }, here)).toMatchObject({
+      vpc: { underlay: {} },
+      domain: { vni: 5009 },
+      segment: { vni: 309 },
+    });
+    expect(resolveSegment({ vpc: "f", groups: ["f.in"] }, here)).toEqual({
       error:
-        "VPC f is in a fabric (spec.underlay), to which nodes attach no pods yet; name a VPC of the mesh",
+        "groups f.in: VPC f is in a fabric (spec.underlay), where nodes keep no security groups yet; leave them out",
     });
   });
 

@@ -67,7 +67,6 @@ export function resolveSegment(wish: SegmentWish, context: SegmentContext): Reso
   if (vpc === undefined || domain === undefined || segment === undefined)
     return not(`VPC ${subnet.vpc} of Subnet ${subnet.name} is not known on this node yet; try again`);
   const refused =
-    refusedFabric(vpc) ??
     refusedPort(wish, subnet) ??
     refusedPod(wish, vpc) ??
     refusedNode(vpc, context.node) ??
@@ -142,12 +141,6 @@ function open(wish: SegmentWish, { tenants, mesh }: SegmentContext): Resolved | 
   return { domain, segment: domain.segments[0] as Segment };
 }
 
-/** In the mesh it would be another network of the same name. */
-function refusedFabric({ name, underlay }: Vpc): string | undefined {
-  if (underlay === undefined) return undefined;
-  return `VPC ${name} is in a fabric (spec.underlay), to which nodes attach no pods yet; name a VPC of the mesh`;
-}
-
 function refusedPort({ dstPort }: SegmentWish, { name, port = VXLAN_PORT }: Subnet): string | undefined {
   if (dstPort === undefined || dstPort === port) return undefined;
   return `port ${dstPort} is not that of Subnet ${name}, ${port}; leave it out, or change Subnet.spec.port`;
@@ -192,6 +185,8 @@ export function mayServe({ nodes }: Pick<Vpc, "nodes">, node: SegmentContext["no
 }
 
 function refusedGroups({ groups }: SegmentWish, vpc: Vpc, tenants: TenantResources): string | undefined {
+  if (vpc.underlay !== undefined && groups.length > 0)
+    return `groups ${groups.join(", ")}: VPC ${vpc.name} is in a fabric (spec.underlay), where nodes keep no security groups yet; leave them out`;
   for (const name of groups) {
     const group = tenants.SecurityGroup.get(name);
     if (group === undefined)

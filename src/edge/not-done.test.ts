@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { formatProblem, parseManifest, type TenantResource, tenantsOf } from "../resources/mod.ts";
-import { legOf, notDone, waits } from "./not-done.ts";
+import { notDone } from "./not-done.ts";
 import { planEdge } from "./plan.ts";
 import { fabricRouter, fabricSpeaker, hostSpeaker } from "./speakers.ts";
 
@@ -38,35 +38,17 @@ test("a session whose password cannot be read does not run without one", () => {
   expect(fabricRouter(router, { namespace: "/x" }).neighbors).toEqual([]);
 });
 
-test("leaks and rules of VPCs are told of", () => {
+test("next hops in rules of VPCs are told of", () => {
   const router = routerOf(`${underlay("{address: 192.168.11.2, asn: 64512}")}
 ---
 apiVersion: causeway.network/v1alpha1
 kind: VPC
 metadata: {name: red}
-spec: {vni: 5100, underlay: {import: [{action: accept}]}}
+spec: {vni: 5100, underlay: {import: [{set: {nextHop: 192.0.2.1}, action: accept}]}}
 `);
   expect(notDone(router)).toEqual([
-    'VPC "red" waits, and neither announces nor imports: underlay.import and underlay.export are not acted on yet; remove them, and filter in sessions',
+    'VPC "red": nextHop in underlay.import changes nothing: tunnel endpoints stay',
   ]);
-});
-
-test("a VPC with rules that nothing acts on has no session with the host, and waits", () => {
-  const vpc = (more: string) => `${underlay("{address: 192.168.11.2, asn: 64512}")}
----
-apiVersion: causeway.network/v1alpha1
-kind: VPC
-metadata: {name: red}
-spec:
-  vni: 5100
-  underlay: ${more}
-  hostSession: {asn: 64514, peerAsn: 64515, prefixes: [192.169.10.0/24]}
-`;
-  const seen = (more: string) =>
-    routerOf(vpc(more)).domains.map((domain) => [waits(domain), legOf(domain) !== undefined]);
-  expect(seen("{}")).toEqual([[false, true]]);
-  expect(seen("{export: [{action: accept}]}")).toEqual([[true, false]]);
-  expect(seen("{import: [{action: reject}]}")).toEqual([[true, false]]);
 });
 
 test("no speaker of a router is called like that of another's domain", () => {

@@ -1,16 +1,6 @@
 /** What a plan says and nothing acts on yet: told to people, so that nobody believes that it holds. */
 import type { EdgeDomain, EdgeRouter, FabricSession, HostLeg } from "./model.ts";
 
-/** waits tells whether a domain has rules that nothing acts on yet: without them it would say and believe too much, so it does neither. */
-export function waits({ routing }: EdgeDomain): boolean {
-  return routing?.import !== undefined || routing?.export !== undefined;
-}
-
-/** legOf returns the leg of a domain that is made; none while the domain waits. */
-export function legOf(domain: EdgeDomain): HostLeg | undefined {
-  return waits(domain) ? undefined : domain.routing?.host;
-}
-
 /** notDone returns a sentence for each field of a router that is not acted on. */
 export function notDone(router: EdgeRouter): string[] {
   return [
@@ -41,14 +31,13 @@ function ofDomain(domain: EdgeDomain): string[] {
   const where = `VPC "${vpc}"`;
   const leg = routing?.host;
   return [
-    ...(waits(domain)
-      ? [
-          `${where} waits, and neither announces nor imports: underlay.import and underlay.export are not acted on yet; remove them, and filter in sessions`,
-        ]
-      : []),
-    ...(routing !== undefined && routing.leaks.length > 0
-      ? [`${where}: underlay.leaks are not acted on yet`]
-      : []),
+    ...[routing?.import, routing?.export].flatMap((rules, i) =>
+      rules?.some(({ set }) => set.nextHop !== undefined) === true
+        ? [
+            `${where}: nextHop in underlay.${i === 0 ? "import" : "export"} changes nothing: tunnel endpoints stay`,
+          ]
+        : [],
+    ),
     ...(leg === undefined ? [] : ofLeg(`${where}: its host session`, leg)),
   ];
 }

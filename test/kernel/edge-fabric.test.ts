@@ -151,16 +151,20 @@ describe.skipIf(lacks !== undefined)(`edge in a fabric${lacks === undefined ? ""
     await hasNone(b, "10.97.0.1");
   });
 
-  test("a VPC whose rules nothing acts on says nothing and takes nothing; a host session that comes late gets all that is known", async () => {
+  test("rules decide on the host's routes too, by their paths; a host session that comes late gets all that is known", async () => {
     const full = edgeManifest(A);
-    a.follow(full.replace("underlay: {", "underlay: {export: [{action: reject}], "));
+    const ruled = (rules: string) => a.follow(full.replace("underlay: {", `underlay: {${rules}, `));
+    ruled("export: [{action: reject}]");
     await hasNone(b, SERVICE_A);
-    expect(a.problems).toEqual([
-      'Underlay "rack": VPC "red" waits, and neither announces nor imports: underlay.import and underlay.export are not acted on yet; remove them, and filter in sessions',
-    ]);
-    a.problems.length = 0;
     await until("the fabric has nothing of it", async () => !evpn().includes("RT:64514:5100"));
+    expect(routesTo(a, SERVICE_B, "cw-5100")).not.toBe("");
+    ruled('export: [{match: {asPath: ["^64515$"]}, action: accept}]');
+    await hasRoute(b, SERVICE_A);
+    expect(evpn()).not.toMatch(/\[198\.51\.100\.0\]\n +100\.65\.0\.1 /);
+    ruled("import: []");
+    await hasNone(a, SERVICE_B);
     expect(routesTo(a, SERVICE_B, "cw-5100")).toBe("");
+    expect(a.problems).toEqual([]);
     a.follow(full.replace(/\n {2}hostSession: .*/, ""));
     await until("the domain has the fabric's routes", async () => routesTo(a, SERVICE_B, "cw-5100") !== "");
     expect(routesTo(a, SERVICE_B)).toBe("");

@@ -9,7 +9,7 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { Edge, type OnEdgeSpeaker } from "../../src/agent/edge.ts";
-import { neighborRoutes, Routers } from "../../src/bgp/mod.ts";
+import { compilePrefixRules, neighborRoutes, Routers } from "../../src/bgp/mod.ts";
 import type { LocalAttachment } from "../../src/domain/mod.ts";
 import { Engine } from "../../src/engine/mod.ts";
 import {
@@ -114,11 +114,16 @@ export class EdgeNode implements Disposable {
     const routers = new Routers({
       folder: `${this.folder}/bgp`,
       log: (event, fields) => void this.logged.push(`${event} ${JSON.stringify(fields)}`),
-      onSpeaker: (speaker) => tell({ speaker, routes: (listener) => neighborRoutes(speaker, listener) }),
+      onSpeaker: (speaker) =>
+        tell({
+          speaker,
+          rules: compilePrefixRules,
+          routes: (listener) => neighborRoutes(speaker, listener),
+        }),
     });
     const edge = new Edge({
       ...{ home: engine, netns: this.netns, folder: `${this.folder}/netns` },
-      attached: () => this.attached,
+      pods: { all: () => this.attached.map((local) => ({ local })), raised() {} },
       linksPath: `${this.folder}/edge-links.json`,
       bgp: {
         setEdge: (wanted: readonly BgpRouter[], onSpeaker) => {

@@ -82,8 +82,9 @@ export class ServicesLab implements Disposable {
     };
     const detach = domains.detach.bind(domains);
     domains.detach = (id) => {
-      detach(id);
+      const wasThere = detach(id);
       for (const { vni } of this.#wish.domains) services.detached(vni);
+      return wasThere;
     };
     const announced = Host.prototype.announced.bind(host);
     host.announced = () => {

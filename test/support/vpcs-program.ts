@@ -2,6 +2,7 @@
  * The part of an agent that VPCs are, in a namespace of its own, with a BGP that can be told to fail. It says as one line of JSON what came of:
  * a beginning that fails, the next one, two pods of one virtual machine, and a restart.
  */
+import { noFabric } from "../../src/agent/fabric-pods.ts";
 import { Vpcs } from "../../src/agent/vpcs.ts";
 import { autoRd, autoTarget, macIp } from "../../src/bgp/evpn/mod.ts";
 import { Routers, type Speaker } from "../../src/bgp/mod.ts";
@@ -72,6 +73,7 @@ const open = () =>
     bgp: {
       follow: () => {},
       edge: () => undefined,
+      fabric: noFabric,
       setCluster: (router, onSpeaker) => {
         if (isFailing) throw new Error("no room for a router");
         if (router === undefined || told === onSpeaker) return;

@@ -1,7 +1,7 @@
 /** What is here, as whoever has it says it: segments, routing, hosts and prefixes that are announced. */
 import type { Ip, Mac, Prefix } from "../../net/mod.ts";
 import type { EvpnMac, EvpnRoutedWish, EvpnSegmentWish } from "../../resources/mod.ts";
-import type { AsPath } from "../wire/mod.ts";
+import type { AsPath, LargeCommunity } from "../wire/mod.ts";
 
 /** LocalSegment is an L2VNI that is active here: announced (type 3), and its route targets asked for. Identity: vni. */
 export type LocalSegment = Omit<EvpnSegmentWish, "macs">;
@@ -32,6 +32,11 @@ export interface LocalPrefix {
   readonly localPreference?: number | undefined;
   /** The AS numbers that it came by before it came here; absent: none. */
   readonly asPath?: AsPath;
+  readonly med?: number | undefined;
+  readonly communities?: readonly number[] | undefined;
+  readonly largeCommunities?: readonly LargeCommunity[] | undefined;
+  /** As `64512:300`; absent: those that the L3VNI exports with. */
+  readonly targets?: readonly string[] | undefined;
 }
 
 /** HostName names a host inside its segment. */

@@ -4,6 +4,7 @@ import {
   type Administered,
   encodeExtendedCommunity,
   type EvpnNlri,
+  parseAdministered,
   type ExtendedCommunity,
   ND_FLAG,
   type Nlri,
@@ -114,8 +115,16 @@ export function macIp(segment: EvpnSegment, local: LocalMac, sequence: number): 
 export function ipPrefix(
   { vni, vtep, rd, exportTargets, routerMac }: EvpnRouting,
   prefix: Prefix,
-  { localPreference, asPath }: Omit<LocalPrefix, "prefix"> = {},
+  {
+    localPreference,
+    asPath,
+    med,
+    communities,
+    largeCommunities,
+    targets: own,
+  }: Omit<LocalPrefix, "prefix"> = {},
 ): Originated {
+  const exported = own?.map((text) => parseAdministered(text) as Administered) ?? exportTargets;
   return {
     nlri: {
       kind: "ip-prefix",
@@ -127,8 +136,11 @@ export function ipPrefix(
       label: vni,
     },
     attributes: {
-      ...attributes(vtep, [...targets(exportTargets), { kind: "router-mac", mac: routerMac }]),
+      ...attributes(vtep, [...targets(exported), { kind: "router-mac", mac: routerMac }]),
       ...(localPreference === undefined ? {} : { localPreference }),
+      ...(med === undefined ? {} : { med }),
+      ...(communities === undefined ? {} : { communities }),
+      ...(largeCommunities === undefined ? {} : { largeCommunities }),
       ...(asPath === undefined ? {} : { asPath }),
     },
   };

@@ -10,6 +10,7 @@ import {
   type Esi,
   EVPN_TYPE,
   type ExtendedCommunity,
+  type LargeCommunity,
   printAdministered,
   readU24,
   TUNNEL,
@@ -32,13 +33,19 @@ export interface EvpnAttributes {
   /** RFC 6514 section 5, of ingress replication: where broadcast is sent, and with which VNI. */
   readonly flood: { readonly vtep: Ip; readonly vni: number } | undefined;
   readonly localPreference: number;
-  readonly asPath: AsPath;
+  /** What rules may look at, as far as it is there. */
+  readonly ruled: Pick<Told, "asPath" | "communities" | "largeCommunities">;
 }
 
 interface Told {
   /** Route targets, as `64512:300`; the same array for routes of the same attributes. */
   readonly targets: readonly string[];
   readonly vtep: Ip;
+  /** Absent: it comes from our own AS. */
+  readonly asPath?: AsPath;
+  /** Absent: none. */
+  readonly communities?: readonly number[];
+  readonly largeCommunities?: readonly LargeCommunity[];
 }
 
 /** EvpnHost is type 2. */
@@ -71,8 +78,6 @@ export interface EvpnPrefix extends Told {
   readonly prefix: Prefix;
   readonly routerMac: Mac;
   readonly localPreference: number;
-  /** Absent: it comes from our own AS. */
-  readonly asPath?: AsPath;
 }
 
 /** EvpnRoute is one of them. */
@@ -85,7 +90,8 @@ export type EvpnChange =
 
 /** evpnAttributes reads canonical attributes. */
 export function evpnAttributes(canonical: Uint8Array): EvpnAttributes {
-  const { nextHop, extendedCommunities = [], pmsiTunnel, localPreference, asPath } = attributesOf(canonical);
+  const { nextHop, extendedCommunities = [], pmsiTunnel, localPreference, ...more } = attributesOf(canonical);
+  const { asPath, communities, largeCommunities } = more;
   const one = <K extends ExtendedCommunity["kind"]>(kind: K) =>
     extendedCommunities.find((community) => community.kind === kind) as
       Extract<ExtendedCommunity, { kind: K }> | undefined;
@@ -106,7 +112,11 @@ export function evpnAttributes(canonical: Uint8Array): EvpnAttributes {
         ? { vtep: pmsiTunnel.endpoint, vni: pmsiTunnel.label }
         : undefined,
     localPreference: localPreference ?? 100,
-    asPath: asPath ?? [],
+    ruled: {
+      ...(asPath === undefined || asPath.length === 0 ? {} : { asPath }),
+      ...(communities === undefined ? {} : { communities }),
+      ...(largeCommunities === undefined ? {} : { largeCommunities }),
+    },
   };
 }
 
@@ -130,7 +140,7 @@ export function decodeRemote(
 }
 
 function hostOf(key: Uint8Array, extra: Uint8Array, attributes: EvpnAttributes): EvpnHost | undefined {
-  const { nextHop: vtep, targets, sequence, sticky, routerMac, colors } = attributes;
+  const { nextHop: vtep, targets, sequence, sticky, routerMac, colors, ruled } = attributes;
   if (vtep === undefined || extra.length < 13) return undefined;
   const esi = decodeEsi(extra, 0);
   return {
@@ -146,11 +156,12 @@ function hostOf(key: Uint8Array, extra: Uint8Array, attributes: EvpnAttributes):
     ...(routerMac === undefined ? {} : { routerMac }),
     ...(colors.length === 0 ? {} : { colors }),
     ...(esi === 0n ? {} : { esi }),
+    ...ruled,
   };
 }
 
 function prefixFrom(key: Uint8Array, extra: Uint8Array, attributes: EvpnAttributes): EvpnPrefix | undefined {
-  const { nextHop: vtep, targets, routerMac, localPreference, asPath } = attributes;
+  const { nextHop: vtep, targets, routerMac, localPreference, ruled } = attributes;
   const octets = key.length - 14;
   if (vtep === undefined || routerMac === undefined || extra.length !== 13 + octets) return undefined;
   // With a segment or a gateway as overlay index (RFC 9136 sections 4.1 to 4.3) it leads elsewhere than to the next hop.
@@ -164,6 +175,6 @@ function prefixFrom(key: Uint8Array, extra: Uint8Array, attributes: EvpnAttribut
     prefix,
     routerMac,
     localPreference,
-    ...(asPath.length === 0 ? {} : { asPath }),
+    ...ruled,
   };
 }

@@ -22,10 +22,21 @@ import {
   parseLargeCommunity,
 } from "../wire/mod.ts";
 
+/** RuledRoute is what rules look at. */
+export interface RuledRoute {
+  /** Absent: it is no route to a network. */
+  readonly prefix: Prefix | undefined;
+  /** 0: it is no EVPN route. */
+  readonly evpnType: number;
+  /** VNIs. */
+  readonly labels: readonly number[];
+  attributes: PathAttributes;
+}
+
 /** RouteView is a route with what is read of it at most once. */
-class RouteView {
+class RouteView implements RuledRoute {
   readonly #route: PolicyRoute;
-  #nlri: Nlri | undefined;
+  #known: Nlri | undefined;
   attributes: PathAttributes;
 
   constructor(route: PolicyRoute) {
@@ -33,20 +44,30 @@ class RouteView {
     this.attributes = route.attributes;
   }
 
-  get family(): BgpFamily {
-    return this.#route.family;
+  get prefix(): Prefix | undefined {
+    const nlri = this.#nlri;
+    return nlri.kind === "prefix" || nlri.kind === "ip-prefix" ? nlri.prefix : undefined;
   }
 
-  get nlri(): Nlri {
-    this.#nlri ??= decodeNlri(this.#route.family, this.#route.key, this.#route.extra);
-    return this.#nlri;
+  get evpnType(): number {
+    return this.#route.family === EVPN ? evpnTypeOf(this.#nlri) : 0;
+  }
+
+  get labels(): readonly number[] {
+    return labelsOf(this.#nlri);
+  }
+
+  get #nlri(): Nlri {
+    this.#known ??= decodeNlri(this.#route.family, this.#route.key, this.#route.extra);
+    return this.#known;
   }
 }
 
-type Test = (route: RouteView) => boolean;
+type Test = (route: RuledRoute) => boolean;
 type Change = (attributes: PathAttributes) => PathAttributes;
 
-interface CompiledRule {
+/** CompiledRule is a rule whose texts are read. */
+export interface CompiledRule {
   readonly tests: readonly Test[];
   readonly changes: readonly Change[];
   readonly action: PolicyRule["action"];
@@ -54,27 +75,34 @@ interface CompiledRule {
 
 /** compilePolicy returns the policy of some rules; what no rule decides is rejected. `asn` is what `prepend` puts in front. */
 export function compilePolicy(rules: readonly PolicyRule[], { asn }: { readonly asn: number }): Policy {
-  const compiled = rules.map((rule): CompiledRule => ({
-    tests: testsOf(rule),
-    changes: changesOf(rule.set, asn),
-    action: rule.action,
-  }));
+  const compiled = compileRules(rules, asn);
   const dependsOnDestination = rules.some(
     ({ match }) => match.prefix !== undefined || match.evpnType !== undefined || match.vni !== undefined,
   );
   return {
     dependsOnDestination,
-    apply(route) {
-      const view = new RouteView(route);
-      for (const { tests, changes, action } of compiled) {
-        if (!tests.every((fits) => fits(view))) continue;
-        if (action === "reject") return undefined;
-        for (const change of changes) view.attributes = change(view.attributes);
-        if (action === "accept") return view.attributes;
-      }
-      return undefined;
-    },
+    apply: (route) => decide(compiled, new RouteView(route)),
   };
+}
+
+/** compileRules reads the texts of rules. */
+export function compileRules(rules: readonly PolicyRule[], asn: number): readonly CompiledRule[] {
+  return rules.map((rule) => ({
+    tests: testsOf(rule),
+    changes: changesOf(rule.set, asn),
+    action: rule.action,
+  }));
+}
+
+/** decide returns the attributes that a route goes on with; undefined: a rule rejects it, or none decides. */
+export function decide(rules: readonly CompiledRule[], route: RuledRoute): PathAttributes | undefined {
+  for (const { tests, changes, action } of rules) {
+    if (!tests.every((fits) => fits(route))) continue;
+    if (action === "reject") return undefined;
+    for (const change of changes) route.attributes = change(route.attributes);
+    if (action === "accept") return route.attributes;
+  }
+  return undefined;
 }
 
 /** rejectAll is the policy of an external neighbor that has none (RFC 8212). */
@@ -95,7 +123,7 @@ export function policyByFamily(policies: ReadonlyMap<BgpFamily, Policy>): Policy
 function testsOf({ match }: PolicyRule): Test[] {
   const { prefix, community, largeCommunity, routeTarget, asPath, evpnType, vni, nextHop } = match;
   const tests: Test[] = [];
-  if (prefix !== undefined) tests.push((route) => prefixFits(prefix, route.nlri));
+  if (prefix !== undefined) tests.push((route) => prefixFits(prefix, route.prefix));
   if (community !== undefined)
     tests.push(({ attributes }) => attributes.communities?.some((one) => community.includes(one)) === true);
   if (largeCommunity !== undefined)
@@ -118,9 +146,8 @@ function testsOf({ match }: PolicyRule): Test[] {
       return patterns.some((pattern) => pattern.test(text));
     });
   }
-  if (evpnType !== undefined)
-    tests.push(({ family, nlri }) => family === EVPN && evpnType.includes(evpnTypeOf(nlri)));
-  if (vni !== undefined) tests.push(({ nlri }) => labelsOf(nlri).some((label) => vni.includes(label)));
+  if (evpnType !== undefined) tests.push((route) => evpnType.includes(route.evpnType));
+  if (vni !== undefined) tests.push(({ labels }) => labels.some((label) => vni.includes(label)));
   if (nextHop !== undefined)
     tests.push(({ attributes: { nextHop: hop } }) => hop !== undefined && inAny(nextHop, hop.address));
   return tests;
@@ -130,8 +157,7 @@ function inAny(prefixes: readonly Prefix[], address: Ip): boolean {
   return prefixes.some((prefix) => prefix.family === address.family && prefixContains(prefix, address));
 }
 
-function prefixFits(ranges: readonly PrefixRange[], nlri: Nlri): boolean {
-  const prefix = nlri.kind === "prefix" || nlri.kind === "ip-prefix" ? nlri.prefix : undefined;
+function prefixFits(ranges: readonly PrefixRange[], prefix: Prefix | undefined): boolean {
   if (prefix === undefined) return false;
   return ranges.some(
     (range) =>
@@ -169,7 +195,8 @@ function labelsOf(nlri: Nlri): readonly number[] {
   return [];
 }
 
-function routeTargetOf(text: string): ExtendedCommunity {
+/** routeTargetOf reads `65000:100`; throws for what is no route target. */
+export function routeTargetOf(text: string): ExtendedCommunity {
   const community = parseExtendedCommunity(`rt:${text}`);
   if (community === undefined) throw new Error(`"${text}" is not a route target; write it like 65000:100`);
   return community;

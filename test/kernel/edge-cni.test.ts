@@ -1,0 +1,187 @@
+/**
+ * Pods in a fabric's VPC by the CNI plugin, in agents: two nodes that are each other's fabric by an unnumbered session. Addresses come from the
+ * register's pool; an agent that begins anew has lost nothing; another VPC with the same addresses is never reached.
+ */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { Lab, until } from "../../src/lab/mod.ts";
+import { executable, labLacks } from "../support/lab-needs.ts";
+
+setDefaultTimeout(180_000);
+
+const LAB = `apiVersion: causeway.network/v1alpha1
+kind: Lab
+metadata: { name: edge-cni }
+spec:
+  networks:
+    - { name: wire, prefix4: 192.0.2.0/24 }
+    - { name: fabric, prefix4: 192.168.11.0/24 }
+  nodes:
+    - { name: hub, role: hub, networks: [wire, fabric] }
+    - { name: a, networks: [wire, fabric] }
+`;
+
+const vpc = (name: string, vni: number, more = "") => `apiVersion: causeway.network/v1alpha1
+kind: VPC
+metadata: { name: ${name} }
+spec: { vni: ${vni}, allow: { namespaces: ["*"] }, underlay: { hosts: true${more} } }
+`;
+const subnet = (name: string, of: string, vni: number, prefix: string) => `---
+apiVersion: causeway.network/v1alpha1
+kind: Subnet
+metadata: { name: ${name} }
+spec: { vpc: ${of}, vni: ${vni}, prefixes: [${prefix}] }
+---
+`;
+const EDGE = `apiVersion: causeway.network/v1alpha1
+kind: Underlay
+metadata: { name: rack }
+spec:
+  asn: 64514
+  links: [{ name: eth1 }]
+  neighbors: [{ link: eth1, asn: internal, connectRetry: 1s }]
+  tunnelEndpoint: { prefixes: [100.65.0.0/24] }
+---
+${vpc("red", 5100)}${subnet("red.web", "red", 5110, "10.1.0.0/24")}${vpc("blue", 5200)}${subnet("blue.web", "blue", 5210, "10.1.0.0/24")}`;
+
+const to = (name: string, more: object = {}) => ({
+  ifname: "net1",
+  config: { cniVersion: "1.1.0", name: `to-${name}`, type: "causeway", subnet: name, ...more },
+});
+
+describe.skipIf(labLacks !== undefined)(
+  `pods of the CNI plugin in a fabric${labLacks === undefined ? "" : ` (${labLacks})`}`,
+  () => {
+    let lab: Lab;
+    beforeAll(async () => {
+      lab = await Lab.up(LAB, { root: `/run/causeway-test/${process.pid}-edge-cni`, executable });
+      await apply(EDGE);
+    });
+    afterAll(async () => await lab?.down());
+
+    const apply = (text: string) => lab.causewayJson("hub", ["apply", "-f", "-"], text);
+    const run = async (place: string, command: string) => {
+      const { status, stdout, stderr } = await lab.exec(place, ["sh", "-ec", command]);
+      if (status !== 0) throw new Error(`${place}: ${command}: ${stderr}`);
+      return stdout;
+    };
+    const pings = async (pod: string, address: string) =>
+      (await lab.exec(pod, ["ping", "-n", "-c1", "-W1", "-I", "net1", address])).status === 0;
+    const reaches = (pod: string, address: string) =>
+      until(async () => ((await pings(pod, address)) ? undefined : "no answer"), {
+        what: `${pod} reaches ${address}`,
+        deadlineMs: 60_000,
+      });
+    const addressOf = async (pod: string) =>
+      JSON.parse(await run(pod, "ip -j -4 address show dev net1"))[0].addr_info[0].local as string;
+    const attached = async (node: string) =>
+      (
+        await lab.causewayJson<{ name: string; attachments: { container: string }[] }[]>(node, [
+          "vpc",
+          "list",
+        ])
+      ).map(({ name, attachments }) => `${name} ${attachments.length}`);
+    /** Whether a node's speaker in the fabric has an address of red as announced by a. */
+    const told = async (node: string, address: string) =>
+      (await lab.exec(node, ["causeway", "bgp", "evpn", "--type", "5"])).stdout.includes(
+        `10.0.0.2:5100 [5]:[0]:[32]:[${address}] `,
+      );
+    const untilTold = (address: string, wanted: boolean) =>
+      until(async () => ((await told("hub", address)) === wanted ? undefined : "not yet"), {
+        what: `${address} is ${wanted ? "" : "not "}announced`,
+        deadlineMs: 30_000,
+      });
+
+    test("ADD: addresses of the register, and pods of two nodes are neighbours across the fabric", async () => {
+      await lab.addPod("hub", "red-hub", [to("red.web")]);
+      await lab.addPod("a", "red-a", [to("red.web")]);
+      const [one, two] = [await addressOf("red-hub"), await addressOf("red-a")];
+      expect(new Set([one, two]).size).toBe(2);
+      await reaches("red-a", one);
+      await reaches("red-hub", two);
+      // As neighbours: without a router in between.
+      expect(await run("red-a", `ping -n -c1 -W1 ${one}`)).toContain("ttl=64");
+      expect(await run("red-a", "ip -o link show net1")).toContain("mtu 1450");
+      expect(await run("a", `ip netns exec cw-5100 ip neigh show ${one}`)).toContain("extern_learn");
+      await untilTold(two, true);
+      expect(await attached("a")).toEqual(["red 1", "blue 0"]);
+      await lab.checkPod("red-a");
+    });
+
+    test("another VPC has the same addresses, and neither is reached from the other", async () => {
+      await lab.addPod("hub", "blue-hub", [to("blue.web")]);
+      await lab.addPod("a", "blue-a", [to("blue.web")]);
+      await lab.addPod("a", "blue-b", [to("blue.web")]);
+      await reaches("blue-a", await addressOf("blue-hub"));
+      const [red, blue] = [await addressOf("red-a"), await addressOf("blue-b")];
+      expect(await pings("red-hub", red)).toBe(true);
+      if (red !== blue) expect(await pings("red-a", blue)).toBe(false);
+    });
+
+    test("CHECK finds what is missing; a VPC that is not in the fabric here is refused by name", async () => {
+      await run("blue-b", "ip link set net1 down");
+      await expect(lab.checkPod("blue-b")).rejects.toThrow("net1 is down");
+      const far = vpc("far", 5300, ", nodes: { role: gateway }");
+      await apply(far + subnet("far.web", "far", 5310, "10.3.0.0/24").replace(/---\n$/, ""));
+      await expect(lab.addPod("a", "none", [to("far.web")])).rejects.toThrow(
+        "VPC far is not in the fabric here",
+      );
+    });
+
+    test("an agent that is killed, and its next one, lose nothing: pods, addresses and announcements stay", async () => {
+      const other = await addressOf("red-hub");
+      const seen = async () =>
+        await Promise.all([
+          ...["ip -o link", "ip -o address"].map((command) => run("a", `ip netns exec cw-5100 ${command}`)),
+          run("red-a", "ip -o address; ip route"),
+        ]);
+      const before = await seen();
+      await lab.killAgent("a");
+      expect(await pings("red-a", other)).toBe(true);
+      await lab.startAgent("a");
+      await reaches("red-a", other);
+      expect(await attached("a")).toEqual(["red 1", "blue 2"]);
+      await lab.checkPod("red-a");
+      const address = await addressOf("red-a");
+      await untilTold(address, true);
+      expect(await seen()).toEqual(before);
+      // Its address is nobody else's.
+      await lab.addPod("a", "red-b", [to("red.web")]);
+      expect([address, other]).not.toContain(await addressOf("red-b"));
+    });
+
+    test("a VPC that leaves the node's fabric and comes back finds its pods, also by another agent", async () => {
+      const other = await addressOf("red-hub");
+      const address = await addressOf("red-a");
+      await apply(vpc("red", 5100, ", nodes: { node: [hub] }"));
+      await untilTold(address, false);
+      expect(await pings("red-a", other)).toBe(false);
+      await lab.killAgent("a");
+      await lab.startAgent("a");
+      expect(await run("a", "ip netns list")).toContain("cw-5100");
+      await apply(vpc("red", 5100));
+      await reaches("red-a", other);
+      expect(await attached("a")).toEqual(["red 2", "blue 2"]);
+    });
+
+    test("GC takes what the runtime does not know, DEL the rest; the fabric forgets both", async () => {
+      const gone = [await addressOf("red-a"), await addressOf("red-b")];
+      const gc = {
+        cniVersion: "1.1.0",
+        name: "to-red.web",
+        type: "causeway",
+        subnet: "red.web",
+        "cni.dev/valid-attachments": [],
+      };
+      await run(
+        "a",
+        `echo '${JSON.stringify(gc)}' | CNI_COMMAND=GC CNI_PATH=/opt/cni/bin /opt/cni/bin/causeway`,
+      );
+      expect(await attached("a")).toEqual(["red 0", "blue 2"]);
+      await lab.deletePod("blue-a");
+      expect(await attached("a")).toEqual(["red 0", "blue 1"]);
+      for (const address of gone) await untilTold(address, false);
+      expect(await run("a", "ip netns exec cw-5100 ip -br link")).not.toContain("br5110");
+      expect(await run("a", "ip netns list")).toContain("cw-5100");
+    });
+  },
+);

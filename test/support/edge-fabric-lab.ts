@@ -1,0 +1,63 @@
+/** Manifests and pods of two edges with a router of our own between them. */
+import type { LocalAttachment } from "../../src/domain/mod.ts";
+import { mac, parseIp } from "../../src/net/mod.ts";
+import type { Netns } from "../../src/sys/mod.ts";
+import type { EdgeLab, EdgeNode } from "./edge-lab.ts";
+import { until } from "./evpn-cluster.ts";
+
+/** underlayText is the Underlay of a node, 1 or 2, whose neighbor is EdgeLab.ours. */
+export const underlayText = (asn: number, index: number) => `
+apiVersion: causeway.network/v1alpha1
+kind: Underlay
+metadata: {name: rack}
+spec:
+  asn: ${asn}
+  routerIds: 10.0.1${index}.0/24
+  links: [{name: eth1}]
+  neighbors: [{address: 192.168.1${index}.2, asn: 64512, connectRetry: 1s}]
+  tunnelEndpoint: {prefixes: [100.65.0.${index}/32]}
+`;
+
+/** vpcText is a VPC in the fabric; `more` are fields of its underlay. */
+export const vpcText = (name: string, vni: number, more = "") => `---
+apiVersion: causeway.network/v1alpha1
+kind: VPC
+metadata: {name: ${name}}
+spec:
+  vni: ${vni}
+  underlay: {${more}}
+`;
+
+/** subnetText is a Subnet `vpc.name` of it. */
+export const subnetText = (name: string, vni: number, prefix: string) => `---
+apiVersion: causeway.network/v1alpha1
+kind: Subnet
+metadata: {name: ${name}}
+spec: {vpc: ${name.split(".")[0]}, vni: ${vni}, prefixes: [${prefix}]}
+`;
+
+let serial = 0;
+
+/** attachPod attaches a pod with that address, and returns its namespace when it is up. */
+export async function attachPod(
+  lab: EdgeLab,
+  node: EdgeNode,
+  {
+    domain,
+    segment,
+    address,
+  }: { readonly domain: number; readonly segment: number; readonly address: string },
+): Promise<Netns> {
+  const netns = lab.scratch.another();
+  lab.scratch.text("ip link set lo up", netns);
+  const number = ++serial;
+  const attachment: LocalAttachment = {
+    ...{ id: `pod${String(number).padStart(8, "0")}`, ifname: "eth0", mac: mac(0x0a58_0000_0000 + number) },
+    ...{ domain, segment, addresses: [parseIp(address)], mtuBytes: 1500 },
+    ...{ defaultRoute: true, groups: [] },
+  };
+  const place = node.edge.place(domain);
+  place?.attach(attachment, netns);
+  await until("the pod is up", async () => place?.missing(attachment, netns).length === 0);
+  return netns;
+}
