@@ -183,5 +183,12 @@ describe.skipIf(labLacks !== undefined)(
       expect(await run("a", "ip netns exec cw-5100 ip -br link")).not.toContain("br5110");
       expect(await run("a", "ip netns list")).toContain("cw-5100");
     });
+
+    test("a node that leaves the mesh keeps nothing of the fabric, whatever pods it still has", async () => {
+      expect(await attached("a")).toContain("blue 1");
+      expect((await lab.exec("a", ["causeway", "leave"])).status).toBe(0);
+      expect(await run("a", "ip netns list")).not.toContain("cw-");
+      expect(await run("a", "ip -br address show dev eth1")).toContain("192.168.11.");
+    });
   },
 );
