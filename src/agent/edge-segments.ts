@@ -11,14 +11,18 @@ import {
   segmentEdgeLink,
   segmentPortObjects,
 } from "../edge/mod.ts";
-import type { Engine } from "../engine/mod.ts";
+import { type Engine, weather } from "../engine/mod.ts";
 import type { Ip, Mac } from "../net/mod.ts";
+import { after } from "../sys/mod.ts";
 import type { Bearing } from "./bearing.ts";
 import type { DomainHost } from "./domain-host.ts";
 import type { DomainPlace } from "./domain-place.ts";
 import type { LinkPlace } from "./edge-links.ts";
 import { type BehindStation, EdgeStations, stationName } from "./edge-stations.ts";
 import type { VpcAnnouncer } from "./vpc-announcer.ts";
+
+/** Addresses that come together are told of together: what a domain announces is put together anew each time. */
+const TELL_MS = 20;
 
 /** EdgeSegmentsOptions say whose links, and where. */
 export interface EdgeSegmentsOptions {
@@ -29,6 +33,7 @@ export interface EdgeSegmentsOptions {
   readonly announcer: VpcAnnouncer;
   /** `addresses` are others than before, of a domain that announces them one by one. */
   readonly onAddresses: () => void;
+  readonly onProblem: (error: Error) => void;
 }
 
 /** What is here of a domain. */
@@ -47,6 +52,7 @@ export class EdgeSegments implements Disposable {
   readonly #byAddress = new Set<number>();
   /** By the domain's VNI. */
   readonly #linked = new Map<number, Linked>();
+  #telling: Disposable | undefined;
 
   constructor(options: EdgeSegmentsOptions) {
     this.#options = options;
@@ -80,26 +86,44 @@ export class EdgeSegments implements Disposable {
   #begin(vni: number, place: DomainPlace): Omit<Linked, "segments"> {
     this.#forget(vni);
     const attached = new Map<string, LocalStation>();
-    const { announcer, onAddresses } = this.#options;
+    const { announcer, onProblem } = this.#options;
+    const told = ({ ip }: BehindStation) => {
+      if (ip !== undefined && this.#byAddress.has(vni)) this.#tellSoon();
+      this.#bear(() => place.flush());
+    };
     const stations = new EdgeStations({
-      ...{ netns: place.netns, route: place.route },
+      ...{ netns: place.netns, route: place.route, onProblem },
       onHere: (behind, claim) => {
         const station = stationOf(behind);
         attached.set(station.id, station);
         place.remotes.attach(station);
-        place.flush();
         announcer.setHost(station, { claim });
-        if (behind.ip !== undefined && this.#byAddress.has(vni)) onAddresses();
+        told(behind);
       },
       onGone: (behind) => {
         const station = stationOf(behind);
         announcer.removeHost(station.id);
         if (attached.delete(station.id)) place.remotes.detach(station);
-        place.flush();
-        if (behind.ip !== undefined && this.#byAddress.has(vni)) onAddresses();
+        told(behind);
       },
     });
     return { place, stations, attached };
+  }
+
+  #tellSoon(): void {
+    this.#telling ??= after(TELL_MS, () => {
+      this.#telling = undefined;
+      this.#bear(this.#options.onAddresses);
+    });
+  }
+
+  /** Of what the kernel tells there is nobody above who would bear it. */
+  #bear(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#options.onProblem(weather(error));
+    }
   }
 
   #link(host: DomainHost, { domain, segment, mtuBytes }: LinkWish): void {
@@ -180,6 +204,7 @@ export class EdgeSegments implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#telling?.[Symbol.dispose]();
     for (const { stations } of this.#linked.values()) stations[Symbol.dispose]();
     this.#linked.clear();
   }

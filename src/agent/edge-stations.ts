@@ -9,6 +9,7 @@
  */
 import { bridgeOf } from "../domain/mod.ts";
 import { segmentEdgeLink } from "../edge/mod.ts";
+import { weather } from "../engine/mod.ts";
 import { formatIp, formatMac, type Ip, type Mac, NOT_HOSTS, prefixContains } from "../net/mod.ts";
 import {
   type FdbInfo,
@@ -41,6 +42,8 @@ export interface EdgeStationsOptions {
   /** `known`: it was so before anybody looked. */
   readonly onHere: (station: BehindStation, claim: "arrived" | "known") => void;
   readonly onGone: (station: BehindStation) => void;
+  /** What the kernel would not tell; it is asked again within half a minute. */
+  readonly onProblem: (error: Error) => void;
 }
 
 /** What is known of one segment. */
@@ -59,7 +62,10 @@ export class EdgeStations implements Disposable {
   readonly #options: EdgeStationsOptions;
   readonly #monitor: Monitor;
   readonly #asking: Disposable;
+  #vnis: readonly number[] = [];
   #ports: readonly Port[] = [];
+  /** The kernel would not tell something. */
+  #isBehind = false;
   /** What was told, by name. */
   readonly #told = new Map<string, BehindStation>();
 
@@ -67,25 +73,36 @@ export class EdgeStations implements Disposable {
     this.#options = options;
     this.#monitor = Monitor.open({
       netns: options.netns,
-      groups: ["neighbour"],
-      onEvent: (event) => this.#hear(event),
-      onOverrun: () => this.#readAll("arrived"),
+      groups: ["neighbour", "link"],
+      onEvent: (event) => this.#bear(() => this.#hear(event)),
+      onOverrun: () => this.#bear(() => this.#readAll()),
     });
-    this.#asking = every(ASK_MS, () => this.#ask());
+    this.#asking = every(ASK_MS, () =>
+      this.#bear(() => {
+        if (this.#isBehind) this.#readAll();
+        this.ask();
+      }),
+    );
   }
 
-  /** setSegments says which segments have a link now, whose devices are there; what is behind new ones is told as `known`. */
+  /** setSegments says which segments have a link now; what is behind those whose devices are there is told as `known`. */
   setSegments(vnis: readonly number[]): void {
+    this.#vnis = vnis;
+    this.#look("known");
+  }
+
+  /** Devices may be others than before, also without anybody's saying so: what was removed is made again. */
+  #look(claim: "arrived" | "known"): void {
     const { route } = this.#options;
     const before = this.#ports;
-    this.#ports = vnis.flatMap((vni) => {
+    this.#ports = this.#vnis.flatMap((vni) => {
       const port = route.link(segmentEdgeLink(vni))?.index;
       const bridge = route.link(bridgeOf(vni))?.index;
       if (port === undefined || bridge === undefined) return [];
       const same = before.find((one) => one.vni === vni && one.port === port && one.bridge === bridge);
       return [same ?? this.#read({ vni, port, bridge, macs: new Set(), neighbours: new Map() })];
     });
-    for (const port of new Set([...before, ...this.#ports])) this.#tell(port.vni, "known");
+    for (const port of new Set([...before, ...this.#ports])) this.#tell(port.vni, claim);
   }
 
   /** stations returns what is known to be here. */
@@ -93,13 +110,14 @@ export class EdgeStations implements Disposable {
     return [...this.#told.values()];
   }
 
-  #readAll(claim: "arrived" | "known"): void {
+  #readAll(): void {
+    this.#isBehind = false;
     for (const port of this.#ports) {
       port.macs.clear();
       port.neighbours.clear();
       this.#read(port);
-      this.#tell(port.vni, claim);
     }
+    this.#look("arrived");
   }
 
   #read(port: Port): Port {
@@ -111,12 +129,19 @@ export class EdgeStations implements Disposable {
   }
 
   #hear(event: RouteEvent): void {
+    if (event.kind === "link" && this.#isOther(event)) return this.#look("arrived");
     for (const port of this.#ports) {
       if (event.kind === "fdb" && this.#takeFdb(port, event.info, event.deleted))
         this.#tell(port.vni, "arrived", event.info.mac);
       if (event.kind === "neighbour" && this.#takeNeighbour(port, event.info, event.deleted))
         this.#tell(port.vni, "arrived");
     }
+  }
+
+  /** Whether a device of ours is there that was not, or is gone. */
+  #isOther({ info: { name, index }, deleted }: Extract<RouteEvent, { kind: "link" }>): boolean {
+    if (!this.#vnis.some((vni) => name === segmentEdgeLink(vni) || name === bridgeOf(vni))) return false;
+    return this.#ports.some(({ port, bridge }) => port === index || bridge === index) === deleted;
   }
 
   /** An address has one entry in a bridge: that of another port takes it from ours. */
@@ -164,7 +189,8 @@ export class EdgeStations implements Disposable {
       }
   }
 
-  #ask(): void {
+  /** ask has the router ask for what it is not sure of, as it does by itself from time to time. */
+  ask(): void {
     const requests = this.#ports.flatMap(({ bridge, macs, neighbours }) =>
       [...neighbours.values()].flatMap(({ ip, mac, stale }) =>
         stale && macs.has(mac) ? [useNeighbour({ linkIndex: bridge, ip })] : [],
@@ -174,9 +200,13 @@ export class EdgeStations implements Disposable {
     if (requests.length > 0) this.#options.route.execute(requests);
   }
 
-  /** ask has the router ask for what it is not sure of, as it does by itself from time to time. */
-  ask(): void {
-    this.#ask();
+  #bear(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#isBehind = true;
+      this.#options.onProblem(weather(error));
+    }
   }
 
   [Symbol.dispose](): void {

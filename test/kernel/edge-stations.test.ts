@@ -39,6 +39,7 @@ describe.skipIf(notRoot !== undefined)(
         ...{ netns: scratch.netns, route },
         onHere: (station, claim) => void told.push(`${claim} ${stationName(station)}`),
         onGone: (station) => void told.push(`gone ${stationName(station)}`),
+        onProblem: (error) => void told.push(error.message),
       });
     /** As the bridge itself would: an entry that ages. */
     const learn = (port: string) => scratch.text(`bridge fdb replace ${MAC} dev ${port} master dynamic`);
@@ -73,6 +74,38 @@ describe.skipIf(notRoot !== undefined)(
       learn("host7");
       await heard(`arrived behind 7 ${MAC}`);
       learn("other");
+      await heard(`gone behind 7 ${MAC}`);
+    });
+
+    test("a port that was removed and made again is the same to all", async () => {
+      using stations = open();
+      stations.setSegments([7]);
+      learn("host7");
+      await heard(`arrived behind 7 ${MAC}`);
+      scratch.text("ip link del host7");
+      await heard(`gone behind 7 ${MAC}`);
+      for (const command of ["add host7 type veth peer name far", "set host7 master br7 up", "set far up"])
+        scratch.text(`ip link ${command}`);
+      await until("the port forwards", async () =>
+        scratch.text("bridge link show dev host7").includes("state forwarding"),
+      );
+      learn("host7");
+      await heard(`arrived behind 7 ${MAC}`);
+    });
+
+    test("what goes wrong is told, and ends nothing", async () => {
+      using stations = new EdgeStations({
+        ...{ netns: scratch.netns, route },
+        onHere: () => {
+          throw new Error("the kernel refuses it");
+        },
+        onGone: (station) => void told.push(`gone ${stationName(station)}`),
+        onProblem: (error) => void told.push(error.message),
+      });
+      stations.setSegments([7]);
+      learn("host7");
+      await heard("the kernel refuses it");
+      scratch.text(`bridge fdb del ${MAC} dev host7 master`);
       await heard(`gone behind 7 ${MAC}`);
     });
 
