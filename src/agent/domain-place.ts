@@ -116,10 +116,11 @@ export class DomainPlace implements Disposable {
     if (domain.routing !== undefined) this.#routes(this.#ownPort);
     this.engine.set("domain", domainObjects(this.#domain, node));
     for (const vni of this.#segments.keys()) this.#reopen(vni);
+    // What leads elsewhere with it: a device of another family takes none of the entries of before.
+    this.remotes.setDomain(this.#domain, node);
+    this.#takeRemotes();
     this.engine.apply();
     if (domain.routing === undefined) this.#routes(undefined);
-    this.remotes.setDomain(this.#domain, node);
-    this.flush();
   }
 
   /** segment returns a segment of the domain; throws when there is none. */
@@ -135,8 +136,8 @@ export class DomainPlace implements Disposable {
   enter(attachment: LocalAttachment): void {
     const { segment: vni, id } = attachment;
     this.attachments.set(id, attachment);
-    this.#begin(vni);
     this.remotes.attach(attachment);
+    this.#begin(vni);
     this.flush();
   }
 
@@ -153,8 +154,9 @@ export class DomainPlace implements Disposable {
     if (this.#segments.has(vni)) return;
     const segment = this.segment(vni);
     this.#openPort(segment);
-    this.#require(scopeOf(vni), segmentObjects(segment, this.#node));
+    // Also where the kernel refuses it now: the engine tries it again, and nobody begins it another time.
     this.remotes.setActive(vni, true);
+    this.#require(scopeOf(vni), segmentObjects(segment, this.#node));
   }
 
   /** connect makes the node's side of an attachment true; throws what the kernel refuses. */
@@ -240,11 +242,15 @@ export class DomainPlace implements Disposable {
 
   /** flush makes true what follows from what is known of elsewhere. */
   flush(): void {
+    if (this.#takeRemotes()) this.engine.apply("remote");
+  }
+
+  #takeRemotes(): boolean {
     const { objects, guard } = this.remotes.take();
     this.#guard.change(guard);
-    if (objects.put.length + objects.drop.length === 0) return;
+    if (objects.put.length + objects.drop.length === 0) return false;
     this.engine.change("remote", objects);
-    this.engine.apply("remote");
+    return true;
   }
 
   /** removeLink removes a link of the namespace without waiting for the kernel to free it. */

@@ -1,6 +1,6 @@
 /** Routing domains across two hosts of one kernel: who reaches whom, and what is left when the last pod is gone. */
 import { describe, expect, test } from "bun:test";
-import { formatPrefix } from "../../src/net/mod.ts";
+import { formatPrefix, parseIp } from "../../src/net/mod.ts";
 import { Rtnetlink } from "../../src/netlink/mod.ts";
 import { DomainLab, pings, segment, vpc } from "../support/domain-lab.ts";
 import { bytes } from "../support/frames.ts";
@@ -115,6 +115,24 @@ describe.skipIf(notRoot !== undefined)(`domains${suffix}`, () => {
     lab.remove(one, "a");
     expect(closed()).toEqual([]);
     expect([...one.problems, ...two.problems]).toEqual([]);
+  });
+
+  test("a segment whose VXLAN another one was in the way of floods to all once that is gone", () => {
+    using lab = new DomainLab();
+    lab.setDomains(vpc("blue", 5000, [segment("net", 101, ["10.1.1.0/24"])]));
+    const one = lab.host(1);
+    one.domains.keep(5000, "test");
+    const place = one.domains.place(5000);
+    one.text("ip link add other type vxlan id 101 dstport 4789 local 192.0.2.1");
+    expect(() => place?.hold(new Set([101]))).toThrow("Cannot make segment/101 of blue");
+    one.text("ip link del other");
+    place?.engine.apply();
+    place?.hold(new Set([101]));
+    one.domains.apply([{ op: "set", remote: { kind: "flood", vni: 101, vtep: parseIp("192.0.2.2") } }]);
+    expect(one.text("bridge fdb show dev vx101", 5000)).toContain("dst 192.0.2.2");
+    place?.hold(new Set());
+    one.domains.keep(5000, "test", false);
+    expect(one.text("ls " + one.folder)).toBe("");
   });
 
   test("when attach returns, the pod's and its gateway's addresses are taken up", () => {
