@@ -32,11 +32,13 @@ function segmentOf(segment: EdgeSegment): Segment {
   };
 }
 
-/** An edge's domain; `vtep` where its VXLAN ends elsewhere than the node's. */
-function domainOf({ vpc, vni, routing, segments }: EdgeDomain, vtep?: Ip): Domain {
+/** domainIn returns an edge's domain as it stands in a router whose VXLAN ends there: its own address does not depend on what others have. */
+export function domainIn(domain: EdgeDomain, vteps: EdgeVteps | undefined): Domain {
+  const { vpc, vni, routing, segments } = domain;
+  const vtep = vteps && vtepOf(domain, vteps);
   const own = {
     ...{ name: vpc, vni, segments: segments.map(segmentOf), peerings: [] },
-    ...(vtep === undefined ? {} : { vtep }),
+    ...(vtep === undefined || typeof vtep === "string" ? {} : { vtep }),
   };
   if (routing === undefined) return own;
   const families = new Set<Family>([
@@ -52,13 +54,6 @@ function domainOf({ vpc, vni, routing, segments }: EdgeDomain, vtep?: Ip): Domai
   };
 }
 
-/** domainIn returns it as it stands in a router whose VXLAN ends there. */
-export function domainIn(domain: EdgeDomain, vteps: EdgeVteps | undefined): Domain {
-  const vtep = vteps && vtepOf(domain, vteps);
-  const isOther = vtep !== undefined && typeof vtep !== "string" && vtep.family !== vteps?.node.vtep.family;
-  return domainOf(domain, isOther ? vtep : undefined);
-}
-
 /** vtepFor returns an address of ours as others are told of it. */
 export function vtepFor(address: Ip): Vtep {
   return { address, routerMac: routerMac(address) };
@@ -71,6 +66,12 @@ export interface EdgeVteps {
   /** At most one of a family. */
   readonly all: readonly Ip[];
 }
+
+/** NOWHERE is where VXLAN of a router ends that is taken down. */
+export const NOWHERE: EdgeVteps = {
+  node: { vtep: { family: 4, value: 0n }, underlayLink: "lo", underlayMtuBytes: 1500 },
+  all: [],
+};
 
 /** linksMtu returns what all links of the fabric carry, in bytes. */
 export function linksMtu(links: EdgeRouter["links"], route: Rtnetlink): number {

@@ -1,9 +1,17 @@
 /** EdgeLegs keeps the links between a router's domains and the host, and the routes that go over them. */
 import { type DomainNode, domainMtu, type RemotePrefix } from "../domain/mod.ts";
-import { type EdgeDomain, type HostLeg, hostEndObjects, hostSpeaker, legObjects } from "../edge/mod.ts";
+import {
+  type EdgeDomain,
+  type EdgeRouter,
+  type HostLeg,
+  hostEndObjects,
+  hostSpeaker,
+  legObjects,
+} from "../edge/mod.ts";
 import type { Engine } from "../engine/mod.ts";
+import type { Rtnetlink } from "../netlink/mod.ts";
 import type { DomainHost } from "./domain-host.ts";
-import { learnedIn, staticObjects } from "./edge-domain.ts";
+import { learnedIn, linksMtu, staticObjects } from "./edge-domain.ts";
 import type { LinkPlace } from "./edge-links.ts";
 import { EdgeRoutes, type EdgeSpeaker } from "./edge-routes.ts";
 
@@ -30,11 +38,11 @@ export class EdgeLegs implements Disposable {
   }
 
   /** passthrough joins router and host for plain packets: it ends in the router itself, and its session is the router's speaker's. */
-  passthrough(leg: HostLeg | undefined, { engine, linksMtu }: Passthrough): void {
+  passthrough(leg: HostLeg | undefined, { engine, route, links }: Passthrough): void {
     const { home, homePlace } = this.#options;
     const scope = this.#scope(0);
     if (leg === undefined && !home.scopes().includes(scope)) return;
-    const mtuBytes = linksMtu - (leg?.overheadBytes ?? 0);
+    const mtuBytes = linksMtu(links, route) - (leg?.overheadBytes ?? 0);
     engine.set("leg", leg === undefined ? [] : legObjects(leg, { home: homePlace.netns, mtuBytes }));
     engine.apply("leg");
     if (leg === undefined) home.remove(scope);
@@ -89,8 +97,9 @@ export class EdgeLegs implements Disposable {
   }
 }
 
-/** Passthrough says where the leg ends, and what the router's links carry, in bytes. */
+/** Passthrough says where the leg ends: engine and socket there, and the router's links. */
 export interface Passthrough {
   readonly engine: Engine;
-  readonly linksMtu: number;
+  readonly route: Rtnetlink;
+  readonly links: EdgeRouter["links"];
 }

@@ -27,7 +27,7 @@ import type { Netns } from "../sys/mod.ts";
 import { Bearing } from "./bearing.ts";
 import { type Connected, DomainHost } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
-import { domainIn, type EdgeVteps, edgeVteps, linksMtu, roomIn, vtepFor, vtepOf } from "./edge-domain.ts";
+import { domainIn, type EdgeVteps, edgeVteps, NOWHERE, roomIn, vtepFor, vtepOf } from "./edge-domain.ts";
 import { EdgeLeaks, type LeaksHere } from "./edge-leaks.ts";
 import { EdgeLegs } from "./edge-legs.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
@@ -174,17 +174,12 @@ export class EdgePlace implements Disposable {
   }
 
   #applyPassthrough({ passthrough, links }: Pick<EdgeRouter, "links" | "passthrough">): void {
-    this.#legs.passthrough(passthrough, { engine: this.#engine, linksMtu: linksMtu(links, this.#route) });
+    this.#legs.passthrough(passthrough, { engine: this.#engine, route: this.#route, links });
   }
 
   #applyDomains(router: EdgeRouter, bearing: Bearing): void {
-    const { problems } = bearing;
     const vteps = edgeVteps(router, this.#route);
-    if (vteps === undefined) {
-      if (router.domains.length > 0 || this.#host !== undefined)
-        problems.push("the tunnel endpoint has no address; give its link one");
-      return;
-    }
+    if (vteps === undefined) return this.#withoutAddress(router, bearing);
     const host = (this.#host ??= this.#open(vteps));
     if (!sameValue(this.#vteps, vteps)) {
       host.setNode(vteps.node);
@@ -193,14 +188,13 @@ export class EdgePlace implements Disposable {
       this.#applied = new WeakSet();
     }
     this.#vteps = vteps;
+    const { problems } = bearing;
     const domains = router.domains.filter((domain) => {
       const vtep = vtepOf(domain, vteps);
       if (typeof vtep === "string") problems.push(vtep);
       return typeof vtep !== "string";
     });
-    this.#here = domains;
-    this.#endOthers(new Set(domains.map(({ vni }) => vni)), bearing);
-    host.setDomains(domains.map((domain) => this.#domainOf(domain)));
+    this.#keepOnly(domains, bearing);
     for (const domain of domains) {
       if (this.#applied.has(domain)) continue;
       const node = this.#nodeOf(domain, vteps);
@@ -220,6 +214,16 @@ export class EdgePlace implements Disposable {
     this.#announce();
     // It began before there was anything to tell of.
     if (isFirst && this.#fabric !== undefined) this.#setFabric(this.#fabric);
+  }
+
+  /** What is here stays until the endpoint's link has an address again, as far as it is wanted; without an endpoint nothing is. */
+  #withoutAddress({ endpoints, domains }: EdgeRouter, bearing: Bearing): void {
+    if (endpoints.length > 0 && domains.length > 0)
+      bearing.problems.push("the tunnel endpoint has no address; give its link one");
+    const left = this.#here.filter((here) => domains.some(({ vni }) => vni === here.vni));
+    if (endpoints.length === 0) this.#clearDomains(bearing);
+    else this.#keepOnly(left, bearing);
+    this.#announce();
   }
 
   #open({ node, all }: EdgeVteps): DomainHost {
@@ -251,7 +255,9 @@ export class EdgePlace implements Disposable {
     this.#host?.sweep(new Set(this.#options.pods.all().map(({ local }) => local.domain)));
   }
 
-  #endOthers(kept: ReadonlySet<number>, bearing: Bearing): void {
+  #keepOnly(domains: readonly EdgeDomain[], bearing: Bearing): void {
+    const kept = new Set(domains.map(({ vni }) => vni));
+    this.#here = domains;
     for (const vni of this.#begun)
       if (!kept.has(vni))
         bearing.bear(() => {
@@ -260,6 +266,7 @@ export class EdgePlace implements Disposable {
           this.#host?.keep(vni, "edge", false);
           this.#begun.delete(vni);
         });
+    this.#host?.setDomains(domains.map((domain) => this.#domainOf(domain)));
   }
 
   // BGP.
@@ -339,16 +346,10 @@ export class EdgePlace implements Disposable {
   }
 
   get #leaksHere(): LeaksHere | undefined {
-    const [host, vteps] = [this.#host, this.#vteps];
+    const [host, vteps, domains] = [this.#host, this.#vteps, this.#here];
     if (host === undefined || vteps === undefined) return undefined;
     const remote = (vni: number) => this.#table?.prefixes(vni).map(({ prefix }) => prefix) ?? [];
-    return {
-      host,
-      node: vteps.node,
-      domains: this.#here,
-      remote,
-      routes: (vni) => this.#legs.routes.get(vni),
-    };
+    return { host, node: vteps.node, domains, remote, routes: (vni) => this.#legs.routes.get(vni) };
   }
 
   #podPrefixes(host: DomainHost, { vni, routing }: EdgeDomain): Prefix[] {
@@ -387,7 +388,7 @@ export class EdgePlace implements Disposable {
   detach(id: string): boolean {
     this.#announcer.removeHost(id);
     const isHere = this.#host?.detach(id) === true;
-    this.#announce();
+    if (isHere) this.#announce();
     return isHere;
   }
 
@@ -474,11 +475,8 @@ export class EdgePlace implements Disposable {
   }
 
   #clearDomains(bearing: Bearing): void {
-    this.#here = [];
-    this.#endOthers(new Set(), bearing);
-    const node = { vtep: { family: 4, value: 0n } as const, underlayLink: "lo", underlayMtuBytes: 1500 };
-    this.#host ??= this.#open({ node, all: [] });
-    this.#host.setDomains([]);
+    this.#host ??= this.#open(NOWHERE);
+    this.#keepOnly([], bearing);
     this.sweep();
   }
 

@@ -109,6 +109,18 @@ describe.skipIf(notRoot !== undefined)(
       expect(a.text("ip route show 10.2.2.0/24", "cw-5200")).toContain("via inet6 fd65::2 dev br5200");
     });
 
+    test("an endpoint of the other family that comes and goes changes nothing of a VPC", () => {
+      const [a] = nodes;
+      const link = () => a.text("ip -o link show dev vx5200", "cw-5200");
+      const before = link();
+      a.follow(manifest(1).replace("100.65.0.1/32, ", ""));
+      expect(link()).toBe(before);
+      a.follow(manifest(1));
+      expect(link()).toBe(before);
+      expect(a.text("ip -d -o link show dev vx5100", "cw-5100")).toContain("local 100.65.0.1 ");
+      expect(a.problems).toEqual([]);
+    });
+
     test("a VPC whose Subnet is over the other family is named, and left out", () => {
       const [a] = nodes;
       a.follow(manifest(1, "underlay: {family: 4}"));

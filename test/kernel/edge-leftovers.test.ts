@@ -24,7 +24,16 @@ import { notRoot, Scratch } from "../support/scratch.ts";
 
 const NODE: EdgeNode = { name: "a", hub: false, index: 0 };
 
-function underlay(links: string): TenantResources {
+const ENDPOINT = "tunnelEndpoint: {prefixes: [100.65.0.1/32]}";
+const RED = `
+---
+apiVersion: causeway.network/v1alpha1
+kind: VPC
+metadata: {name: red}
+spec: {vni: 5100, underlay: {}}
+`;
+
+function underlay(links: string, { more = "", endpoint = ENDPOINT } = {}): TenantResources {
   const { resources, problems } = parseManifest(`
 apiVersion: causeway.network/v1alpha1
 kind: Underlay
@@ -33,8 +42,8 @@ spec:
   asn: 64514
   links: [${links}]
   neighbors: [{address: 192.168.11.2, asn: 64512}]
-  tunnelEndpoint: {prefixes: [100.65.0.1/32]}
-`);
+  ${endpoint}
+${more}`);
   if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"));
   return tenantsOf(resources as unknown as readonly TenantResource[]);
 }
@@ -105,6 +114,29 @@ describe.skipIf(notRoot !== undefined)(
       expect(scratch.text("ip -br address show dev fabric")).toContain("192.168.11.3/24");
       expect(isNetns(`${folder}/cw-underlay`)).toBe(false);
       expect(exists(linksPath)).toBe(false);
+    });
+
+    test("VPCs go with the tunnel endpoint, also those that an earlier agent made", () => {
+      scratch.text("ip link add eth1 type veth peer name far");
+      const [first, second] = [open(), open()];
+      using _ = { [Symbol.dispose]: () => [first, second].map((edge) => edge[Symbol.dispose]()) };
+      const to = (edge: Edge, endpoint?: string) =>
+        edge.follow(
+          underlay("{name: eth1}", { more: RED, ...(endpoint === undefined ? {} : { endpoint }) }),
+          NODE,
+        );
+      const isThere = () => isNetns(`${folder}/cw-5100`);
+      to(first);
+      expect(isThere()).toBe(true);
+      to(first, "");
+      expect(isThere()).toBe(false);
+      expect(problems).toHaveLength(1);
+      expect(problems[0]).toContain('needs a tunnel endpoint, and Underlay "rack" has none');
+      to(first);
+      expect(isThere()).toBe(true);
+      first[Symbol.dispose]();
+      to(second, "");
+      expect(isThere()).toBe(false);
     });
 
     test("what throws in one part is told once, and tried again", () => {
