@@ -1,10 +1,10 @@
 /** EdgeLeaks joins domains of a router where one has routes of another: links between their namespaces, routes, and what may pass. */
 import { type DomainNode, domainMtu, peeringLink, peeringObjects } from "../domain/mod.ts";
-import { type EdgeDomain, leakedNetworks, leakRuleset, withoutNetworks } from "../edge/mod.ts";
-import type { KernelObject } from "../engine/mod.ts";
+import { type EdgeDomain, type Join, joins, leakRuleset } from "../edge/mod.ts";
+import { type KernelObject, sameValue, weather } from "../engine/mod.ts";
 import { networkOf, type Prefix } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
-import { after } from "../sys/mod.ts";
+import { after, type Netns } from "../sys/mod.ts";
 import type { DomainHost } from "./domain-host.ts";
 import type { EdgeRoutes } from "./edge-routes.ts";
 
@@ -22,75 +22,77 @@ export interface LeaksHere {
   readonly routes: (vni: number) => EdgeRoutes | undefined;
 }
 
+/** What was made of a domain's leaks, and of what: the same of the same is not made again. */
+interface Made {
+  readonly joins: readonly Join[];
+  readonly mtuBytes: number;
+  /** The domain's, and those of the others. */
+  readonly namespaces: readonly (Netns | undefined)[];
+}
+
 /** EdgeLeaks is disposed without touching the kernel. */
 export class EdgeLeaks implements Disposable {
   readonly #here: () => LeaksHere | undefined;
+  readonly #onProblem: (error: Error) => void;
   #looking: Disposable | undefined;
   /** An earlier agent's are there, which knew more than is known yet; undefined: nobody has looked. */
   #isHeld: boolean | undefined;
-  /** Scopes that are there, by VNI. */
-  #made = new Map<number, ReadonlySet<string>>();
+  /** By VNI. */
+  #made: ReadonlyMap<number, Made> = new Map();
 
-  constructor(here: () => LeaksHere | undefined) {
+  /** `onProblem` is told what goes wrong when nobody has asked for anything. */
+  constructor(here: () => LeaksHere | undefined, onProblem: (error: Error) => void) {
     this.#here = here;
+    this.#onProblem = onProblem;
   }
 
   /** soon looks at everything again: a domain has other networks, or other leaks. */
   soon(): void {
     this.#looking ??= after(LOOK_MS, () => {
       this.#looking = undefined;
-      const here = this.#here();
-      if (here !== undefined) this.#apply(here);
+      try {
+        this.#look();
+      } catch (error) {
+        this.#onProblem(weather(error));
+      }
     });
   }
 
   /** settled says that all has been told that others tell: what an earlier agent had made may go. */
   settled(): void {
     this.#isHeld = false;
-    const here = this.#here();
-    if (here !== undefined) this.#apply(here);
+    this.#look();
   }
 
-  #apply(here: LeaksHere): void {
+  #look(): void {
+    const here = this.#here();
+    if (here === undefined) return;
     const { domains } = here;
     if (this.#made.size === 0 && domains.every(({ routing }) => (routing?.leaks.length ?? 0) === 0)) return;
     this.#isHeld ??= isLeft(here);
-    const wanted = joins(here);
+    const wanted = joins(
+      domains.filter(({ vni }) => here.host.netns(vni) !== undefined),
+      (domain) => networksOf(domain, here),
+    );
     if (!this.#isHeld) this.#join(wanted, here);
     // A host's session begins anew, and has to have it again.
     for (const { vni } of domains)
       here.routes(vni)?.setLeaked((wanted.get(vni) ?? []).flatMap(({ taken }) => taken));
   }
 
-  #join(wanted: ReadonlyMap<number, readonly Join[]>, here: LeaksHere): void {
-    const { host } = here;
-    const made = new Map<number, ReadonlySet<string>>();
-    for (const [vni, list] of wanted) {
-      const scopes = this.#scopesOf(vni, list, here);
-      for (const [scope, objects] of scopes) host.setScope(vni, scope, objects);
-      made.set(vni, new Set(scopes.keys()));
-    }
-    for (const [vni, scopes] of this.#made)
-      for (const scope of scopes) if (made.get(vni)?.has(scope) !== true) host.setScope(vni, scope, []);
-    this.#made = made;
-  }
-
-  #scopesOf(own: number, list: readonly Join[], { host, node }: LeaksHere): Map<string, KernelObject[]> {
+  #join(wanted: ReadonlyMap<number, readonly Join[]>, { host, node }: LeaksHere): void {
     const mtuBytes = domainMtu(node);
-    const scopes = new Map<string, KernelObject[]>();
-    for (const { other, taken, given } of list)
-      scopes.set(
-        `edge/leak/${other}`,
-        peeringObjects(
-          { own, other, ownPrefixes: given, otherPrefixes: taken },
-          { mtuBytes, netnsOf: (vni) => host.netns(vni) },
-        ),
-      );
-    const doors = list.map(({ other, given, networks }) => ({
-      ...{ link: peeringLink(other), leaked: given, networks },
-    }));
-    scopes.set("edge/leaks", [{ kind: "ruleset", family: "inet", text: leakRuleset(doors, "cwp*") }]);
-    return scopes;
+    const made = new Map<number, Made>();
+    for (const [vni, list] of wanted) {
+      const namespaces = [vni, ...list.map(({ other }) => other)].map((one) => host.netns(one));
+      const next = { joins: list, mtuBytes, namespaces };
+      made.set(vni, next);
+      const before = this.#made.get(vni);
+      if (before === undefined || !isSameMade(before, next))
+        host.setScope(vni, SCOPE, objectsOf(vni, next, host));
+    }
+    for (const vni of this.#made.keys()) if (!made.has(vni)) host.setScope(vni, SCOPE, []);
+    this.#made = made;
   }
 
   [Symbol.dispose](): void {
@@ -108,55 +110,38 @@ function isLeft({ host, domains }: LeaksHere): boolean {
   });
 }
 
-/** Join is another domain that a domain has routes of, or gives some to. */
-interface Join {
-  readonly other: number;
-  /** Networks of the other one that are reached from here, and of this one from there. */
-  readonly taken: readonly Prefix[];
-  readonly given: readonly Prefix[];
-  /** All of this one's. */
-  readonly networks: readonly Prefix[];
-}
-
-/** By VNI, the lowest first: that one makes the link. */
-function joins({ host, domains, remote, routes }: LeaksHere): Map<number, Join[]> {
-  const given = new Set(domains.flatMap(({ routing }) => routing?.leaks.map(({ from }) => from) ?? []));
-  const leaking = domains.filter(
-    ({ vni, routing }) =>
-      host.netns(vni) !== undefined && (given.has(vni) || (routing?.leaks.length ?? 0) > 0),
-  );
-  const networks = new Map(
-    leaking.map((domain) => [
-      domain.vni,
-      [...ownNetworks(domain), ...remote(domain.vni), ...(routes(domain.vni)?.hostNetworks ?? [])],
-    ]),
-  );
-  /** What one has of another. */
-  const taken = (to: EdgeDomain, from: EdgeDomain): Prefix[] | undefined => {
-    const leak = to.routing?.leaks.find((one) => one.from === from.vni);
-    if (leak === undefined) return undefined;
-    const all = leakedNetworks(networks.get(from.vni) ?? [], leak.prefixes);
-    return withoutNetworks(all, networks.get(to.vni) ?? []);
-  };
-  return new Map(
-    leaking.flatMap((own): [number, Join[]][] => {
-      const list = leaking.flatMap((other): Join[] => {
-        const [to, back] = [taken(own, other), taken(other, own)];
-        if (to === undefined && back === undefined) return [];
-        return [
-          { other: other.vni, taken: to ?? [], given: back ?? [], networks: networks.get(own.vni) ?? [] },
-        ];
-      });
-      return list.length === 0 ? [] : [[own.vni, list]];
-    }),
+function isSameMade(one: Made, other: Made): boolean {
+  return (
+    one.mtuBytes === other.mtuBytes &&
+    one.namespaces.length === other.namespaces.length &&
+    one.namespaces.every((netns, i) => netns === other.namespaces[i]) &&
+    sameValue(one.joins, other.joins)
   );
 }
 
-/** Networks to which the domain has routes whatever others say. */
-function ownNetworks({ routing, segments }: EdgeDomain): Prefix[] {
+/** One for all joins of a domain: of two that give the same network the other one may be the first by now. */
+const SCOPE = "edge/leaks";
+
+function objectsOf(own: number, { joins: list, mtuBytes }: Made, host: DomainHost): KernelObject[] {
+  const netnsOf = (vni: number) => host.netns(vni);
+  const doors = list.map(({ other, given, networks }) => ({
+    ...{ link: peeringLink(other), leaked: given, networks },
+  }));
+  return [
+    ...list.flatMap(({ other, taken, given }) =>
+      peeringObjects({ own, other, ownPrefixes: given, otherPrefixes: taken }, { mtuBytes, netnsOf }),
+    ),
+    { kind: "ruleset", family: "inet", text: leakRuleset(doors, "cwp*") },
+  ];
+}
+
+/** Networks to which a domain has routes whatever others say, and those that the fabric and its host have told of. */
+function networksOf({ vni, routing, segments }: EdgeDomain, { remote, routes }: LeaksHere): Prefix[] {
   return [
     ...segments.flatMap(({ gateways, prefixes }) => (gateways.length === 0 ? [] : prefixes)),
     ...(routing?.routes ?? []).map(({ prefix }) => prefix),
     ...(routing?.host?.edge ?? []).map(networkOf),
+    ...remote(vni),
+    ...(routes(vni)?.hostNetworks ?? []),
   ];
 }

@@ -74,7 +74,7 @@ export class EdgePlace implements Disposable {
   readonly #segments: EdgeSegments;
   readonly #reach: EdgeReach;
   readonly #rules = new EdgeRules();
-  readonly #leaks = new EdgeLeaks(() => this.#leaksHere);
+  readonly #leaks: EdgeLeaks;
   readonly #settling: VpcSettling;
   #router: EdgeRouter | undefined;
   #host: DomainHost | undefined;
@@ -113,6 +113,7 @@ export class EdgePlace implements Disposable {
     this.#segments = new EdgeSegments({ ...options, router: name, announcer: this.#announcer, onAddresses });
     const remote = (vni: number) => this.#table?.prefixes(vni) ?? [];
     this.#legs = new EdgeLegs({ ...options, router: name, remote, onChange: () => this.#leaks.soon() });
+    this.#leaks = new EdgeLeaks(() => this.#leaksHere, options.onProblem);
     this.#reach = this.#resources.use(
       new EdgeReach({
         ...{ netns: this.netns, route: this.#route, onProblem: options.onProblem },

@@ -66,6 +66,8 @@ export class RemoteTable {
   readonly #byTarget = new Map<string, Set<number>>();
   readonly #names = new Map<number, string>();
   readonly #candidates = new Map<string, Candidates>();
+  /** What the data plane was told of prefixes: by domain, and by name. */
+  readonly #prefixes = new Map<number, Map<string, RemotePrefix>>();
   /** Who has told, by key; and how many routes each. */
   readonly #vteps = new Map<bigint, { readonly vtep: Ip; routes: number }>();
   #vtepsSeen = 0;
@@ -85,9 +87,7 @@ export class RemoteTable {
 
   /** prefixes returns what the data plane was told of a domain's prefixes, for those who come later. */
   prefixes(vni: number): RemotePrefix[] {
-    return [...this.#candidates.values()].flatMap(({ told }) =>
-      told?.kind === "prefix" && told.vni === vni ? [told] : [],
-    );
+    return [...(this.#prefixes.get(vni)?.values() ?? [])];
   }
 
   /** setOwn says under which addresses others reach this VTEP from now on; what was told before stays as it was judged. */
@@ -244,6 +244,7 @@ export class RemoteTable {
       const routes = candidates.ids.map((id) => this.#routes.get(id) as EvpnRoute);
       const next = winnerOf(routes, this.#active);
       candidates.told = next;
+      this.#index(name, before, next);
       if (next === undefined) this.#candidates.delete(name);
       if (before !== undefined && (next === undefined || identityOf(before) !== identityOf(next)))
         removed.push({ op: "remove", remote: before });
@@ -252,6 +253,17 @@ export class RemoteTable {
     }
     // An address that changes its MAC goes before it comes.
     return [...removed, ...set];
+  }
+
+  #index(name: string, before: Remote | undefined, next: Remote | undefined): void {
+    if (next?.kind === "prefix") {
+      const known = this.#prefixes.get(next.vni) ?? new Map();
+      this.#prefixes.set(next.vni, known.set(name, next));
+    } else if (before?.kind === "prefix") {
+      const known = this.#prefixes.get(before.vni);
+      known?.delete(name);
+      if (known?.size === 0) this.#prefixes.delete(before.vni);
+    }
   }
 }
 

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { formatPrefix, type Ip, parseIp, parsePrefix, type Prefix, prefixContains } from "../net/mod.ts";
 import { newSeed, Random } from "../../test/support/random.ts";
-import { leakedNetworks, leakRuleset, openRanges, withoutNetworks } from "./leaks.ts";
+import { joins, leakedNetworks, leakRuleset, openRanges } from "./leaks.ts";
+import type { EdgeDomain } from "./model.ts";
 
 const nets = (...texts: string[]) => texts.map(parsePrefix);
 const range = (text: string, least: number, most: number) => ({ prefix: parsePrefix(text), least, most });
@@ -21,10 +22,53 @@ describe("leaks between domains", () => {
     expect(named(range("192.0.2.0/24", 24, 32))).toEqual([]);
   });
 
-  test("a domain's own networks count before another's", () => {
-    expect(withoutNetworks(nets("10.0.0.0/8", "10.1.0.0/16"), nets("10.1.0.0/16"))).toEqual(
-      nets("10.0.0.0/8"),
-    );
+  const domain = (vni: number, ...leaks: readonly [from: number, ...ranges: ReturnType<typeof range>[]][]) =>
+    ({
+      ...{ vpc: `vpc${vni}`, vni, segments: [] },
+      routing: { leaks: leaks.map(([from, ...prefixes]) => ({ from, prefixes })) },
+    }) as unknown as EdgeDomain;
+  const joined = (domains: readonly EdgeDomain[], networks: Readonly<Record<number, readonly Prefix[]>>) =>
+    [...joins(domains, ({ vni }) => networks[vni] ?? [])].map(([vni, list]) => [
+      vni,
+      ...list.map(
+        ({ other, taken, given }) =>
+          `${other}: has ${taken.map(formatPrefix).join(" ")}, gives ${given.map(formatPrefix).join(" ")}`,
+      ),
+    ]);
+
+  test("each end has what the other gives; a domain's own networks count before another's", () => {
+    const networks = { 1: nets("10.0.0.0/8", "10.1.0.0/16"), 2: nets("10.1.0.0/16", "10.2.0.0/16"), 3: [] };
+    expect(joined([domain(1, [2]), domain(2), domain(3)], networks)).toEqual([
+      [1, "2: has 10.2.0.0/16, gives "],
+      [2, "1: has , gives 10.2.0.0/16"],
+    ]);
+    expect(joined([domain(1, [2]), domain(2, [1])], networks)[1]).toEqual([
+      2,
+      "1: has 10.0.0.0/8, gives 10.2.0.0/16",
+    ]);
+    // From one that is not here nothing comes.
+    expect(joined([domain(1, [9])], networks)).toEqual([]);
+  });
+
+  test("of two that give the same network the first that is named does, and the other one all else", () => {
+    const same = nets("10.1.1.0/24");
+    const networks = { 1: nets("10.9.0.0/16"), 2: same, 3: [...same, ...nets("10.3.0.0/16")] };
+    expect(joined([domain(1, [3], [2]), domain(2, [1]), domain(3, [1])], networks)).toEqual([
+      [1, "2: has , gives 10.9.0.0/16", "3: has 10.1.1.0/24 10.3.0.0/16, gives 10.9.0.0/16"],
+      [2, "1: has 10.9.0.0/16, gives "],
+      [3, "1: has 10.9.0.0/16, gives 10.1.1.0/24 10.3.0.0/16"],
+    ]);
+  });
+
+  test("the networks of each domain are asked for once, and of one that leaks nothing never", () => {
+    const many = [...Array(300).keys()].map((i) => domain(i + 1, [1_000]));
+    const asked: number[] = [];
+    const found = joins([...many, domain(1_000), domain(2_000)], ({ vni }) => {
+      asked.push(vni);
+      return [];
+    });
+    expect(found.get(1_000)).toHaveLength(300);
+    expect(asked.toSorted((a, b) => a - b)).toEqual([...Array(300).keys()].map((i) => i + 1).concat(1_000));
   });
 
   test("a default route that is given opens nothing of what is not", () => {

@@ -10,6 +10,7 @@
  */
 import { bitsOf, type Family, formatIp, formatPrefix, ip, type Prefix, prefixCovers } from "../net/mod.ts";
 import type { PrefixRange } from "../resources/mod.ts";
+import type { EdgeDomain } from "./model.ts";
 
 /** leakedNetworks returns those networks of a domain that a leak names; one without ranges names all. */
 export function leakedNetworks(
@@ -28,10 +29,62 @@ export function leakedNetworks(
   );
 }
 
-/** withoutNetworks returns networks that a domain has not itself: its own count before another's. */
-export function withoutNetworks(networks: readonly Prefix[], own: readonly Prefix[]): Prefix[] {
-  const there = new Set(own.map(formatPrefix));
-  return networks.filter((network) => !there.has(formatPrefix(network)));
+/** Join is another domain that a domain has routes of, or gives some to. */
+export interface Join {
+  /** Its VNI. */
+  readonly other: number;
+  /** Networks of the other one that are reached from here, and of this one from there. */
+  readonly taken: readonly Prefix[];
+  readonly given: readonly Prefix[];
+  /** All of this one's. */
+  readonly networks: readonly Prefix[];
+}
+
+/**
+ * joins returns the joins of each domain that has some, by VNI; `networksOf` are a domain's own. A network of its own counts before another's, and of
+ * two that give the same one the first that its leaks name: it has one way. The cost is that of the leaks, however many domains there are.
+ */
+export function joins(
+  domains: readonly EdgeDomain[],
+  networksOf: (domain: EdgeDomain) => readonly Prefix[],
+): ReadonlyMap<number, readonly Join[]> {
+  const byVni = new Map(domains.map((domain) => [domain.vni, domain]));
+  const known = new Map<number, readonly Prefix[]>();
+  const all = (domain: EdgeDomain) => {
+    const networks = known.get(domain.vni) ?? networksOf(domain);
+    known.set(domain.vni, networks);
+    return networks;
+  };
+  /** By VNI of who has them, then of whose they are. */
+  const taken = new Map<number, Map<number, Prefix[]>>();
+  const given = new Map<number, number[]>();
+  for (const to of domains) {
+    const leaks = to.routing?.leaks ?? [];
+    const there = new Set(leaks.length === 0 ? [] : all(to).map(formatPrefix));
+    for (const { from, prefixes } of leaks) {
+      const source = byVni.get(from);
+      if (source === undefined) continue;
+      const fresh = leakedNetworks(all(source), prefixes).filter((network) => {
+        const name = formatPrefix(network);
+        return !there.has(name) && there.add(name).has(name);
+      });
+      taken.set(to.vni, (taken.get(to.vni) ?? new Map()).set(from, fresh));
+      given.set(from, [...(given.get(from) ?? []), to.vni]);
+    }
+  }
+  return new Map(
+    domains.flatMap((own): [number, Join[]][] => {
+      const others = new Set([...(taken.get(own.vni)?.keys() ?? []), ...(given.get(own.vni) ?? [])]);
+      const list = [...others]
+        .sort((a, b) => a - b)
+        .map((other): Join => ({
+          ...{ other, networks: all(own) },
+          taken: taken.get(own.vni)?.get(other) ?? [],
+          given: taken.get(other)?.get(own.vni) ?? [],
+        }));
+      return list.length === 0 ? [] : [[own.vni, list]];
+    }),
+  );
 }
 
 interface Range {
