@@ -13,7 +13,6 @@
 import type { compilePrefixRules, LocalPrefix, NeighborRoute, Speaker } from "../bgp/mod.ts";
 import type { RemoteChange } from "../domain/mod.ts";
 import { formatPrefix, type Prefix } from "../net/mod.ts";
-
 import type { ExportRule } from "./vpc-announcer.ts";
 
 type AsPath = NonNullable<Extract<RemoteChange["remote"], { kind: "prefix" }>["asPath"]>;
@@ -39,6 +38,8 @@ export interface FabricSide {
   readonly byPath?: boolean | undefined;
 }
 
+const asItIs: ExportRule = (local) => local;
+
 interface Known extends LocalPrefix {
   readonly asPath: AsPath;
 }
@@ -51,7 +52,7 @@ export class EdgeRoutes implements Disposable {
   #fabric: Speaker | undefined;
   /** By text. */
   #declared: ReadonlySet<string> = new Set();
-  #exports: ExportRule = (local) => local;
+  #exports: ExportRule | undefined;
   /** From the host, by text. */
   readonly #fromHost = new Map<string, Known>();
   readonly #fromFabric = new Map<string, Known>();
@@ -102,12 +103,13 @@ export class EdgeRoutes implements Disposable {
   }
 
   /** setFabric gives the speaker of the router; the domain's L3VNI must be active in it. */
-  setFabric(
-    fabric: Speaker | undefined,
-    { declared, exports = (local) => local, byPath = false }: FabricSide,
-  ): void {
+  setFabric(fabric: Speaker | undefined, { declared, exports = asItIs, byPath = false }: FabricSide): void {
+    const names = new Set(declared.map(formatPrefix));
+    const isSame = names.size === this.#declared.size && names.isSubsetOf(this.#declared);
+    // It is said of all domains whenever one of them changes.
+    if (isSame && fabric === this.#fabric && exports === this.#exports) return;
     this.#fabric = fabric;
-    this.#declared = new Set(declared.map(formatPrefix));
+    this.#declared = names;
     this.#exports = exports;
     for (const known of this.#fromHost.values()) this.#announce(known);
     if (!byPath) for (const prefix of this.#former.values()) this.#announce({ prefix });
@@ -122,9 +124,14 @@ export class EdgeRoutes implements Disposable {
       if (op === "set") {
         this.#fromFabric.set(name, known);
         this.#tellHost(known);
-      } else if (this.#fromFabric.delete(name))
-        this.#host?.withdraw({ kind: "prefix", prefix: known.prefix });
+      } else if (this.#fromFabric.delete(name)) this.#untellHost(name, known.prefix);
     }
+  }
+
+  /** What the fabric has no more another domain may have, by a leak that nobody has looked at since. */
+  #untellHost(name: string, prefix: Prefix): void {
+    if (this.#leaked.has(name)) this.#tellHost({ prefix, asPath: [] });
+    else this.#host?.withdraw({ kind: "prefix", prefix });
   }
 
   /** settle forgets what nobody has said again since the agent began. */
@@ -157,7 +164,7 @@ export class EdgeRoutes implements Disposable {
 
   #announce(known: LocalPrefix): void {
     if (this.#declared.has(formatPrefix(known.prefix))) return;
-    const local = this.#exports(known);
+    const local = (this.#exports ?? asItIs)(known);
     if (local !== undefined) this.#fabric?.evpn.setPrefix(this.vni, local);
     else this.#fabric?.evpn.removePrefix(this.vni, known.prefix);
   }

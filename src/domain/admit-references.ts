@@ -7,11 +7,11 @@ interface Reference {
   readonly to: TenantName;
   /** VPC that the other one must be of. */
   readonly vpc?: string;
-  /** The VPC must be routed. */
-  readonly routed?: boolean;
+  /** The VPC must be routed; `mesh`: by the mesh, and not by a fabric. */
+  readonly routed?: boolean | "mesh";
 }
 
-const toVpc = (field: string, name: string, routed = false): Reference => ({
+const toVpc = (field: string, name: string, routed: Reference["routed"] = false): Reference => ({
   field,
   to: { kind: "VPC", name },
   routed,
@@ -29,9 +29,9 @@ export function referencesOf({ kind, value }: TenantResource): Reference[] {
     case "Subnet":
       return [toVpc("spec.vpc", value.vpc)];
     case "Peering":
-      return value.vpcs.map((name, i) => toVpc(`spec.vpcs[${i}]`, name, true));
+      return value.vpcs.map((name, i) => toVpc(`spec.vpcs[${i}]`, name, "mesh"));
     case "NatGateway":
-      return [toVpc("spec.vpc", value.vpc, true)];
+      return [toVpc("spec.vpc", value.vpc, "mesh")];
     case "FloatingIP":
       return [{ field: "spec.gateway", to: { kind: "NatGateway", name: value.gateway } }];
     case "SecurityGroup":
@@ -76,7 +76,7 @@ function* resources(tenants: TenantResources): Generator<TenantResource> {
 
 function problemWith(
   to: TenantName,
-  { vpc, routed }: Pick<Reference, "vpc" | "routed">,
+  { vpc, routed = false }: Pick<Reference, "vpc" | "routed">,
   { after, change }: Judged,
 ): string | undefined {
   const value = after[to.kind].get(to.name);
@@ -86,8 +86,11 @@ function problemWith(
       : `is no ${to.kind} that is there; apply it too, or name one of ${few(after[to.kind].keys())}`;
   if (vpc !== undefined && "vpc" in value && value.vpc !== vpc)
     return `is a ${to.kind} of VPC "${value.vpc}"; name one of VPC "${vpc}"`;
-  if (routed === true && "routed" in value && !value.routed)
+  if (routed !== false && "routed" in value && !value.routed)
     return "is a VPC without routing (routed: false); name one that is routed";
+  // Nodes would make it a domain of the mesh, in the place of the fabric's.
+  if (routed === "mesh" && "underlay" in value && value.underlay !== undefined)
+    return "is a VPC in a fabric (spec.underlay), where there is neither Peering nor NatGateway; name one of the mesh, or join two of a fabric by spec.underlay.leaks";
   return undefined;
 }
 

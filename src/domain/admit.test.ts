@@ -229,6 +229,16 @@ describe("what is refused, with object, field, value and fix", () => {
       'NatGateway "x": spec.vpc flat is a VPC without routing',
     ],
     [
+      "a gateway of a fabric's VPC",
+      "VPC f {underlay: {}}\nNatGateway x {vpc: f, nodes: {}}",
+      'NatGateway "x": spec.vpc f is a VPC in a fabric (spec.underlay), where there is neither Peering nor NatGateway',
+    ],
+    [
+      "peering with a fabric's VPC",
+      "VPC f {underlay: {}}\nPeering x {vpcs: [b, f]}",
+      'Peering "x": spec.vpcs[1] f is a VPC in a fabric (spec.underlay)',
+    ],
+    [
       "a second gateway",
       "NatGateway x {vpc: a, nodes: {}}",
       'NatGateway "x": spec.vpc a has NatGateway "out" already; a VPC has one: add nodes to that one (spec.nodes)',
