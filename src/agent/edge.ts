@@ -23,6 +23,7 @@ import type { BgpRouter, EdgeNode, TenantResources } from "../resources/mod.ts";
 import { after, listDirectory, Netns } from "../sys/mod.ts";
 import type { Connected } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
+import { keptObjects } from "./edge-kept.ts";
 import { EdgeLinks, type LinkPlace } from "./edge-links.ts";
 import { EDGE_ALIAS, EdgePlace } from "./edge-place.ts";
 import type { EdgeStatus } from "./edge-status.ts";
@@ -100,12 +101,24 @@ export class Edge implements Disposable {
     const wanted = new Set([...plan.edge.routers.map(({ name }) => name), ...plan.kept]);
     this.#endSpeakers(plan);
     this.#removeOthers(wanted);
+    this.#keep(plan.kept);
     for (const router of plan.edge.routers)
       this.#bear(() => {
+        this.#options.home.remove(keptScope(router.name));
         const place = this.#places.get(router.name) ?? this.#open(router.name);
         if (place.problems.length > 0 || !sameValue(place.router, router)) place.apply(router);
       });
     this.#setSpeakers();
+  }
+
+  /** Of a router that stays as an earlier agent made it the host's side is wished for as it is: what nobody wishes for is removed. */
+  #keep(kept: readonly string[]): void {
+    const { home, folder } = this.#options;
+    for (const name of kept) {
+      if (this.#places.has(name) || home.scopes().includes(keptScope(name))) continue;
+      const place = { folder, alias: `${EDGE_ALIAS}-${name}`, home: this.#home };
+      this.#bear(() => home.set(keptScope(name), keptObjects(name, place)));
+    }
   }
 
   /** Indices may be read from addresses that a link has, or had before it was moved. */
@@ -148,6 +161,7 @@ export class Edge implements Disposable {
     const gone = new Set([...this.#places.keys(), ...routersIn(folder)].filter((name) => !wanted.has(name)));
     for (const name of gone)
       this.#bear(() => {
+        this.#options.home.remove(keptScope(name));
         const place = this.#places.get(name) ?? this.#open(name);
         this.#places.delete(name);
         // Sessions end before what they lead over.
@@ -280,6 +294,10 @@ export class Edge implements Disposable {
     this.#places.clear();
     this.#resources.dispose();
   }
+}
+
+function keptScope(router: string): string {
+  return `edge/${router}/kept`;
 }
 
 /** Names of routers whose namespaces are there and bear our mark: others are called `cw-…` too. */

@@ -139,6 +139,45 @@ describe.skipIf(notRoot !== undefined)(
       expect(isThere()).toBe(false);
     });
 
+    test("of a router that a new agent cannot plan the host's side stays, whatever is removed", () => {
+      scratch.text("ip link add eth1 type veth peer name far");
+      const session = "hostSession: {asn: 64514, peerAsn: 64515, prefixes: [192.169.10.0/24]}";
+      const more = `${RED.replace("underlay: {}", `underlay: {}, ${session}`)}---
+apiVersion: causeway.network/v1alpha1
+kind: Subnet
+metadata: {name: red.web}
+spec: {vpc: red, vni: 5110, prefixes: [10.1.0.0/24], hostBridge: {}}
+`;
+      const second = `${more}---
+apiVersion: causeway.network/v1alpha1
+kind: Underlay
+metadata: {name: second}
+spec: {asn: 64514, links: [{name: eth2}], neighbors: [{address: 192.168.12.2, asn: 64512}]}
+`;
+      const wanted = underlay("{name: eth1}", { more });
+      const host = () =>
+        ["cwh5100", "cwl5110", "cwb5110"].map((name) => scratch.text(`ip -o address show dev ${name}`));
+      {
+        using edge = open();
+        edge.follow(wanted, NODE);
+      }
+      const before = host();
+      expect(before[0]).toContain("192.169.10.2/24");
+      engine[Symbol.dispose]();
+      engine = Engine.open({ netns: scratch.netns });
+      using edge = open();
+      edge.follow(underlay("{name: eth1}", { more: second }), NODE);
+      expect(edge.status()).toEqual([]);
+      engine.apply({ prune: true });
+      expect(host()).toEqual(before);
+      edge.follow(wanted, NODE);
+      engine.apply({ prune: true });
+      expect(host()).toEqual(before);
+      edge.follow(noTenants, NODE);
+      engine.apply({ prune: true });
+      expect(scratch.text("ip -br link")).not.toMatch(/cw[hlb]5/);
+    });
+
     test("what throws in one part is told once, and tried again", () => {
       scratch.text("ip link add eth1 type veth peer name far");
       let isFailing = true;
