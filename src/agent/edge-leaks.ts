@@ -124,14 +124,13 @@ const SCOPE = "edge/leaks";
 
 function objectsOf(own: number, { joins: list, mtuBytes }: Made, host: DomainHost): KernelObject[] {
   const netnsOf = (vni: number) => host.netns(vni);
-  const doors = list.map(({ other, given, networks }) => ({
-    ...{ link: peeringLink(other), leaked: given, networks },
-  }));
+  const doors = list.map(({ other, given, taken }) => ({ link: peeringLink(other), leaked: given, taken }));
+  const rules = { networks: list[0]?.networks ?? [], links: "cwp*" };
   return [
     ...list.flatMap(({ other, taken, given }) =>
       peeringObjects({ own, other, ownPrefixes: given, otherPrefixes: taken }, { mtuBytes, netnsOf }),
     ),
-    { kind: "ruleset", family: "inet", text: leakRuleset(doors, "cwp*") },
+    { kind: "ruleset", family: "inet", text: leakRuleset(doors, rules) },
   ];
 }
 

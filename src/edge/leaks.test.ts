@@ -118,12 +118,22 @@ describe("leaks between domains", () => {
 
   test("what comes from another domain goes to what it was given, and to no third domain", () => {
     const networks = nets("10.9.0.0/16", "10.8.0.0/16");
-    expect(leakRuleset([{ link: "cwp5100", networks, leaked: nets("10.9.0.0/16") }], "cwp*"))
-      .toBe(`chain leaks_forward {
+    const doors = [
+      { link: "cwp5100", leaked: nets("10.9.0.0/16"), taken: nets("10.0.0.0/8") },
+      { link: "cwp5200", leaked: nets("10.9.0.0/16"), taken: nets("10.1.0.0/16") },
+      // Of which this one has no route back.
+      { link: "cwp5300", leaked: nets("10.9.0.0/16"), taken: [] },
+    ];
+    const to = "ip daddr { 10.9.0.0-10.9.255.255 }";
+    const errors = "icmp type { destination-unreachable, time-exceeded, parameter-problem }";
+    expect(leakRuleset(doors, { networks, links: "cwp*" })).toBe(`chain leaks_forward {
 	type filter hook forward priority filter; policy accept;
 	# No transit.
 	iifname "cwp*" oifname "cwp*" counter drop
-	iifname "cwp5100" ip daddr { 10.9.0.0-10.9.255.255 } accept
+	iifname "cwp5100" ${to} ip saddr { 10.0.0.0-10.0.255.255, 10.2.0.0-10.7.255.255, 10.10.0.0-10.255.255.255 } accept
+	iifname "cwp5100" ${to} ${errors} accept
+	iifname "cwp5200" ${to} ip saddr { 10.1.0.0-10.1.255.255 } accept
+	iifname "cwp5200" ${to} ${errors} accept
 	iifname "cwp*" counter drop
 }
 chain leaks_input {

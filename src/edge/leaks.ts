@@ -6,7 +6,8 @@
  *     10.9.0.0/16 via 169.254.0.1 dev cwp5200 ── cwp5200 ═ cwp5100 ── forwarded where its best route is one that 5100 has
  * ```
  * A packet that came over is looked up again in the other domain, which may know more than it gives: the longest of its networks decides, so that
- * a default route that is given opens nothing of what is not. What came from one domain never goes on to a third.
+ * a default route that is given opens nothing of what is not. Its source has to be one that the other domain has from there, so that nobody sends in
+ * the name of a third. What came from one domain never goes on to a third.
  */
 import { bitsOf, type Family, formatIp, formatPrefix, ip, type Prefix, prefixCovers } from "../net/mod.ts";
 import type { PrefixRange } from "../resources/mod.ts";
@@ -92,44 +93,65 @@ interface Range {
   readonly last: bigint;
 }
 
+/** Addresses of a network, and whose they are; those of nobody are undefined. */
+interface Owned<T> extends Range {
+  readonly owner: T | undefined;
+}
+
 /** openRanges returns the addresses whose longest network is a leaked one, as nft writes ranges: apart from each other, in order. */
 export function openRanges(
   networks: readonly Prefix[],
   leaked: readonly Prefix[],
   family: Family,
 ): readonly string[] {
-  const bits = bitsOf(family);
   const names = new Set(leaked.map(formatPrefix));
-  const sorted = [...new Map(networks.map((network) => [formatPrefix(network), network])).entries()]
-    .filter(([, network]) => network.family === family)
-    .map(([name, { value, length }]) => ({
-      first: value,
-      last: value + (1n << BigInt(bits - length)) - 1n,
-      open: names.has(name),
+  const owners = networks.map((network) => ({
+    network,
+    owner: names.has(formatPrefix(network)) || undefined,
+  }));
+  return rangesByOwner(owners, family).get(true) ?? [];
+}
+
+/** Whose the longest network of each address is, as ranges of each owner in order. */
+function rangesByOwner<T>(
+  networks: readonly { readonly network: Prefix; readonly owner: T | undefined }[],
+  family: Family,
+): ReadonlyMap<T, readonly string[]> {
+  const bits = bitsOf(family);
+  const sorted = [...new Map(networks.map((one) => [formatPrefix(one.network), one])).values()]
+    .filter(({ network }) => network.family === family)
+    .map(({ network: { value, length }, owner }) => ({
+      ...{ first: value, last: value + (1n << BigInt(bits - length)) - 1n },
+      owner,
     }))
     .sort((a, b) => (a.first === b.first ? compare(b.last, a.last) : compare(a.first, b.first)));
-  return rangesOf(sorted).map(({ first, last }) => {
+  const found = new Map<T, string[]>();
+  for (const { first, last, owner } of rangesOf(sorted)) {
+    if (owner === undefined) continue;
     const text = formatIp(ip(family, first));
-    return first === last ? text : `${text}-${formatIp(ip(family, last))}`;
-  });
+    const list = found.get(owner) ?? [];
+    found.set(owner, list);
+    list.push(first === last ? text : `${text}-${formatIp(ip(family, last))}`);
+  }
+  return found;
 }
 
 /** Networks hold each other or lie apart, so that those which hold where one begins are a stack. */
-function rangesOf(sorted: readonly (Range & { readonly open: boolean })[]): readonly Range[] {
-  const found: Range[] = [];
-  const stack: (Range & { readonly open: boolean })[] = [];
+function rangesOf<T>(sorted: readonly Owned<T>[]): readonly Owned<T>[] {
+  const found: Owned<T>[] = [];
+  const stack: Owned<T>[] = [];
   let at = 0n;
-  const put = (last: bigint, open: boolean) => {
-    if (open && at <= last) {
-      const before = found.at(-1);
-      if (before !== undefined && before.last + 1n === at) found[found.length - 1] = { ...before, last };
-      else found.push({ first: at, last });
-    }
-    if (at <= last) at = last + 1n;
+  const put = (last: bigint, owner: T | undefined) => {
+    if (at > last) return;
+    const before = found.at(-1);
+    if (before !== undefined && before.owner === owner && before.last + 1n === at)
+      found[found.length - 1] = { ...before, last };
+    else found.push({ first: at, last, owner });
+    at = last + 1n;
   };
   const closeBefore = (first: bigint | undefined) => {
     for (let top = stack.at(-1); top !== undefined && (first === undefined || top.last < first);) {
-      put(top.last, top.open);
+      put(top.last, top.owner);
       stack.pop();
       top = stack.at(-1);
     }
@@ -137,7 +159,7 @@ function rangesOf(sorted: readonly (Range & { readonly open: boolean })[]): read
   for (const one of sorted) {
     closeBefore(one.first);
     const around = stack.at(-1);
-    if (around !== undefined) put(one.first - 1n, around.open);
+    if (around !== undefined) put(one.first - 1n, around.owner);
     at = one.first;
     stack.push(one);
   }
@@ -149,23 +171,47 @@ function compare(a: bigint, b: bigint): number {
   return a < b ? -1 : Number(a > b);
 }
 
+/** What a router has to tell about a packet comes under an address of its own. */
+const ERRORS = {
+  4: "icmp type { destination-unreachable, time-exceeded, parameter-problem }",
+  6: "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }",
+} as const;
+
 /** LeakDoor is a link over which another domain's packets come. */
 export interface LeakDoor {
   readonly link: string;
-  /** All networks of this domain, and those that the other one has by a leak. */
-  readonly networks: readonly Prefix[];
+  /** Networks of this domain that the other one has by a leak, and those that this one has of the other. */
   readonly leaked: readonly Prefix[];
+  readonly taken: readonly Prefix[];
 }
 
-/** leakRuleset returns the text for the domain's table of family inet; `links` is a pattern that fits all such links. */
-export function leakRuleset(doors: readonly LeakDoor[], links: string): string {
-  const passes = doors.flatMap(({ link, networks, leaked }) =>
-    ([4, 6] as const).flatMap((family) => {
-      const ranges = openRanges(networks, leaked, family);
-      const word = family === 4 ? "ip" : "ip6";
-      return ranges.length === 0 ? [] : [`iifname "${link}" ${word} daddr { ${ranges.join(", ")} } accept`];
-    }),
-  );
+/** leakRuleset returns the text for the table of family inet of a domain with these networks; `links` is a pattern that fits all such links. */
+export function leakRuleset(
+  doors: readonly LeakDoor[],
+  { networks, links }: { readonly networks: readonly Prefix[]; readonly links: string },
+): string {
+  const known = [
+    ...networks.map((network) => ({ network, owner: undefined })),
+    ...doors.flatMap(({ link, taken }) => taken.map((network) => ({ network, owner: link }))),
+  ];
+  // Many have the same.
+  const opened = new Map<string, readonly string[]>();
+  const openTo = (leaked: readonly Prefix[], family: Family) => {
+    const name = `${family} ${leaked.map(formatPrefix).join()}`;
+    const ranges = opened.get(name) ?? openRanges(networks, leaked, family);
+    opened.set(name, ranges);
+    return ranges;
+  };
+  const passes = ([4, 6] as const).flatMap((family) => {
+    const sources = rangesByOwner<string>(known, family);
+    const word = family === 4 ? "ip" : "ip6";
+    return doors.flatMap(({ link, leaked }) => {
+      const [from, to] = [sources.get(link) ?? [], openTo(leaked, family)];
+      if (from.length === 0 || to.length === 0) return [];
+      const at = `iifname "${link}" ${word} daddr { ${to.join(", ")} }`;
+      return [`${at} ${word} saddr { ${from.join(", ")} } accept`, `${at} ${ERRORS[family]} accept`];
+    });
+  });
   const lines = [
     "chain leaks_forward {",
     "\ttype filter hook forward priority filter; policy accept;",
