@@ -11,8 +11,9 @@ import {
   segmentEdgeLink,
   segmentPortObjects,
 } from "../edge/mod.ts";
-import { type Engine, weather } from "../engine/mod.ts";
+import { ALIAS, type Engine, weather } from "../engine/mod.ts";
 import type { Ip, Mac } from "../net/mod.ts";
+import type { LinkInfo } from "../netlink/mod.ts";
 import { after } from "../sys/mod.ts";
 import type { Bearing } from "./bearing.ts";
 import type { DomainHost } from "./domain-host.ts";
@@ -130,15 +131,28 @@ export class EdgeSegments implements Disposable {
     const { home, homePlace } = this.#options;
     const { vni, subnet, hostLink = "" } = segment;
     const place = { bridge: bridgeOf(vni), home: homePlace.netns, mtuBytes };
-    const isNew = host.place(domain)?.route.link(segmentEdgeLink(vni)) === undefined;
+    const port = host.place(domain)?.route.link(segmentEdgeLink(vni));
+    if (port !== undefined && this.#isNamedOtherwise(port, hostLink))
+      host.place(domain)?.removeLink(port.name);
     // What has the name already is another's, and stays as it is.
-    if (isNew && homePlace.route.link(hostLink) !== undefined)
+    else if (port === undefined && homePlace.route.link(hostLink) !== undefined)
       throw new Error(
         `Subnet "${subnet}": spec.hostLink ${hostLink} is a link of this node already; choose another name`,
       );
     host.setScope(domain, scopeOf(vni), segmentPortObjects(segment, place));
     home.set(this.#homeScope(vni), hostPortObjects(segment, mtuBytes));
     home.apply(this.#homeScope(vni));
+  }
+
+  /** An earlier agent had another name for the host's end. One that is elsewhere by now is whoever's who took it there. */
+  #isNamedOtherwise({ index, parent }: LinkInfo, hostLink: string): boolean {
+    const { route } = this.#options.homePlace;
+    if (route.link(hostLink) !== undefined) return false;
+    return route
+      .links()
+      .some(
+        (link) => link.index === parent && link.parent === index && link.alias?.startsWith(ALIAS) === true,
+      );
   }
 
   #unlink(host: DomainHost, domain: number, { vni }: EdgeSegment): void {

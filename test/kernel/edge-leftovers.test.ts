@@ -178,6 +178,30 @@ spec: {asn: 64514, links: [{name: eth2}], neighbors: [{address: 192.168.12.2, as
       expect(scratch.text("ip -br link")).not.toMatch(/cw[hlb]5/);
     });
 
+    test("the host's end of a Subnet's link has the name that it was given while no agent ran", () => {
+      scratch.text("ip link add eth1 type veth peer name far");
+      const to = (hostLink: string) => {
+        using edge = open();
+        const more = `${RED}---
+apiVersion: causeway.network/v1alpha1
+kind: Subnet
+metadata: {name: red.web}
+spec: {vpc: red, vni: 5110, prefixes: [10.1.0.0/24], hostLink: ${hostLink}}
+`;
+        edge.follow(underlay("{name: eth1}", { more }), NODE);
+        return scratch.text("ip -br link");
+      };
+      expect(to("web0")).toContain("web0@");
+      const links = to("web1");
+      expect(links).toContain("web1@");
+      expect(links).not.toContain("web0@");
+      // Whoever took it elsewhere keeps it.
+      const other = scratch.another();
+      scratch.text(`ip link set web1 netns ${other.path}`);
+      expect(to("web1")).not.toContain("web");
+      expect(scratch.text("ip -br link", other)).toContain("web1@");
+    });
+
     test("what throws in one part is told once, and tried again", () => {
       scratch.text("ip link add eth1 type veth peer name far");
       let isFailing = true;
