@@ -1,6 +1,6 @@
 /** The links of a router: moved into its namespace, made there, and given back or removed when the plan has them no more. */
 import type { EdgeLink, EdgeRouter } from "../edge/mod.ts";
-import { addLink, deleteLink, type NewLink, setLink } from "../netlink/mod.ts";
+import { addLink, deleteLink, type LinkInfo, type NewLink, setLink } from "../netlink/mod.ts";
 import type { Bearing } from "./bearing.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
 
@@ -34,7 +34,8 @@ export function applyLinks(router: EdgeRouter, { links, home, here, bearing }: R
     const { name, made } = link;
     if (made.type === "move") bearing.bear(() => links.take(name, router.name, here));
     else if (made.type === "bond") {
-      bearing.bear(() => make(link, home, here));
+      // Without it its members stay the host's.
+      if (!bearing.bear(() => make(link, home, here))) continue;
       for (const member of made.members)
         bearing.bear(() => {
           links.take(member, router.name, here);
@@ -69,10 +70,24 @@ function endMade(
 }
 
 function make({ name, made }: EdgeLink, home: LinkPlace, here: LinkPlace): void {
-  if (here.route.link(name) !== undefined) return;
+  const there = here.route.link(name);
+  const other = there && otherwise(there, made);
+  if (other !== undefined)
+    throw new Error(
+      `link ${name} is there already, as ${other}, and does not change; give the new one another name`,
+    );
+  if (there !== undefined) return;
   if (made.type === "bond")
     return here.route.request(addLink({ name, type: "bond", ...bondOptions(made.mode) }));
   home.route.request(addLink({ name, netns: here.netns, ...above(name, made, home) }));
+}
+
+/** What a link is that is not as it is wanted. A register refuses to change it (edge/admit-unchanged.ts), a file cannot. */
+function otherwise({ kind, vlan, macvlan }: LinkInfo, made: EdgeLink["made"]): string | undefined {
+  if (kind !== made.type) return kind ?? "a device";
+  if (made.type === "vlan" && vlan?.vlanId !== made.id) return `VLAN ${vlan?.vlanId}`;
+  if (made.type === "macvlan" && macvlan?.mode !== made.mode) return `macvlan in mode ${macvlan?.mode}`;
+  return undefined;
 }
 
 /** By Ethernet address alone all would go to one member: a fabric's router is one address. */

@@ -94,6 +94,25 @@ describe.skipIf(notRoot !== undefined)(
     );
 
     test.skipIf(noMacvlan !== undefined)(
+      "a link that a file wants otherwise is named, and stays",
+      async () => {
+        node.follow(underlay(macvlan));
+        const before = node.text("ip -o link", "cw-underlay");
+        node.follow(underlay("macvlan: {parent: eth1, mode: private}"));
+        node.follow(underlay("bond: {members: [eth1], mode: active-backup}"));
+        const problem = (as: string) =>
+          `Underlay "rack": link fabric0 is there already, as ${as}, and does not change; give the new one another name`;
+        expect(node.problems[0]).toBe(problem("macvlan in mode bridge"));
+        expect(node.problems).toContain(problem("macvlan"));
+        expect(before).toContain("fabric0@");
+        node.problems.length = 0;
+        node.follow(underlay(macvlan));
+        expect(node.text("ip -o link", "cw-underlay")).toBe(before);
+        await isOver();
+      },
+    );
+
+    test.skipIf(noMacvlan !== undefined)(
       "a link without a parent is named, and made once that is there",
       async () => {
         const wanted = underlay("macvlan: {parent: eth9, mode: bridge}");
