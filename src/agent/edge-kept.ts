@@ -1,6 +1,6 @@
 /**
- * The host's ends of a router that stays as it is right after a restart: what is said of it cannot be, so that nobody says what it consists of. They are
- * found behind the links of its namespaces, and wished for as they are.
+ * The host's ends of a router that stays as it is right after a restart: what is said of it cannot be, or not yet, so that nobody says what it consists
+ * of. They are found behind the links of its namespaces, and wished for as they are.
  */
 import { EDGE_LINK, routerNamespace } from "../edge/mod.ts";
 import { ALIAS, type KernelObject, PROTOCOL } from "../engine/mod.ts";
@@ -14,13 +14,18 @@ export interface KeptPlace {
   readonly folder?: string | undefined;
   readonly alias: string;
   readonly home: LinkPlace;
+  /** Also what leads to the router itself, and not only what leads to its domains. */
+  readonly whole: boolean;
 }
 
 /** keptObjects returns what an earlier agent had wished for in the host's namespace for a router. */
-export function keptObjects(router: string, { folder = NAMESPACES, alias, home }: KeptPlace): KernelObject[] {
+export function keptObjects(
+  router: string,
+  { folder = NAMESPACES, alias, home, whole }: KeptPlace,
+): KernelObject[] {
   const namespaces = new DomainNamespaces(folder, alias);
   const paths = [
-    `${folder}/${routerNamespace(router)}`,
+    ...(whole ? [`${folder}/${routerNamespace(router)}`] : []),
     ...namespaces.list().map((vni) => namespaces.path(vni)),
   ];
   const ends = new Set(paths.filter(isNetns).flatMap(farEnds));

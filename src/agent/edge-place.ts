@@ -265,6 +265,7 @@ export class EdgePlace implements Disposable {
           this.#legs.end(vni);
           this.#segments.end(this.#host, vni);
           this.#host?.keep(vni, "edge", false);
+          this.#rules.forget(vni);
           this.#begun.delete(vni);
         });
     this.#host?.setDomains(domains.map((domain) => this.#domainOf(domain)));

@@ -53,7 +53,10 @@ describe("rules of a domain of the edge", () => {
     const text = 'import: [{match: {prefix: ["10.9.0.0/16 le 32"]}, action: accept}]';
     const first = rules.of(domainOf(text), 64514);
     expect(rules.of(domainOf(text), 64514)).toBe(first);
-    expect(rules.of(domainOf("import: [{action: accept}]"), 64514)).not.toBe(first);
+    const second = rules.of(domainOf("import: [{action: accept}]"), 64514);
+    expect(second).not.toBe(first);
+    rules.forget(5100);
+    expect(rules.of(domainOf("import: [{action: accept}]"), 64514)).not.toBe(second);
   });
 
   test("import: networks, and addresses that are routed to; what is set counts", () => {

@@ -36,6 +36,11 @@ export class EdgeRules {
     this.#known.clear();
   }
 
+  /** forget is for a domain that has left. */
+  forget(vni: number): void {
+    this.#known.delete(vni);
+  }
+
   /** of returns the rules of a domain; `asn` is what `prepend` puts in front of a path. */
   of({ vni, routing }: EdgeDomain, asn: number): DomainRules {
     if (routing?.import === undefined && routing?.export === undefined) {

@@ -12,6 +12,7 @@ import {
   type EdgeFacts,
   type EdgePlan,
   type EdgeProblem,
+  type EdgeRouter,
   fabricSpeaker,
   hostSpeaker,
   planEdge,
@@ -101,24 +102,30 @@ export class Edge implements Disposable {
     const wanted = new Set([...plan.edge.routers.map(({ name }) => name), ...plan.kept]);
     this.#endSpeakers(plan);
     this.#removeOthers(wanted);
-    this.#keep(plan.kept);
-    for (const router of plan.edge.routers)
-      this.#bear(() => {
-        this.#options.home.remove(keptScope(router.name));
-        const place = this.#places.get(router.name) ?? this.#open(router.name);
-        if (place.problems.length > 0 || !sameValue(place.router, router)) place.apply(router);
-      });
+    for (const name of plan.kept) if (!this.#places.has(name)) this.#keep(name, true);
+    for (const router of plan.edge.routers) this.#bear(() => this.#apply(router));
     this.#setSpeakers();
   }
 
-  /** Of a router that stays as an earlier agent made it the host's side is wished for as it is: what nobody wishes for is removed. */
-  #keep(kept: readonly string[]): void {
+  #apply(router: EdgeRouter): void {
+    const { name, domains } = router;
+    const place = this.#places.get(name) ?? this.#open(name);
+    if (place.problems.length === 0 && sameValue(place.router, router)) return;
+    this.#options.home.remove(keptScope(name));
+    place.apply(router);
+    // They wait for the tunnel endpoint's address.
+    if (domains.length > 0 && !domains.some(({ vni }) => place.has(vni))) this.#keep(name, false);
+  }
+
+  /**
+   * What stays as an earlier agent made it is wished for as it is on the host's side: what nobody wishes for is removed. `whole`: the router itself too,
+   * and not only its domains.
+   */
+  #keep(name: string, whole: boolean): void {
     const { home, folder } = this.#options;
-    for (const name of kept) {
-      if (this.#places.has(name) || home.scopes().includes(keptScope(name))) continue;
-      const place = { folder, alias: `${EDGE_ALIAS}-${name}`, home: this.#home };
-      this.#bear(() => home.set(keptScope(name), keptObjects(name, place)));
-    }
+    if (home.scopes().includes(keptScope(name))) return;
+    const place = { folder, alias: `${EDGE_ALIAS}-${name}`, home: this.#home, whole };
+    this.#bear(() => home.set(keptScope(name), keptObjects(name, place)));
   }
 
   /** Indices may be read from addresses that a link has, or had before it was moved. */

@@ -139,43 +139,74 @@ describe.skipIf(notRoot !== undefined)(
       expect(isThere()).toBe(false);
     });
 
-    test("of a router that a new agent cannot plan the host's side stays, whatever is removed", () => {
-      scratch.text("ip link add eth1 type veth peer name far");
-      const session = "hostSession: {asn: 64514, peerAsn: 64515, prefixes: [192.169.10.0/24]}";
-      const more = `${RED.replace("underlay: {}", `underlay: {}, ${session}`)}---
+    const SESSION = "hostSession: {asn: 64514, peerAsn: 64515, prefixes: [192.169.10.0/24]}";
+    const LEGS = `${RED.replace("underlay: {}", `underlay: {}, ${SESSION}`)}---
 apiVersion: causeway.network/v1alpha1
 kind: Subnet
 metadata: {name: red.web}
 spec: {vpc: red, vni: 5110, prefixes: [10.1.0.0/24], hostBridge: {}}
 `;
-      const second = `${more}---
+    const legs = () =>
+      ["cwh5100", "cwl5110", "cwb5110"].map((name) => scratch.text(`ip -o address show dev ${name}`));
+    /** Another agent begins, and removes what nobody wishes for. */
+    const isLeft = (edge: Edge, tenants: TenantResources, before: readonly string[]) => {
+      edge.follow(tenants, NODE);
+      engine.apply({ prune: true });
+      expect(legs()).toEqual([...before]);
+    };
+    const begin = () => {
+      engine[Symbol.dispose]();
+      engine = Engine.open({ netns: scratch.netns });
+      return open();
+    };
+
+    test("of a router that a new agent cannot plan the host's side stays, whatever is removed", () => {
+      scratch.text("ip link add eth1 type veth peer name far");
+      const second = `${LEGS}---
 apiVersion: causeway.network/v1alpha1
 kind: Underlay
 metadata: {name: second}
 spec: {asn: 64514, links: [{name: eth2}], neighbors: [{address: 192.168.12.2, asn: 64512}]}
 `;
-      const wanted = underlay("{name: eth1}", { more });
-      const host = () =>
-        ["cwh5100", "cwl5110", "cwb5110"].map((name) => scratch.text(`ip -o address show dev ${name}`));
+      const wanted = underlay("{name: eth1}", { more: LEGS });
       {
         using edge = open();
         edge.follow(wanted, NODE);
       }
-      const before = host();
+      const before = legs();
       expect(before[0]).toContain("192.169.10.2/24");
-      engine[Symbol.dispose]();
-      engine = Engine.open({ netns: scratch.netns });
-      using edge = open();
-      edge.follow(underlay("{name: eth1}", { more: second }), NODE);
+      using edge = begin();
+      isLeft(edge, underlay("{name: eth1}", { more: second }), before);
       expect(edge.status()).toEqual([]);
-      engine.apply({ prune: true });
-      expect(host()).toEqual(before);
-      edge.follow(wanted, NODE);
-      engine.apply({ prune: true });
-      expect(host()).toEqual(before);
+      isLeft(edge, wanted, before);
       edge.follow(noTenants, NODE);
       engine.apply({ prune: true });
       expect(scratch.text("ip -br link")).not.toMatch(/cw[hlb]5/);
+    });
+
+    test("nor does it go while the tunnel endpoint has no address yet", () => {
+      scratch.text("ip link add eth1 type veth peer name far");
+      const wanted = underlay("{name: eth1}", { more: LEGS, endpoint: "tunnelEndpoint: {link: eth1}" });
+      const address = (verb: string) => {
+        using router = Netns.open(`${folder}/cw-underlay`);
+        scratch.text(`ip address ${verb} 192.168.11.3/24 dev eth1`, router);
+      };
+      {
+        using edge = open();
+        edge.follow(wanted, NODE);
+        expect(problems).toEqual(['Underlay "rack": the tunnel endpoint has no address; give its link one']);
+        address("add");
+        edge.follow(wanted, NODE);
+      }
+      const before = legs();
+      expect(before[0]).toContain("192.169.10.2/24");
+      address("del");
+      using edge = begin();
+      isLeft(edge, wanted, before);
+      expect(edge.place(5100)).toBeUndefined();
+      address("add");
+      isLeft(edge, wanted, before);
+      expect(edge.place(5100)).toBeDefined();
     });
 
     test("the host's end of a Subnet's link has the name that it was given while no agent ran", () => {
