@@ -11,7 +11,7 @@ import {
   segmentEdgeLink,
   segmentPortObjects,
 } from "../edge/mod.ts";
-import { ALIAS, type Engine, weather } from "../engine/mod.ts";
+import { ALIAS, type Engine, type ObjectStatus, weather } from "../engine/mod.ts";
 import type { Ip, Mac } from "../net/mod.ts";
 import type { LinkInfo } from "../netlink/mod.ts";
 import { after } from "../sys/mod.ts";
@@ -200,17 +200,25 @@ export class EdgeSegments implements Disposable {
 
   /** problems tells which bridges are not there, and what the kernel refuses on the host's side. */
   problems(): string[] {
-    const { home, homePlace } = this.#options;
+    const { home } = this.#options;
     return [...this.#linked.values()].flatMap(({ segments }) =>
       [...segments.values()].flatMap((segment) => {
-        const { hostBridge, vni } = segment;
-        const link = hostBridge === undefined ? undefined : homePlace.route.link(hostBridge.name);
-        const missing = missingBridge(segment, link === undefined ? undefined : (link.kind ?? ""));
-        const refused = home.status(this.#homeScope(vni)).filter(({ state }) => state === "failed");
+        const status = home.status(this.#homeScope(segment.vni));
+        const missing = this.#missing(segment, status);
+        const refused = status.filter(({ state }) => state === "failed");
         if (missing !== undefined) return [missing];
         return refused.map(({ key, reason }) => `Subnet "${segment.subnet}": ${reason ?? key}`);
       }),
     );
+  }
+
+  /** What is ours is looked at only where something is wrong with it: each look asks the kernel, and there are hundreds. */
+  #missing(segment: EdgeSegment, status: readonly ObjectStatus[]): string | undefined {
+    const { hostBridge } = segment;
+    if (hostBridge === undefined) return undefined;
+    if (hostBridge.managed && status.every(({ state }) => state === "ready")) return undefined;
+    const link = this.#options.homePlace.route.link(hostBridge.name);
+    return missingBridge(segment, link === undefined ? undefined : (link.kind ?? ""));
   }
 
   #homeScope(vni: number): string {

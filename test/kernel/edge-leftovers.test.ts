@@ -233,6 +233,23 @@ spec: {vpc: red, vni: 5110, prefixes: [10.1.0.0/24], hostLink: ${hostLink}}
       expect(scratch.text("ip -br link", other)).toContain("web1@");
     });
 
+    test("a bridge of ours whose name another link has is named, and made when that is gone", () => {
+      for (const name of ["eth1", "taken"])
+        scratch.text(`ip link add ${name} type veth peer name far-${name}`);
+      const wanted = underlay("{name: eth1}", {
+        more: LEGS.replace("hostBridge: {}", "hostBridge: {name: taken}"),
+      });
+      using edge = open();
+      edge.follow(wanted, NODE);
+      const problem =
+        'Underlay "rack": Subnet "red.web": spec.hostBridge.name taken is a link of this node that is no bridge; choose another name, or remove that link';
+      expect(problems.filter((one) => one.startsWith("Underlay"))).toEqual([problem]);
+      scratch.text("ip link del taken");
+      engine.apply();
+      expect(edge.status()[0]?.problems).toEqual([]);
+      expect(scratch.text("ip -br link show master taken")).toContain("cwl5110");
+    });
+
     test("what throws in one part is told once, and tried again", () => {
       scratch.text("ip link add eth1 type veth peer name far");
       let isFailing = true;
