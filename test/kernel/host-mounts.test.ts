@@ -12,7 +12,7 @@ test.skipIf(lacks !== undefined)(
     const { stdout, stderr } = await host.run([process.execPath, program, "/run/netns/made"], "pod");
     expect(stderr).toBe("");
     expect(JSON.parse(stdout)).toEqual({
-      ...{ before: "EROFS", own: "done", after: "done", value: "1" },
+      ...{ before: "EROFS", own: "done", between: "done", returned: true, after: "done", value: "1" },
       made: { onHost: true, seen: true, isOne: true },
       removed: true,
       // As the pod sees it: beside its own group, which it takes for the first.
