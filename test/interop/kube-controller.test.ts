@@ -35,7 +35,7 @@ test.skipIf(lacks !== undefined)(
       waits: expect.stringMatching(
         /^Node worker was deleted; node old of the mesh has addresses .*, pod ranges 10.244.1.0\/24, .*, which is released when its last pod has gone \(now default\/left/,
       ),
-      held: ["old"],
+      ...{ known: ["hub", "new", "old"], held: ["old"] },
       releasedNode: expect.stringMatching(
         /^Node worker was deleted; addresses .*, pod ranges 10.244.1.0\/24.* are free for others/,
       ),

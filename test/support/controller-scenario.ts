@@ -344,8 +344,19 @@ const said = async (reason: string, fits: RegExp) => {
   return found;
 };
 result["waits"] = await said("ReleaseWaits", /last pod/);
-result["held"] = (await registrar.claims("shop.web")).blocks.map(({ node: name }) => name);
+// A kubelet makes the Node anew, by another address: it may be the same machine's. What is known survives that its ConfigMap is deleted.
+await kubeNode("worker", "192.0.2.7", {});
+await said("ReleaseWaits", /the Node that has its name now is deleted/);
+const nodesMap = "/api/v1/namespaces/causeway-system/configmaps/causeway-nodes";
+await kubeWrite(admin, { verb: "delete", path: nodesMap });
 await kubeWrite(admin, { verb: "delete", path: `${pods}/left?gracePeriodSeconds=0` });
+await kubeNode("three", formatIp(member("new").overlay4), {});
+await until(async () => ((await known().catch(() => [])).includes("new") ? undefined : "not anew"), {
+  what: "the ConfigMap to be made anew",
+});
+result["known"] = (await known()).filter((name) => name !== "laptop").sort();
+result["held"] = (await registrar.claims("shop.web")).blocks.map(({ node: name }) => name);
+await kubeWrite(admin, { verb: "delete", path: "/api/v1/nodes/worker" });
 result["releasedNode"] = await said("Released", /node old/);
 result["stays in the mesh"] = await said("StaysInMesh", /laptop/);
 await kubeNode("worker", formatIp(member("new").overlay4), {});
