@@ -351,7 +351,7 @@ const nodesMap = "/api/v1/namespaces/causeway-system/configmaps/causeway-nodes";
 await kubeWrite(admin, { verb: "delete", path: nodesMap });
 await kubeWrite(admin, { verb: "delete", path: `${pods}/left?gracePeriodSeconds=0` });
 await kubeNode("three", formatIp(member("new").overlay4), {});
-await until(async () => ((await known().catch(() => [])).includes("new") ? undefined : "not anew"), {
+await until(async () => ((await known().catch((): string[] => [])).includes("new") ? undefined : "not anew"), {
   what: "the ConfigMap to be made anew",
 });
 result["known"] = (await known()).filter((name) => name !== "laptop").sort();
