@@ -24,11 +24,11 @@ interface Pair {
 
 let pairs: readonly Pair[] = [];
 
-function pairOf(name: "mnt" | "cgroup", type: number, pid: number): Pair[] {
-  const path = (of: string) => `/proc/${of}/ns/${name}`;
-  if (statSync(path(`${pid}`)).ino === statSync(path("thread-self")).ino) return [];
-  const open = (of: string) => new Fd(openSync(path(of), O_CLOEXEC), path(of));
-  return [{ host: open(`${pid}`), own: open("thread-self"), type }];
+function pairOf(name: "mnt" | "cgroup", type: number): Pair[] {
+  const [host, own] = [`/proc/1/ns/${name}`, `/proc/thread-self/ns/${name}`];
+  if (statSync(host).ino === statSync(own).ino) return [];
+  const open = (path: string) => new Fd(openSync(path, O_CLOEXEC), path);
+  return [{ host: open(host), own: open(own), type }];
 }
 
 /**
@@ -40,13 +40,10 @@ function enter(namespace: Fd, type: number): void {
   libc.setns(namespace.number, type);
 }
 
-/**
- * openHostMounts has inHostMounts enter the namespaces of a process, the first one unless another is named. Where they are ours, nothing
- * changes. Throws where they may not be entered, saying what is missing.
- */
-export function openHostMounts(pid = 1): void {
+/** openHostMounts has inHostMounts enter the namespaces of process 1. Where they are ours, nothing changes. Throws where they may not be entered, saying why. */
+export function openHostMounts(): void {
   try {
-    pairs = [...pairOf("cgroup", CLONE_NEWCGROUP, pid), ...pairOf("mnt", CLONE_NEWNS, pid)];
+    pairs = [...pairOf("cgroup", CLONE_NEWCGROUP), ...pairOf("mnt", CLONE_NEWNS)];
     inHostMounts(() => statSync("/"));
   } catch (cause) {
     pairs = [];

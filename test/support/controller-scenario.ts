@@ -44,11 +44,8 @@ const USER = "system:serviceaccount:causeway-system:causeway-controller";
 await using api = new ApiServer(program, etcd, [USER]);
 await api.start();
 const admin = api.access();
-for (const manifest of kubeManifests({ major: 1, minor: 20 })) {
-  // The API server makes its namespaces by itself, a moment after it is ready.
-  const body = { verb: "apply", path: manifestPath(manifest), body: manifest } as const;
-  await until(() => kubeWrite(admin, body).then(() => undefined, String), { what: body.path });
-}
+for (const manifest of kubeManifests({ major: 1, minor: 20 }))
+  await kubeWrite(admin, { verb: "apply", path: manifestPath(manifest), body: manifest });
 
 // As Multus's own installation has it (deployments/multus-daemonset.yml).
 const networks = "network-attachment-definitions";
@@ -351,9 +348,12 @@ const nodesMap = "/api/v1/namespaces/causeway-system/configmaps/causeway-nodes";
 await kubeWrite(admin, { verb: "delete", path: nodesMap });
 await kubeWrite(admin, { verb: "delete", path: `${pods}/left?gracePeriodSeconds=0` });
 await kubeNode("three", formatIp(member("new").overlay4), {});
-await until(async () => ((await known().catch((): string[] => [])).includes("new") ? undefined : "not anew"), {
-  what: "the ConfigMap to be made anew",
-});
+await until(
+  async () => ((await known().catch((): string[] => [])).includes("new") ? undefined : "not anew"),
+  {
+    what: "the ConfigMap to be made anew",
+  },
+);
 result["known"] = (await known()).filter((name) => name !== "laptop").sort();
 result["held"] = (await registrar.claims("shop.web")).blocks.map(({ node: name }) => name);
 await kubeWrite(admin, { verb: "delete", path: "/api/v1/nodes/worker" });
