@@ -30,6 +30,8 @@ export interface ReleaseRegister {
   nodes(): readonly MeshNode[];
   /** When this hub heard a node last, to be compared with itself only. */
   heard(name: string): number | undefined;
+  /** Whether this hub is one that a node reached when it told last; where it never told, it is. Who is cut off only from here is known by others. */
+  reaches(name: string): boolean;
   /** removeNode releases all that a node has, and revokes its key. */
   removeNode(name: string): Promise<void>;
 }
@@ -173,7 +175,7 @@ export class NodeRelease implements Disposable {
     }
     const left =
       what === "wait"
-        ? `a hub that hears others has not heard it for ${Math.ceil(this.#awayMs / 60_000)} minutes`
+        ? `a hub that it reached, and that hears others, has not heard it for ${Math.ceil(this.#awayMs / 60_000)} minutes`
         : await this.#left(gone);
     if (left !== undefined)
       return await this.#tell(gone, "ReleaseWaits", `${has}, which is released when ${left}; at once: ${by}`);
@@ -189,8 +191,10 @@ export class NodeRelease implements Disposable {
 
   #verdict(node: MeshNode): ReturnType<typeof awayVerdict> {
     if (node.hub) return "stay";
+    const { register } = this.#options;
     const nowMs = monotonicMs();
-    const away = awayNow(this.#away.get(node.name), this.#options.register.heard(node.name), nowMs);
+    const before = register.reaches(node.name) ? this.#away.get(node.name) : undefined;
+    const away = awayNow(before, register.heard(node.name), nowMs);
     this.#away.set(node.name, away);
     return awayVerdict(away, nowMs, this.#awayMs);
   }
