@@ -43,6 +43,8 @@ function enter(namespace: Fd, type: number): void {
 /** openHostMounts has inHostMounts enter the namespaces of process 1. Where they are ours, nothing changes. Throws where they may not be entered, saying why. */
 export function openHostMounts(): void {
   try {
+    // Its mounts would be taken for the host's.
+    if (process.pid === 1) throw new Error("process 1 is this one");
     pairs = [...pairOf("cgroup", CLONE_NEWCGROUP), ...pairOf("mnt", CLONE_NEWNS)];
     inHostMounts(() => statSync("/"));
   } catch (cause) {

@@ -21,3 +21,19 @@ test.skipIf(lacks !== undefined)(
     expect(host.mounts).not.toContain("/run/netns/made");
   },
 );
+
+test.skipIf(lacks !== undefined)(
+  `process ids of its own are an error, with what is missing${lacks === undefined ? "" : ` (skipped: ${lacks})`}`,
+  async () => {
+    using scratch = new Scratch();
+    await using host = await PodHost.start(scratch.netns);
+    const sys = new URL("../../src/sys/mod.ts", import.meta.url).pathname;
+    const program = `const { openHostMounts } = await import("${sys}"); openHostMounts();`;
+    const own = ["unshare", "--pid", "--fork", "--mount-proc", process.execPath, "-e", program];
+    const { status, stderr } = await host.run(own);
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringContaining("process 1 is this one; run it with hostPID"),
+    ]);
+  },
+);
