@@ -44,13 +44,19 @@ const capabilities = {
   SYS_PTRACE: "namespaces of process 1 and of pods are opened by way of /proc (namespaces(7))",
 } as const;
 
-/** agentCapabilities are their names without CAP_. */
+/** Those of the container that installs the plugin. */
+const installerCapabilities = {
+  DAC_OVERRIDE: "of what installs the plugin: its folders belong to another user on some nodes",
+} as const;
+
+/** agentCapabilities are the names of the agent's, without CAP_. */
 export const agentCapabilities = Object.keys(capabilities) as readonly (keyof typeof capabilities)[];
 
 /** agentReasons say why, as lines of a comment. */
-export const agentReasons: readonly string[] = Object.entries(capabilities).map(
-  ([name, why]) => `${name}: ${why}`,
-);
+export const agentReasons: readonly string[] = Object.entries({
+  ...capabilities,
+  ...installerCapabilities,
+}).map(([name, why]) => `${name}: ${why}`);
 
 /** A folder of the node. Everything that a service on the node has too, so that one takes over from the other. */
 interface Folder {
@@ -125,7 +131,7 @@ function installContainer(settings: PodSettings, does: "install" | "uninstall"):
     name: does,
     ...{ image: settings.image, imagePullPolicy: settings.imagePullPolicy },
     command: [PROGRAM, "cni", does],
-    securityContext: { capabilities: { drop: ["ALL"] } },
+    securityContext: { capabilities: { drop: ["ALL"], add: Object.keys(installerCapabilities) } },
     volumeMounts: folders.cni.map(mount),
   };
 }
