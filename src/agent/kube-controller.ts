@@ -19,7 +19,7 @@ const WEATHER: ReadonlySet<RefusalCode> = new Set<RefusalCode>(["read-only", "to
 
 /** registerOf returns a hub's register as the controller needs it. */
 export function registerOf(
-  role: Pick<HubRole, "register" | "registrar" | "view" | "heardMs">,
+  role: Pick<HubRole, "register" | "registrar" | "view" | "heardMs" | "name">,
 ): ControllerRegister {
   const { register, registrar } = role;
   return {
@@ -33,6 +33,10 @@ export function registerOf(
     refusal: (error) => (error instanceof Refusal && !WEATHER.has(error.code) ? error.message : undefined),
     nodes: () => register.nodes(),
     heard: (name) => role.heardMs.get(name),
+    reaches(name) {
+      const hubs = role.view().nodes.find((node) => node.name === name)?.hubs ?? [];
+      return hubs.length === 0 || hubs.some(({ hub }) => hub === role.name);
+    },
     removeNode: (name) => registrar.removeNode(name),
     firstFamily: () => (register.mesh().services[0]?.family === 6 ? 6 : 4),
   };

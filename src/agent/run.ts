@@ -6,6 +6,7 @@ import {
   connectUnix,
   ensureDirectory,
   exit,
+  isErrno,
   onBug,
   onSignal,
   openHostMounts,
@@ -26,12 +27,13 @@ const COLLECT_BYTES = 24_000_000;
 /** How often is looked whether another agent has gone. */
 const GONE_MS = 500;
 
+/** Only who is not there is none: an agent that is busy lets nobody in for a while (EAGAIN). */
 function isAlone(): boolean {
   try {
     connectUnix(CNI_SOCKET, { timeoutMs: 2000 }).close();
     return false;
-  } catch {
-    return true;
+  } catch (error) {
+    return isErrno(error, "ENOENT", "ECONNREFUSED");
   }
 }
 

@@ -16,7 +16,7 @@ export interface PodSettings {
   readonly nodeSelector: Json;
   /** Requests and limits of the agent (core/v1 ResourceRequirements). */
   readonly resources: Json;
-  /** Key of the label of nodes that are hubs: they control the cluster, and no other node's identity may. */
+  /** Key of the label of nodes that are hubs: they control the cluster, and no other node's identity may. One that a kubelet may give its own Node makes that void. */
   readonly hub: Json;
   /** Further words of `causeway agent`. */
   readonly extraArguments: Json;
@@ -28,7 +28,8 @@ export const usualSettings: Omit<PodSettings, "image"> = {
   nodeSelector: { "kubernetes.io/os": "linux" },
   // An agent at rest in a small mesh; a hub of thousands of nodes takes more, and nobody is killed for it.
   resources: { requests: { cpu: "50m", memory: "128Mi" } },
-  hub: "causeway.network/hub",
+  // Below this suffix no kubelet may label its own Node (admission plugin NodeRestriction).
+  hub: "causeway.network.node-restriction.kubernetes.io/hub",
   extraArguments: [],
 };
 
@@ -43,13 +44,19 @@ const capabilities = {
   SYS_PTRACE: "namespaces of process 1 and of pods are opened by way of /proc (namespaces(7))",
 } as const;
 
-/** agentCapabilities are their names without CAP_. */
+/** Those of the container that installs the plugin. */
+const installerCapabilities = {
+  DAC_OVERRIDE: "of what installs the plugin: its folders belong to another user on some nodes",
+} as const;
+
+/** agentCapabilities are the names of the agent's, without CAP_. */
 export const agentCapabilities = Object.keys(capabilities) as readonly (keyof typeof capabilities)[];
 
 /** agentReasons say why, as lines of a comment. */
-export const agentReasons: readonly string[] = Object.entries(capabilities).map(
-  ([name, why]) => `${name}: ${why}`,
-);
+export const agentReasons: readonly string[] = Object.entries({
+  ...capabilities,
+  ...installerCapabilities,
+}).map(([name, why]) => `${name}: ${why}`);
 
 /** A folder of the node. Everything that a service on the node has too, so that one takes over from the other. */
 interface Folder {
@@ -124,14 +131,17 @@ function installContainer(settings: PodSettings, does: "install" | "uninstall"):
     name: does,
     ...{ image: settings.image, imagePullPolicy: settings.imagePullPolicy },
     command: [PROGRAM, "cni", does],
-    securityContext: { capabilities: { drop: ["ALL"] } },
+    securityContext: { capabilities: { drop: ["ALL"], add: Object.keys(installerCapabilities) } },
     volumeMounts: folders.cni.map(mount),
   };
 }
 
+/** Containers' usual type may neither write folders of the node nor enter process 1's namespaces; without SELinux it is passed over. */
+const seLinuxOptions = { level: "s0", type: "spc_t" };
+
 /** AppArmor's usual profile of containers forbids mount(2); the field is new in 1.30, and before it was an annotation. */
 function unconfined({ major, minor }: KubernetesVersion): { annotations?: Manifest; context: Manifest } {
-  const context = { seccompProfile: { type: "Unconfined" } };
+  const context = { seLinuxOptions, seccompProfile: { type: "Unconfined" } };
   if (major > 1 || minor >= 30) return { context: { ...context, appArmorProfile: { type: "Unconfined" } } };
   return { context, annotations: { "container.apparmor.security.beta.kubernetes.io/agent": "unconfined" } };
 }
@@ -192,6 +202,7 @@ export function removalPods(settings: PodSettings): Manifest[] {
   const template = {
     ...everywhere(settings),
     automountServiceAccountToken: false,
+    securityContext: { seLinuxOptions },
     initContainers: [installContainer(settings, "uninstall")],
     containers: [
       {

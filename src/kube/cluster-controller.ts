@@ -152,9 +152,12 @@ export class ClusterController implements Disposable {
     const nodes = this.#nodes;
     if (nodes === undefined) return;
     try {
-      await this.#rangesOf(nodes);
+      const refused = await this.#rangesOf(nodes);
+      // Who led before and leads again has others by now.
+      if (nodes !== this.#nodes) return;
       // What was not listed, or not for a while, is not known to be gone.
       if (nodes.problem === undefined && this.leads) await this.#release?.look(nodes.cache.all());
+      if (refused !== undefined) throw refused;
       this.#problem("nodes", nodes.problem);
     } catch (error) {
       this.#problem("nodes", (error as Error).message);
@@ -162,7 +165,8 @@ export class ClusterController implements Disposable {
     }
   }
 
-  async #rangesOf(nodes: Collection<KubeNode>): Promise<void> {
+  /** Returns what the API says of a Node that it lets nobody change. */
+  async #rangesOf(nodes: Collection<KubeNode>): Promise<KubeError | undefined> {
     const { register } = this.#options;
     const ours = meshNodesByAddress(register.nodes());
     const all = [...nodes.cache.all()];
@@ -170,7 +174,7 @@ export class ClusterController implements Disposable {
     for (const uid of this.#told.keys()) if (!uids.has(uid)) this.#told.delete(uid);
     let refused: KubeError | undefined;
     for (const node of all) {
-      if (!this.leads) return;
+      if (!this.leads) return refused;
       try {
         await this.#rangeOf(node, rangeStep(node, ours, register.firstFamily()));
       } catch (error) {
@@ -179,7 +183,7 @@ export class ClusterController implements Disposable {
         if (error.status !== 404) refused ??= error;
       }
     }
-    if (refused !== undefined) throw refused;
+    return refused;
   }
 
   async #rangeOf(node: KubeNode, step: RangeStep): Promise<void> {

@@ -1,6 +1,15 @@
 import { expect, test } from "bun:test";
 import { parseIp, parsePrefix } from "../net/mod.ts";
-import { awayNow, awayVerdict, formersChange, goneNodes, parseFormers } from "./gone-nodes.ts";
+import {
+  awayNow,
+  awayVerdict,
+  formersChange,
+  goneNodes,
+  hearingNow,
+  isDeaf,
+  namesakeOf,
+  parseFormers,
+} from "./gone-nodes.ts";
 
 const mesh = (name: string, number: number) => ({
   ...{ name, hub: false, overlay4: parseIp(`10.90.0.${number}`), overlay6: parseIp(`fd00::${number}`) },
@@ -27,6 +36,23 @@ test("a machine in its place, with the same name, has what is its own", () => {
   expect(next.get("b")).toEqual({ name: "worker-1", uid: "u2" });
   // The same machine, whose kubelet made the Node anew.
   expect(goneNodes(formers, [node("worker-1", "u2", "10.90.0.2")], [a]).gone).toEqual([]);
+});
+
+test("a Node of that name is another machine's only if it has the address of another one", () => {
+  const whose = (...addresses: string[]) => namesakeOf(node("worker-1", "u2", ...addresses), a, [a, b]);
+  expect(whose("10.90.0.3")).toBe("another");
+  expect(whose("fd00::2")).toBe("own");
+  // Before it knows its addresses, and with that of another network.
+  expect([whose(), whose("192.168.1.2")]).toEqual(["unknown", "unknown"]);
+});
+
+test("a hub that hears nobody any more is deaf, until it hears somebody", () => {
+  const heard = (one: number) => new Map([["a", one]]);
+  const first = hearingNow(undefined, new Map(), 0);
+  expect([isDeaf(first, 33, 99), isDeaf(first, 34, 99)]).toEqual([false, true]);
+  const silent = hearingNow(hearingNow(first, heard(7), 40), heard(7), 80);
+  expect([isDeaf(silent, 73, 99), isDeaf(silent, 80, 99)]).toEqual([false, true]);
+  expect(isDeaf(hearingNow(silent, heard(8), 80), 80, 99)).toBe(false);
 });
 
 test("a node that left the mesh is forgotten, and the ConfigMap is told of changes only", () => {

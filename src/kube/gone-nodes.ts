@@ -81,6 +81,46 @@ export function goneNodes(
   return { formers: next, gone };
 }
 
+/** Namesake says whose a Node is that has the name of one that was deleted. */
+export type Namesake = "own" | "another" | "unknown";
+
+/**
+ * namesakeOf compares by addresses: only that of another node of the mesh proves another machine. One without an overlay address may be the same machine,
+ * whose kubelet made the Node anew before it knew its address, or with another one; its pods still run.
+ */
+export function namesakeOf(namesake: KubeNode, node: MeshNode, mesh: readonly MeshNode[]): Namesake {
+  const addresses = new Set(namesake.addresses.map(formatIp));
+  const isOf = ({ overlay4, overlay6 }: MeshNode) =>
+    addresses.has(formatIp(overlay4)) || addresses.has(formatIp(overlay6));
+  if (isOf(node)) return "own";
+  return mesh.some(isOf) ? "another" : "unknown";
+}
+
+/** Hearing is when a hub last heard anybody anew, by the monotonic clock. Who hears nobody knows of nobody's absence: its own way may be cut. */
+export interface Hearing {
+  readonly atMs: number;
+  /** When each node was heard last, as in Away. */
+  readonly heard: ReadonlyMap<string, number>;
+}
+
+/** hearingNow returns it after another look. */
+export function hearingNow(
+  before: Hearing | undefined,
+  heard: ReadonlyMap<string, number>,
+  nowMs: number,
+): Hearing {
+  const anew = before === undefined || [...heard].some(([name, at]) => before.heard.get(name) !== at);
+  return { atMs: anew ? nowMs : before.atMs, heard };
+}
+
+/** Peers that are well are heard several times while one must be silent to be away. */
+const DEAF_SHARE = 1 / 3;
+
+/** isDeaf tells that nobody was heard for a third of `awayMs`. */
+export function isDeaf({ atMs }: Hearing, nowMs: number, awayMs: number): boolean {
+  return nowMs - atMs > awayMs * DEAF_SHARE;
+}
+
 /** Away is what is known of the absence of a node that is gone, by the monotonic clock. */
 export interface Away {
   /** Since when it is known that its Node is gone, and since when it was not heard. */

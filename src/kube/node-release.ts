@@ -5,7 +5,7 @@
 import { formatIp, formatPrefix } from "../net/mod.ts";
 import { after, monotonicMs } from "../sys/mod.ts";
 import type { KubeAccess } from "./access.ts";
-import { KubeError, kubeGet, kubeWrite } from "./client.ts";
+import { KubeError, kubeGet, kubeWrite, refusesObject } from "./client.ts";
 import {
   type Away,
   awayNow,
@@ -14,6 +14,11 @@ import {
   formersChange,
   type GoneNode,
   goneNodes,
+  type Hearing,
+  hearingNow,
+  isDeaf,
+  type Namesake,
+  namesakeOf,
   parseFormers,
 } from "./gone-nodes.ts";
 import { kubeEvent } from "./event.ts";
@@ -25,6 +30,8 @@ export interface ReleaseRegister {
   nodes(): readonly MeshNode[];
   /** When this hub heard a node last, to be compared with itself only. */
   heard(name: string): number | undefined;
+  /** Whether this hub is one that a node reached when it told last; where it never told, it is. Who is cut off only from here is known by others. */
+  reaches(name: string): boolean;
   /** removeNode releases all that a node has, and revokes its key. */
   removeNode(name: string): Promise<void>;
 }
@@ -52,15 +59,24 @@ const AWAY_MS = 15 * 60_000;
 /** How often is looked whether one was heard. */
 const LOOK_MS = 30_000;
 
+const waitsForNamesake: { readonly [K in Namesake]: string | undefined } = {
+  own: "its Node, which is there again, is deleted",
+  another: undefined,
+  unknown:
+    "the Node that has its name now is deleted, or has the overlay address of its machine (causeway kube prepare)",
+};
+
 /** NodeRelease remembers who is away. */
 export class NodeRelease implements Disposable {
   readonly #options: NodeReleaseOptions;
   readonly #awayMs: number;
   #formers: Formers | undefined;
   readonly #away = new Map<string, Away>();
+  #hearing: Hearing | undefined;
   /** What the last event of each said. */
   readonly #told = new Map<string, string>();
   #timer: Disposable | undefined;
+  #disposed = false;
 
   constructor(options: NodeReleaseOptions) {
     this.#options = options;
@@ -76,10 +92,32 @@ export class NodeRelease implements Disposable {
     const names = new Set(gone.map(({ node }) => node.name));
     for (const known of [this.#away, this.#told])
       for (const name of known.keys()) if (!names.has(name)) known.delete(name);
-    for (const one of gone) await this.#consider(one);
+    this.#listen();
+    let refused: KubeError | undefined;
+    for (const one of gone)
+      try {
+        await this.#consider(one);
+      } catch (error) {
+        // One of which nothing may be said keeps nobody else waiting.
+        if (!refusesObject(error)) throw error;
+        refused ??= error;
+      }
     this.#timer?.[Symbol.dispose]();
-    if (gone.some(({ node }) => !node.hub))
+    if (!this.#disposed && gone.some(({ node }) => !node.hub))
       this.#timer = after(Math.min(LOOK_MS, this.#awayMs), this.#options.onDue);
+    if (refused !== undefined) throw refused;
+  }
+
+  /** What a deaf hub knows of absences begins anew when it hears again. */
+  #listen(): void {
+    const { register } = this.#options;
+    const heard = register.nodes().flatMap(({ name }) => {
+      const at = register.heard(name);
+      return at === undefined ? [] : [[name, at] as const];
+    });
+    const nowMs = monotonicMs();
+    this.#hearing = hearingNow(this.#hearing, new Map(heard), nowMs);
+    if (isDeaf(this.#hearing, nowMs, this.#awayMs)) this.#away.clear();
   }
 
   get #path(): string {
@@ -91,17 +129,28 @@ export class NodeRelease implements Disposable {
       const object: unknown = JSON.parse(await kubeGet(this.#options.access, `${this.#path}/${NODES}`));
       return parseFormers(fieldOf(object, "data"));
     } catch (error) {
-      if (!(error instanceof KubeError) || error.status !== 404) throw error;
-      const body = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: NODES } };
-      await this.#write({ verb: "create", path: this.#path, body });
+      if (!isNotFound(error)) throw error;
+      await this.#create(new Map());
       return new Map();
     }
   }
 
+  async #create(formers: Formers): Promise<void> {
+    const data = formersChange(new Map(), formers) ?? {};
+    const body = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: NODES }, data };
+    await this.#write({ verb: "create", path: this.#path, body });
+  }
+
   async #keep(formers: Formers): Promise<void> {
     const data = formersChange(this.#formers ?? new Map(), formers);
-    if (data !== undefined)
-      await this.#write({ verb: "merge", path: `${this.#path}/${NODES}`, body: { data } });
+    try {
+      if (data !== undefined)
+        await this.#write({ verb: "merge", path: `${this.#path}/${NODES}`, body: { data } });
+    } catch (error) {
+      // Somebody deleted it; what was in it is known here.
+      if (!isNotFound(error)) throw error;
+      await this.#create(formers);
+    }
     this.#formers = formers;
   }
 
@@ -126,7 +175,7 @@ export class NodeRelease implements Disposable {
     }
     const left =
       what === "wait"
-        ? `it was not heard for ${Math.ceil(this.#awayMs / 60_000)} minutes`
+        ? `a hub that it reached, and that hears others, has not heard it for ${Math.ceil(this.#awayMs / 60_000)} minutes`
         : await this.#left(gone);
     if (left !== undefined)
       return await this.#tell(gone, "ReleaseWaits", `${has}, which is released when ${left}; at once: ${by}`);
@@ -142,8 +191,10 @@ export class NodeRelease implements Disposable {
 
   #verdict(node: MeshNode): ReturnType<typeof awayVerdict> {
     if (node.hub) return "stay";
+    const { register } = this.#options;
     const nowMs = monotonicMs();
-    const away = awayNow(this.#away.get(node.name), this.#options.register.heard(node.name), nowMs);
+    const before = register.reaches(node.name) ? this.#away.get(node.name) : undefined;
+    const away = awayNow(before, register.heard(node.name), nowMs);
     this.#away.set(node.name, away);
     return awayVerdict(away, nowMs, this.#awayMs);
   }
@@ -154,15 +205,10 @@ export class NodeRelease implements Disposable {
     this.#told.delete(name);
   }
 
-  /** What must go before, asked anew because a watch may be late. A Node of that name with another address is another one's, with pods of its own. */
+  /** What must go before, asked anew because a watch may be late. Pods of another machine's Node of that name are that one's. */
   async #left({ node, former }: GoneNode): Promise<string | undefined> {
     const now = await this.#nodeNow(former.name);
-    if (now !== undefined) {
-      const own = [node.overlay4, node.overlay6].map(formatIp);
-      return now.addresses.some((ip) => own.includes(formatIp(ip)))
-        ? "its Node, which is there again, is deleted"
-        : undefined;
-    }
+    if (now !== undefined) return waitsForNamesake[namesakeOf(now, node, this.#options.register.nodes())];
     const query = new URLSearchParams({ fieldSelector: `spec.nodeName=${former.name}`, limit: "1" });
     const list: unknown = JSON.parse(await kubeGet(this.#options.access, `/api/v1/pods?${query}`));
     const [pod] = (fieldOf(list, "items") ?? []) as readonly unknown[];
@@ -177,7 +223,7 @@ export class NodeRelease implements Disposable {
         JSON.parse(await kubeGet(this.#options.access, `/api/v1/nodes/${encodeURIComponent(name)}`)),
       );
     } catch (error) {
-      if (error instanceof KubeError && error.status === 404) return undefined;
+      if (isNotFound(error)) return undefined;
       throw error;
     }
   }
@@ -194,8 +240,13 @@ export class NodeRelease implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#disposed = true;
     this.#timer?.[Symbol.dispose]();
   }
+}
+
+function isNotFound(error: unknown): boolean {
+  return error instanceof KubeError && error.status === 404;
 }
 
 function belongings({ overlay4, overlay6, pods4, pods6 }: MeshNode): string {

@@ -24,22 +24,28 @@ interface Pair {
 
 let pairs: readonly Pair[] = [];
 
-function pairOf(name: "mnt" | "cgroup", type: number, pid: number): Pair[] {
-  const path = (of: string) => `/proc/${of}/ns/${name}`;
-  if (statSync(path(`${pid}`)).ino === statSync(path("thread-self")).ino) return [];
-  const open = (of: string) => new Fd(openSync(path(of), O_CLOEXEC), path(of));
-  return [{ host: open(`${pid}`), own: open("thread-self"), type }];
+function pairOf(name: "mnt" | "cgroup", type: number): Pair[] {
+  const [host, own] = [`/proc/1/ns/${name}`, `/proc/thread-self/ns/${name}`];
+  if (statSync(host).ino === statSync(own).ino) return [];
+  const open = (path: string) => new Fd(openSync(path, O_CLOEXEC), path);
+  return [{ host: open(host), own: open(own), type }];
 }
 
 /**
- * openHostMounts has inHostMounts enter the namespaces of a process, the first one unless another is named. Where they are ours, nothing
- * changes. Throws where they may not be entered, saying what is missing.
+ * A thread that shares root and working folder with others may not change its mounts (setns(2)), and shares them with each that it has started, as the
+ * runtime does whenever it likes (clone(2), CLONE_FS). Where it shares them with nobody, unshare(2) does nothing.
  */
-export function openHostMounts(pid = 1): void {
+function enter(namespace: Fd, type: number): void {
+  libc.unshare(CLONE_FS);
+  libc.setns(namespace.number, type);
+}
+
+/** openHostMounts has inHostMounts enter the namespaces of process 1. Where they are ours, nothing changes. Throws where they may not be entered, saying why. */
+export function openHostMounts(): void {
   try {
-    pairs = [...pairOf("cgroup", CLONE_NEWCGROUP, pid), ...pairOf("mnt", CLONE_NEWNS, pid)];
-    // A thread that shares root and working folder with others may not change its mounts (setns(2)).
-    if (pairs.length > 0) libc.unshare(CLONE_FS);
+    // Its mounts would be taken for the host's.
+    if (process.pid === 1) throw new Error("process 1 is this one");
+    pairs = [...pairOf("cgroup", CLONE_NEWCGROUP), ...pairOf("mnt", CLONE_NEWNS)];
     inHostMounts(() => statSync("/"));
   } catch (cause) {
     pairs = [];
@@ -51,16 +57,12 @@ export function openHostMounts(pid = 1): void {
 
 /** inHostMounts calls a synchronous function where mounts and settings are the host's; just calls it where they are ours. The working folder is `/` afterwards. */
 export function inHostMounts<T>(work: () => T extends Promise<unknown> ? never : T): T {
-  const entered: Pair[] = [];
-  try {
-    for (const pair of pairs) {
-      libc.setns(pair.host.number, pair.type);
-      entered.push(pair);
-    }
-    return work() as T;
-  } finally {
-    for (const { own, type } of entered.reverse()) libc.setns(own.number, type);
+  using back = new DisposableStack();
+  for (const { host, own, type } of pairs) {
+    enter(host, type);
+    back.defer(() => enter(own, type));
   }
+  return work() as T;
 }
 
 /** The first group of the unified hierarchy (cgroups(7)): it needs no right to make another one, and nothing is left of it. */

@@ -35,6 +35,7 @@ test.skipIf(lacks !== undefined)(
       ],
       defaulted: { routed: true, protocol: "any", router: "underlay" },
       refused: { "rack.yaml": expect.any(String), "team-a.yaml": expect.any(String) },
+      agent: { vpc: "team-a", namespace: 200, others: [403, 403, 403] },
       taken: "",
       judged: {
         FloatingIP: expect.stringMatching(/^Invalid: FloatingIP "team-a-web": spec.address/),

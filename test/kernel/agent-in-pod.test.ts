@@ -10,6 +10,17 @@ import { Scratch } from "../support/scratch.ts";
 
 const lacks = labLacks ?? podHostLacks;
 
+/** An API that nobody serves: who asks it has the threads that the runtime begins for requests. */
+const READER = "/etc/causeway/reader.conf";
+const reader = JSON.stringify({
+  "current-context": "here",
+  clusters: [
+    { name: "here", cluster: { server: "https://127.0.0.1:1", "certificate-authority-data": "eA==" } },
+  ],
+  users: [{ name: "here", user: { token: "none" } }],
+  contexts: [{ name: "here", context: { cluster: "here", user: "here" } }],
+});
+
 test.skipIf(lacks !== undefined)(
   `a pod takes over from a service, and a service from a pod${lacks === undefined ? "" : ` (skipped: ${lacks})`}`,
   async () => {
@@ -20,11 +31,12 @@ test.skipIf(lacks !== undefined)(
     try {
       await using host = await PodHost.start(scratch.netns);
       const agent = (where: "host" | "pod", name: string) => {
+        const asks = ["--kubeconfig", READER, "--kube-node", "n1"];
         // The number that it has on the host, by which it is ended.
         const words = [executable, "agent", "--tunnel", "user", "--port-mapping", "off"];
         const begin = `echo $$ > /run/causeway/${name}.pid; exec "$@"`;
         host.serve(
-          ["sh", "-c", begin, "sh", ...words, ...(where === "pod" ? ["--in-pod"] : [])],
+          ["sh", "-c", begin, "sh", ...words, ...(where === "pod" ? ["--in-pod", ...asks] : [])],
           where,
           log(name),
         );
@@ -59,6 +71,7 @@ test.skipIf(lacks !== undefined)(
       const before = await dataPath();
       expect(before.process).not.toBe("");
 
+      expect((await host.run(["sh", "-c", `echo "$0" > ${READER}`, reader])).status).toBe(0);
       agent("pod", "pod");
       await said("pod", "this one takes over when it ends");
       await end("service");

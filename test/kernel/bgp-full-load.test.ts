@@ -128,10 +128,12 @@ describe.skipIf(labLacks !== undefined)(
     const has = (host: number) => routes.get(host)?.size ?? 0;
 
     test("who reads has everything while the other reads nothing for longer than its hold time; then that one too", async () => {
+      // Made before there is a session that would wait for us meanwhile.
+      const load = makeLoad("evpn", ROUTES, "announce");
       const [fast, slow] = [join(3), join(4)];
       await Promise.all([fast.up("us"), slow.up("us")]);
       slow.io.session("us")?.hold();
-      const sender = join(2, new Chunks(makeLoad("evpn", ROUTES, "announce")));
+      const sender = join(2, new Chunks(load));
       await sender.up("us");
       await until("the fast one has all", () => has(3) === ROUTES, 90_000);
       expect(has(4)).toBeLessThan(ROUTES);

@@ -20,6 +20,9 @@ export function apiServerNeeds():
 
 const PORT = 6443;
 
+/** It makes them by itself, a moment after it is ready. */
+const NAMESPACES = ["default", "kube-system", "kube-public"];
+
 /** An event of the audit log (audit.k8s.io/v1), as much as is read. */
 interface Audited {
   readonly verb: string;
@@ -126,7 +129,7 @@ export class ApiServer implements AsyncDisposable {
     };
   }
 
-  /** start starts it, new or with what it had, and waits until it serves. */
+  /** start starts it, new or with what it had, and waits until it serves, and has made the namespaces that each cluster has. */
   async start(): Promise<void> {
     // It ends when we end, however that happens.
     const leash = which("setpriv");
@@ -134,19 +137,17 @@ export class ApiServer implements AsyncDisposable {
     const log = Bun.file(join(this.#etcd.folder, "apiserver.log"));
     this.#process = Bun.spawn([...argv, ...this.#options], { stdout: "ignore", stderr: log });
     const { server, tls } = this.access();
-    await until(
-      async () => {
-        if (this.#process?.exitCode !== null)
-          throw new Error(`kube-apiserver ended: ${await this.#end(log)}`);
-        const ready = { url: `${server}/readyz`, tls, timeoutMs: 5000, maxBytes: 100_000 };
-        const headers = { authorization: "Bearer token-of-admin" };
-        return await httpsGet({ ...ready, headers }).then(
-          ({ status, text }) => (status === 200 ? undefined : text),
-          (error: Error) => error.message,
-        );
-      },
-      { what: "kube-apiserver to be ready", deadlineMs: 240_000 },
-    );
+    const missing = (path: string) => async () => {
+      if (this.#process?.exitCode !== null) throw new Error(`kube-apiserver ended: ${await this.#end(log)}`);
+      const asked = { url: `${server}${path}`, tls, timeoutMs: 5000, maxBytes: 100_000 };
+      const headers = { authorization: "Bearer token-of-admin" };
+      return await httpsGet({ ...asked, headers }).then(
+        ({ status, text }) => (status === 200 ? undefined : text),
+        (error: Error) => error.message,
+      );
+    };
+    for (const path of ["/readyz", ...NAMESPACES.map((name) => `/api/v1/namespaces/${name}`)])
+      await until(missing(path), { what: `kube-apiserver to have ${path}`, deadlineMs: 240_000 });
   }
 
   async #end(log: Bun.BunFile): Promise<string> {

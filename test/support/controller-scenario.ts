@@ -44,11 +44,8 @@ const USER = "system:serviceaccount:causeway-system:causeway-controller";
 await using api = new ApiServer(program, etcd, [USER]);
 await api.start();
 const admin = api.access();
-for (const manifest of kubeManifests({ major: 1, minor: 20 })) {
-  // The API server makes its namespaces by itself, a moment after it is ready.
-  const body = { verb: "apply", path: manifestPath(manifest), body: manifest } as const;
-  await until(() => kubeWrite(admin, body).then(() => undefined, String), { what: body.path });
-}
+for (const manifest of kubeManifests({ major: 1, minor: 20 }))
+  await kubeWrite(admin, { verb: "apply", path: manifestPath(manifest), body: manifest });
 
 // As Multus's own installation has it (deployments/multus-daemonset.yml).
 const networks = "network-attachment-definitions";
@@ -106,6 +103,8 @@ const counted: ControllerRegister = {
   remove: (resource, owner) => (writes++, ours.remove(resource, owner)),
   // One is heard whenever somebody asks, and the others never.
   heard: (name) => (name === "laptop" ? ++heard : undefined),
+  // Another one reaches other hubs only.
+  reaches: (name) => name !== "far" && ours.reaches(name),
 };
 const controllers = new Map<string, ClusterController>();
 const begin = (identity: string) => {
@@ -301,9 +300,9 @@ result["events"] = [...(await mismatch()), ...(await events("Invalid")), ...(awa
 
 // Nodes that are deleted. One leaves pods behind, is replaced by another machine under its name, and is released when the pods have gone.
 const { token } = await registrar.createToken({
-  ...{ uses: 3, nowMs: 0, expiresAtMs: 1, signingKey: SigningSecret.random().publicKey },
+  ...{ uses: 4, nowMs: 0, expiresAtMs: 1, signingKey: SigningSecret.random().publicKey },
 });
-for (const [i, name] of ["old", "new", "laptop"].entries()) {
+for (const [i, name] of ["old", "new", "laptop", "far"].entries()) {
   const wanted = { address: tokenUse(token, i).address, publicKey: PrivateKey.random().publicKey };
   await registrar.registerNode({ ...wanted, name, endpoints: [] }, 0);
 }
@@ -313,7 +312,7 @@ await apply("Subnet", "shop.web", { vpc: "shop", prefixes: ["10.3.0.0/24"] });
 await judged("Subnet", "shop.web", /^Accepted/);
 await registrar.claimBlocks("old", { subnet: "shop.web", wants: [{ family: 4, count: 1 }], have: [] });
 await kubeNode("worker", formatIp(member("old").overlay4), {});
-await kubeNode("laptop", formatIp(member("laptop").overlay4), {});
+for (const name of ["laptop", "far"]) await kubeNode(name, formatIp(member(name).overlay4), {});
 const pods = "/api/v1/namespaces/default/pods";
 await kubeWrite(admin, {
   ...{ verb: "create", path: pods },
@@ -329,10 +328,10 @@ const known = async () =>
       "data",
     ) ?? {}) as object,
   );
-await until(async () => ((await known()).length === 3 ? undefined : String(await known())), {
+await until(async () => ((await known()).length === 4 ? undefined : String(await known())), {
   what: "Nodes to be known",
 });
-for (const name of ["worker", "laptop"])
+for (const name of ["worker", "laptop", "far"])
   await kubeWrite(admin, { verb: "delete", path: `/api/v1/nodes/${name}` });
 const said = async (reason: string, fits: RegExp) => {
   let found: string | undefined;
@@ -344,8 +343,22 @@ const said = async (reason: string, fits: RegExp) => {
   return found;
 };
 result["waits"] = await said("ReleaseWaits", /last pod/);
-result["held"] = (await registrar.claims("shop.web")).blocks.map(({ node: name }) => name);
+// A kubelet makes the Node anew, by another address: it may be the same machine's. What is known survives that its ConfigMap is deleted.
+await kubeNode("worker", "192.0.2.7", {});
+await said("ReleaseWaits", /the Node that has its name now is deleted/);
+const nodesMap = "/api/v1/namespaces/causeway-system/configmaps/causeway-nodes";
+await kubeWrite(admin, { verb: "delete", path: nodesMap });
 await kubeWrite(admin, { verb: "delete", path: `${pods}/left?gracePeriodSeconds=0` });
+await kubeNode("three", formatIp(member("new").overlay4), {});
+await until(
+  async () => ((await known().catch((): string[] => [])).includes("new") ? undefined : "not anew"),
+  {
+    what: "the ConfigMap to be made anew",
+  },
+);
+result["known"] = (await known()).filter((name) => name !== "laptop").sort();
+result["held"] = (await registrar.claims("shop.web")).blocks.map(({ node: name }) => name);
+await kubeWrite(admin, { verb: "delete", path: "/api/v1/nodes/worker" });
 result["releasedNode"] = await said("Released", /node old/);
 result["stays in the mesh"] = await said("StaysInMesh", /laptop/);
 await kubeNode("worker", formatIp(member("new").overlay4), {});

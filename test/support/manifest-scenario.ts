@@ -8,10 +8,11 @@ import { HubRole } from "../../src/agent/hub-role.ts";
 import { Register } from "../../src/hub/mod.ts";
 import { usualSettings } from "../../src/kube/agent-pod.ts";
 import { ClusterController } from "../../src/kube/cluster-controller.ts";
-import { kubeGet } from "../../src/kube/client.ts";
+import { type KubeError, kubeGet } from "../../src/kube/client.ts";
 import { resourcePath, type Manifest } from "../../src/kube/definition.ts";
 import { kubeManifests, kubeRemoval, manifestPath } from "../../src/kube/manifests.ts";
 import { fieldOf } from "../../src/kube/metadata.ts";
+import { PodWatch } from "../../src/kube/pod-watch.ts";
 import { until } from "../../src/lab/wait.ts";
 import { PrivateKey, SigningSecret } from "../../src/net/mod.ts";
 import { type Json, newMesh, type TenantKind } from "../../src/resources/mod.ts";
@@ -24,7 +25,9 @@ runSync(["ip", "link", "set", "lo", "up"]);
 const at = (value: unknown, ...keys: string[]) => keys.reduce(fieldOf, value);
 const result: Record<string, unknown> = {};
 
-await using api = new ApiServer(program, etcd, ["system:serviceaccount:causeway-system:causeway-controller"]);
+const user = (name: string) => `system:serviceaccount:causeway-system:${name}`;
+const [AGENT, CONTROLLER] = [user("causeway-agent"), user("causeway-controller")];
+await using api = new ApiServer(program, etcd, [AGENT, CONTROLLER]);
 await api.start();
 const access = api.access();
 const send = async (method: string, path: string, body: Json) => {
@@ -105,7 +108,7 @@ await role.registrar.init(newMesh("home", { endpoints: ["h:1"], overlay6: "fd01:
   ...{ name: "hub", publicKey: key.publicKey, endpoints: [] },
 });
 using controller = ClusterController.start({
-  access: api.access("system:serviceaccount:causeway-system:causeway-controller"),
+  access: api.access(CONTROLLER),
   ...{ identity: "one", register: registerOf(role) },
 });
 register.subscribe(() => controller.registerChanged());
@@ -185,6 +188,22 @@ for (const [kind, name] of [
     { what: `${kind} ${name} to be refused` },
   );
 result["judged"] = judged;
+// An agent's identity reads pods and namespaces, and nothing else.
+const agent = api.access(AGENT);
+using watch = PodWatch.start({ access: agent, node: "n1" });
+await until(() => watch.status.problem, { what: "the agent's watches" });
+const { annotations } = await watch.find("team-a", "web");
+const status = (path: string) =>
+  kubeGet(agent, path).then(
+    () => 200,
+    (error: KubeError) => error.status,
+  );
+const theirs = ["/api/v1/nodes", "/api/v1/secrets", resourcePath("VPC", "team-a")];
+result["agent"] = {
+  vpc: annotations["causeway.network/vpc"],
+  namespace: await status("/api/v1/namespaces/team-a"),
+  others: await Promise.all(theirs.map(status)),
+};
 rmSync(folder, { recursive: true });
 console.log(JSON.stringify(result));
 process.exit(0);

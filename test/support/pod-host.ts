@@ -27,6 +27,20 @@ const GROUP = `causeway-test-${process.pid}`;
 
 const quoted = (words: readonly string[]) => words.map((word) => `'${word}'`).join(" ");
 
+/** Who has ended is in it until nobody waits for it any more. */
+async function removeGroup(): Promise<void> {
+  if (unified === undefined) return;
+  const remains = () => {
+    try {
+      rmdirSync(`${unified}/${GROUP}`);
+      return undefined;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  await until(remains, { what: "the pods' group to be empty" });
+}
+
 /** PodHost is one host; disposing it ends all that runs on it. */
 export class PodHost implements AsyncDisposable {
   readonly #outer: number;
@@ -66,6 +80,7 @@ export class PodHost implements AsyncDisposable {
       return new PodHost(outer, pid, netns);
     } catch (error) {
       await terminate(outer, { graceMs: 0 });
+      await removeGroup();
       throw error;
     }
   }
@@ -108,16 +123,6 @@ export class PodHost implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await terminate(this.#outer, { graceMs: 0 });
-    if (unified === undefined) return;
-    // Who has ended is in it until nobody waits for it any more.
-    const remains = () => {
-      try {
-        rmdirSync(`${unified}/${GROUP}`);
-        return undefined;
-      } catch (error) {
-        return (error as Error).message;
-      }
-    };
-    await until(remains, { what: "the pods' group to be empty" });
+    await removeGroup();
   }
 }

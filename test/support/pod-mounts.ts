@@ -1,7 +1,8 @@
 /** What an agent in a pod does with mounts, settings and processes, as one JSON object: PROGRAM PATH-OF-A-NAMESPACE. */
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readlinkSync } from "node:fs";
 import {
   createNetns,
+  inHostMounts,
   isNetns,
   mountPoints,
   openHostMounts,
@@ -30,6 +31,13 @@ const own = outcome(() => {
   removeNetns(`${path}-own`);
 });
 openHostMounts();
+// Threads begin at any time, also in between, and share root and working folder with the one that starts them.
+const thread = () => void new Worker("data:text/javascript,setInterval(() => undefined, 60_000)");
+const mounts = () => readlinkSync("/proc/thread-self/ns/mnt");
+const home = mounts();
+thread();
+const between = outcome(() => inHostMounts(thread));
+const returned = mounts() === home;
 const after = outcome(() => writeKernelFile(setting, "1"));
 createNetns(path);
 // A folder of the host follows its mounts, as with mountPropagation HostToContainer.
@@ -42,6 +50,16 @@ const group = readFileSync(`/proc/${kept}/cgroup`, "utf8")
   .find((line) => line.startsWith("0::"));
 signal(kept, "SIGKILL");
 console.log(
-  JSON.stringify({ before, own, after, value: readText(setting)?.trim(), made, removed: !onHost(), group }),
+  JSON.stringify({
+    before,
+    own,
+    between,
+    returned,
+    after,
+    value: readText(setting)?.trim(),
+    made,
+    removed: !onHost(),
+    group,
+  }),
 );
 process.exit(0);

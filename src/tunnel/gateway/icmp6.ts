@@ -139,7 +139,8 @@ export class Icmp6 {
     if (isUnspecified) return false;
     if (u8[ip + IP6.target] === MULTICAST && type !== ICMP6.tooBig) return false;
     if (u8[ip + IP6.next] !== PROTOCOL.icmp6) return true;
+    if (total <= IP6.bytes) return false;
     const message = u8[ip + IP6.bytes] as number;
-    return total > IP6.bytes && message >= FIRST_INFORMATION && message !== REDIRECT;
+    return message >= FIRST_INFORMATION && message !== REDIRECT;
   }
 }
