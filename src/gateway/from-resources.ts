@@ -1,6 +1,6 @@
 /**
  * A Gateway with its Routes as a configuration: the same rules judge both, and what they say is told of the object and the field that somebody
- * wrote. A Route that is refused is left out, and the others are used.
+ * wrote. A Route that is refused is left out, or stays as it was, and the others are used.
  */
 import { formatIp } from "../net/mod.ts";
 import type {
@@ -12,6 +12,7 @@ import type {
   Route,
   RouteGateway,
 } from "../resources/mod.ts";
+import { sameValue } from "./identity.ts";
 import type { ConfigProblem } from "./problem.ts";
 import { checkConfig } from "./rules.ts";
 import type { GatewayConfig, LinkConfig, PublicLinkConfig, RouteConfig } from "./schema.ts";
@@ -67,7 +68,13 @@ function routeConfig(route: Route): RouteConfig {
   };
 }
 
-function toConfig(gateway: Gateway, routes: readonly Route[]): GatewayConfig {
+/** Keys are in no resource: operators' SAs stay as they were given. */
+function associations(gateway: Gateway, before: GatewayConfig | undefined): Partial<GatewayConfig> {
+  if (!gateway.dataPlane || before === undefined) return {};
+  return { "outbound-sa": before["outbound-sa"], "inbound-sa": before["inbound-sa"] };
+}
+
+function toConfig(gateway: Gateway, routes: readonly Route[], before?: GatewayConfig): GatewayConfig {
   const { private: inside, associationBytes: bytes, associationPackets: packets } = gateway;
   const address = (one: GatewayAddress | undefined) => one && inside && linkConfig(inside, one);
   return {
@@ -88,6 +95,7 @@ function toConfig(gateway: Gateway, routes: readonly Route[]): GatewayConfig {
     backend: gateway.backend,
     cpu: gateway.cpus,
     route: new Map(routes.map((route) => [route.name, routeConfig(route)])),
+    ...associations(gateway, before),
   };
 }
 
@@ -115,7 +123,7 @@ const gatewayFields: Readonly<Record<string, string>> = {
 function gatewayField(gateway: Gateway, path: string): string {
   const [, side, family, ip, leaf] =
     /^\/(private|public)-interface([46])(?:\[ip=([^\]]*)\])?(?:\/(.*))?$/.exec(path) ?? [];
-  if (side === undefined) return gatewayFields[path] ?? "spec";
+  if (side === undefined) return gatewayFields[path] ?? (/^\/(?:out|in)bound-sa/.test(path) ? path : "spec");
   const address = `address${family}` as "address4" | "address6";
   const index = gateway.public.findIndex(
     (one) => one[address] !== undefined && formatIp(one[address].ip) === ip,
@@ -172,20 +180,57 @@ function firstOf(problems: readonly ConfigProblem[], routes: readonly Route[]): 
   });
 }
 
-/** configOfResources returns the configuration that a Gateway and its Routes mean; Routes of other Gateways are passed over. */
-export function configOfResources(gateway: Gateway, routes: readonly Route[]): GatewayResources {
+/** FormerConfig is what a gateway has, of which stays what is wrong in its new form. */
+export interface FormerConfig {
+  readonly config: GatewayConfig;
+  /** Whether a route of it that is not among the Routes is wrong there; else it is gone. */
+  readonly isWrong: (route: string) => boolean;
+}
+
+/** Those that are as they were come first, so that of two that do not go together the newcomer is refused. */
+function settledFirst(routes: readonly Route[], before: GatewayConfig | undefined): Route[] {
+  const isSettled = (route: Route) => sameValue(before?.route.get(route.name), routeConfig(route));
+  return [...routes.filter(isSettled), ...routes.filter((route) => !isSettled(route))];
+}
+
+/** Puts back what routes were that are wrong now, as far as it goes together with the others. */
+function withFormer(config: GatewayConfig, former: FormerConfig, refused: ReadonlySet<string>) {
+  let all = config;
+  for (const [id, route] of former.config.route) {
+    if (all.route.has(id) || !(refused.has(id) || former.isWrong(id))) continue;
+    const next = { ...all, route: new Map([...all.route, [id, route]]) };
+    if (checkConfig(next).problems.length === 0) all = next;
+  }
+  return all;
+}
+
+/**
+ * configOfResources returns the configuration that a Gateway and its Routes mean; Routes of other Gateways are passed over. With what there was
+ * before, a Route that is refused stays as it was.
+ */
+export function configOfResources(
+  gateway: Gateway,
+  routes: readonly Route[],
+  former?: FormerConfig,
+): GatewayResources {
   const problems: ManifestProblem[] = [];
-  let own = routes.filter((route) => route.gateway === gateway.name);
+  const refused = new Set<string>();
+  const mine = routes.filter((route) => route.gateway === gateway.name);
+  let own = settledFirst(mine, former?.config);
   for (;;) {
-    const config = toConfig(gateway, own);
+    const config = toConfig(gateway, own, former?.config);
     const findings = checkConfig(config);
     const tell = (problem: ConfigProblem) => told(problem, gateway, routeOf(own, problem));
     const found = firstOf(findings.problems, own);
     problems.push(...found.map(tell));
-    const refused = new Set(found.map((problem) => routeOf(own, problem)));
-    if (refused.has(undefined)) return { problems, warnings: [] };
-    if (refused.size === 0) return { config, problems, warnings: findings.warnings.map(tell) };
+    const wrong = new Set(found.map((problem) => routeOf(own, problem)));
+    if (wrong.has(undefined)) return { problems, warnings: [] };
+    if (wrong.size === 0) {
+      const all = former === undefined ? config : withFormer(config, former, refused);
+      return { config: all, problems, warnings: findings.warnings.map(tell) };
+    }
+    for (const route of wrong) if (route !== undefined) refused.add(route.name);
     // The first that is refused rests on none that is, so that there are fewer each time.
-    own = own.filter((route) => !refused.has(route));
+    own = own.filter((route) => !wrong.has(route));
   }
 }

@@ -16,6 +16,9 @@ import { isTenantKind, type TenantKind, tenantKinds, type TenantResource } from 
 /** API_VERSION stands first in every manifest. */
 export const API_VERSION = "causeway.network/v1alpha1";
 
+/** MANIFEST_FILES are names of files in a folder that are read as manifests. */
+export const MANIFEST_FILES = /\.(ya?ml|json)$/;
+
 /** The greatest manifest that is read. */
 const MAX_TEXT = 4 * 1024 * 1024;
 
@@ -46,6 +49,14 @@ export function formatProblem(problem: ManifestProblem): string {
   const field = problem.field === undefined ? "" : ` ${problem.field}`;
   const value = problem.value === undefined ? "" : ` ${problem.value}`;
   return `${problem.object}:${field}${value} ${problem.problem}`.replaceAll(/ +/g, " ");
+}
+
+/** RefusedManifest is one with problems, as far as it can be told which. */
+export interface RefusedManifest {
+  readonly kind: string;
+  readonly name: string;
+  /** As it was written. */
+  readonly spec: unknown;
 }
 
 type Problems = ManifestProblem[];
@@ -199,12 +210,16 @@ export function parseObject(
 export function parseManifest(yamlText: string): {
   readonly resources: readonly Resource[];
   readonly problems: readonly ManifestProblem[];
+  /** Of the problems, those of manifests that have kind and name. */
+  readonly refused: readonly RefusedManifest[];
 } {
   const resources: Resource[] = [];
   const problems: ManifestProblem[] = [];
+  const refused: RefusedManifest[] = [];
   if (yamlText.length > MAX_TEXT)
     return {
       resources,
+      refused,
       problems: [{ object: "manifest", problem: `is longer than ${MAX_TEXT} characters; split it` }],
     };
   const documents = parseAllDocuments(yamlText, { prettyErrors: true, logLevel: "error" });
@@ -231,13 +246,18 @@ export function parseManifest(yamlText: string): {
     }
     if (data === null) return;
     const resource = parseObject(data, { problems, where });
-    if (resource === undefined) return;
+    if (resource === undefined) {
+      const [kind, name] = [at(data, ["kind"]), at(data, ["metadata", "name"])];
+      if (typeof kind === "string" && typeof name === "string")
+        refused.push({ kind, name, spec: at(data, ["spec"]) });
+      return;
+    }
     const key = `${resource.kind} "${resource.value.name}"`;
     if (seen.has(key)) problems.push({ object: key, problem: "is there twice; keep one" });
     else resources.push(resource);
     seen.add(key);
   });
-  return { resources, problems };
+  return { resources, problems, refused };
 }
 
 /** resourceJson returns a resource as plain data in the order in which people write it. */

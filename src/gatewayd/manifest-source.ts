@@ -1,0 +1,173 @@
+/**
+ * A gateway's configuration from manifests of kind Gateway and Route: read at the start, then followed. What is wrong is told once, stands in the
+ * state, and changes nothing.
+ */
+import {
+  configOfManifests,
+  type GatewayConfig,
+  gatewaysOfNode,
+  type ManifestFile,
+  sameValue,
+} from "../gateway/mod.ts";
+import { formatProblem, MANIFEST_FILES, type ManifestProblem, parseManifest } from "../resources/mod.ts";
+import { after, FollowedTexts, type TextChange } from "../sys/mod.ts";
+import type { ConfigSource } from "./config-source.ts";
+import type { Gateway } from "./gateway.ts";
+import type { Log } from "./log.ts";
+
+/** What the machine refuses is tried again. */
+const RETRY_MS = 10_000;
+/** The longest sentence of a state. */
+const MOST_TEXT = 1000;
+
+/** ManifestSourceOptions say where manifests are, and which are meant. */
+export interface ManifestSourceOptions {
+  /** A file, or a folder. */
+  readonly path: string;
+  /** This node's name. */
+  readonly node: string;
+  /** Of the Gateway; absent: the only one of this node. */
+  readonly name?: string;
+}
+
+/** Taker takes a configuration, as a gateway does; what it throws is told. */
+export type Taker = Pick<Gateway, "config" | "keep">;
+
+const sentence = (text: string) => text.replaceAll(/\p{C}/gu, "?").slice(0, MOST_TEXT);
+
+/** ManifestSource follows them until it is disposed. */
+export class ManifestSource implements ConfigSource, Disposable {
+  readonly #options: ManifestSourceOptions;
+  readonly #files = new Map<string, ManifestFile>();
+  readonly #texts: FollowedTexts;
+  #unreadable: readonly ManifestFile[] = [];
+  #name: string | undefined;
+  #problems: readonly ManifestProblem[] = [];
+  #following: { readonly gateway: Taker; readonly log: Log } | undefined;
+  #retry: Disposable | undefined;
+  /** As they were told. */
+  #said: ReadonlySet<string> = new Set();
+
+  constructor(options: ManifestSourceOptions) {
+    this.#options = options;
+    this.#name = options.name;
+    const { path } = options;
+    this.#texts = new FollowedTexts({
+      path,
+      names: MANIFEST_FILES,
+      onChange: (change) => this.#change(change),
+    });
+  }
+
+  /** gateway is the name of the Gateway; throws where none was given, and this node has none or several. */
+  get gateway(): string {
+    if (this.#name !== undefined) return this.#name;
+    const { path, node } = this.#options;
+    const names = gatewaysOfNode(this.#all, node);
+    const [name] = names;
+    if (name === undefined || names.length > 1)
+      throw new Error(
+        name === undefined
+          ? `No Gateway in ${path} has spec.node ${node}; name one by --name, or this node by --node`
+          : `Several Gateways in ${path} have spec.node ${node}: ${names.join(", ")}; name one by --name`,
+      );
+    this.#name = name;
+    return name;
+  }
+
+  get name(): string {
+    return `Gateway "${this.gateway}" in ${this.#options.path}`;
+  }
+
+  get problems(): readonly string[] {
+    return [...new Set(this.#problems.map((problem) => sentence(formatProblem(problem))))];
+  }
+
+  get wrongRoutes(): ReadonlyMap<string, string> {
+    const wrong = new Map<string, string>();
+    for (const problem of this.#problems) {
+      const route = /^Route "(.*)"$/.exec(problem.object)?.[1];
+      if (route !== undefined && !wrong.has(route)) wrong.set(route, sentence(formatProblem(problem)));
+    }
+    return wrong;
+  }
+
+  /** refusal implements ConfigSource: SAs of operators are in no manifest, since keys are not. */
+  refusal(path: string): string | undefined {
+    if (/^\/(?:out|in)bound-sa\b/.test(path)) return undefined;
+    return `cannot be changed here: the configuration comes from ${this.name}; change it there, or start the gateway without --manifests`;
+  }
+
+  /** first returns the configuration of the start, from the one of before. */
+  first(before: GatewayConfig, log: Log): GatewayConfig {
+    log("configuration comes from manifests", { path: this.#options.path });
+    return this.#config(before, log) ?? before;
+  }
+
+  /** follow gives what changes to a gateway. */
+  follow(gateway: Taker, log: Log): void {
+    this.#following = { gateway, log };
+    this.#apply();
+  }
+
+  get #all(): readonly ManifestFile[] {
+    return [...this.#files.values(), ...this.#unreadable];
+  }
+
+  #change({ changed, gone, unreadable }: TextChange): void {
+    for (const path of gone) this.#files.delete(path);
+    for (const [path, text] of changed) this.#files.set(path, { path, ...parseManifest(text) });
+    this.#unreadable = [...unreadable].map(([path, { message }]) => ({ path, error: message }));
+    this.#apply();
+  }
+
+  #config(before: GatewayConfig, log: Log): GatewayConfig | undefined {
+    const { path, node } = this.#options;
+    const { config, problems, warnings } = configOfManifests(
+      this.#all,
+      { path, node, name: this.gateway },
+      before,
+    );
+    this.#tell(problems, warnings, log);
+    return config;
+  }
+
+  #apply(): void {
+    if (this.#following === undefined) return;
+    const { gateway, log } = this.#following;
+    this.#retry?.[Symbol.dispose]();
+    this.#retry = undefined;
+    const config = this.#config(gateway.config, log);
+    if (config === undefined || sameValue(config, gateway.config)) return;
+    try {
+      const idle = gateway.keep(config);
+      log("configuration has changed", { by: "manifests" });
+      for (const { path, rule } of idle) log("configuration is likely not meant so", { path, reason: rule });
+    } catch (error) {
+      const problem = `cannot be taken now, and is tried again: ${(error as Error).message}`;
+      this.#tell([...this.#problems, { object: `Gateway "${this.gateway}"`, problem }], [], log);
+      this.#retry = after(RETRY_MS, () => this.#apply());
+    }
+  }
+
+  /** Each is logged once, as long as it lasts. */
+  #tell(problems: readonly ManifestProblem[], warnings: readonly ManifestProblem[], log: Log): void {
+    const { path } = this.#options;
+    this.#problems = problems;
+    const said = new Set<string>();
+    for (const [event, list] of [
+      ["a manifest is not used as it is now", problems],
+      ["a manifest is likely not meant so", warnings],
+    ] as const)
+      for (const reason of list.map(formatProblem)) {
+        if (!this.#said.has(reason) && !said.has(reason)) log(event, { path, reason });
+        said.add(reason);
+      }
+    this.#said = said;
+  }
+
+  [Symbol.dispose](): void {
+    this.#texts[Symbol.dispose]();
+    this.#retry?.[Symbol.dispose]();
+  }
+}
