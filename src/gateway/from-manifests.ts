@@ -5,14 +5,12 @@
  * What is wrong changes nothing: a Route stays as it was, and so does all of it where the Gateway is wrong or missing, or what a file says
  * cannot be told.
  */
-import type { Gateway, ManifestProblem, parseManifest, Resource, Route } from "../resources/mod.ts";
+import type { Gateway, ManifestProblem, ReadManifests, Resource, Route } from "../resources/mod.ts";
 import { configOfResources, type GatewayResources } from "./from-resources.ts";
 import type { GatewayConfig } from "./schema.ts";
 
 /** ManifestFile is a file of manifests, or why it cannot be read. */
-export type ManifestFile = { readonly path: string } & (
-  ReturnType<typeof parseManifest> | { readonly error: string }
-);
+export type ManifestFile = { readonly path: string } & (ReadManifests | { readonly error: string });
 
 /** ManifestWish says which Gateway is meant. */
 export interface ManifestWish {

@@ -9,7 +9,7 @@ import {
   type ManifestFile,
   sameValue,
 } from "../gateway/mod.ts";
-import { formatProblem, MANIFEST_FILES, type ManifestProblem, parseManifest } from "../resources/mod.ts";
+import { formatProblem, MANIFEST_FILES, type ManifestProblem, ManifestReader } from "../resources/mod.ts";
 import { after, FollowedTexts, type TextChange } from "../sys/mod.ts";
 import type { ConfigSource } from "./config-source.ts";
 import type { Gateway } from "./gateway.ts";
@@ -39,6 +39,8 @@ const sentence = (text: string) => text.replaceAll(/\p{C}/gu, "?").slice(0, MOST
 export class ManifestSource implements ConfigSource, Disposable {
   readonly #options: ManifestSourceOptions;
   readonly #files = new Map<string, ManifestFile>();
+  /** By file. */
+  readonly #readers = new Map<string, ManifestReader>();
   readonly #texts: FollowedTexts;
   #unreadable: readonly ManifestFile[] = [];
   #name: string | undefined;
@@ -110,13 +112,25 @@ export class ManifestSource implements ConfigSource, Disposable {
     this.#apply();
   }
 
+  /** look is what is done every two seconds. */
+  look(): void {
+    this.#texts.look();
+  }
+
   get #all(): readonly ManifestFile[] {
     return [...this.#files.values(), ...this.#unreadable];
   }
 
   #change({ changed, gone, unreadable }: TextChange): void {
-    for (const path of gone) this.#files.delete(path);
-    for (const [path, text] of changed) this.#files.set(path, { path, ...parseManifest(text) });
+    for (const path of gone) {
+      this.#files.delete(path);
+      this.#readers.delete(path);
+    }
+    for (const [path, text] of changed) {
+      const reader = this.#readers.get(path) ?? new ManifestReader();
+      this.#readers.set(path, reader);
+      this.#files.set(path, { path, ...reader.read(text) });
+    }
     this.#unreadable = [...unreadable].map(([path, { message }]) => ({ path, error: message }));
     this.#apply();
   }

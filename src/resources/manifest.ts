@@ -19,8 +19,8 @@ export const API_VERSION = "causeway.network/v1alpha1";
 /** MANIFEST_FILES are names of files in a folder that are read as manifests. */
 export const MANIFEST_FILES = /\.(ya?ml|json)$/;
 
-/** The greatest manifest that is read. */
-const MAX_TEXT = 4 * 1024 * 1024;
+/** MAX_MANIFEST is the greatest manifest that is read, in characters. */
+export const MAX_MANIFEST = 4 * 1024 * 1024;
 
 /** Resource is one parsed manifest. */
 export type Resource =
@@ -206,21 +206,24 @@ export function parseObject(
   return value === undefined ? undefined : ({ kind, value } as Resource);
 }
 
-/** parseManifest reads a YAML (or JSON) text of one or more documents. Resources that are valid are returned beside the problems of others. */
-export function parseManifest(yamlText: string): {
+/** ReadManifests are what a text comes to. */
+export interface ReadManifests {
   readonly resources: readonly Resource[];
   readonly problems: readonly ManifestProblem[];
   /** Of the problems, those of manifests that have kind and name. */
   readonly refused: readonly RefusedManifest[];
-} {
+}
+
+/** parseManifest reads a YAML (or JSON) text of one or more documents. Resources that are valid are returned beside the problems of others. */
+export function parseManifest(yamlText: string): ReadManifests {
   const resources: Resource[] = [];
   const problems: ManifestProblem[] = [];
   const refused: RefusedManifest[] = [];
-  if (yamlText.length > MAX_TEXT)
+  if (yamlText.length > MAX_MANIFEST)
     return {
       resources,
       refused,
-      problems: [{ object: "manifest", problem: `is longer than ${MAX_TEXT} characters; split it` }],
+      problems: [{ object: "manifest", problem: `is longer than ${MAX_MANIFEST} characters; split it` }],
     };
   const documents = parseAllDocuments(yamlText, { prettyErrors: true, logLevel: "error" });
   const seen = new Set<string>();
