@@ -39,9 +39,9 @@ folder, with the Routes that name it; files are followed, and causeway config
 only reads. What is wrong there changes nothing, and stands in get-state, top
 and the log.`,
   options: {
-    name: { about: "its name for causeway config and top; with --manifests, the Gateway's", value: "NAME" },
-    manifests: { about: "configured by manifests in a file or folder, which are followed", value: "PATH" },
-    node: { about: "this node, as spec.node names it; default the machine's name", value: "NAME" },
+    name: { about: "its name for causeway config and top; the Gateway's", value: "NAME" },
+    manifests: { about: "its Gateway and Routes: a file or folder, followed", value: "PATH" },
+    node: { about: "this node in spec.node; default the machine's name", value: "NAME" },
     xdp: { about: "only AF_XDP: no packet sockets where it cannot be used" },
     cpu: { about: "processors of the queues, such as 2,3", value: "LIST", short: "c" },
     config: { about: "begin with this; default what was set last", value: "FILE" },

@@ -43,6 +43,7 @@ const writeKey = (name: string, digits: string, mode = 0o600) => {
 };
 
 function begin(which: { readonly name?: string } = { name: "test" }): ManifestSource {
+  source?.[Symbol.dispose]();
   source = new ManifestSource({ path: folder, node: "here", ...which });
   source.follow(bed.gateway, (event, { reason } = {}) => {
     bed.log.push({ event, ...(reason === undefined ? {} : { reason }) });
@@ -52,8 +53,8 @@ function begin(which: { readonly name?: string } = { name: "test" }): ManifestSo
 /** What is written is used when it stays so for two looks. */
 async function followed(text: string): Promise<void> {
   write(text);
-  source.look();
-  source.look();
+  await source.look();
+  await source.look();
   await bed.gateway.settled();
 }
 const state = async () => withSource(bed.gateway.state(await bed.gateway.report()), source);
@@ -160,7 +161,6 @@ test("verbs that change are refused with the way out, but for SAs, which no mani
 test("without a name it is the only Gateway of this node", () => {
   write(gateway("", "one"));
   expect(begin({}).gateway).toBe("one");
-  source[Symbol.dispose]();
   for (const [text, expected] of [
     [gateway("", "one") + gateway("", "two"), "spec.node here: one, two; name one by --name"],
     ["", `No Gateway in ${folder} has spec.node here; name one by --name, or this node by --node`],

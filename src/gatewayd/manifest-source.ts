@@ -10,13 +10,15 @@ import {
   sameValue,
 } from "../gateway/mod.ts";
 import { formatProblem, MANIFEST_FILES, type ManifestProblem, ManifestReader } from "../resources/mod.ts";
-import { after, FollowedTexts, type TextChange } from "../sys/mod.ts";
+import { after, FollowedTexts, monotonicMs, sleep, type TextChange } from "../sys/mod.ts";
 import type { ConfigSource } from "./config-source.ts";
 import type { Gateway } from "./gateway.ts";
 import type { Log } from "./log.ts";
 
 /** What the machine refuses is tried again. */
 const RETRY_MS = 10_000;
+/** A thousand Routes that come at once do not keep keys and peers waiting longer at a time. */
+const SLICE_MS = 10;
 /** The longest sentence of a state. */
 const MOST_TEXT = 1000;
 
@@ -47,6 +49,8 @@ export class ManifestSource implements ConfigSource, Disposable {
   #problems: readonly ManifestProblem[] = [];
   #following: { readonly gateway: Taker; readonly log: Log } | undefined;
   #retry: Disposable | undefined;
+  #work: Promise<void> = Promise.resolve();
+  #closed = false;
   /** As they were told. */
   #said: ReadonlySet<string> = new Set();
 
@@ -112,27 +116,44 @@ export class ManifestSource implements ConfigSource, Disposable {
     this.#apply();
   }
 
-  /** look is what is done every two seconds. */
-  look(): void {
+  /** look is what is done every two seconds; resolves when what has changed is taken. */
+  look(): Promise<void> {
     this.#texts.look();
+    return this.#work;
   }
 
   get #all(): readonly ManifestFile[] {
     return [...this.#files.values(), ...this.#unreadable];
   }
 
-  #change({ changed, gone, unreadable }: TextChange): void {
+  /** At the start nothing waits for it; later others have work meanwhile. */
+  #change(change: TextChange): void {
+    const steps = this.#read(change);
+    if (this.#following === undefined) for (; steps.next().done !== true;);
+    else this.#work = this.#work.then(() => this.#inSlices(steps));
+  }
+
+  async #inSlices(steps: Iterator<void>): Promise<void> {
+    let startedMs = monotonicMs();
+    while (!this.#closed && steps.next().done !== true) {
+      if (monotonicMs() - startedMs < SLICE_MS) continue;
+      await sleep(0);
+      startedMs = monotonicMs();
+    }
+    this.#apply();
+  }
+
+  *#read({ changed, gone, unreadable }: TextChange): Generator<void> {
+    for (const [path, text] of changed) {
+      const reader = this.#readers.get(path) ?? new ManifestReader();
+      this.#readers.set(path, reader);
+      this.#files.set(path, { path, ...(yield* reader.steps(text)) });
+    }
     for (const path of gone) {
       this.#files.delete(path);
       this.#readers.delete(path);
     }
-    for (const [path, text] of changed) {
-      const reader = this.#readers.get(path) ?? new ManifestReader();
-      this.#readers.set(path, reader);
-      this.#files.set(path, { path, ...reader.read(text) });
-    }
     this.#unreadable = [...unreadable].map(([path, { message }]) => ({ path, error: message }));
-    this.#apply();
   }
 
   #config(before: GatewayConfig, log: Log): GatewayConfig | undefined {
@@ -147,7 +168,7 @@ export class ManifestSource implements ConfigSource, Disposable {
   }
 
   #apply(): void {
-    if (this.#following === undefined) return;
+    if (this.#following === undefined || this.#closed) return;
     const { gateway, log } = this.#following;
     this.#retry?.[Symbol.dispose]();
     this.#retry = undefined;
@@ -160,7 +181,9 @@ export class ManifestSource implements ConfigSource, Disposable {
     } catch (error) {
       const problem = `cannot be taken now, and is tried again: ${(error as Error).message}`;
       this.#tell([...this.#problems, { object: `Gateway "${this.gateway}"`, problem }], [], log);
-      this.#retry = after(RETRY_MS, () => this.#apply());
+      this.#retry = after(RETRY_MS, () => {
+        this.#work = this.#work.then(() => this.#apply());
+      });
     }
   }
 
@@ -181,6 +204,7 @@ export class ManifestSource implements ConfigSource, Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#closed = true;
     this.#texts[Symbol.dispose]();
     this.#retry?.[Symbol.dispose]();
   }

@@ -24,6 +24,15 @@ export class ManifestReader {
 
   /** read does what parseManifest does. */
   read(text: string): ReadManifests {
+    const steps = this.steps(text);
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done === true) return value;
+    }
+  }
+
+  /** steps does it a document at a time, for who has other work to do in between. One text is read to its end before the next. */
+  *steps(text: string): Generator<void, ReadManifests> {
     if (text.length > MAX_MANIFEST || BESIDE.test(text)) {
       this.#known = new Map();
       return parseManifest(text);
@@ -42,6 +51,7 @@ export class ManifestReader {
         // What names a place in the text may stand elsewhere in the next one.
         if (one.problems.every(({ object }) => object !== WHERE)) known.set(piece, one);
         found.push(renumbered(one, number));
+        yield;
       }
       line += piece.split("\n").length - 1;
     }
