@@ -3,8 +3,8 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { GatewayBed } from "../../test/support/gateway-bed.ts";
-import { defaultConfig, perform, sameValue } from "../gateway/mod.ts";
+import { GatewayBed, INTERFACES } from "../../test/support/gateway-bed.ts";
+import { defaultConfig, perform, readConfig, sameValue } from "../gateway/mod.ts";
 import { withSource } from "./config-source.ts";
 import { ManifestSource } from "./manifest-source.ts";
 
@@ -102,6 +102,13 @@ test("what is wrong is told once, stands in the state, and changes nothing", asy
   }
   await followed(gateway() + route("a", 11));
   expect((await state()).configuration?.problem).toEqual([]);
+});
+
+test("what is wrong when a gateway starts leaves what it had when it ended", () => {
+  const { config: before } = readConfig(`${INTERFACES} mtu 1400;`);
+  source = new ManifestSource({ path: folder, node: "here", name: "test" });
+  expect(source.first(before, () => {})).toBe(before);
+  expect(source.problems).toEqual([`Gateway "test": is not in ${folder}; add it there, with spec.node here`]);
 });
 
 test("what the machine refuses is told, and all goes on as it was", async () => {

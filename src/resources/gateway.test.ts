@@ -47,6 +47,15 @@ test("what is left out is filled in", () => {
   });
 });
 
+test("a key that is written where its file belongs is in no message", () => {
+  const key = "5a".repeat(32);
+  for (const field of ["presharedKeyFile", "presharedKey", "preshared-key"]) {
+    const { problems } = parse("Route", `{gateway: x, spi: 256, prefixes: [10.0.0.0/8], ${field}: ${key}}`);
+    expect(problems).not.toEqual([]);
+    expect(problems.map(formatProblem).join("\n")).not.toContain("5a5a");
+  }
+});
+
 const ROUTE = "gateway: x, spi: 256, prefixes: [10.0.0.0/8]";
 const one = (fields: string) => `{${SIDES.replace("interface: eth0", fields)}}`;
 

@@ -83,9 +83,10 @@ function shown(value: unknown): string | undefined {
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
-/** Whether a value may be a password that somebody wrote where its place belongs. */
+/** Whether a value may be a password or a key that somebody wrote where its place belongs. */
 function holdsSecret(path: readonly PropertyKey[], value: unknown): boolean {
-  return /pass/i.test(path.join(".")) || /"\w*pass\w*":/i.test(JSON.stringify(value) ?? "");
+  const name = /pass|preshared/i;
+  return name.test(path.join(".")) || /"\w*(?:pass|preshared)\w*":/i.test(JSON.stringify(value) ?? "");
 }
 
 /** readFields parses one part of a manifest and adds its problems; undefined when there are some. */
