@@ -122,7 +122,7 @@ describe("mistakes are named with the place and the fix", () => {
       "spec.algorithm aes-256-gcm is not what Vita's exchange can agree on",
     ],
     ["Route", `{${ROUTE}, presharedKey: secret}`, "spec.presharedKey is not a field"],
-    ["Route", `{${ROUTE}, presharedKeyFile: k}`, 'spec.presharedKeyFile "k" is not an absolute path'],
+    ["Route", `{${ROUTE}, presharedKeyFile: k}`, "spec.presharedKeyFile is not an absolute path"],
     [
       "Route",
       `{${ROUTE.replace("/8", "/8, 10.0.0.0/8")}, presharedKeyFile: /k}`,
