@@ -4,7 +4,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { GatewayBed, INTERFACES } from "../../test/support/gateway-bed.ts";
-import { defaultConfig, perform, readConfig, sameValue } from "../gateway/mod.ts";
+import { defaultConfig, formats, perform, readConfig, sameValue } from "../gateway/mod.ts";
 import { withSource } from "./config-source.ts";
 import { ManifestSource } from "./manifest-source.ts";
 
@@ -102,6 +102,34 @@ test("what is wrong is told once, stands in the state, and changes nothing", asy
   }
   await followed(gateway() + route("a", 11));
   expect((await state()).configuration?.problem).toEqual([]);
+});
+
+test("associations of an operator are given by verbs, and stay", async () => {
+  writeKey("a", "aa");
+  const text = (mtu: number) => gateway(`, dataPlane: true, mtuBytes: ${mtu}`) + route("a", 11);
+  write(text(1400));
+  begin();
+  const store = {
+    config: bed.gateway.config,
+    state: { "gateway-state": await state() },
+    refusal: (path: string) => source.refusal(path),
+  };
+  const value = `{ spi 1000; route a; aead aes-gcm-16-icv; key "${"1000".repeat(8)}"; salt "00001000"; }`;
+  bed.gateway.keep(perform(store, { verb: "add", path: "/outbound-sa", value }).config);
+  await followed(text(1300));
+  expect(bed.gateway.config.mtu).toBe(1300);
+  expect([...bed.gateway.model.associations.values()]).toMatchObject([{ spi: 1000, route: "a" }]);
+});
+
+test("its state can be printed in every format", async () => {
+  write(gateway() + route("a", 11, ", exchange: rot13"));
+  begin();
+  const store = { config: defaultConfig, state: { "gateway-state": await state() } };
+  for (const format of formats) {
+    const { text } = perform(store, { verb: "get-state", path: "/", print: { format } });
+    expect(text).toContain("configuration");
+    expect(text).toContain("spec.exchange");
+  }
 });
 
 test("what is wrong when a gateway starts leaves what it had when it ended", () => {
