@@ -151,6 +151,8 @@ test("what the machine refuses is told, and all goes on as it was", async () => 
   expect((await state()).configuration?.problem).toEqual([
     'Gateway "test": cannot be taken now, and is tried again: the disk is full',
   ]);
+  await followed(`${gateway(", mtuBytes: 1400")}# again\n`);
+  expect(bed.log.filter(({ reason }) => reason?.includes("the disk is full"))).toHaveLength(1);
 });
 
 test("a key file that others can read is refused, and followed when it changes", async () => {

@@ -5,6 +5,7 @@
 import {
   configOfManifests,
   type GatewayConfig,
+  type GatewayResources,
   gatewaysOfNode,
   type ManifestFile,
   sameValue,
@@ -107,7 +108,9 @@ export class ManifestSource implements ConfigSource, Disposable {
   /** first returns the configuration of the start, from the one of before. */
   first(before: GatewayConfig, log: Log): GatewayConfig {
     log("configuration comes from manifests", { path: this.#options.path });
-    return this.#config(before, log) ?? before;
+    const { config, problems, warnings } = this.#found(before);
+    this.#tell(problems, warnings, log);
+    return config ?? before;
   }
 
   /** follow gives what changes to a gateway. */
@@ -156,15 +159,9 @@ export class ManifestSource implements ConfigSource, Disposable {
     this.#unreadable = [...unreadable].map(([path, { message }]) => ({ path, error: message }));
   }
 
-  #config(before: GatewayConfig, log: Log): GatewayConfig | undefined {
+  #found(before: GatewayConfig): GatewayResources {
     const { path, node } = this.#options;
-    const { config, problems, warnings } = configOfManifests(
-      this.#all,
-      { path, node, name: this.gateway },
-      before,
-    );
-    this.#tell(problems, warnings, log);
-    return config;
+    return configOfManifests(this.#all, { path, node, name: this.gateway }, before);
   }
 
   #apply(): void {
@@ -172,18 +169,26 @@ export class ManifestSource implements ConfigSource, Disposable {
     const { gateway, log } = this.#following;
     this.#retry?.[Symbol.dispose]();
     this.#retry = undefined;
-    const config = this.#config(gateway.config, log);
-    if (config === undefined || sameValue(config, gateway.config)) return;
+    const { config, problems, warnings } = this.#found(gateway.config);
+    const refusal = config === undefined ? undefined : this.#take(config, gateway, log);
+    this.#tell(refusal === undefined ? problems : [...problems, refusal], warnings, log);
+    if (refusal === undefined) return;
+    this.#retry = after(RETRY_MS, () => {
+      this.#work = this.#work.then(() => this.#apply());
+    });
+  }
+
+  /** Returns what the machine has against it. */
+  #take(config: GatewayConfig, gateway: Taker, log: Log): ManifestProblem | undefined {
+    if (sameValue(config, gateway.config)) return undefined;
     try {
       const idle = gateway.keep(config);
       log("configuration has changed", { by: "manifests" });
       for (const { path, rule } of idle) log("configuration is likely not meant so", { path, reason: rule });
+      return undefined;
     } catch (error) {
       const problem = `cannot be taken now, and is tried again: ${(error as Error).message}`;
-      this.#tell([...this.#problems, { object: `Gateway "${this.gateway}"`, problem }], [], log);
-      this.#retry = after(RETRY_MS, () => {
-        this.#work = this.#work.then(() => this.#apply());
-      });
+      return { object: `Gateway "${this.gateway}"`, problem };
     }
   }
 

@@ -77,12 +77,7 @@ function firstConfig(
   files: GatewayFiles,
   { configFile: path, log, source }: Begin & { readonly log: Log },
 ): GatewayConfig {
-  if (source !== undefined) {
-    const before = files.config();
-    const config = source.first(before, log);
-    if (!sameValue(config, before)) files.saveConfig(config);
-    return config;
-  }
+  if (source !== undefined) return source.first(files.config(), log);
   if (path === undefined) return files.config();
   const text = readText(path);
   if (text === undefined)
@@ -172,7 +167,11 @@ function begin(options: Begin, log: Log): Running {
   const history = new History();
   serving.use(watchLinks(gateway));
   serving.use(keepHistory(gateway, history, log));
-  if (source !== undefined) serving.use(source).follow(gateway, log);
+  if (source !== undefined) {
+    // What cannot begin has not replaced what could.
+    if (!sameValue(config, files.config())) files.saveConfig(config);
+    serving.use(source).follow(gateway, log);
+  }
   control.serve({ name, gateway, history, log, ...(source === undefined ? {} : { source }) });
   begun.move();
   return { gateway, serving: serving.move(), locks: locks.move() };
