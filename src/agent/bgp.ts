@@ -8,36 +8,35 @@ import { sameValue } from "../engine/mod.ts";
 import {
   type BgpRouter,
   formatProblem,
+  MANIFEST_FILES,
   parseManifest,
   type TenantKind,
   type TenantResource,
 } from "../resources/mod.ts";
-import { after, ensureDirectory, every, listDirectory, readText } from "../sys/mod.ts";
+import { after, ensureDirectory, FollowedTexts, type TextChange } from "../sys/mod.ts";
 import { info, warn } from "./log.ts";
 import { BGP_SOCKET, MANIFESTS, RUN } from "./paths.ts";
 import type { EdgeBgp, OnEdgeSpeaker } from "./edge.ts";
 import type { ClusterBgp } from "./cluster-bgp.ts";
 
-/** How often the folder is looked at. */
-const LOOK_MS = 2000;
 /** What of an edge may stand in the folder. */
 const EDGE_KINDS: readonly string[] = ["Underlay", "VPC", "Subnet"] satisfies readonly TenantKind[];
+/** What of the folder is read by `causeway gateway run --manifests`. */
+const GATEWAY_KINDS: readonly string[] = ["Gateway", "Route"];
+const isOfGateways = (object: string) => GATEWAY_KINDS.some((kind) => object.startsWith(`${kind} "`));
 /** What does not run is tried again. */
 const RETRY_MS = 10_000;
 
 /** BgpFiles runs what the folder says, and the node's own router of VPCs. */
 export class BgpFiles implements Pick<ClusterBgp, "setCluster">, EdgeBgp, Disposable {
-  readonly #timer: Disposable;
-  /** Texts by file, and the routers of each: of a text with mistakes, those that it had before. */
-  #texts = new Map<string, string>();
+  readonly #files: Disposable;
   /** What does not run, and why. */
   #wrong: readonly string[] = [];
   #retry: Disposable | undefined;
-  /** As they were at the last look. */
-  #last: ReadonlyMap<string, string> | undefined;
+  /** By file; of a text with mistakes, those that it had before. */
   readonly #routers = new Map<string, readonly BgpRouter[]>();
   /** Files of which it was said. */
-  readonly #unreadable = new Set<string>();
+  #unreadable: ReadonlySet<string> = new Set();
   #running: { readonly routers: Routers; readonly serving: Disposable } | undefined;
   #work: Promise<void> = Promise.resolve();
   #closed = false;
@@ -49,8 +48,11 @@ export class BgpFiles implements Pick<ClusterBgp, "setCluster">, EdgeBgp, Dispos
   #onEdge: OnEdgeSpeaker = () => {};
 
   constructor() {
-    this.#look();
-    this.#timer = every(LOOK_MS, () => this.#look());
+    this.#files = new FollowedTexts({
+      path: MANIFESTS,
+      names: MANIFEST_FILES,
+      onChange: (change) => this.#follow(change),
+    });
   }
 
   /** setCluster implements ClusterBgp. */
@@ -84,66 +86,36 @@ export class BgpFiles implements Pick<ClusterBgp, "setCluster">, EdgeBgp, Dispos
     else this.#work = this.#work.then(() => this.#apply());
   }
 
-  #look(): void {
-    const texts = new Map<string, string>();
-    for (const name of listDirectory(MANIFESTS).filter((one) => /\.(ya?ml|json)$/.test(one))) {
-      const text = this.#textOf(name);
-      if (text !== undefined) texts.set(name, text);
+  #follow({ changed, gone, unreadable }: TextChange): void {
+    for (const [path, error] of unreadable)
+      if (!this.#unreadable.has(path)) warn("a manifest cannot be read", { path, error });
+    this.#unreadable = new Set(unreadable.keys());
+    if (changed.size + gone.length === 0) return;
+    for (const path of gone) {
+      this.#routers.delete(path);
+      this.#tenants.delete(path);
     }
-    // Half a file may be there while it is written: what is new is used when it stays so for a look.
-    const former = this.#last;
-    this.#last = new Map(texts);
-    if (former !== undefined)
-      for (const [name, text] of texts)
-        if (former.get(name) !== text) {
-          const known = this.#texts.get(name);
-          if (known === undefined) texts.delete(name);
-          else texts.set(name, known);
-        }
-    const changed = [...texts].filter(([name, text]) => this.#texts.get(name) !== text);
-    const gone = [...this.#texts.keys()].filter((name) => !texts.has(name));
-    if (changed.length === 0 && gone.length === 0) return;
-    this.#texts = texts;
-    for (const name of gone) {
-      this.#routers.delete(name);
-      this.#tenants.delete(name);
-    }
-    for (const [name, text] of changed) this.#read(name, text);
+    for (const [path, text] of changed) this.#read(path, text);
     this.#work = this.#work.then(() => this.#apply());
     this.#onResources();
   }
 
-  /** A file that cannot be read counts as it was; what it is now may be a folder, or a disk that fails. */
-  #textOf(name: string): string | undefined {
-    try {
-      const text = readText(`${MANIFESTS}/${name}`);
-      this.#unreadable.delete(name);
-      return text;
-    } catch (error) {
-      if (!this.#unreadable.has(name))
-        warn("a manifest cannot be read", { path: `${MANIFESTS}/${name}`, error });
-      this.#unreadable.add(name);
-      return this.#texts.get(name);
-    }
-  }
-
-  #read(name: string, text: string): void {
+  #read(path: string, text: string): void {
     const { resources, problems } = parseManifest(text);
-    const wrong = problems.map(formatProblem);
+    const wrong = problems.filter(({ object }) => !isOfGateways(object)).map(formatProblem);
     for (const { kind, value } of resources)
-      if (kind !== "BgpRouter" && !EDGE_KINDS.includes(kind))
+      if (kind !== "BgpRouter" && !EDGE_KINDS.includes(kind) && !GATEWAY_KINDS.includes(kind))
         wrong.push(
           `${kind} "${value.name}": is not taken from this folder; BgpRouter, ${EDGE_KINDS.join(", ")} are`,
         );
-    for (const reason of wrong)
-      warn("a manifest is not used as it is now", { path: `${MANIFESTS}/${name}`, reason });
+    for (const reason of wrong) warn("a manifest is not used as it is now", { path, reason });
     if (wrong.length > 0) return;
     this.#routers.set(
-      name,
+      path,
       resources.flatMap((resource) => (resource.kind === "BgpRouter" ? [resource.value] : [])),
     );
     this.#tenants.set(
-      name,
+      path,
       resources.flatMap((resource) =>
         EDGE_KINDS.includes(resource.kind) ? [resource as TenantResource] : [],
       ),
@@ -168,11 +140,11 @@ export class BgpFiles implements Pick<ClusterBgp, "setCluster">, EdgeBgp, Dispos
     const wanted = new Map<string, BgpRouter>();
     if (this.#cluster !== undefined) wanted.set(CLUSTER_ROUTER, this.#cluster);
     for (const router of this.#edge) wanted.set(router.name, router);
-    for (const [file, routers] of this.#routers)
+    for (const [path, routers] of this.#routers)
       for (const router of routers)
         if (wanted.has(router.name))
           warn("a BgpRouter has the name of another one, which counts", {
-            path: file,
+            path,
             object: router.name,
           });
         else wanted.set(router.name, router);
@@ -234,7 +206,7 @@ export class BgpFiles implements Pick<ClusterBgp, "setCluster">, EdgeBgp, Dispos
   /** The agent ends, and comes back: neighbors are told nothing. */
   [Symbol.dispose](): void {
     this.#closed = true;
-    this.#timer[Symbol.dispose]();
+    this.#files[Symbol.dispose]();
     this.#retry?.[Symbol.dispose]();
     this.#running?.serving[Symbol.dispose]();
     this.#running?.routers.stop();

@@ -24,6 +24,13 @@ function hubOf(agent: Agent, what: string): HubRole {
 }
 
 const kinds = Object.keys(tenantKinds).join(", ");
+const ofGateways = "it is a file of its node, for causeway gateway run --manifests";
+/** What to do with kinds that are not in the register in this way. */
+const instead: { readonly [kind: string]: string } = {
+  Mesh: "use causeway mesh apply",
+  Gateway: ofGateways,
+  Route: ofGateways,
+};
 
 /** YAML was read by the command line: a large one takes longer than an agent may be away. */
 function needTenants(given: readonly Json[]): TenantResource[] {
@@ -32,10 +39,9 @@ function needTenants(given: readonly Json[]): TenantResource[] {
   if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"));
   return resources.map((resource) => {
     if (isTenant(resource)) return resource;
-    const instead = resource.kind === "Mesh" ? "; use causeway mesh apply" : `; the kinds are ${kinds}`;
-    throw new Error(
-      `${resource.kind} "${resource.value.name}": kind ${resource.kind} is not applied${instead}`,
-    );
+    const { kind, value } = resource;
+    const remedy = instead[kind] ?? `the kinds are ${kinds}`;
+    throw new Error(`${kind} "${value.name}": kind ${kind} is not applied; ${remedy}`);
   });
 }
 

@@ -6,7 +6,7 @@ export const STATE = "/var/lib/causeway";
 /** Sockets. Mode 0755; each socket has a mode of its own. */
 export const RUN = "/run/causeway";
 
-/** Manifests of what runs on this node alone: BGP routers, and its edge in a fabric. */
+/** Manifests of what runs on this node alone: BGP routers, its edge in a fabric, and gateways, which have processes of their own. */
 export const MANIFESTS = "/etc/causeway/manifests";
 
 /** What links were like that were moved into a router of the edge; only while one is. */

@@ -33,9 +33,15 @@ queue, and is tried again. SIGTERM ends it for a restart; SIGINT (Ctrl-C) tells
 other gateways that it ends. Interfaces are its own while it runs: packets go by
 AF_XDP, past the kernel; where that cannot be used, by packet sockets, which are
 slower. get-state, top and the log say so. With --xdp such a queue is down. With
-backend kernel in its configuration they stay the host's.`,
+backend kernel in its configuration they stay the host's.
+With --manifests its configuration is the Gateway of that name in a file or a
+folder, with the Routes that name it; files are followed, and causeway config
+only reads. What is wrong there changes nothing, and stands in get-state, top
+and the log.`,
   options: {
-    name: { about: "its name for causeway config and top", value: "NAME" },
+    name: { about: "its name for causeway config and top; the Gateway's", value: "NAME" },
+    manifests: { about: "its Gateway and Routes: a file or folder, followed", value: "PATH" },
+    node: { about: "this node in spec.node; default the machine's name", value: "NAME" },
     xdp: { about: "only AF_XDP: no packet sockets where it cannot be used" },
     cpu: { about: "processors of the queues, such as 2,3", value: "LIST", short: "c" },
     config: { about: "begin with this; default what was set last", value: "FILE" },
@@ -49,18 +55,30 @@ backend kernel in its configuration they stay the host's.`,
   examples: [
     "causeway gateway run --name paris --xdp --cpu 2,3",
     "causeway gateway run --name paris --config /etc/causeway/paris.conf",
+    "causeway gateway run --name paris --manifests /etc/causeway/manifests",
   ],
   async run(given) {
     const name = given.value("name");
-    if (name === undefined) throw new UsageError(PATH, "--name is missing: causeway config finds it by that");
+    const [manifests, node] = [pathOf(given, "manifests"), given.value("node")];
+    if (name === undefined && manifests === undefined)
+      throw new UsageError(PATH, "--name is missing: causeway config finds it by that");
     const [state, sockets] = [pathOf(given, "state"), pathOf(given, "folder")];
     const configFile = given.value("config");
+    if (manifests !== undefined && configFile !== undefined)
+      throw new UsageError(PATH, "--config and --manifests are both the configuration; give one of them");
+    if (manifests === undefined && node !== undefined)
+      throw new UsageError(
+        PATH,
+        "--node says whose manifests are meant; give --manifests too, or leave it out",
+      );
     const { isGatewayName, runGateway } = await import("../gatewayd/mod.ts");
-    if (!isGatewayName(name))
+    if (name !== undefined && !isGatewayName(name))
       throw new UsageError(PATH, `--name "${name}" has to be 1 to 63 letters, digits, _ . -`);
     forbidCoreDumps();
     return runGateway({
-      name,
+      ...(name === undefined ? {} : { name }),
+      ...(manifests === undefined ? {} : { manifests }),
+      ...(node === undefined ? {} : { node }),
       requireXdp: given.flag("xdp"),
       cpus: cpusOf(given),
       libraries: given.values("libraries"),
@@ -105,7 +123,7 @@ async function tell(given: Given, op: "metrics" | "public-key"): Promise<number>
 const keygen: Command = {
   name: "keygen",
   about: "Print a new pre-shared key, for both ends of a route",
-  examples: ["causeway gateway keygen > /etc/causeway/tokyo.psk"],
+  examples: ["(umask 077; causeway gateway keygen > /etc/causeway/tokyo.psk)"],
   async run() {
     printText(`${Buffer.from(randomBytes(PSK_BYTES)).toString("hex")}\n`);
     return 0;

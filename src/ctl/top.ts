@@ -71,7 +71,9 @@ function associationRow(one: Top["associations"][number]) {
 export function topText(now: Top, before: Top | undefined, seconds: number): string {
   const same = <T>(list: readonly T[] | undefined, is: (one: T) => boolean) => list?.find(is);
   return [
-    `gateway ${now.gateway}\n\n`,
+    `gateway ${now.gateway}: configured by ${plain(now.configuration.source)}\n`,
+    ...now.configuration.problems.map((problem) => `${plain(problem)}\n`),
+    "\n",
     table(
       ["SIDE", ...RATES, "DROPS"],
       now.interfaces.map((side) => [

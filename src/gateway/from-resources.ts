@@ -1,6 +1,6 @@
 /**
  * A Gateway with its Routes as a configuration: the same rules judge both, and what they say is told of the object and the field that somebody
- * wrote. A Route that is refused is left out, and the others are used.
+ * wrote. A Route that is refused is left out, or stays as it was, and the others are used.
  */
 import { formatIp } from "../net/mod.ts";
 import type {
@@ -12,6 +12,7 @@ import type {
   Route,
   RouteGateway,
 } from "../resources/mod.ts";
+import { sameValue } from "./identity.ts";
 import type { ConfigProblem } from "./problem.ts";
 import { checkConfig } from "./rules.ts";
 import type { GatewayConfig, LinkConfig, PublicLinkConfig, RouteConfig } from "./schema.ts";
@@ -67,7 +68,20 @@ function routeConfig(route: Route): RouteConfig {
   };
 }
 
-function toConfig(gateway: Gateway, routes: readonly Route[]): GatewayConfig {
+/** Keys are in no resource: operators' SAs stay as they were given. */
+function associations(gateway: Gateway, before: GatewayConfig | undefined): Partial<GatewayConfig> {
+  if (!gateway.dataPlane || before === undefined) return {};
+  return { "outbound-sa": before["outbound-sa"], "inbound-sa": before["inbound-sa"] };
+}
+
+/** Candidate is a route that may become one of the configuration. */
+interface Candidate {
+  readonly config: RouteConfig;
+  /** Absent: the route as it was, in place of a Route that is wrong. */
+  readonly route?: Route;
+}
+
+function toConfig(gateway: Gateway, routes: readonly Candidate[], before?: GatewayConfig): GatewayConfig {
   const { private: inside, associationBytes: bytes, associationPackets: packets } = gateway;
   const address = (one: GatewayAddress | undefined) => one && inside && linkConfig(inside, one);
   return {
@@ -87,7 +101,8 @@ function toConfig(gateway: Gateway, routes: readonly Route[]): GatewayConfig {
     ...maybe("data-plane", gateway.dataPlane ? true : undefined),
     backend: gateway.backend,
     cpu: gateway.cpus,
-    route: new Map(routes.map((route) => [route.name, routeConfig(route)])),
+    route: new Map(routes.map(({ config }) => [config.id, config])),
+    ...associations(gateway, before),
   };
 }
 
@@ -115,7 +130,7 @@ const gatewayFields: Readonly<Record<string, string>> = {
 function gatewayField(gateway: Gateway, path: string): string {
   const [, side, family, ip, leaf] =
     /^\/(private|public)-interface([46])(?:\[ip=([^\]]*)\])?(?:\/(.*))?$/.exec(path) ?? [];
-  if (side === undefined) return gatewayFields[path] ?? "spec";
+  if (side === undefined) return gatewayFields[path] ?? (/^\/(?:out|in)bound-sa/.test(path) ? path : "spec");
   const address = `address${family}` as "address4" | "address6";
   const index = gateway.public.findIndex(
     (one) => one[address] !== undefined && formatIp(one[address].ip) === ip,
@@ -135,24 +150,29 @@ function routeField(route: Route, path: string): string {
   return `spec.gateways[${index}].${field}`;
 }
 
-/** The Route that a problem is about. */
-function routeOf(routes: readonly Route[], { path }: ConfigProblem): Route | undefined {
+/** The route that a problem is about. */
+function candidateOf(routes: readonly Candidate[], { path }: ConfigProblem): Candidate | undefined {
   const id = /^\/route\[id=([^\]]*)\]/.exec(path)?.[1];
-  return routes.find(({ name }) => name === id);
+  return routes.find(({ config }) => config.id === id);
 }
 
-function told(problem: ConfigProblem, gateway: Gateway, route: Route | undefined): ManifestProblem {
+/** Nothing of a route as it was: of the Route in its place something was told. */
+function told(problem: ConfigProblem, gateway: Gateway, about: Candidate | undefined): ManifestProblem[] {
   const rest = problem.path.replace(/^\/route\[id=[^\]]*\]/, "");
-  return {
-    object: route === undefined ? `Gateway "${gateway.name}"` : `Route "${route.name}"`,
-    field: route === undefined ? gatewayField(gateway, rest) : routeField(route, rest),
-    ...(problem.value === undefined ? {} : { value: problem.value }),
-    problem: problem.rule
-      .replaceAll(/\/route\[id=([^\]]*)\]/g, 'Route "$1"')
-      .replaceAll(/\/(?:private|public)-interface[46](?:\[ip=[^\]]*\])?/g, (path) =>
-        gatewayField(gateway, path),
-      ),
-  };
+  if (about !== undefined && about.route === undefined) return [];
+  const route = about?.route;
+  return [
+    {
+      object: route === undefined ? `Gateway "${gateway.name}"` : `Route "${route.name}"`,
+      field: route === undefined ? gatewayField(gateway, rest) : routeField(route, rest),
+      ...(problem.value === undefined ? {} : { value: problem.value }),
+      problem: problem.rule
+        .replaceAll(/\/route\[id=([^\]]*)\]/g, 'Route "$1"')
+        .replaceAll(/\/(?:private|public)-interface[46](?:\[ip=[^\]]*\])?/g, (path) =>
+          gatewayField(gateway, path),
+        ),
+    },
+  ];
 }
 
 /** GatewayResources are a Gateway and its Routes as they are used. */
@@ -163,29 +183,88 @@ export interface GatewayResources {
   readonly warnings: readonly ManifestProblem[];
 }
 
-/** Of what was found, that which does not rest on another Route that is refused itself: without that one it may be gone. */
-function firstOf(problems: readonly ConfigProblem[], routes: readonly Route[]): ConfigProblem[] {
-  const refused = new Set(problems.map((problem) => routeOf(routes, problem)?.name));
+/** Of what was found, that which does not rest on another route that is refused itself: without that one it may be gone. */
+function firstOf(problems: readonly ConfigProblem[], routes: readonly Candidate[]): ConfigProblem[] {
+  const refused = new Set(problems.map((problem) => candidateOf(routes, problem)?.config.id));
   return problems.filter(({ rule }) => {
     const other = /: \/route\[id=([^\]]*)\] has it/.exec(rule)?.[1];
     return other === undefined || !refused.has(other);
   });
 }
 
-/** configOfResources returns the configuration that a Gateway and its Routes mean; Routes of other Gateways are passed over. */
-export function configOfResources(gateway: Gateway, routes: readonly Route[]): GatewayResources {
+/** FormerConfig is what a gateway has, of which stays what is wrong in its new form. */
+export interface FormerConfig {
+  readonly config: GatewayConfig;
+  /** Whether a route of it that is not among the Routes is wrong there; else it is gone. */
+  readonly isWrong: (route: string) => boolean;
+}
+
+/** A Route that is as it was is the same, so that a change costs what it touches. */
+function candidate(route: Route, before: GatewayConfig | undefined): Candidate {
+  const [former, made] = [before?.route.get(route.name), routeConfig(route)];
+  return { route, config: former !== undefined && sameValue(former, made) ? former : made };
+}
+
+/** In the order in which they count: of two that do not go together the newcomer is refused. */
+function candidates(routes: readonly Route[], former: FormerConfig | undefined): Candidate[] {
+  const before = former?.config;
+  const all = routes.map((route) => candidate(route, before));
+  const names = new Set(routes.map(({ name }) => name));
+  const kept = [...(before?.route.values() ?? [])].filter(({ id }) => !names.has(id) && former?.isWrong(id));
+  const isSettled = ({ config }: Candidate) => before?.route.get(config.id) === config;
+  return [
+    ...all.filter(isSettled),
+    ...kept.map((config) => ({ config })),
+    ...all.filter((one) => !isSettled(one)),
+  ];
+}
+
+/** Without those that are wrong; what there was of them before counts first. */
+function without(
+  wrong: ReadonlySet<Candidate | undefined>,
+  own: readonly Candidate[],
+  before: GatewayConfig | undefined,
+): Candidate[] {
+  const former = [...wrong].flatMap((one) => {
+    const config = one && before?.route.get(one.config.id);
+    return config === undefined || config === one?.config ? [] : [{ config }];
+  });
+  return [...former, ...own.filter((one) => !wrong.has(one))];
+}
+
+/** As it is with what has not changed of before, so that the same is known to be the same. */
+function keptIn(config: GatewayConfig, before: GatewayConfig | undefined): GatewayConfig {
+  if (before === undefined) return config;
+  const kept = (Object.keys(config) as (keyof GatewayConfig)[]).map((name) => [
+    name,
+    name !== "route" && sameValue(config[name], before[name]) ? before[name] : config[name],
+  ]);
+  return Object.fromEntries(kept) as GatewayConfig;
+}
+
+/**
+ * configOfResources returns the configuration that a Gateway and its Routes mean; Routes of other Gateways are passed over. With what there was
+ * before, a Route that is refused stays as it was.
+ */
+export function configOfResources(
+  gateway: Gateway,
+  routes: readonly Route[],
+  former?: FormerConfig,
+): GatewayResources {
   const problems: ManifestProblem[] = [];
-  let own = routes.filter((route) => route.gateway === gateway.name);
+  const mine = routes.filter((route) => route.gateway === gateway.name);
+  const before = former?.config;
+  let own = candidates(mine, former);
   for (;;) {
-    const config = toConfig(gateway, own);
+    const config = keptIn(toConfig(gateway, own, before), before);
     const findings = checkConfig(config);
-    const tell = (problem: ConfigProblem) => told(problem, gateway, routeOf(own, problem));
+    const tell = (problem: ConfigProblem) => told(problem, gateway, candidateOf(own, problem));
     const found = firstOf(findings.problems, own);
-    problems.push(...found.map(tell));
-    const refused = new Set(found.map((problem) => routeOf(own, problem)));
-    if (refused.has(undefined)) return { problems, warnings: [] };
-    if (refused.size === 0) return { config, problems, warnings: findings.warnings.map(tell) };
-    // The first that is refused rests on none that is, so that there are fewer each time.
-    own = own.filter((route) => !refused.has(route));
+    problems.push(...found.flatMap(tell));
+    const wrong = new Set(found.map((problem) => candidateOf(own, problem)));
+    if (wrong.has(undefined)) return { problems, warnings: [] };
+    if (wrong.size === 0) return { config, problems, warnings: findings.warnings.flatMap(tell) };
+    // The first that is refused rests on none that is, so that there are fewer each time, or one is as it was.
+    own = without(wrong, own, before);
   }
 }

@@ -6,6 +6,7 @@
  * text ──▶ statement ─▶ read-text ─┐                        ┌─▶ write-text (get)
  * path, verb ─▶ path ─▶ tree ──────┼─▶ GatewayConfig ─rules─┤
  * Gateway, Route ─▶ from-resources ┘                        └─▶ plan ─▶ GatewayModel ─▶ diff
+ * (from-manifests chooses them)
  * ```
  * It opens nothing and knows no time. It leaves keys to whoever negotiates them, packets to `tunnel`, and files and sockets to the agent.
  *
@@ -26,7 +27,9 @@ export {
   type RouteAspect,
   type RouteChange,
 } from "./diff.ts";
-export { configOfResources, type GatewayResources } from "./from-resources.ts";
+export { configOfManifests, gatewaysOfNode, type ManifestFile, type ManifestWish } from "./from-manifests.ts";
+export { configOfResources, type FormerConfig, type GatewayResources } from "./from-resources.ts";
+export { sameValue } from "./identity.ts";
 export {
   answerItem,
   emptyStream,

@@ -75,8 +75,8 @@ function hasFamily(inside: PrivateModel, family: 4 | 6): boolean {
 
 /** PlanFacts are what a configuration names, and the agent has to get. */
 export interface PlanFacts {
-  /** Pre-shared keys by the path of their file; those that could not be read are missing. */
-  readonly secrets?: ReadonlyMap<string, SecretBytes>;
+  /** Pre-shared keys by the path of their file; a string is why one cannot be used, with the fix. */
+  readonly secrets?: ReadonlyMap<string, SecretBytes | string>;
   /** The plan before, made with the same secrets: routes that a change leaves as they are keep their models. */
   readonly before?: { readonly config: GatewayConfig; readonly model: GatewayModel };
 }
@@ -122,10 +122,16 @@ export function parseSecretFile(text: string): SecretBytes {
   throw new Error("is not a pre-shared key; write 64 hexadecimal digits, or 44 characters of base64");
 }
 
+/** The key in a file; else why there is none. */
+function keyIn(file: string, { secrets }: PlanFacts): SecretBytes | string {
+  return secrets?.get(file) ?? "it was not read";
+}
+
 function exchangeOf({ route, exchange }: AnyRoute, facts: PlanFacts): ExchangeModel {
   const own = "exchange" in route ? route : undefined;
   const file = own?.["preshared-key-file"];
-  const presharedKey = route["preshared-key"] ?? (file === undefined ? undefined : facts.secrets?.get(file));
+  const read = file === undefined ? undefined : keyIn(file, facts);
+  const presharedKey = route["preshared-key"] ?? (typeof read === "string" ? undefined : read);
   const credential: Credential = {
     ...(presharedKey === undefined ? {} : { presharedKey }),
     ...(own?.["public-key"] === undefined ? {} : { publicKey: own["public-key"] }),
@@ -147,8 +153,8 @@ function obstacle(
 ): string | undefined {
   const { route } = any;
   const file = "exchange" in route ? route["preshared-key-file"] : undefined;
-  if (!at.managed && file !== undefined && at.facts.secrets?.get(file) === undefined)
-    return `its pre-shared key cannot be read from ${file}; write it there, for the agent alone to read`;
+  const key = at.managed || file === undefined ? undefined : keyIn(file, at.facts);
+  if (typeof key === "string") return `its pre-shared key cannot be read from ${file}: ${key}`;
   const family = any.prefixes.find((prefix) => !hasFamily(at.inside, prefix.family))?.family;
   if (family !== undefined)
     return `net is of IPv${family}, and there is no private-interface${family}; add it`;

@@ -4,7 +4,7 @@
  * absent.
  */
 import { address, oneOf, truth, unsigned64, wholeNumber, word } from "./leaf-type.ts";
-import { container, type Leaf, list, mandatory, optional, type StructOf } from "./schema-node.ts";
+import { container, type Leaf, leaves, list, mandatory, optional, type StructOf } from "./schema-node.ts";
 
 const counter = unsigned64(0n);
 const seconds = wholeNumber(0, 0xffff_ffff);
@@ -123,6 +123,8 @@ const gatewayState = {
   "key-manager": keyManager,
   /** Ours, as all that follows: who carries packets, and why. */
   backend: container({ used: optional(oneOf("kernel", "user")), reason: optional(sentence) }),
+  /** Where the configuration comes from, and what is wrong with it there. */
+  configuration: container({ source: optional(sentence), problem: leaves(sentence) }),
   route: list("id", {
     members: {
       id: mandatory(name),

@@ -36,6 +36,8 @@ export interface ConfigStore {
   readonly state: GatewayState;
   /** Who alone may write, while somebody is attached by `listen`. */
   readonly listener?: string;
+  /** Why what a path leads to is not changed by verbs; undefined: it is. Default: all is. */
+  readonly refusal?: (path: string) => string | undefined;
 }
 
 /** ConfigAnswer is what a verb comes to. */
@@ -175,5 +177,8 @@ export function perform(store: ConfigStore, request: ConfigRequest, from?: strin
   }
   if (listener !== undefined && listener !== from)
     refuse("/", "Attempt to modify configuration while listener attached");
+  const path = "path" in request ? request.path : "/";
+  const refusal = store.refusal?.(path);
+  if (refusal !== undefined) refuse(path, refusal);
   return { text: "", ...admit(next(config, request), config) };
 }

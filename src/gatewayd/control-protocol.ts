@@ -46,6 +46,8 @@ export interface Counted {
 /** Top is a look at a gateway; it holds no secret. */
 export interface Top {
   readonly gateway: string;
+  /** Where the configuration comes from, and what is wrong with it there. */
+  readonly configuration: { readonly source: string; readonly problems: readonly string[] };
   readonly interfaces: readonly (Counted & { readonly side: "private" | "public" })[];
   readonly queues: readonly (Counted & {
     readonly queue: number;

@@ -27,9 +27,13 @@ afterAll(() => {
 
 /** Says lines, and returns what is answered until the connection ends. */
 function say(...lines: readonly string[]): Promise<string[]> {
+  return sayTo(path(), ...lines);
+}
+
+function sayTo(socket: string, ...lines: readonly string[]): Promise<string[]> {
   const { promise, resolve } = Promise.withResolvers<string[]>();
   const answers: string[] = [];
-  const client = LineClient.connect(path(), {
+  const client = LineClient.connect(socket, {
     onLine: (line) => answers.push(line),
     onClosed: () => resolve(answers),
   });
@@ -89,6 +93,30 @@ test("what follows a listen is looked at, too; others are answered when its conn
   const more = request({ more: '{"id": "1", "verb": "get", "path": "/mtu"}\n' });
   const [answer] = await say(request({ op: "listen" }), more, request({ end: true }));
   expect(answer).toContain("8923");
+});
+
+test("what comes from elsewhere is not changed here, by listen neither, and its mistakes are told", async () => {
+  using other = new ControlSocket(`${bed.folder}/other.sock`);
+  const source = {
+    name: 'Gateway "test" in /m',
+    problems: ['Route "a": spec.spi 1 is wrong'],
+    wrongRoutes: new Map([["a", 'Route "a": spec.spi 1 is wrong']]),
+    refusal: () => "is changed in /m",
+  };
+  other.serve({ name: "test", gateway: bed.gateway, history: new History(), log: () => {}, source });
+  const ask = (value: unknown, ...more: readonly unknown[]) =>
+    sayTo(`${bed.folder}/other.sock`, request(value), ...more.map(request));
+  const set = { verb: "set", path: "/mtu", value: "1440" };
+  expect(await ask({ op: "config", request: set })).toEqual(['{"error":"/mtu: is changed in /m"}']);
+  const [heard] = await ask({ op: "listen" }, { more: `${request({ id: "1", ...set })}\n` }, { end: true });
+  expect(heard).toContain("is changed in /m");
+  expect(await ask(GET)).toEqual(['{"text":"8923\\n","warnings":[]}']);
+  const state = (at: string) =>
+    ask({ op: "config", request: { verb: "get-state", path: `/gateway-state/${at}` } });
+  expect((await state("configuration/problem"))[0]).toContain("spec.spi 1 is wrong");
+  expect((await state("route[id=a]"))[0]).toContain("up false");
+  expect((await ask({ op: "top" }))[0]).toContain("in /m");
+  expect((await ask({ op: "metrics" }))[0]).toMatch(/configuration_problems\{[^}]*\} 1/);
 });
 
 const seed = newSeed();

@@ -9,12 +9,15 @@ import {
   type ConfigStore,
   emptyStream,
   formatConfigProblem,
+  type GatewayStateTree,
   type ObjectStream,
   perform,
   splitObjects,
   type StreamItem,
 } from "../gateway/mod.ts";
 import { boottimeMs, type LineConnection, LineServer } from "../sys/mod.ts";
+import { type ConfigSource, SET, withSource } from "./config-source.ts";
+import type { GatewayReport } from "../tunnel/gateway/mod.ts";
 import type { GatewayAnswer, GatewayRequest, Top } from "./control-protocol.ts";
 import { parseListenLine, parseRequest } from "./control-request.ts";
 import type { Gateway } from "./gateway.ts";
@@ -35,6 +38,8 @@ export interface Served {
   readonly gateway: Gateway;
   readonly history: History;
   readonly log: Log;
+  /** Default: SET. */
+  readonly source?: ConfigSource;
 }
 
 /** Who is attached by `listen`. */
@@ -118,7 +123,7 @@ export class ControlSocket implements Disposable {
         say({ top: await this.#top(request.span ?? "2h", request.most ?? 0) });
         break;
       case "metrics": {
-        const state = gateway.state(await gateway.report());
+        const state = await this.#state();
         say({ text: metricsText(state, await this.#top("2h", 0)) });
         break;
       }
@@ -138,15 +143,21 @@ export class ControlSocket implements Disposable {
 
   /** The store as it is now; states are asked for only where they are wanted. */
   async #store(withState: boolean): Promise<ConfigStore> {
-    const { gateway } = this.#served;
-    const reports = withState ? await gateway.report() : new Map();
+    const state = await this.#state(withState ? undefined : new Map());
+    const { gateway, source = SET } = this.#served;
     const { config } = gateway;
     const listener = this.#listener;
     return {
       config,
-      state: { "gateway-state": gateway.state(reports) },
+      refusal: (path) => source.refusal(path),
+      state: { "gateway-state": state },
       ...(listener === undefined ? {} : { listener: listener.name }),
     };
+  }
+
+  async #state(reports?: ReadonlyMap<number, GatewayReport>): Promise<GatewayStateTree> {
+    const { gateway, source = SET } = this.#served;
+    return withSource(gateway.state(reports ?? (await gateway.report())), source);
   }
 
   /** Returns what of it has no effect. */
@@ -161,7 +172,7 @@ export class ControlSocket implements Disposable {
 
   async #top(span: Span, most: number): Promise<Top> {
     const { gateway, history, name } = this.#served;
-    const state = gateway.state(await gateway.report());
+    const state = await this.#state();
     const list = history.list(span, boottimeMs(), most);
     return topOf(state, { gateway: name, queues: gateway.queues, history: list });
   }

@@ -17,7 +17,7 @@ import {
   type SequenceBook,
 } from "../gateway/keys/mod.ts";
 import { PrivateKey } from "../net/mod.ts";
-import { ensureDirectory, exists, readText, writeAtomic } from "../sys/mod.ts";
+import { ensureDirectory, exists, fileMode, readText, writeAtomic } from "../sys/mod.ts";
 
 const MODE = 0o600;
 
@@ -93,16 +93,26 @@ export class GatewayFiles {
   }
 }
 
-/** readSecrets returns the pre-shared keys in files, by path; those that cannot be read are missing, and their routes say so. */
-export function readSecrets(paths: readonly string[]): ReadonlyMap<string, SecretBytes> {
-  const secrets = new Map<string, SecretBytes>();
-  for (const path of paths) {
-    try {
-      const text = readText(path);
-      if (text !== undefined) secrets.set(path, parseSecretFile(text));
-    } catch {
-      // The route's status says that it cannot be read; an error's text might hold what is in the file.
-    }
+/** What others than its owner may do with a file. */
+const OF_OTHERS = 0o077;
+
+/** Says nothing that stands in the file. */
+function readSecret(path: string): SecretBytes | string {
+  try {
+    const text = readText(path);
+    if (text === undefined)
+      return "it is not there; write it (causeway gateway keygen), for root alone to read";
+    if ((fileMode(path) & OF_OTHERS) !== 0)
+      return `others than root can read it; run: chmod 600 ${path}, and make another key where they may have`;
+    return parseSecretFile(text);
+  } catch (error) {
+    const { code } = error as { readonly code?: string };
+    if (code !== undefined) return `${code}; mend that, or name another file`;
+    return "there is no key in it; write 64 hexadecimal digits, or 44 characters of base64";
   }
-  return secrets;
+}
+
+/** readSecrets returns the pre-shared keys in files, by path; a string is why one cannot be used, which its route says. */
+export function readSecrets(paths: readonly string[]): ReadonlyMap<string, SecretBytes | string> {
+  return new Map(paths.map((path) => [path, readSecret(path)]));
 }

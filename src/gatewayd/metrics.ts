@@ -29,6 +29,7 @@ export function metricsText(state: GatewayStateTree, top: Top): string {
     for (const name of carried) put(`${of}_${name}_total`, labels, counts[name]);
   };
   for (const [container, leaf, value] of containers(state)) put("count_total", { container, leaf }, value);
+  put("configuration_problems", {}, top.configuration.problems.length);
   for (const { side, ...counts } of top.interfaces) all("interface", { side }, counts);
   for (const queue of top.queues) {
     const labels = { queue: `${queue.queue}` };

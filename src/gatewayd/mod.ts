@@ -5,6 +5,7 @@
  * ```
  * command line ═ NAME.sock ═ ControlSocket ── Gateway ─┬─ Keys: keepers, timer, sequence numbers on disk
  *                                             (files)  └─ DataPath ── GatewayBackEnd: XdpBackEnd ═ threads, one a queue
+ *  manifests ═ ManifestSource (in place of verbs) ─┘
  * ```
  * It decides nothing about packets and keys; it performs effects, those of one route in their order.
  *

@@ -1,5 +1,5 @@
 /** A gateway as a process: ready when it says so, gone at SIGTERM and SIGINT. Its configuration and keys outlive it on disk. */
-import { readConfig } from "../gateway/mod.ts";
+import { type GatewayConfig, readConfig, sameValue } from "../gateway/mod.ts";
 import { Monitor, probeEsp, SettingsMonitor } from "../netlink/mod.ts";
 import {
   after,
@@ -9,17 +9,19 @@ import {
   exists,
   exit,
   forbidCoreDumps,
+  hostName,
   onBug,
   onSignal,
   readText,
   sleep,
 } from "../sys/mod.ts";
 import { ControlSocket } from "./control.ts";
-import { GATEWAYS, socketOf } from "./control-protocol.ts";
+import { GATEWAYS, isGatewayName, socketOf } from "./control-protocol.ts";
 import { GatewayFiles } from "./files.ts";
 import { Gateway } from "./gateway.ts";
 import { History, STEP_MS } from "./history.ts";
 import { type Log, openLog } from "./log.ts";
+import { ManifestSource } from "./manifest-source.ts";
 import { totalsOf } from "./top.ts";
 import { GATEWAY_FILTER } from "../tunnel/gateway/mod.ts";
 import { xdpProblem } from "../tunnel/xdp/mod.ts";
@@ -32,7 +34,12 @@ import { XdpBackEnd } from "./xdp-back-end.ts";
 
 /** GatewayRunOptions are what the command line says. */
 export interface GatewayRunOptions {
-  readonly name: string;
+  /** Absent: that of the only Gateway of this node in the manifests. */
+  readonly name?: string;
+  /** A file or a folder that has the Gateway and its Routes: they are the configuration, and are followed. */
+  readonly manifests?: string;
+  /** This node's name; default the machine's. */
+  readonly node?: string;
   /** Whether queues that cannot have AF_XDP are down; else they have packet sockets. */
   readonly requireXdp: boolean;
   /** Processors of the queues, in order; none: those of the configuration. */
@@ -66,7 +73,11 @@ const machineFacts: BackEndFacts = {
 };
 
 /** Reads the configuration of the start; throws where there is none that is right. */
-function firstConfig(files: GatewayFiles, path: string | undefined, log: Log) {
+function firstConfig(
+  files: GatewayFiles,
+  { configFile: path, log, source }: Begin & { readonly log: Log },
+): GatewayConfig {
+  if (source !== undefined) return source.first(files.config(), log);
   if (path === undefined) return files.config();
   const text = readText(path);
   if (text === undefined)
@@ -108,6 +119,12 @@ function keepHistory(gateway: Gateway, history: History, log: Log): Disposable {
   });
 }
 
+/** Begin is what a gateway is begun with. */
+interface Begin extends GatewayRunOptions {
+  readonly name: string;
+  readonly source: ManifestSource | undefined;
+}
+
 /** What a gateway's process has. */
 interface Running {
   readonly gateway: Gateway;
@@ -121,8 +138,8 @@ interface Running {
  * Begins in an order in which nothing is written, and nothing of another gateway touched, before it is sure that no other process has this one's
  * state, name or place in the kernel. Throws with nothing left.
  */
-function begin(options: GatewayRunOptions, log: Log): Running {
-  const { name, cpus, folder = GATEWAYS } = options;
+function begin(options: Begin, log: Log): Running {
+  const { name, cpus, source, folder = GATEWAYS } = options;
   const state = options.state ?? `/var/lib/causeway/gateway/${name}`;
   using locks = new DisposableStack();
   using serving = new DisposableStack();
@@ -130,7 +147,7 @@ function begin(options: GatewayRunOptions, log: Log): Running {
   if (!exists(folder)) ensureDirectory(folder, 0o755);
   const control = serving.use(new ControlSocket(socketOf(name, folder)));
   const files = new GatewayFiles(state);
-  const config = firstConfig(files, options.configFile, log);
+  const config = firstConfig(files, { ...options, log });
   const instance = instanceOf(name);
   const backEnd = (tell: Tell) =>
     new ChosenBackEnd({
@@ -150,14 +167,27 @@ function begin(options: GatewayRunOptions, log: Log): Running {
   const history = new History();
   serving.use(watchLinks(gateway));
   serving.use(keepHistory(gateway, history, log));
-  control.serve({ name, gateway, history, log });
+  if (source !== undefined) {
+    // What cannot begin has not replaced what could.
+    if (!sameValue(config, files.config())) files.saveConfig(config);
+    serving.use(source).follow(gateway, log);
+  }
+  control.serve({ name, gateway, history, log, ...(source === undefined ? {} : { source }) });
   begun.move();
   return { gateway, serving: serving.move(), locks: locks.move() };
 }
 
 /** runGateway serves until SIGTERM, after which a restart goes on, or SIGINT, which tells other gateways goodbye. Throws where it cannot begin. */
 export async function runGateway(options: GatewayRunOptions): Promise<never> {
-  const { name, folder = GATEWAYS } = options;
+  const { manifests: path, node = hostName(), name: wish, folder = GATEWAYS } = options;
+  const source =
+    path === undefined
+      ? undefined
+      : new ManifestSource({ path, node, ...(wish === undefined ? {} : { name: wish }) });
+  const name = source?.gateway ?? wish;
+  if (name === undefined) throw new Error("A gateway without manifests has no name; give one by --name");
+  if (!isGatewayName(name))
+    throw new Error(`The Gateway "${name}" cannot be run: a name has 1 to 63 letters, digits, _ . -`);
   const log = openLog(name);
   forbidCoreDumps();
   onBug((error) => {
@@ -166,7 +196,7 @@ export async function runGateway(options: GatewayRunOptions): Promise<never> {
     });
     exit(70);
   });
-  const { gateway, serving, locks } = begin(options, log);
+  const { gateway, serving, locks } = begin({ ...options, name, source }, log);
   const end = Promise.withResolvers<string>();
   using _ = onSignal(["SIGTERM", "SIGINT"], end.resolve);
   log("gateway is ready", { path: socketOf(name, folder) });

@@ -104,5 +104,9 @@ export function topOf(
       ...[...state["inbound-sa"].values()].map((one) => associationRow("inbound", one)),
     ],
     history: at.history,
+    configuration: {
+      source: state.configuration?.source ?? "",
+      problems: state.configuration?.problem ?? [],
+    },
   };
 }

@@ -13,7 +13,7 @@ describe("examples", () => {
       expect(problems.map(formatProblem)).toEqual([]);
       expect(resources).toHaveLength(1);
       for (const again of [formatManifest(resources), resources.map(formatResource).join("")])
-        expect(parseManifest(again)).toEqual({ resources, problems: [] });
+        expect(parseManifest(again)).toEqual({ resources, problems: [], refused: [] });
     });
 });
 
@@ -45,6 +45,15 @@ test("what is left out is filled in", () => {
     exchange: "causeway",
     presharedKeyFile: "/k",
   });
+});
+
+test("a key that is written where its file belongs is in no message", () => {
+  const key = "5a".repeat(32);
+  for (const field of ["presharedKeyFile", "presharedKey", "preshared-key"]) {
+    const { problems } = parse("Route", `{gateway: x, spi: 256, prefixes: [10.0.0.0/8], ${field}: ${key}}`);
+    expect(problems).not.toEqual([]);
+    expect(problems.map(formatProblem).join("\n")).not.toContain("5a5a");
+  }
 });
 
 const ROUTE = "gateway: x, spi: 256, prefixes: [10.0.0.0/8]";
@@ -113,7 +122,7 @@ describe("mistakes are named with the place and the fix", () => {
       "spec.algorithm aes-256-gcm is not what Vita's exchange can agree on",
     ],
     ["Route", `{${ROUTE}, presharedKey: secret}`, "spec.presharedKey is not a field"],
-    ["Route", `{${ROUTE}, presharedKeyFile: k}`, 'spec.presharedKeyFile "k" is not an absolute path'],
+    ["Route", `{${ROUTE}, presharedKeyFile: k}`, "spec.presharedKeyFile is not an absolute path"],
     [
       "Route",
       `{${ROUTE.replace("/8", "/8, 10.0.0.0/8")}, presharedKeyFile: /k}`,

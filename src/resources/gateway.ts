@@ -235,7 +235,7 @@ metadata:
   name: paris
 spec:
   node: gw-paris                  # runs it
-  private:                        # the side of the site; or vpc: team-a
+  private:                        # the side of the site
     interface: eth1
     address4: {ip: 172.31.1.20, nextHop: 172.31.0.1}
     address6: {ip: "fd00:31::20", nextHop: "fd00:31::1"}

@@ -16,8 +16,11 @@ import { isTenantKind, type TenantKind, tenantKinds, type TenantResource } from 
 /** API_VERSION stands first in every manifest. */
 export const API_VERSION = "causeway.network/v1alpha1";
 
-/** The greatest manifest that is read. */
-const MAX_TEXT = 4 * 1024 * 1024;
+/** MANIFEST_FILES are names of files in a folder that are read as manifests. */
+export const MANIFEST_FILES = /\.(ya?ml|json)$/;
+
+/** MAX_MANIFEST is the greatest manifest that is read, in characters. */
+export const MAX_MANIFEST = 4 * 1024 * 1024;
 
 /** Resource is one parsed manifest. */
 export type Resource =
@@ -48,6 +51,14 @@ export function formatProblem(problem: ManifestProblem): string {
   return `${problem.object}:${field}${value} ${problem.problem}`.replaceAll(/ +/g, " ");
 }
 
+/** RefusedManifest is one with problems, as far as it can be told which. */
+export interface RefusedManifest {
+  readonly kind: string;
+  readonly name: string;
+  /** As it was written. */
+  readonly spec: unknown;
+}
+
 type Problems = ManifestProblem[];
 type Fields = { readonly [name: string]: z.ZodType };
 
@@ -72,9 +83,10 @@ function shown(value: unknown): string | undefined {
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
-/** Whether a value may be a password that somebody wrote where its place belongs. */
+/** Whether a value may be a password or a key that somebody wrote where its place belongs. */
 function holdsSecret(path: readonly PropertyKey[], value: unknown): boolean {
-  return /pass/i.test(path.join(".")) || /"\w*pass\w*":/i.test(JSON.stringify(value) ?? "");
+  const name = /pass|preshared/i;
+  return name.test(path.join(".")) || /"\w*(?:pass|preshared)\w*":/i.test(JSON.stringify(value) ?? "");
 }
 
 /** readFields parses one part of a manifest and adds its problems; undefined when there are some. */
@@ -195,17 +207,24 @@ export function parseObject(
   return value === undefined ? undefined : ({ kind, value } as Resource);
 }
 
-/** parseManifest reads a YAML (or JSON) text of one or more documents. Resources that are valid are returned beside the problems of others. */
-export function parseManifest(yamlText: string): {
+/** ReadManifests are what a text comes to. */
+export interface ReadManifests {
   readonly resources: readonly Resource[];
   readonly problems: readonly ManifestProblem[];
-} {
+  /** Of the problems, those of manifests that have kind and name. */
+  readonly refused: readonly RefusedManifest[];
+}
+
+/** parseManifest reads a YAML (or JSON) text of one or more documents. Resources that are valid are returned beside the problems of others. */
+export function parseManifest(yamlText: string): ReadManifests {
   const resources: Resource[] = [];
   const problems: ManifestProblem[] = [];
-  if (yamlText.length > MAX_TEXT)
+  const refused: RefusedManifest[] = [];
+  if (yamlText.length > MAX_MANIFEST)
     return {
       resources,
-      problems: [{ object: "manifest", problem: `is longer than ${MAX_TEXT} characters; split it` }],
+      refused,
+      problems: [{ object: "manifest", problem: `is longer than ${MAX_MANIFEST} characters; split it` }],
     };
   const documents = parseAllDocuments(yamlText, { prettyErrors: true, logLevel: "error" });
   const seen = new Set<string>();
@@ -231,13 +250,18 @@ export function parseManifest(yamlText: string): {
     }
     if (data === null) return;
     const resource = parseObject(data, { problems, where });
-    if (resource === undefined) return;
+    if (resource === undefined) {
+      const [kind, name] = [at(data, ["kind"]), at(data, ["metadata", "name"])];
+      if (typeof kind === "string" && typeof name === "string")
+        refused.push({ kind, name, spec: at(data, ["spec"]) });
+      return;
+    }
     const key = `${resource.kind} "${resource.value.name}"`;
     if (seen.has(key)) problems.push({ object: key, problem: "is there twice; keep one" });
     else resources.push(resource);
     seen.add(key);
   });
-  return { resources, problems };
+  return { resources, problems, refused };
 }
 
 /** resourceJson returns a resource as plain data in the order in which people write it. */

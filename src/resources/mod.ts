@@ -103,6 +103,7 @@ export type { Leak, VpcUnderlay } from "./vpc-underlay.ts";
 export type { OutsideVtep } from "./vtep.ts";
 export { type ServiceAllowance, type Vpc, type VpcAllow, vpcEdgeExample, vpcExample } from "./vpc.ts";
 export * from "./manifest.ts";
+export { ManifestReader } from "./manifest-reader.ts";
 export {
   CLUSTER_BGP_PORT,
   type Mesh,

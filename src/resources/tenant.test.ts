@@ -28,7 +28,7 @@ describe("examples", () => {
       expect(problems.map(formatProblem)).toEqual([]);
       expect(resources).toHaveLength(1);
       for (const again of [formatManifest(resources), resources.map(formatResource).join("")])
-        expect(parseManifest(again)).toEqual({ resources, problems: [] });
+        expect(parseManifest(again)).toEqual({ resources, problems: [], refused: [] });
     });
 });
 

@@ -34,6 +34,7 @@ export * from "./fd.ts";
 export * from "./fdpass.ts";
 export * from "./file.ts";
 export * from "./file-lock.ts";
+export * from "./followed-texts.ts";
 export { forwardingProblem } from "./forwarding.ts";
 export * from "./file-set.ts";
 export * from "./frame-sender.ts";

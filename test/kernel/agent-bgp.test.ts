@@ -1,6 +1,7 @@
 /** BGP inside agents: routers from manifests in /etc/causeway/manifests, between two nodes of a laboratory, over the tunnel. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Lab, until } from "../../src/lab/mod.ts";
+import { gatewayExample, routeExample } from "../../src/resources/mod.ts";
 import { executable, labLacks } from "../support/lab-needs.ts";
 import type { Json } from "../support/scratch.ts";
 
@@ -75,8 +76,9 @@ describe.skipIf(labLacks !== undefined)(
     const up = (network: number) => (one: Json) =>
       one?.neighbors[0]?.state === "established" && one.neighbors[0].families[0]?.received === network;
 
-    test("a manifest that is put there runs, and is followed", async () => {
-      await write("hub", router("hub", hub(), a(), "10.50.1.0/24"));
+    test("a manifest that is put there runs, and is followed, also beside a gateway's", async () => {
+      const gateway = `${gatewayExample}---\n${routeExample.replace("spi: 1234", "spi: 1")}`;
+      await write("hub", `${router("hub", hub(), a(), "10.50.1.0/24")}\n---\n${gateway}`);
       await write("a", router("a", a(), hub(), "10.50.2.0/24"));
       await settled("hub", up(1));
       await settled("a", up(1));
