@@ -28,4 +28,5 @@ export { vxlanOverhead } from "./plan-domain.ts";
 export { edgeAddress, endpointOf, hostAddress, indexOfAddress, linkAddress, routerIdOf } from "./pool.ts";
 export { hostEndObjects, legObjects, type RouterLinks, routerObjects } from "./router-objects.ts";
 export { fabricRouter, fabricSpeaker, hostRouter, hostSpeaker, type SpeakerPlace } from "./speakers.ts";
+export { selectedLabels } from "./selections.ts";
 export type { EdgeFacts } from "./view.ts";
