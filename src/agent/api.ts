@@ -11,7 +11,13 @@ import type { RelayStatus } from "../tunnel/relay/mod.ts";
 import type { NatKind } from "../mesh/mod.ts";
 import { removalSchema } from "../hub/mod.ts";
 import type { MemberStatus } from "../hub/mod.ts";
-import { type Json, type TenantKind, tenantKinds } from "../resources/mod.ts";
+import {
+  type Json,
+  labelChangeSchema,
+  type NodeLabels,
+  type TenantKind,
+  tenantKinds,
+} from "../resources/mod.ts";
 import type { ShownEdge } from "./cluster-bgp.ts";
 import { etcdGiven } from "./etcd-config.ts";
 import { importedSchema } from "./imported.ts";
@@ -85,6 +91,7 @@ export const requestSchema = z.discriminatedUnion("op", [
   }),
   z.object({ op: z.literal("token-revoke"), id: text, reason: text.optional() }),
   z.object({ op: z.literal("may-talk"), a: text, b: text }),
+  z.object({ op: z.literal("node-label"), name: text, labels: labelChangeSchema }),
   z.object({ op: z.literal("node-assign"), name: text, role: text.optional(), site: text.optional() }),
   z.object({ op: z.literal("node-rotate"), name: text.optional(), dropFormer: z.boolean().optional() }),
   z.object({ op: z.literal("psk-rotate") }),
@@ -126,6 +133,7 @@ export const writing: ReadonlySet<Operation> = new Set([
   "node-announce",
   "node-approve",
   "node-assign",
+  "node-label",
   "node-remove",
   "node-rotate",
   "operator-set",
@@ -351,6 +359,7 @@ export interface Results {
   "token-revoke": Record<string, never>;
   "may-talk": { readonly allowed: boolean; readonly reason: string };
   "node-assign": Record<string, never>;
+  "node-label": { readonly labels: NodeLabels };
   "node-rotate": { readonly name: string };
   "psk-rotate": { readonly generation: number };
   "operator-set": Record<string, never>;

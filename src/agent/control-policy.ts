@@ -6,7 +6,8 @@ import type { Agent } from "./agent.ts";
 import type { Handlers } from "./control.ts";
 import { HubRole } from "./hub-role.ts";
 
-type Operations = "may-talk" | "node-assign" | "node-rotate" | "operator-set" | "psk-rotate" | "removal-add";
+type Operations =
+  "may-talk" | "node-assign" | "node-label" | "node-rotate" | "operator-set" | "psk-rotate" | "removal-add";
 
 function hubOf(agent: Agent, what: string): HubRole {
   if (agent.role instanceof HubRole) return agent.role;
@@ -33,6 +34,13 @@ export const policyHandlers: Pick<Handlers, Operations> = {
   async "node-assign"(agent, { name, role, site }) {
     await hubOf(agent, "change a node").registrar.assignNode(name, { role, site });
     return {};
+  },
+
+  async "node-label"(agent, { name, labels }) {
+    const { registrar, register } = hubOf(agent, "label a node");
+    await registrar.labelNode(name, labels);
+    agent.joined?.changed();
+    return { labels: register.node(name)?.labels ?? {} };
   },
 
   async "node-rotate"(agent, { name, dropFormer = false }) {

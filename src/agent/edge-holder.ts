@@ -155,10 +155,10 @@ export class EdgeHolder implements ClusterBgp, Disposable {
 /** Its index in pools is its number in the register, from 0, as admission has it (hub/apply-tenant.ts). */
 function nodeOf(view: EdgeView | undefined): EdgeNode {
   if (view === undefined) return { name: hostName(), hub: false };
-  const { name, hub, role, site, overlay4 }: Node = view.self;
+  const { name, hub, role, site, labels = {}, overlay4 }: Node = view.self;
   const { overlay4: pool }: Mesh = view.mesh;
   return {
-    ...{ name, hub },
+    ...{ name, hub, labels },
     ...(role === undefined ? {} : { role }),
     ...(site === undefined ? {} : { site }),
     index: Number(overlay4.value - pool.value) - 1,

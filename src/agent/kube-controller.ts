@@ -1,4 +1,5 @@
 /** The controller of a Kubernetes cluster, on hubs that are told to be one: they have the register. */
+import { selectedLabels } from "../edge/mod.ts";
 import { Refusal, type RefusalCode } from "../hub/mod.ts";
 import { ClusterController, type ControllerRegister, inCluster, kubeconfigAccess } from "../kube/mod.ts";
 import { after, every, randomBytes, sleep } from "../sys/mod.ts";
@@ -38,6 +39,8 @@ export function registerOf(
       return hubs.length === 0 || hubs.some(({ hub }) => hub === role.name);
     },
     removeNode: (name) => registrar.removeNode(name),
+    selectedLabels: () => selectedLabels(role.view().tenants),
+    labelNode: (name, change) => registrar.labelNode(name, change),
     firstFamily: () => (register.mesh().services[0]?.family === 6 ? 6 : 4),
   };
 }

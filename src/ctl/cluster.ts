@@ -8,7 +8,7 @@ import { generate } from "./generate.ts";
 import { etcdOf, etcdOptions } from "./hub.ts";
 import { importGiven } from "./import.ts";
 import { printJson, printText, progress, readFile, readStandardInput } from "./output.ts";
-import { assign, mayTalk, removeAsOperator, rotate, rotatePsk } from "./policy.ts";
+import { assign, label, mayTalk, removeAsOperator, rotate, rotatePsk } from "./policy.ts";
 import { ago, facts, table } from "./table.ts";
 import { tlsOf, tlsOptions } from "./tls-options.ts";
 
@@ -314,6 +314,7 @@ export const node: Command = {
     approve,
     revoke,
     assign,
+    label,
     rotate,
     {
       name: "list",

@@ -1,6 +1,7 @@
 /** Commands on what nodes are and may: mesh may-talk, node assign, and the operator's offline key. */
 import { operatorRemoval } from "../hub/mod.ts";
 import { parsePublicKey, type PublicKey, SigningSecret } from "../net/mod.ts";
+import { parseLabelChange } from "../resources/mod.ts";
 import { exists, removeTree, writeAtomic } from "../sys/mod.ts";
 import { ask } from "./client.ts";
 import { type Command, withJson } from "./command.ts";
@@ -46,6 +47,25 @@ export const assign: Command = {
     );
     if (given.flag("json")) return printJson({ name, role, site });
     progress("changed");
+    return 0;
+  },
+};
+
+/** label is `causeway node label`. */
+export const label: Command = {
+  name: "label",
+  about: "Label a node, for selections of nodes (on the hub)",
+  more: `KEY=VALUE sets a label, KEY- takes it away. A cluster's controller sets the
+labels of its Nodes that selections name.`,
+  positionals: ["NAME", "LABEL…"],
+  options: withJson(),
+  examples: ["causeway node label worker-3 rack=a example.com/zone=b", "causeway node label worker-3 rack-"],
+  async run(given) {
+    const [name = "", ...words] = given.positionals;
+    const { labels } = await ask({ op: "node-label", name, labels: parseLabelChange(words) }, progress);
+    if (given.flag("json")) return printJson({ name, labels });
+    const all = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+    progress(`${name} has ${all.length === 0 ? "no labels" : all.join(" ")}`);
     return 0;
   },
 };

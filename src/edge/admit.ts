@@ -5,7 +5,6 @@
 import { formatPrefix, type Prefix, prefixesOverlap } from "../net/mod.ts";
 import {
   type EdgeNode,
-  type EdgeSelector,
   formatProblem,
   type ManifestProblem,
   type Mesh,
@@ -20,6 +19,7 @@ import {
 import { underlayUnchanged, vpcUnchanged } from "./admit-unchanged.ts";
 import { type Finding, type Place, problemOf } from "./finding.ts";
 import { judgeNode } from "./judge.ts";
+import { selectionsOf } from "./selections.ts";
 import { routerViews } from "./view.ts";
 
 /** EdgeChange is a change of resources, before and after it. */
@@ -130,20 +130,6 @@ function underlayProblems(underlay: Underlay, change: EdgeChange, report: Report
       value: `${index.number}`,
       problem: `is for one node, and this is for ${on.length}, ${on[0]?.name} and ${on[1]?.name} among them; name one in spec.nodes, or write {link: …}`,
     });
-}
-
-/** All selections of nodes that resources make. */
-function selectionsOf({ Underlay, VPC, Subnet }: TenantResources): EdgeSelector[] {
-  return [
-    ...[...Underlay.values()].flatMap(({ nodes, hostSessions }) => [
-      nodes,
-      ...hostSessions.map((session) => session.nodes),
-    ]),
-    ...[...VPC.values()].flatMap(({ underlay, nodes }) =>
-      underlay === undefined ? [] : [underlay.nodes, nodes],
-    ),
-    ...[...Subnet.values()].map(({ underlay }) => underlay?.nodes),
-  ].filter((one) => one !== undefined);
 }
 
 /** One node of each sort: those that the same selections fit. */

@@ -30,4 +30,5 @@ export { edgeAddress, endpointOf, hostAddress, indexOfAddress, linkAddress, rout
 export { hostEndObjects, legObjects, type RouterLinks, routerObjects } from "./router-objects.ts";
 export { type BridgeKind, hostPortObjects, missingBridge, segmentPortObjects } from "./segment-link.ts";
 export { fabricRouter, fabricSpeaker, hostRouter, hostSpeaker, type SpeakerPlace } from "./speakers.ts";
+export { selectedLabels } from "./selections.ts";
 export type { EdgeFacts } from "./view.ts";

@@ -1,6 +1,6 @@
 /** Commands on who a node is: what rules see of it, and its key, which is changed in two steps so that nobody loses sight of it. */
 import type { PublicKey } from "../net/mod.ts";
-import type { Node } from "../resources/mod.ts";
+import { MOST_LABELS, type Node, sameLabels, withLabels } from "../resources/mod.ts";
 import type { Handlers } from "./apply.ts";
 import { Refusal } from "./refusal.ts";
 import type { Tables } from "./tables.ts";
@@ -10,6 +10,19 @@ export const apply = {
   "assign-node"(tables, { name, role, site }) {
     const node = known(tables, name);
     tables.nodes.setIdentity(name, { role: role ?? node.role, site: site ?? node.site });
+    tables.publishNode(name);
+  },
+
+  "label-node"(tables, { node: name, labels: change }) {
+    const { labels: before = {} } = known(tables, name);
+    const labels = withLabels(before, change);
+    if (Object.keys(labels).length > MOST_LABELS)
+      throw new Refusal(
+        "bad-request",
+        `Cannot label node ${name}: it would have more than ${MOST_LABELS} labels; take some away: causeway node label ${name} KEY-`,
+      );
+    if (sameLabels(before, labels)) return;
+    tables.nodes.setLabels(name, labels);
     tables.publishNode(name);
   },
 
@@ -34,7 +47,7 @@ export const apply = {
     tables.nodes.promoteKey(name);
     tables.publishNode(name);
   },
-} as const satisfies Handlers<"assign-node" | "announce-key" | "promote-key">;
+} as const satisfies Handlers<"assign-node" | "label-node" | "announce-key" | "promote-key">;
 
 function known(tables: Tables, name: string): Node {
   const node = tables.nodes.byName(name);

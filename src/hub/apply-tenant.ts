@@ -94,11 +94,12 @@ function edgeRules(
   return edgeProblems({ ...change, mesh, nodes: tables.nodes.all().map((node) => edgeNode(node, mesh)) });
 }
 
-/** A node's index in pools is its number in the register, from 0: it never changes, and is not soon another's. Labels are known in Kubernetes only. */
-function edgeNode({ name, hub, role, site, overlay4 }: Node, mesh: Mesh): EdgeNode {
+/** A node's index in pools is its number in the register, from 0: it never changes, and is not soon another's. */
+function edgeNode({ name, hub, role, site, labels = {}, overlay4 }: Node, mesh: Mesh): EdgeNode {
   return {
     name,
     hub,
+    labels,
     ...(role === undefined ? {} : { role }),
     ...(site === undefined ? {} : { site }),
     index: Number(overlay4.value - mesh.overlay4.value) - 1,

@@ -10,6 +10,7 @@ import {
   endpointSchema,
   hostPortSchema,
   type Json,
+  labelChangeSchema,
   labelSchema,
   prefixSchema,
   publicKeySchema,
@@ -131,6 +132,7 @@ export const commandSchema = z.discriminatedUnion("op", [
   z.object({ op: z.literal("remove-peer"), name }),
   z.object({ op: z.literal("approve-subnet"), node: name, prefix: prefixSchema() }),
   z.object({ op: z.literal("revoke-subnet"), node: name, prefix: prefixSchema() }),
+  z.object({ op: z.literal("label-node"), node: name, labels: labelChangeSchema }),
   /** Resources of tenants' networks, as manifests: all or none. */
   z.object({
     op: z.literal("put-resources"),

@@ -12,7 +12,7 @@ import {
   prefixAddress,
   type PublicKey,
 } from "../net/mod.ts";
-import type { Mesh, Node } from "../resources/mod.ts";
+import type { Mesh, Node, NodeLabels } from "../resources/mod.ts";
 import type { Database, Statement } from "../sys/mod.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -31,6 +31,7 @@ interface Row {
   readonly next_key: string | null;
   readonly former_key: string | null;
   readonly subnets: string;
+  readonly labels: string;
 }
 
 /** NewNode is what a node brings along. */
@@ -92,6 +93,7 @@ export class NodeStore {
   readonly #promoteKey: Statement;
   readonly #setFormerKey: Statement;
   readonly #setSubnets: Statement;
+  readonly #setLabels: Statement;
   readonly #delete: Statement;
 
   constructor(database: Database) {
@@ -123,6 +125,7 @@ export class NodeStore {
     );
     this.#setFormerKey = database.prepare("UPDATE node SET former_key = ? WHERE name = ?");
     this.#setSubnets = database.prepare("UPDATE node SET subnets = ? WHERE name = ?");
+    this.#setLabels = database.prepare("UPDATE node SET labels = ? WHERE name = ?");
     this.#delete = database.prepare("DELETE FROM node WHERE name = ?");
   }
 
@@ -241,6 +244,10 @@ export class NodeStore {
     this.#setSubnets.run(JSON.stringify(subnets.map(formatPrefix)), name);
   }
 
+  setLabels(name: string, labels: NodeLabels): void {
+    this.#setLabels.run(JSON.stringify(labels), name);
+  }
+
   remove(name: string): void {
     this.#delete.run(name);
   }
@@ -267,6 +274,7 @@ function nodeOf(row: Row): Node {
     local: [],
     ...(row.site === null ? {} : { site: row.site }),
     ...(row.role === null ? {} : { role: row.role }),
+    ...(row.labels === "{}" ? {} : { labels: JSON.parse(row.labels) as NodeLabels }),
     ...(row.next_key === null ? {} : { nextPublicKey: parsePublicKey(row.next_key) }),
   };
 }

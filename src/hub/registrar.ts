@@ -338,6 +338,11 @@ export class Registrar implements Disposable {
     await this.#submit({ op: "revoke-subnet", node, prefix: formatPrefix(prefix) });
   }
 
+  /** labelNode changes a node's labels; null takes one away. */
+  async labelNode(node: string, labels: Readonly<Record<string, string | null>>): Promise<void> {
+    await this.#submit({ op: "label-node", node, labels: { ...labels } });
+  }
+
   /** setConfigured stores a node's reachable endpoints and site. */
   async setConfigured(
     name: string,

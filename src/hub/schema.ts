@@ -196,6 +196,10 @@ export const registerSchema: readonly string[] = [
   -- Of a resource that a Kubernetes cluster put here: the uid of its namespace kube-system; null: whose it is that may command a hub.
   ALTER TABLE tenant ADD COLUMN owner TEXT;
   `,
+  `
+  -- What selections of nodes look at: a JSON object.
+  ALTER TABLE node ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
+  `,
 ];
 
 /** replicatedTables lists the tables that commands write, those first that others refer to. They are what a snapshot holds. */

@@ -210,3 +210,33 @@ test("what is for the edge is judged on every node of the register", async () =>
     'not-admitted: Underlay "fabric": spec.routerIds 10.0.0.0/32 has no address for a node with index 0; use a larger network than 10.0.0.0/32',
   );
 });
+
+test("labels of nodes are looked at by selections, seen by the node, and the same to every hub", async () => {
+  using hub = await open();
+  const { register, registrar, log } = hub;
+  const underlay = (name: string, nodes: string) =>
+    read(
+      "Underlay",
+      name,
+      `{asn: 64514, links: [{name: eth1}], neighbors: [{link: eth1, asn: 64512}], nodes: {labels: [${nodes}]}}`,
+    );
+  await registrar.putResources([underlay("a", "rack=a"), underlay("b", "gpu")]);
+  await registrar.labelNode("hub", { rack: "a", spare: "" });
+  expect(register.view("hub").self?.labels).toEqual({ rack: "a", spare: "" });
+  const { revision } = register;
+  await registrar.labelNode("hub", { rack: "a", none: null });
+  expect(register.revision).toBe(revision);
+  expect(await said(registrar.putResources([underlay("c", "spare")]))).toStartWith(
+    'not-admitted: Underlay "c": spec.nodes fit a node that has router "underlay" from Underlay "a" (spec.nodes)',
+  );
+  await registrar.labelNode("hub", { spare: null });
+  expect(await said(registrar.putResources([underlay("c", "spare")]))).toBe("accepted");
+  expect(await said(registrar.labelNode("none", { rack: "a" }))).toContain("none");
+  const many = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`k${i}`, ""]));
+  expect(await said(registrar.labelNode("hub", many))).toBe(
+    "bad-request: Cannot label node hub: it would have more than 64 labels; take some away: causeway node label hub KEY-",
+  );
+  using other = Register.open(":memory:");
+  for (const command of log.commands) await said(new NoLog(other).submit(command as CommandJson));
+  expect(other.view("hub").self?.labels).toEqual({ rack: "a" });
+});

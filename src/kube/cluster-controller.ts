@@ -5,12 +5,15 @@
 import { after } from "../sys/mod.ts";
 import type { KubeAccess } from "./access.ts";
 import { AttachmentSync } from "./attachment-sync.ts";
-import { type KubeError, kubeWrite, refusesObject } from "./client.ts";
+import { kubeWrite, refusesObject } from "./client.ts";
 import { Collection } from "./collection.ts";
 import { kubeEvent } from "./event.ts";
+import { labelStep } from "./label-step.ts";
 import { Leadership } from "./leadership.ts";
 import {
   type KubeNode,
+  type MeshNode,
+  meshNodeOf,
   meshNodesByAddress,
   parseKubeNode,
   type RangeStep,
@@ -23,6 +26,9 @@ import { type ResourceRegister, ResourceSync } from "./resource-sync.ts";
 export interface ControllerRegister extends ResourceRegister, ReleaseRegister {
   /** The family of the cluster's first service network. */
   firstFamily(): 4 | 6;
+  /** Keys of labels that selections of nodes look at. */
+  selectedLabels(): ReadonlySet<string>;
+  labelNode(name: string, change: Readonly<Record<string, string | null>>): Promise<void>;
 }
 
 /** ClusterControllerOptions say for whom and between whom. */
@@ -165,25 +171,37 @@ export class ClusterController implements Disposable {
     }
   }
 
-  /** Returns what the API says of a Node that it lets nobody change. */
-  async #rangesOf(nodes: Collection<KubeNode>): Promise<KubeError | undefined> {
+  /** Returns what the API or the register says of a Node that it lets nobody change. */
+  async #rangesOf(nodes: Collection<KubeNode>): Promise<Error | undefined> {
     const { register } = this.#options;
     const ours = meshNodesByAddress(register.nodes());
     const all = [...nodes.cache.all()];
+    const keys = register.selectedLabels();
     const uids = new Set(all.map(({ uid }) => uid));
     for (const uid of this.#told.keys()) if (!uids.has(uid)) this.#told.delete(uid);
-    let refused: KubeError | undefined;
+    const labelled = new Set<string>();
+    let refused: Error | undefined;
     for (const node of all) {
       if (!this.leads) return refused;
       try {
+        const member = meshNodeOf(node, ours);
+        // Of two that say that they are the same one the first counts.
+        if (member !== undefined && !labelled.has(member.name)) await this.#labelsOf(node, member, keys);
+        if (member !== undefined) labelled.add(member.name);
         await this.#rangeOf(node, rangeStep(node, ours, register.firstFamily()));
       } catch (error) {
-        if (!refusesObject(error)) throw error;
+        const isOfApi = refusesObject(error);
+        if (!isOfApi && register.refusal(error) === undefined) throw error;
         // One that cannot be written keeps nobody else waiting; one that is gone needs nothing.
-        if (error.status !== 404) refused ??= error;
+        if (!isOfApi || error.status !== 404) refused ??= error as Error;
       }
     }
     return refused;
+  }
+
+  async #labelsOf(node: KubeNode, { name, labels }: MeshNode, keys: ReadonlySet<string>): Promise<void> {
+    const change = labelStep(node.labels, { before: labels, keys });
+    if (change !== undefined) await this.#options.register.labelNode(name, change);
   }
 
   async #rangeOf(node: KubeNode, step: RangeStep): Promise<void> {

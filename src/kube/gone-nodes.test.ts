@@ -16,7 +16,7 @@ const mesh = (name: string, number: number) => ({
   pods4: parsePrefix(`10.244.${number}.0/24`),
 });
 const node = (name: string, uid: string, ...addresses: string[]) => ({
-  ...{ name, uid, addresses: addresses.map(parseIp), ranges: [] },
+  ...{ name, uid, addresses: addresses.map(parseIp), ranges: [], labels: {} },
 });
 const [a, b] = [mesh("a", 2), mesh("b", 3)];
 const formers = new Map([["a", { name: "worker-1", uid: "u1" }]]);

@@ -3,6 +3,7 @@
  * afterwards. A node of Kubernetes is a node of the mesh by its InternalIP: an overlay address proves the node, a name does not.
  */
 import { formatIp, formatPrefix, type Ip, type Prefix, tryParseIp } from "../net/mod.ts";
+import type { NodeLabels } from "../resources/mod.ts";
 import { fieldOf, type Named } from "./metadata.ts";
 
 /** KubeNode is as much of a Node as is kept. */
@@ -10,6 +11,7 @@ export interface KubeNode extends Named {
   readonly uid: string;
   readonly addresses: readonly Ip[];
   readonly ranges: readonly string[];
+  readonly labels: NodeLabels;
 }
 
 /** parseKubeNode reads a Node; undefined for what is none. */
@@ -22,7 +24,14 @@ export function parseKubeNode(object: unknown): KubeNode | undefined {
     return (typeof text === "string" ? tryParseIp(text) : undefined) ?? [];
   });
   const ranges = listOf(fieldOf(spec, "podCIDRs")).filter((one) => typeof one === "string");
-  return { name, uid, addresses, ranges };
+  return { name, uid, addresses, ranges, labels: labelsOf(fieldOf(metadata, "labels")) };
+}
+
+function labelsOf(value: unknown): NodeLabels {
+  const entries = typeof value === "object" && value !== null ? Object.entries(value) : [];
+  return Object.fromEntries(
+    entries.filter((entry): entry is [string, string] => typeof entry[1] === "string"),
+  );
 }
 
 function listOf(value: unknown): readonly unknown[] {
@@ -37,6 +46,7 @@ export interface MeshNode {
   readonly overlay6: Ip;
   readonly pods4?: Prefix;
   readonly pods6?: Prefix;
+  readonly labels?: NodeLabels;
 }
 
 /** RangeStep is what is to be done for a node. */
@@ -56,9 +66,17 @@ export function meshNodesByAddress(nodes: readonly MeshNode[]): ReadonlyMap<stri
   );
 }
 
+/** meshNodeOf returns the node of the mesh that a node of Kubernetes is. */
+export function meshNodeOf(
+  { addresses }: Pick<KubeNode, "addresses">,
+  nodes: ReadonlyMap<string, MeshNode>,
+): MeshNode | undefined {
+  return addresses.map((ip) => nodes.get(formatIp(ip))).find((one) => one !== undefined);
+}
+
 /** rangeStep compares a node's ranges on both sides; `first` is the family that comes first in the cluster. */
 export function rangeStep(node: KubeNode, nodes: ReadonlyMap<string, MeshNode>, first: 4 | 6): RangeStep {
-  const ours = node.addresses.map((ip) => nodes.get(formatIp(ip))).find((one) => one !== undefined);
+  const ours = meshNodeOf(node, nodes);
   if (ours === undefined) return { does: "nothing" };
   const both = [ours.pods4, ours.pods6].filter((prefix) => prefix !== undefined);
   const ranges = (first === 4 ? both : both.toReversed()).map(formatPrefix);

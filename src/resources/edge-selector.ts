@@ -7,6 +7,7 @@
  */
 import { z } from "zod";
 import type { Json } from "./canonical.ts";
+import { LABEL_KEY as KEY, LABEL_VALUE as VALUE, type NodeLabels } from "./node-labels.ts";
 import { formatSelector, type NodeSelector, selectorFields, selectorJson, selects } from "./rules.ts";
 import { textValue } from "./scalars.ts";
 
@@ -28,14 +29,12 @@ export interface EdgeNode {
   readonly hub: boolean;
   readonly role?: string;
   readonly site?: string;
-  /** Of Kubernetes; absent: not known here, and nothing that names labels fits. */
-  readonly labels?: Readonly<Record<string, string>>;
+  /** Absent: not known here, and nothing that names labels fits. */
+  readonly labels?: NodeLabels;
   /** Its place in pools of addresses, from 0; absent: not known here. */
   readonly index?: number;
 }
 
-const KEY = "(?:[a-z0-9.-]{1,253}/)?[a-zA-Z0-9](?:[-a-zA-Z0-9_.]{0,61}[a-zA-Z0-9])?";
-const VALUE = /^([a-zA-Z0-9]([-a-zA-Z0-9_.]{0,61}[a-zA-Z0-9])?)?$/;
 const EQUALS = new RegExp(`^(${KEY})\\s*(==?|!=)\\s*(\\S*)$`);
 const AMONG = new RegExp(`^(${KEY})\\s+(in|notin)\\s*\\(([^()]*)\\)$`);
 const EXISTS = new RegExp(`^(!?)\\s*(${KEY})$`);

@@ -118,6 +118,14 @@ export { type Route, routeExample, type RouteGateway } from "./route.ts";
 export { formatRule, formatSelector, type NodeSelector, type Rule, selects } from "./rules.ts";
 export { MAX_NODE_BITS, nodeBitsProblem } from "./node-bits.ts";
 export {
+  labelChangeSchema,
+  MOST_LABELS,
+  type NodeLabels,
+  parseLabelChange,
+  sameLabels,
+  withLabels,
+} from "./node-labels.ts";
+export {
   type HubDistance,
   hubDistanceSchema,
   type Node,

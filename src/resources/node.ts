@@ -12,6 +12,7 @@ import {
   type PublicKey,
 } from "../net/mod.ts";
 import { type Json, present } from "./canonical.ts";
+import { type NodeLabels, nodeLabelsSchema } from "./node-labels.ts";
 import {
   endpointSchema,
   hostPortSchema,
@@ -70,6 +71,8 @@ export interface Node {
   readonly site?: string;
   /** What its token made it; rules name it. Absent: see nodeRole. */
   readonly role?: string;
+  /** What selections of nodes look at, set at a hub or by a cluster's controller; absent: none. */
+  readonly labels?: NodeLabels;
   /** The key that is about to take the place of publicKey. */
   readonly nextPublicKey?: PublicKey;
 }
@@ -91,6 +94,7 @@ export const nodeFields = {
   endpoints: z.array(hostPortSchema).max(8).default([]),
   site: siteSchema.optional(),
   role: labelSchema.optional(),
+  labels: nodeLabelsSchema.optional(),
   nextPublicKey: publicKeySchema.optional(),
 } as const;
 
@@ -142,6 +146,7 @@ export function nodeSpec(node: Node): { readonly [field: string]: Json } {
     endpoints: [...node.endpoints],
     site: node.site,
     role: node.role,
+    labels: node.labels && { ...node.labels },
     nextPublicKey: node.nextPublicKey,
   });
 }

@@ -290,6 +290,20 @@ const own = formatPrefix(node.pods4);
 await until(async () => ((await ranges("one")) === own ? undefined : await ranges("one")), {
   what: "the range",
 });
+// Labels of Nodes that selections look at, and no others.
+const label = (labels: Json) =>
+  kubeWrite(admin, { verb: "merge", path: "/api/v1/nodes/one", body: { metadata: { labels } } });
+const labels = () => JSON.stringify(register.nodes()[0]?.labels ?? {});
+await label({ rack: "a", unseen: "x" });
+await apply("Underlay", "rack-a", {
+  ...{ asn: 64512, links: [{ name: "eth1" }], nodes: { labels: ["rack=a"] } },
+  neighbors: [{ address: "192.168.11.2", asn: 64513 }],
+});
+await until(async () => (labels() === '{"rack":"a"}' ? undefined : labels()), { what: "the label" });
+await label({ rack: null });
+await until(async () => (labels() === "{}" ? undefined : labels()), { what: "no label" });
+await drop("Underlay", "rack-a");
+
 const events = async (reason: string) => {
   const list = JSON.parse(await kubeGet(admin, "/api/v1/namespaces/default/events")) as { items: unknown[] };
   return list.items.filter((one) => at(one, "reason") === reason).map((one) => String(at(one, "message")));
