@@ -61,7 +61,8 @@ describe("what a node is told of others", () => {
     expect(names(state("w2"), "w2")).toEqual(["hub"]);
     expect(meshView(state("w2").entries, "w2").self).toMatchObject({ role: "worker", site: "cellar" });
     expect(names(state("hub"), "hub")).toEqual(["c1", "w1", "w2"]);
-    expect(JSON.stringify([...state("w2").entries])).not.toContain("w1");
+    // A key, which may hold any letters, ends in "=".
+    expect(JSON.stringify([...state("w2").entries])).not.toMatch(/w1\\?"/);
   });
 
   test("nodes of one class share a digest of what they have in common", async () => {
