@@ -2,7 +2,8 @@
  * Which nodes of the mesh were nodes of Kubernetes and are so no more, and when what they have may be given to others. Values in, values out.
  *
  * A Node that was deleted says that the cluster wants it no more. It does not say that the machine is off: its Node may be deleted so that kubelet
- * makes it anew. So what it has is released only when, besides, no hub has heard of it for long, and none of its pods is left.
+ * makes it anew. So what it has is released only when, besides, a hub that it reached and that hears others has not heard it for long, and none of its pods
+ * is left.
  */
 import { formatIp } from "../net/mod.ts";
 import type { Json } from "../resources/mod.ts";
