@@ -11,6 +11,7 @@ const benches: Record<string, () => Promise<{ readonly bench: Bench }>> = {
   edge: () => import("./edge.ts"),
   engine: () => import("./engine.ts"),
   gateway: () => import("./gateway.ts"),
+  kube: () => import("./kube.ts"),
   mesh: () => import("./mesh.ts"),
   relay: () => import("./relay.ts"),
   tunnel: () => import("./tunnel.ts"),

@@ -2,6 +2,7 @@
 import { selectedLabels } from "../edge/mod.ts";
 import { Refusal, type RefusalCode } from "../hub/mod.ts";
 import { ClusterController, type ControllerRegister, inCluster, kubeconfigAccess } from "../kube/mod.ts";
+import type { Node } from "../resources/mod.ts";
 import { after, every, randomBytes, sleep } from "../sys/mod.ts";
 import type { Agent } from "./agent.ts";
 import { HubRole } from "./hub-role.ts";
@@ -23,6 +24,13 @@ export function registerOf(
   role: Pick<HubRole, "register" | "registrar" | "view" | "heardMs" | "name">,
 ): ControllerRegister {
   const { register, registrar } = role;
+  /** Thousands of them, which each look of the controller goes through. */
+  let known: { readonly revision: number; readonly nodes: readonly Node[] } | undefined;
+  const nodes = () => {
+    const { revision } = register;
+    if (known?.revision !== revision) known = { revision, nodes: register.nodes() };
+    return known.nodes;
+  };
   return {
     tenants: () => role.view().tenants,
     owners: () => register.owners(),
@@ -32,7 +40,7 @@ export function registerOf(
     },
     remove: (resource, owner) => registrar.deleteResources([resource], { owner }),
     refusal: (error) => (error instanceof Refusal && !WEATHER.has(error.code) ? error.message : undefined),
-    nodes: () => register.nodes(),
+    nodes,
     heard: (name) => role.heardMs.get(name),
     reaches(name) {
       const hubs = role.view().nodes.find((node) => node.name === name)?.hubs ?? [];

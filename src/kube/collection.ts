@@ -96,7 +96,10 @@ export class Collection<T extends Named> implements Disposable {
       opened: () => this.#say(undefined),
       line: (text) => {
         try {
-          if (this.cache.line(text) === "ok") return this.#say(undefined);
+          const told = this.cache.line(text);
+          if (told === "changed" || (told === "same" && this.#problem !== undefined))
+            return this.#say(undefined);
+          if (told === "same") return;
           stop();
           this.#again(FIRST_PAUSE_MS);
         } catch (error) {

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { type Metadata, parseMetadata } from "./metadata.ts";
+import { parseKubeNode } from "./node-ranges.ts";
 import { WatchCache } from "./watch-cache.ts";
 
 const pod = (name: string, version = "1") => ({
@@ -32,12 +33,32 @@ test("a list counts when its last page is there; until then the old one does", (
 
 test("events change what is known; each brings the version, bookmarks and unknown types too", () => {
   const cache = listed("a");
-  expect(cache.line(line("ADDED", pod("b", "8")))).toBe("ok");
-  expect(cache.line(line("DELETED", pod("a", "9")))).toBe("ok");
+  expect(cache.line(line("ADDED", pod("b", "8")))).toBe("changed");
+  expect(cache.line(line("DELETED", pod("a", "9")))).toBe("changed");
   expect([cache.size, cache.version]).toEqual([1, "9"]);
   cache.line(line("BOOKMARK", { metadata: { resourceVersion: "20" } }));
   cache.line(line("NEWER", pod("b", "21")));
   expect([cache.size, cache.version]).toEqual([1, "21"]);
+});
+
+test("an event that changes nothing of what is kept says so, and brings the version", () => {
+  const cache = new WatchCache({ parse: parseKubeNode, most: 3 });
+  cache.begin();
+  cache.page(list("7", []));
+  const node = (version: string, address: string, at: string) => ({
+    metadata: { name: "a", uid: "1", resourceVersion: version },
+    status: {
+      addresses: [{ type: "InternalIP", address }],
+      conditions: [{ type: "Ready", lastHeartbeatTime: at }],
+    },
+  });
+  expect(cache.line(line("ADDED", node("8", "10.80.0.1", "1")))).toBe("changed");
+  expect(cache.line(line("MODIFIED", node("9", "10.80.0.1", "2")))).toBe("same");
+  expect(cache.version).toBe("9");
+  expect(cache.line(line("MODIFIED", node("10", "10.80.0.2", "2")))).toBe("changed");
+  expect(cache.line(line("BOOKMARK", { metadata: { resourceVersion: "11" } }))).toBe("same");
+  expect(cache.line(line("DELETED", node("12", "10.80.0.2", "2")))).toBe("changed");
+  expect(cache.line(line("DELETED", node("13", "10.80.0.2", "2")))).toBe("same");
 });
 
 test("an error of 410 wants a new list, another one is an error; both forget the version", () => {

@@ -7,6 +7,7 @@
  *     └───────────────── expired: 410, "too old" ──────────────────┘
  * ```
  */
+import { isDeepStrictEqual } from "node:util";
 import { fieldOf, type Named } from "./metadata.ts";
 
 /** WatchCacheOptions say what is kept. */
@@ -91,21 +92,30 @@ export class WatchCache<T extends Named> {
     return {};
   }
 
-  /** line takes one event of a watch, and tells whether a new list is needed; throws for what is no event. */
-  line(text: string): "ok" | "expired" {
+  /**
+   * line takes one event of a watch, and tells whether something that is kept is another one now, or a new list is needed; throws for what is no
+   * event. Most events of Nodes are that their kubelet lives, which nobody here keeps.
+   */
+  line(text: string): "changed" | "same" | "expired" {
     const event: unknown = JSON.parse(text);
     const [type, raw] = [fieldOf(event, "type"), fieldOf(event, "object")];
     if (type === "ERROR") return this.#error(raw);
     const version = fieldOf(fieldOf(raw, "metadata"), "resourceVersion");
     if (typeof version !== "string") throw new Error("an event has no resourceVersion");
     const object = this.#parse(raw);
-    if (object !== undefined) {
-      if (type === "ADDED" || type === "MODIFIED") this.#keep(this.#objects, object);
-      else if (type === "DELETED") this.#objects.delete(keyOf(object));
-    }
     // Other types, BOOKMARK among them, bring the version only.
+    const changed = object !== undefined && this.#take(String(type), object);
     this.#version = version;
-    return "ok";
+    return changed ? "changed" : "same";
+  }
+
+  #take(type: string, object: T): boolean {
+    const key = keyOf(object);
+    if (type === "DELETED") return this.#objects.delete(key);
+    if (type !== "ADDED" && type !== "MODIFIED") return false;
+    if (isDeepStrictEqual(this.#objects.get(key), object)) return false;
+    this.#keep(this.#objects, object);
+    return true;
   }
 
   /** expire says that the version is too old. */

@@ -4,6 +4,7 @@ import { Conntrack } from "../netlink/mod.ts";
 import {
   ensureDirectory,
   environmentVariable,
+  inParallel,
   listDirectory,
   Netns,
   type ProcessResult,
@@ -45,7 +46,7 @@ import {
   type SpeakerBox,
   type Topology,
 } from "./topology.ts";
-import { inParallel, throwIfStopped } from "./wait.ts";
+import { throwIfStopped } from "./wait.ts";
 import { wiringOf } from "./wiring.ts";
 
 /** UpOptions say how a laboratory is brought up. */

@@ -1,9 +1,9 @@
 /** Every pod to every pod: does it answer, by which path, and how fast. */
 import type { ShownPeer } from "../agent/mod.ts";
 import { formatIp } from "../net/mod.ts";
+import { inParallel } from "../sys/mod.ts";
 import type { Lab } from "./lab.ts";
 import type { Pod } from "./pod.ts";
-import { inParallel } from "./wait.ts";
 
 /** MatrixCell is one direction between two pods in one family. */
 export interface MatrixCell {

@@ -38,4 +38,4 @@ export {
   podNames,
   type Topology,
 } from "./topology.ts";
-export { inParallel, until, type WaitOptions } from "./wait.ts";
+export { until, type WaitOptions } from "./wait.ts";

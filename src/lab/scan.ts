@@ -1,7 +1,6 @@
 /** A scan from outside: what the ports of an address say to a stranger. */
 import { formatIp, type Ip } from "../net/mod.ts";
-import { type Netns, probeTcp, probeUdp, type TcpAnswer, type UdpAnswer } from "../sys/mod.ts";
-import { inParallel } from "./wait.ts";
+import { inParallel, type Netns, probeTcp, probeUdp, type TcpAnswer, type UdpAnswer } from "../sys/mod.ts";
 
 /** How long a port may be silent. */
 const SILENCE_MS = 1500;

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
-import { inParallel, Lab, pingMatrix, servicePorts, type Status, until } from "../../src/lab/mod.ts";
+import { Lab, pingMatrix, servicePorts, type Status, until } from "../../src/lab/mod.ts";
 import { formatIp, parseIp } from "../../src/net/mod.ts";
-import { probeTcp } from "../../src/sys/mod.ts";
+import { inParallel, probeTcp } from "../../src/sys/mod.ts";
 import { executable, labLacks as skip } from "../support/lab-needs.ts";
 import { lostPings } from "../support/lost-pings.ts";
 

@@ -4,7 +4,8 @@
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
-import { inParallel, Lab, until } from "../../src/lab/mod.ts";
+import { Lab, until } from "../../src/lab/mod.ts";
+import { inParallel } from "../../src/sys/mod.ts";
 import { CountedFlow } from "../support/counted-flow.ts";
 import { executable, labLacks as skip } from "../support/lab-needs.ts";
 import { Pinger } from "../support/pinger.ts";

@@ -1,6 +1,7 @@
 /** Does to a laboratory what a plan of chaos says, and compares what there is afterwards with what there is to be. */
 import { readFileSync } from "node:fs";
-import { inParallel, type Lab, until } from "../../src/lab/mod.ts";
+import { type Lab, until } from "../../src/lab/mod.ts";
+import { inParallel } from "../../src/sys/mod.ts";
 import { parseIp, parsePrefix, prefixContains } from "../../src/net/mod.ts";
 import { ChaosOutside } from "./vpc-chaos-outside.ts";
 import type { ChaosPlan, Deed, PlannedPod } from "./vpc-chaos-plan.ts";
