@@ -2,6 +2,7 @@
 import { selectedLabels } from "../edge/mod.ts";
 import { Refusal, type RefusalCode } from "../hub/mod.ts";
 import { ClusterController, type ControllerRegister, inCluster, kubeconfigAccess } from "../kube/mod.ts";
+import { tenantsOf } from "../resources/mod.ts";
 import { after, every, randomBytes, sleep } from "../sys/mod.ts";
 import type { Agent } from "./agent.ts";
 import { HubRole } from "./hub-role.ts";
@@ -39,7 +40,8 @@ export function registerOf(
       return hubs.length === 0 || hubs.some(({ hub }) => hub === role.name);
     },
     removeNode: (name) => registrar.removeNode(name),
-    selectedLabels: () => selectedLabels(role.view().tenants),
+    selectedLabels: (resources) =>
+      selectedLabels(resources === undefined ? role.view().tenants : tenantsOf(resources)),
     labelNode: (name, change) => registrar.labelNode(name, change),
     firstFamily: () => (register.mesh().services[0]?.family === 6 ? 6 : 4),
   };

@@ -2,18 +2,17 @@
  * The controller of a cluster: one elected of those that keep the register. It puts custom resources into the register, and tells Kubernetes the
  * nodes' ranges, and Multus of Subnets.
  */
+import type { TenantResource } from "../resources/mod.ts";
 import { after } from "../sys/mod.ts";
 import type { KubeAccess } from "./access.ts";
 import { AttachmentSync } from "./attachment-sync.ts";
 import { kubeWrite, refusesObject } from "./client.ts";
 import { Collection } from "./collection.ts";
 import { kubeEvent } from "./event.ts";
-import { labelStep } from "./label-step.ts";
+import { labelSteps } from "./label-step.ts";
 import { Leadership } from "./leadership.ts";
 import {
   type KubeNode,
-  type MeshNode,
-  meshNodeOf,
   meshNodesByAddress,
   parseKubeNode,
   type RangeStep,
@@ -26,8 +25,8 @@ import { type ResourceRegister, ResourceSync } from "./resource-sync.ts";
 export interface ControllerRegister extends ResourceRegister, ReleaseRegister {
   /** The family of the cluster's first service network. */
   firstFamily(): 4 | 6;
-  /** Keys of labels that selections of nodes look at. */
-  selectedLabels(): ReadonlySet<string>;
+  /** Keys of labels that selections of nodes look at: those of resources, default all that it has. */
+  selectedLabels(resources?: readonly TenantResource[]): ReadonlySet<string>;
   labelNode(name: string, change: Readonly<Record<string, string | null>>): Promise<void>;
 }
 
@@ -112,7 +111,8 @@ export class ClusterController implements Disposable {
   #begin(): void {
     const { access, register } = this.#options;
     this.#resources = ResourceSync.start({
-      ...{ access, register, mayWrite: () => this.leads, name: CONTROLLER_NAME },
+      ...{ access, mayWrite: () => this.leads, name: CONTROLLER_NAME },
+      register: { ...register, put: (resources, owner) => this.#put(resources, owner) },
       onProblem: (problem) => this.#problem("resources", problem),
     });
     this.#attachments = AttachmentSync.start({
@@ -176,32 +176,51 @@ export class ClusterController implements Disposable {
     const { register } = this.#options;
     const ours = meshNodesByAddress(register.nodes());
     const all = [...nodes.cache.all()];
-    const keys = register.selectedLabels();
     const uids = new Set(all.map(({ uid }) => uid));
     for (const uid of this.#told.keys()) if (!uids.has(uid)) this.#told.delete(uid);
-    const labelled = new Set<string>();
-    let refused: Error | undefined;
+    let refused = await this.#setLabels(all, register.selectedLabels());
     for (const node of all) {
       if (!this.leads) return refused;
       try {
-        const member = meshNodeOf(node, ours);
-        // Of two that say that they are the same one the first counts.
-        if (member !== undefined && !labelled.has(member.name)) await this.#labelsOf(node, member, keys);
-        if (member !== undefined) labelled.add(member.name);
         await this.#rangeOf(node, rangeStep(node, ours, register.firstFamily()));
       } catch (error) {
-        const isOfApi = refusesObject(error);
-        if (!isOfApi && register.refusal(error) === undefined) throw error;
+        if (!refusesObject(error)) throw error;
         // One that cannot be written keeps nobody else waiting; one that is gone needs nothing.
-        if (!isOfApi || error.status !== 404) refused ??= error as Error;
+        if (error.status !== 404) refused ??= error;
       }
     }
     return refused;
   }
 
-  async #labelsOf(node: KubeNode, { name, labels }: MeshNode, keys: ReadonlySet<string>): Promise<void> {
-    const change = labelStep(node.labels, { before: labels, keys });
-    if (change !== undefined) await this.#options.register.labelNode(name, change);
+  /** Returns what is in the way of a node's labels; those of others are set. */
+  async #setLabels(all: readonly KubeNode[], keys: ReadonlySet<string>): Promise<Error | undefined> {
+    const { register } = this.#options;
+    const members = meshNodesByAddress(register.nodes());
+    const { changes, disputed } = labelSteps(all, { members, keys });
+    let refused = disputed[0] === undefined ? undefined : new Error(disputed[0]);
+    for (const [name, change] of changes) {
+      if (!this.leads) return refused;
+      try {
+        await register.labelNode(name, change);
+      } catch (error) {
+        if (register.refusal(error) === undefined) throw error;
+        refused ??= error as Error;
+      }
+    }
+    return refused;
+  }
+
+  /** The register has labels before what looks at them: without them `!spare` would fit every node until they came. */
+  async #put(resources: readonly TenantResource[], owner: string): Promise<void> {
+    const { register } = this.#options;
+    const keys = register.selectedLabels(resources);
+    if (keys.size > 0) {
+      const nodes = this.#nodes;
+      if (nodes?.cache.listed !== true)
+        throw new Error(`Nodes, by whose labels resources select, are not known: ${nodes?.problem}`);
+      await this.#setLabels([...nodes.cache.all()], keys);
+    }
+    await register.put(resources, owner);
   }
 
   async #rangeOf(node: KubeNode, step: RangeStep): Promise<void> {
