@@ -38,7 +38,7 @@ export const policyHandlers: Pick<Handlers, Operations> = {
 
   async "node-label"(agent, { name, labels }) {
     const { registrar, register } = hubOf(agent, "label a node");
-    await registrar.labelNode(name, labels);
+    await registrar.labelNodes(new Map([[name, labels]]));
     agent.joined?.changed();
     return { labels: register.node(name)?.labels ?? {} };
   },

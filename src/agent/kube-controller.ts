@@ -2,7 +2,7 @@
 import { selectedLabels } from "../edge/mod.ts";
 import { Refusal, type RefusalCode } from "../hub/mod.ts";
 import { ClusterController, type ControllerRegister, inCluster, kubeconfigAccess } from "../kube/mod.ts";
-import type { Node } from "../resources/mod.ts";
+import { type Node, tenantsOf } from "../resources/mod.ts";
 import { after, every, randomBytes, sleep } from "../sys/mod.ts";
 import type { Agent } from "./agent.ts";
 import { HubRole } from "./hub-role.ts";
@@ -47,8 +47,9 @@ export function registerOf(
       return hubs.length === 0 || hubs.some(({ hub }) => hub === role.name);
     },
     removeNode: (name) => registrar.removeNode(name),
-    selectedLabels: () => selectedLabels(role.view().tenants),
-    labelNode: (name, change) => registrar.labelNode(name, change),
+    selectedLabels: (resources) =>
+      selectedLabels(resources === undefined ? role.view().tenants : tenantsOf(resources)),
+    labelNodes: (changes) => registrar.labelNodes(changes),
     firstFamily: () => (register.mesh().services[0]?.family === 6 ? 6 : 4),
   };
 }

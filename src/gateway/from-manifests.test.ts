@@ -57,6 +57,18 @@ describe("which Gateway", () => {
     expect([config, said]).toEqual([undefined, ['Gateway "paris": is there twice, in two files; keep one']]);
   });
 
+  test("one that is there twice in one file, or is wrong in another one, is none", () => {
+    const wrong = gatewayExample.replace("mtuBytes: 1440", "mtuBytes: 9000");
+    for (const texts of [
+      [`${gatewayExample}---\n${gatewayExample.replace("mtuBytes: 1440", "mtuBytes: 1400")}`],
+      [gatewayExample, wrong],
+    ]) {
+      const { config, said } = read(texts.map((text, i) => file(text, `/m/${i}.yaml`)));
+      expect(config).toBeUndefined();
+      expect(said).toHaveLength(1);
+    }
+  });
+
   test("resources of others in the folder are no affair of it", () => {
     const others = [
       gatewayExample.replace("name: paris", "name: rome").replace("mtuBytes: 1440", "mtuBytes: 9000"),
@@ -94,8 +106,10 @@ describe("a Route that is wrong", () => {
     ["by itself", route("b", 2, ", algorithm: rot13")],
     ["by the other", route("b", 1)],
     ["by its Gateway", route("b", 2).replace("paris", "pariss")],
-    ["by its kind's spelling", "---\na: [1\n"],
+    ["by its kind's spelling", route("b", 2).replace("kind: Route", "kind: Rout")],
+    ["by a text that is no YAML", "---\na: [1\n"],
     ["by being there twice in one file", route("b", 2) + route("b", 2)],
+    ["by being there twice in one file, and other in the first", route("b", 3) + route("b", 2)],
   ])("stays as it was: %s", (_name, wrong) => {
     const { config, said } = read(gatewayExample + route("a", 1) + wrong, before);
     expect(said).not.toEqual([]);

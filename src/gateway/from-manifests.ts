@@ -81,8 +81,10 @@ function strays(files: readonly ManifestFile[], { path }: ManifestWish): Manifes
 
 /** Routes of one name in several files: which one is meant cannot be told. */
 function twice(routes: readonly Route[]): ManifestProblem[] {
-  const names = routes.map(({ name }) => name);
-  return [...new Set(names.filter((name, i) => names.indexOf(name) < i))].map((name) => ({
+  const seen = new Set<string>();
+  const names = new Set<string>();
+  for (const { name } of routes) (seen.has(name) ? names : seen).add(name);
+  return [...names].map((name) => ({
     object: `Route "${name}"`,
     problem: "is there twice, in two files; keep one",
   }));
@@ -96,6 +98,8 @@ function chosen(
 ): Gateway | ManifestProblem | undefined {
   const object = `Gateway "${name}"`;
   const named = gatewaysIn(files).filter((one) => one.name === name);
+  // One of them was refused, or the first of two in one file was read, and either may be the one that is meant.
+  if (named.length > 0 && said.some((problem) => problem.object === object)) return undefined;
   const [gateway, other] = named.filter((one) => one.node === node);
   if (other !== undefined) return { object, problem: "is there twice, in two files; keep one" };
   if (gateway?.vpc !== undefined)
@@ -129,21 +133,22 @@ export function configOfManifests(
   before: GatewayConfig,
 ): GatewayResources {
   const own = routesIn(files).filter(({ gateway }) => gateway === wish.name);
-  const doubles = twice(own);
   const problems = [
     ...files.flatMap((file) => ownProblems(file, wish, before)),
     ...strays(files, wish),
-    ...doubles,
+    ...twice(own),
   ];
   const gateway = chosen(files, wish, problems);
   if (gateway === undefined) return { problems, warnings: [] };
   if ("problem" in gateway) return { problems: [gateway, ...problems], warnings: [] };
-  const isWrong = (route: string) =>
-    problems.some(({ object }) => object === `Route "${route}"` || !OBJECT.test(object));
-  const isDouble = ({ name }: Route) => doubles.some(({ object }) => object === `Route "${name}"`);
+  const objects = new Set(problems.map(({ object }) => object));
+  const names = new Set(problems.map(({ object }) => OBJECT.exec(object)?.[2]));
+  // What has no name may be about any; what has one, and a kind that nobody knows, is likely a Route.
+  const isWrong = (route: string) => names.has(undefined) || names.has(route);
   const found = configOfResources(
     gateway,
-    own.filter((route) => !isDouble(route)),
+    // Of two in one file the first is read, and either may be the one that is meant.
+    own.filter(({ name }) => !objects.has(`Route "${name}"`)),
     { config: before, isWrong },
   );
   return { ...found, problems: [...problems, ...found.problems] };

@@ -13,17 +13,19 @@ export const apply = {
     tables.publishNode(name);
   },
 
-  "label-node"(tables, { node: name, labels: change }) {
-    const { labels: before = {} } = known(tables, name);
-    const labels = withLabels(before, change);
-    if (Object.keys(labels).length > MOST_LABELS)
-      throw new Refusal(
-        "bad-request",
-        `Cannot label node ${name}: it would have more than ${MOST_LABELS} labels; take some away: causeway node label ${name} KEY-`,
-      );
-    if (sameLabels(before, labels)) return;
-    tables.nodes.setLabels(name, labels);
-    tables.publishNode(name);
+  "label-nodes"(tables, { nodes }) {
+    for (const { name, labels: change } of nodes) {
+      const { labels: before = {} } = known(tables, name);
+      const labels = withLabels(before, change);
+      if (Object.keys(labels).length > MOST_LABELS)
+        throw new Refusal(
+          "bad-request",
+          `Cannot label node ${name}: it would have more than ${MOST_LABELS} labels; take some away: causeway node label ${name} KEY-`,
+        );
+      if (sameLabels(before, labels)) continue;
+      tables.nodes.setLabels(name, labels);
+      tables.publishNode(name);
+    }
   },
 
   /** Others learn the next key before it is used. */
@@ -47,7 +49,7 @@ export const apply = {
     tables.nodes.promoteKey(name);
     tables.publishNode(name);
   },
-} as const satisfies Handlers<"assign-node" | "label-node" | "announce-key" | "promote-key">;
+} as const satisfies Handlers<"assign-node" | "label-nodes" | "announce-key" | "promote-key">;
 
 function known(tables: Tables, name: string): Node {
   const node = tables.nodes.byName(name);

@@ -24,6 +24,9 @@ import { MAX_KNOWN, MAX_RETURNED_AT_ONCE } from "./claim-limits.ts";
 /** MAX_RESOURCES is how many resources one command puts or deletes. */
 export const MAX_RESOURCES = 4096;
 
+/** MAX_LABELLED is how many nodes one command labels. */
+export const MAX_LABELLED = 1024;
+
 const name = z.string().min(1).max(253);
 const id = z.string().max(64);
 const timeMs = z.number().int().min(0);
@@ -132,7 +135,14 @@ export const commandSchema = z.discriminatedUnion("op", [
   z.object({ op: z.literal("remove-peer"), name }),
   z.object({ op: z.literal("approve-subnet"), node: name, prefix: prefixSchema() }),
   z.object({ op: z.literal("revoke-subnet"), node: name, prefix: prefixSchema() }),
-  z.object({ op: z.literal("label-node"), node: name, labels: labelChangeSchema }),
+  /** Labels of nodes, all or none. */
+  z.object({
+    op: z.literal("label-nodes"),
+    nodes: z
+      .array(z.object({ name, labels: labelChangeSchema }))
+      .min(1)
+      .max(MAX_LABELLED),
+  }),
   /** Resources of tenants' networks, as manifests: all or none. */
   z.object({
     op: z.literal("put-resources"),

@@ -13,6 +13,7 @@ import {
 } from "../net/mod.ts";
 import {
   type ExternalPeer,
+  type LabelChange,
   type Mesh,
   type Node,
   resourceJson,
@@ -338,9 +339,10 @@ export class Registrar implements Disposable {
     await this.#submit({ op: "revoke-subnet", node, prefix: formatPrefix(prefix) });
   }
 
-  /** labelNode changes a node's labels; null takes one away. */
-  async labelNode(node: string, labels: Readonly<Record<string, string | null>>): Promise<void> {
-    await this.#submit({ op: "label-node", node, labels: { ...labels } });
+  /** labelNodes changes labels of at most MAX_LABELLED nodes, of all or none; null takes one away. */
+  async labelNodes(changes: ReadonlyMap<string, LabelChange>): Promise<void> {
+    const nodes = [...changes].map(([name, labels]) => ({ name, labels: { ...labels } }));
+    await this.#submit({ op: "label-nodes", nodes });
   }
 
   /** setConfigured stores a node's reachable endpoints and site. */

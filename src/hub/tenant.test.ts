@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { PrivateKey } from "../net/mod.ts";
 import {
+  type LabelChange,
   newMesh,
   noTenants,
   parseManifest,
@@ -221,19 +222,26 @@ test("labels of nodes are looked at by selections, seen by the node, and the sam
       `{asn: 64514, links: [{name: eth1}], neighbors: [{link: eth1, asn: 64512}], nodes: {labels: [${nodes}]}}`,
     );
   await registrar.putResources([underlay("a", "rack=a"), underlay("b", "gpu")]);
-  await registrar.labelNode("hub", { rack: "a", spare: "" });
+  const label = (name: string, change: LabelChange) => registrar.labelNodes(new Map([[name, change]]));
+  await label("hub", { rack: "a", spare: "" });
   expect(register.view("hub").self?.labels).toEqual({ rack: "a", spare: "" });
   const { revision } = register;
-  await registrar.labelNode("hub", { rack: "a", none: null });
+  await label("hub", { rack: "a", none: null });
   expect(register.revision).toBe(revision);
   expect(await said(registrar.putResources([underlay("c", "spare")]))).toStartWith(
     'not-admitted: Underlay "c": spec.nodes fit a node that has router "underlay" from Underlay "a" (spec.nodes)',
   );
-  await registrar.labelNode("hub", { spare: null });
+  await label("hub", { spare: null });
   expect(await said(registrar.putResources([underlay("c", "spare")]))).toBe("accepted");
-  expect(await said(registrar.labelNode("none", { rack: "a" }))).toContain("none");
+  expect(await said(label("none", { rack: "a" }))).toContain("none");
+  const both = new Map([
+    ["hub", { rack: "b" }],
+    ["none", { rack: "b" }],
+  ]);
+  expect(await said(registrar.labelNodes(both))).toContain("none");
+  expect(register.view("hub").self?.labels).toEqual({ rack: "a" });
   const many = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`k${i}`, ""]));
-  expect(await said(registrar.labelNode("hub", many))).toBe(
+  expect(await said(label("hub", many))).toBe(
     "bad-request: Cannot label node hub: it would have more than 64 labels; take some away: causeway node label hub KEY-",
   );
   using other = Register.open(":memory:");

@@ -2,18 +2,17 @@
  * The controller of a cluster: one elected of those that keep the register. It puts custom resources into the register, and tells Kubernetes the
  * nodes' ranges, and Multus of Subnets.
  */
-import { after } from "../sys/mod.ts";
+import type { LabelChange, TenantResource } from "../resources/mod.ts";
+import { after, inParallel } from "../sys/mod.ts";
 import type { KubeAccess } from "./access.ts";
 import { AttachmentSync } from "./attachment-sync.ts";
 import { kubeWrite, refusesObject } from "./client.ts";
 import { Collection } from "./collection.ts";
 import { kubeEvent } from "./event.ts";
-import { labelStep } from "./label-step.ts";
+import { labelSteps } from "./label-step.ts";
 import { Leadership } from "./leadership.ts";
 import {
   type KubeNode,
-  type MeshNode,
-  meshNodeOf,
   meshNodesByAddress,
   parseKubeNode,
   type RangeStep,
@@ -26,9 +25,10 @@ import { type ResourceRegister, ResourceSync } from "./resource-sync.ts";
 export interface ControllerRegister extends ResourceRegister, ReleaseRegister {
   /** The family of the cluster's first service network. */
   firstFamily(): 4 | 6;
-  /** Keys of labels that selections of nodes look at. */
-  selectedLabels(): ReadonlySet<string>;
-  labelNode(name: string, change: Readonly<Record<string, string | null>>): Promise<void>;
+  /** Keys of labels that selections of nodes look at: those of resources, default all that it has. */
+  selectedLabels(resources?: readonly TenantResource[]): ReadonlySet<string>;
+  /** Of at most MOST_LABELLED nodes, of all or none. */
+  labelNodes(changes: ReadonlyMap<string, LabelChange>): Promise<void>;
 }
 
 /** ClusterControllerOptions say for whom and between whom. */
@@ -52,6 +52,12 @@ export const CONTROLLER_NAME = "causeway-controller";
 
 /** A cluster has 5,000 nodes at most (Kubernetes scalability thresholds). */
 const MOST_NODES = 10_000;
+
+/** The register takes 1024 at once (MAX_LABELLED of `hub`). */
+const MOST_LABELLED = 1000;
+
+/** Writes to the API at a time: one waits for etcd, mostly. */
+const WRITES_AT_ONCE = 8;
 
 const GATHER_MS = 200;
 const RETRY_MS = 5_000;
@@ -112,7 +118,8 @@ export class ClusterController implements Disposable {
   #begin(): void {
     const { access, register } = this.#options;
     this.#resources = ResourceSync.start({
-      ...{ access, register, mayWrite: () => this.leads, name: CONTROLLER_NAME },
+      ...{ access, mayWrite: () => this.leads, name: CONTROLLER_NAME },
+      register: { ...register, put: (resources, owner) => this.#put(resources, owner) },
       onProblem: (problem) => this.#problem("resources", problem),
     });
     this.#attachments = AttachmentSync.start({
@@ -176,32 +183,64 @@ export class ClusterController implements Disposable {
     const { register } = this.#options;
     const ours = meshNodesByAddress(register.nodes());
     const all = [...nodes.cache.all()];
-    const keys = register.selectedLabels();
     const uids = new Set(all.map(({ uid }) => uid));
     for (const uid of this.#told.keys()) if (!uids.has(uid)) this.#told.delete(uid);
-    const labelled = new Set<string>();
-    let refused: Error | undefined;
-    for (const node of all) {
-      if (!this.leads) return refused;
+    let refused = await this.#setLabels(all, register.selectedLabels());
+    const first = register.firstFamily();
+    const steps = all.map((node) => ({ node, step: rangeStep(node, ours, first) }));
+    const due = steps.filter(({ step }) => step.does !== "nothing");
+    await inParallel(due, WRITES_AT_ONCE, async ({ node, step }) => {
+      if (!this.leads) return;
       try {
-        const member = meshNodeOf(node, ours);
-        // Of two that say that they are the same one the first counts.
-        if (member !== undefined && !labelled.has(member.name)) await this.#labelsOf(node, member, keys);
-        if (member !== undefined) labelled.add(member.name);
-        await this.#rangeOf(node, rangeStep(node, ours, register.firstFamily()));
+        await this.#rangeOf(node, step);
       } catch (error) {
-        const isOfApi = refusesObject(error);
-        if (!isOfApi && register.refusal(error) === undefined) throw error;
+        if (!refusesObject(error)) throw error;
         // One that cannot be written keeps nobody else waiting; one that is gone needs nothing.
-        if (!isOfApi || error.status !== 404) refused ??= error as Error;
+        if (error.status !== 404) refused ??= error;
       }
-    }
+    });
     return refused;
   }
 
-  async #labelsOf(node: KubeNode, { name, labels }: MeshNode, keys: ReadonlySet<string>): Promise<void> {
-    const change = labelStep(node.labels, { before: labels, keys });
-    if (change !== undefined) await this.#options.register.labelNode(name, change);
+  /** Returns what is in the way of a node's labels; those of others are set. */
+  async #setLabels(all: readonly KubeNode[], keys: ReadonlySet<string>): Promise<Error | undefined> {
+    const { register } = this.#options;
+    const members = meshNodesByAddress(register.nodes());
+    const { changes, disputed } = labelSteps(all, { members, keys });
+    let refused = disputed[0] === undefined ? undefined : new Error(disputed[0]);
+    const entries = [...changes];
+    for (let i = 0; i < entries.length; i += MOST_LABELLED)
+      refused ??= await this.#label(new Map(entries.slice(i, i + MOST_LABELLED)));
+    return refused;
+  }
+
+  /** Together: each change of the register is told to all nodes. One of which it is refused keeps no other one waiting. */
+  async #label(changes: ReadonlyMap<string, LabelChange>): Promise<Error | undefined> {
+    const { register } = this.#options;
+    if (!this.leads) return undefined;
+    try {
+      await register.labelNodes(changes);
+      return undefined;
+    } catch (error) {
+      if (register.refusal(error) === undefined) throw error;
+      let refused: Error | undefined;
+      if (changes.size === 1) refused = error as Error;
+      else for (const one of changes) refused ??= await this.#label(new Map([one]));
+      return refused;
+    }
+  }
+
+  /** The register has labels before what looks at them: without them `!spare` would fit every node until they came. */
+  async #put(resources: readonly TenantResource[], owner: string): Promise<void> {
+    const { register } = this.#options;
+    const keys = register.selectedLabels(resources);
+    if (keys.size > 0) {
+      const nodes = this.#nodes;
+      if (nodes?.cache.listed !== true)
+        throw new Error(`Nodes, by whose labels resources select, are not known: ${nodes?.problem}`);
+      await this.#setLabels([...nodes.cache.all()], keys);
+    }
+    await register.put(resources, owner);
   }
 
   async #rangeOf(node: KubeNode, step: RangeStep): Promise<void> {

@@ -49,8 +49,14 @@ test("what is left out is filled in", () => {
 
 test("a key that is written where its file belongs is in no message", () => {
   const key = "5a".repeat(32);
-  for (const field of ["presharedKeyFile", "presharedKey", "preshared-key"]) {
-    const { problems } = parse("Route", `{gateway: x, spi: 256, prefixes: [10.0.0.0/8], ${field}: ${key}}`);
+  const fields = ["presharedKeyFile", "presharedKey", "preshared-key", "psk", "pre-shared-key"];
+  const wrong = [
+    ...fields.map((field) => `${field}: ${key}`),
+    ...fields.map((field) => `gateways: [{ip: 192.0.2.1, ${field}: ${key}}]`),
+    `gateways: {ip: [{secret: ${key}}]}`,
+  ];
+  for (const field of wrong) {
+    const { problems } = parse("Route", `{gateway: x, spi: 256, prefixes: [10.0.0.0/8], ${field}}`);
     expect(problems).not.toEqual([]);
     expect(problems.map(formatProblem).join("\n")).not.toContain("5a5a");
   }

@@ -175,6 +175,26 @@ describe("manifests", () => {
     expect(canonicalJson({ b: [2, 1], a: { d: null, c: "x" } })).toBe('{"a":{"c":"x","d":null},"b":[2,1]}');
   });
 
+  test("an alias inside of what it stands for, and what is nested too deep, are refused and not followed", () => {
+    const head = "apiVersion: causeway.network/v1alpha1\nkind: Route\nmetadata: {name: b}\n";
+    for (const text of [
+      `${head}spec: &x {gateway: *x}\n`,
+      `${head}spec: &x {gateways: [{ip: [*x]}]}\n`,
+      "&k {kind: *k}\n",
+    ])
+      expect(parseManifest(text).problems.map(formatProblem)).toEqual([
+        "document 1: cannot be read: an alias stands for what it is in; write it plainly, without aliases",
+      ]);
+    expect(
+      parseManifest(`${head}spec: ${"[".repeat(200)}${"]".repeat(200)}\n`).problems.map(formatProblem),
+    ).toEqual([
+      "document 1: cannot be read: it is nested deeper than 100; write it plainly, without aliases",
+    ]);
+    expect(parseManifest(`${head}spec: {a: &x {b: c}, d: *x, e: *x}\n`).problems[0]?.object).toBe(
+      'Route "b"',
+    );
+  });
+
   test("garbage never throws", () => {
     let seed = 7;
     const random = () => (seed = (seed * 1103515245 + 12345) & 0x7fffffff);

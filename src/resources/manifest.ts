@@ -83,10 +83,15 @@ function shown(value: unknown): string | undefined {
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
+function namesIn(value: unknown): string[] {
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([name, inner]) => [name, ...namesIn(inner)]);
+}
+
 /** Whether a value may be a password or a key that somebody wrote where its place belongs. */
 function holdsSecret(path: readonly PropertyKey[], value: unknown): boolean {
-  const name = /pass|preshared/i;
-  return name.test(path.join(".")) || /"\w*(?:pass|preshared)\w*":/i.test(JSON.stringify(value) ?? "");
+  const names = [path.join("."), ...namesIn(value)];
+  return names.some((name) => /pass|pre-?shared|psk|secret|private-?key/i.test(name));
 }
 
 /** readFields parses one part of a manifest and adds its problems; undefined when there are some. */
@@ -215,6 +220,18 @@ export interface ReadManifests {
   readonly refused: readonly RefusedManifest[];
 }
 
+/** No resource has lists and maps in more of them. */
+const MOST_DEPTH = 100;
+
+/** Throws for what no schema, and no message, would come to the end of: an alias that stands for what it is in. */
+function needTree(value: unknown, around: readonly unknown[] = []): void {
+  if (typeof value !== "object" || value === null) return;
+  if (around.includes(value)) throw new Error("an alias stands for what it is in");
+  if (around.length === MOST_DEPTH) throw new Error(`it is nested deeper than ${MOST_DEPTH}`);
+  const inside = [...around, value];
+  for (const inner of Object.values(value)) needTree(inner, inside);
+}
+
 /** parseManifest reads a YAML (or JSON) text of one or more documents. Resources that are valid are returned beside the problems of others. */
 export function parseManifest(yamlText: string): ReadManifests {
   const resources: Resource[] = [];
@@ -241,10 +258,11 @@ export function parseManifest(yamlText: string): ReadManifests {
     let data: unknown;
     try {
       data = document.toJS({ maxAliasCount: 100 });
+      needTree(data);
     } catch (cause) {
       problems.push({
         object: where,
-        problem: `cannot be read: ${(cause as Error).message}; write it without aliases`,
+        problem: `cannot be read: ${(cause as Error).message}; write it plainly, without aliases`,
       });
       return;
     }

@@ -118,6 +118,7 @@ export { type Route, routeExample, type RouteGateway } from "./route.ts";
 export { formatRule, formatSelector, type NodeSelector, type Rule, selects } from "./rules.ts";
 export { MAX_NODE_BITS, nodeBitsProblem } from "./node-bits.ts";
 export {
+  type LabelChange,
   labelChangeSchema,
   MOST_LABELS,
   type NodeLabels,

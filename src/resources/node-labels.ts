@@ -28,6 +28,9 @@ export const nodeLabelsSchema = z
 /** labelChangeSchema reads a change of labels; null takes one away. */
 export const labelChangeSchema = z.record(key, value.nullable());
 
+/** LabelChange is what of a node's labels is set; null takes one away. */
+export type LabelChange = Readonly<Record<string, string | null>>;
+
 /** parseLabelChange reads words as kubectl(1) has them: `rack=a` sets a label, `rack-` takes it away. Throws for anything else. */
 export function parseLabelChange(words: readonly string[]): Record<string, string | null> {
   return Object.fromEntries(

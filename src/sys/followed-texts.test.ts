@@ -77,6 +77,31 @@ test("what cannot be read counts as it was, and is told", () => {
   expect([told.length, told[2], wrong]).toEqual([3, {}, []]);
 });
 
+test("what could not be read at first is not known to be gone before it was told", () => {
+  symlinkSync("a.yaml", at("a.yaml"));
+  using files = follow();
+  expect([told, wrong]).toEqual([[{}], [at("a.yaml")]]);
+  rmSync(at("a.yaml"));
+  files.look();
+  write("a.yaml", "half");
+  files.look();
+  write("a.yaml", "whole");
+  files.look();
+  expect([told, wrong]).toEqual([[{}], [at("a.yaml")]]);
+  files.look();
+  expect([told, wrong]).toEqual([[{}, { [at("a.yaml")]: "whole" }], []]);
+});
+
+test("what could not be read and is gone is gone", () => {
+  symlinkSync("a.yaml", at("a.yaml"));
+  using files = follow();
+  rmSync(at("a.yaml"));
+  files.look();
+  expect(wrong).toEqual([at("a.yaml")]);
+  files.look();
+  expect([told, wrong]).toEqual([[{}, {}], []]);
+});
+
 test("a folder that is not there is empty, and a file is followed by itself", () => {
   using none = follow(at("none"));
   expect(told).toEqual([{}]);

@@ -15,7 +15,7 @@ const LOOK_MS = 2000;
 export interface TextChange {
   readonly changed: ReadonlyMap<string, string>;
   readonly gone: readonly string[];
-  /** All that cannot be read now, and why. */
+  /** All that cannot be read now, or could not and has not been told since, and why. */
   readonly unreadable: ReadonlyMap<string, Error>;
 }
 
@@ -38,6 +38,8 @@ export class FollowedTexts implements Disposable {
   /** As they were at the last look. */
   #last: ReadonlyMap<string, string> | undefined;
   #unreadable = new Map<string, Error>();
+  /** Those of them that were tried in vain at the last look. */
+  #failed: ReadonlySet<string> = new Set();
 
   constructor(options: FollowedTextsOptions) {
     this.#options = options;
@@ -47,12 +49,17 @@ export class FollowedTexts implements Disposable {
 
   /** look tells what is another by now. */
   look(): void {
-    const former = this.#last;
-    const before = [...this.#unreadable.keys()];
+    const [former, unreadable, failed] = [this.#last, this.#unreadable, this.#failed];
+    const before = [...unreadable.keys()];
     this.#unreadable = new Map();
     const now = this.#read();
     this.#last = now;
+    this.#failed = new Set(this.#unreadable.keys());
     const stays = (path: string) => former === undefined || former.get(path) === now.get(path);
+    // What could not be read and was never told is not known until it stays for a look, rather than gone.
+    for (const [path, error] of unreadable)
+      if (!this.#texts.has(path) && (now.has(path) ? !stays(path) : failed.has(path)))
+        this.#unreadable.set(path, this.#unreadable.get(path) ?? error);
     const changed = new Map([...now].filter(([path, text]) => stays(path) && this.#texts.get(path) !== text));
     const gone = [...this.#texts.keys()].filter((path) => !now.has(path) && stays(path));
     const isSame = before.join("\n") === [...this.#unreadable.keys()].join("\n");

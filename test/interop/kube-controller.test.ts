@@ -25,6 +25,8 @@ test.skipIf(lacks !== undefined)(
         'Invalid: VPC "b": spec.services[0].ports[0] "tcp/http" is not a port; write it like tcp/443 or udp/30000-30010',
       unchanged:
         'NotAdmitted: VPC "a": spec.vni 5001 was 5000, and never changes; delete it and apply it anew',
+      // Before what looks at them.
+      labelled: { rack: "a", seen: "x" },
       stays: [5000, 1],
       inUse: 'InUse: VPC "a": is used by Subnet "a.web" (spec.vpc); delete that first',
       events: [
