@@ -155,9 +155,12 @@ export class ClusterController implements Disposable {
 
   #lookAtNodes(ms: number): void {
     if (this.#nodes === undefined) return;
+    // Until it begins it is the next one for all that changes meanwhile: one look at thousands of nodes takes longer than changes come apart.
     this.#timer ??= after(ms, () => {
-      this.#timer = undefined;
-      this.#turn = this.#turn.then(() => this.#look());
+      this.#turn = this.#turn.then(() => {
+        this.#timer = undefined;
+        return this.#look();
+      });
     });
   }
 
