@@ -284,6 +284,7 @@ export interface Results {
       /** As rules see it. */
       readonly role: string;
       readonly site?: string;
+      readonly labels?: NodeLabels;
       /** Networks behind the node that are routed to it, and those that it asks for. */
       readonly subnets?: readonly string[];
       readonly announced?: readonly string[];

@@ -154,6 +154,7 @@ const handlers: Handlers = {
           ...shownNode(node),
           role: nodeRole(node),
           ...(node.site === undefined ? {} : { site: node.site }),
+          ...(node.labels === undefined ? {} : { labels: node.labels }),
           ...(node.subnets === undefined ? {} : { subnets: node.subnets.map(formatPrefix) }),
           ...(node.announced === undefined ? {} : { announced: node.announced.map(formatPrefix) }),
           ...(node.observed.length === 0

@@ -8,7 +8,7 @@ import { generate } from "./generate.ts";
 import { etcdOf, etcdOptions } from "./hub.ts";
 import { importGiven } from "./import.ts";
 import { printJson, printText, progress, readFile, readStandardInput } from "./output.ts";
-import { assign, label, mayTalk, removeAsOperator, rotate, rotatePsk } from "./policy.ts";
+import { assign, label, labelsText, mayTalk, removeAsOperator, rotate, rotatePsk } from "./policy.ts";
 import { ago, facts, table } from "./table.ts";
 import { tlsOf, tlsOptions } from "./tls-options.ts";
 
@@ -326,7 +326,7 @@ export const node: Command = {
         if (given.flag("json")) return printJson(result);
         printText(
           table(
-            ["NAME", "ROLE", "OVERLAY", "PODS", "BEHIND IT", "SITE", "SEEN FROM", "HEARD"],
+            ["NAME", "ROLE", "OVERLAY", "PODS", "BEHIND IT", "SITE", "LABELS", "SEEN FROM", "HEARD"],
             result.nodes.map((entry) => [
               entry.name,
               entry.hub ? "hub" : entry.role,
@@ -334,6 +334,7 @@ export const node: Command = {
               entry.pods4 ?? entry.pods6 ?? "",
               behind(entry),
               entry.site ?? "",
+              labelsText(entry.labels),
               entry.observed ?? "",
               entry.heardSeconds === undefined ? "" : `${ago(entry.heardSeconds)} ago`,
             ]),

@@ -1,7 +1,7 @@
 /** Commands on what nodes are and may: mesh may-talk, node assign, and the operator's offline key. */
 import { operatorRemoval } from "../hub/mod.ts";
 import { parsePublicKey, type PublicKey, SigningSecret } from "../net/mod.ts";
-import { parseLabelChange } from "../resources/mod.ts";
+import { type NodeLabels, parseLabelChange } from "../resources/mod.ts";
 import { exists, removeTree, writeAtomic } from "../sys/mod.ts";
 import { ask } from "./client.ts";
 import { type Command, withJson } from "./command.ts";
@@ -51,12 +51,20 @@ export const assign: Command = {
   },
 };
 
+/** labelsText returns labels as they are set: `rack=a gpu=`; nothing for none. */
+export function labelsText(labels: NodeLabels = {}): string {
+  return Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(" ");
+}
+
 /** label is `causeway node label`. */
 export const label: Command = {
   name: "label",
   about: "Label a node, for selections of nodes (on the hub)",
-  more: `KEY=VALUE sets a label, KEY- takes it away. A cluster's controller sets the
-labels of its Nodes that selections name.`,
+  more: `KEY=VALUE sets a label, KEY- takes it away; causeway node list shows them.
+Where a node is a Node of a cluster with a controller, labels that selections
+name become as the Node has them: label that one, by kubectl.`,
   positionals: ["NAME", "LABEL…"],
   options: withJson(),
   examples: ["causeway node label worker-3 rack=a example.com/zone=b", "causeway node label worker-3 rack-"],
@@ -64,8 +72,7 @@ labels of its Nodes that selections name.`,
     const [name = "", ...words] = given.positionals;
     const { labels } = await ask({ op: "node-label", name, labels: parseLabelChange(words) }, progress);
     if (given.flag("json")) return printJson({ name, labels });
-    const all = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
-    progress(`${name} has ${all.length === 0 ? "no labels" : all.join(" ")}`);
+    progress(`${name} has ${labelsText(labels) || "no labels"}`);
     return 0;
   },
 };

@@ -8,6 +8,7 @@ test("words change labels as kubectl's do", () => {
   });
   for (const word of ["rack", "=a", "-", "rack=a b", "-x=1", `x=${"a".repeat(64)}`, "a/b/c=d"])
     expect(() => parseLabelChange([word])).toThrow(`"${word}" is no change of a label`);
+  expect(() => parseLabelChange(["rack=a", "rack-"])).toThrow('"rack-" is the second word about label rack');
 });
 
 test("a change leaves what it does not name, and order says nothing", () => {

@@ -33,14 +33,15 @@ export type LabelChange = Readonly<Record<string, string | null>>;
 
 /** parseLabelChange reads words as kubectl(1) has them: `rack=a` sets a label, `rack-` takes it away. Throws for anything else. */
 export function parseLabelChange(words: readonly string[]): Record<string, string | null> {
-  return Object.fromEntries(
-    words.map((word) => {
-      const [, name = "", sign, text = ""] = /^([^=]*?)(=|-$)(.*)$/.exec(word) ?? [];
-      if (!new RegExp(`^${LABEL_KEY}$`).test(name) || !LABEL_VALUE.test(text))
-        throw new Error(`"${word}" is no change of a label; write rack=a to set one, rack- to take it away`);
-      return [name, sign === "=" ? text : null];
-    }),
-  );
+  const change = new Map<string, string | null>();
+  for (const word of words) {
+    const [, name = "", sign, text = ""] = /^([^=]*?)(=|-$)(.*)$/.exec(word) ?? [];
+    if (!new RegExp(`^${LABEL_KEY}$`).test(name) || !LABEL_VALUE.test(text))
+      throw new Error(`"${word}" is no change of a label; write rack=a to set one, rack- to take it away`);
+    if (change.has(name)) throw new Error(`"${word}" is the second word about label ${name}; keep one`);
+    change.set(name, sign === "=" ? text : null);
+  }
+  return Object.fromEntries(change);
 }
 
 /** sameLabels tells whether two nodes are labelled alike. */
