@@ -59,7 +59,7 @@ export function mtuOf({ mtuBytes }: VpcWish, most: number): number {
 export function refusePort(
   { vni, dstPort = VXLAN_PORT }: Segment,
   used: Segment | undefined,
-  mesh: Mesh,
+  mesh: Pick<Mesh, "listenPort">,
 ): void {
   const there = used === undefined ? dstPort : (used.dstPort ?? VXLAN_PORT);
   // The guard of VXLAN takes the port from all others on this node.

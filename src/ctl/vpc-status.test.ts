@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import type { Results } from "../agent/mod.ts";
-import { vpcText } from "./vpc-status.ts";
+import { attachmentsText, vpcText } from "./vpc-status.ts";
 
 type Attachment = Results["vpc-status"]["vpcs"][number]["attachments"][number];
 
@@ -37,6 +37,18 @@ team-a/db-0  0123456789abc  vpc0       team-a.web  10.1.0.2,fd00:a:1::2  0a:58:0
 problem: eth1 is not there
 `,
   );
+});
+
+test("pods of all VPCs stand in one table", () => {
+  const none = { ...vpc, name: "team-b" };
+  const open = { ...vpc, name: "vni-300", segments: [], attachments: [{ ...attachment, segment: 300 }] };
+  expect(attachmentsText([{ ...vpc, attachments: [attachment] }, none, open])).toBe(
+    `VPC      POD  CONTAINER      INTERFACE  SUBNET      ADDRESSES             MAC                LINK           GROUPS                 STATE
+team-a   -    0123456789abc  vpc0       team-a.web  10.1.0.2,fd00:a:1::2  0a:58:0a:01:00:02  cw0123456789a  team-a.web,team-a.ops  ready
+vni-300  -    0123456789abc  vpc0       300         10.1.0.2,fd00:a:1::2  0a:58:0a:01:00:02  cw0123456789a  team-a.web,team-a.ops  ready
+`,
+  );
+  expect(attachmentsText([none])).toBe("none\n");
 });
 
 test("one that nobody is in, without routing", () => {

@@ -65,6 +65,7 @@ export function vniLinks({ vni, mac, mtuBytes, dstPort, node }: VniLinks): Link[
       addrGen: "none",
       stp: false,
       mcastSnooping: false,
+      defaultPvid: 0,
     },
     {
       kind: "link",

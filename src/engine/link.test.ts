@@ -24,6 +24,9 @@ test("every type is made by commands that ip(8) accepts", () => {
   expect(text({ ...bridge, vlanFiltering: true, stp: false })).toBe(
     "add: ip link add br0 type bridge vlan_filtering 1 stp_state 0",
   );
+  expect(text({ ...bridge, mcastSnooping: false, defaultPvid: 0 } as Link)).toBe(
+    "add: ip link add br0 type bridge mcast_snooping 0 vlan_default_pvid 0",
+  );
   expect(text({ ...vxlan, group: 67, dstPort: 8472, learning: false, ttl: 64 } as Link)).toBe(
     "add: ip link add vx0 group 67 type vxlan id 5 local 10.0.0.1 dstport 8472 nolearning ttl 64",
   );

@@ -168,6 +168,7 @@ function kindDifference(object: Link, info: LinkInfo): LinkKind | undefined {
       vlanFiltering: object.vlanFiltering,
       stp: object.stp,
       mcastSnooping: object.mcastSnooping,
+      defaultPvid: object.defaultPvid,
     };
     actual = info.bridge;
   } else if (object.type === "vxlan") {
@@ -322,6 +323,7 @@ function kindText(object: Link, only?: LinkKind): string {
           `vlan_filtering ${Number(object.vlanFiltering)}`,
         object.stp !== undefined && has("stp") && "stp_state 0",
         object.mcastSnooping !== undefined && has("mcastSnooping") && "mcast_snooping 0",
+        object.defaultPvid !== undefined && has("defaultPvid") && "vlan_default_pvid 0",
       );
     case "vxlan":
       return words(

@@ -62,6 +62,8 @@ export type Link = LinkBase &
         readonly stp?: false;
         /** Multicast goes to all ports. */
         readonly mcastSnooping?: false;
+        /** Ports begin in no VLAN: a kernel that filters VLANs has an entry once more for each that a port is in (net/bridge/br_fdb.c, br_fdb_add). */
+        readonly defaultPvid?: 0;
       }
     | {
         readonly type: "veth";

@@ -123,6 +123,7 @@ function kindInfo(data: Kinds | undefined): Partial<LinkInfo> {
         vlanFiltering: bridge.vlanFiltering ?? false,
         stp: (bridge.stp ?? 0) !== 0,
         mcastSnooping: bridge.mcastSnooping ?? false,
+        defaultPvid: bridge.defaultPvid ?? 0,
       },
     };
   if (vxlan !== undefined) {

@@ -39,7 +39,10 @@ export const linkHeader = struct({
 /** A link message has about a hundred attributes, and a veth's making causes a dozen such messages. */
 const fewOfMany = { keepUnknown: false } as const;
 
-const bridge = attributes({ stp: [5, u32], vlanFiltering: [7, bool], mcastSnooping: [23, bool] }, fewOfMany);
+const bridge = attributes(
+  { stp: [5, u32], vlanFiltering: [7, bool], mcastSnooping: [23, bool], defaultPvid: [39, u16] },
+  fewOfMany,
+);
 
 /** Attributes of a bridge port, as INFO_SLAVE_DATA and as IFLA_PROTINFO of family AF_BRIDGE. */
 export const bridgePort = attributes(

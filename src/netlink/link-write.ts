@@ -115,11 +115,9 @@ function asNew(link: NewLink): LinkKind | VethKind {
 function kindBody(kind: LinkKind | VethKind): NonNullable<Body["linkInfo"]> {
   switch (kind.type) {
     case "bridge": {
+      const { vlanFiltering, mcastSnooping, defaultPvid } = kind;
       const stp = kind.stp === undefined ? undefined : Number(kind.stp);
-      return {
-        kind: "bridge",
-        data: { bridge: { stp, vlanFiltering: kind.vlanFiltering, mcastSnooping: kind.mcastSnooping } },
-      };
+      return { kind: "bridge", data: { bridge: { stp, vlanFiltering, mcastSnooping, defaultPvid } } };
     }
     case "vxlan": {
       const { vni, local, remote, learning, ttl } = kind;

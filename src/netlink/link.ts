@@ -80,6 +80,8 @@ export interface LinkInfo {
     readonly stp: boolean;
     /** False also where the kernel has no multicast snooping. */
     readonly mcastSnooping: boolean;
+    /** VLAN that ports begin with; 0: none, also where the kernel has no VLAN filtering. */
+    readonly defaultPvid: number;
   };
   readonly vxlan?: VxlanInfo;
   readonly vlan?: { readonly vlanId: number };
@@ -118,6 +120,8 @@ export type LinkKind =
       readonly stp?: boolean;
       /** Off: multicast goes to all ports, and nobody has to ask for it. */
       readonly mcastSnooping?: boolean;
+      /** VLAN that ports begin with: 1 unless it is said, 0 for none. Nothing where the kernel has no VLAN filtering. */
+      readonly defaultPvid?: number;
     }
   | {
       readonly type: "vxlan";

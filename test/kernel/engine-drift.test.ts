@@ -39,7 +39,8 @@ const viaBridge6: KernelObject = {
   destination: parsePrefix("fd50::/48"),
   hops: [{ dev: "br5" }],
 };
-const objects: readonly KernelObject[] = [bridge, vxlan, onBridge, onBridge6, viaBridge, viaBridge6];
+const others: readonly KernelObject[] = [vxlan, onBridge, onBridge6, viaBridge, viaBridge6];
+const objects: readonly KernelObject[] = [bridge, ...others];
 
 function sh(command: string): string {
   return scratch.text(command);
@@ -154,6 +155,8 @@ bridge fdb append 00:00:00:00:00:00 dev vx5 dst 10.9.0.7 self permanent
   });
 
   test("an entry of the device and of its bridge is one object: either half comes back, both move and go", async () => {
+    // A kernel that filters VLANs would have the bridge's half once more, for the VLAN that ports begin with.
+    const objects: readonly KernelObject[] = [{ ...bridge, defaultPvid: 0 } as Link, ...others];
     const mac = "02:00:00:00:00:77";
     const pair = {
       ...({ kind: "fdb", link: "vx5", mac: parseMac(mac), dst: parseIp("10.9.0.7") } as const),
@@ -162,8 +165,7 @@ bridge fdb append 00:00:00:00:00:00 dev vx5 dst 10.9.0.7 self permanent
     const halves = () => {
       const found = sh("bridge fdb show dev vx5")
         .split("\n")
-        // A kernel that filters VLANs has the bridge's half once more, for the VLAN that ports begin with.
-        .filter((line) => line.startsWith(mac) && !line.includes(" vlan "));
+        .filter((line) => line.startsWith(mac));
       return found.map((line) => line.replace(/^\S+ /, "").trim()).sort();
     };
     const here = ["dst 10.9.0.7 self extern_learn", "extern_learn master br5"];

@@ -1,11 +1,12 @@
 /** VPCs in a laboratory of real agents: a hub that reflects, three nodes, tenants with the same addresses, and what leads from one to another and out. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, rmSync } from "node:fs";
-import { Lab, until } from "../../src/lab/mod.ts";
+import { inParallel, Lab, until } from "../../src/lab/mod.ts";
 import { sleep } from "../../src/sys/mod.ts";
 import { labLacks as skip } from "../support/lab-needs.ts";
 import { Pinger } from "../support/pinger.ts";
 import { resource } from "../support/resource-text.ts";
+import { wholeStream } from "../support/whole-stream.ts";
 
 const root = `/run/causeway-test/${process.pid}-vpc`;
 /** Guards against hanging only. */
@@ -29,6 +30,12 @@ const tenant = (name: string, web: string, db: string) =>
   resource("VPC", name, 'allow: { namespaces: ["*"] }') +
   resource("Subnet", `${name}-web`, `vpc: ${name}, prefixes: [${web}]`) +
   resource("Subnet", `${name}-db`, `vpc: ${name}, prefixes: [${db}]`);
+
+interface ShownVpc {
+  readonly vni: number;
+  readonly namespace: string;
+  readonly segments: readonly { readonly vni: number }[];
+}
 
 describe.skipIf(skip !== undefined)(`VPCs${skip === undefined ? "" : ` (${skip})`}`, () => {
   let lab: Lab;
@@ -119,21 +126,31 @@ describe.skipIf(skip !== undefined)(`VPCs${skip === undefined ? "" : ` (${skip})
       { what: "BFD to end the session" },
     );
     await sleep(1_000);
-    expect(await pings("red-c", await first("red-a"))).toBe(true);
-    expect(flow.lost).toBe(0);
+    const meanwhile = { reached: await pings("red-c", await first("red-a")), lost: flow.lost };
+    // First of all: without the hub none of what follows could be.
     expect((await lab.exec("hub", ["ip", "link", "set", "eth0", "up"])).status).toBe(0);
+    expect(meanwhile).toEqual({ reached: true, lost: 0 });
     await until(
       async () => ((await sessions()).some(({ state }) => state === "established") ? undefined : "down"),
       { what: "the session" },
     );
   });
 
-  test("the talk's own configuration, without any resource", async () => {
+  test("the talk's own configuration, without any resource: pings and TCP, by link-local addresses too", async () => {
     const talk = (addr: string) => [{ ifname: "net1", config: { type: "vxlan", vni: 300, addr } }];
     await lab.addPod("a", "talk-a", talk("172.16.32.1/24"));
     await lab.addPod("b", "talk-b", talk("172.16.32.2/24"));
     await reaches("talk-a", "172.16.32.2");
     await reaches("talk-b", "172.16.32.1");
+    const { stdout } = await lab.exec("talk-b", ["ip", "-j", "-6", "addr", "show", "dev", "net1"]);
+    const own = `${JSON.parse(stdout)[0].addr_info[0].local}%net1`;
+    expect(own).toStartWith("fe80::");
+    // Nobody but the kernel gave it, which asks first whether another one has it.
+    await reaches("talk-a", own);
+    using from = lab.netns("talk-a");
+    using netns = lab.netns("talk-b");
+    for (const address of ["172.16.32.2", own])
+      expect([address, await wholeStream(from, { netns, address })]).toEqual([address, true]);
     await lab.deletePod("talk-a");
     await lab.deletePod("talk-b");
     expect((await vpcsOn("a")).map(({ name }) => name)).toEqual(["red", "blue"]);
@@ -271,11 +288,31 @@ describe.skipIf(skip !== undefined)(`VPCs${skip === undefined ? "" : ` (${skip})
     await reaches("hub", "203.0.113.201");
   });
 
-  test("the last pod of a VPC goes, and with it all of the VPC on its node", async () => {
+  test("the last pod of a VPC goes, and with it all of the VPC on its node: others forget its routes, and it theirs", async () => {
+    const own = (await lab.status("a"))?.node?.overlay4;
+    const { vni, namespace, segments } = await lab.causewayJson<ShownVpc>("a", ["vpc", "show", "blue"]);
+    const vnis = [vni, ...segments.map((segment) => segment.vni)];
+    /** Next hops of the routes of blue that a node knows. */
+    const hops = async (node: string) => {
+      const told = await inParallel(vnis, 1, (one) =>
+        lab.causewayJson<{ nextHop: string }[]>(node, ["bgp", "evpn", "--community", `RT:64512:${one}`]),
+      );
+      return new Set(told.flat().map(({ nextHop }) => nextHop));
+    };
+    const namespaces = async () => (await lab.exec("a", ["ls", "/run/netns"])).stdout.split("\n");
+    for (const node of ["a", "b", "hub"])
+      expect([node, [...(await hops(node))]]).toEqual([node, expect.arrayContaining([own])]);
+    expect((await hops("a")).size).toBeGreaterThan(1);
+    expect(await namespaces()).toContain(namespace);
     await lab.deletePod("blue-a");
     expect((await vpcsOn("a")).map(({ name }) => name)).not.toContain("blue");
-    await until(async () => ((await pings("blue-b", "10.1.0.2")) ? "still reached" : undefined), {
-      what: "blue-a to be gone",
-    });
+    expect(await namespaces()).not.toContain(namespace);
+    await until(async () => [...(await hops("a"))].join() || undefined, { what: "a to know of nobody" });
+    for (const node of ["b", "hub"])
+      await until(async () => ((await hops(node)).has(own as string) ? "still told" : undefined), {
+        what: `${node} to forget a`,
+      });
+    // Of a VPC that goes on elsewhere.
+    expect((await hops("hub")).size).toBeGreaterThan(0);
   });
 });

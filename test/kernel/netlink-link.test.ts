@@ -34,6 +34,7 @@ function ours(link: LinkInfo, names: Map<number, string>): Json {
     addrGen: link.addrGen,
     stp: link.bridge?.stp,
     vlanFiltering: link.bridge?.vlanFiltering,
+    defaultPvid: link.bridge?.defaultPvid,
     vni: link.vxlan?.vni,
     local: link.vxlan?.local && formatIp(link.vxlan.local),
     remote: link.vxlan?.remote && formatIp(link.vxlan.remote),
@@ -76,6 +77,7 @@ function theirs(link: Json): Json {
     addrGen: link.inet6_addr_gen_mode,
     stp: of("bridge", data.stp_state === 1),
     vlanFiltering: of("bridge", data.vlan_filtering === 1),
+    defaultPvid: of("bridge", data.vlan_default_pvid ?? 0),
     vni: of("vxlan", data.id),
     local: of("vxlan", data.local ?? data.local6),
     remote: of("vxlan", data.remote ?? data.remote6),
@@ -200,11 +202,10 @@ describe.skipIf(notRoot !== undefined)(`links${notRoot === undefined ? "" : ` ($
     scratch.route.request(
       setLink({ name: "br0", kind: { type: "bridge", vlanFiltering: false, stp: true } }),
     );
-    expect(scratch.route.link("br0")?.bridge).toEqual({
-      vlanFiltering: false,
-      stp: true,
-      mcastSnooping: true,
-    });
+    const seen = { vlanFiltering: false, stp: true, mcastSnooping: true };
+    expect(scratch.route.link("br0")?.bridge).toEqual({ ...seen, defaultPvid: 1 });
+    scratch.route.request(setLink({ name: "br0", kind: { type: "bridge", defaultPvid: 0 } }));
+    expect(scratch.route.link("br0")?.bridge).toEqual({ ...seen, defaultPvid: 0 });
     expectLinksAgree(scratch);
   });
 
