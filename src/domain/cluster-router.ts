@@ -81,6 +81,7 @@ export function clusterRouter({ mesh, self, nodes, takesPart }: ClusterFacts): B
     requirePolicy: true,
     restartMs: RESTART_MS,
     longLivedMs: reflects ? WITHOUT_REFLECTORS_MS : 0,
+    ...(reflects ? { offPath: true as const } : {}),
     deferralMs: DEFERRAL_MS,
     sweepMs: SWEEP_MS,
     exportTargets: [],

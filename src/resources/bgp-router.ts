@@ -76,6 +76,8 @@ export interface BgpRouter {
   readonly restartMs: number;
   /** How long stale routes are kept after that (RFC 9494); 0: not at all. */
   readonly longLivedMs: number;
+  /** It is not on the way to where its routes lead: they are good after a reboot of its machine too (Forwarding State, RFC 4724 section 3). */
+  readonly offPath?: true;
   /** How long nothing is selected after a restart while neighbors have not said all they know (RFC 4724 section 4.1); absent: 60 s. */
   readonly deferralMs?: number;
   /** How long stale routes of a neighbor that is no client stay after its End-of-RIB; absent: not at all, as RFC 4724 has it. */

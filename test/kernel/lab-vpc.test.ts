@@ -1,8 +1,8 @@
 /** VPCs in a laboratory of real agents: a hub that reflects, three nodes, tenants with the same addresses, and what leads from one to another and out. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, rmSync } from "node:fs";
-import { inParallel, Lab, until } from "../../src/lab/mod.ts";
-import { sleep } from "../../src/sys/mod.ts";
+import { Lab, until } from "../../src/lab/mod.ts";
+import { inParallel, sleep } from "../../src/sys/mod.ts";
 import { labLacks as skip } from "../support/lab-needs.ts";
 import { Pinger } from "../support/pinger.ts";
 import { resource } from "../support/resource-text.ts";

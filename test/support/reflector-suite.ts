@@ -125,4 +125,16 @@ export function reflectorSuite({ lab, reflectors, hub }: ReflectorLab): void {
     for (const to of ["p-b", "p-new", "p-one", "p-alone"]) await reach("p-a", to);
     await flowing(flow);
   });
+
+  // Hubs have more to do after a reboot than this is about.
+  if (!reflectors.includes(hub))
+    test("both machines lose their power at once: nothing is lost, and when they are back all goes on", async () => {
+      await using flow = await pinger();
+      await flowing(flow);
+      await Promise.all(reflectors.map((node) => lab().reboot(node)));
+      for (const node of ["a", "b"]) await sessions(node, 2);
+      await add("b", "p-power");
+      await reach("p-a", "p-power");
+      await flowing(flow);
+    });
 }

@@ -126,7 +126,7 @@ export class Routers {
         ...(this.#options.recordings === undefined
           ? {}
           : { tap: (session: BgpSession) => this.#tap(router.name, session) }),
-        restarted: this.#former.has(router.name) ? allForwarding : undefined,
+        restarted: this.#restarted(router),
         log: (event, fields) => {
           this.#options.log(event, { router: router.name, ...fields });
           this.monitor.tell({ kind: "log", router: router.name, event, ...fields });
@@ -248,6 +248,11 @@ export class Routers {
     return { routers: new Set(), watched: new Set() };
   }
 
+  #restarted({ name, offPath }: BgpRouter): Restarted | undefined {
+    if (this.#former.has(name)) return { forwarding: allFamilies };
+    return offPath === true ? { forwarding: allFamilies, over: true } : undefined;
+  }
+
   #remember(): void {
     const routers = [...this.#members.keys()];
     const watched = [...this.#members].flatMap(([router, one]) =>
@@ -280,7 +285,7 @@ export class Routers {
   }
 }
 
-const allForwarding: Restarted = { forwarding: new Set<BgpFamily>(FAMILIES) };
+const allFamilies = new Set<BgpFamily>(FAMILIES);
 
 /** Neighbors that the next router has no more would wait for it, and keep its routes meanwhile. */
 function dismiss(speaker: Speaker, next: BgpRouter): void {

@@ -69,7 +69,7 @@ export interface SpeakerOptions {
   readonly netns?: Netns | undefined;
   readonly readPassword: (path: string) => Uint8Array;
   readonly log: SpeakerLog;
-  /** This is not its first start: packets went on meanwhile for these families, and neighbors keep our routes. */
+  /** Not its first start, or it does not matter: packets go on without us for these families, and neighbors keep our routes. */
   readonly restarted?: Restarted | undefined;
   /** Writes down what a session is told, by the neighbor's name. */
   readonly tap?: (session: BgpSession) => SessionTap | undefined;
@@ -138,7 +138,7 @@ export class Speaker implements Disposable {
       sweepMs: () => this.#router.sweepMs ?? 0,
       onWork: () => this.#work.schedule(),
     });
-    if (options.restarted !== undefined) this.#restart.begin(router);
+    if (options.restarted !== undefined && options.restarted.over !== true) this.#restart.begin(router);
     for (const prefix of router.networks) this.announce({ kind: "prefix", prefix }, LOCAL_ROUTE);
     this.evpn = new SpeakerEvpn({
       rib: this.rib,
