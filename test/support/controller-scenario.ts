@@ -303,6 +303,7 @@ await label({ rack: "a", seen: "x", unseen: "x" });
 await underlay("seen", "seen=x");
 await labelled('{"seen":"x"}');
 await drop("Underlay", "seen");
+await until(() => (tenants().Underlay.has("seen") ? "there" : undefined), { what: "the first one to go" });
 // The controller knows of rack by now, and the register does not.
 await underlay("rack-a", "rack=a");
 await labelled('{"rack":"a","seen":"x"}');
