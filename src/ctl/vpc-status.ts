@@ -48,9 +48,10 @@ export const show: Command = {
 export const attachments: Command = {
   name: "attachments",
   about: "List pods' interfaces in the VPCs of this node",
-  more: `Nobody writes an attachment: it comes with a pod and goes with it. STATE is adding
-until the pod may run, then ready; moved, where another node has announced its
-MAC address later: a machine that has moved, or one address that two pods have.`,
+  more: `Nobody writes an attachment: it comes with a pod and goes with it. STATE is
+adding until the pod may run, then ready; moved, where another node has
+announced its MAC address later: a machine that has moved, or one address that
+two pods have.`,
   options: withJson(),
   examples: ["causeway vpc attachments", "causeway vpc attachments --json"],
   async run(given) {
