@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import type { GatewayAnswer, GatewayRequest } from "../../src/gatewayd/mod.ts";
 import {
   createNetns,
+  isAlive,
   LineClient,
   Netns,
   removeNetns,
