@@ -35,11 +35,23 @@ export class RouteKeys implements Disposable {
     this.#parts = parts;
   }
 
-  /** plan tells of routes that may be another than they were, or have other queues; one after the other. */
+  /** plan tells of routes that may be another than they were, or have other queues: at once of those that cannot work, of others one after the other. */
   plan(routes: readonly string[]): void {
+    const { model, problem, told } = this.#parts;
     // Numbers of what was negotiated are free before an operator's are installed.
-    if (this.#parts.model().dataPlane) return this.planNow(routes);
-    for (const id of routes) this.#waiting.add(id);
+    if (model().dataPlane) return this.planNow(routes);
+    const blocked: string[] = [];
+    for (const id of routes) {
+      const planned = this.#planned(id);
+      if (planned === undefined) continue;
+      problem(id, typeof planned === "string" ? planned : undefined);
+      if (typeof planned === "string") {
+        this.#waiting.delete(id);
+        blocked.push(id);
+      } else this.#waiting.add(id);
+    }
+    this.change([], blocked);
+    told(blocked);
     if (this.#waiting.size > 0) this.#work ??= this.#inSlices();
   }
 

@@ -9,8 +9,9 @@ export class Slices {
   readonly #waiting: (() => void)[] = [];
   /** When this turn's slice began; absent: nothing was done in it. */
   #startedMs: number | undefined;
+  #isRunning = false;
 
-  /** do does a piece of work after those that were asked for before: in this turn while its slice lasts, else in a later one. Resolves to what it returns. */
+  /** do does a piece of work after those that were asked for before: at once while this turn's slice lasts, else in a later one. Resolves to what it returns. */
   do<T>(work: () => T): Promise<Awaited<T>> {
     return new Promise((resolve, reject) => {
       this.#waiting.push(() => {
@@ -20,11 +21,13 @@ export class Slices {
           reject(error);
         }
       });
-      if (this.#waiting.length === 1) queueMicrotask(() => this.#run());
+      this.#run();
     });
   }
 
   #run(): void {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
     if (this.#startedMs === undefined) {
       this.#startedMs = monotonicMs();
       soon(() => {
@@ -33,5 +36,6 @@ export class Slices {
       });
     }
     while (this.#waiting.length > 0 && monotonicMs() - this.#startedMs < SLICE_MS) this.#waiting.shift()?.();
+    this.#isRunning = false;
   }
 }
