@@ -56,7 +56,7 @@ const NAMES = [
 
 const WARM_UP = 1_280_000;
 const PACKETS = 320_000;
-/** A round of all contenders from end to end takes a minute. */
+/** A round of all contenders from end to end takes two minutes. */
 const MOST_E2E_ROUNDS = 3;
 
 /** Millions of packets in a second of CPU time. */
