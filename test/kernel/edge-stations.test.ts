@@ -13,7 +13,7 @@ describe.skipIf(notRoot !== undefined)(
     let scratch: Scratch;
     let route: Rtnetlink;
     const told: string[] = [];
-    beforeEach(() => {
+    beforeEach(async () => {
       told.length = 0;
       scratch = new Scratch();
       route = Rtnetlink.open({ netns: scratch.netns });
@@ -29,6 +29,11 @@ describe.skipIf(notRoot !== undefined)(
         "address add 10.7.0.1/24 dev br7",
       ])
         scratch.text(`ip ${command}`);
+      // The kernel brings a port to that a moment after its link is up, and takes no entry that ages before (fdb_add_entry, net/bridge/br_fdb.c).
+      for (const port of ["host7", "other"])
+        await until(`${port} to forward`, async () =>
+          scratch.text(`bridge -d link show dev ${port}`).includes("state forwarding"),
+        );
     });
     afterEach(() => {
       route.close();
