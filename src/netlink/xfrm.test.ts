@@ -288,7 +288,11 @@ describe("XFRM messages", () => {
     expect(attributes(encode(saMessage, saParts(everywhere) as never), 224).has(35)).toBe(false);
     // XFRM_POLICY_CPU_ACQUIRE is 4, in `flags` of struct xfrm_userpolicy_info.
     const anywhere = prefixOf(ip(4, 0n), 0);
-    const policy = { direction: "out", selector: { source: anywhere, destination: anywhere }, priority: 1 } as const;
+    const policy = {
+      direction: "out",
+      selector: { source: anywhere, destination: anywhere },
+      priority: 1,
+    } as const;
     const flagsOf = (of: PolicyChange) => new Uint8Array(addPolicy(of).message.body)[162];
     expect([flagsOf(policy), flagsOf({ ...policy, flags: ["cpu-acquire"] })]).toEqual([0, 4]);
   });
