@@ -4,12 +4,19 @@
  * The soft rows are one queue in memory: each packet is copied, sealed and opened, as in SoftBench. `two-workers` are two of them at once, on a thread
  * each. The rows on AF_XDP seal what comes by one veth and leaves by another; they need root. All are measured in seconds of the process's own
  * CPU time, so that what else the machine does costs less.
+ *
+ * The rows from end to end are packets that come through two gateways, beside wireguard-go and strongSwan's ESP in user space, all in the same
+ * run; those of stalls the worst round trip through them while one is changed.
  */
 import { fileURLToPath } from "node:url";
 import { fetchIpsecMb } from "../test/support/ipsec-mb.ts";
+import { fetchPackages, SuiteError } from "../tools/debian-suite.ts";
+import { E2E_CASES, type E2eName, type E2ePlan } from "./gateway/measure-e2e.ts";
+import { STALL_NAMES } from "./gateway/measure-stalls.ts";
 import type { XdpPlan } from "./gateway/measure-xdp.ts";
 import { SoftLoop, type SoftLoopOptions } from "./gateway/soft-loop.ts";
 import { IMIX } from "./gateway/template.ts";
+import { fetchStrongswan } from "./gateway/strongswan-pair.ts";
 import { measureWorkers } from "./gateway/two-workers.ts";
 import type { Bench, Row } from "./measure.ts";
 import { row } from "./measure.ts";
@@ -38,10 +45,19 @@ const XDP_CASES: XdpPlan["cases"] = [
   { name: "xdp-1414", frameBytes: [1414], theirs: 0.94 },
 ];
 const TWO_WORKERS = "two-workers";
-const NAMES = [...CASES.map(({ name }) => name), TWO_WORKERS, ...XDP_CASES.map(({ name }) => name)];
+const E2E_NAMES = Object.keys(E2E_CASES) as E2eName[];
+const NAMES = [
+  ...CASES.map(({ name }) => name),
+  TWO_WORKERS,
+  ...XDP_CASES.map(({ name }) => name),
+  ...E2E_NAMES,
+  ...STALL_NAMES,
+];
 
 const WARM_UP = 1_280_000;
 const PACKETS = 320_000;
+/** A round of all contenders from end to end takes two minutes. */
+const MOST_E2E_ROUNDS = 3;
 
 /** Millions of packets in a second of CPU time. */
 function rate(loop: SoftLoop): number {
@@ -67,7 +83,7 @@ function measure({ name, loop, theirs }: SoftCase, rounds: number): Row {
 }
 
 export const bench: Bench = {
-  about: "a site gateway's data path, in memory on one core: packets sealed and opened",
+  about: "a site gateway's data path: in memory on one core, on AF_XDP, and two gateways beside others",
   options: `[--quick] [--urgent] [--rounds N] [--cases ${NAMES.join(",")}]`,
   async run(words) {
     const options = readOptions(words, { values: ["rounds", "cases"], flags: ["quick", "urgent"] });
@@ -84,9 +100,32 @@ export const bench: Bench = {
       rows.push(await measureWorkers({ loop, rounds, warmUp: WARM_UP, packets: PACKETS }));
     }
     const cases = XDP_CASES.filter(({ name }) => wanted.includes(name));
-    if (cases.length === 0) return rows;
-    const program = fileURLToPath(new URL("./gateway/measure-xdp.ts", import.meta.url));
-    const text = await privately([program, JSON.stringify({ rounds, urgent, cases } satisfies XdpPlan)]);
-    return [...rows, ...(JSON.parse(text) as Row[])];
+    if (cases.length > 0)
+      rows.push(...(await within("measure-xdp", { rounds, urgent, cases } satisfies XdpPlan)));
+    const e2e = {
+      ...{ urgent, rounds: Math.min(rounds, MOST_E2E_ROUNDS), seconds: options.quick ? 0.3 : 1 },
+      cases: E2E_NAMES.filter((name) => wanted.includes(name)),
+      stalls: STALL_NAMES.filter((name) => wanted.includes(name)),
+    } satisfies E2ePlan;
+    if (e2e.cases.length > 0) fetchPeers();
+    if (e2e.cases.length + e2e.stalls.length > 0) rows.push(...(await within("measure-e2e", e2e)));
+    return rows;
   },
 };
+
+/** Runs a program of this bench in namespaces of its own. */
+async function within(program: string, plan: XdpPlan | E2ePlan): Promise<Row[]> {
+  const path = fileURLToPath(new URL(`./gateway/${program}.ts`, import.meta.url));
+  return JSON.parse(await privately([path, JSON.stringify(plan)])) as Row[];
+}
+
+/** Where there is a network; who cannot be had does not take part, and its rows say why. */
+function fetchPeers(): void {
+  for (const fetch of [() => fetchPackages("trixie", ["wireguard-go"]), fetchStrongswan])
+    try {
+      fetch();
+    } catch (error) {
+      if (!(error instanceof SuiteError)) throw error;
+      process.stderr.write(`${error.message}\n`);
+    }
+}

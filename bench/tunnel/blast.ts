@@ -1,5 +1,5 @@
 /**
- * Sends single datagrams as fast as it can, 64 by one sendmmsg(2): `bun blast.ts ADDRESS PORT BYTES SECONDS`.
+ * Sends single datagrams, 64 by one sendmmsg(2): `bun blast.ts ADDRESS PORT BYTES SECONDS [PER_SECOND]`, by default as fast as it can.
  * Prints `{datagrams, seconds}`.
  */
 import { ipBytes, parseIp } from "../../src/net/mod.ts";
@@ -20,7 +20,7 @@ const POLLOUT = 4;
 const EAGAIN = 11;
 const EINTR = 4;
 
-const [address = "", port, bytes, seconds] = process.argv.slice(2);
+const [address = "", port, bytes, seconds, perSecond] = process.argv.slice(2);
 const arena = new Arena({ bytes: 1 << 20 });
 const to = ipBytes(parseIp(address));
 using socket = DatagramSocket.open(to.length === 4 ? 4 : 6);
@@ -42,7 +42,15 @@ const start = performance.now();
 const end = start + Number(seconds) * 1000;
 let now = start;
 for (; now < end; now = performance.now()) {
-  const sent = sendMessages(fd, arena, headers, BATCH);
+  const due =
+    perSecond === undefined
+      ? BATCH
+      : Math.min(BATCH, Math.floor(((now - start) / 1000) * Number(perSecond)) - datagrams);
+  if (due < 1) {
+    Bun.sleepSync(0.1);
+    continue;
+  }
+  const sent = sendMessages(fd, arena, headers, due);
   if (sent > 0) datagrams += sent;
   else if (sent === -EAGAIN) pollMany(arena, request, 1, 10);
   else if (sent !== -EINTR) throw new SystemError("sendmmsg", -sent);

@@ -64,14 +64,16 @@ export interface Flood {
 export interface FloodOptions {
   readonly payloadBytes: number;
   readonly seconds: number;
+  /** Datagrams that are offered in a second; default as many as the sender can. */
+  readonly perSecond?: number;
   /** Whether the receiver takes datagrams one by one, as most programs do, or joined by the kernel. */
   readonly single?: boolean;
 }
 
-/** flood sends datagrams as fast as the sender can. */
+/** flood sends datagrams, as fast as the sender can or at a pace. */
 export async function flood(
   contender: Contender,
-  { payloadBytes, seconds, single = false }: FloodOptions,
+  { payloadBytes, seconds, perSecond, single = false }: FloodOptions,
 ): Promise<Flood> {
   const program = (name: string) => fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
   const how = single ? "single" : "joined";
@@ -80,7 +82,8 @@ export async function flood(
   const text = async () => new TextDecoder().decode((await heard.read()).value);
   if (!(await text()).startsWith("ready")) throw new Error("the counter does not start");
   const before = cpuSeconds(contender.pids);
-  const words = [contender.to, `${SINK_PORT}`, `${payloadBytes}`, `${seconds}`];
+  const pace = perSecond === undefined ? [] : [`${perSecond}`];
+  const words = [contender.to, `${SINK_PORT}`, `${payloadBytes}`, `${seconds}`, ...pace];
   const source = start(contender.near, [process.execPath, program("blast"), ...words]);
   const said = JSON.parse(await source.stdout.text()) as { datagrams: number; seconds: number };
   const used = cpuSeconds(contender.pids) - before;

@@ -36,6 +36,12 @@ function queueRow(queue: Top["queues"][number], before: Top["queues"][number] | 
   ];
 }
 
+/** How many, and why: `14: 9 replay, 5 unready`. */
+function dropsOf({ rxdrop, txdrop, drops }: Top["routes"][number]): string {
+  const reasons = Object.entries(drops).map(([reason, count]) => `${count} ${reason}`);
+  return [`${rxdrop + txdrop}`, ...(reasons.length > 0 ? [reasons.join(", ")] : [])].join(": ");
+}
+
 function routeRow(route: Top["routes"][number], before: Top["routes"][number] | undefined, seconds: number) {
   const { id, up, gateway = "", roundTripMicroseconds: trip, reason, lastError } = route;
   return [
@@ -45,7 +51,7 @@ function routeRow(route: Top["routes"][number], before: Top["routes"][number] | 
     trip === undefined ? "" : `${(trip / 1000).toFixed(1)} ms`,
     `${route.rekeys}`,
     ...rate(route, before, seconds),
-    `${route.rxdrop + route.txdrop}`,
+    dropsOf(route),
     plain(reason ?? (lastError === undefined ? "" : `last: ${lastError}`)),
   ];
 }

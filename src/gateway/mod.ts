@@ -47,7 +47,13 @@ export { saveConfig } from "./save-text.ts";
 export { configSchema, type GatewayConfig, MAX_MTU_BYTES } from "./schema.ts";
 export { HIDDEN, SecretBytes } from "./secret-bytes.ts";
 export { sumStates } from "./state.ts";
-export { type GatewayState, type GatewayStateTree, noState, stateSchema } from "./state-schema.ts";
+export {
+  DROP_REASONS,
+  type GatewayState,
+  type GatewayStateTree,
+  noState,
+  stateSchema,
+} from "./state-schema.ts";
 export { MAX_TEXT } from "./statement.ts";
 export {
   type ConfigAnswer,

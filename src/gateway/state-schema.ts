@@ -19,6 +19,20 @@ function counters<const N extends readonly string[]>(
   return Object.fromEntries(names.map((one) => [one, optional(counter)])) as never;
 }
 
+/**
+ * DROP_REASONS are why packets of a route were dropped: too long; no SA; its numbers used up; from an address that is not in `net`; opened, and no
+ * packet; come again or too late; not authentic.
+ */
+export const DROP_REASONS = [
+  "mtu",
+  "unready",
+  "exhausted",
+  "source",
+  "protocol",
+  "replay",
+  "integrity",
+] as const;
+
 const interfaceState = container(
   counters(
     ...(["rxbytes", "rxpackets", "rxmcast", "rxbcast", "rxdrop", "rxerrors"] as const),
@@ -142,6 +156,8 @@ const gatewayState = {
       "silent-seconds": optional(seconds),
       rekeys: optional(counter),
       ...counters("rxpackets", "rxbytes", "rxdrop", "txpackets", "txbytes", "txdrop"),
+      /** What `rxdrop` and `txdrop` come to, by reason; each packet once. */
+      drops: container(counters(...DROP_REASONS)),
     },
   }),
   queue: list("queue", {

@@ -66,6 +66,8 @@ export interface Top {
     readonly roundTripMicroseconds?: number;
     readonly silentSeconds?: number;
     readonly rekeys: number;
+    /** What rxdrop and txdrop come to, by reason; those that there were none of are absent. */
+    readonly drops: Readonly<Record<string, number>>;
   })[];
   readonly associations: readonly {
     readonly direction: "inbound" | "outbound";

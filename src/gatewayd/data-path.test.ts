@@ -2,6 +2,7 @@ import { beforeEach, expect, test } from "bun:test";
 import { MemoryBackEnd } from "../../test/support/memory-back-end.ts";
 import { KeyMaterial, parseIp, parsePrefix } from "../net/mod.ts";
 import { DataPath, type PathEffect } from "./data-path.ts";
+import { Slices } from "./slices.ts";
 
 let backEnd: MemoryBackEnd;
 let path: DataPath;
@@ -15,6 +16,7 @@ beforeEach(() => {
   backEnd = new MemoryBackEnd(() => {});
   path = new DataPath({
     backEnd,
+    slices: new Slices(),
     arrivalQueue: (_, queue) => (queue === 2 ? carrier : queue),
     installed: (effect, error) => {
       if (error !== undefined) failures.push(`${effect.kind} ${effect.sa.spi}: ${error.message}`);

@@ -9,6 +9,7 @@ import { boottimeMs } from "../sys/mod.ts";
 import type { Encapsulation, GatewayOrder } from "../tunnel/gateway/mod.ts";
 import type { GatewayBackEnd } from "./back-end.ts";
 import { RouteWork } from "./route-work.ts";
+import type { Slices } from "./slices.ts";
 
 /** PathEffect is what a keeper of keys asks of the data path. */
 export type PathEffect =
@@ -37,6 +38,8 @@ export interface DataPathRoute {
 /** DataPathParts are what it works with. */
 export interface DataPathParts {
   readonly backEnd: GatewayBackEnd;
+  /** In which routes are told; what is asked for their keys does not wait for other routes. */
+  readonly slices: Slices;
   /** The queue to whose address an inbound association's packets come. */
   readonly arrivalQueue: (route: string, queue: number) => number;
   /** An operator's association is in place, or was refused. */
@@ -127,9 +130,13 @@ export class DataPath {
     const told = this.#told.get(queue);
     const work = async () => {
       if (after.length > 0) await Promise.all(after);
-      if (this.#told.get(queue) !== told) return;
-      await this.#parts.backEnd.obey(queue, order);
-      this.#parts.refused(id, queue, undefined);
+      const { slices, backEnd } = this.#parts;
+      const isTold = await slices.do(async () => {
+        if (this.#told.get(queue) !== told) return false;
+        await backEnd.obey(queue, order);
+        return true;
+      });
+      if (isTold) this.#parts.refused(id, queue, undefined);
     };
     return this.#work.add(id, work, (error) => {
       // It is told again with the next change, or look.

@@ -20,7 +20,7 @@ import {
   planGateway,
   secretFiles,
 } from "../gateway/mod.ts";
-import { type KeeperNews, type KeyRoute, planKeyRoute, planManaged } from "../gateway/keys/mod.ts";
+import { type KeeperNews, planManaged } from "../gateway/keys/mod.ts";
 import { formatEndpoint, type PrivateKey } from "../net/mod.ts";
 import type { GatewayNews, GatewayReport } from "../tunnel/gateway/mod.ts";
 import type { BackEndNews, GatewayBackEnd, Tell } from "./back-end.ts";
@@ -31,6 +31,8 @@ import { Keys } from "./keys.ts";
 import type { Log } from "./log.ts";
 import { planQueues } from "./queue-plan.ts";
 import { RouteBook } from "./route-book.ts";
+import { RouteKeys } from "./route-keys.ts";
+import { Slices } from "./slices.ts";
 import { stateOf } from "./state-tree.ts";
 
 /** GatewayParts are what a gateway is made of. */
@@ -77,6 +79,8 @@ export class Gateway implements Disposable {
   readonly #detours: Detours;
   /** Routes whose detours are to be looked at when what is under way is done. */
   readonly #unsure = new Set<string>();
+  readonly #slices = new Slices();
+  readonly #routeKeys: RouteKeys;
   #config: GatewayConfig;
   #model: GatewayModel;
   /** Next hops that one queue has learnt, for those that begin later. */
@@ -92,6 +96,7 @@ export class Gateway implements Disposable {
     this.#backEnd = parts.backEnd((news) => this.#hear(news));
     this.#path = new DataPath({
       backEnd: this.#backEnd,
+      slices: this.#slices,
       arrivalQueue: (route, queue) => this.#arrivalQueue(route, queue),
       installed: (effect, error) => this.#keys.installed(effect, error),
       refused: (route, queue, reason) => {
@@ -110,6 +115,16 @@ export class Gateway implements Disposable {
       news: (route, queue, news) => this.#news(route, queue, news),
       refused: (route, association, reason) => this.#refuse(route, association, reason),
       wanted: () => this.#setManaged(),
+    });
+    this.#routeKeys = new RouteKeys({
+      slices: this.#slices,
+      keys: this.#keys,
+      model: () => this.#model,
+      privateKey: () => this.privateKey,
+      reaching: this.#reaching,
+      refusalOf: (route) => this.#refusalOf(route),
+      problem: (route, problem) => this.#problem(route, problem),
+      told: (routes) => this.#lookAtDetours(routes),
     });
     this.#config = config;
     try {
@@ -182,7 +197,7 @@ export class Gateway implements Disposable {
     this.routes.keep(after.routes);
     const all = aspects.some((aspect) => OF_ALL_ROUTES.has(aspect));
     const touched = all ? [...after.routes.keys()] : [...routes.added, ...routes.changed.keys()];
-    this.#changeKeys([], routes.removed);
+    this.#routeKeys.change([], routes.removed);
     for (const route of routes.removed) this.#detours.forget({ route });
     if (aspects.length > 0 || isAny(queues)) this.#setQueues();
     this.#replan(touched);
@@ -206,30 +221,9 @@ export class Gateway implements Disposable {
 
   /** Tells data path and keeper of routes that may be another. */
   #replan(ids: Iterable<string>): void {
-    const touched = [...ids];
-    const { routes, dataPlane } = this.#model;
     this.#backEnd.protect?.(prefixesOf(this.#model));
-    this.#path.setRoutes(routes);
-    const put: KeyRoute[] = [];
-    const remove: string[] = [];
-    for (const id of touched) {
-      const route = routes.get(id);
-      if (route === undefined) continue;
-      const facts = { privateKey: () => this.privateKey, up: this.#reaching };
-      const planned = dataPlane ? undefined : planKeyRoute(route, this.#model, facts);
-      if (typeof planned === "object") put.push(planned);
-      else remove.push(id);
-      this.#problem(
-        id,
-        typeof planned === "string"
-          ? planned
-          : dataPlane
-            ? (route.unusable ?? this.#refusalOf(id))
-            : undefined,
-      );
-    }
-    this.#changeKeys(put, remove);
-    this.#lookAtDetours(touched);
+    this.#path.setRoutes(this.#model.routes);
+    this.#routeKeys.plan([...ids]);
   }
 
   /** Looks at them when what is asked for now stands in line: packets come back to a queue after what they are to leave by is used there. */
@@ -271,23 +265,6 @@ export class Gateway implements Disposable {
       });
   }
 
-  /** What the keeper has against one route is that route's status. */
-  #changeKeys(put: readonly KeyRoute[], remove: readonly string[]): void {
-    try {
-      this.#keys.change(put, remove);
-    } catch (error) {
-      if (put.length > 1) {
-        this.#changeKeys([], remove);
-        for (const route of put) this.#changeKeys([route], []);
-        return;
-      }
-      for (const { id } of put) {
-        this.#problem(id, (error as Error).message);
-        this.#changeKeys([], [id]);
-      }
-    }
-  }
-
   #problem(route: string, problem: string | undefined): void {
     if (!this.routes.problem(route, problem)) return;
     if (problem === undefined) this.#parts.log("nothing is in the route's way", { route });
@@ -318,7 +295,9 @@ export class Gateway implements Disposable {
         this.#path.went(news.queue);
         this.#detours.forget({ queue: news.queue });
         this.routes.went(news.queue);
-        return this.#queuesChanged();
+        // Before it can come again: what it had is gone.
+        this.#routeKeys.planNow(this.#model.routes.keys());
+        return this.#setManaged();
       case "chosen":
         this.#carrier = { by: news.by, reason: news.reason };
         return log("it is chosen who carries packets", this.#carrier);
@@ -440,9 +419,10 @@ export class Gateway implements Disposable {
   /** settled resolves when the data path has all that it was told so far. */
   async settled(): Promise<void> {
     for (let isSure = false; !isSure;) {
+      await this.#routeKeys.settled();
       isSure = this.#unsure.size === 0;
       await this.#path.settled();
-      isSure &&= this.#unsure.size === 0;
+      isSure &&= this.#unsure.size === 0 && this.#routeKeys.isSettled;
     }
   }
 
@@ -475,6 +455,7 @@ export class Gateway implements Disposable {
 
   /** close ends all; `forGood` peers are told, and call no more. */
   async close(forGood: boolean): Promise<void> {
+    this.#routeKeys[Symbol.dispose]();
     if (forGood) {
       this.#keys.step({ kind: "close" });
       await this.#path.settled();
@@ -484,6 +465,7 @@ export class Gateway implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#routeKeys[Symbol.dispose]();
     this.#keys[Symbol.dispose]();
     this.#backEnd[Symbol.dispose]();
   }

@@ -1,5 +1,5 @@
 /** A gateway's counts in the text format of Prometheus, version 0.0.4. */
-import type { GatewayStateTree } from "../gateway/mod.ts";
+import { DROP_REASONS, type GatewayStateTree } from "../gateway/mod.ts";
 import type { Counted, Top } from "./control-protocol.ts";
 
 const carried = ["rxpackets", "rxbytes", "rxdrop", "txpackets", "txbytes", "txdrop"] as const;
@@ -44,6 +44,8 @@ export function metricsText(state: GatewayStateTree, top: Top): string {
       put("route_round_trip_seconds", labels, route.roundTripMicroseconds / 1e6);
     if (route.silentSeconds !== undefined) put("route_silent_seconds", labels, route.silentSeconds);
     all("route", labels, route);
+    for (const reason of DROP_REASONS)
+      put("route_drops_total", { ...labels, reason }, route.drops[reason] ?? 0);
   }
   for (const one of top.associations) {
     const { direction, queue, spi, route = "" } = one;

@@ -24,6 +24,8 @@ const AEAD_BYTES = 64 << 20;
 /** Orders after which garbage is collected. */
 const COLLECT_AFTER = 256;
 const WAKER_BYTES = 64;
+/** So long packets wait at most for orders, plus one order. */
+const ORDERS_MS = 1;
 /** More packets than wait at an inbox; others may go on handing over. */
 const MOST_OLD = 1 << 16;
 
@@ -80,9 +82,14 @@ export class QueueWorker implements Disposable {
       // First the waker: what is posted from now on wakes again.
       while ((receiveMessage(this.#waker.number, this.#scratch) ?? 0) > 0);
       let messages = 0;
+      let packetsMs = monotonicMs();
       for (let next = takeMessage<ToQueue>(this.#start.port); next !== undefined; messages++) {
         if (next.kind === "stop") return undefined;
         this.#hear(next);
+        if (monotonicMs() - packetsMs >= ORDERS_MS) {
+          this.#queue.once(0);
+          packetsMs = monotonicMs();
+        }
         next = takeMessage<ToQueue>(this.#start.port);
       }
       this.#collection.worked(messages);

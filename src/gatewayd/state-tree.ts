@@ -1,5 +1,12 @@
 /** A gateway's state with the names of `get-state`, from what its queues report and its keeper of keys knows. Nothing secret is in either. */
-import { type GatewayModel, type GatewayStateTree, noState, stateSchema, sumStates } from "../gateway/mod.ts";
+import {
+  type DROP_REASONS,
+  type GatewayModel,
+  type GatewayStateTree,
+  noState,
+  stateSchema,
+  sumStates,
+} from "../gateway/mod.ts";
 import { type ChannelStatus, type KeeperCounter, natObstacle } from "../gateway/keys/mod.ts";
 import { formatIp } from "../net/mod.ts";
 import { boottimeMs } from "../sys/mod.ts";
@@ -88,14 +95,21 @@ function queueTree(number: number, report: GatewayReport, facts: SaFacts): Tree 
 
 function trafficOfRoute({ name, ...route }: GatewayReport["routes"][number]): Tree {
   const { txpackets, txbytes, rxpackets, rxbytes, mtuErrors, unready, exhausted, refusedSource } = route;
+  const { protocolErrors, decryptErrors, replayed } = route;
+  const drops: { readonly [R in (typeof DROP_REASONS)[number]]: number } = {
+    ...{ mtu: mtuErrors, unready, exhausted },
+    ...{ source: refusedSource, protocol: protocolErrors },
+    ...{ replay: replayed, integrity: decryptErrors - replayed },
+  };
   return {
     id: name,
     rxpackets: count(rxpackets),
     rxbytes: count(rxbytes),
-    rxdrop: count(refusedSource),
+    rxdrop: count(refusedSource + protocolErrors + decryptErrors),
     txpackets: count(txpackets),
     txbytes: count(txbytes),
     txdrop: count(mtuErrors + unready + exhausted),
+    drops: Object.fromEntries(Object.entries(drops).map(([reason, value]) => [reason, count(value)])),
   };
 }
 
@@ -127,10 +141,10 @@ function inboundTree(queue: number, one: InboundReport, facts: StateFacts): Tree
     ...common("inbound", queue, one, facts),
     sequence: count(one.newest),
     "sa-state": {
-      rxerrors: count(protocolErrors + decryptErrors + replayed),
+      rxerrors: count(protocolErrors + decryptErrors),
       "protocol-errors": count(protocolErrors),
-      // Vita's counts both.
-      "decrypt-errors": count(decryptErrors + replayed),
+      // Vita's counts what came again too.
+      "decrypt-errors": count(decryptErrors),
       "replay-errors": count(replayed),
     },
   };

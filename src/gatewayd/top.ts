@@ -24,7 +24,7 @@ type InboundState = GatewayStateTree["inbound-sa"] extends ReadonlyMap<string, i
 type OutboundState = GatewayStateTree["outbound-sa"] extends ReadonlyMap<string, infer E> ? E : never;
 
 function routeRow(route: RouteState): Top["routes"][number] {
-  const { id, up = false, detour, gateway, rekeys = 0n } = route;
+  const { id, up = false, detour, gateway, rekeys = 0n, drops = {} } = route;
   const reason = route.reason ?? detour;
   const [lastError, roundTrip, silent] = [
     route["last-error"],
@@ -41,6 +41,9 @@ function routeRow(route: RouteState): Top["routes"][number] {
     ...(roundTrip === undefined ? {} : { roundTripMicroseconds: roundTrip }),
     ...(silent === undefined ? {} : { silentSeconds: silent }),
     rekeys: Number(rekeys),
+    drops: Object.fromEntries(
+      Object.entries(drops).flatMap(([reason, count]) => (count ? [[reason, Number(count)]] : [])),
+    ),
   };
 }
 

@@ -264,6 +264,39 @@ describe("XFRM messages", () => {
     expect(encode(template, {})).toHaveLength(64);
   });
 
+  test("associations of one CPU are laid out as Linux 6.13 has them (include/uapi/linux/xfrm.h)", () => {
+    /** Type and value of each attribute, after a header of so many bytes; not by our own decoder. */
+    const attributes = (bytes: Uint8Array, header: number) => {
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+      const found = new Map<number, string>();
+      for (let at = header; at < bytes.length; at += (view.getUint16(at, true) + 3) & ~3)
+        found.set(
+          view.getUint16(at + 2, true),
+          Buffer.from(bytes.subarray(at + 4, at + view.getUint16(at, true))).toString("hex"),
+        );
+      return found;
+    };
+    const [source, destination] = [ip(4, 0xc0_00_02_01n), ip(4, 0xc0_00_02_02n)];
+    using material = new KeyMaterial(new Uint8Array(20));
+    const sa = { source, destination, spi: 0x1234, algorithm: "aes-128-gcm", material } as const;
+    const change: SaChange = { ...sa, extended: true, direction: "out", reqid: 7, cpu: 0x0102 };
+    const bytes = encode(saMessage, saParts(change) as never);
+    // XFRMA_SA_DIR (33) is a byte, XFRM_SA_DIR_OUT 2; XFRMA_SA_PCPU (35) is a number in the machine's order.
+    expect(attributes(bytes, 224).get(33)).toBe("02");
+    expect(attributes(bytes, 224).get(35)).toBe("02010000");
+    const { cpu: _, ...everywhere } = change;
+    expect(attributes(encode(saMessage, saParts(everywhere) as never), 224).has(35)).toBe(false);
+    // XFRM_POLICY_CPU_ACQUIRE is 4, in `flags` of struct xfrm_userpolicy_info.
+    const anywhere = prefixOf(ip(4, 0n), 0);
+    const policy = {
+      direction: "out",
+      selector: { source: anywhere, destination: anywhere },
+      priority: 1,
+    } as const;
+    const flagsOf = (of: PolicyChange) => new Uint8Array(addPolicy(of).message.body)[162];
+    expect([flagsOf(policy), flagsOf({ ...policy, flags: ["cpu-acquire"] })]).toEqual([0, 4]);
+  });
+
   test("what cannot be asked for is refused, and the text has no key in it", () => {
     const random = new Random(seed);
     const sa = { ...saChange(random), algorithm: "aes-256-gcm" as const, direction: "in" as const };

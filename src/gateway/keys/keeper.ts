@@ -22,6 +22,8 @@ import { SpiBook } from "./spi-book.ts";
 
 const BOOT_BYTES = 8;
 const ROUTE_BYTES = 4;
+/** Channels that are worked on in a step, at most: each may cost a curve operation, and a thousand can be due at once. */
+const MOST_DUE = 16;
 
 /** A route with its channels; numbers are for Deadlines. */
 interface Kept {
@@ -62,7 +64,7 @@ export class KeyKeeper implements Disposable {
     return this.#counters;
   }
 
-  /** When to step `due`; undefined when nothing is awaited. It may be too early, never too late. */
+  /** When to step `due`; undefined when nothing is awaited. It may be too early, never too late; and past, where more is due than a step does. */
   get nextMs(): number | undefined {
     return this.#deadlines.next();
   }
@@ -89,7 +91,7 @@ export class KeyKeeper implements Disposable {
         return number === undefined ? [] : this.#tell(number, event, now);
       }
       case "due":
-        return this.#deadlines.due(now.nowMs).flatMap((number) => this.#tell(number, event, now));
+        return this.#deadlines.due(now.nowMs, MOST_DUE).flatMap((number) => this.#tell(number, event, now));
       case "close":
         return [...this.#routes.keys()].flatMap((id) => this.#removeRoute(id, now));
     }

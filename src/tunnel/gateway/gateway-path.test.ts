@@ -290,8 +290,14 @@ test("unknown SPIs, replayed packets and other contents are dropped and counted 
   const forged = sealed(packet, 8n);
   forged[forged.length - 1] = (forged.at(-1) as number) ^ 1;
   loop.fromWire(forged);
-  expect(loop.path.report().inbound[0]).toMatchObject({ decryptErrors: 2, replayed: 1, protocolErrors: 2 });
+  const refused = { decryptErrors: 2, replayed: 1, protocolErrors: 2 };
+  expect(loop.path.report().inbound[0]).toMatchObject(refused);
+  expect(loop.path.report().routes[0]).toMatchObject(refused);
   expect(loop.fromWire(sealed(packet, 8n)).host).toHaveLength(1);
+  const { spi } = loop.path.report().inbound[0] as { spi: number };
+  loop.path.obey({ kind: "remove-inbound", spi });
+  // What an association has refused stays its route's.
+  expect(loop.path.report().routes[0]).toMatchObject(refused);
 });
 
 test("ICMP that comes is counted by type and code (17)", () => {

@@ -23,11 +23,18 @@ export interface OutboundReport extends AssociationReport {
   readonly last: number;
 }
 
-/** InboundReport is an association that opens. */
-export interface InboundReport extends AssociationReport {
+/** Refused are packets that came for an association, or those of a route, and were not passed on. */
+export interface Refused {
+  /** Not authentic, or `replayed`. */
   readonly decryptErrors: number;
+  /** Came again, or so late that nobody knows. */
   readonly replayed: number;
+  /** Opened, and no packet: dummy packets too. */
   readonly protocolErrors: number;
+}
+
+/** InboundReport is an association that opens. */
+export interface InboundReport extends AssociationReport, Refused {
   readonly refusedSource: number;
   /** The greatest sequence number that was seen, for InboundOrder.newest; 0 before the first. */
   readonly newest: number;
@@ -37,9 +44,9 @@ export interface InboundReport extends AssociationReport {
 
 /**
  * RouteReport is a route. `tx…` are inner packets that were sealed, and `txdrop` those of them that no port took; `rx…` are those that were
- * authentic, and `refusedSource` those of them that were dropped for their source.
+ * authentic, and `refusedSource` those of them that were dropped for their source. What was refused counts all its associations, also those that are gone.
  */
-export interface RouteReport {
+export interface RouteReport extends Refused {
   readonly name: string;
   /** Largest inner packet. */
   readonly mtuBytes: number;
@@ -84,10 +91,11 @@ export interface GatewayReport {
 export function reportOf(context: GatewayContext): GatewayReport {
   const { book, mtu, privateHost, publicHost } = context;
   const routes = [...book.routes];
+  const refused = refusedByRoute(book.inbound.values());
   return {
     mtu,
     counters: countersOf(context),
-    routes: routes.map(routeReport),
+    routes: routes.map((route) => routeReport(route, refused.get(route) ?? NOTHING_REFUSED)),
     outbound: routes.flatMap((route) =>
       [...route.waiting.values(), ...(route.outbound === undefined ? [] : [route.outbound])].map(
         outboundReport,
@@ -129,11 +137,33 @@ function hopOf({ isResolved, nextHopMac }: SideFamily): NextHopReport {
   return isResolved ? { mac: macFromBytes(nextHopMac) } : {};
 }
 
-function routeReport(route: GatewayRoute): RouteReport {
+function routeReport(route: GatewayRoute, refused: Refused): RouteReport {
   const { name, mtuBytes, txpackets, txbytes, txdrop, rxpackets, rxbytes } = route;
   const { mtuErrors, unready, exhausted, refusedSource } = route;
   const traffic = { txpackets, txbytes, txdrop, rxpackets, rxbytes };
-  return { name, mtuBytes, ...traffic, mtuErrors, unready, exhausted, refusedSource };
+  const dropped = { mtuErrors, unready, exhausted, refusedSource };
+  return { name, mtuBytes, ...traffic, ...dropped, ...addRefused(route, refused) };
+}
+
+/** NOTHING_REFUSED is what a new association has refused. */
+export const NOTHING_REFUSED: Refused = { decryptErrors: 0, replayed: 0, protocolErrors: 0 };
+
+/** addRefused adds up what was refused. */
+export function addRefused(a: Refused, b: Refused): Refused {
+  return {
+    decryptErrors: a.decryptErrors + b.decryptErrors,
+    replayed: a.replayed + b.replayed,
+    protocolErrors: a.protocolErrors + b.protocolErrors,
+  };
+}
+
+/** refusedByRoute adds up what associations have refused, by their route. */
+export function refusedByRoute<R>(
+  inbound: Iterable<Refused & { readonly route: R }>,
+): ReadonlyMap<R, Refused> {
+  const all = new Map<R, Refused>();
+  for (const one of inbound) all.set(one.route, addRefused(all.get(one.route) ?? NOTHING_REFUSED, one));
+  return all;
 }
 
 function associationReport({ route, spi, packets, bytes, endsMs }: Inbound | Outbound): AssociationReport {

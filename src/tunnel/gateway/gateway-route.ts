@@ -27,6 +27,10 @@ export class GatewayRoute {
   unready = 0;
   exhausted = 0;
   refusedSource = 0;
+  /** Refused by associations that are gone. */
+  decryptErrors = 0;
+  replayed = 0;
+  protocolErrors = 0;
 
   constructor(index: number, name: string) {
     this.index = index;

@@ -9,6 +9,7 @@ import { type AeadProvider, type Arena, ArenaPool } from "../../sys/mod.ts";
 import { XDP_ENDPOINT } from "../xdp/xdp-endpoint.ts";
 import type { Detour } from "./detour.ts";
 import { Inbound, Outbound } from "./gateway-association.ts";
+import { addRefused } from "./gateway-report.ts";
 import { GatewayRoute } from "./gateway-route.ts";
 import type { Encapsulation, InboundOrder, OutboundOrder, RouteOrder } from "./order.ts";
 import { PrefixTable } from "./prefix-table.ts";
@@ -166,6 +167,7 @@ export class RouteBook implements Disposable {
     this.#heard.note(inbound.keyId, inbound.newest + 1);
     inbound[Symbol.dispose]();
     this.inbound.delete(spi);
+    Object.assign(inbound.route, addRefused(inbound.route, inbound));
   }
 
   /** addOutbound installs an association that waits. Throws for a key that was used beyond its next sequence number. */

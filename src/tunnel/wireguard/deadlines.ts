@@ -37,10 +37,14 @@ export class Deadlines {
     return first === undefined ? undefined : this.#lying.get(first);
   }
 
-  /** due takes out the numbers whose moment has come, earliest first. */
-  due(nowMs: number): number[] {
+  /** due takes out the numbers whose moment has come, earliest first: `most` of them at most, by default all. */
+  due(nowMs: number, most = Number.POSITIVE_INFINITY): number[] {
     const numbers: number[] = [];
-    for (let atMs = this.next(); atMs !== undefined && atMs <= nowMs; atMs = this.next()) {
+    for (
+      let atMs = this.next();
+      atMs !== undefined && atMs <= nowMs && numbers.length < most;
+      atMs = this.next()
+    ) {
       const number = this.#pop();
       const wanted = this.#wanted.get(number);
       if (wanted === undefined) continue;

@@ -2,7 +2,14 @@
 import { formatIp, type Ip, ipEqual } from "../../net/mod.ts";
 import type { SaInfo } from "../../netlink/mod.ts";
 import { wallMs } from "../../sys/mod.ts";
-import type { Encapsulation, GatewayNews, InboundOrder, OutboundOrder } from "../gateway/mod.ts";
+import {
+  addRefused,
+  type Encapsulation,
+  type GatewayNews,
+  type InboundOrder,
+  NOTHING_REFUSED,
+  type OutboundOrder,
+} from "../gateway/mod.ts";
 import { keyIdOf, UsedKeys } from "../gateway/used-keys.ts";
 import type { KernelEsp } from "./kernel-esp.ts";
 import { addressOf, type XfrmBook } from "./xfrm-book.ts";
@@ -126,6 +133,8 @@ export class XfrmAssociations {
     this.#leaving.delete(inbound);
     this.#book.inbound.delete(inbound);
     this.#carried(inbound, { rxpackets: inbound.packets, rxbytes: inbound.bytes });
+    const { route, queue } = inbound;
+    route.refused.set(queue, addRefused(route.refused.get(queue) ?? NOTHING_REFUSED, inbound));
   }
 
   #carried(

@@ -27,6 +27,7 @@ type Seen = NonNullable<SaChange["seen"]>;
 export class XfrmInbound extends XfrmCarrier {
   /** When the last authentic packet came; absent: none has. */
   heardMs: number | undefined;
+  /** Packets that the kernel refused: not authentic, and come again or too late (struct xfrm_stats). */
   forged = 0;
   replayed = 0;
   /** How its packets come, as was said; absent: as those of its route go. */
@@ -53,6 +54,13 @@ export class XfrmInbound extends XfrmCarrier {
   get newest(): number {
     return Number(this.#seen.received);
   }
+
+  get decryptErrors(): number {
+    return this.forged + this.replayed;
+  }
+
+  /** The kernel does not say how many were opened and no packets. */
+  readonly protocolErrors = 0;
 
   /** install makes the kernel's association for packets that come this way, anew if they came another. */
   install(way: Way, nowMs: number): void {

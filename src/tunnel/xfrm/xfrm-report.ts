@@ -2,10 +2,14 @@
 import type { NeighbourInfo } from "../../netlink/mod.ts";
 import { type Ip, ipEqual } from "../../net/mod.ts";
 import {
+  addRefused,
   type AssociationReport,
   type GatewayReport,
   newGatewayCounters,
   type NextHopReport,
+  NOTHING_REFUSED,
+  type Refused,
+  refusedByRoute,
   type RouteReport,
   type SideConfiguration,
 } from "../gateway/mod.ts";
@@ -42,7 +46,10 @@ export class XfrmStatistics {
   }
 }
 
-/** reportOf reads a queue. Counters that the kernel has for the namespace only are not told apart by route. */
+/**
+ * reportOf reads a queue. What the kernel counts for the namespace only is not told apart by route: packets for which there was no association, or
+ * that a policy blocked (it counts those of no policy), and those that were opened and came from an address that is not their route's.
+ */
 export function reportOf(
   book: XfrmBook,
   about: {
@@ -56,6 +63,7 @@ export function reportOf(
   const sides = book.queue(queue);
   const those = (one: XfrmCarrier) => one.queue === queue;
   const active = [...book.active].filter(those);
+  const refused = refusedByRoute([...book.inbound].filter(those));
   const hops = (side: SideConfiguration) => ({
     ...(side.four && { 4: hopOf(neighbours, side.four.nextHop) }),
     ...(side.six && { 6: hopOf(neighbours, side.six.nextHop) }),
@@ -67,7 +75,10 @@ export function reportOf(
     counters: { ...countersOf(statistics), exchange: { ...about.exchange } },
     routes: [...book.routes.values()]
       .filter(({ queues }) => queues.has(queue))
-      .map((route) => routeReport(book, route, { queue, mtuBytes: route.ownMtuBytes ?? mtuBytes })),
+      .map((route) => ({
+        ...routeReport(book, route, { queue, mtuBytes: route.ownMtuBytes ?? mtuBytes }),
+        ...addRefused(route.refused.get(queue) ?? NOTHING_REFUSED, refused.get(route) ?? NOTHING_REFUSED),
+      })),
     outbound: [...[...book.waiting].filter(those), ...active].map((one) => ({
       ...associationReport(one),
       isActive: book.active.has(one),
@@ -76,9 +87,9 @@ export function reportOf(
     })),
     inbound: [...book.inbound].filter(those).map((one) => ({
       ...associationReport(one),
-      decryptErrors: one.forged,
+      decryptErrors: one.decryptErrors,
       replayed: one.replayed,
-      protocolErrors: 0,
+      protocolErrors: one.protocolErrors,
       refusedSource: 0,
       newest: one.newest,
       ...(one.heardMs !== undefined && { heardMs: one.heardMs }),
@@ -114,7 +125,7 @@ function routeReport(
   book: XfrmBook,
   route: XfrmRoute,
   { queue, mtuBytes }: { readonly queue: number; readonly mtuBytes: number },
-): RouteReport {
+): Omit<RouteReport, keyof Refused> {
   const gone = route.carried.get(queue) ?? { txpackets: 0, txbytes: 0, rxpackets: 0, rxbytes: 0 };
   const sum = (all: Iterable<XfrmCarrier>, of: "packets" | "bytes") =>
     [...all].reduce((total, one) => total + (one.route === route && one.queue === queue ? one[of] : 0), 0);

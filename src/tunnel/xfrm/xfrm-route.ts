@@ -10,7 +10,7 @@
  */
 import { type Ip, type Prefix, prefixEqual, prefixOf } from "../../net/mod.ts";
 import type { PolicyChange, PolicyDirection, RouteChange, Selector } from "../../netlink/mod.ts";
-import type { RouteOrder } from "../gateway/mod.ts";
+import type { Refused, RouteOrder } from "../gateway/mod.ts";
 import type { RouteMarks } from "./xfrm-marks.ts";
 
 /** Carried is what went each way, of inner packets. */
@@ -77,6 +77,8 @@ export class XfrmRoute {
   aim: Aim | undefined;
   /** Carried by associations that are gone, by queue. */
   readonly carried = new Map<number, Carried>();
+  /** And refused by those. */
+  readonly refused = new Map<number, Refused>();
 
   constructor(name: string, marks: RouteMarks) {
     this.name = name;
