@@ -65,9 +65,18 @@ function specOf(random: Random, kind: TenantKind): object {
         rules: [{ direction: "ingress", groups: some(0.7, () => [`s${random.below(3)}`]) ?? [] }],
       };
     case "Gateway":
-      return { vpc, node: "a", public: [{ interface: "eth1", address4: { ip: "192.0.2.1", nextHop: "192.0.2.2" } }] };
+      return {
+        vpc,
+        node: "a",
+        public: [{ interface: "eth1", address4: { ip: "192.0.2.1", nextHop: "192.0.2.2" } }],
+      };
     case "Route":
-      return { gateway: `g${random.below(2)}`, prefixes: [random.pick(networks)], spi: 256, presharedKeyFile: "/k" };
+      return {
+        gateway: `g${random.below(2)}`,
+        prefixes: [random.pick(networks)],
+        spi: 256,
+        presharedKeyFile: "/k",
+      };
     case "Underlay":
       return { asn: 64514, links: [{ name: "eth1" }], neighbors: [{ link: "eth1", asn: "external" }] };
   }

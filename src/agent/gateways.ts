@@ -1,0 +1,157 @@
+/**
+ * Gateways of this node, by the register: each is a process of its own, which has its Gateway and Routes as manifests and goes on when the agent ends.
+ *
+ * ```
+ *   register ─▶ gatewayWishes ─▶ NAME.yaml ─▶ causeway gateway run --manifests ─▶ ESP
+ *                                                      └─ which routes are up ─▶ VPCs: announced, or not
+ * ```
+ */
+import type { MeshView } from "../hub/mod.ts";
+import { ensureDirectory, listDirectory } from "../sys/mod.ts";
+import { endGateway, GatewayProcess, type RouteState } from "./gateway-process.ts";
+import { type GatewayWish, gatewayWishes } from "./gateway-wish.ts";
+import { warn } from "./log.ts";
+import { GATEWAYS } from "./paths.ts";
+import type { Vpcs } from "./vpcs.ts";
+
+/** GatewaysOptions say who hears. */
+export interface GatewaysOptions {
+  /** The names of VPCs' Routes of this node that lead nowhere now. */
+  readonly onDown: (routes: ReadonlySet<string>) => void;
+  readonly onProblem: (gateway: string, reason: string) => void;
+  /** The node is in no mesh any more. */
+  readonly onLeave?: () => void;
+}
+
+/** ShownGateway is a gateway as people see it. */
+export interface ShownGateway {
+  readonly name: string;
+  readonly vpc?: string;
+  /** Why it does not run. */
+  readonly problem?: string;
+  readonly routes: readonly RouteState[];
+}
+
+/** Gateways owns the supervision of all; the processes go on when it is disposed. */
+export class Gateways implements Disposable {
+  readonly #options: GatewaysOptions;
+  readonly #processes = new Map<string, GatewayProcess>();
+  readonly #problems = new Map<string, string>();
+  #down = "";
+  #hasLooked = false;
+  /** What ends comes before what begins in its name. */
+  #ending: Promise<void> = Promise.resolve();
+  #wanted: readonly GatewayWish[] = [];
+  #closed = false;
+
+  constructor(options: GatewaysOptions) {
+    this.#options = options;
+  }
+
+  /** beside returns those whose routes a node's VPCs have; they leave the mesh together. */
+  static beside(vpcs: Pick<Vpcs, "setTunnels" | "leave">): Gateways {
+    return new Gateways({
+      onDown: (routes) => {
+        try {
+          vpcs.setTunnels(routes);
+        } catch (error) {
+          warn("cannot follow gateways", { error });
+        }
+      },
+      onProblem: (object, reason) => warn("a gateway does not run", { object, reason }),
+      onLeave: () => vpcs.leave(),
+    });
+  }
+
+  /** follow makes processes what the register says; the same again changes nothing. */
+  follow({ self, tenants }: Pick<MeshView, "self" | "tenants">): void {
+    if (self === undefined) return;
+    const wishes = gatewayWishes(tenants, self.name);
+    this.#wanted = wishes;
+    if (wishes.length > 0) ensureDirectory(GATEWAYS);
+    const names = new Map(wishes.map((wish) => [wish.name, wish]));
+    for (const [name, process] of this.#processes) {
+      const wish = names.get(name);
+      if (wish !== undefined && wish.command.join(" ") === process.wish.command.join(" "))
+        process.change(wish);
+      else this.#end(name, process);
+    }
+    for (const name of this.#left())
+      if (!names.has(name)) this.#ending = this.#ending.then(() => endGateway(name));
+    void this.#ending.then(() => this.#begin());
+    this.#tellDown();
+  }
+
+  /** What an earlier agent began is looked for once. */
+  #left(): string[] {
+    if (this.#hasLooked) return [];
+    this.#hasLooked = true;
+    return listDirectory(GATEWAYS).flatMap((file) => /^(.*)\.yaml$/.exec(file)?.[1] ?? []);
+  }
+
+  #end(name: string, process: GatewayProcess): void {
+    this.#processes.delete(name);
+    this.#problems.delete(name);
+    process[Symbol.dispose]();
+    this.#ending = this.#ending.then(() => endGateway(name));
+  }
+
+  #begin(): void {
+    if (this.#closed) return;
+    for (const wish of this.#wanted) {
+      if (this.#processes.has(wish.name)) continue;
+      const process = new GatewayProcess(wish, {
+        onRoutes: () => this.#tellDown(),
+        onProblem: (problem) => this.#problem(wish.name, problem),
+      });
+      this.#processes.set(wish.name, process);
+    }
+  }
+
+  #problem(name: string, problem: string | undefined): void {
+    if (problem === undefined) this.#problems.delete(name);
+    else if (this.#problems.get(name) !== problem) {
+      this.#problems.set(name, problem);
+      this.#options.onProblem(name, problem);
+    }
+  }
+
+  /** What is not known counts as up: an agent that begins finds gateways that go on. */
+  #tellDown(): void {
+    const down = new Set(
+      [...this.#processes.values()].flatMap(({ wish, routes = [] }) =>
+        wish.vpc === undefined ? [] : routes.flatMap(({ id, up }) => (up ? [] : [id])),
+      ),
+    );
+    const text = [...down].sort().join(" ");
+    if (text === this.#down) return;
+    this.#down = text;
+    this.#options.onDown(down);
+  }
+
+  /** status tells of each. */
+  status(): ShownGateway[] {
+    return [...this.#processes].map(([name, { wish, routes = [] }]) => {
+      const problem = this.#problems.get(name);
+      return {
+        name,
+        ...(wish.vpc === undefined ? {} : { vpc: wish.vpc }),
+        ...(problem === undefined ? {} : { problem }),
+        routes,
+      };
+    });
+  }
+
+  /** leave ends all: the node is in no mesh any more. */
+  leave(): void {
+    this.#wanted = [];
+    for (const [name, process] of this.#processes) this.#end(name, process);
+    this.#options.onLeave?.();
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    for (const process of this.#processes.values()) process[Symbol.dispose]();
+    this.#processes.clear();
+  }
+}
