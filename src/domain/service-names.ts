@@ -46,9 +46,9 @@ export function legLink(vni: number): string {
   return `cwn${vni}`;
 }
 
-/** isLeg tells whether a link's name is that of a leg; names of pods' links are longer. */
+/** isLeg tells whether a link's name is that of a leg, of a NAT gateway or of tunnels; names of pods' links are longer. */
 export function isLeg(name: string): boolean {
-  return /^cwn\d{1,8}$/.test(name);
+  return /^cw[nt]\d{1,8}$/.test(name);
 }
 
 /** legAddresses returns the addresses of a leg. */

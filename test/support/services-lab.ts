@@ -106,7 +106,7 @@ export class ServicesLab implements Disposable {
 
   /** As agent/vpc-underlay.ts has it. */
   #setRules(host: Host): void {
-    this.#hasLegs ||= this.#wish.gateways.length > 0;
+    this.#hasLegs ||= this.#wish.gateways.length + this.#wish.tunnels.length > 0;
     host.rules = `${guardText(host.node.underlayLink, { hasLegs: this.#hasLegs })}${this.#hasLegs ? LEG_RULES : ""}`;
     host.engine.set("guard", [{ kind: "ruleset", family: "inet", text: host.rules }]);
     host.engine.apply("guard");
