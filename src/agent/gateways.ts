@@ -6,7 +6,7 @@
  *                                                      └─ which routes are up ─▶ VPCs: announced, or not
  * ```
  */
-import type { MeshView } from "../hub/mod.ts";
+import type { MeshView, RouteFact } from "../hub/mod.ts";
 import { ensureDirectory, listDirectory } from "../sys/mod.ts";
 import { endGateway, GatewayProcess, type RouteState } from "./gateway-process.ts";
 import { type GatewayWish, gatewayWishes } from "./gateway-wish.ts";
@@ -18,6 +18,8 @@ import type { Vpcs } from "./vpcs.ts";
 export interface GatewaysOptions {
   /** The names of VPCs' Routes of this node that lead nowhere now. */
   readonly onDown: (routes: ReadonlySet<string>) => void;
+  /** What is told of Routes has changed. */
+  readonly onTold?: () => void;
   readonly onProblem: (gateway: string, reason: string) => void;
   /** The node is in no mesh any more. */
   readonly onLeave?: () => void;
@@ -38,6 +40,7 @@ export class Gateways implements Disposable {
   readonly #processes = new Map<string, GatewayProcess>();
   readonly #problems = new Map<string, string>();
   #down = "";
+  #toldText: string | undefined;
   #hasLooked = false;
   /** What ends comes before what begins in its name. */
   #ending: Promise<void> = Promise.resolve();
@@ -49,8 +52,9 @@ export class Gateways implements Disposable {
   }
 
   /** beside returns those whose routes a node's VPCs have; they leave the mesh together. */
-  static beside(vpcs: Pick<Vpcs, "setTunnels" | "leave">): Gateways {
+  static beside(vpcs: Pick<Vpcs, "setTunnels" | "leave">, onTold: () => void): Gateways {
     return new Gateways({
+      onTold,
       onDown: (routes) => {
         try {
           vpcs.setTunnels(routes);
@@ -80,6 +84,27 @@ export class Gateways implements Disposable {
       if (!names.has(name)) this.#ending = this.#ending.then(() => endGateway(name));
     void this.#ending.then(() => this.#begin());
     this.#tellDown();
+    this.#tell();
+  }
+
+  /** told returns what hubs are told of Routes; undefined while there is nothing. */
+  told(): readonly RouteFact[] | undefined {
+    const all = [...this.#processes.values()].flatMap(({ wish, routes = [] }) => {
+      const problem = this.#problems.get(wish.name);
+      if (problem !== undefined) return wish.routes.map((name) => ({ name, up: false, reason: problem }));
+      return routes.map(({ id, up, reason, lastError }): RouteFact => {
+        const why = reason ?? (up ? undefined : lastError);
+        return { name: id, up, ...(why === undefined ? {} : { reason: why }) };
+      });
+    });
+    return all.length === 0 ? undefined : all;
+  }
+
+  #tell(): void {
+    const text = JSON.stringify(this.told());
+    if (text === this.#toldText) return;
+    this.#toldText = text;
+    this.#options.onTold?.();
   }
 
   /** What an earlier agent began is looked for once. */
@@ -101,7 +126,10 @@ export class Gateways implements Disposable {
     for (const wish of this.#wanted) {
       if (this.#processes.has(wish.name)) continue;
       const process = new GatewayProcess(wish, {
-        onRoutes: () => this.#tellDown(),
+        onRoutes: () => {
+          this.#tellDown();
+          this.#tell();
+        },
         onProblem: (problem) => this.#problem(wish.name, problem),
       });
       this.#processes.set(wish.name, process);
@@ -114,6 +142,7 @@ export class Gateways implements Disposable {
       this.#problems.set(name, problem);
       this.#options.onProblem(name, problem);
     }
+    this.#tell();
   }
 
   /** What is not known counts as up: an agent that begins finds gateways that go on. */

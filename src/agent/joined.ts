@@ -136,7 +136,7 @@ export class Joined implements Disposable {
     const { engine, cni, bgp, folder, role } = options;
     const onProblem = (error: Error) => warn("vpcs", { error });
     this.vpcs = this.#resources.use(new Vpcs({ engine, cni, bgp, folder, claims: role.claims, onProblem }));
-    this.gateways = this.#resources.use(Gateways.beside(this.vpcs));
+    this.gateways = this.#resources.use(Gateways.beside(this.vpcs, () => this.#tellFacts()));
     this.#ways = this.#resources.use(
       new Ways(options.ways, {
         key: options.key,
@@ -408,7 +408,8 @@ export class Joined implements Disposable {
   #tellFacts(): void {
     const { local, mtuBytes } = this.#facts;
     const { mapped, pin: tlsPin } = this.#ways;
-    this.#options.role.setFacts({ local, mapped, mtuBytes, hubs: this.#hubs, tlsPin });
+    const routes = this.gateways.told();
+    this.#options.role.setFacts({ local, mapped, mtuBytes, hubs: this.#hubs, tlsPin, routes });
   }
 
   /** A word in the tunnel, so that each hub's WireGuard sees where this node is now. */
