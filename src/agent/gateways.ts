@@ -1,5 +1,5 @@
 /**
- * Gateways of this node, by the register: each is a process of its own, which has its Gateway and Routes as manifests and goes on when the agent ends.
+ * Gateways of this node, by the register: each is a one of its own, which has its Gateway and Routes as manifests and goes on when the agent ends.
  *
  * ```
  *   register ─▶ gatewayWishes ─▶ NAME.yaml ─▶ causeway gateway run --manifests ─▶ ESP
@@ -74,11 +74,10 @@ export class Gateways implements Disposable {
     this.#wanted = wishes;
     if (wishes.length > 0) ensureDirectory(GATEWAYS);
     const names = new Map(wishes.map((wish) => [wish.name, wish]));
-    for (const [name, process] of this.#processes) {
+    for (const [name, one] of this.#processes) {
       const wish = names.get(name);
-      if (wish !== undefined && wish.command.join(" ") === process.wish.command.join(" "))
-        process.change(wish);
-      else this.#end(name, process);
+      if (wish !== undefined && wish.command.join(" ") === one.wish.command.join(" ")) one.change(wish);
+      else this.#end(name, one);
     }
     for (const name of this.#left())
       if (!names.has(name)) this.#ending = this.#ending.then(() => endGateway(name));
@@ -114,10 +113,10 @@ export class Gateways implements Disposable {
     return listDirectory(GATEWAYS).flatMap((file) => /^(.*)\.yaml$/.exec(file)?.[1] ?? []);
   }
 
-  #end(name: string, process: GatewayProcess): void {
+  #end(name: string, one: GatewayProcess): void {
     this.#processes.delete(name);
     this.#problems.delete(name);
-    process[Symbol.dispose]();
+    one[Symbol.dispose]();
     this.#ending = this.#ending.then(() => endGateway(name));
   }
 
@@ -125,14 +124,14 @@ export class Gateways implements Disposable {
     if (this.#closed) return;
     for (const wish of this.#wanted) {
       if (this.#processes.has(wish.name)) continue;
-      const process = new GatewayProcess(wish, {
+      const one = new GatewayProcess(wish, {
         onRoutes: () => {
           this.#tellDown();
           this.#tell();
         },
         onProblem: (problem) => this.#problem(wish.name, problem),
       });
-      this.#processes.set(wish.name, process);
+      this.#processes.set(wish.name, one);
     }
   }
 
@@ -174,13 +173,13 @@ export class Gateways implements Disposable {
   /** leave ends all: the node is in no mesh any more. */
   leave(): void {
     this.#wanted = [];
-    for (const [name, process] of this.#processes) this.#end(name, process);
+    for (const [name, one] of this.#processes) this.#end(name, one);
     this.#options.onLeave?.();
   }
 
   [Symbol.dispose](): void {
     this.#closed = true;
-    for (const process of this.#processes.values()) process[Symbol.dispose]();
+    for (const one of this.#processes.values()) one[Symbol.dispose]();
     this.#processes.clear();
   }
 }
