@@ -8,7 +8,7 @@
  */
 import type { MeshView, RouteFact } from "../hub/mod.ts";
 import { ensureDirectory, listDirectory } from "../sys/mod.ts";
-import { endGateway, GatewayProcess, type RouteState } from "./gateway-process.ts";
+import { endGateway, RunningGateway, type RouteState } from "./running-gateway.ts";
 import { type GatewayWish, gatewayWishes } from "./gateway-wish.ts";
 import { warn } from "./log.ts";
 import { GATEWAYS } from "./paths.ts";
@@ -37,7 +37,7 @@ export interface ShownGateway {
 /** Gateways owns the supervision of all; the processes go on when it is disposed. */
 export class Gateways implements Disposable {
   readonly #options: GatewaysOptions;
-  readonly #processes = new Map<string, GatewayProcess>();
+  readonly #processes = new Map<string, RunningGateway>();
   readonly #problems = new Map<string, string>();
   #down = "";
   #toldText: string | undefined;
@@ -113,7 +113,7 @@ export class Gateways implements Disposable {
     return listDirectory(GATEWAYS).flatMap((file) => /^(.*)\.yaml$/.exec(file)?.[1] ?? []);
   }
 
-  #end(name: string, one: GatewayProcess): void {
+  #end(name: string, one: RunningGateway): void {
     this.#processes.delete(name);
     this.#problems.delete(name);
     one[Symbol.dispose]();
@@ -124,7 +124,7 @@ export class Gateways implements Disposable {
     if (this.#closed) return;
     for (const wish of this.#wanted) {
       if (this.#processes.has(wish.name)) continue;
-      const one = new GatewayProcess(wish, {
+      const one = new RunningGateway(wish, {
         onRoutes: () => {
           this.#tellDown();
           this.#tell();

@@ -105,8 +105,8 @@ export const customKinds: { readonly [K in TenantKind]: CustomKind } = {
     columns: [
       of("Gateway", ".spec.gateway"),
       of("Prefixes", ".spec.prefixes"),
-      of("Up", '.status.conditions[?(@.type=="Up")].status'),
-      { ...of("Reason", '.status.conditions[?(@.type=="Up")].message'), wide: true },
+      of("Up", `.status.conditions[?(@.type=="Up")].status`),
+      { ...of("Reason", `.status.conditions[?(@.type=="Up")].message`), wide: true },
     ],
     rules: [],
   },

@@ -1,4 +1,4 @@
-/** GatewayProcess runs one gateway as the register says: its manifests, its process, and what it tells of its routes. */
+/** RunningGateway runs one gateway as the register says: its manifests, its process, and what it tells of its routes. */
 import {
   after,
   every,
@@ -36,8 +36,8 @@ export interface RouteState {
   readonly silentSeconds?: number;
 }
 
-/** GatewayProcessOptions say who hears. */
-export interface GatewayProcessOptions {
+/** RunningGatewayOptions say who hears. */
+export interface RunningGatewayOptions {
   /** What it says of its routes has changed, or it says nothing any more. */
   readonly onRoutes: () => void;
   /** It cannot be started, or runs again (undefined). */
@@ -69,9 +69,9 @@ export async function endGateway(name: string): Promise<void> {
   removeTree(manifestsOf(name));
 }
 
-/** GatewayProcess owns the supervision, and not the process, which goes on when the agent ends. */
-export class GatewayProcess implements Disposable {
-  readonly #options: GatewayProcessOptions;
+/** RunningGateway owns the supervision, and not the process, which goes on when the agent ends. */
+export class RunningGateway implements Disposable {
+  readonly #options: RunningGatewayOptions;
   #wish: GatewayWish;
   #kept: KeptProcess | undefined;
   #retry: Disposable | undefined;
@@ -80,7 +80,7 @@ export class GatewayProcess implements Disposable {
   #routes: readonly RouteState[] | undefined;
   #closed = false;
 
-  constructor(wish: GatewayWish, options: GatewayProcessOptions) {
+  constructor(wish: GatewayWish, options: RunningGatewayOptions) {
     this.#options = options;
     this.#wish = wish;
     writeAtomic(manifestsOf(wish.name), wish.manifests);
