@@ -8,7 +8,7 @@
  */
 import type { MeshView, RouteFact } from "../hub/mod.ts";
 import { ensureDirectory, listDirectory } from "../sys/mod.ts";
-import { endGateway, RunningGateway, type RouteState } from "./running-gateway.ts";
+import { endGateway, RunningGateway } from "./running-gateway.ts";
 import { type GatewayWish, gatewayWishes } from "./gateway-wish.ts";
 import { warn } from "./log.ts";
 import { GATEWAYS } from "./paths.ts";
@@ -25,15 +25,6 @@ export interface GatewaysOptions {
   readonly onLeave?: () => void;
 }
 
-/** ShownGateway is a gateway as people see it. */
-export interface ShownGateway {
-  readonly name: string;
-  readonly vpc?: string;
-  /** Why it does not run. */
-  readonly problem?: string;
-  readonly routes: readonly RouteState[];
-}
-
 /** Gateways owns the supervision of all; the processes go on when it is disposed. */
 export class Gateways implements Disposable {
   readonly #options: GatewaysOptions;
@@ -45,6 +36,8 @@ export class Gateways implements Disposable {
   /** What ends comes before what begins in its name. */
   #ending: Promise<void> = Promise.resolve();
   #wanted: readonly GatewayWish[] = [];
+  /** Nodes of a large mesh tell something new all the time, and hardly ever of gateways. */
+  #tenants: MeshView["tenants"] | undefined;
   #closed = false;
 
   constructor(options: GatewaysOptions) {
@@ -69,7 +62,8 @@ export class Gateways implements Disposable {
 
   /** follow makes processes what the register says; the same again changes nothing. */
   follow({ self, tenants }: Pick<MeshView, "self" | "tenants">): void {
-    if (self === undefined) return;
+    if (self === undefined || tenants === this.#tenants) return;
+    this.#tenants = tenants;
     const wishes = gatewayWishes(tenants, self.name);
     this.#wanted = wishes;
     if (wishes.length > 0) ensureDirectory(GATEWAYS);
@@ -79,8 +73,7 @@ export class Gateways implements Disposable {
       if (wish !== undefined && wish.command.join(" ") === one.wish.command.join(" ")) one.change(wish);
       else this.#end(name, one);
     }
-    for (const name of this.#left())
-      if (!names.has(name)) this.#ending = this.#ending.then(() => endGateway(name));
+    for (const name of this.#left()) if (!names.has(name)) this.#endSoon(name);
     void this.#ending.then(() => this.#begin());
     this.#tellDown();
     this.#tell();
@@ -117,13 +110,29 @@ export class Gateways implements Disposable {
     this.#processes.delete(name);
     this.#problems.delete(name);
     one[Symbol.dispose]();
-    this.#ending = this.#ending.then(() => endGateway(name));
+    this.#endSoon(name);
+  }
+
+  #endSoon(name: string): void {
+    this.#ending = this.#ending
+      .then(() => endGateway(name))
+      .catch((error: Error) => this.#options.onProblem(name, `cannot be ended: ${error.message}`));
   }
 
   #begin(): void {
     if (this.#closed) return;
-    for (const wish of this.#wanted) {
-      if (this.#processes.has(wish.name)) continue;
+    for (const wish of this.#wanted)
+      try {
+        this.#run(wish);
+      } catch (error) {
+        // Its manifests cannot be written; with the next news it is tried again.
+        this.#tenants = undefined;
+        this.#problem(wish.name, (error as Error).message);
+      }
+  }
+
+  #run(wish: GatewayWish): void {
+    if (!this.#processes.has(wish.name)) {
       const one = new RunningGateway(wish, {
         onRoutes: () => {
           this.#tellDown();
@@ -155,19 +164,6 @@ export class Gateways implements Disposable {
     if (text === this.#down) return;
     this.#down = text;
     this.#options.onDown(down);
-  }
-
-  /** status tells of each. */
-  status(): ShownGateway[] {
-    return [...this.#processes].map(([name, { wish, routes = [] }]) => {
-      const problem = this.#problems.get(name);
-      return {
-        name,
-        ...(wish.vpc === undefined ? {} : { vpc: wish.vpc }),
-        ...(problem === undefined ? {} : { problem }),
-        routes,
-      };
-    });
   }
 
   /** leave ends all: the node is in no mesh any more. */

@@ -30,10 +30,7 @@ export interface RouteState {
   readonly up: boolean;
   /** Why it is down, or what of it is. */
   readonly reason?: string;
-  readonly gateway?: string;
   readonly lastError?: string;
-  readonly roundTripMicroseconds?: number;
-  readonly silentSeconds?: number;
 }
 
 /** RunningGatewayOptions say who hears. */
