@@ -396,7 +396,7 @@ export class Agent implements Disposable {
   /** The files go first: an agent that ends half-way finds no membership when it starts, and removes what is left in the kernel. */
   async #clear(): Promise<void> {
     await this.joined?.leave();
-    this.joined?.vpcs.leave();
+    this.joined?.gateways.leave();
     this.#end();
     this.#endVpcs();
     this.#broken = undefined;

@@ -24,13 +24,8 @@ function hubOf(agent: Agent, what: string): HubRole {
 }
 
 const kinds = Object.keys(tenantKinds).join(", ");
-const ofGateways = "it is a file of its node, for causeway gateway run --manifests";
 /** What to do with kinds that are not in the register in this way. */
-const instead: { readonly [kind: string]: string } = {
-  Mesh: "use causeway mesh apply",
-  Gateway: ofGateways,
-  Route: ofGateways,
-};
+const instead: { readonly [kind: string]: string } = { Mesh: "use causeway mesh apply" };
 
 /** YAML was read by the command line: a large one takes longer than an agent may be away. */
 function needTenants(given: readonly Json[]): TenantResource[] {

@@ -17,6 +17,8 @@ import {
   peeringObjects,
   type SecurityGroup,
   serviceRuleset,
+  type DomainTunnels,
+  tunnelObjects,
   VXLAN_GROUP,
 } from "../domain/mod.ts";
 import type { KernelObject } from "../engine/mod.ts";
@@ -60,6 +62,7 @@ export interface DomainNeeds {
   /** When this node is one of its nodes. */
   readonly gateway?: NatGateway | undefined;
   readonly floating: readonly FloatingIp[];
+  readonly tunnels: DomainTunnels;
 }
 
 /** NodeSide is what is the same for all domains of a node. */
@@ -91,6 +94,8 @@ export function domainScopes(needs: DomainNeeds, side: NodeSide): Map<string, Sc
   }
   for (const end of needs.peerings)
     scopes.set(`services/peering/${end.other}`, { objects: () => peeringObjects(end, side) });
+  if (needs.tunnels.all.length > 0)
+    scopes.set("services/tunnels", { objects: () => tunnelObjects(domain, needs.tunnels, side) });
   if (gateway === undefined) return scopes;
   scopes.set("services/gateway", { objects: () => legObjects(gateway, domain, side) });
   scopes.set("services/floating", { objects: () => floatingElements(needs.floating) });

@@ -1,6 +1,6 @@
 /**
- * DomainServices puts what the services of domains need into their namespaces and the node's own: security groups, peerings, NAT gateways and
- * floating IPs.
+ * DomainServices puts what the services of domains need into their namespaces and the node's own: security groups, peerings, NAT gateways,
+ * floating IPs, and tunnels to other sites.
  *
  * ```
  *   register ── set ──▶ ┌──────────────┐ ──▶ setScope, keep ──▶ domains' namespaces
@@ -21,6 +21,7 @@ import {
   peeringEnds,
   type RemoteChange,
   type SecurityGroup,
+  type Tunnel,
 } from "../domain/mod.ts";
 import type { KernelObject, ScopeChange } from "../engine/mod.ts";
 import type { Ip, Prefix } from "../net/mod.ts";
@@ -36,6 +37,7 @@ import {
 } from "./domain-scopes.ts";
 import { GatewaySide, type GatewaySideOptions } from "./gateway-side.ts";
 import { type Addresses, GroupScopes } from "./group-scopes.ts";
+import { TunnelSide } from "./tunnel-side.ts";
 
 /** DomainPlaces is what is asked of the host of domains. */
 export interface DomainPlaces {
@@ -58,6 +60,7 @@ export interface ServicesWish {
   readonly floating: readonly FloatingIp[];
   readonly groupsOf: (domain: number) => ReadonlyMap<string, SecurityGroup>;
   readonly vtepOf: GatewaySeat["vtepOf"];
+  readonly tunnels: readonly Tunnel[];
 }
 
 /** ServicesOptions say where. */
@@ -77,6 +80,7 @@ const NOTHING: ServicesWish = {
   floating: [],
   groupsOf: () => new Map(),
   vtepOf: () => undefined,
+  tunnels: [],
 };
 
 /** DomainServices owns the scopes `services/…` of domains, and `gateways` of the node's own engine. */
@@ -91,10 +95,12 @@ export class DomainServices implements Disposable {
   readonly #scopes = new Map<number, ReadonlyMap<string, Scope>>();
   readonly #gateways: GatewaySide;
   readonly #groups = new GroupScopes();
+  readonly #tunnels: TunnelSide;
 
   constructor(options: ServicesOptions) {
     this.#options = options;
     this.#gateways = new GatewaySide({ ...options, netnsOf: (vni) => options.places.netns(vni) });
+    this.#tunnels = new TunnelSide({ ...options, netnsOf: (vni) => options.places.netns(vni) });
     this.#listening = options.places.onActive(() => this.#settle());
   }
 
@@ -108,8 +114,10 @@ export class DomainServices implements Disposable {
     const mine = new Set(this.#gateways.own.map(({ domain }) => domain));
     for (const { domain } of before) if (!mine.has(domain)) places.keep(domain, "gateway", false);
     for (const domain of mine) places.keep(domain, "gateway", true);
+    this.#tunnels.set(wish.tunnels, (domain, wanted) => places.keep(domain, "tunnels", wanted));
     this.#renewAll(places.active().domains);
     this.#gateways.settle();
+    this.#tunnels.settle();
     if (changes.length > 0) places.apply(changes);
     this.#gateways.turn();
   }
@@ -182,7 +190,14 @@ export class DomainServices implements Disposable {
     return [
       ...(gateway === undefined ? [] : gatewayFamilies(gateway, domain)).map((family) => EVERYWHERE[family]),
       ...this.#peeringsOf(domain).flatMap(({ otherPrefixes }) => otherPrefixes),
+      ...this.#tunnels.announced(vni),
     ];
+  }
+
+  /** setTunnels says which Routes lead nowhere now: their networks are announced no more, until they are up again. */
+  setTunnels(down: ReadonlySet<string>): void {
+    const domains = this.#tunnels.setDown(down);
+    this.#renewAll(domains.filter((vni) => this.#options.places.netns(vni) !== undefined));
   }
 
   /** outside returns the outside addresses that lead to this node now. */
@@ -204,7 +219,9 @@ export class DomainServices implements Disposable {
       (vni) => this.#domains.get(vni)?.peerings.map((one) => one.with) ?? [],
     );
     this.#renewAll([...fresh, ...others.filter((vni) => here.has(vni))]);
-    if (fresh.length + gone.length > 0) this.#gateways.settle();
+    if (fresh.length + gone.length === 0) return;
+    this.#gateways.settle();
+    this.#tunnels.settle();
   }
 
   /** In order: of two that are peered the lower one makes the link, and the other one takes its end. */
@@ -251,6 +268,7 @@ export class DomainServices implements Disposable {
       peerings: this.#peeringsOf(domain),
       gateway: this.#gateways.own.find((one) => one.domain === vni),
       floating: this.#gateways.floatingOf(vni),
+      tunnels: this.#tunnels.of(vni),
     };
   }
 

@@ -9,6 +9,8 @@ import {
   type Removal,
   Registrar,
   type RegisterLog,
+  type RouteFact,
+  routeFacts,
 } from "../hub/mod.ts";
 import { enrolServiceAddress, type Enrolment, type PskChoice } from "../mesh/mod.ts";
 import type { PeerState, PrivateKey, PublicKey, Secret, SigningSecret } from "../net/mod.ts";
@@ -158,6 +160,11 @@ export class HubRole implements Role {
     });
   }
 
+  /** routes returns what a node says of the Routes that it runs. */
+  routes(node: string): readonly RouteFact[] {
+    return this.#facts.book.routes(node);
+  }
+
   // It follows its own register.
   hubsReached(): void {}
 
@@ -170,6 +177,7 @@ export class HubRole implements Role {
       ...(facts.tlsPin === undefined ? {} : { tlsPin: facts.tlsPin }),
       mtuBytes: facts.mtuBytes,
       ...announcedFact(),
+      ...(facts.routes === undefined ? {} : { routes: routeFacts(facts.routes) }),
       version: VERSION,
     };
     if (this.#facts.book.say(this.name, says, wallMs())) this.#server?.tellFacts();

@@ -34,13 +34,13 @@ import type { TunnelHolder } from "./tunnel-holder.ts";
 import { networksOf, nodeOf } from "./view-parts.ts";
 import { VpcRules } from "./vpc-underlay.ts";
 import type { ClusterBgp } from "./cluster-bgp.ts";
+import { Gateways } from "./gateways.ts";
 import { Vpcs } from "./vpcs.ts";
 import { type WayOptions, Ways } from "./ways.ts";
 
 const TICK_MS = 1000;
 /** How often a node's next key is looked for while it changes its key. */
 const NEXT_KEY_MS = 50;
-
 /** Own addresses and MTU are looked at again after this time, though no event came. */
 const FACTS_MS = 10_000;
 /** Changes that come together are planned together. */
@@ -77,6 +77,7 @@ export class Joined implements Disposable {
   readonly #ways: Ways;
   readonly #relaying: HubRelaying;
   readonly vpcs: Vpcs;
+  readonly gateways: Gateways;
   readonly #resolver = new Resolver(() => this.#schedule());
   readonly #resources = new DisposableStack();
   readonly #scopes = new MeshScopes();
@@ -133,12 +134,9 @@ export class Joined implements Disposable {
       ),
     );
     const { engine, cni, bgp, folder, role } = options;
-    this.vpcs = this.#resources.use(
-      new Vpcs({
-        ...{ engine, cni, bgp, folder, claims: role.claims },
-        onProblem: (error) => warn("vpcs", { error }),
-      }),
-    );
+    const onProblem = (error: Error) => warn("vpcs", { error });
+    this.vpcs = this.#resources.use(new Vpcs({ engine, cni, bgp, folder, claims: role.claims, onProblem }));
+    this.gateways = this.#resources.use(Gateways.beside(this.vpcs, () => this.#tellFacts()));
     this.#ways = this.#resources.use(
       new Ways(options.ways, {
         key: options.key,
@@ -231,6 +229,7 @@ export class Joined implements Disposable {
     this.#relay(view);
     this.#listen(view);
     this.vpcs.follow(view, this.#facts.mtuBytes);
+    this.gateways.follow(view);
   }
 
   #set(scopes: ScopeChanges["set"]): void {
@@ -409,7 +408,8 @@ export class Joined implements Disposable {
   #tellFacts(): void {
     const { local, mtuBytes } = this.#facts;
     const { mapped, pin: tlsPin } = this.#ways;
-    this.#options.role.setFacts({ local, mapped, mtuBytes, hubs: this.#hubs, tlsPin });
+    const routes = this.gateways.told();
+    this.#options.role.setFacts({ local, mapped, mtuBytes, hubs: this.#hubs, tlsPin, routes });
   }
 
   /** A word in the tunnel, so that each hub's WireGuard sees where this node is now. */

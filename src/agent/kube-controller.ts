@@ -21,7 +21,7 @@ const WEATHER: ReadonlySet<RefusalCode> = new Set<RefusalCode>(["read-only", "to
 
 /** registerOf returns a hub's register as the controller needs it. */
 export function registerOf(
-  role: Pick<HubRole, "register" | "registrar" | "view" | "heardMs" | "name">,
+  role: Pick<HubRole, "register" | "registrar" | "view" | "heardMs" | "name" | "routes">,
 ): ControllerRegister {
   const { register, registrar } = role;
   /** Thousands of them, which each look of the controller goes through. */
@@ -35,6 +35,12 @@ export function registerOf(
     tenants: () => role.view().tenants,
     owners: () => register.owners(),
     revision: () => register.revision,
+    routeState(name) {
+      const { Route, Gateway } = role.view().tenants;
+      // Of a Route speaks the node that runs it, and no other.
+      const node = Gateway.get(Route.get(name)?.gateway ?? "")?.node;
+      return node === undefined ? undefined : role.routes(node).find((one) => one.name === name);
+    },
     async put(resources, owner) {
       await registrar.putResources(resources, { owner });
     },
@@ -63,6 +69,7 @@ export class ClusterControl {
   #controller: ClusterController | undefined;
   #running = new DisposableStack();
   #told: string | undefined;
+  #routes: readonly unknown[] = [];
 
   /** With the identity of a kubeconfig, or IN_CLUSTER. */
   constructor(agent: Agent, kubeconfig: string) {
@@ -75,10 +82,22 @@ export class ClusterControl {
   #look(): void {
     const { role } = this.#agent;
     const now = role instanceof HubRole ? role : undefined;
+    this.#lookAtRoutes(now);
     if (now === this.#role) return;
     void this.#stop();
     this.#role = now;
     if (now !== undefined) this.#start(now);
+  }
+
+  /** What nodes say of Routes is no part of the register, and becomes part of their objects' status. */
+  #lookAtRoutes(role: HubRole | undefined): void {
+    const { Gateway } = role?.view().tenants ?? { Gateway: new Map<string, { readonly node: string }>() };
+    const told = [...new Set([...Gateway.values()].map(({ node }) => node))].map((node) =>
+      role?.routes(node),
+    );
+    const same = told.length === this.#routes.length && told.every((one, i) => one === this.#routes[i]);
+    this.#routes = told;
+    if (!same) this.#controller?.registerChanged();
   }
 
   #start(role: HubRole): void {

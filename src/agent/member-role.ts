@@ -11,6 +11,7 @@ import {
   PairKeys,
   parseCache,
   type Removal,
+  routeFacts,
   type SignedState,
   type SnapshotAge,
   type ViewCache,
@@ -267,13 +268,14 @@ export class MemberRole implements Role {
   }
 
   #hubFacts() {
-    const { local, mapped, mtuBytes, hubs } = this.#facts;
+    const { local, mapped, mtuBytes, hubs, routes } = this.#facts;
     return {
       local: [...local],
       mapped: [...mapped],
       mtuBytes,
       hubs: [...hubs],
       ...announcedFact(),
+      ...(routes === undefined ? {} : { routes: routeFacts(routes) }),
       version: VERSION,
     };
   }

@@ -1,5 +1,5 @@
 /** What a joined node follows: its own register on the hub, the hub's elsewhere. */
-import type { MeshView, Removal } from "../hub/mod.ts";
+import type { MeshView, Removal, RouteFact } from "../hub/mod.ts";
 import type { BlockClaims } from "../ipam/mod.ts";
 import type { Enrolment } from "../mesh/mod.ts";
 import type { Endpoint, PeerState, PrivateKey, PublicKey, Secret } from "../net/mod.ts";
@@ -15,6 +15,8 @@ export interface SelfFacts {
   readonly hubs: readonly HubDistance[];
   /** Of a hub that takes TLS: the hash of its key. */
   readonly tlsPin?: string | undefined;
+  /** Routes of Gateways that run here; absent: none. */
+  readonly routes?: readonly RouteFact[] | undefined;
 }
 
 /** RoleTunnel is what a role may do with the tunnel. */

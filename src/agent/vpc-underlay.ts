@@ -9,7 +9,7 @@ import type { Mesh, Node, TenantResources } from "../resources/mod.ts";
 
 /**
  * VpcRules says what VPCs need in the node's own table of family inet: the guard, with or without any VPC; the rules of legs, which cost each packet of
- * the node something, once there is a NatGateway anywhere. They stay as long as the agent runs: a leg goes after its resource.
+ * the node something, once there is a NatGateway, or a Gateway of a VPC, anywhere. They stay as long as the agent runs: a leg goes after its resource.
  */
 export class VpcRules {
   #hasLegs: boolean | undefined;
@@ -23,7 +23,8 @@ export class VpcRules {
   of({ mesh, tenants }: Pick<MeshView, "mesh" | "tenants">): Pick<MeshFacts, "vxlan" | "moreRules"> {
     const { vxlanLink: link = LINK } = mesh;
     this.#hasLegs ??= legsHere();
-    this.#hasLegs ||= tenants.NatGateway.size > 0;
+    this.#hasLegs ||=
+      tenants.NatGateway.size > 0 || [...tenants.Gateway.values()].some(({ vpc }) => vpc !== undefined);
     const guard = guardText(link, { hasLegs: this.#hasLegs });
     return { vxlan: { link, guard }, ...(this.#hasLegs && { moreRules: LEG_RULES }) };
   }

@@ -14,9 +14,6 @@ import {
   bridgeOf,
   clusterRouter,
   compileDomains,
-  compileFloatingIps,
-  compileGateways,
-  compileGroups,
   type Domain,
   type DomainNode,
   isReflector,
@@ -49,7 +46,8 @@ import { type ShownVpc, shownVpcs, withProblem } from "./vpc-shown.ts";
 import { fabricPods, isFabric, roomOf, type VpcSite } from "./vpc-site.ts";
 import { openVpcParts, type VpcParts } from "./vpc-parts.ts";
 import { VpcSettling } from "./vpc-settling.ts";
-import { domainNode, sameSeats, vtepsOf } from "./vpc-underlay.ts";
+import { servicesWish } from "./vpc-services.ts";
+import { domainNode, sameSeats } from "./vpc-underlay.ts";
 import { type StoredVpcPod, VpcStore } from "./vpc-store.ts";
 import { lease } from "./vpc-lease.ts";
 import { macOf, mtuOf, refusePort } from "./vpc-wish.ts";
@@ -163,6 +161,12 @@ export class Vpcs implements VpcNetwork, Disposable {
       this.#news.resolve();
       this.#news = Promise.withResolvers<void>();
     }
+  }
+
+  /** setTunnels says which Routes of VPCs' gateways here lead nowhere now. */
+  setTunnels(down: ReadonlySet<string>): void {
+    this.#parts?.services.setTunnels(down);
+    this.#onActive();
   }
 
   /** connected is called when a hub was reached: what it knows of this node's addresses is compared. */
@@ -388,16 +392,7 @@ export class Vpcs implements VpcNetwork, Disposable {
   }
 
   #setServices(): void {
-    const { tenants, domains, self, nodes, node } = this.#require();
-    const all = [self, ...nodes];
-    const vteps = vtepsOf(all, node);
-    this.#parts?.services.set({
-      domains,
-      gateways: compileGateways(tenants, all),
-      floating: compileFloatingIps(tenants),
-      groupsOf: (domain) => compileGroups(tenants, domain),
-      vtepOf: (name) => vteps.get(name),
-    });
+    this.#parts?.services.set(servicesWish(this.#require()));
     this.#onActive();
   }
 

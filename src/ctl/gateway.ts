@@ -42,6 +42,7 @@ and the log.`,
     name: { about: "its name for causeway config and top; the Gateway's", value: "NAME" },
     manifests: { about: "its Gateway and Routes: a file or folder, followed", value: "PATH" },
     node: { about: "this node in spec.node; default the machine's name", value: "NAME" },
+    vni: { about: "number of its VPC, as the agent gives it", value: "VNI" },
     xdp: { about: "only AF_XDP: no packet sockets where it cannot be used" },
     cpu: { about: "processors of the queues, such as 2,3", value: "LIST", short: "c" },
     config: { about: "begin with this; default what was set last", value: "FILE" },
@@ -71,6 +72,9 @@ and the log.`,
         PATH,
         "--node says whose manifests are meant; give --manifests too, or leave it out",
       );
+    const vni = given.value("vni");
+    if (vni !== undefined && (manifests === undefined || !/^[1-9]\d{0,7}$/.test(vni)))
+      throw new UsageError(PATH, "--vni is a number that the agent gives, beside --manifests");
     const { isGatewayName, runGateway } = await import("../gatewayd/mod.ts");
     if (name !== undefined && !isGatewayName(name))
       throw new UsageError(PATH, `--name "${name}" has to be 1 to 63 letters, digits, _ . -`);
@@ -79,6 +83,7 @@ and the log.`,
       ...(name === undefined ? {} : { name }),
       ...(manifests === undefined ? {} : { manifests }),
       ...(node === undefined ? {} : { node }),
+      ...(vni === undefined ? {} : { vni: Number(vni) }),
       requireXdp: given.flag("xdp"),
       cpus: cpusOf(given),
       libraries: given.values("libraries"),

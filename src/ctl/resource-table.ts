@@ -83,6 +83,27 @@ const columns: { readonly [K in TenantKind]: Columns<TenantValues[K]> } = {
       formatEdgeSelector(nodes ?? {}),
     ],
   },
+  Gateway: {
+    header: ["GATEWAY", "NODE", "INSIDE", "QUEUES", "ROUTES"],
+    row: ({ name, node, vpc, private: side, public: sides }, { Route }) => [
+      name,
+      node,
+      vpc === undefined ? (side?.interface ?? side?.pci ?? "") : `VPC ${vpc}`,
+      String(sides.length),
+      String([...Route.values()].filter(({ gateway }) => gateway === name).length),
+    ],
+  },
+  Route: {
+    header: ["ROUTE", "GATEWAY", "NETWORKS", "REMOTE GATEWAYS", "SPI", "EXCHANGE"],
+    row: ({ name, gateway, prefixes, gateways, spi, exchange }) => [
+      name,
+      gateway,
+      prefixes.map(formatPrefix).join(", "),
+      gateways.map(({ ip }) => formatIp(ip)).join(", ") || "they call",
+      String(spi),
+      exchange,
+    ],
+  },
 };
 
 /** resourceTable returns the table of one kind's resources; `all` are those that columns count. */

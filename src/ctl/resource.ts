@@ -53,6 +53,11 @@ function readResources(given: Given): readonly Resource[] | undefined {
   return resources;
 }
 
+/** Words of all kinds, in lines of a terminal. */
+const kindLines = [tenantWords.slice(0, 6), tenantWords.slice(6)]
+  .map((words) => words.join(", "))
+  .join(",\n");
+
 const label = (kind: TenantKind, name: string): string => `${tenantKinds[kind].word}/${name}`;
 
 export const apply: Command = {
@@ -92,7 +97,7 @@ async function printTables(result: Results["resource-get"], kind: TenantKind | u
   const shown = tenantsIn(result.resources);
   // Of a VPC its Subnets are counted.
   const all =
-    kind === undefined || kind === "VPC"
+    kind === undefined || kind === "VPC" || kind === "Gateway"
       ? tenantsOf(tenantsIn((await ask({ op: "resource-get" }, progress)).resources))
       : noTenants;
   const tables = (Object.keys(tenantKinds) as TenantKind[]).flatMap((one) => {
@@ -106,7 +111,7 @@ async function printTables(result: Results["resource-get"], kind: TenantKind | u
 export const get: Command = {
   name: "get",
   about: "Show VPCs and what belongs to them, as this node knows them",
-  more: `Kinds: ${tenantWords.join(", ")},\nand all.`,
+  more: `Kinds: ${kindLines},\nand all.`,
   positionals: ["KIND", "[NAME]"],
   choices: [...tenantWords, "all"],
   options: withJson({
@@ -170,7 +175,7 @@ and a Subnet of which nodes or owners have addresses: a node returns what its
 last pod had after two minutes. With --force such a Subnet goes at once, and
 pods that are still there lose their network. What a Kubernetes cluster put
 there is deleted there, or here with --force.
-Kinds: ${tenantWords.join(", ")}.`,
+Kinds: ${kindLines}.`,
   positionals: ["[KIND]", "[NAME…]"],
   choices: tenantWords,
   options: withJson({ file, force: { about: "also of a Kubernetes cluster, and Subnets in use" } }),

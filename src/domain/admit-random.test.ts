@@ -64,6 +64,19 @@ function specOf(random: Random, kind: TenantKind): object {
         vpc,
         rules: [{ direction: "ingress", groups: some(0.7, () => [`s${random.below(3)}`]) ?? [] }],
       };
+    case "Gateway":
+      return {
+        vpc,
+        node: "a",
+        public: [{ interface: "eth1", address4: { ip: "192.0.2.1", nextHop: "192.0.2.2" } }],
+      };
+    case "Route":
+      return {
+        gateway: `g${random.below(2)}`,
+        prefixes: [random.pick(networks)],
+        spi: 256,
+        presharedKeyFile: "/k",
+      };
     case "Underlay":
       return { asn: 64514, links: [{ name: "eth1" }], neighbors: [{ link: "eth1", asn: "external" }] };
   }
@@ -77,6 +90,8 @@ const pools: readonly (readonly [TenantKind, readonly string[]])[] = [
   ["FloatingIP", ["f0", "f1", "f2"]],
   ["SecurityGroup", ["s0", "s1", "s2"]],
   ["Underlay", ["l0", "l1"]],
+  ["Gateway", ["g0", "g1"]],
+  ["Route", ["r0", "r1"]],
 ];
 
 function some(random: Random): TenantName {

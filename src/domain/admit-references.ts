@@ -32,6 +32,10 @@ export function referencesOf({ kind, value }: TenantResource): Reference[] {
       return value.vpcs.map((name, i) => toVpc(`spec.vpcs[${i}]`, name, "mesh"));
     case "NatGateway":
       return [toVpc("spec.vpc", value.vpc, "mesh")];
+    case "Gateway":
+      return value.vpc === undefined ? [] : [toVpc("spec.vpc", value.vpc, "mesh")];
+    case "Route":
+      return [{ field: "spec.gateway", to: { kind: "Gateway", name: value.gateway } }];
     case "FloatingIP":
       return [{ field: "spec.gateway", to: { kind: "NatGateway", name: value.gateway } }];
     case "SecurityGroup":
@@ -90,7 +94,7 @@ function problemWith(
     return "is a VPC without routing (routed: false); name one that is routed";
   // Nodes would make it a domain of the mesh, in the place of the fabric's.
   if (routed === "mesh" && "underlay" in value && value.underlay !== undefined)
-    return "is a VPC in a fabric (spec.underlay), where there is neither Peering nor NatGateway; name one of the mesh, or join two of a fabric by spec.underlay.leaks";
+    return "is a VPC in a fabric (spec.underlay), where there is no Peering, NatGateway or Gateway; name one of the mesh, or join two of a fabric by spec.underlay.leaks";
   return undefined;
 }
 

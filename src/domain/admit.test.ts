@@ -231,7 +231,7 @@ describe("what is refused, with object, field, value and fix", () => {
     [
       "a gateway of a fabric's VPC",
       "VPC f {underlay: {}}\nNatGateway x {vpc: f, nodes: {}}",
-      'NatGateway "x": spec.vpc f is a VPC in a fabric (spec.underlay), where there is neither Peering nor NatGateway',
+      'NatGateway "x": spec.vpc f is a VPC in a fabric (spec.underlay), where there is no Peering, NatGateway or Gateway',
     ],
     [
       "peering with a fabric's VPC",

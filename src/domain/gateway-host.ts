@@ -108,6 +108,8 @@ export const LEG_RULES: string = [
         `${ipWord(family)} saddr ${legRange(family)} iifname != "lo" iifname != "cwn*" counter drop`,
     ),
     'iifname "cwn*" jump from_leg',
+    "# Of a leg of tunnels a gateway's process takes what comes; the node itself has nothing to do with it.",
+    'iifname "cwt*" counter drop',
   ]),
   ...chain("from_leg", [
     ...FAMILIES.map((family) => `iifname . ${ipWord(family)} saddr != @leg_source${family} counter drop`),

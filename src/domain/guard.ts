@@ -25,7 +25,7 @@ export function guardText(
 ): string {
   const quoted = [underlayLinks].flat().map((link) => `"${link}"`);
   const links = quoted.length === 1 ? quoted.join() : `{ ${quoted.join(", ")} }`;
-  const noLegs = hasLegs ? "" : '\tiifname "cwn*" counter drop\n';
+  const noLegs = hasLegs ? "" : '\tiifname "cwn*" counter drop\n\tiifname "cwt*" counter drop\n';
   return `set vxlan_port { type inet_service; }
 set vxlan4 { typeof ip saddr . @th,96,32; }
 set vxlan6 { typeof ip6 saddr . @th,96,32; }

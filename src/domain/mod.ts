@@ -45,6 +45,7 @@ export * from "./security-group.ts";
 export * from "./security-ports.ts";
 export * from "./segment-objects.ts";
 export * from "./service-names.ts";
+export * from "./tunnel.ts";
 export * from "./service-ruleset.ts";
 export * from "./take-over.ts";
 export { autoTarget, targetsOf } from "./targets.ts";

@@ -7,6 +7,7 @@ import {
   type LinkKind,
   type LinkSettings,
   type NewLink,
+  type RouteRequest,
   setLink,
   type VethKind,
 } from "../netlink/mod.ts";
@@ -126,6 +127,8 @@ function mustReplace(object: Link, info: LinkInfo, view: View): boolean {
       );
     case "vrf":
       return info.vrf?.table !== object.table;
+    case "xfrm":
+      return info.kind !== "xfrm" || info.xfrm?.ifId !== object.ifId;
     case "tun":
       return (
         info.tun?.type !== "tun" ||
@@ -205,8 +208,23 @@ function makeWork(object: Link, view: View, replaced?: LinkInfo): Work {
       addLink({ name, ...early, ...kindOf(object, view), ...(netns && { netns }) } as NewLink);
     return { via: "underlay", name, before, make, after: [...join, ...marks, ...raise] };
   }
+  if (object.type === "xfrm") {
+    // Its policies are those of the namespace in which it is made (xfrmi_newlink of net/xfrm/xfrm_interface_core.c); then it moves.
+    const make = (netns: Netns | undefined) =>
+      joined(
+        addLink({ name, ...atOnce, ...kindOf(object, view) } as NewLink),
+        netns && setLink({ name, netns }),
+      );
+    return { via: "underlay", name, before, make, after: [...marks, ...raise] };
+  }
   const undo = { after: before.length, request: () => deleteLink({ name }) };
   return { via: "rtnetlink", requests: [...before, add, ...marks, ...raise], undo, ...silent(object) };
+}
+
+/** Two requests as one, which goes on where the first has ended. */
+function joined(first: RouteRequest, second: RouteRequest | undefined): RouteRequest {
+  if (second === undefined) return first;
+  return { action: first.action, messages: [...first.messages, ...second.messages] };
 }
 
 /** What a new link can be made with, what has to be set afterwards, and whether it comes up at the end. */
@@ -264,6 +282,8 @@ function kindOf(object: Link, view: View): LinkKind | VethKind | undefined {
       return { type: "veth", peer: object.peer };
     case "vrf":
       return { type: "vrf", table: object.table };
+    case "xfrm":
+      return { type: "xfrm", ifId: object.ifId };
     case "dummy":
     case "ifb":
     case "wireguard":
@@ -348,6 +368,8 @@ function kindText(object: Link, only?: LinkKind): string {
       );
     case "vrf":
       return `type vrf table ${object.table}`;
+    case "xfrm":
+      return `type xfrm if_id ${object.ifId}`;
     default:
       return `type ${object.type}`;
   }

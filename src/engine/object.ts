@@ -94,6 +94,8 @@ export type Link = LinkBase &
         readonly mode: "bridge" | "private" | "vepa" | "passthru";
       }
     | { readonly type: "vrf"; readonly table: number }
+    /** An XFRM interface whose policies and associations, those with `ifId`, are in the namespace of EngineOptions.underlay. */
+    | { readonly type: "xfrm"; /** Not 0. */ readonly ifId: number }
     | { readonly type: "dummy" }
     /** Filters send to it what comes in elsewhere, so that a qdisc can delay it; then it goes on where it came in. */
     | { readonly type: "ifb" }

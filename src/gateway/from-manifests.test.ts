@@ -39,7 +39,7 @@ describe("which Gateway", () => {
       ],
       [
         gatewayExample.replace(/ {2}private:[^]*?(?= {2}public:)/, "  vpc: team-a\n"),
-        'Gateway "paris": spec.vpc team-a cannot be the private side of a gateway\'s process yet; give private, with an interface and an address on it, in its place',
+        'Gateway "paris": spec.vpc team-a is made by the agent of its node, which then runs this Gateway itself; put it into the register (causeway apply), or give private in its place',
       ],
       [gatewayExample.replace("mtuBytes: 1440", "mtuBytes: 9000"), 'Gateway "paris": spec.mtuBytes 9000'],
       ["a: [1", "/m/a.yaml, document 1: is not YAML"],

@@ -19,6 +19,8 @@ export interface ManifestWish {
   readonly name: string;
   /** This node's name. */
   readonly node: string;
+  /** Whether the agent has made the side of a VPC here; else a Gateway of one is refused. */
+  readonly hasVpc?: boolean;
 }
 
 type ReadFile = Exclude<ManifestFile, { readonly error: string }>;
@@ -93,7 +95,7 @@ function twice(routes: readonly Route[]): ManifestProblem[] {
 /** The Gateway that is meant, or what is wrong about that; nothing where it was said already. */
 function chosen(
   files: readonly ManifestFile[],
-  { path, name, node }: ManifestWish,
+  { path, name, node, hasVpc = false }: ManifestWish,
   said: readonly ManifestProblem[],
 ): Gateway | ManifestProblem | undefined {
   const object = `Gateway "${name}"`;
@@ -102,13 +104,13 @@ function chosen(
   if (named.length > 0 && said.some((problem) => problem.object === object)) return undefined;
   const [gateway, other] = named.filter((one) => one.node === node);
   if (other !== undefined) return { object, problem: "is there twice, in two files; keep one" };
-  if (gateway?.vpc !== undefined)
+  if (gateway?.vpc !== undefined && !hasVpc)
     return {
       object,
       field: "spec.vpc",
       value: gateway.vpc,
       problem:
-        "cannot be the private side of a gateway's process yet; give private, with an interface and an address on it, in its place",
+        "is made by the agent of its node, which then runs this Gateway itself; put it into the register (causeway apply), or give private in its place",
     };
   if (gateway !== undefined) return gateway;
   const [elsewhere] = named;

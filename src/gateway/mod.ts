@@ -6,7 +6,7 @@
  * text ──▶ statement ─▶ read-text ─┐                        ┌─▶ write-text (get)
  * path, verb ─▶ path ─▶ tree ──────┼─▶ GatewayConfig ─rules─┤
  * Gateway, Route ─▶ from-resources ┘                        └─▶ plan ─▶ GatewayModel ─▶ diff
- * (from-manifests chooses them)
+ * (from-manifests chooses them; admit judges what is put into the register)
  * ```
  * It opens nothing and knows no time. It leaves keys to whoever negotiates them, packets to `tunnel`, and files and sockets to the agent.
  *
@@ -18,6 +18,7 @@
  * diffModels(model, planGateway(next)).aspects;                                    // ["mtuBytes"]
  * ```
  */
+export { type GatewayChange, gatewayProblems } from "./admit.ts";
 export {
   diffModels,
   type Difference,

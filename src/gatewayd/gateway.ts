@@ -29,7 +29,7 @@ import { type Detour, Detours, planDetours } from "./detours.ts";
 import { type GatewayFiles, readSecrets } from "./files.ts";
 import { Keys } from "./keys.ts";
 import type { Log } from "./log.ts";
-import { planQueues } from "./queue-plan.ts";
+import { planQueues, type QueuePlan } from "./queue-plan.ts";
 import { RouteBook } from "./route-book.ts";
 import { RouteKeys } from "./route-keys.ts";
 import { Slices } from "./slices.ts";
@@ -43,6 +43,8 @@ export interface GatewayParts {
   readonly backEnd: (tell: Tell) => GatewayBackEnd;
   /** Processors of the queues, before those of the configuration. */
   readonly cpus: readonly number[];
+  /** VNI of the VPC that is its private side. */
+  readonly vni?: number | undefined;
 }
 
 /** QueueState is what became of a queue. */
@@ -208,12 +210,16 @@ export class Gateway implements Disposable {
 
   /** Before anything else changes: another back-end protects first what it will carry, and can be refused. */
   #choose(config: GatewayConfig, model: GatewayModel): void {
-    const next = { plans: planQueues(model, this.#parts.cpus), prefixes: prefixesOf(model) };
+    const next = { plans: this.#plans(model), prefixes: prefixesOf(model) };
     this.#choosing(config, () => this.#backEnd.choose?.(config.backend, next));
   }
 
+  #plans(model: GatewayModel): QueuePlan[] {
+    return planQueues(model, this.#parts.cpus, this.#parts.vni);
+  }
+
   #setQueues(): void {
-    this.#backEnd.set(planQueues(this.#model, this.#parts.cpus));
+    this.#backEnd.set(this.#plans(this.#model));
     // A queue that was removed is no reason for anything.
     const numbers = new Set(this.#model.queues.map(({ number }) => number));
     for (const number of [...this.queues.keys()]) if (!numbers.has(number)) this.queues.delete(number);

@@ -25,6 +25,8 @@ export interface KernelBackEndOptions {
   /** 0 to 255, another for each gateway of a namespace (XfrmGateway). Default 0. */
   readonly instance?: number;
   readonly netns?: Netns;
+  /** Of a VPC's gateway: the `if_id` of its XFRM interface, which is the VPC's VNI. */
+  readonly ifId?: number | undefined;
   /** Queues start when this has resolved; prefixes are blocked before. */
   readonly before?: Promise<void> | undefined;
 }
@@ -109,8 +111,9 @@ export class KernelBackEnd implements GatewayBackEnd {
   }
 
   #open(): XfrmGateway {
-    const { netns, instance = 0 } = this.#options;
+    const { netns, instance = 0, ifId } = this.#options;
     this.#gateway ??= new XfrmGateway({
+      ...(ifId !== undefined && { ifId }),
       ...(netns !== undefined && { netns }),
       instance,
       tell: (news, number) => this.#news(news, number),
@@ -127,10 +130,14 @@ export class KernelBackEnd implements GatewayBackEnd {
     if (this.#isProtecting || prefixes === undefined) return;
     // Until there are addresses, what a gateway before left stays blocked.
     if (own.length === 0 && prefixes.length > 0) return;
+    const isVpc = this.#options.ifId !== undefined;
     gateway.protect(
       prefixes.filter(
         (prefix) =>
-          own.some(({ family }) => family === prefix.family) && !own.some((ip) => prefixContains(prefix, ip)),
+          // What a VPC's interface leads here, and nothing else.
+          isVpc ||
+          (own.some(({ family }) => family === prefix.family) &&
+            !own.some((ip) => prefixContains(prefix, ip))),
       ),
     );
     this.#isProtecting = true;
@@ -200,12 +207,11 @@ export class KernelBackEnd implements GatewayBackEnd {
     this.#open().attach(plan.number, queue);
   }
 
-  #queueOf({ sides, mtuBytes, tfc, port }: QueuePlan): XfrmQueue {
+  #queueOf({ sides, mtuBytes, tfc, port, vpc }: QueuePlan): XfrmQueue {
     if ("problem" in sides) throw new Error(sides.problem);
     const outside = this.#links(sides.public);
-    const inside = this.#links(sides.private);
     return {
-      private: configurationOf(sides.private, inside.link),
+      private: this.#inside(sides.private, outside.link, vpc),
       public: configurationOf(sides.public, outside.link),
       linkIndex: outside.link.index,
       ...(outside.link6 !== undefined && { linkIndex6: outside.link6.index }),
@@ -213,6 +219,13 @@ export class KernelBackEnd implements GatewayBackEnd {
       tfc,
       ports: { exchange: port, encapsulation: ENCAPSULATION_PORT },
     };
+  }
+
+  /** A VPC's packets come by its XFRM interface: the private side has nothing in this namespace. */
+  #inside(side: SidePlan, outside: LinkInfo, vpc: number | undefined): SideConfiguration {
+    if (vpc === undefined) return configurationOf(side, this.#links(side).link);
+    const { four: _four, six: _six, ...rest } = side;
+    return configurationOf(rest, outside);
   }
 
   #links({ interface: name, interface6 }: SidePlan): { readonly link: LinkInfo; readonly link6?: LinkInfo } {

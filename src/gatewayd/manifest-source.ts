@@ -31,6 +31,8 @@ export interface ManifestSourceOptions {
   readonly node: string;
   /** Of the Gateway; absent: the only one of this node. */
   readonly name?: string;
+  /** Whether the side of its VPC is here. */
+  readonly hasVpc?: boolean;
 }
 
 /** Taker takes a configuration, as a gateway does; what it throws is told. */
@@ -160,8 +162,8 @@ export class ManifestSource implements ConfigSource, Disposable {
   }
 
   #found(before: GatewayConfig): GatewayResources {
-    const { path, node } = this.#options;
-    return configOfManifests(this.#all, { path, node, name: this.gateway }, before);
+    const { path, node, hasVpc = false } = this.#options;
+    return configOfManifests(this.#all, { path, node, hasVpc, name: this.gateway }, before);
   }
 
   #apply(): void {

@@ -1,5 +1,6 @@
 /** What a back-end is told of a gateway's queues: devices and addresses of each, from the model. */
 import type { GatewayModel, PublicModel, QueueModel, SideModel } from "../gateway/mod.ts";
+import { tunnelAddresses, tunnelLink, tunnelMac } from "../domain/mod.ts";
 import type { Mac } from "../net/mod.ts";
 import type { SideAddress } from "../tunnel/gateway/mod.ts";
 
@@ -27,6 +28,8 @@ export interface QueuePlan {
   readonly port: number;
   /** Whether it asks for the private side's neighbour, for all queues. */
   readonly asksPrivate: boolean;
+  /** VNI of the VPC that is its private side: what by the kernel the `if_id` is. */
+  readonly vpc?: number;
 }
 
 function addressOf({ ip, nextHop, nextHopMac }: SideModel): SideAddress {
@@ -64,10 +67,28 @@ function publicSide({ public4, public6 }: QueueModel): SidePlan | string {
   return sideOf("public", queues[0] ?? 0, { four: public4, six: public6 });
 }
 
-function sidesOf(model: GatewayModel, queue: QueueModel): QueuePlan["sides"] {
+/** The leg that the agent makes of a VPC: both ends know each other. */
+function legOf(vni: number, deviceQueue: number): SidePlan {
+  const address = (family: 4 | 6): SideAddress => {
+    const { inside, outside } = tunnelAddresses(vni, family);
+    return { ip: outside, nextHop: inside, nextHopMac: tunnelMac(vni, "inside") };
+  };
+  const mac = tunnelMac(vni, "outside");
+  return { interface: tunnelLink(vni), deviceQueue, mac, four: address(4), six: address(6) };
+}
+
+function sidesOf(model: GatewayModel, queue: QueueModel, vni: number | undefined): QueuePlan["sides"] {
   const { inside } = model;
-  if (inside.kind === "vpc")
-    return { problem: `the tunnels of VPC ${inside.vpc} are its nodes' affair; give a private interface` };
+  if (inside.kind === "vpc") {
+    if (vni === undefined)
+      return {
+        problem: `its side of VPC ${inside.vpc} is made by the agent, of Gateways in the register; put it there, or give a private interface`,
+      };
+    const outer = publicSide(queue);
+    return typeof outer === "string"
+      ? { problem: outer }
+      : { private: legOf(vni, queue.number - 1), public: outer };
+  }
   const [four, six] = inside.kind === "none" ? [] : [inside.private4, inside.private6];
   const inner = sideOf("private", queue.number - 1, { four, six });
   if (typeof inner === "string") return { problem: inner };
@@ -75,18 +96,19 @@ function sidesOf(model: GatewayModel, queue: QueueModel): QueuePlan["sides"] {
   return typeof outer === "string" ? { problem: outer } : { private: inner, public: outer };
 }
 
-/** planQueues returns the queues of a model. `cpus` are those of the command line, which come before the configuration's. */
-export function planQueues(model: GatewayModel, cpus: readonly number[]): QueuePlan[] {
+/** planQueues returns the queues of a model. `cpus` are those of the command line, which come before the configuration's; `vni` is its VPC's. */
+export function planQueues(model: GatewayModel, cpus: readonly number[], vni?: number): QueuePlan[] {
   return model.queues.map((queue, index) => {
     const cpu = cpus[index] ?? (cpus.length > 0 ? undefined : model.cpus[index]);
     return {
       number: queue.number,
       ...(cpu === undefined ? {} : { cpu }),
-      sides: sidesOf(model, queue),
+      sides: sidesOf(model, queue, vni),
       mtuBytes: model.mtuBytes,
       tfc: model.padding,
       port: model.port,
       asksPrivate: index === 0,
+      ...(model.inside.kind === "vpc" && vni !== undefined && { vpc: vni }),
     };
   });
 }

@@ -40,6 +40,8 @@ export interface GatewayRunOptions {
   readonly manifests?: string;
   /** This node's name; default the machine's. */
   readonly node?: string;
+  /** VNI of its VPC, whose side the agent has made; only with manifests. */
+  readonly vni?: number;
   /** Whether queues that cannot have AF_XDP are down; else they have packet sockets. */
   readonly requireXdp: boolean;
   /** Processors of the queues, in order; none: those of the configuration. */
@@ -154,7 +156,7 @@ function begin(options: Begin, log: Log): Running {
       tell,
       facts: machineFacts,
       make: {
-        kernel: (hear, before) => new KernelBackEnd({ tell: hear, instance, before }),
+        kernel: (hear, before) => new KernelBackEnd({ tell: hear, instance, before, ifId: options.vni }),
         user: (hear) =>
           new XdpBackEnd({ tell: hear, folders: options.libraries, requireXdp: options.requireXdp }),
       },
@@ -163,7 +165,7 @@ function begin(options: Begin, log: Log): Running {
       letGo: () => letGo({ instance }),
     });
   using begun = new DisposableStack();
-  const gateway = begun.use(new Gateway({ files, log, backEnd, cpus }, config));
+  const gateway = begun.use(new Gateway({ files, log, backEnd, cpus, vni: options.vni }, config));
   const history = new History();
   serving.use(watchLinks(gateway));
   serving.use(keepHistory(gateway, history, log));
@@ -183,7 +185,10 @@ export async function runGateway(options: GatewayRunOptions): Promise<never> {
   const source =
     path === undefined
       ? undefined
-      : new ManifestSource({ path, node, ...(wish === undefined ? {} : { name: wish }) });
+      : new ManifestSource({
+          ...{ path, node, hasVpc: options.vni !== undefined },
+          ...(wish === undefined ? {} : { name: wish }),
+        });
   const name = source?.gateway ?? wish;
   if (name === undefined) throw new Error("A gateway without manifests has no name; give one by --name");
   if (!isGatewayName(name))

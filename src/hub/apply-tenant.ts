@@ -4,10 +4,12 @@ import {
   type AdmitContext,
   AdmissionError,
   type Admitted,
+  mayServe,
   type TenantChange,
   type TenantName,
 } from "../domain/mod.ts";
 import { type EdgeChange, edgeProblems } from "../edge/mod.ts";
+import { type GatewayChange, gatewayProblems } from "../gateway/mod.ts";
 import {
   canonicalJson,
   type EdgeNode,
@@ -106,6 +108,20 @@ function edgeNode({ name, hub, role, site, labels = {}, overlay4 }: Node, mesh: 
   };
 }
 
+/** A node that is not there yet may serve what does not choose. */
+function gatewayRules(
+  tables: Tables,
+  change: Omit<GatewayChange, "mayServe">,
+): ReturnType<typeof gatewayProblems> {
+  return gatewayProblems({
+    ...change,
+    mayServe: (vpc, name) => {
+      const node = tables.nodes.byName(name) ?? { name, hub: false };
+      return mayServe(change.after.VPC.get(vpc) ?? {}, node);
+    },
+  });
+}
+
 function admitOrRefuse(
   tables: Tables,
   wanted: TenantChange,
@@ -115,7 +131,7 @@ function admitOrRefuse(
     ...more,
     mesh: tables.mesh() as Mesh,
     nextVni: tables.tenants.nextVni,
-    rules: (judged) => edgeRules(tables, judged),
+    rules: (judged) => [...edgeRules(tables, judged), ...gatewayRules(tables, judged)],
   };
   try {
     return admit(tables.tenants.all(), wanted, context);

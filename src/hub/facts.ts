@@ -23,6 +23,27 @@ const MAX_FACTS = 32_768;
 /** Changes that are remembered; a reader that is further behind gets everything. */
 const MAX_CHANGES = 32_768;
 
+/** The most Routes that a node tells of, and how much of each. */
+const MOST_ROUTES = 1024;
+const MOST_REASON = 300;
+
+/** RouteFact is what a node says of a Route that it runs. */
+export interface RouteFact {
+  readonly name: string;
+  /** Whether packets go by it now. */
+  readonly up: boolean;
+  /** Why not, or what of it is wrong: its last error. */
+  readonly reason?: string | undefined;
+}
+
+/** routeFacts returns as many as are told, with as much of each. */
+export function routeFacts(routes: readonly RouteFact[]): RouteFact[] {
+  return routes.slice(0, MOST_ROUTES).map(({ name, up, reason }) => ({
+    ...{ name, up },
+    ...(reason === undefined ? {} : { reason: reason.slice(0, MOST_REASON) }),
+  }));
+}
+
 /** factsSchema reads what a node finds out about itself. */
 export const factsSchema = z.object({
   local: z.array(endpointSchema).max(16),
@@ -35,6 +56,17 @@ export const factsSchema = z.object({
   hubs: z.array(hubDistanceSchema).max(16).default([]),
   /** Of a hub that takes TLS: the hash of its key. */
   tlsPin: tlsPinSchema.optional(),
+  /** Routes of Gateways that the node runs. */
+  routes: z
+    .array(
+      z.object({
+        name: z.string().max(253),
+        up: z.boolean(),
+        reason: z.string().max(MOST_REASON).optional(),
+      }),
+    )
+    .max(MOST_ROUTES)
+    .optional(),
   version: z.string().max(64),
 });
 
@@ -75,6 +107,7 @@ export function factsJson(facts: NodeFacts): Json {
     mapped: facts.mapped.map(formatEndpoint),
     announced: facts.announced?.map(formatPrefix),
     hubs: facts.hubs.map((hub) => present({ ...hub })),
+    routes: facts.routes?.map((route) => present({ ...route })),
   });
 }
 
@@ -83,6 +116,8 @@ export type FactStatus = Pick<
   Node,
   "observed" | "mapped" | "hubs" | "local" | "mtuBytes" | "announced" | "tlsPin"
 >;
+
+const NO_ROUTES: NonNullable<NodeFacts["routes"]> = [];
 
 interface Entry {
   readonly fact: Fact;
@@ -168,6 +203,11 @@ export class FactBook {
       ...(says?.announced === undefined ? {} : { announced: says.announced }),
       ...(says?.tlsPin === undefined ? {} : { tlsPin: says.tlsPin }),
     };
+  }
+
+  /** routes returns what a node says of the Routes that it runs; the same value until it says something else. */
+  routes(node: string): NonNullable<NodeFacts["routes"]> {
+    return this.#byNode.get(node)?.get("")?.fact.says?.routes ?? NO_ROUTES;
   }
 
   /** since returns the facts that changed after a version, each once; everything when that is too long ago or of the future. */

@@ -27,7 +27,7 @@ export type { LogState, RegisterLog } from "./register-log.ts";
 export { Registrar } from "./registrar.ts";
 export { type HubLogEvent, type HubOptions, HubServer, STATE_INTERVAL_MS } from "./server.ts";
 export { formatCache, parseCache, type SignedState, StateError } from "./signed-state.ts";
-export { FactBook, type NodeFacts } from "./facts.ts";
+export { FactBook, type NodeFacts, type RouteFact, routeFacts } from "./facts.ts";
 export {
   formatToken,
   MAX_USES,

@@ -86,6 +86,12 @@ const folders = {
 /** agentFolders are the paths that the agent's container has of the node. */
 export const agentFolders: readonly string[] = folders.agent.map(({ path }) => path);
 
+/** GATEWAY_KEYS is the Secret with pre-shared keys of gateways, and where the agent's container has it: a file for each of its keys. */
+export const GATEWAY_KEYS = { secret: "causeway-gateway-keys", path: "/run/secrets/causeway-gateway-keys" };
+
+/** 0400: gateways refuse keys that others can read. */
+const OWNER_ALONE = 256;
+
 /** Where the image has it. */
 const PROGRAM = "/usr/bin/causeway";
 
@@ -121,7 +127,10 @@ function agentContainer(settings: PodSettings, controls: boolean): Manifest {
     startupProbe: probe(30, "--agent"),
     livenessProbe: probe(6, "--agent"),
     readinessProbe: probe(3),
-    volumeMounts: folders.agent.map(mount),
+    volumeMounts: [
+      ...folders.agent.map(mount),
+      { name: "gateway-keys", mountPath: GATEWAY_KEYS.path, readOnly: true },
+    ],
   };
 }
 
@@ -190,7 +199,14 @@ export function agentPods(settings: PodSettings, version: KubernetesVersion): Ma
       securityContext: context,
       initContainers: [installContainer(settings, "install")],
       containers: [agentContainer(settings, hub)],
-      volumes: [...folders.agent, ...folders.cni].map(volume),
+      volumes: [
+        ...[...folders.agent, ...folders.cni].map(volume),
+        // Absent in most clusters; kubelet brings it when it comes.
+        {
+          name: "gateway-keys",
+          secret: { secretName: GATEWAY_KEYS.secret, optional: true, defaultMode: OWNER_ALONE },
+        },
+      ],
     };
     return daemonSet(name, template, annotations);
   };

@@ -91,4 +91,23 @@ export const customKinds: { readonly [K in TenantKind]: CustomKind } = {
     columns: [of("Router", ".spec.router"), of("ASN", ".spec.asn")],
     rules: [],
   },
+  Gateway: {
+    plural: "gateways",
+    shortNames: ["cwgw"],
+    about: "Joins a site, or a VPC, with other sites over IPsec, on one node.",
+    columns: [of("Node", ".spec.node"), VPC],
+    rules: [optional("vpc")],
+  },
+  Route: {
+    plural: "routes",
+    shortNames: ["cwrt"],
+    about: "A tunnel of a Gateway to one remote site.",
+    columns: [
+      of("Gateway", ".spec.gateway"),
+      of("Prefixes", ".spec.prefixes"),
+      of("Up", `.status.conditions[?(@.type=="Up")].status`),
+      { ...of("Reason", `.status.conditions[?(@.type=="Up")].message`), wide: true },
+    ],
+    rules: [],
+  },
 };

@@ -63,17 +63,40 @@ test("what is no manifest says so in the words of manifests", () => {
 });
 
 test("a status is written once, and keeps the time when it changed", () => {
-  const first = statusOf(vpc(same), { is: "accepted", vni: 5000 }, "2020-01-01T00:00:00Z");
+  const first = statusOf(vpc(same), { verdict: { is: "accepted", vni: 5000 } }, "2020-01-01T00:00:00Z");
   expect(first).toMatchObject({ observedGeneration: 3, vni: 5000, conditions: [{ status: "True" }] });
-  expect(statusOf(vpc(same, { status: first }), { is: "accepted", vni: 5000 }, "later")).toBeUndefined();
+  expect(
+    statusOf(vpc(same, { status: first }), { verdict: { is: "accepted", vni: 5000 } }, "later"),
+  ).toBeUndefined();
   const next = vpc(same, { status: first, generation: 4 });
-  expect(statusOf(next, { is: "accepted", vni: 5000 }, "later")?.conditions[0]).toMatchObject({
+  expect(statusOf(next, { verdict: { is: "accepted", vni: 5000 } }, "later")?.conditions[0]).toMatchObject({
     lastTransitionTime: "2020-01-01T00:00:00Z",
     observedGeneration: 4,
   });
-  const refused = statusOf(next, { is: "NotAdmitted", message: "because" }, "later");
+  const refused = statusOf(next, { verdict: { is: "NotAdmitted", message: "because" } }, "later");
   expect(refused).toMatchObject({
     vni: 5000,
     conditions: [{ status: "False", reason: "NotAdmitted", message: "because", lastTransitionTime: "later" }],
   });
+});
+
+test("a Route says whether packets go by it, in the words of its node", () => {
+  const spec = { gateway: "paris", prefixes: ["172.32.0.0/16"], spi: 1234, presharedKeyFile: "/k" };
+  const metadata = { name: "tokyo", resourceVersion: "7", generation: 3, uid: "u" };
+  const route = (status?: unknown) => parseCustomObject("Route")({ metadata, spec, status }) as CustomObject;
+  const verdict = { is: "accepted" } as const;
+  const first = statusOf(route(), { verdict }, "1");
+  expect(first?.conditions.map(({ type, status, reason }) => `${type} ${status} ${reason}`)).toEqual([
+    "Accepted True Accepted",
+    "Up Unknown NotHeard",
+  ]);
+  const down = { up: false, reason: "no gateway answers: 203.0.113.5 is silent" };
+  const second = statusOf(route(first), { verdict, route: down }, "2");
+  expect(second?.conditions).toMatchObject([
+    { type: "Accepted", lastTransitionTime: "1" },
+    { type: "Up", status: "False", reason: "Down", message: down.reason, lastTransitionTime: "2" },
+  ]);
+  expect(statusOf(route(second), { verdict, route: down }, "3")).toBeUndefined();
+  const third = statusOf(route(second), { verdict, route: { up: true } }, "4");
+  expect(third?.conditions[1]).toMatchObject({ status: "True", message: "packets go by it" });
 });

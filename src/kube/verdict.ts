@@ -77,11 +77,26 @@ function isSame(wanted: TenantResource, had: TenantResource): boolean {
   return canonicalJson({ ...a, ...given }) === canonicalJson(b);
 }
 
+/** RouteState is what the node that runs a Route says of it. */
+export interface RouteState {
+  readonly up: boolean;
+  /** Why not, or what of it is wrong. */
+  readonly reason?: string | undefined;
+}
+
+/** UP is the condition of a Route that packets go by. */
+const UP = "Up";
+
 const ACCEPTED_WORDS = "every node that may serve it is told";
 
 /** statusOf returns what an object's status shall be; undefined when it is that already. */
-export function statusOf(object: CustomObject, verdict: Verdict, now: string): CustomStatus | undefined {
+export function statusOf(
+  object: CustomObject,
+  { verdict, route }: { readonly verdict: Verdict; readonly route?: RouteState | undefined },
+  now: string,
+): CustomStatus | undefined {
   const { generation, status: old } = object;
+  const up = object.kind === "Route" ? upCondition(object, route, now) : undefined;
   const accepted = verdict.is === "accepted";
   const before = conditionOf(old);
   const status = accepted ? "True" : "False";
@@ -99,17 +114,36 @@ export function statusOf(object: CustomObject, verdict: Verdict, now: string): C
   const same =
     fieldOf(old, "observedGeneration") === generation &&
     fieldOf(old, "vni") === vni &&
-    fields.every((field) => before?.[field] === condition[field]);
+    fields.every((field) => before?.[field] === condition[field]) &&
+    (up === undefined || fields.every((field) => conditionOf(old, UP)?.[field] === up[field]));
   if (same) return undefined;
   return {
     observedGeneration: generation,
     ...(typeof vni === "number" && { vni }),
-    conditions: [condition],
+    conditions: up === undefined ? [condition] : [condition, up],
   };
 }
 
-function conditionOf(status: unknown): Condition | undefined {
+/** Whether packets go by a Route, as the node says that runs it. */
+function upCondition(
+  { generation, status: old }: CustomObject,
+  route: RouteState | undefined,
+  now: string,
+): Condition {
+  const before = conditionOf(old, UP);
+  const status = route === undefined ? "Unknown" : route.up ? "True" : "False";
+  const words = route === undefined ? "its node has said nothing of it yet" : "packets go by it";
+  return {
+    ...{ type: UP, status },
+    reason: { True: "Up", False: "Down", Unknown: "NotHeard" }[status],
+    message: route?.reason ?? (status === "False" ? "no packets go by it" : words),
+    lastTransitionTime: before?.status === status ? before.lastTransitionTime : now,
+    observedGeneration: generation,
+  };
+}
+
+function conditionOf(status: unknown, type: string = ACCEPTED): Condition | undefined {
   const conditions = fieldOf(status, "conditions");
   if (!Array.isArray(conditions)) return undefined;
-  return conditions.find((one) => fieldOf(one, "type") === ACCEPTED) as Condition | undefined;
+  return conditions.find((one) => fieldOf(one, "type") === type) as Condition | undefined;
 }

@@ -116,7 +116,7 @@ function bridgePortInfo(port: ReturnType<typeof bridgePort.decode>): BridgePort 
 
 function kindInfo(data: Kinds | undefined): Partial<LinkInfo> {
   if (data === undefined) return {};
-  const { bridge, vxlan, vlan, vrf, macvlan, tun } = data;
+  const { bridge, vxlan, vlan, vrf, macvlan, tun, xfrm } = data;
   if (bridge !== undefined)
     return {
       bridge: {
@@ -142,6 +142,7 @@ function kindInfo(data: Kinds | undefined): Partial<LinkInfo> {
   }
   if (vlan?.vlanId !== undefined) return { vlan: { vlanId: vlan.vlanId } };
   if (vrf?.table !== undefined) return { vrf: { table: vrf.table } };
+  if (xfrm?.ifId !== undefined) return { xfrm: { ifId: xfrm.ifId } };
   if (macvlan !== undefined)
     for (const [mode, bit] of Object.entries(macvlanModes))
       if (bit === macvlan.mode) return { macvlan: { mode: mode as MacvlanMode } };

@@ -74,6 +74,7 @@ const macvlan = attributes({ mode: [1, u32] });
 const ipvlan = attributes({ mode: [1, u16] });
 const bond = attributes({ mode: [1, u8], miimonMs: [3, u32], hashPolicy: [14, u8] }, fewOfMany);
 const vrf = attributes({ table: [1, u32] });
+const xfrm = attributes({ link: [1, u32], ifId: [2, u32] }, fewOfMany);
 const tun = attributes({
   type: [3, u8],
   vnetHeader: [5, bool],
@@ -95,7 +96,7 @@ const veth = attributes({
 /** Kinds of links whose data is understood; others keep their bytes. */
 const linkInfo = attributes({
   kind: [1, text],
-  data: [2, choice("kind", { bond, bridge, ipvlan, macvlan, tun, veth, vlan, vrf, vxlan })],
+  data: [2, choice("kind", { bond, bridge, ipvlan, macvlan, tun, veth, vlan, vrf, vxlan, xfrm })],
   xstats: [3, ignored],
   slaveKind: [4, text],
   slaveData: [5, choice("slaveKind", { bridge: bridgePort })],

@@ -143,6 +143,8 @@ function kindBody(kind: LinkKind | VethKind): NonNullable<Body["linkInfo"]> {
       return { kind: "bond", data: { bond: bondBody(kind) } };
     case "vrf":
       return { kind: "vrf", data: { vrf: { table: kind.table } } };
+    case "xfrm":
+      return { kind: "xfrm", data: { xfrm: { ifId: kind.ifId } } };
     case "dummy":
     case "ifb":
     case "wireguard":

@@ -86,6 +86,7 @@ export interface LinkInfo {
   readonly vxlan?: VxlanInfo;
   readonly vlan?: { readonly vlanId: number };
   readonly vrf?: { readonly table: number };
+  readonly xfrm?: { readonly ifId: number };
   readonly macvlan?: { readonly mode: MacvlanMode };
   readonly tun?: TunInfo;
 }
@@ -149,6 +150,8 @@ export type LinkKind =
       readonly hashPolicy?: "layer2" | "layer3+4" | "layer2+3";
     }
   | { readonly type: "vrf"; readonly table: number }
+  /** Carries what policies and associations with `ifId`, which is not 0, take. */
+  | { readonly type: "xfrm"; readonly ifId: number }
   | { readonly type: "dummy" }
   | { readonly type: "ifb" }
   | { readonly type: "wireguard" };

@@ -5,11 +5,9 @@ import { parseAllDocuments, stringify } from "yaml";
 import { z } from "zod";
 import { type BgpRouter, bgpRouterFields, bgpRouterFromSpec, bgpRouterSpec } from "./bgp-router.ts";
 import { canonicalJson, type Json } from "./canonical.ts";
-import { type Gateway, gatewayFields, gatewayFromSpec, gatewaySpec } from "./gateway.ts";
 import { type Mesh, meshFields, meshFromSpec, meshSpec } from "./mesh.ts";
 import { type Node, nodeFields, nodeFromSpec, nodeSpec, nodeStatus, nodeStatusFields } from "./node.ts";
 import { type ExternalPeer, peerFields, peerFromSpec, peerSpec } from "./peer.ts";
-import { type Route, routeFields, routeFromSpec, routeSpec } from "./route.ts";
 import { nameProblem } from "./scalars.ts";
 import { isTenantKind, type TenantKind, tenantKinds, type TenantResource } from "./tenant.ts";
 
@@ -28,8 +26,6 @@ export type Resource =
   | { readonly kind: "Node"; readonly value: Node }
   | { readonly kind: "Peer"; readonly value: ExternalPeer }
   | { readonly kind: "BgpRouter"; readonly value: BgpRouter }
-  | { readonly kind: "Gateway"; readonly value: Gateway }
-  | { readonly kind: "Route"; readonly value: Route }
   | TenantResource;
 
 /** ManifestProblem says what was refused and how to mend it. */
@@ -162,8 +158,6 @@ const readers: { readonly [K in Resource["kind"]]: Reader } = {
   },
   Peer: readSpec(peerFields, peerFromSpec),
   BgpRouter: readSpec(bgpRouterFields, bgpRouterFromSpec),
-  Gateway: readSpec(gatewayFields, gatewayFromSpec),
-  Route: readSpec(routeFields, routeFromSpec),
   ...(Object.fromEntries(
     Object.entries(tenantKinds).map(([kind, { fields, fromSpec }]) => [
       kind,
@@ -296,10 +290,6 @@ export function resourceJson(resource: Resource): { readonly [key: string]: Json
       return { ...head, spec: peerSpec(resource.value) };
     case "BgpRouter":
       return { ...head, spec: bgpRouterSpec(resource.value) };
-    case "Gateway":
-      return { ...head, spec: gatewaySpec(resource.value) };
-    case "Route":
-      return { ...head, spec: routeSpec(resource.value) };
   }
 }
 

@@ -1,9 +1,11 @@
-/** The kinds of resources that tenants' networks are made of, in a table that manifests, the register and the command line read. */
+/** The kinds of resources that tenants' networks, and their ways to other sites, are made of, in a table that manifests, the register and the command line read. */
 import type { z } from "zod";
 import type { Json } from "./canonical.ts";
 import { floatingIpFields, floatingIpFromSpec, floatingIpSpec, type FloatingIp } from "./floating-ip.ts";
+import { type Gateway, gatewayFields, gatewayFromSpec, gatewaySpec } from "./gateway.ts";
 import { natGatewayFields, natGatewayFromSpec, natGatewaySpec, type NatGateway } from "./nat-gateway.ts";
 import { type Peering, peeringFields, peeringFromSpec, peeringSpec } from "./peering.ts";
+import { type Route, routeFields, routeFromSpec, routeSpec } from "./route.ts";
 import {
   type SecurityGroup,
   securityGroupFields,
@@ -23,6 +25,8 @@ export interface TenantValues {
   readonly FloatingIP: FloatingIp;
   readonly SecurityGroup: SecurityGroup;
   readonly Underlay: Underlay;
+  readonly Gateway: Gateway;
+  readonly Route: Route;
 }
 
 /** TenantKind is the kind of one of them. */
@@ -72,6 +76,8 @@ export const tenantKinds: { readonly [K in TenantKind]: Entry<TenantValues[K]> }
     fromSpec: underlayFromSpec,
     spec: underlaySpec,
   }),
+  Gateway: entry("gateway", { fields: gatewayFields, fromSpec: gatewayFromSpec, spec: gatewaySpec }),
+  Route: entry("route", { fields: routeFields, fromSpec: routeFromSpec, spec: routeSpec }),
 };
 
 /** isTenantKind tells these kinds from others. */

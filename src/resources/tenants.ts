@@ -15,6 +15,8 @@ export const noTenants: TenantResources = {
   FloatingIP: new Map(),
   SecurityGroup: new Map(),
   Underlay: new Map(),
+  Gateway: new Map(),
+  Route: new Map(),
 };
 
 type Changing = { [K in TenantKind]: Map<string, TenantValues[K]> };

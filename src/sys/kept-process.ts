@@ -27,10 +27,12 @@ export type KeptState =
 
 /** KeptProcessOptions say what runs, and where it answers. */
 export interface KeptProcessOptions {
-  /** The command of this executable, such as `bfd run`; the socket's path is its one argument. */
+  /** The command of this executable, such as `bfd run`. */
   readonly command: readonly string[];
   /** Path of its socket; the folder is there. */
   readonly socket: string;
+  /** Whether the path is its last argument; default true. */
+  readonly tellsSocket?: boolean;
   readonly netns?: Netns | undefined;
   readonly logPath?: string | undefined;
   /** Told when the process ends, and when it runs again. */
@@ -87,19 +89,22 @@ export class KeptProcess implements Disposable {
   }
 
   async #start(): Promise<void> {
-    const { command, socket, netns, logPath } = this.#options;
+    const { command, socket, netns, logPath, tellsSocket = true } = this.#options;
     const said = logPath === undefined ? 0 : (readText(logPath)?.length ?? 0);
     this.#startedMs = monotonicMs();
-    const pid = spawnDetached([...(this.#options.program ?? ownProgram()), ...command, socket], {
-      // With this one it would be a CNI plugin.
-      env: { CNI_COMMAND: undefined },
-      cwd: "/",
-      onExit: () => {
-        if (pid === this.#pid) this.#check();
+    const pid = spawnDetached(
+      [...(this.#options.program ?? ownProgram()), ...command, ...(tellsSocket ? [socket] : [])],
+      {
+        // With this one it would be a CNI plugin.
+        env: { CNI_COMMAND: undefined },
+        cwd: "/",
+        onExit: () => {
+          if (pid === this.#pid) this.#check();
+        },
+        ...(netns === undefined ? {} : { netns }),
+        ...(logPath === undefined ? {} : { stdoutPath: logPath }),
       },
-      ...(netns === undefined ? {} : { netns }),
-      ...(logPath === undefined ? {} : { stdoutPath: logPath }),
-    });
+    );
     while (listenerOf(socket) !== pid) {
       const late = monotonicMs() - this.#startedMs > START_LIMIT_MS;
       if (isAlive(pid) && !late) {

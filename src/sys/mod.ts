@@ -22,6 +22,7 @@ export * from "./bpf.ts";
 export * from "./bpf-map.ts";
 export * from "./build.ts";
 export * from "./chacha.ts";
+export { wholeChecksums } from "./checksum-offload.ts";
 export * from "./clock.ts";
 export * from "./connected-udp.ts";
 export * from "./core-dump.ts";

@@ -15,7 +15,7 @@ test.skipIf(lacks !== undefined)(
     const argv = [process.execPath, scenario, program as string, etcd as string];
     const { stdout, stderr } = runSync(argv, { netns: scratch.netns, timeoutMs: 280_000 });
     expect(stderr).toBe("");
-    const all = (value: unknown) => Array.from({ length: 7 }, () => value);
+    const all = (value: unknown) => Array.from({ length: 9 }, () => value);
     expect(JSON.parse(stdout)).toEqual({
       created: all(1),
       kept: [],
@@ -28,6 +28,8 @@ test.skipIf(lacks !== undefined)(
         FloatingIP: expect.stringMatching(/^422 .*spec.gateway/),
         SecurityGroup: expect.stringMatching(/^422 .*spec.rules.*sideways/),
         Underlay: expect.stringMatching(/^422 .*spec.links/),
+        Gateway: expect.stringMatching(/^422 .*spec.backend.*swift/),
+        Route: expect.stringMatching(/^422 .*spec.spi.*256/),
       },
       updated: all(2),
       status: all("2 2"),
@@ -37,7 +39,7 @@ test.skipIf(lacks !== undefined)(
         columns: ["Name", "VNI", "Namespaces", "Accepted", "Reason", "Message", "Age"],
         row: ["team-a", null, '["team-a","ci"]', "False", "NotAdmitted", "because"],
       },
-      afterRestart: [2, 1, 0, 1, 1, 1, 1],
+      afterRestart: [2, 1, 0, 1, 1, 1, 1, 1, 1],
       tooOld: "410",
     });
   },

@@ -9,9 +9,11 @@ import { fieldOf, parseMetadata } from "../../src/kube/metadata.ts";
 import { until } from "../../src/lab/wait.ts";
 import {
   floatingIpExample,
+  gatewayExample,
   type Json,
   natGatewayExample,
   peeringExample,
+  routeExample,
   securityGroupExample,
   subnetExample,
   type TenantKind,
@@ -34,6 +36,8 @@ const examples: { readonly [K in TenantKind]: string } = {
   FloatingIP: floatingIpExample,
   SecurityGroup: securityGroupExample,
   Underlay: underlayExample,
+  Gateway: gatewayExample,
+  Route: routeExample,
 };
 
 /** What of each kind the API server itself refuses. */
@@ -45,6 +49,8 @@ const wrong: { readonly [K in TenantKind]: Object } = {
   FloatingIP: { gateway: "" },
   SecurityGroup: { rules: [{ direction: "sideways" }] },
   Underlay: { links: [] },
+  Gateway: { backend: "swift" },
+  Route: { spi: 255 },
 };
 
 /** A valid change of each. */
@@ -56,6 +62,8 @@ const changed: { readonly [K in TenantKind]: Object } = {
   FloatingIP: { target: "10.1.0.201" },
   SecurityGroup: { rules: [] },
   Underlay: { asn: 64_515 },
+  Gateway: { mtuBytes: 1400 },
+  Route: { prefixes: ["172.33.0.0/16"] },
 };
 
 const kinds = Object.keys(examples) as TenantKind[];

@@ -11,6 +11,7 @@ import {
   type NatGateway,
   portOf,
   type SecurityGroup,
+  type Tunnel,
 } from "../../src/domain/mod.ts";
 import type { Domain } from "../../src/domain/mod.ts";
 import { formatIp, type Ip, parseIp } from "../../src/net/mod.ts";
@@ -35,6 +36,7 @@ export class ServicesLab implements Disposable {
     gateways: [],
     floating: [],
     groupsOf: () => new Map(),
+    tunnels: [],
   };
 
   constructor(hosts = 3) {
@@ -104,7 +106,7 @@ export class ServicesLab implements Disposable {
 
   /** As agent/vpc-underlay.ts has it. */
   #setRules(host: Host): void {
-    this.#hasLegs ||= this.#wish.gateways.length > 0;
+    this.#hasLegs ||= this.#wish.gateways.length + this.#wish.tunnels.length > 0;
     host.rules = `${guardText(host.node.underlayLink, { hasLegs: this.#hasLegs })}${this.#hasLegs ? LEG_RULES : ""}`;
     host.engine.set("guard", [{ kind: "ruleset", family: "inet", text: host.rules }]);
     host.engine.apply("guard");
@@ -116,10 +118,11 @@ export class ServicesLab implements Disposable {
     readonly gateways?: readonly NatGateway[];
     readonly floating?: readonly FloatingIp[];
     readonly groups?: readonly SecurityGroup[];
+    readonly tunnels?: readonly Tunnel[];
   }): void {
-    const { domains, gateways = [], floating = [], groups = [] } = wish;
+    const { domains, gateways = [], floating = [], groups = [], tunnels = [] } = wish;
     this.#wish = {
-      ...{ domains, gateways, floating },
+      ...{ domains, gateways, floating, tunnels },
       groupsOf: () => new Map(groups.map((group) => [group.name, group])),
     };
     for (const host of this.#hosts) this.#setRules(host);

@@ -32,6 +32,8 @@ const GONE = ["ESRCH", "ENOENT"];
 /** KernelEspOptions say where, and who hears. */
 export interface KernelEspOptions {
   readonly netns?: Netns;
+  /** Of an XFRM interface: associations and policies are its alone, and routes are those of whoever has it. */
+  readonly ifId?: number | undefined;
   /** An association has come to a limit; at the hard one the kernel has removed it. */
   readonly onExpire: (sa: SaInfo, hard: boolean) => void;
   /** Such news was lost. */
@@ -44,11 +46,13 @@ export class KernelEsp implements Disposable {
   readonly #xfrm: Xfrm;
   readonly #monitor: XfrmMonitor;
   readonly #netns: Netns | undefined;
+  readonly #ifId: number | undefined;
   /** What is being removed, and the kernel's last word on it. */
   #removing: { readonly id: SaId; last?: SaInfo } | undefined;
 
-  constructor({ netns, onExpire, onLoss }: KernelEspOptions) {
+  constructor({ netns, ifId, onExpire, onLoss }: KernelEspOptions) {
     this.#netns = netns;
+    this.#ifId = ifId;
     const where = netns === undefined ? {} : { netns };
     this.#xfrm = Xfrm.open(where);
     this.route = Rtnetlink.open(where);
@@ -84,19 +88,32 @@ export class KernelEsp implements Disposable {
     return this.#xfrm.sa(id);
   }
 
-  /** policies reads all policies of the namespace. */
+  /** policies reads all policies of the namespace, or of the XFRM interface. */
   policies(): ReturnType<Xfrm["policies"]> {
-    return this.#xfrm.policies();
+    return this.#xfrm.policies().filter(({ ifId = 0 }) => ifId === (this.#ifId ?? 0));
+  }
+
+  /** removeElsewhere removes policies of other interfaces, or of none, that have certain priorities: a gateway was another one's side before. */
+  removeElsewhere(isOurs: (priority: number) => boolean): void {
+    for (const { direction, selector, mark, priority, ifId = 0 } of this.#xfrm.policies())
+      if (selector !== undefined && ifId !== (this.#ifId ?? 0) && isOurs(priority))
+        this.#all([
+          deletePolicy({ direction, selector, ...(mark && { mark }), ...(ifId !== 0 && { ifId }) }),
+        ]);
+  }
+
+  get #apart(): { readonly ifId?: number } {
+    return this.#ifId === undefined ? {} : { ifId: this.#ifId };
   }
 
   /** add makes an association; throws the kernel's refusal. */
   add(change: SaChange): void {
-    this.#xfrm.request(addSa(change));
+    this.#xfrm.request(addSa({ ...change, ...this.#apart }));
   }
 
   /** update changes what of an association can be (updateSa); false when it has ended. */
   update(change: SaChange): boolean {
-    const [error] = this.#xfrm.execute([updateSa(change)]);
+    const [error] = this.#xfrm.execute([updateSa({ ...change, ...this.#apart })]);
     if (error !== undefined && !["ESRCH", "EINVAL"].includes(error.code)) throw error;
     return error === undefined;
   }
@@ -118,12 +135,12 @@ export class KernelEsp implements Disposable {
 
   /** setPolicies makes policies or replaces them, each in one step; throws the first refusal. */
   setPolicies(changes: readonly PolicyChange[]): void {
-    this.#all(changes.map(updatePolicy));
+    this.#all(changes.map((change) => updatePolicy({ ...change, ...this.#apart })));
   }
 
   /** removePolicies removes those that are there. */
   removePolicies(ids: readonly PolicyId[]): void {
-    this.#all(ids.map(deletePolicy));
+    this.#all(ids.map((id) => deletePolicy({ ...id, ...this.#apart })));
   }
 
   #all(requests: readonly XfrmRequest[]): void {
@@ -132,11 +149,13 @@ export class KernelEsp implements Disposable {
 
   /** setRoutes makes routes or replaces them; throws the first refusal. */
   setRoutes(changes: readonly RouteChange[]): void {
+    if (this.#ifId !== undefined) return;
     throwFirst(this.route.execute(changes.map((change) => addRoute({ ...change, replace: true }))));
   }
 
   /** removeRoutes removes those that are there; with a link, its routes go by themselves. */
   removeRoutes(changes: readonly RouteChange[]): void {
+    if (this.#ifId !== undefined) return;
     throwFirst(this.route.execute(changes.map(deleteRoute)), [...GONE, "ENODEV"]);
   }
 

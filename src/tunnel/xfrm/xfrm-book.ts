@@ -21,6 +21,7 @@ export interface XfrmQueue {
 
 /** XfrmBook holds them; it asks nothing of the kernel. */
 export class XfrmBook {
+  readonly #isApart: boolean;
   readonly queues = new Map<number, XfrmQueue>();
   readonly routes = new Map<string, XfrmRoute>();
   /** By name: why the last order for a route was refused. */
@@ -31,6 +32,11 @@ export class XfrmBook {
   readonly active = new Set<XfrmOutbound>();
   /** Displaced, for packets that are under way. */
   readonly retired = new Map<XfrmOutbound, number>();
+
+  /** `isApart`: packets come by an interface of their own, and none of the gateway's own ever meets its policies. */
+  constructor(isApart = false) {
+    this.#isApart = isApart;
+  }
 
   /** queue returns a queue that is attached. */
   queue(number: number): XfrmQueue {
@@ -85,7 +91,7 @@ export class XfrmBook {
             `Cannot route ${formatPrefix(prefix)} by ${name}: ${other.name} has it; a prefix has one route`,
           );
       for (const queue of this.queues.values()) {
-        if (ownAddresses(queue).some((own) => prefixContains(prefix, own)))
+        if (!this.#isApart && ownAddresses(queue).some((own) => prefixContains(prefix, own)))
           throw new Error(
             `Cannot route ${formatPrefix(prefix)} by ${name}: it has addresses of the gateway or its neighbours, and the kernel's policies know no sides; give narrower prefixes, or carry packets in user space`,
           );

@@ -29,6 +29,8 @@ export interface XfrmGatewayOptions {
   readonly netns?: Netns;
   /** 0 to 255: several gateways of one namespace keep apart by it. Default 0. */
   readonly instance?: number;
+  /** What it carries comes by, and goes to, the XFRM interface with this `if_id` alone, wherever that is; default: the namespace's own routes. */
+  readonly ifId?: number;
   /** Hears news, in a turn of its own: it may give orders. */
   readonly tell: (news: GatewayNews, queue: number) => void;
   /** Hears what went wrong in work that nobody waits for; `problem` says whether it does still. */
@@ -43,7 +45,7 @@ export class XfrmGateway implements Disposable {
   readonly #failed: XfrmGatewayOptions["failed"];
   readonly #kernel: KernelEsp;
   readonly #marks: XfrmMarks;
-  readonly #book = new XfrmBook();
+  readonly #book: XfrmBook;
   readonly #exchange: XfrmExchange;
   readonly #associations: XfrmAssociations;
   readonly #guard: XfrmGuard;
@@ -60,18 +62,20 @@ export class XfrmGateway implements Disposable {
    * Throws where the kernel has no ESP.
    */
   constructor(options: XfrmGatewayOptions) {
-    const { netns, instance = 0, nowMs = boottimeMs } = options;
+    const { netns, instance = 0, ifId, nowMs = boottimeMs } = options;
     const where = netns === undefined ? {} : { netns };
     const ability = probeEsp({ algorithm: "aes-128-gcm", outer: 4, ...where });
     if (ability.answer !== "yes")
       throw new Error("The kernel has no ESP here; load its module esp4, or carry packets in user space", {
         cause: ability.cause,
       });
+    this.#book = new XfrmBook(ifId !== undefined);
     this.#tell = options.tell;
     this.#failed = options.failed;
     this.#marks = new XfrmMarks(instance);
     const kernel = new KernelEsp({
       ...where,
+      ifId,
       onExpire: (sa, hard) => void this.#attempt(() => this.#associations.expired(sa, hard)),
       onLoss: () => this.#associations.lost(),
     });
@@ -129,6 +133,7 @@ export class XfrmGateway implements Disposable {
   #sweep(): void {
     const kernel = this.#kernel;
     for (const id of leftoverSas(kernel, this.#marks)) kernel.remove(id);
+    kernel.removeElsewhere((priority) => this.#marks.hasPriority(priority));
     kernel.removeRoutes(leftoverRoutes(kernel, this.#marks));
   }
 

@@ -1,0 +1,167 @@
+/** RunningGateway runs one gateway as the register says: its manifests, its process, and what it tells of its routes. */
+import {
+  after,
+  every,
+  isAlive,
+  KeptProcess,
+  LineClient,
+  monotonicMs,
+  readText,
+  removeTree,
+  signal,
+  sleep,
+  terminate,
+  unixPeer,
+  writeAtomic,
+} from "../sys/mod.ts";
+import { type GatewayWish, manifestsOf } from "./gateway-wish.ts";
+import { GATEWAYS } from "./paths.ts";
+
+/** How often a gateway is asked for its routes. */
+const ASK_MS = 2_000;
+/** What does not start is tried again. */
+const RETRY_MS = 5_000;
+/** A gateway that says goodbye has so long. */
+const END_MS = 4_000;
+
+/** RouteState is what a gateway says of a route. */
+export interface RouteState {
+  readonly id: string;
+  readonly up: boolean;
+  /** Why it is down, or what of it is. */
+  readonly reason?: string;
+  readonly lastError?: string;
+}
+
+/** RunningGatewayOptions say who hears. */
+export interface RunningGatewayOptions {
+  /** What it says of its routes has changed, or it says nothing any more. */
+  readonly onRoutes: () => void;
+  /** It cannot be started, or runs again (undefined). */
+  readonly onProblem: (problem: string | undefined) => void;
+}
+
+const socketOf = (name: string) => `${GATEWAYS}/${name}.sock`;
+
+/** The words of the gateway that answers, from `gateway` on; undefined where none does. */
+function runningAt(name: string): { readonly pid: number; readonly words: readonly string[] } | undefined {
+  try {
+    const { pid } = unixPeer(socketOf(name));
+    const words = (readText(`/proc/${pid}/cmdline`) ?? "").split("\0").slice(0, -1);
+    return { pid, words: words.slice(words.indexOf("gateway")) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** endGateway ends a gateway that this node's agent has begun, for good, and forgets its manifests. One that was begun by others goes on. */
+export async function endGateway(name: string): Promise<void> {
+  const running = runningAt(name);
+  // Goodbye to other gateways, and nothing stays blocked.
+  if (running?.words.includes(manifestsOf(name)) === true && signal(running.pid, "SIGINT")) {
+    for (const endMs = monotonicMs() + END_MS; isAlive(running.pid) && monotonicMs() < endMs;)
+      await sleep(20);
+    await terminate(running.pid);
+  }
+  removeTree(manifestsOf(name));
+}
+
+/** RunningGateway owns the supervision, and not the process, which goes on when the agent ends. */
+export class RunningGateway implements Disposable {
+  readonly #options: RunningGatewayOptions;
+  #wish: GatewayWish;
+  #kept: KeptProcess | undefined;
+  #retry: Disposable | undefined;
+  readonly #asking: Disposable;
+  #client: LineClient | undefined;
+  #routes: readonly RouteState[] | undefined;
+  #closed = false;
+
+  constructor(wish: GatewayWish, options: RunningGatewayOptions) {
+    this.#options = options;
+    this.#wish = wish;
+    writeAtomic(manifestsOf(wish.name), wish.manifests);
+    this.#asking = every(ASK_MS, () => this.#ask());
+    void this.#open();
+  }
+
+  get wish(): GatewayWish {
+    return this.#wish;
+  }
+
+  /** routes is what it said last; undefined while it is not known. */
+  get routes(): readonly RouteState[] | undefined {
+    return this.#routes;
+  }
+
+  /** change gives the process other manifests; it follows them. */
+  change(wish: GatewayWish): void {
+    if (wish.manifests !== this.#wish.manifests) writeAtomic(manifestsOf(wish.name), wish.manifests);
+    this.#wish = wish;
+  }
+
+  async #open(): Promise<void> {
+    const { name, command } = this.#wish;
+    try {
+      const kept = await KeptProcess.open({
+        ...{ command, socket: socketOf(name), tellsSocket: false, logPath: `${GATEWAYS}/${name}.log` },
+        // Of another version it goes on: traffic does not depend on the agent's.
+        build: command.join(" "),
+        describe: () => this.#running(),
+        onState: (state) => this.#options.onProblem(state.kind === "waiting" ? state.reason : undefined),
+      });
+      if (this.#closed) return kept.close();
+      this.#kept = kept;
+      this.#options.onProblem(undefined);
+      this.#ask();
+    } catch (error) {
+      if (this.#closed) return;
+      this.#options.onProblem((error as Error).message);
+      this.#retry = after(RETRY_MS, () => void this.#open());
+    }
+  }
+
+  #running(): { readonly build: string; readonly pid: number } | undefined {
+    const { name } = this.#wish;
+    const running = runningAt(name);
+    if (running === undefined) return undefined;
+    if (!running.words.includes(manifestsOf(name)))
+      throw new Error(
+        `Cannot run Gateway "${name}": process ${running.pid} runs one with this name (${running.words.join(" ")}); end that, or name it otherwise`,
+      );
+    return { build: running.words.join(" "), pid: running.pid };
+  }
+
+  #ask(): void {
+    if (this.#closed || this.#kept === undefined) return;
+    this.#client?.[Symbol.dispose]();
+    try {
+      this.#client = LineClient.connect(socketOf(this.#wish.name), {
+        onLine: (line) => this.#heard(line),
+        onClosed: () => {},
+      });
+      this.#client.send(JSON.stringify({ op: "top", most: 0 }));
+    } catch {
+      this.#tell(this.#wish.routes.map((id) => ({ id, up: false, reason: "its gateway does not run" })));
+    }
+  }
+
+  #heard(line: string): void {
+    const answer = JSON.parse(line) as { readonly top?: { readonly routes: readonly RouteState[] } };
+    if (answer.top !== undefined) this.#tell(answer.top.routes);
+  }
+
+  #tell(routes: readonly RouteState[]): void {
+    this.#routes = routes;
+    if (!this.#closed) this.#options.onRoutes();
+  }
+
+  /** Lets go of it; it goes on. */
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    this.#asking[Symbol.dispose]();
+    this.#retry?.[Symbol.dispose]();
+    this.#client?.[Symbol.dispose]();
+    this.#kept?.close();
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * Two tenants with the same networks here and there, each with a gateway of its own on the first of two nodes, and a remote site of its own.
+ *
+ * ```
+ *   pods 10.1.0.x of red  (cw-300) ═ h1: gateway red  198.51.3.1 ═ 198.51.3.2 gateway ═ red site  10.2.0.2
+ *   pods 10.1.0.x of blue (cw-400) ═ h1: gateway blue 198.51.4.1 ═ 198.51.4.2 gateway ═ blue site 10.2.0.2
+ * ```
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import type { Domain, Tunnel } from "../../src/domain/mod.ts";
+import type { GatewayAnswer, Top } from "../../src/gatewayd/mod.ts";
+import { parsePrefix } from "../../src/net/mod.ts";
+import { LineClient, type Netns, removeTree, runSync } from "../../src/sys/mod.ts";
+import { segment, vpc } from "./domain-lab.ts";
+import { executable } from "./lab-needs.ts";
+import { ServicesLab } from "./services-lab.ts";
+import { sumInSoftware } from "./sum-in-software.ts";
+
+export const TENANTS = { red: 300, blue: 400 } as const;
+export type Tenant = keyof typeof TENANTS;
+const ALL = Object.keys(TENANTS) as Tenant[];
+
+/** REMOTE is the host of either remote site. */
+export const REMOTE = { 4: "10.2.0.2", 6: "fd02::2" } as const;
+const MTU = 1400;
+
+interface Running {
+  readonly process: Bun.Subprocess<"ignore", "ignore", "pipe">;
+  log: string;
+}
+
+/** TenantSites owns all of it. */
+export class TenantSites implements AsyncDisposable {
+  readonly lab = new ServicesLab(2);
+  readonly folder = `${this.lab.lab.scratch.folder}-sites`;
+  readonly domains: Readonly<Record<Tenant, Domain>>;
+  /** The hosts of the remote sites. */
+  readonly sites = {} as Record<Tenant, Netns>;
+  readonly #gates = {} as Record<Tenant, Netns>;
+  readonly #running = new Map<string, Running>();
+  readonly #by: Tunnel["by"];
+
+  constructor(by: Tunnel["by"]) {
+    this.#by = by;
+    const { scratch } = this.lab.lab;
+    const domain = (tenant: Tenant) =>
+      vpc(tenant, TENANTS[tenant], [
+        segment(`${tenant}-net`, TENANTS[tenant] + 1, ["10.1.0.0/24", "fd01::/64"]),
+      ]);
+    this.domains = { red: domain("red"), blue: domain("blue") };
+    try {
+      mkdirSync(this.folder, { recursive: true });
+      for (const tenant of ALL) this.#site(tenant);
+      this.lab.set({
+        domains: Object.values(this.domains),
+        tunnels: ALL.map((tenant) => this.#tunnel(tenant)),
+      });
+    } catch (error) {
+      this.lab[Symbol.dispose]();
+      removeTree(this.folder);
+      throw error;
+    }
+    // The lab's nodes forward, and do not have a gateway's address in user space.
+    if (by === "kernel")
+      for (const tenant of ALL)
+        scratch.text(`ip addr add ${this.#net(tenant)}.1/24 dev ${tenant}`, this.lab.lab.host(1).netns);
+  }
+
+  #net(tenant: Tenant): string {
+    return `198.51.${TENANTS[tenant] / 100}`;
+  }
+
+  #tunnel(tenant: Tenant): Tunnel {
+    const prefixes = ["10.2.0.0/16", "fd02::/64"].map((text) => parsePrefix(text));
+    const shared = { node: "h1", by: this.#by, mtuBytes: MTU };
+    return {
+      gateway: tenant,
+      domain: TENANTS[tenant],
+      ...shared,
+      routes: [{ name: `${tenant}-site`, prefixes }],
+    };
+  }
+
+  #site(tenant: Tenant): void {
+    const { scratch, hosts } = this.lab.lab;
+    const [gate, site] = [scratch.another(), scratch.another()];
+    const node = (hosts[0] as (typeof hosts)[number]).netns;
+    this.sites[tenant] = site;
+    this.#gates[tenant] = gate;
+    scratch.text(`ip link add ${tenant} type veth peer name p0 netns ${gate.path}`, node);
+    scratch.text(`ip link set ${tenant} up`, node);
+    scratch.text(`ip link add x0 type veth peer name y0 netns ${site.path}`, gate);
+    for (const line of ["link set p0 up", "link set x0 up", "link set lo up"])
+      scratch.text(`ip ${line}`, gate);
+    for (const line of [
+      ...["link set lo up", "link set y0 up", `addr add ${REMOTE[4]}/24 dev y0`],
+      ...[`addr add ${REMOTE[6]}/64 dev y0 nodad`, "addr add 10.77.0.1/32 dev lo"],
+      ...[`route add default via 10.2.0.1 mtu ${MTU}`, `-6 route add default via fd02::1 mtu ${MTU}`],
+    ])
+      scratch.text(`ip ${line}`, site);
+    if (this.#by === "kernel") {
+      for (const line of [`addr add ${this.#net(tenant)}.2/24 dev p0`, "addr add 10.2.0.1/24 dev x0"])
+        scratch.text(`ip ${line}`, gate);
+      scratch.text("ip addr add fd02::1/64 dev x0 nodad", gate);
+      scratch.text("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1", gate);
+    }
+    const chain =
+      "chain p0 { type filter hook ingress device p0 priority 0; ip daddr 10.0.0.0/8 counter name seen; ip6 daddr fd00::/8 counter name seen; }";
+    const input = `table netdev plain { counter seen { }; ${chain}; }`;
+    const counting = runSync(["nft", "-f", "-"], { netns: gate, input });
+    if (counting.status !== 0) throw new Error(counting.stderr);
+    for (const [netns, link] of [
+      [site, "y0"],
+      [gate, "p0"],
+      [node, tenant],
+    ] as const)
+      sumInSoftware(netns, link);
+  }
+
+  /** plain returns how many packets of a tenant have left its gateway in the plain. */
+  plain(tenant: Tenant): number {
+    const text = this.lab.lab.scratch.text("nft list counter netdev plain seen", this.#gates[tenant]);
+    return Number(/packets (\d+)/.exec(text)?.[1]);
+  }
+
+  /** start runs all four gateways, and resolves when the tunnels are up at both ends. */
+  async start(): Promise<void> {
+    const backend = this.#by;
+    for (const tenant of ALL) {
+      const net = this.#net(tenant);
+      const key = `${this.folder}/${tenant}.psk`;
+      const digits = (tenant === "red" ? "a1" : "b2").repeat(32);
+      writeFileSync(key, `${digits}\n`, { mode: 0o600 });
+      writeFileSync(
+        `${this.folder}/${tenant}.yaml`,
+        `apiVersion: causeway.network/v1alpha1
+kind: Gateway
+metadata: {name: ${tenant}}
+spec:
+  node: h1
+  vpc: ${tenant}
+  public: [{interface: ${tenant}, address4: {ip: ${net}.1, nextHop: ${net}.2}}]
+  mtuBytes: ${MTU}
+  backend: ${backend}
+---
+apiVersion: causeway.network/v1alpha1
+kind: Route
+metadata: {name: ${tenant}-site}
+spec:
+  gateway: ${tenant}
+  prefixes: [10.2.0.0/16, "fd02::/64"]
+  gateways: [{ip: ${net}.2}]
+  spi: 700
+  presharedKeyFile: ${key}
+`,
+      );
+      writeFileSync(
+        `${this.folder}/${tenant}.conf`,
+        `private-interface4 { ifname x0; ip 10.2.0.1; nexthop-ip ${REMOTE[4]}; }
+private-interface6 { ifname x0; ip "fd02::1"; nexthop-ip "${REMOTE[6]}"; }
+public-interface4 { ifname p0; ip ${net}.2; nexthop-ip ${net}.1; }
+mtu ${MTU};
+backend ${backend};
+route { id vpc; spi 700; net 10.1.0.0/24; net "fd01::/64"; preshared-key ${digits}; gateway { ip ${net}.1; } }
+`,
+      );
+      this.#run(tenant, this.lab.lab.host(1).netns, [
+        ...["--manifests", `${this.folder}/${tenant}.yaml`, "--node", "h1", "--vni", `${TENANTS[tenant]}`],
+      ]);
+      this.#run(`${tenant}-far`, this.#gates[tenant], ["--config", `${this.folder}/${tenant}.conf`]);
+    }
+    for (const name of this.#running.keys())
+      await this.until(
+        `the tunnel of ${name} is up`,
+        async () => (await this.top(name))?.routes.every(({ up }) => up) === true,
+      );
+  }
+
+  #run(name: string, netns: Netns, words: readonly string[]): void {
+    const argv = [executable, "gateway", "run", "--name", name, "--folder", this.folder];
+    const { child } = netns.run(() => ({
+      child: Bun.spawn([...argv, "--state", `${this.folder}/${name}`, ...words], {
+        ...({ stdin: "ignore", stdout: "ignore", stderr: "pipe" } as const),
+      }),
+    }));
+    const running: Running = { process: child, log: "" };
+    this.#running.set(name, running);
+    void child.stderr.pipeTo(
+      new WritableStream({ write: (chunk) => void (running.log += Buffer.from(chunk).toString()) }),
+    );
+  }
+
+  /** kill ends a gateway as a crash would. */
+  async kill(name: string): Promise<void> {
+    const running = this.#running.get(name);
+    running?.process.kill("SIGKILL");
+    await running?.process.exited;
+  }
+
+  /** top is a look at a gateway; undefined while it does not answer. */
+  async top(name: string): Promise<Top | undefined> {
+    const lines: string[] = [];
+    const ended = Promise.withResolvers<void>();
+    try {
+      const client = LineClient.connect(`${this.folder}/${name}.sock`, {
+        onLine: (line) => lines.push(line),
+        onClosed: () => ended.resolve(),
+      });
+      client.send(JSON.stringify({ op: "top", most: 0 }));
+    } catch {
+      return undefined;
+    }
+    await ended.promise;
+    const answer: GatewayAnswer = JSON.parse(lines[0] ?? '{"error": "no answer"}');
+    return "top" in answer ? answer.top : undefined;
+  }
+
+  /** until waits for something; a slow machine has all the time that the test has. */
+  async until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
+    for (let tries = 0; !(await isSo()); tries++) {
+      if (tries > 1200)
+        throw new Error(
+          `${what}: it is not so\n${[...this.#running.values()].map(({ log }) => log).join("")}`,
+        );
+      await Bun.sleep(100);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const name of this.#running.keys()) await this.kill(name);
+    this.lab[Symbol.dispose]();
+    removeTree(this.folder);
+  }
+}

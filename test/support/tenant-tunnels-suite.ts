@@ -1,0 +1,105 @@
+/** Tunnels from VPCs, as tests that both back-ends pass: two tenants with the same networks at both ends, and two gateways on one node. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import type { Tunnel } from "../../src/domain/mod.ts";
+import { formatPrefix } from "../../src/net/mod.ts";
+import type { Netns } from "../../src/sys/mod.ts";
+import { pings } from "./domain-lab.ts";
+import { Answerer, askTcp } from "./port-traffic.ts";
+import { REMOTE, TENANTS, type Tenant, TenantSites } from "./tenant-sites.ts";
+
+const ALL = Object.keys(TENANTS) as Tenant[];
+const PORT = 8080;
+
+/** tunnelsOfTenants describes them for a back-end; `skip` is why it cannot be. */
+export function tunnelsOfTenants(by: Tunnel["by"], skip: string | undefined): void {
+  describe.skipIf(skip !== undefined)(
+    `tunnels from VPCs, by ${by === "kernel" ? "the kernel" : "user space"}${skip === undefined ? "" : ` (skipped: ${skip})`}`,
+    () => {
+      let sites: TenantSites;
+      const pods = {} as Record<Tenant, Netns>;
+      const answerers: Answerer[] = [];
+
+      beforeAll(async () => {
+        sites = new TenantSites(by);
+        const { lab } = sites.lab;
+        for (const tenant of ALL) {
+          const domain = sites.domains[tenant];
+          const [segment] = domain.segments;
+          if (segment === undefined) throw new Error("there is no segment");
+          // Not on the node with the gateways: EVPN tells the way there.
+          pods[tenant] = lab.pod(lab.host(2), tenant, {
+            domain,
+            segment,
+            addresses: ["10.1.0.5", "fd01::5"],
+          });
+        }
+        const [segment] = sites.domains.blue.segments;
+        if (segment !== undefined)
+          lab.pod(lab.host(1), "alone", { domain: sites.domains.blue, segment, addresses: ["10.1.0.9"] });
+        for (const tenant of ALL) answerers.push(await Answerer.open(sites.sites[tenant], tenant, [PORT]));
+        await sites.start();
+      });
+      afterAll(async () => {
+        for (const one of answerers) one[Symbol.dispose]();
+        await sites?.[Symbol.asyncDispose]();
+      });
+
+      const asks = (tenant: Tenant, to: string) => askTcp({ from: pods[tenant], to, port: PORT });
+
+      test("each tenant reaches the site of its own at the same address, from another node, and is seen as itself", async () => {
+        for (const tenant of ALL) {
+          await sites.until(`${tenant} reaches its site`, () => pings(pods[tenant], REMOTE[4]));
+          expect(await asks(tenant, REMOTE[4])).toBe(`${tenant} sees 10.1.0.5`);
+          expect(await asks(tenant, REMOTE[6])).toBe(`${tenant} sees fd01::5`);
+        }
+        expect(sites.lab.problems()).toEqual([]);
+      });
+
+      test("a long packet is refused with the MTU of the gateway, and fragments pass", async () => {
+        expect(pings(pods.red, REMOTE[4], "-c 1 -W 1 -M do -s 1400")).toBe(false);
+        await sites.until("fragments pass", () => pings(pods.red, REMOTE[4], "-c 1 -W 2 -M dont -s 2500"));
+      });
+
+      test("what comes out of a tunnel gets into its own VPC only, and from the route's networks only", async () => {
+        await sites.until("blue's site reaches what blue alone has", () =>
+          pings(sites.sites.blue, "10.1.0.9"),
+        );
+        expect(pings(sites.sites.red, "10.1.0.9")).toBe(false);
+        await sites.until("red's site reaches red", () => pings(sites.sites.red, "10.1.0.5"));
+        expect(pings(sites.sites.red, "10.1.0.5", "-c 1 -W 1 -I 10.77.0.1")).toBe(false);
+      });
+
+      test("a route that is down is announced no more, and ends where it is; the other tenant's goes on", async () => {
+        const { lab } = sites.lab;
+        const services = sites.lab.services.get(lab.host(1));
+        const announced = (tenant: Tenant) => services?.announced(TENANTS[tenant]).map(formatPrefix);
+        expect(announced("red")).toEqual(["10.2.0.0/16", "fd02::/64"]);
+        services?.setTunnels(new Set(["red-site"]));
+        lab.sync();
+        expect(announced("red")).toEqual([]);
+        const way = (number: number, vni: number) => lab.host(number).text(`ip route show 10.2.0.0/16`, vni);
+        for (const number of [1, 2])
+          expect(way(number, 300)).toMatch(/^unreachable 10\.2\.0\.0\/16 [^\n]*\n$/);
+        expect(way(2, 400)).toMatch(/^10\.2\.0\.0\/16 .*\nunreachable/);
+        expect(pings(pods.red, REMOTE[4])).toBe(false);
+        await sites.until("blue goes on", () => pings(pods.blue, REMOTE[4]));
+        services?.setTunnels(new Set());
+        lab.sync();
+        await sites.until("red is back", () => pings(pods.red, REMOTE[4]));
+      });
+
+      test("without its gateway's process nothing of a tenant leaves the node", async () => {
+        const { lab } = sites.lab;
+        await sites.kill("red");
+        // A way in the plain, if there were any.
+        for (const line of ["addr add 198.51.3.9/24 dev red", "route add 10.2.0.0/16 via 198.51.3.2 dev red"])
+          lab.host(1).text(`ip ${line}`);
+        expect(pings(pods.red, REMOTE[4])).toBe(false);
+        for (const tenant of ALL) expect(sites.plain(tenant)).toBe(0);
+        // The way would be one: the node itself takes it.
+        lab.host(1).text("ip route get 10.2.0.2");
+        await sites.until("blue goes on", () => pings(pods.blue, REMOTE[4]));
+      });
+    },
+  );
+}
