@@ -11,7 +11,7 @@ import { after, exists, hostName } from "../sys/mod.ts";
 import type { BgpFiles } from "./bgp.ts";
 import { Edge } from "./edge.ts";
 import { warn } from "./log.ts";
-import { EDGE_LINKS } from "./paths.ts";
+import { EDGE_CHAINS, EDGE_LINKS, RUN } from "./paths.ts";
 import type { ClusterBgp, EdgeView, ShownEdge } from "./cluster-bgp.ts";
 import { type FabricPods, type FabricPodStore, noFabric, noFabricPods } from "./fabric-pods.ts";
 
@@ -103,6 +103,7 @@ export class EdgeHolder implements ClusterBgp, Disposable {
       if (!this.#isWanted() && !this.#isLeft()) return;
       this.#edge = new Edge({
         ...{ home: engine, bgp: this.#bgp, linksPath: EDGE_LINKS },
+        chains: { path: EDGE_CHAINS, run: RUN, node: hostName() },
         pods: {
           all: () => this.#pods.all(),
           raised: (...told) => this.#pods.raised(...told),
@@ -127,7 +128,7 @@ export class EdgeHolder implements ClusterBgp, Disposable {
   /** What an earlier agent left is looked for once: all later ones are this one's. */
   #isLeft(): boolean {
     if (this.#hasLooked) return false;
-    const isLeft = exists(EDGE_LINKS) || Edge.isThere();
+    const isLeft = exists(EDGE_LINKS) || exists(EDGE_CHAINS) || Edge.isThere();
     this.#hasLooked = !isLeft;
     return isLeft;
   }

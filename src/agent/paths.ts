@@ -12,6 +12,9 @@ export const MANIFESTS = "/etc/causeway/manifests";
 /** What links were like that were moved into a router of the edge; only while one is. */
 export const EDGE_LINKS = `${STATE}/edge-links.json`;
 
+/** What CNI plugins have made for routers of the edge, as they have to be asked to remove it. */
+export const EDGE_CHAINS = `${STATE}/edge-chains.json`;
+
 /** Where BGP routers are looked at: 0660, group `causeway` where there is one. */
 export const BGP_SOCKET = `${RUN}/bgp.sock`;
 

@@ -81,6 +81,8 @@ export class EdgeNode implements Disposable {
   readonly folder: string;
   readonly problems: string[] = [];
   readonly logged: string[] = [];
+  /** Where CNI plugins are; default as an agent has it. */
+  plugins: readonly string[] | undefined;
   /** What the next agent is told of pods. */
   attached: readonly LocalAttachment[] = [];
   #running: { readonly engine: Engine; readonly routers: Routers; readonly edge: Edge } | undefined;
@@ -91,6 +93,10 @@ export class EdgeNode implements Disposable {
     this.folder = folder;
     ensureDirectory(`${folder}/netns`);
     ensureDirectory(`${folder}/bgp`);
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== undefined;
   }
 
   get edge(): Edge {
@@ -125,6 +131,12 @@ export class EdgeNode implements Disposable {
       ...{ home: engine, netns: this.netns, folder: `${this.folder}/netns` },
       pods: { all: () => this.attached.map((local) => ({ local })), raised() {} },
       linksPath: `${this.folder}/edge-links.json`,
+      chains: {
+        path: `${this.folder}/edge-chains.json`,
+        run: this.folder,
+        node: this.name,
+        ...(this.plugins === undefined ? {} : { folders: this.plugins }),
+      },
       bgp: {
         setEdge: (wanted: readonly BgpRouter[], onSpeaker) => {
           tell = onSpeaker;
