@@ -233,10 +233,12 @@ export class EdgeChains implements Disposable {
         ...this.#chainOptions,
         onStart,
       })) as StoredChain["result"];
+      // The next agent has the file, and asks for what was not there yet.
+      if (this.#isClosed) return;
       this.#store.put({ ...chain, ...(result && { result }) });
       work.isWell = true;
     } catch (error) {
-      await this.#takeBack(key, attachment);
+      if (!this.#isClosed) await this.#takeBack(key, attachment);
       throw error;
     }
   }

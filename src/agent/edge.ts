@@ -15,7 +15,9 @@ import {
   type EdgeRouter,
   fabricSpeaker,
   hostSpeaker,
+  passwordsOf,
   planEdge,
+  withPasswords,
 } from "../edge/mod.ts";
 import { type Engine, sameValue } from "../engine/mod.ts";
 import type { Mac } from "../net/mod.ts";
@@ -27,6 +29,7 @@ import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
 import { keptObjects } from "./edge-kept.ts";
 import { EdgeChains, type EdgeChainsOptions } from "./edge-chains.ts";
 import { EdgeLinks, type LinkPlace } from "./edge-links.ts";
+import type { EdgePasswords } from "./edge-passwords.ts";
 import { EDGE_ALIAS, EdgePlace } from "./edge-place.ts";
 import type { EdgeStatus } from "./edge-status.ts";
 import type { EdgeSpeaker } from "./edge-routes.ts";
@@ -59,6 +62,8 @@ export interface EdgeOptions {
   readonly folder?: string;
   /** Pods that are attached to domains of a fabric; default none. */
   readonly pods?: FabricPodStore;
+  /** Passwords of its sessions; default none is found. */
+  readonly passwords?: EdgePasswords;
   readonly onProblem: (error: Error) => void;
 }
 
@@ -87,6 +92,7 @@ export class Edge implements Disposable {
     this.#home = { netns, route: opened.use(Rtnetlink.open({ netns })) };
     this.#links = new EdgeLinks({ path: options.linksPath, home: this.#home });
     const onChange = () => this.#again();
+    if (options.passwords !== undefined) options.passwords.onChange = onChange;
     this.#chains = opened.use(
       new EdgeChains({ ...options.chains, home: netns, folder: options.folder, onChange }),
     );
@@ -105,10 +111,20 @@ export class Edge implements Disposable {
     this.#again = () => this.follow(tenants, node);
     this.#failures.clear();
     this.#isEnding = false;
-    this.#bear(() => this.#make(planEdge(tenants, this.#factsOf(tenants, node))));
+    this.#bear(() => this.#make(this.#planOf(tenants, node)));
     this.#toldFailures = new Set(this.#failures);
     const isDone = [...this.#places.values()].every((place) => place.isDone);
     if (this.#failures.size > 0 || this.#isEnding || !isDone) this.#retry = after(RETRY_MS, this.#again);
+  }
+
+  #planOf(tenants: TenantResources, node: EdgeNode): EdgePlan {
+    const plan = planEdge(tenants, this.#factsOf(tenants, node));
+    const { passwords } = this.#options;
+    if (passwords === undefined) return plan;
+    const known = passwords.follow(passwordsOf(plan.edge));
+    // A router that stays as it is has passwords that nothing tells of.
+    if (plan.kept.length === 0) passwords.sweep();
+    return { ...plan, edge: withPasswords(plan.edge, known) };
   }
 
   #make(plan: EdgePlan): void {

@@ -264,7 +264,7 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
     node.start();
     node.follow("");
     await until("nothing is owed", async () => !isStored());
-    expect(calls()).toEqual([`ADD net1 ${node.folder}/netns/cw-underlay`, "DEL net1 "]);
+    expect(calls()).toEqual([`ADD net1 ${node.folder}/netns/cw-underlay`, "DEL net1"]);
     expect(node.problems).toEqual([]);
   });
 

@@ -5,14 +5,23 @@
 import { BfdClient, bfdSessionId, type BfdSessionStatus, type BfdWish } from "../../bfd/mod.ts";
 import { formatIp, ipEqual } from "../../net/mod.ts";
 import { type BgpRouter, canonicalJson, bgpRouterSpec } from "../../resources/mod.ts";
-import { AppendedFile, bootId, fileMode, Netns, readText, removeTree, writeAtomic } from "../../sys/mod.ts";
+import {
+  AppendedFile,
+  bootId,
+  Netns,
+  readPasswordFile,
+  readText,
+  removeTree,
+  writeAtomic,
+} from "../../sys/mod.ts";
 import { type BgpSession, record, type SessionTap } from "../io/mod.ts";
 import type { Restarted } from "../session/mod.ts";
 import { type BgpFamily, FAMILIES } from "../wire/mod.ts";
 import { twinsOf, wantsNeighbor } from "./router-change.ts";
 import { Leaks } from "./leaks.ts";
 import { Monitor } from "./monitor.ts";
-import { Speaker, type SpeakerLog } from "./speaker.ts";
+import { Speaker } from "./speaker.ts";
+import type { SpeakerLog } from "./speaker-options.ts";
 
 /** A recording ends there; what a session is told in a day of a full table. */
 const MOST_RECORDED_BYTES = 1 << 30;
@@ -78,6 +87,11 @@ export class Routers {
     return this.#members.get(name)?.speaker;
   }
 
+  /** hasOtherPasswords tells whether the file of a password has another one by now; `set` takes it over. */
+  get hasOtherPasswords(): boolean {
+    return this.speakers.some((speaker) => speaker.hasOtherPasswords);
+  }
+
   /** What BFD says of a neighbor; undefined where it is not asked, or not known yet. */
   bfdOf(speaker: Speaker, neighbor: string): BfdSessionStatus | undefined {
     const member = this.#members.get(speaker.router.name);
@@ -106,7 +120,8 @@ export class Routers {
           );
         const member = this.#members.get(router.name);
         if (member === undefined) this.#add(router);
-        else if (!same(member.speaker.router, router)) member.speaker.update(router);
+        else if (!same(member.speaker.router, router) || member.speaker.hasOtherPasswords)
+          member.speaker.update(router);
       } catch (error) {
         failed.set(router.name, error as Error);
       }
@@ -122,7 +137,7 @@ export class Routers {
     try {
       const speaker = new Speaker(router, {
         netns,
-        readPassword,
+        readPassword: readPasswordFile,
         ...(this.#options.recordings === undefined
           ? {}
           : { tap: (session: BgpSession) => this.#tap(router.name, session) }),
@@ -367,17 +382,4 @@ function openNetns(name: string): Netns {
   } catch (error) {
     throw new Error(`there is no network namespace ${name}; make it: ip netns add ${name}`, { cause: error });
   }
-}
-
-/** A password is the first line of a file that only its owner may read. */
-function readPassword(path: string): Uint8Array {
-  const content = readText(path);
-  if (content === undefined) throw new Error(`there is no password file ${path}; make it, with mode 0600`);
-  if ((fileMode(path) & 0o077) !== 0)
-    throw new Error(`password file ${path} can be read by others; run: chmod 600 ${path}`);
-  const password = new TextEncoder().encode(content.split("\n")[0]);
-  // TCP_MD5SIG_MAXKEYLEN (include/uapi/linux/tcp.h).
-  if (password.length < 1 || password.length > 80)
-    throw new Error(`password file ${path} has a first line of ${password.length} bytes; write 1 to 80`);
-  return password;
 }
