@@ -120,8 +120,7 @@ export class Routers {
           );
         const member = this.#members.get(router.name);
         if (member === undefined) this.#add(router);
-        else if (!same(member.speaker.router, router) || member.speaker.hasOtherPasswords)
-          member.speaker.update(router);
+        else if (!same(member.speaker.router, router)) member.speaker.update(router);
       } catch (error) {
         failed.set(router.name, error as Error);
       }
