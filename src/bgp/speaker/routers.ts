@@ -8,6 +8,7 @@ import { type BgpRouter, canonicalJson, bgpRouterSpec } from "../../resources/mo
 import {
   AppendedFile,
   bootId,
+  every,
   Netns,
   readPasswordFile,
   readText,
@@ -25,6 +26,9 @@ import type { SpeakerLog } from "./speaker-options.ts";
 
 /** A recording ends there; what a session is told in a day of a full table. */
 const MOST_RECORDED_BYTES = 1 << 30;
+
+/** How often files of passwords are looked at. */
+const PASSWORDS_MS = 2_000;
 
 /** RoutersOptions say where a process keeps things. */
 export interface RoutersOptions {
@@ -64,6 +68,7 @@ export class Routers {
   readonly #formerlyWatched: Set<string>;
   /** Files of recordings, by path: a session that comes anew goes on in its own. */
   readonly #recordings = new Map<string, AppendedFile>();
+  readonly #passwords: Disposable;
   #bfd: BfdClient | undefined;
   #bfdWork: Promise<void> = Promise.resolve();
   #bfdWishes = "[]";
@@ -76,6 +81,7 @@ export class Routers {
     const { routers, watched } = this.#readFormer();
     this.#former = routers;
     this.#formerlyWatched = watched;
+    this.#passwords = every(PASSWORDS_MS, () => this.#lookAtPasswords());
   }
 
   get speakers(): readonly Speaker[] {
@@ -85,11 +91,6 @@ export class Routers {
   /** speaker returns the one of a router by its name. */
   speaker(name: string): Speaker | undefined {
     return this.#members.get(name)?.speaker;
-  }
-
-  /** hasOtherPasswords tells whether the file of a password has another one by now; `set` takes it over. */
-  get hasOtherPasswords(): boolean {
-    return this.speakers.some((speaker) => speaker.hasOtherPasswords);
   }
 
   /** What BFD says of a neighbor; undefined where it is not asked, or not known yet. */
@@ -129,6 +130,12 @@ export class Routers {
     this.#watch();
     this.#remember();
     return failed;
+  }
+
+  /** Sessions whose password is another by now begin anew, and no others. */
+  #lookAtPasswords(): void {
+    for (const { speaker } of this.#members.values())
+      if (speaker.hasOtherPasswords) speaker.update(speaker.router);
   }
 
   #add(router: BgpRouter): void {
@@ -275,6 +282,7 @@ export class Routers {
   /** stop ends the process's part: connections end without a word, so that neighbors keep routes, and BFD goes on (RFC 4724). */
   stop(): void {
     this.#stopped = true;
+    this.#passwords[Symbol.dispose]();
     for (const { speaker, netns } of this.#members.values()) {
       speaker[Symbol.dispose]();
       netns?.close();
