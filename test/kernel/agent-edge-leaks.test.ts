@@ -96,7 +96,8 @@ describe.skipIf(labLacks !== undefined)(
     /** Watches both domains' routes, and packets through the leak, while something is done. */
     async function during(work: () => Promise<void>): Promise<{ deleted: string; lost: string }> {
       const monitors = DOMAINS.map(
-        (domain) => `ip netns exec ${domain} ip -4 monitor route > ${TMP}.${domain}.routes & echo $! >> ${TMP}.watchers`,
+        (domain) =>
+          `ip netns exec ${domain} ip -4 monitor route > ${TMP}.${domain}.routes & echo $! >> ${TMP}.watchers`,
       );
       await run(`rm -f ${TMP}.watchers; ${monitors.join("\n")}
         ip netns exec client ping -n -i 0.05 10.9.1.5 > ${TMP}.pings & echo $! > ${TMP}.pinger`);
@@ -106,9 +107,13 @@ describe.skipIf(labLacks !== undefined)(
       await comes("more pings are answered", `[ $(grep -c icmp_seq= ${TMP}.pings) -gt ${seen + 10} ]`);
       await run(`kill -INT $(cat ${TMP}.pinger); kill $(cat ${TMP}.watchers)`);
       await comes("ping has ended", `! kill -0 $(cat ${TMP}.pinger) 2>/dev/null`);
-      const answered = [...(await run(`cat ${TMP}.pings`)).matchAll(/icmp_seq=(\d+) ttl/g)].map(([, n]) => Number(n));
+      const answered = [...(await run(`cat ${TMP}.pings`)).matchAll(/icmp_seq=(\d+) ttl/g)].map(([, n]) =>
+        Number(n),
+      );
       const lost = answered.filter((n, i) => n !== i + 1).join();
-      const deleted = await run(`cat ${DOMAINS.map((domain) => `${TMP}.${domain}.routes`).join(" ")} | grep ^Deleted || true`);
+      const deleted = await run(
+        `cat ${DOMAINS.map((domain) => `${TMP}.${domain}.routes`).join(" ")} | grep ^Deleted || true`,
+      );
       return { deleted, lost };
     }
 

@@ -77,7 +77,7 @@ describe.skipIf(lacks !== undefined)(
     test("what is missing is the state of the sessions that need it, and of no other", async () => {
       await isUp("192.168.11.2", 1);
       await told("neighbor 192.168.11.4 waits: Secret net/tor is not known: ");
-      await told("causeway kube secret-rights");
+      await told("causeway kube rights");
       expect(problems()).toContain(
         `host session waits: there is no password file ${file()}; make it, with mode 0600`,
       );
@@ -140,7 +140,10 @@ describe.skipIf(lacks !== undefined)(
       const everything = JSON.stringify([node.logged, node.problems, node.edge.status(), api.asked]);
       const files = readdirSync(node.folder, { recursive: true, encoding: "utf8" })
         .map((name) => `${node.folder}/${name}`)
-        .filter((path) => path !== kept() && path !== file() && statSync(path).isFile() && !path.includes("/netns/"));
+        .filter(
+          (path) =>
+            path !== kept() && path !== file() && statSync(path).isFile() && !path.includes("/netns/"),
+        );
       const all = everything + files.map((path) => readFileSync(path, "latin1")).join();
       for (const password of [FIRST, SECOND, THIRD]) {
         expect(all.includes(password)).toBe(false);

@@ -1,4 +1,4 @@
-/** `causeway kube secret-rights`: what agents must be allowed so that they find the passwords of an edge's sessions. */
+/** `causeway kube rights`: what agents must be allowed so that they find the passwords of an edge's sessions. */
 import { type PasswordReference, parseManifest, formatProblem } from "../resources/mod.ts";
 import { formatKubeManifests, type NamedSecret, secretRights } from "../kube/mod.ts";
 import { type Command, type Given, withJson } from "./command.ts";
@@ -33,14 +33,14 @@ function run(given: Given): Promise<number> {
   return Promise.resolve(0);
 }
 
-export const kubeSecretRightsCommand: Command = {
-  name: "secret-rights",
+export const kubeRightsCommand: Command = {
+  name: "rights",
   about: "Print the rights to the Secrets that an edge's sessions name",
   more: `Reads Underlays and VPCs; - is standard input. In each namespace a Role that
 lets agents list and watch the Secrets that are named, and no other one, bound
 to the identities of the agents' pods.`,
   positionals: ["FILE…"],
   options: withJson(),
-  examples: ["causeway kube secret-rights edge.yaml | kubectl apply --server-side -f -"],
+  examples: ["causeway kube rights edge.yaml | kubectl apply --server-side -f -"],
   run,
 };
