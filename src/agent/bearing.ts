@@ -3,6 +3,8 @@
 /** Bearing keeps what went wrong, as sentences. */
 export class Bearing {
   readonly problems: string[] = [];
+  /** What is being done, and not there yet. */
+  readonly waiting: string[] = [];
 
   /** bear does something, and tells whether it was done; `what` stands before what is said of a failure. */
   bear(work: () => void, what?: string): boolean {

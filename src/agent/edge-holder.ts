@@ -11,7 +11,8 @@ import { after, exists, hostName } from "../sys/mod.ts";
 import type { BgpFiles } from "./bgp.ts";
 import { Edge } from "./edge.ts";
 import { warn } from "./log.ts";
-import { EDGE_LINKS } from "./paths.ts";
+import { clusterAccess, EdgePasswords } from "./edge-passwords.ts";
+import { EDGE_CHAINS, EDGE_LINKS, EDGE_PASSWORDS, RUN } from "./paths.ts";
 import type { ClusterBgp, EdgeView, ShownEdge } from "./cluster-bgp.ts";
 import { type FabricPods, type FabricPodStore, noFabric, noFabricPods } from "./fabric-pods.ts";
 
@@ -30,8 +31,12 @@ export class EdgeHolder implements ClusterBgp, Disposable {
   #problem = "";
   #retry: Disposable | undefined;
 
-  constructor(bgp: BgpFiles) {
+  readonly #passwords: EdgePasswords;
+
+  /** `kubeconfig` is how Secrets are read: its path, or IN_CLUSTER. */
+  constructor(bgp: BgpFiles, kubeconfig?: string) {
     this.#bgp = bgp;
+    this.#passwords = new EdgePasswords({ folder: EDGE_PASSWORDS, access: () => clusterAccess(kubeconfig) });
     bgp.onResources(() => this.#apply());
   }
 
@@ -103,6 +108,8 @@ export class EdgeHolder implements ClusterBgp, Disposable {
       if (!this.#isWanted() && !this.#isLeft()) return;
       this.#edge = new Edge({
         ...{ home: engine, bgp: this.#bgp, linksPath: EDGE_LINKS },
+        passwords: this.#passwords,
+        chains: { path: EDGE_CHAINS, run: RUN, node: hostName() },
         pods: {
           all: () => this.#pods.all(),
           raised: (...told) => this.#pods.raised(...told),
@@ -127,7 +134,7 @@ export class EdgeHolder implements ClusterBgp, Disposable {
   /** What an earlier agent left is looked for once: all later ones are this one's. */
   #isLeft(): boolean {
     if (this.#hasLooked) return false;
-    const isLeft = exists(EDGE_LINKS) || Edge.isThere();
+    const isLeft = exists(EDGE_LINKS) || exists(EDGE_CHAINS) || Edge.isThere();
     this.#hasLooked = !isLeft;
     return isLeft;
   }
@@ -148,6 +155,7 @@ export class EdgeHolder implements ClusterBgp, Disposable {
   [Symbol.dispose](): void {
     this.#retry?.[Symbol.dispose]();
     this.#edge?.[Symbol.dispose]();
+    this.#passwords[Symbol.dispose]();
     this.#bgp[Symbol.dispose]();
   }
 }

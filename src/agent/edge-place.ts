@@ -30,14 +30,15 @@ import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
 import { domainIn, type EdgeVteps, edgeVteps, NOWHERE, roomIn, vtepFor, vtepOf } from "./edge-domain.ts";
 import { EdgeLeaks, type LeaksHere } from "./edge-leaks.ts";
 import { EdgeLegs } from "./edge-legs.ts";
+import type { EdgeChains } from "./edge-chains.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
 import { EdgeReach } from "./edge-reach.ts";
-import { applyLinks, endBonds } from "./edge-router-links.ts";
+import { applyLinks, endLinks } from "./edge-router-links.ts";
 import type { EdgeSpeaker } from "./edge-routes.ts";
 import { type DomainRules, EdgeRules } from "./edge-rules.ts";
 import { EdgeSegments } from "./edge-segments.ts";
 import { speakersOf } from "./edge-speakers.ts";
-import type { EdgeStatus } from "./edge-status.ts";
+import { type EdgeStatus, edgeStatus } from "./edge-status.ts";
 import type { FabricPodStore, FabricSegment } from "./fabric-pods.ts";
 import { keepSame } from "./keep-same.ts";
 import { hearVpcs } from "./vpc-hearing.ts";
@@ -53,6 +54,7 @@ export interface EdgePlaceOptions {
   readonly home: Engine;
   readonly homePlace: LinkPlace;
   readonly links: EdgeLinks;
+  readonly chains: EdgeChains;
   /** Where namespaces are bound; default /run/netns. */
   readonly folder?: string | undefined;
   /** Pods that are attached to domains of a fabric: of all routers of the node. */
@@ -91,6 +93,7 @@ export class EdgePlace implements Disposable {
   #fabric: Speaker | undefined;
   #listening: Disposable | undefined;
   #problems: readonly string[] = [];
+  #waiting: readonly string[] = [];
   #notDone: readonly string[] = [];
   #told: ReadonlySet<string> = new Set();
 
@@ -119,6 +122,7 @@ export class EdgePlace implements Disposable {
         ...{ netns: this.netns, route: this.#route, onProblem: options.onProblem },
         table: () => this.#table,
         hear: (changes) => this.#hear(changes),
+        changed: () => options.chains.look(name),
       }),
     );
     this.#settling = new VpcSettling({ speaker: () => this.#fabric, onSettled: () => this.#settle() });
@@ -134,6 +138,11 @@ export class EdgePlace implements Disposable {
     return [...this.#problems, ...this.#segments.problems()];
   }
 
+  /** isDone tells whether all is as it was wanted. */
+  get isDone(): boolean {
+    return this.problems.length + this.#waiting.length === 0;
+  }
+
   /** apply makes the router so. What cannot be is a problem, and keeps nothing else from it. */
   apply(wanted: EdgeRouter): void {
     const router = this.#asBefore(wanted);
@@ -142,7 +151,7 @@ export class EdgePlace implements Disposable {
     bearing.bear(() => this.#applyPassthrough(router));
     bearing.bear(() => this.#engine.start());
     bearing.bear(() => this.#applyDomains(router, bearing));
-    this.#problems = bearing.problems;
+    [this.#problems, this.#waiting] = [bearing.problems, bearing.waiting];
     this.#notDone = notDone(router);
     this.#router = router;
     const told = this.#told;
@@ -166,8 +175,8 @@ export class EdgePlace implements Disposable {
   }
 
   #applyRouter(router: EdgeRouter, bearing: Bearing): void {
-    const { links, homePlace: home } = this.#options;
-    applyLinks(router, { links, home, here: this.#place, bearing });
+    const { links, chains, homePlace: home } = this.#options;
+    applyLinks(router, { links, chains, home, here: this.#place, bearing });
     const had = new Map(router.links.map(({ name }) => [name, links.addresses(name)]));
     const guard: KernelObject = { kind: "ruleset", family: "inet", text: guardText([...had.keys()]) };
     this.#engine.set("router", [...routerObjects(router, had), guard]);
@@ -442,38 +451,26 @@ export class EdgePlace implements Disposable {
 
   /** status tells of the router and its domains. */
   status(): EdgeStatus {
-    return {
-      router: this.name,
-      underlay: this.#router?.underlay ?? "",
-      namespace: routerNamespace(this.name),
-      domains: (this.#host?.status() ?? []).map((domain) => ({
-        ...domain,
-        fromHost: this.#legs.routes.get(domain.vni)?.fromHost ?? [],
-      })),
-      problems: [
-        ...this.problems,
-        ...this.#notDone,
-        ...this.#engine.problems().map(({ key, reason }) => `${key}: ${reason ?? "not tried yet"}`),
-      ],
-    };
+    return edgeStatus(this.name, {
+      ...{ underlay: this.#router?.underlay ?? "", host: this.#host, legs: this.#legs, engine: this.#engine },
+      problems: [...this.problems, ...this.#waiting, ...this.#notDone],
+    });
   }
 
-  /** clear takes the router down and gives its links back; also what an earlier agent made of it. Throws what could not be, when all else is done. */
-  clear(): void {
+  /** clear takes the router down, also what an earlier agent made of it; false while plugins are at work. Throws what could not be, when all else is done. */
+  clear(): boolean {
     const bearing = new Bearing();
     bearing.bear(() => this.#clearDomains(bearing));
     bearing.bear(() => this.#applyPassthrough({ links: [] }));
     bearing.bear(() => this.#engine.stop());
-    const { links } = this.#options;
-    endBonds(this.name, { links, here: this.#place, bearing });
-    bearing.problems.push(...links.giveBack(links.moved(this.name), this.#place));
+    // What is still in it would go with it, and pods' domains have their VXLAN links from it.
+    const left = endLinks(this.name, { ...this.#options, here: this.#place, bearing });
     bearing.bear(() => {
-      // What is still in it would go with it, and pods' domains have their VXLAN links from it.
-      const inside = links.moved(this.name).filter((name) => this.#route.link(name) !== undefined);
       const domains = new DomainNamespaces(this.#options.folder, this.#alias).list();
-      if (inside.length + domains.length === 0) this.#namespaces.removeNamed(routerNamespace(this.name));
+      if (left.length + domains.length === 0) this.#namespaces.removeNamed(routerNamespace(this.name));
     });
     if (bearing.problems.length > 0) throw new Error(bearing.problems.join("; "));
+    return bearing.waiting.length === 0;
   }
 
   #clearDomains(bearing: Bearing): void {

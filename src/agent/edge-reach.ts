@@ -16,6 +16,8 @@ export interface EdgeReachOptions {
   readonly route: Rtnetlink;
   /** Undefined while there is none. */
   readonly table: () => RemoteTable | undefined;
+  /** Something of routes, links and addresses may be another. */
+  readonly changed: () => void;
   /** What follows for the data plane. */
   readonly hear: (changes: readonly RemoteChange[]) => void;
   readonly onProblem: (error: Error) => void;
@@ -51,7 +53,8 @@ export class EdgeReach implements Disposable {
   }
 
   #look(): void {
-    const { table: tableOf, route, hear, onProblem } = this.#options;
+    const { table: tableOf, route, hear, changed, onProblem } = this.#options;
+    changed();
     const table = tableOf();
     if (table === undefined) return;
     this.#seen = table.vtepsSeen;

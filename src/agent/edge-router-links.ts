@@ -2,6 +2,7 @@
 import type { EdgeLink, EdgeRouter } from "../edge/mod.ts";
 import { addLink, deleteLink, type LinkInfo, type NewLink, setLink } from "../netlink/mod.ts";
 import type { Bearing } from "./bearing.ts";
+import type { EdgeChains } from "./edge-chains.ts";
 import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
 
 /** Kinds that are made here. */
@@ -13,6 +14,7 @@ const MIIMON_MS = 100;
 /** RouterLinksOptions say whose links, and where. */
 export interface RouterLinksOptions {
   readonly links: EdgeLinks;
+  readonly chains: EdgeChains;
   /** The host's namespace. */
   readonly home: LinkPlace;
   /** The router's. */
@@ -21,14 +23,17 @@ export interface RouterLinksOptions {
 }
 
 /** applyLinks makes the links of a router so. */
-export function applyLinks(router: EdgeRouter, { links, home, here, bearing }: RouterLinksOptions): void {
+export function applyLinks(router: EdgeRouter, options: RouterLinksOptions): void {
+  const { links, chains, home, here, bearing } = options;
   const moving = movedNames(router);
   const wanted = new Set([...router.links.map(({ name }) => name), ...moving]);
   const unwanted = links.moved(router.name).filter((name) => !wanted.has(name));
   // A bond lets go of its members before they go back.
-  endMade(router.name, wanted, { links, here, bearing, only: "bond" });
+  endMade(router.name, wanted, { ...options, only: "bond" });
   if (unwanted.length > 0) bearing.problems.push(...links.giveBack(unwanted, here));
-  endMade(router.name, wanted, { links, here, bearing });
+  endMade(router.name, wanted, options);
+  bearing.bear(() => chains.want(router.name, router.links));
+  tellOf(router.name, options);
   bearing.bear(() => links.describe(moving, router.name));
   for (const link of router.links) {
     const { name, made } = link;
@@ -41,13 +46,27 @@ export function applyLinks(router: EdgeRouter, { links, home, here, bearing }: R
           links.take(member, router.name, here);
           join(member, name, here);
         });
-    } else bearing.bear(() => make(link, home, here));
+    } else if (made.type === "cni") bearing.bear(() => size(link, here));
+    else bearing.bear(() => make(link, home, here));
   }
 }
 
-/** endBonds removes the bonds of a router that is taken down, so that their members are as they were before they go back. */
-export function endBonds(router: string, { links, here, bearing }: Omit<RouterLinksOptions, "home">): void {
-  endMade(router, new Set(), { links, here, bearing, only: "bond" });
+/** endLinks gives all links of a router back, and has plugins remove theirs; returns those that are not gone yet. */
+export function endLinks(router: string, options: Omit<RouterLinksOptions, "home">): string[] {
+  const { links, chains, here, bearing } = options;
+  // So that their members are as they were before they go back.
+  endMade(router, new Set(), { ...options, only: "bond" });
+  bearing.bear(() => chains.want(router, []));
+  tellOf(router, options);
+  bearing.problems.push(...links.giveBack(links.moved(router), here));
+  const inside = links.moved(router).filter((name) => here.route.link(name) !== undefined);
+  return [...inside, ...chains.left(router)];
+}
+
+function tellOf(router: string, { chains, bearing }: Pick<RouterLinksOptions, "chains" | "bearing">): void {
+  const { problems, waiting } = chains.state(router);
+  bearing.problems.push(...problems);
+  bearing.waiting.push(...waiting);
 }
 
 /** Links of the host that a router has, alone or in a bond. */
@@ -60,16 +79,17 @@ function movedNames({ links }: EdgeRouter): string[] {
 function endMade(
   router: string,
   wanted: ReadonlySet<string>,
-  { links, here, bearing, only }: Omit<RouterLinksOptions, "home"> & { readonly only?: string },
+  { links, chains, here, bearing, only }: Omit<RouterLinksOptions, "home"> & { readonly only?: string },
 ): void {
-  // One that cannot be given back yet is the host's, whatever its kind.
-  const moved = new Set(links.moved(router));
+  // One that cannot be given back yet is the host's, whatever its kind; what plugins have made, plugins remove.
+  const moved = new Set([...links.moved(router), ...chains.left(router)]);
   for (const { name, kind } of here.route.links())
     if ((only === undefined ? MADE.includes(kind) : kind === only) && !wanted.has(name) && !moved.has(name))
       bearing.bear(() => here.route.request(deleteLink({ name })));
 }
 
 function make({ name, made }: EdgeLink, home: LinkPlace, here: LinkPlace): void {
+  if (made.type === "move" || made.type === "cni") return;
   const there = here.route.link(name);
   const other = there && otherwise(there, made);
   if (other !== undefined)
@@ -80,6 +100,13 @@ function make({ name, made }: EdgeLink, home: LinkPlace, here: LinkPlace): void 
   if (made.type === "bond")
     return here.route.request(addLink({ name, type: "bond", ...bondOptions(made.mode) }));
   home.route.request(addLink({ name, netns: here.netns, ...above(name, made, home) }));
+}
+
+/** Plugins have said how large packets may be, unless the Underlay says it. */
+function size({ name, mtuBytes }: EdgeLink, { route }: LinkPlace): void {
+  const link = mtuBytes === undefined ? undefined : route.link(name);
+  if (link !== undefined && mtuBytes !== undefined && link.mtuBytes !== mtuBytes)
+    route.request(setLink({ index: link.index, mtuBytes }));
 }
 
 /** What a link is that is not as it is wanted. A register refuses to change it (edge/admit-unchanged.ts), a file cannot. */
@@ -97,9 +124,7 @@ function bondOptions(mode: Extract<NewLink, { type: "bond" }>["mode"]) {
 }
 
 /** What is made above a link of the host's, which stays there. */
-function above(name: string, made: EdgeLink["made"], home: LinkPlace) {
-  if (made.type === "move" || made.type === "bond" || made.type === "cni")
-    throw new Error(`link ${name} cannot be made by ${made.type} yet; move a link, or have one made by us`);
+function above(name: string, made: Extract<EdgeLink["made"], { parent: string }>, home: LinkPlace) {
   const parent = home.route.link(made.parent)?.index;
   if (parent === undefined)
     throw new Error(`link ${name} has no parent: there is no link ${made.parent} on this node`);

@@ -15,7 +15,9 @@ import {
   type EdgeRouter,
   fabricSpeaker,
   hostSpeaker,
+  passwordsOf,
   planEdge,
+  withPasswords,
 } from "../edge/mod.ts";
 import { type Engine, sameValue } from "../engine/mod.ts";
 import type { Mac } from "../net/mod.ts";
@@ -25,7 +27,9 @@ import { after, listDirectory, Netns } from "../sys/mod.ts";
 import type { Connected } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
 import { keptObjects } from "./edge-kept.ts";
+import { EdgeChains, type EdgeChainsOptions } from "./edge-chains.ts";
 import { EdgeLinks, type LinkPlace } from "./edge-links.ts";
+import type { EdgePasswords } from "./edge-passwords.ts";
 import { EDGE_ALIAS, EdgePlace } from "./edge-place.ts";
 import type { EdgeStatus } from "./edge-status.ts";
 import type { EdgeSpeaker } from "./edge-routes.ts";
@@ -52,10 +56,14 @@ export interface EdgeOptions {
   readonly bgp: EdgeBgp;
   /** The file with what links were like that were moved. */
   readonly linksPath: string;
+  /** Links that CNI plugins make: a file of what they have made, and a folder for the socket of their DHCP daemon. */
+  readonly chains: Pick<EdgeChainsOptions, "path" | "run" | "folders" | "node">;
   /** Where namespaces are bound; default /run/netns. */
   readonly folder?: string;
   /** Pods that are attached to domains of a fabric; default none. */
   readonly pods?: FabricPodStore;
+  /** Passwords of its sessions; default none is found. */
+  readonly passwords?: EdgePasswords;
   readonly onProblem: (error: Error) => void;
 }
 
@@ -65,12 +73,17 @@ export class Edge implements Disposable {
   readonly #resources: DisposableStack;
   readonly #home: LinkPlace;
   readonly #links: EdgeLinks;
+  readonly #chains: EdgeChains;
   readonly #places = new Map<string, EdgePlace>();
   #problems: readonly EdgeProblem[] = [];
   /** What went wrong of this attempt, and what was told of the one before. */
   readonly #failures = new Set<string>();
   #toldFailures: ReadonlySet<string> = new Set();
+  /** Plugins still take links of a router down. */
+  #isEnding = false;
   #retry: Disposable | undefined;
+  /** Follows what was told last once more. */
+  #again: () => void = () => {};
 
   constructor(options: EdgeOptions) {
     this.#options = options;
@@ -78,6 +91,11 @@ export class Edge implements Disposable {
     const netns = options.netns ?? opened.use(Netns.current());
     this.#home = { netns, route: opened.use(Rtnetlink.open({ netns })) };
     this.#links = new EdgeLinks({ path: options.linksPath, home: this.#home });
+    const onChange = () => this.#again();
+    if (options.passwords !== undefined) options.passwords.onChange = onChange;
+    this.#chains = opened.use(
+      new EdgeChains({ ...options.chains, home: netns, folder: options.folder, onChange }),
+    );
     this.#resources = opened.move();
   }
 
@@ -90,11 +108,23 @@ export class Edge implements Disposable {
   follow(tenants: TenantResources, node: EdgeNode): void {
     this.#retry?.[Symbol.dispose]();
     this.#retry = undefined;
+    this.#again = () => this.follow(tenants, node);
     this.#failures.clear();
-    this.#bear(() => this.#make(planEdge(tenants, this.#factsOf(tenants, node))));
+    this.#isEnding = false;
+    this.#bear(() => this.#make(this.#planOf(tenants, node)));
     this.#toldFailures = new Set(this.#failures);
-    if (this.#failures.size > 0 || [...this.#places.values()].some(({ problems }) => problems.length > 0))
-      this.#retry = after(RETRY_MS, () => this.follow(tenants, node));
+    const isDone = [...this.#places.values()].every((place) => place.isDone);
+    if (this.#failures.size > 0 || this.#isEnding || !isDone) this.#retry = after(RETRY_MS, this.#again);
+  }
+
+  #planOf(tenants: TenantResources, node: EdgeNode): EdgePlan {
+    const plan = planEdge(tenants, this.#factsOf(tenants, node));
+    const { passwords } = this.#options;
+    if (passwords === undefined) return plan;
+    const known = passwords.follow(passwordsOf(plan.edge));
+    // A router that stays as it is has passwords that nothing tells of.
+    if (plan.kept.length === 0) passwords.sweep();
+    return { ...plan, edge: withPasswords(plan.edge, known) };
   }
 
   #make(plan: EdgePlan): void {
@@ -110,7 +140,7 @@ export class Edge implements Disposable {
   #apply(router: EdgeRouter): void {
     const { name, domains } = router;
     const place = this.#places.get(name) ?? this.#open(name);
-    if (place.problems.length === 0 && sameValue(place.router, router)) return;
+    if (place.isDone && sameValue(place.router, router)) return;
     this.#options.home.remove(keptScope(name));
     place.apply(router);
     // They wait for the tunnel endpoint's address.
@@ -155,7 +185,7 @@ export class Edge implements Disposable {
   #open(name: string): EdgePlace {
     const { home, folder, onProblem, pods = noFabricPods } = this.#options;
     const place = new EdgePlace(name, {
-      ...{ home, homePlace: this.#home, links: this.#links, pods, onProblem },
+      ...{ home, homePlace: this.#home, links: this.#links, chains: this.#chains, pods, onProblem },
       ...(folder === undefined ? {} : { folder }),
     });
     this.#places.set(name, place);
@@ -174,8 +204,14 @@ export class Edge implements Disposable {
         // Sessions end before what they lead over.
         this.#setSpeakers();
         using _ = place;
-        place.clear();
+        if (!place.clear()) this.#isEnding = true;
       });
+    for (const router of this.#chains.routers())
+      if (!wanted.has(router) && !gone.has(router)) {
+        this.#chains.want(router, []);
+        this.#isEnding = true;
+        for (const problem of this.#chains.state(router).problems) this.#fail(new Error(problem));
+      }
     for (const router of this.#links.routers())
       if (!wanted.has(router) && !gone.has(router))
         for (const problem of this.#links.giveBack(this.#links.moved(router), undefined))

@@ -15,6 +15,12 @@ export const EDGE_LINKS = `${STATE}/edge-links.json`;
 /** Sockets of gateways' processes, `NAME.sock` each, and manifests of those that the agent runs, `NAME.yaml`. */
 export const GATEWAYS = `${RUN}/gateway`;
 
+/** What CNI plugins have made for routers of the edge, as they have to be asked to remove it. */
+export const EDGE_CHAINS = `${STATE}/edge-chains.json`;
+
+/** Passwords of the edge's sessions that were in Secrets of Kubernetes, each in a file. */
+export const EDGE_PASSWORDS = `${STATE}/edge-passwords`;
+
 /** Where BGP routers are looked at: 0660, group `causeway` where there is one. */
 export const BGP_SOCKET = `${RUN}/bgp.sock`;
 

@@ -74,7 +74,7 @@ export async function runAgent(options: RunOptions): Promise<never> {
     exit(70);
   });
   info(`causeway ${VERSION} starts`);
-  const bgp = new EdgeHolder(new BgpFiles());
+  const bgp = new EdgeHolder(new BgpFiles(), options.pods.kubeconfig);
   const agent = await Agent.start(options, bgp);
   const control = serveControl(agent);
   const cluster = options.controls === undefined ? undefined : new ClusterControl(agent, options.controls);

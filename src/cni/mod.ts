@@ -11,6 +11,7 @@
  * using server = serveCni(service);
  * ```
  */
+export * from "./chain.ts";
 export * from "./install.ts";
 export { CniError } from "./error.ts";
 export { missingOf } from "./forwarding.ts";

@@ -18,6 +18,7 @@ import { executablePath, exists, monotonicMs, run, sleep, which } from "../sys/m
 import { ask } from "./client.ts";
 import { type Command, type Given, UsageError, withJson } from "./command.ts";
 import { kubeManifestsCommand } from "./kube-manifests.ts";
+import { kubeRightsCommand } from "./kube-rights.ts";
 import { printJson, printText, progress } from "./output.ts";
 
 const PREPARE = "causeway kube prepare";
@@ -188,5 +189,6 @@ is right already is not touched. What is to be done after it is printed.`,
       run: wait,
     },
     kubeManifestsCommand,
+    kubeRightsCommand,
   ],
 };

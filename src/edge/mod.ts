@@ -24,6 +24,7 @@ export type * from "./model.ts";
 export { type Join, joins, leakRuleset } from "./leaks.ts";
 export { EDGE_LINK, routerNamespace, segmentEdgeLink } from "./names.ts";
 export { notDone } from "./not-done.ts";
+export { passwordKey, passwordsOf, type PasswordState, withPasswords } from "./passwords.ts";
 export { type EdgePlan, type EdgeProblem, planEdge } from "./plan.ts";
 export { vxlanOverhead } from "./plan-domain.ts";
 export { edgeAddress, endpointOf, hostAddress, indexOfAddress, linkAddress, routerIdOf } from "./pool.ts";

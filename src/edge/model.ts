@@ -67,8 +67,16 @@ export interface EdgeEndpoint {
   readonly link?: string;
 }
 
+/** PlannedSession is a session with what is known of its password. */
+export interface PlannedSession extends EdgeSession {
+  /** It does not run: why its password is not there. */
+  readonly waits?: string;
+  /** It runs, and something of its password is wrong. */
+  readonly note?: string;
+}
+
 /** FabricSession is a session with the fabric. Identity: name. */
-export interface FabricSession extends EdgeSession {
+export interface FabricSession extends PlannedSession {
   /** Address, link or network of the neighbor. */
   readonly name: string;
   readonly peer:
@@ -110,7 +118,7 @@ export interface HostLeg {
   readonly peerAsn: number | "internal" | "external";
   readonly internal: boolean;
   /** For each address of `host`. */
-  readonly session: EdgeSession;
+  readonly session: PlannedSession;
 }
 
 /** EdgeDomain is a VPC in the fabric. Identity: vni. */

@@ -1,6 +1,8 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { formatProblem, parseManifest, type TenantResource, tenantsOf } from "../resources/mod.ts";
 import { notDone } from "./not-done.ts";
+import type { EdgeRouter } from "./model.ts";
+import { passwordsOf, type PasswordState, withPasswords } from "./passwords.ts";
 import { planEdge } from "./plan.ts";
 import { fabricRouter, fabricSpeaker, hostSpeaker } from "./speakers.ts";
 
@@ -28,14 +30,37 @@ test("what is acted on is not spoken of", () => {
   expect(notDone(routerOf(underlay("{address: 192.168.11.2, asn: 64512, bfd: {}}")))).toEqual([]);
 });
 
-test("a session whose password cannot be read does not run without one", () => {
+describe("a session with a password of a Secret", () => {
   const router = routerOf(
     underlay("{address: 192.168.11.2, asn: 64512, password: {secret: {namespace: x, name: y}}}"),
   );
-  expect(notDone(router)).toEqual([
-    "neighbor 192.168.11.2 waits: a password from a Secret is not read yet; write password: {file: …}",
-  ]);
-  expect(fabricRouter(router, { namespace: "/x" }).neighbors).toEqual([]);
+  const withState = (state?: PasswordState) => {
+    const known = new Map(state === undefined ? [] : [["secret x/y/password", state] as const]);
+    const [one] = withPasswords({ routers: [router] }, known).routers;
+    const made = one as EdgeRouter;
+    const [neighbor] = fabricRouter(made, { namespace: "/x" }).neighbors;
+    return { told: notDone(made), file: neighbor?.passwordFile, runs: neighbor !== undefined };
+  };
+
+  test("says where it is", () => {
+    expect(passwordsOf({ routers: [router] })).toEqual([
+      { secret: { namespace: "x", name: "y", key: "password" } },
+    ]);
+  });
+  test("does not run without", () => {
+    expect(withState()).toEqual({ told: [], file: undefined, runs: false });
+    expect(withState({ problem: "there is no Secret x/y; make it" })).toEqual({
+      told: ["neighbor 192.168.11.2 waits: there is no Secret x/y; make it"],
+      ...{ file: undefined, runs: false },
+    });
+  });
+  test("runs with its file, and says that the Secret is gone", () => {
+    expect(withState({ file: "/f" })).toEqual({ told: [], file: "/f", runs: true });
+    expect(withState({ file: "/f", note: "there is no Secret x/y; make it" })).toEqual({
+      told: ["neighbor 192.168.11.2 goes on with the password that it had: there is no Secret x/y; make it"],
+      ...{ file: "/f", runs: true },
+    });
+  });
 });
 
 test("next hops in rules of VPCs are told of", () => {

@@ -1,5 +1,5 @@
 /** What a plan says and nothing acts on yet: told to people, so that nobody believes that it holds. */
-import type { EdgeDomain, EdgeRouter, FabricSession, HostLeg } from "./model.ts";
+import type { EdgeDomain, EdgeRouter, FabricSession, HostLeg, PlannedSession } from "./model.ts";
 
 /** notDone returns a sentence for each field of a router that is not acted on. */
 export function notDone(router: EdgeRouter): string[] {
@@ -18,11 +18,10 @@ function ofLeg(where: string, { session }: HostLeg): string[] {
   return ofSession(where, session);
 }
 
-function ofSession(where: string, { password }: Pick<FabricSession, "password">): string[] {
+function ofSession(where: string, { waits, note }: PlannedSession): string[] {
   return [
-    ...(password !== undefined && "secret" in password
-      ? [`${where} waits: a password from a Secret is not read yet; write password: {file: …}`]
-      : []),
+    ...(waits === undefined ? [] : [`${where} waits: ${waits}`]),
+    ...(note === undefined ? [] : [`${where} goes on with the password that it had: ${note}`]),
   ];
 }
 

@@ -10,7 +10,7 @@
 import type { KernelObject, Sysctl } from "../engine/mod.ts";
 import { hostPrefix, type InterfaceAddress, ipEqual } from "../net/mod.ts";
 import type { Netns } from "../sys/mod.ts";
-import type { EdgeRouter, HostLeg } from "./model.ts";
+import type { EdgeLink, EdgeRouter, HostLeg } from "./model.ts";
 
 const setting = (path: string, value: string): Sysctl => ({ kind: "sysctl", path: `net/${path}`, value });
 
@@ -27,10 +27,7 @@ export function routerObjects(router: EdgeRouter, had: RouterLinks): KernelObjec
     setting("ipv4/conf/all/rp_filter", "0"),
     setting("ipv4/conf/default/rp_filter", "0"),
     ...router.links.flatMap((link): KernelObject[] => [
-      {
-        ...{ kind: "link", name: link.name, type: "external" },
-        ...(link.mtuBytes === undefined ? {} : { mtuBytes: link.mtuBytes }),
-      },
+      ...linkObjects(link),
       ...distinct([...(had.get(link.name) ?? []), ...link.addresses]).map((address): KernelObject => ({
         kind: "address",
         link: link.name,
@@ -47,6 +44,12 @@ export function routerObjects(router: EdgeRouter, had: RouterLinks): KernelObjec
       ...(via === undefined ? { type: "blackhole" } : { hops: [{ via }] }),
     })),
   ];
+}
+
+/** Links of plugins bear no mark of ours: host-device keeps the host's name in the alias, and addresses of plugins are theirs. */
+function linkObjects({ name, made, mtuBytes }: EdgeLink): KernelObject[] {
+  if (made.type === "cni") return [];
+  return [{ ...{ kind: "link", name, type: "external" }, ...(mtuBytes === undefined ? {} : { mtuBytes }) }];
 }
 
 function distinct(addresses: readonly InterfaceAddress[]): InterfaceAddress[] {

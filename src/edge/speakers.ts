@@ -10,7 +10,14 @@ import type {
   NeighborOptions,
   PolicyRule,
 } from "../resources/mod.ts";
-import type { EdgeDomain, EdgeRouter, FabricSession, HostLeg, SessionFamily } from "./model.ts";
+import type {
+  EdgeDomain,
+  EdgeRouter,
+  FabricSession,
+  HostLeg,
+  PlannedSession,
+  SessionFamily,
+} from "./model.ts";
 
 /** All edges of a cluster have one AS number; as often as FRR's `allowas-in` takes it. */
 const OWN_ASN_TIMES = 3;
@@ -104,9 +111,9 @@ export function hostRouter(
   };
 }
 
-/** A session that is to have a password never runs without: one of a Secret is not read (not-done.ts). */
-function hasPassword({ password }: EdgeSession): boolean {
-  return password === undefined || "file" in password;
+/** A session that is to have a password never runs without; why it has none is told (not-done.ts). */
+function hasPassword({ password, waits }: PlannedSession): boolean {
+  return waits === undefined && (password === undefined || "file" in password);
 }
 
 interface Named {

@@ -71,6 +71,8 @@ export async function kubeGet(access: KubeAccess, path: string): Promise<string>
 }
 
 function fixOf(status: number, path: string): string {
+  if (status === 403 && path.includes("/secrets"))
+    return "; give this identity the right to this one: causeway kube rights";
   if (status === 401 || status === 403)
     return "; bind the ClusterRole of deploy/kube-reader.yaml (of a controller: of causeway kube manifests) to this identity";
   if (status === 404 && path.startsWith(`/apis/${API_VERSION}/`))

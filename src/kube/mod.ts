@@ -32,5 +32,7 @@ export { type KubernetesVersion, parseKubernetesVersion } from "./kubeadm-config
 export { nodeIpOf } from "./kubelet-arguments.ts";
 export { PodFiles } from "./pod-files.ts";
 export { PodWatch, type PodWatchOptions, type PodWatchStatus } from "./pod-watch.ts";
+export { type NamedSecret, secretRights } from "./rights.ts";
+export { SecretWatch, type SecretValue } from "./secret-watch.ts";
 export { Preparation, type PreparationStep } from "./preparation.ts";
 export { type ClusterWish, type Distribution, distributions, prepared, type PrepareWish } from "./prepare.ts";

@@ -30,9 +30,7 @@ const rule = (apiGroup: string, resources: readonly string[], ...verbs: readonly
 /** agentRights are an identity that reads pods and namespaces, as that of controllers does too, whose agent is one like others. */
 export function agentRights(): Manifest[] {
   const name = AGENT_NAME;
-  const subjects = [name, CONTROLLER_NAME].map((one) => ({
-    ...{ kind: "ServiceAccount", name: one, namespace: CONTROLLER_NAMESPACE },
-  }));
+  const subjects = agentSubjects();
   return [
     account(name),
     {
@@ -44,6 +42,39 @@ export function agentRights(): Manifest[] {
       roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name },
     },
   ];
+}
+
+/** NamedSecret is one Secret. */
+export interface NamedSecret {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** secretRights are what agents need to read these Secrets and no other one: in each namespace a Role that names them. */
+export function secretRights(secrets: readonly NamedSecret[]): Manifest[] {
+  const name = `${AGENT_NAME}-passwords`;
+  return [...new Set(secrets.map(({ namespace }) => namespace))].sort().flatMap((namespace): Manifest[] => {
+    const names = secrets.filter((one) => one.namespace === namespace).map((one) => one.name);
+    const resourceNames = [...new Set(names)].sort();
+    return [
+      {
+        ...{ ...rbac, kind: "Role", metadata: { name, namespace } },
+        // Both ask with the field selector metadata.name, without which the API refuses them to who may see named ones alone.
+        rules: [{ ...rule("", ["secrets"], "list", "watch"), resourceNames }],
+      },
+      {
+        ...{ ...rbac, kind: "RoleBinding", metadata: { name, namespace }, subjects: agentSubjects() },
+        roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name },
+      },
+    ];
+  });
+}
+
+/** Agents have their own identity, on hubs the controller's. */
+function agentSubjects(): Manifest[] {
+  return [AGENT_NAME, CONTROLLER_NAME].map((name) => ({
+    ...{ kind: "ServiceAccount", name, namespace: CONTROLLER_NAMESPACE },
+  }));
 }
 
 /** Rights know no labels: those that we did not make are spared by ourselves. */

@@ -61,6 +61,7 @@ export * from "./p256.ts";
 export * from "./packet-socket.ts";
 export * from "./proc.ts";
 export * from "./parallel.ts";
+export * from "./password-file.ts";
 export * from "./process.ts";
 export * from "./replace-process.ts";
 export * from "./resident-code.ts";

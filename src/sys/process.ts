@@ -8,7 +8,7 @@ import { accessSync, closeSync, constants, openSync, readFileSync } from "node:f
 import { constants as osConstants } from "node:os";
 import { monotonicMs, sleep } from "./clock.ts";
 import { isErrno } from "./errno.ts";
-import { outliveContainer } from "./host-mounts.ts";
+import { inHostMounts, outliveContainer } from "./host-mounts.ts";
 import type { Netns } from "./netns.ts";
 
 /** ProcessResult is what a program left behind. */
@@ -26,6 +26,8 @@ export interface StartOptions {
   readonly cwd?: string;
   /** Network namespace that the program lives in; default ours. */
   readonly netns?: Netns;
+  /** The program is the host's, and sees the host's mounts, also where we are in a pod. */
+  readonly hostMounts?: boolean;
 }
 
 /** RunOptions adds what a program is given to read, and how long it may take. */
@@ -33,6 +35,8 @@ export interface RunOptions extends StartOptions {
   readonly input?: string;
   /** After this time the program is killed (SIGKILL, so status 137); default: no limit. */
   readonly timeoutMs?: number;
+  /** Told the process id as soon as there is one. */
+  readonly onStart?: (pid: number) => void;
 }
 
 function environment(changes: StartOptions["env"]): Record<string, string> {
@@ -50,8 +54,9 @@ function command(argv: readonly string[], path?: string): string[] {
   return [found, ...rest];
 }
 
-function within<T>(netns: Netns | undefined, work: () => T): T {
-  return netns === undefined ? work() : (netns.run(work as () => never) as T);
+function within<T>({ netns, hostMounts = false }: StartOptions, work: () => T): T {
+  const inside = () => (netns === undefined ? work() : (netns.run(work as () => never) as T));
+  return hostMounts ? (inHostMounts(inside as () => never) as T) : inside();
 }
 
 function statusOf(exitCode: number | null, signal: NodeJS.Signals | number | null | undefined): number {
@@ -75,9 +80,8 @@ export function which(name: string, path = process.env.PATH ?? ""): string | und
 
 /** runSync runs a program to its end and returns what it wrote; throws only when it cannot be started. */
 export function runSync(argv: readonly string[], options: RunOptions = {}): ProcessResult {
-  const cmd = command(argv, options.env?.PATH);
-  const done = within(options.netns, () =>
-    Bun.spawnSync(cmd, {
+  const done = within(options, () =>
+    Bun.spawnSync(command(argv, options.env?.PATH), {
       env: environment(options.env),
       stdin: options.input === undefined ? "ignore" : Buffer.from(options.input),
       stdout: "pipe",
@@ -96,9 +100,8 @@ export function runSync(argv: readonly string[], options: RunOptions = {}): Proc
 
 /** run does what runSync does, and lets other work go on. */
 export async function run(argv: readonly string[], options: RunOptions = {}): Promise<ProcessResult> {
-  const cmd = command(argv, options.env?.PATH);
-  const child = within(options.netns, () =>
-    Bun.spawn(cmd, {
+  const child = within(options, () =>
+    Bun.spawn(command(argv, options.env?.PATH), {
       env: environment(options.env),
       stdin: options.input === undefined ? "ignore" : Buffer.from(options.input),
       stdout: "pipe",
@@ -108,6 +111,7 @@ export async function run(argv: readonly string[], options: RunOptions = {}): Pr
       ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs }),
     }),
   );
+  options.onStart?.(child.pid);
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
   return { status: statusOf(child.exitCode, child.signalCode), stdout, stderr };
 }
@@ -137,11 +141,10 @@ export interface DetachOptions extends StartOptions {
  * it goes on when we end. Returns its process id.
  */
 export function spawnDetached(argv: readonly string[], options: DetachOptions = {}): number {
-  const cmd = command(argv, options.env?.PATH);
   const output = options.stdoutPath === undefined ? undefined : openSync(options.stdoutPath, "a", 0o600);
   try {
-    const child = within(options.netns, () =>
-      Bun.spawn(cmd, {
+    const child = within(options, () =>
+      Bun.spawn(command(argv, options.env?.PATH), {
         env: environment(options.env),
         stdin: "ignore",
         stdout: output ?? "ignore",

@@ -2,7 +2,7 @@
  * Leaks between VPCs at the edge: routes in one direction, packets where both have them, nothing of what is not named, and nothing through a third.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import type { Netns } from "../../src/sys/mod.ts";
+import { Netns } from "../../src/sys/mod.ts";
 import { pings } from "../support/domain-lab.ts";
 import { attachPod, subnetText, underlayText, vpcText } from "../support/edge-fabric-lab.ts";
 import { EdgeLab, type EdgeNode } from "../support/edge-lab.ts";
@@ -34,6 +34,34 @@ const B =
   subnetText("red.b", 5120, "10.1.2.0/24") +
   vpcText("shared", 5200, CLIENTS) +
   subnetText("shared.b", 5220, "10.9.2.0/24");
+
+/** Watches the IPv4 routes of a domain, until it is asked which went. */
+function deletedRoutes(node: EdgeNode, domain: string): () => Promise<string[]> {
+  using netns = Netns.open(`${node.folder}/netns/${domain}`);
+  const monitor = netns.run(() =>
+    Bun.spawn(["ip", "-4", "monitor", "route"], { stdout: "pipe", stderr: "ignore" }),
+  );
+  const output = new Response(monitor.stdout).text();
+  return async () => {
+    monitor.kill();
+    return (await output).split("\n").filter((line) => line.startsWith("Deleted"));
+  };
+}
+
+/** Pings again and again, until it is asked which were not answered; the last one may be on its way. */
+function lostPings(from: Netns, to: string): () => Promise<number[]> {
+  const ping = from.run(() =>
+    Bun.spawn(["ping", "-n", "-i", "0.05", to], { stdout: "pipe", stderr: "ignore" }),
+  );
+  const output = new Response(ping.stdout).text();
+  return async () => {
+    ping.kill("SIGINT");
+    const seen = [...(await output).matchAll(/icmp_seq=(\d+) ttl/g)].map(([, number]) => Number(number));
+    const answered = new Set(seen);
+    const last = Math.max(0, ...seen);
+    return Array.from({ length: last }, (_, i) => i + 1).filter((number) => !answered.has(number));
+  };
+}
 
 describe.skipIf(notRoot !== undefined)(
   `leaks of VPCs in a fabric${notRoot === undefined ? "" : ` (${notRoot})`}`,
@@ -131,7 +159,11 @@ describe.skipIf(notRoot !== undefined)(
       const places = [5100, 5200, 5300].flatMap((vni) => a.edge.place(vni)?.attachments(vni) ?? []);
       const before = ["cw-5100", "cw-5200"].map((domain) => a.text("ip -d route", domain));
       a.attached = places;
+      const gone = ["cw-5100", "cw-5200"].map((domain) => deletedRoutes(a, domain));
+      const lost = lostPings(red as Netns, "10.9.1.5");
+      // Nobody is told, nothing is taken down: as by kill -9, and as an agent does that is told to end.
       a.stop();
+      expect(pings(red as Netns, "10.9.2.5")).toBe(true);
       a.start();
       a.follow(A(SERVICES, CLIENTS));
       expect(pings(red as Netns, "10.9.1.5")).toBe(true);
@@ -145,6 +177,8 @@ describe.skipIf(notRoot !== undefined)(
       await until("the host has the route", async () =>
         a.text("ip route show exact 10.9.1.0/24").includes("via 192.169.10.1 dev cwh5100"),
       );
+      expect(await lost()).toEqual([]);
+      for (const deleted of gone) expect(await deleted()).toEqual([]);
     });
 
     test("a leak that goes takes its routes and its link along", async () => {

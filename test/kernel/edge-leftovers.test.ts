@@ -73,6 +73,7 @@ describe.skipIf(notRoot !== undefined)(
     const open = (bgp: EdgeBgp = { setEdge() {} }) =>
       new Edge({
         ...{ home: engine, netns: scratch.netns, linksPath, folder, bgp },
+        chains: { path: `${folder}-chains.json`, run: folder, node: "a" },
         onProblem: (error) => void problems.push(error.message),
       });
 

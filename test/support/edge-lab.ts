@@ -9,9 +9,11 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { Edge, type OnEdgeSpeaker } from "../../src/agent/edge.ts";
+import { clusterAccess, EdgePasswords } from "../../src/agent/edge-passwords.ts";
 import { compilePrefixRules, neighborRoutes, Routers } from "../../src/bgp/mod.ts";
 import type { LocalAttachment } from "../../src/domain/mod.ts";
 import { Engine } from "../../src/engine/mod.ts";
+import type { KubeAccess } from "../../src/kube/mod.ts";
 import {
   type BgpRouter,
   formatProblem,
@@ -81,9 +83,20 @@ export class EdgeNode implements Disposable {
   readonly folder: string;
   readonly problems: string[] = [];
   readonly logged: string[] = [];
+  /** Where CNI plugins are; default as an agent has it. */
+  plugins: readonly string[] | undefined;
+  /** How it reads Secrets. */
+  access: () => KubeAccess = () => clusterAccess(undefined);
   /** What the next agent is told of pods. */
   attached: readonly LocalAttachment[] = [];
-  #running: { readonly engine: Engine; readonly routers: Routers; readonly edge: Edge } | undefined;
+  #running:
+    | {
+        readonly engine: Engine;
+        readonly routers: Routers;
+        readonly edge: Edge;
+        readonly passwords: EdgePasswords;
+      }
+    | undefined;
 
   constructor(name: string, netns: Netns, folder: string) {
     this.name = name;
@@ -91,6 +104,10 @@ export class EdgeNode implements Disposable {
     this.folder = folder;
     ensureDirectory(`${folder}/netns`);
     ensureDirectory(`${folder}/bgp`);
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== undefined;
   }
 
   get edge(): Edge {
@@ -121,10 +138,18 @@ export class EdgeNode implements Disposable {
           routes: (listener) => neighborRoutes(speaker, listener),
         }),
     });
+    const passwords = new EdgePasswords({ folder: `${this.folder}/passwords`, access: this.access });
     const edge = new Edge({
+      passwords,
       ...{ home: engine, netns: this.netns, folder: `${this.folder}/netns` },
       pods: { all: () => this.attached.map((local) => ({ local })), raised() {} },
       linksPath: `${this.folder}/edge-links.json`,
+      chains: {
+        path: `${this.folder}/edge-chains.json`,
+        run: this.folder,
+        node: this.name,
+        ...(this.plugins === undefined ? {} : { folders: this.plugins }),
+      },
       bgp: {
         setEdge: (wanted: readonly BgpRouter[], onSpeaker) => {
           tell = onSpeaker;
@@ -134,7 +159,7 @@ export class EdgeNode implements Disposable {
       },
       onProblem: (error) => void this.problems.push(error.message),
     });
-    this.#running = { engine, routers, edge };
+    this.#running = { engine, routers, edge, passwords };
   }
 
   /** follow gives the edge its resources. */
@@ -147,9 +172,10 @@ export class EdgeNode implements Disposable {
 
   /** stop ends it as a crash would: nothing is said, and nothing taken down. */
   stop(): void {
-    const { engine, routers, edge } = this.#run();
+    const { engine, routers, edge, passwords } = this.#run();
     this.#running = undefined;
     edge[Symbol.dispose]();
+    passwords[Symbol.dispose]();
     routers.stop();
     engine[Symbol.dispose]();
   }

@@ -7,9 +7,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 interface Stored {
-  readonly kind: "pods" | "namespaces";
+  readonly kind: "pods" | "namespaces" | "secrets";
   readonly key: string;
-  readonly object: { metadata: Record<string, unknown>; spec?: { nodeName?: string } };
+  readonly object: { metadata: Record<string, unknown>; spec?: { nodeName?: string }; data?: object };
 }
 
 interface Watcher {
@@ -27,6 +27,8 @@ export class KubeApi implements Disposable {
   readonly asked: string[] = [];
   /** Answers of this status to everything, while it is set. */
   broken: number | undefined;
+  /** Secrets (`namespace/name`) that who asks has a right to. */
+  readonly readable = new Set<string>();
   #version = 100;
   /** Watches from before this version are refused. */
   #oldest = 0;
@@ -75,8 +77,19 @@ export class KubeApi implements Disposable {
     this.#tell(before === undefined ? "ADDED" : "MODIFIED", entry);
   }
 
-  remove(key: string): void {
-    const name = `${key.includes("/") ? "pods" : "namespaces"} ${key}`;
+  /** putSecret stores a Secret (`namespace/name`), and tells watchers. */
+  putSecret(key: string, values: Readonly<Record<string, string>>): void {
+    const [namespace, name] = key.split("/");
+    const before = this.#objects.get(`secrets ${key}`);
+    const metadata = { namespace, name, resourceVersion: String(++this.#version) };
+    const data = Object.fromEntries(Object.entries(values).map(([entry, text]) => [entry, btoa(text)]));
+    const entry: Stored = { kind: "secrets", key, object: { metadata, data } };
+    this.#objects.set(`secrets ${key}`, entry);
+    this.#tell(before === undefined ? "ADDED" : "MODIFIED", entry);
+  }
+
+  remove(key: string, kind: Stored["kind"] = key.includes("/") ? "pods" : "namespaces"): void {
+    const name = `${kind} ${key}`;
     const entry = this.#objects.get(name) as Stored;
     this.#objects.delete(name);
     entry.object.metadata["resourceVersion"] = String(++this.#version);
@@ -129,11 +142,23 @@ export class KubeApi implements Disposable {
       );
       return found === undefined ? new Response("", { status: 404 }) : Response.json(found.object);
     }
+    const inside = /^\/api\/v1\/namespaces\/([^/]+)\/secrets$/.exec(url.pathname)?.[1];
+    if (inside !== undefined) return this.#secrets(inside, url.searchParams);
     const kind = url.pathname.slice("/api/v1/".length);
     const node = /^spec\.nodeName=(.*)$/.exec(url.searchParams.get("fieldSelector") ?? "")?.[1];
     const accepts = ({ object }: Stored) => node === undefined || object.spec?.nodeName === node;
     if (url.searchParams.get("watch") !== "true") return this.#list(kind, accepts, url.searchParams);
     return this.#watch({ kind, accepts }, Number(url.searchParams.get("resourceVersion")));
+  }
+
+  /** As the API answers to who may see named ones alone: to a question for one that may be seen, and to no other. */
+  #secrets(namespace: string, query: URLSearchParams): Response {
+    const name = /^metadata\.name=(.+)$/.exec(query.get("fieldSelector") ?? "")?.[1];
+    const key = `${namespace}/${name}`;
+    if (name === undefined || !this.readable.has(key)) return new Response("", { status: 403 });
+    const accepts = (entry: Stored) => entry.key === key;
+    if (query.get("watch") !== "true") return this.#list("secrets", accepts, query);
+    return this.#watch({ kind: "secrets", accepts }, Number(query.get("resourceVersion")));
   }
 
   #list(kind: string, accepts: Watcher["accepts"], query: URLSearchParams): Response {

@@ -30,7 +30,7 @@ import {
   RdIndexes,
 } from "../evpn/mod.ts";
 import { type Administered, type Nlri, parseAdministered, printAdministered } from "../wire/mod.ts";
-import type { SpeakerLog } from "./speaker.ts";
+import type { SpeakerLog } from "./speaker-options.ts";
 import { newStation, settle, type Station } from "./station.ts";
 import type { TargetWishes } from "./target-wishes.ts";
 import type { WishAnswers } from "./wish-answers.ts";

@@ -30,7 +30,7 @@ import { EvpnFeed, type EvpnListener } from "./evpn-feed.ts";
 import { EvpnManifest } from "./evpn-manifest.ts";
 import { EvpnOrigin } from "./evpn-origin.ts";
 import { RemoteStations } from "./remote-stations.ts";
-import type { SpeakerLog } from "./speaker.ts";
+import type { SpeakerLog } from "./speaker-options.ts";
 import { TargetWishes } from "./target-wishes.ts";
 import { WishAnswers } from "./wish-answers.ts";
 

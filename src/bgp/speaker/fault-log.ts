@@ -1,5 +1,5 @@
 /** Malformed UPDATEs and refused routes in the log: one in a second for each neighbor, since one that sends nothing else must not fill it. */
-import type { SpeakerLog } from "./speaker.ts";
+import type { SpeakerLog } from "./speaker-options.ts";
 
 const FAULT_MS = 1000;
 

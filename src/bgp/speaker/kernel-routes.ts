@@ -17,7 +17,8 @@ import { KernelWatch, type Way } from "./kernel-watch.ts";
 import { NextHopTracker } from "./next-hop-tracker.ts";
 import { Redistribution } from "./redistribution.ts";
 import { RouteInstaller } from "./route-installer.ts";
-import type { Speaker, SpeakerLog } from "./speaker.ts";
+import type { Speaker } from "./speaker.ts";
+import type { SpeakerLog } from "./speaker-options.ts";
 
 /** The main table (RT_TABLE_MAIN). */
 const MAIN = 254;

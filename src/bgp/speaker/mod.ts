@@ -16,6 +16,7 @@ export { printUpdate } from "./print-update.ts";
 export { Routers, type RoutersOptions } from "./routers.ts";
 export { type BgpRequest, serveBgp } from "./serve.ts";
 export type { NeighborStatus, RouterStatus, RouteStatus } from "./show.ts";
-export { Speaker, type SpeakerLog } from "./speaker.ts";
+export { Speaker } from "./speaker.ts";
+export type { SpeakerLog } from "./speaker-options.ts";
 export type { SpeakerNeighbor } from "./speaker-neighbor.ts";
 export { type NeighborRoute, neighborRoutes } from "./neighbor-routes.ts";

@@ -31,18 +31,61 @@ export interface NeighborContext {
   readonly policies: ReadonlyMap<string, Policy>;
   readonly hostname: string;
   readonly software: string;
-  /** Reads the file of an MD5 password; throws with its path for one that cannot be used. */
-  readonly readPassword: (path: string) => Uint8Array;
+  /** MD5 passwords of sessions, by their files. */
+  readonly passwords: Passwords;
   /** Our sessions say that we come back. */
   readonly restarted?: Restarted | undefined;
 }
 
-/** checkPasswords throws before anything is begun where the password of a session cannot be read. */
-export function checkPasswords({ router, readPassword }: Pick<NeighborContext, "router" | "readPassword">) {
+/** Passwords are those of sessions, by the paths of their files. */
+export type Passwords = ReadonlyMap<string, Uint8Array>;
+
+/**
+ * readPasswords reads those of a router before anything is begun. Throws where one cannot be read, unless it is in `known`: what runs goes on with
+ * what it has.
+ */
+export function readPasswords(
+  router: BgpRouter,
+  { read, known }: { readonly read: (path: string) => Uint8Array; readonly known?: Passwords | undefined },
+): Passwords {
+  const passwords = new Map<string, Uint8Array>();
   const options = router.neighbors.map((wish) => neighborOptions(router, wish));
   const groups = router.dynamicNeighbors.map(({ group }) => router.groups[group] ?? {});
   for (const { passwordFile, shutdown } of [...options, ...groups])
-    if (passwordFile !== undefined && shutdown !== true) readPassword(passwordFile);
+    if (passwordFile !== undefined && shutdown !== true)
+      passwords.set(passwordFile, readKnown(passwordFile, read, known?.get(passwordFile)));
+  return passwords;
+}
+
+function readKnown(
+  path: string,
+  read: (path: string) => Uint8Array,
+  known: Uint8Array | undefined,
+): Uint8Array {
+  try {
+    return read(path);
+  } catch (error) {
+    if (known !== undefined) return known;
+    throw error;
+  }
+}
+
+/** passwordsDiffer tells whether the file of a known password has another one by now; one that cannot be read has none. */
+export function passwordsDiffer(
+  router: BgpRouter,
+  { read, known }: { readonly read: (path: string) => Uint8Array; readonly known: Passwords },
+): boolean {
+  const now = readPasswords(router, { read, known });
+  return [...known].some(([path, password]) => String(now.get(path)) !== String(password));
+}
+
+/** otherPassword returns what tells whether a session has another password than before, by its options now. */
+export function otherPassword(
+  before: Pick<NeighborContext, "passwords">,
+  now: Pick<NeighborContext, "passwords">,
+): (options: NeighborOptions) => boolean {
+  return ({ passwordFile = "" }) =>
+    String(before.passwords.get(passwordFile)) !== String(now.passwords.get(passwordFile));
 }
 
 /** compilePolicies compiles all policies of a router, by name; those of `before` where they are the same: routes are not judged by them again. */
@@ -108,7 +151,8 @@ function reachOf(options: NeighborOptions): Reach {
 }
 
 function common(context: NeighborContext, options: NeighborOptions, sixth: boolean) {
-  const { restarted } = context;
+  const { restarted, passwords } = context;
+  const password = passwords.get(options.passwordFile ?? "");
   const peer: PeerOptions = {
     ...(options.passive === undefined ? {} : { passive: options.passive }),
     ...(options.connectRetryMs === undefined ? {} : patience(options.connectRetryMs)),
@@ -118,7 +162,7 @@ function common(context: NeighborContext, options: NeighborOptions, sixth: boole
     reach: reachOf(options),
     session: sessionConfig(context, options, sixth),
     options: peer,
-    ...(options.passwordFile === undefined ? {} : { password: context.readPassword(options.passwordFile) }),
+    ...(password === undefined ? {} : { password }),
   };
 }
 

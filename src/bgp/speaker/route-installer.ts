@@ -10,7 +10,7 @@ import { LOCAL, type Rib, type RibTable } from "../rib/mod.ts";
 import { PATH_FLAG } from "../rib/paths.ts";
 import { decodeNlri, encodeNlri, IPV4_UNICAST, IPV6_UNICAST } from "../wire/mod.ts";
 import { BGP_PROTOCOL, type Way } from "./kernel-watch.ts";
-import type { SpeakerLog } from "./speaker.ts";
+import type { SpeakerLog } from "./speaker-options.ts";
 
 const FAMILIES = [IPV4_UNICAST, IPV6_UNICAST] as const;
 /** Destinations that go to the kernel together. */

@@ -6,6 +6,7 @@ import {
   canonicalJson,
   type Neighbor,
   neighborName,
+  type NeighborOptions,
   neighborOptions,
 } from "../../resources/mod.ts";
 
@@ -14,9 +15,27 @@ export function specField(router: BgpRouter, field: string): string {
   return canonicalJson(bgpRouterSpec(router)[field] ?? null);
 }
 
-/** groupsDiffer tells whether groups have changed. */
-export function groupsDiffer(a: BgpRouter, b: BgpRouter): boolean {
-  return specField(a, "groups") !== specField(b, "groups");
+/** RouterChange is a router before and after. */
+export interface RouterChange {
+  readonly before: BgpRouter;
+  readonly router: BgpRouter;
+  /** Tells by a session's options whether its password is another; that stands in no resource. */
+  readonly isOther: (options: NeighborOptions) => boolean;
+}
+
+/** dynamicDiffers tells whether dynamic neighbors, or groups, have changed. */
+export function dynamicDiffers({ before, router, isOther }: RouterChange): boolean {
+  const differs = (field: string) => specField(before, field) !== specField(router, field);
+  return differs("dynamicNeighbors") || differs("groups") || Object.values(router.groups).some(isOther);
+}
+
+/** sessionDiffers tells whether a neighbor's session cannot go on as it is. */
+export function sessionDiffers(
+  { before, router, isOther }: RouterChange,
+  former: Neighbor,
+  now: Neighbor,
+): boolean {
+  return sessionPart(before, former) !== sessionPart(router, now) || isOther(neighborOptions(router, now));
 }
 
 /** twinsOf returns, by the names of routers, the one before it that puts its routes into the same table: each would remove the other's. */
@@ -45,8 +64,8 @@ export function wantsNeighbor(
   return dynamic && router.dynamicNeighbors.some(({ prefix }) => prefixContains(prefix, parseIp(name)));
 }
 
-/** sessionPart returns what of a neighbor a session depends on, as text: all but the names of its policies, and BFD, which runs beside it. */
-export function sessionPart(router: BgpRouter, wish: Neighbor): string {
+/** What of a neighbor a session depends on, as text: all but the names of its policies, and BFD, which runs beside it. */
+function sessionPart(router: BgpRouter, wish: Neighbor): string {
   const options = neighborOptions(router, wish);
   const families = Object.fromEntries(
     Object.entries(options.families ?? {}).map(([name, { import: _, export: __, ...rest }]) => [name, rest]),

@@ -5,17 +5,30 @@
 import { BfdClient, bfdSessionId, type BfdSessionStatus, type BfdWish } from "../../bfd/mod.ts";
 import { formatIp, ipEqual } from "../../net/mod.ts";
 import { type BgpRouter, canonicalJson, bgpRouterSpec } from "../../resources/mod.ts";
-import { AppendedFile, bootId, fileMode, Netns, readText, removeTree, writeAtomic } from "../../sys/mod.ts";
+import {
+  AppendedFile,
+  bootId,
+  every,
+  Netns,
+  readPasswordFile,
+  readText,
+  removeTree,
+  writeAtomic,
+} from "../../sys/mod.ts";
 import { type BgpSession, record, type SessionTap } from "../io/mod.ts";
 import type { Restarted } from "../session/mod.ts";
 import { type BgpFamily, FAMILIES } from "../wire/mod.ts";
 import { twinsOf, wantsNeighbor } from "./router-change.ts";
 import { Leaks } from "./leaks.ts";
 import { Monitor } from "./monitor.ts";
-import { Speaker, type SpeakerLog } from "./speaker.ts";
+import { Speaker } from "./speaker.ts";
+import type { SpeakerLog } from "./speaker-options.ts";
 
 /** A recording ends there; what a session is told in a day of a full table. */
 const MOST_RECORDED_BYTES = 1 << 30;
+
+/** How often files of passwords are looked at. */
+const PASSWORDS_MS = 2_000;
 
 /** RoutersOptions say where a process keeps things. */
 export interface RoutersOptions {
@@ -55,6 +68,7 @@ export class Routers {
   readonly #formerlyWatched: Set<string>;
   /** Files of recordings, by path: a session that comes anew goes on in its own. */
   readonly #recordings = new Map<string, AppendedFile>();
+  readonly #passwords: Disposable;
   #bfd: BfdClient | undefined;
   #bfdWork: Promise<void> = Promise.resolve();
   #bfdWishes = "[]";
@@ -67,6 +81,7 @@ export class Routers {
     const { routers, watched } = this.#readFormer();
     this.#former = routers;
     this.#formerlyWatched = watched;
+    this.#passwords = every(PASSWORDS_MS, () => this.#lookAtPasswords());
   }
 
   get speakers(): readonly Speaker[] {
@@ -117,12 +132,18 @@ export class Routers {
     return failed;
   }
 
+  /** Sessions whose password is another by now begin anew, and no others. */
+  #lookAtPasswords(): void {
+    for (const { speaker } of this.#members.values())
+      if (speaker.hasOtherPasswords) speaker.update(speaker.router);
+  }
+
   #add(router: BgpRouter): void {
     const netns = router.namespace === undefined ? undefined : openNetns(router.namespace);
     try {
       const speaker = new Speaker(router, {
         netns,
-        readPassword,
+        readPassword: readPasswordFile,
         ...(this.#options.recordings === undefined
           ? {}
           : { tap: (session: BgpSession) => this.#tap(router.name, session) }),
@@ -266,6 +287,7 @@ export class Routers {
   /** stop ends the process's part: connections end without a word, so that neighbors keep routes, and BFD goes on (RFC 4724). */
   stop(): void {
     this.#stopped = true;
+    this.#passwords[Symbol.dispose]();
     for (const { speaker, netns } of this.#members.values()) {
       speaker[Symbol.dispose]();
       netns?.close();
@@ -372,17 +394,4 @@ function openNetns(name: string): Netns {
   } catch (error) {
     throw new Error(`there is no network namespace ${name}; make it: ip netns add ${name}`, { cause: error });
   }
-}
-
-/** A password is the first line of a file that only its owner may read. */
-function readPassword(path: string): Uint8Array {
-  const content = readText(path);
-  if (content === undefined) throw new Error(`there is no password file ${path}; make it, with mode 0600`);
-  if ((fileMode(path) & 0o077) !== 0)
-    throw new Error(`password file ${path} can be read by others; run: chmod 600 ${path}`);
-  const password = new TextEncoder().encode(content.split("\n")[0]);
-  // TCP_MD5SIG_MAXKEYLEN (include/uapi/linux/tcp.h).
-  if (password.length < 1 || password.length > 80)
-    throw new Error(`password file ${path} has a first line of ${password.length} bytes; write 1 to 80`);
-  return password;
 }

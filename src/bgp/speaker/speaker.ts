@@ -16,11 +16,11 @@ import {
   neighborName,
   neighborOptions,
 } from "../../resources/mod.ts";
-import { BUILD, hostName, monotonicMs, type Netns } from "../../sys/mod.ts";
-import { BgpIo, type BgpSession, type SessionDown, type SessionTap } from "../io/mod.ts";
+import { BUILD, hostName, monotonicMs } from "../../sys/mod.ts";
+import { BgpIo, type BgpSession, type SessionDown } from "../io/mod.ts";
 import { Rib, type RibPeer, type RouteGuard } from "../rib/mod.ts";
 import type { RibTable } from "../rib/table.ts";
-import type { Negotiated, Restarted } from "../session/mod.ts";
+import type { Negotiated } from "../session/mod.ts";
 import {
   type BgpError,
   bgpError,
@@ -44,7 +44,9 @@ import { type EvpnGuard, routeGuard } from "./evpn-guard.ts";
 import { FaultLog } from "./fault-log.ts";
 import { GracefulRestart } from "./graceful-restart.ts";
 import {
-  checkPasswords,
+  otherPassword,
+  passwordsDiffer,
+  readPasswords,
   compilePolicies,
   dynamicConfig,
   listenOf,
@@ -53,29 +55,14 @@ import {
   ribPeer,
 } from "./neighbor-config.ts";
 import { KernelRoutes } from "./kernel-routes.ts";
-import { groupsDiffer, sessionPart, specField } from "./router-change.ts";
+import { dynamicDiffers, type RouterChange, sessionDiffers } from "./router-change.ts";
+import type { SpeakerOptions } from "./speaker-options.ts";
 import { restartOver, sessionOptions } from "./session-options.ts";
 import type { SpeakerNeighbor } from "./speaker-neighbor.ts";
 import { type Convergence, WorkLoop } from "./work-loop.ts";
 
 /** A session that ended for too many prefixes comes back after that time. */
 const LIMIT_PAUSE_MS = 300_000;
-
-/** SpeakerLog is told what people want to know later. */
-export type SpeakerLog = (event: string, fields: Readonly<Record<string, string | number>>) => void;
-
-/** SpeakerOptions say where a speaker lives. */
-export interface SpeakerOptions {
-  readonly netns?: Netns | undefined;
-  readonly readPassword: (path: string) => Uint8Array;
-  readonly log: SpeakerLog;
-  /** Not its first start, or it does not matter: packets go on without us for these families, and neighbors keep our routes. */
-  readonly restarted?: Restarted | undefined;
-  /** Writes down what a session is told, by the neighbor's name. */
-  readonly tap?: (session: BgpSession) => SessionTap | undefined;
-  /** Told when a session's state or address changed. */
-  readonly onChange?: () => void;
-}
 
 /** Speaker owns the sessions and the routes of one router. */
 export class Speaker implements Disposable {
@@ -232,10 +219,19 @@ export class Speaker implements Disposable {
     return table === undefined || destination === 0 ? undefined : { table, destination };
   }
 
+  /** hasOtherPasswords tells whether a password's file has another one by now; one that cannot be read changes nothing. */
+  get hasOtherPasswords(): boolean {
+    return passwordsDiffer(this.#router, {
+      read: this.#options.readPassword,
+      known: this.#context.passwords,
+    });
+  }
+
   /** update makes the speaker what the resource says now; sessions that it does not change go on. Its AS and identifier cannot change. */
   update(router: BgpRouter): void {
     const before = this.#router;
     const context = this.#newContext(router, this.#context);
+    const change = { before, router, isOther: otherPassword(this.#context, context) };
     this.#router = router;
     this.#context = context;
     const kept = new Set(router.networks.map(formatPrefix));
@@ -243,11 +239,8 @@ export class Speaker implements Disposable {
       if (!kept.has(formatPrefix(prefix))) this.withdraw({ kind: "prefix", prefix });
     for (const prefix of router.networks) this.announce({ kind: "prefix", prefix }, LOCAL_ROUTE);
     this.evpn.update(router);
-    this.#updateNeighbors(before, router);
-    if (
-      specField(before, "dynamicNeighbors") !== specField(router, "dynamicNeighbors") ||
-      groupsDiffer(before, router)
-    ) {
+    this.#updateNeighbors(change);
+    if (dynamicDiffers(change)) {
       before.dynamicNeighbors.forEach((_, i) => this.io.removeDynamic(`dynamic-${i}`));
       this.#addDynamic();
     }
@@ -256,12 +249,13 @@ export class Speaker implements Disposable {
     this.#work.schedule();
   }
 
-  #updateNeighbors(before: BgpRouter, router: BgpRouter): void {
+  #updateNeighbors(change: RouterChange): void {
+    const { before, router } = change;
     const former = new Map(before.neighbors.map((one) => [neighborName(one), one]));
     const wanted = new Map(router.neighbors.map((one) => [neighborName(one), one]));
     for (const [name, one] of former) {
       const now = wanted.get(name);
-      if (now === undefined || sessionPart(before, one) !== sessionPart(router, now)) {
+      if (now === undefined || sessionDiffers(change, one, now)) {
         this.#tellShutdown(name, now && neighborOptions(router, now));
         this.#remove(name);
       }
@@ -289,10 +283,10 @@ export class Speaker implements Disposable {
   }
 
   #newContext(router: BgpRouter, before: NeighborContext | undefined): NeighborContext {
-    const { readPassword, restarted } = this.#options;
-    checkPasswords({ router, readPassword });
+    const { readPassword: read, restarted } = this.#options;
+    const passwords = readPasswords(router, { read, known: before?.passwords });
     const policies = compilePolicies(router, before);
-    return { router, policies, hostname: hostName(), software: `causeway/${BUILD}`, readPassword, restarted };
+    return { router, policies, hostname: hostName(), software: `causeway/${BUILD}`, passwords, restarted };
   }
 
   #add(wish: NeighborWish): void {

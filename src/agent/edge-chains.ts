@@ -1,0 +1,331 @@
+/**
+ * Links of the edge that chains of CNI plugins make. Plugins may take long (DHCP), so that they run beside everything else: whoever wants links
+ * says so again and again, is told what is not there yet, and called when that is another.
+ *
+ * Each link is one machine, of which one call runs at a time. It is wanted or not, and on disk or not (edge-chain-store.ts):
+ *
+ * ```
+ *   wanted, not on disk ── ADD ──▶ there ── once for each agent, CHECK ──▶ well
+ *        ▲                  └ fails: DEL                  └ fails: told, and asked again; packets may go on over it
+ *        └───────────────────────── DEL ◀── gone from its namespace, another configuration, half made, wanted no more
+ * ```
+ */
+import {
+  addChain,
+  type ChainAttachment,
+  chainNeedsDhcp,
+  type ChainOptions,
+  checkChain,
+  checkPlugins,
+  delChain,
+} from "../cni/mod.ts";
+import { type EdgeLink, routerNamespace } from "../edge/mod.ts";
+import { sameValue } from "../engine/mod.ts";
+import { Rtnetlink } from "../netlink/mod.ts";
+import { canonicalJson } from "../resources/mod.ts";
+import { bootId, isAlive, isNetns, monotonicMs, Netns, programOf, sleep } from "../sys/mod.ts";
+import { chainKey, ChainStore, isOfThisBoot, type StoredChain } from "./edge-chain-store.ts";
+import { NAMESPACES } from "./domain-namespaces.ts";
+import { EdgeDhcp } from "./edge-dhcp.ts";
+
+/** A name of a program as the kernel keeps it (TASK_COMM_LEN). */
+const COMM = 15;
+
+/** How long a plugin of an earlier agent may go on; those of ours get as much. */
+const PATIENCE_MS = 60_000;
+const LOOK_MS = 20;
+
+/** What has failed is left alone for so long, unless something else is wanted. */
+const PAUSE_MS = 4_000;
+
+/** EdgeChainsOptions say where. */
+export interface EdgeChainsOptions {
+  /** The file with what plugins have made. */
+  readonly path: string;
+  /** The host's namespace. */
+  readonly home: Netns;
+  /** Where namespaces are bound; default NAMESPACES. */
+  readonly folder?: string | undefined;
+  /** Where plugins are; default PLUGIN_FOLDERS. */
+  readonly folders?: readonly string[] | undefined;
+  /** Name of this node. */
+  readonly node: string;
+  /** A folder for the socket of the plugin dhcp's daemon. */
+  readonly run: string;
+  /** Something has come, gone or failed. */
+  readonly onChange: () => void;
+}
+
+interface Wish {
+  readonly config: StoredChain["config"];
+  readonly runtime: StoredChain["runtime"];
+  readonly containerId: string;
+}
+
+interface Work {
+  wish: Wish | undefined;
+  isBusy: boolean;
+  /** CHECK was well, or ADD is ours. */
+  isWell: boolean;
+  problem: string | undefined;
+  /** By the monotonic clock. */
+  notBeforeMs: number;
+}
+
+/** EdgeChains owns the file and the calls; closing it lets a plugin that runs end by itself. */
+export class EdgeChains implements Disposable {
+  readonly #options: EdgeChainsOptions;
+  readonly #store: ChainStore;
+  readonly #dhcp: EdgeDhcp;
+  readonly #work = new Map<string, Work>();
+  #isClosed = false;
+
+  /** Throws where the file cannot be read. */
+  constructor(options: EdgeChainsOptions) {
+    this.#options = options;
+    this.#store = new ChainStore(options.path);
+    const { run, folders } = options;
+    this.#dhcp = new EdgeDhcp({ run, folders, onRestart: () => this.#leasesLost() });
+  }
+
+  /** routers returns the names of those that plugins have made something for. */
+  routers(): string[] {
+    return this.#store.routers();
+  }
+
+  /** left returns the names of links of a router that DEL is still owed for. */
+  left(router: string): string[] {
+    return this.#store.of(router).map(({ name }) => name);
+  }
+
+  /** want makes these the links of a router, soon, and all others of it none. */
+  want(router: string, links: readonly EdgeLink[]): void {
+    const wishes = new Map(
+      links.flatMap(({ name, made }): [string, Wish][] =>
+        made.type === "cni"
+          ? [[chainKey({ router, name }), { ...made, containerId: this.#idOf(router) }]]
+          : [],
+      ),
+    );
+    const stored = this.#store.of(router).map(chainKey);
+    for (const key of new Set([...wishes.keys(), ...stored, ...this.#keysOf(router)])) {
+      const work = this.#workOf(key);
+      const wish = wishes.get(key);
+      if (!sameValue(wish, work.wish)) work.notBeforeMs = 0;
+      work.wish = wish;
+      this.#step(key, work);
+    }
+  }
+
+  /** look sees after links of a router that somebody may have removed. */
+  look(router: string): void {
+    for (const key of this.#keysOf(router)) {
+      const work = this.#work.get(key);
+      // What has failed waits for the next attempt.
+      if (work?.isWell === true) this.#step(key, work);
+    }
+  }
+
+  /** state returns what is wrong of a router's links, and what is not done yet, each as sentences. */
+  state(router: string): { readonly problems: string[]; readonly waiting: string[] } {
+    const all = this.#keysOf(router).map((key) => ({ key, work: this.#work.get(key) as Work }));
+    const problems = all.flatMap(({ work }) => work.problem ?? []);
+    const waiting = all
+      .filter(({ work }) => work.problem === undefined && work.isBusy)
+      .map(({ key }) => `CNI plugins are at work for link ${nameIn(key)}`);
+    return { problems, waiting };
+  }
+
+  #keysOf(router: string): string[] {
+    return [...this.#work.keys()].filter((key) => key.startsWith(`${router}/`));
+  }
+
+  #workOf(key: string): Work {
+    const work = this.#work.get(key) ?? {
+      wish: undefined,
+      isBusy: false,
+      isWell: false,
+      problem: undefined,
+      notBeforeMs: 0,
+    };
+    this.#work.set(key, work);
+    return work;
+  }
+
+  #step(key: string, work: Work): void {
+    if (work.isBusy || this.#isClosed || monotonicMs() < work.notBeforeMs) return;
+    const call = this.#next(key, work);
+    if (call === undefined) {
+      if (work.wish === undefined) this.#work.delete(key);
+      return;
+    }
+    work.isBusy = true;
+    void this.#call(key, work, call);
+  }
+
+  async #call(key: string, work: Work, call: () => Promise<void>): Promise<void> {
+    const { wish } = work;
+    try {
+      await call();
+      work.problem = undefined;
+    } catch (error) {
+      work.problem = `link ${nameIn(key)}: ${(error as Error).message}`;
+      work.notBeforeMs = monotonicMs() + PAUSE_MS;
+    }
+    work.isBusy = false;
+    if (this.#isClosed) return;
+    // What was wanted meanwhile is tried at once.
+    const isOver = (work.problem !== undefined && work.wish === wish) || this.#next(key, work) === undefined;
+    if (isOver && work.problem === undefined && work.wish === undefined) this.#work.delete(key);
+    if (isOver) this.#options.onChange();
+    else {
+      work.notBeforeMs = 0;
+      this.#step(key, work);
+    }
+  }
+
+  /** What has to be called; undefined where all is as it should be. */
+  #next(key: string, work: Work): (() => Promise<void>) | undefined {
+    const { wish } = work;
+    const stored = this.#store.get(key);
+    if (stored === undefined) return wish === undefined ? undefined : () => this.#add(key, work, wish);
+    if (wish === undefined || !this.#isThere(stored) || !isSame(wish, stored)) {
+      work.isWell = false;
+      return () => this.#del(key, stored);
+    }
+    return work.isWell ? undefined : () => this.#check(work, stored);
+  }
+
+  /** As far as can be seen without plugins. */
+  #isThere(stored: StoredChain): boolean {
+    return stored.result !== undefined && this.#netns(stored) !== "";
+  }
+
+  /** Empty where nothing of the link can be left in it: plugins refuse DEL in a namespace that they do not find the link in. */
+  #netns(stored: StoredChain): string {
+    const path = this.#path(stored.router);
+    return isOfThisBoot(stored) && hasLink(path, stored.name) ? path : "";
+  }
+
+  #path(router: string): string {
+    return `${this.#options.folder ?? NAMESPACES}/${routerNamespace(router)}`;
+  }
+
+  /** Servers of DHCP tell nodes by it, so that it is the same after a reboot. */
+  #idOf(router: string): string {
+    return `causeway-${router}-${this.#options.node}`.replaceAll(/[^A-Za-z0-9_.-]/g, "_");
+  }
+
+  async #add(key: string, work: Work, wish: Wish): Promise<void> {
+    const [router, name] = [routerIn(key), nameIn(key)];
+    const netns = this.#path(router);
+    // A plugin that fails on such a name removes the link that has it.
+    if (hasLink(netns, name))
+      throw new Error("there is one already that no plugin of ours has made; give this one another name");
+    checkPlugins(wish.config, this.#chainOptions);
+    await this.#dhcpFor(wish.config);
+    const chain = { router, name, ...wish, boot: bootId() };
+    this.#store.put(chain);
+    const attachment = { ...wish, ifName: name, netns };
+    try {
+      const onStart: ChainOptions["onStart"] = (running) => this.#store.put({ ...chain, running });
+      const result = (await addChain(attachment, {
+        ...this.#chainOptions,
+        onStart,
+      })) as StoredChain["result"];
+      // The next agent has the file, and asks for what was not there yet.
+      if (this.#isClosed) return;
+      this.#store.put({ ...chain, ...(result && { result }) });
+      work.isWell = true;
+    } catch (error) {
+      if (!this.#isClosed) await this.#takeBack(key, attachment);
+      throw error;
+    }
+  }
+
+  /** What it has made until it failed; where that cannot be, it stays on disk, and the next attempt begins with it. */
+  async #takeBack(key: string, attachment: ChainAttachment): Promise<void> {
+    try {
+      await delChain(attachment, undefined, this.#chainOptions);
+      this.#store.remove(key);
+    } catch {
+      // Why ADD has failed is what people need to know; DEL is tried again, and told of then.
+    }
+  }
+
+  async #check(work: Work, stored: StoredChain): Promise<void> {
+    await this.#dhcpFor(stored.config);
+    await checkChain(this.#attachmentOf(stored), stored.result ?? {}, this.#chainOptions);
+    work.isWell = true;
+  }
+
+  async #del(key: string, stored: StoredChain): Promise<void> {
+    await isOver(stored);
+    await this.#dhcpFor(stored.config);
+    await delChain(this.#attachmentOf(stored), stored.result, this.#chainOptions);
+    this.#store.remove(key);
+  }
+
+  #attachmentOf(stored: StoredChain): ChainAttachment {
+    const { config, runtime, containerId, name } = stored;
+    return { config, runtime, containerId, ifName: name, netns: this.#netns(stored) };
+  }
+
+  get #chainOptions(): ChainOptions {
+    const { folders, home } = this.#options;
+    return {
+      ...{ home, dhcpSocket: this.#dhcp.socket },
+      ...(folders === undefined ? {} : { folders }),
+    };
+  }
+
+  async #dhcpFor(config: StoredChain["config"]): Promise<void> {
+    if (chainNeedsDhcp(config)) await this.#dhcp.open();
+  }
+
+  /** The daemon of DHCP was started anew, and knows no lease: CHECK gets them again. */
+  #leasesLost(): void {
+    for (const [key, work] of this.#work) {
+      if (work.wish === undefined || !chainNeedsDhcp(work.wish.config)) continue;
+      work.isWell = false;
+      this.#step(key, work);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#isClosed = true;
+    this.#dhcp[Symbol.dispose]();
+  }
+}
+
+function routerIn(key: string): string {
+  return key.slice(0, key.indexOf("/"));
+}
+
+function nameIn(key: string): string {
+  return key.slice(key.indexOf("/") + 1);
+}
+
+function hasLink(path: string, name: string): boolean {
+  if (!isNetns(path)) return false;
+  using netns = Netns.open(path);
+  using route = Rtnetlink.open({ netns });
+  return route.link(name) !== undefined;
+}
+
+/** Order and spaces of JSON mean nothing. */
+function isSame({ config, runtime }: Wish, stored: StoredChain): boolean {
+  return (
+    canonicalJson(config) === canonicalJson(stored.config) &&
+    canonicalJson(runtime) === canonicalJson(stored.runtime)
+  );
+}
+
+/** An agent that was killed leaves its plugin running: what that one makes is there only when it has ended. */
+async function isOver({ running, ...stored }: StoredChain): Promise<void> {
+  if (running === undefined || !isOfThisBoot(stored)) return;
+  const { pid, type } = running;
+  const until = monotonicMs() + PATIENCE_MS;
+  while (isAlive(pid) && programOf(pid) === type.slice(0, COMM) && monotonicMs() < until)
+    await sleep(LOOK_MS);
+}

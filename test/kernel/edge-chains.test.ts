@@ -1,0 +1,285 @@
+/** Links of a router that chains of CNI plugins make: Debian's plugins, asked as a runtime asks them, over restarts and crashes of the agent. */
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { removeNetns } from "../../src/sys/mod.ts";
+import { EdgeLab, type EdgeNode } from "../support/edge-lab.ts";
+import { until } from "../support/evpn-cluster.ts";
+import { lacksKind, notRoot } from "../support/scratch.ts";
+
+setDefaultTimeout(60_000);
+
+/** Where Debian has them (containernetworking-plugins). */
+const PLUGINS = "/usr/lib/cni";
+
+const lacks =
+  notRoot ?? (existsSync(`${PLUGINS}/macvlan`) ? undefined : "containernetworking-plugins is not installed");
+const lacksMacvlan = lacks ?? lacksKind({ name: "x", type: "macvlan", parent: 0, mode: "bridge" });
+const lacksIpvlan = lacks ?? lacksKind({ name: "x", type: "ipvlan", parent: 0, mode: "l2" });
+const named = (text: string, why: string | undefined) => `${text}${why === undefined ? "" : ` (${why})`}`;
+
+type Plugins = readonly object[];
+
+const chain = (plugins: Plugins, more = "") =>
+  `{name: net1, cni: {config: ${JSON.stringify({ cniVersion: "1.0.0", name: "fabric", plugins })}}${more}}`;
+
+const underlay = (links: string) => `
+apiVersion: causeway.network/v1alpha1
+kind: Underlay
+metadata: {name: rack}
+spec:
+  asn: 64514
+  links: [${links}]
+  neighbors: [{address: 192.168.11.2, asn: 64512, connectRetry: 1s}]
+  tunnelEndpoint: {prefixes: [100.65.0.1/32]}
+`;
+
+const STATIC = { type: "static", addresses: [{ address: "192.168.11.3/24" }] };
+const macvlan = (ipam: object = STATIC) => ({ type: "macvlan", master: "eth1", ipam });
+
+describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", lacks), () => {
+  let lab: EdgeLab;
+  let node: EdgeNode;
+  beforeEach(() => {
+    lab = new EdgeLab({ names: ["a"] });
+    node = lab.node("a");
+    node.plugins = [node.folder, PLUGINS];
+    node.text("ip address flush dev eth1");
+    node.start();
+  });
+  afterEach(async () => {
+    // What plugins have on disk for it goes with it.
+    if (node.isRunning) await isOver();
+    await lab?.[Symbol.asyncDispose]();
+  });
+
+  const stored = () => `${node.folder}/edge-chains.json`;
+  const isStored = () => existsSync(stored());
+  const shown = () => node.text("ip -br address show dev net1", "cw-underlay");
+  const isThere = (text: string) =>
+    until(`net1 has ${text}`, async () => {
+      try {
+        return shown().includes(text);
+      } catch {
+        return false;
+      }
+    });
+  const problem = (text: string) =>
+    until(`"${text}" is told`, async () => node.problems.some((one) => one.includes(text)));
+  const isOver = async () => {
+    node.follow("");
+    await until("all is taken down", async () => !isStored() && node.edge.status().length === 0);
+    expect(() => node.text("ip link", "cw-underlay")).toThrow();
+    expect(node.text("ip -br link")).toContain("eth1");
+  };
+
+  /** A plugin that does what its text says, and writes down what it was called with. */
+  const script = (name: string, text: string) =>
+    writeFileSync(
+      `${node.folder}/${name}`,
+      `#!/bin/sh\nstdin=$(cat)\necho "$CNI_COMMAND $CNI_IFNAME $CNI_NETNS" >> ${node.folder}/calls\n` +
+        `echo "$stdin" >> ${node.folder}/stdin\n${text}\n`,
+      { mode: 0o755 },
+    );
+  const calls = () => readFileSync(`${node.folder}/calls`, "utf8").trim().split("\n");
+  const ANSWER = `echo '{"cniVersion": "1.0.0", "interfaces": []}'`;
+
+  test.skipIf(lacksMacvlan !== undefined)(
+    named("a macvlan with an address carries the fabric's session, and stays over a restart", lacksMacvlan),
+    async () => {
+      const text = underlay(chain([macvlan()]).replace(/}$/, ", mtuBytes: 1500}"));
+      node.follow(text);
+      await isThere("192.168.11.3/24");
+      lab.ours([64514]);
+      await until("the fabric has the tunnel endpoint", async () =>
+        lab.scratch.text("ip route show 100.65.0.1").includes("via 192.168.11.3"),
+      );
+      await until("the MTU is the Underlay's", async () =>
+        node.text("ip link show dev net1", "cw-underlay").includes("mtu 1500"),
+      );
+      const before = node.text("ip -o link show dev net1", "cw-underlay");
+      node.stop();
+      node.start();
+      node.follow(text);
+      await until(
+        "the plugins have said that all is well",
+        async () => node.edge.status()[0]?.problems.length === 0,
+      );
+      expect(node.text("ip -o link show dev net1", "cw-underlay")).toBe(before);
+      expect(node.problems).toEqual([]);
+    },
+  );
+
+  test.skipIf(lacksMacvlan !== undefined)(
+    named("a link that somebody removed is made again, with another address of host-local", lacksMacvlan),
+    async () => {
+      const ipam = {
+        type: "host-local",
+        dataDir: `${node.folder}/ipam`,
+        ranges: [[{ subnet: "192.168.11.0/24" }]],
+      };
+      const given = () => readdirSync(`${node.folder}/ipam/fabric`).filter((name) => /^\d/.test(name));
+      node.follow(underlay(chain([macvlan(ipam)])));
+      await isThere("192.168.11.2/24");
+      const before = shown();
+      node.text("ip link delete net1", "cw-underlay");
+      await until("it is another one", async () => {
+        try {
+          return shown() !== before && shown().includes("192.168.11.");
+        } catch {
+          return false;
+        }
+      });
+      expect(given()).toHaveLength(1);
+      await isOver();
+      expect(given()).toEqual([]);
+      expect(node.problems).toEqual([]);
+    },
+  );
+
+  test("host-device: the host's link comes back under its name", async () => {
+    node.text("ip link add spare type veth peer name other");
+    node.follow(underlay(chain([{ type: "host-device", device: "spare", ipam: STATIC }])));
+    await isThere("192.168.11.3/24");
+    expect(node.text("ip -br link")).not.toContain("spare");
+    await isOver();
+    expect(node.text("ip -br link")).toContain("spare@other");
+    expect(node.problems).toEqual([]);
+  });
+
+  test("bridge, and tuning after it; what changes in a file is made anew", async () => {
+    const bridge = (mac: string) => [
+      { type: "bridge", bridge: "fabric0", ipam: STATIC },
+      { type: "tuning", mac },
+    ];
+    node.follow(underlay(chain(bridge("02:00:00:00:00:01"))));
+    await isThere("192.168.11.3/24");
+    await until("the chain is over", async () => node.edge.status()[0]?.problems.length === 0);
+    expect(node.text("ip link show dev net1", "cw-underlay")).toContain("02:00:00:00:00:01");
+    node.follow(underlay(chain(bridge("02:00:00:00:00:02"))));
+    await until("the other address is there", async () => {
+      try {
+        return node.text("ip link show dev net1", "cw-underlay").includes("02:00:00:00:00:02");
+      } catch {
+        return false;
+      }
+    });
+    // A change that is taken back while plugins are at work.
+    node.follow(underlay(chain(bridge("02:00:00:00:00:03"))));
+    node.follow(underlay(chain(bridge("02:00:00:00:00:04"))));
+    await until("the last one is there", async () => {
+      try {
+        return node.text("ip link show dev net1", "cw-underlay").includes("02:00:00:00:00:04");
+      } catch {
+        return false;
+      }
+    });
+    expect(node.problems).toEqual([]);
+  });
+
+  test.skipIf(lacksIpvlan !== undefined)(named("ipvlan", lacksIpvlan), async () => {
+    node.follow(underlay(chain([{ type: "ipvlan", master: "eth1", ipam: STATIC }])));
+    await isThere("192.168.11.3/24");
+  });
+
+  test("a plugin's own words are told, nothing of it stays, and the next attempt is well", async () => {
+    script(
+      "late",
+      `[ -e ${node.folder}/ready ] || [ "$CNI_COMMAND" = DEL ] || {
+      echo '{"cniVersion": "1.0.0", "code": 11, "msg": "the rack has no power", "details": "feed B"}'; exit 1; }
+      ${ANSWER}`,
+    );
+    node.follow(underlay(chain([{ type: "bridge", bridge: "fabric0", ipam: STATIC }, { type: "late" }])));
+    await problem("link net1: plugin late has refused ADD: the rack has no power: feed B");
+    expect(isStored()).toBe(false);
+    expect(node.text("ip -br link", "cw-underlay")).not.toContain("net1");
+    writeFileSync(`${node.folder}/ready`, "");
+    await isThere("192.168.11.3/24");
+    expect(
+      calls()
+        .slice(0, 2)
+        .map((call) => call.split(" ")[0]),
+    ).toEqual(["ADD", "DEL"]);
+    expect(node.problems).toHaveLength(1);
+  });
+
+  test("a plugin that is not there is named, and the rest of the router is made", async () => {
+    node.follow(underlay(`${chain([{ type: "nowhere" }])}, {name: eth1, addresses: [192.168.11.3/24]}`));
+    await problem('link net1: there is no plugin "nowhere" in ');
+    expect(node.text("ip -br address show dev eth1", "cw-underlay")).toContain("192.168.11.3/24");
+    const outside = "/usr/bin/env";
+    node.follow(underlay(chain([{ type: `../../..${outside}` }])));
+    await problem(`there is no plugin "../../..${outside}"`);
+  });
+
+  test("capabilities: a plugin hears of those that it has, and of no other", async () => {
+    script("listener", ANSWER);
+    const runtime = JSON.stringify({ ips: ["192.0.2.9/24"], mac: "02:00:00:00:00:09", other: 1 });
+    const plugins = [{ type: "listener", capabilities: { ips: true, mac: false } }];
+    node.follow(underlay(chain(plugins).replace(/}}$/, `, runtime: ${runtime}}}`)));
+    await until("it was called", async () => existsSync(`${node.folder}/stdin`));
+    const [first] = readFileSync(`${node.folder}/stdin`, "utf8").split("\n");
+    expect(JSON.parse(first as string)).toEqual({
+      ...{ cniVersion: "1.0.0", name: "fabric", type: "listener" },
+      ...{ capabilities: { ips: true, mac: false }, runtimeConfig: { ips: ["192.0.2.9/24"] } },
+    });
+  });
+
+  test("an agent that ended in the middle of ADD: the next one waits for the plugin, removes what it made, and begins anew", async () => {
+    const [begun, go] = [`${node.folder}/begun`, `${node.folder}/go`];
+    script(
+      "slow",
+      `[ "$CNI_COMMAND" = ADD ] && { touch ${begun}; until [ -e ${go} ]; do sleep 0.05; done; }\n${ANSWER}`,
+    );
+    const text = underlay(chain([{ type: "bridge", bridge: "fabric0", ipam: STATIC }, { type: "slow" }]));
+    node.follow(text);
+    await until("ADD is in its middle", async () => existsSync(begun));
+    node.stop();
+    node.start();
+    node.follow(text);
+    expect(node.edge.status()[0]?.problems).toEqual(["CNI plugins are at work for link net1"]);
+    expect(calls()).toHaveLength(1);
+    writeFileSync(go, "");
+    await until(
+      "the second ADD is over",
+      async () => JSON.parse(readFileSync(stored(), "utf8")).chains[0].result !== undefined,
+    );
+    expect(calls().map((call) => call.split(" ")[0])).toEqual(["ADD", "DEL", "ADD"]);
+    await isThere("192.168.11.3/24");
+    expect(node.problems).toEqual([]);
+  });
+
+  test("after a reboot, and after a crash while it was taken down, DEL is still owed: without a namespace", async () => {
+    script("keeper", ANSWER);
+    const text = underlay(chain([{ type: "bridge", bridge: "fabric0", ipam: STATIC }, { type: "keeper" }]));
+    node.follow(text);
+    await isThere("192.168.11.3/24");
+    await until(
+      "it is written down",
+      async () => JSON.parse(readFileSync(stored(), "utf8")).chains[0].result,
+    );
+    node.stop();
+    node.text("ip link delete fabric0");
+    removeNetns(`${node.folder}/netns/cw-underlay`);
+    writeFileSync(stored(), readFileSync(stored(), "utf8").replace(/"boot":"[^"]*"/, '"boot":"another"'));
+    node.start();
+    node.follow("");
+    await until("nothing is owed", async () => !isStored());
+    expect(calls()).toEqual([`ADD net1 ${node.folder}/netns/cw-underlay`, "DEL net1"]);
+    expect(node.problems).toEqual([]);
+  });
+
+  test("DEL that fails is told and tried again; the router's namespace waits for it", async () => {
+    script(
+      "stuck",
+      `[ "$CNI_COMMAND" = DEL ] && [ ! -e ${node.folder}/free ] && { echo "no way" >&2; exit 1; }\n${ANSWER}`,
+    );
+    node.follow(underlay(chain([{ type: "bridge", bridge: "fabric0", ipam: STATIC }, { type: "stuck" }])));
+    await isThere("192.168.11.3/24");
+    node.follow("");
+    await problem("link net1: plugin stuck has refused DEL: no way");
+    expect(shown()).toContain("192.168.11.3/24");
+    writeFileSync(`${node.folder}/free`, "");
+    node.follow("");
+    await isOver();
+  });
+});
