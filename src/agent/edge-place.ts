@@ -37,7 +37,7 @@ import type { EdgeSpeaker } from "./edge-routes.ts";
 import { type DomainRules, EdgeRules } from "./edge-rules.ts";
 import { EdgeSegments } from "./edge-segments.ts";
 import { speakersOf } from "./edge-speakers.ts";
-import type { EdgeStatus } from "./edge-status.ts";
+import { type EdgeStatus, shownRouter } from "./edge-status.ts";
 import type { FabricPodStore, FabricSegment } from "./fabric-pods.ts";
 import { keepSame } from "./keep-same.ts";
 import { hearVpcs } from "./vpc-hearing.ts";
@@ -444,7 +444,7 @@ export class EdgePlace implements Disposable {
   status(): EdgeStatus {
     return {
       router: this.name,
-      underlay: this.#router?.underlay ?? "",
+      ...shownRouter(this.#router),
       namespace: routerNamespace(this.name),
       domains: (this.#host?.status() ?? []).map((domain) => ({
         ...domain,
