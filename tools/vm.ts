@@ -27,6 +27,12 @@ const JUNIT_BEGIN = "=====causeway junit begin=====";
 const JUNIT_END = "=====causeway junit end=====";
 const STATUS = "=====causeway status=";
 
+/** GUEST_EXECUTABLE is the executable's path in the guest. */
+export const GUEST_EXECUTABLE = `/causeway/${EXECUTABLE}`;
+
+const RESULT_BEGIN = "=====causeway result begin=====";
+const RESULT_END = "=====causeway result end=====";
+
 /** Kernel tests that mean more in the guest, because its kernel can do more. */
 const ALSO = /^(netlink|engine)-.*\.test\.ts$/;
 
@@ -56,6 +62,34 @@ export async function runVm(
     if (!(error instanceof Unavailable)) throw error;
     write(`(skip) ${files.length} files of the vm rung: ${error.message}\n`);
     return { passed: 0, failed: 0, skipped: files.length, reason: error.message };
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/**
+ * guestResult runs a program as root in a guest, in the folder of the repository, and returns what it wrote into the file whose path is its last
+ * argument, which is added. What it prints is printed here, to standard error. Throws where it fails, or there can be no guest.
+ */
+export async function guestResult(
+  argv: readonly string[],
+  { timeoutMs }: { readonly timeoutMs: number },
+): Promise<string> {
+  const work = workFolder();
+  try {
+    const words = [...argv, "/tmp/result"].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
+    const script = `exec </dev/null >/dev/ttyS1 2>&1
+${words}
+echo "${STATUS}$?"
+echo "${RESULT_BEGIN}"
+cat /tmp/result
+echo
+echo "${RESULT_END}"`;
+    const write = (text: string) => void process.stderr.write(text);
+    const { text, consoleText } = await follow(start(work, script), { work, timeoutMs, write });
+    const result = text.split(RESULT_BEGIN)[1]?.split(RESULT_END)[0]?.trim();
+    if (result !== undefined && text.includes(`${STATUS}0`)) return result;
+    throw new Error(`The guest's program failed:\n${consoleText.split("\n").slice(-40).join("\n")}`);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
@@ -145,10 +179,25 @@ function command(work: string, script: string): string[] {
   ];
 }
 
-async function watch(
-  guest: Guest,
-  options: { readonly work: string; readonly timeoutMs: number; readonly write: (text: string) => void },
-): Promise<VmResult> {
+interface FollowOptions {
+  readonly work: string;
+  readonly timeoutMs: number;
+  readonly write: (text: string) => void;
+}
+
+interface Followed {
+  readonly text: string;
+  readonly consoleText: string;
+  readonly timedOut: boolean;
+}
+
+async function watch(guest: Guest, options: FollowOptions): Promise<VmResult> {
+  const { text, ...rest } = await follow(guest, options);
+  return judge(text, { ...rest, ...options });
+}
+
+/** Waits for a guest's end, and returns what it said. */
+async function follow(guest: Guest, options: FollowOptions): Promise<Followed> {
   const stop = () => void (isAlive(guest.pid) && signal(guest.pid, "SIGKILL"));
   process.once("exit", stop);
   let timedOut = false;
@@ -159,8 +208,7 @@ async function watch(
   try {
     const text = await collect(guest.stdout, options.write);
     await guest.exited;
-    const consoleText = readFileSync(`${options.work}/console`, "utf8");
-    return judge(text, { consoleText, timedOut, timeoutMs: options.timeoutMs, write: options.write });
+    return { text, consoleText: readFileSync(`${options.work}/console`, "utf8"), timedOut };
   } finally {
     clearTimeout(timer);
     process.off("exit", stop);

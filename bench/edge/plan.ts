@@ -9,4 +9,6 @@ export interface EdgePlan {
   /** Before other work on the machine. */
   readonly urgent: boolean;
   readonly executable: string;
+  /** Beside FRR by hand; the kernel has VRFs then. */
+  readonly frr: boolean;
 }

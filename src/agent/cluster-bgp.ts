@@ -1,5 +1,6 @@
 /** What the parts of an agent that speak BGP, or have it spoken for them, know of each other. */
 import type { Speaker } from "../bgp/mod.ts";
+import type { EdgeProblem } from "../edge/mod.ts";
 import type { Engine } from "../engine/mod.ts";
 import type { BgpRouter, Mesh, Node, TenantResources } from "../resources/mod.ts";
 import type { EdgeStatus } from "./edge-status.ts";
@@ -20,6 +21,8 @@ export interface ClusterBgp {
 /** ShownEdge is what people see of a node's edge. */
 export interface ShownEdge {
   readonly routers: readonly EdgeStatus[];
+  /** What of resources is not, or not wholly, on this node: `problems` has it as text. */
+  readonly resources: readonly EdgeProblem[];
   /** What is wrong beside that of routers and domains. */
   readonly problems: readonly string[];
 }

@@ -63,7 +63,8 @@ export class EdgeHolder implements ClusterBgp, Disposable {
   edge(): ShownEdge | undefined {
     const routers = this.#edge?.status() ?? [];
     const problems = [...(this.#edge?.problems() ?? []), ...(this.#problem === "" ? [] : [this.#problem])];
-    return routers.length + problems.length === 0 ? undefined : { routers, problems };
+    if (routers.length + problems.length === 0) return undefined;
+    return { routers, resources: this.#edge?.resources ?? [], problems };
   }
 
   /** fabric implements ClusterBgp. */

@@ -452,7 +452,7 @@ export class EdgePlace implements Disposable {
   /** status tells of the router and its domains. */
   status(): EdgeStatus {
     return edgeStatus(this.name, {
-      ...{ underlay: this.#router?.underlay ?? "", host: this.#host, legs: this.#legs, engine: this.#engine },
+      ...{ router: this.#router, host: this.#host, legs: this.#legs, engine: this.#engine },
       problems: [...this.problems, ...this.#waiting, ...this.#notDone],
     });
   }

@@ -311,6 +311,11 @@ export class Edge implements Disposable {
     return [...this.#places.values()].map((place) => place.status());
   }
 
+  /** resources tells which resources are not, or not wholly, on this node. */
+  get resources(): readonly EdgeProblem[] {
+    return this.#problems;
+  }
+
   /** problems tells which resources are not, or not wholly, on this node, and what went wrong of the last attempt. */
   problems(): string[] {
     return [...this.#problems.map(textOf), ...this.#failures];

@@ -131,6 +131,33 @@ describe("refused at admission", () => {
       "Subnet red.b {vpc: red, vni: 8, hostLink: cwh100}",
       'Subnet "red.b": spec.hostLink cwh100 is a link of VPC "red" (spec.hostSession.link) too',
     ],
+    [
+      "a link with the name of a passthrough's",
+      `${fabric("two", ", nodes: {labels: [rack=b]}, hostSessions: [{name: x, asn: 1, peerAsn: 2, prefixes: [192.0.2.0/25]}]")}
+       VPC blue {vni: 7, underlay: {}, ${session("192.169.11.0/24").replace("{asn", "{link: cwpunderlay, asn")}}`,
+      'VPC "blue": spec.hostSession.link cwpunderlay is a link of Underlay "two" (spec.hostSessions[0].link) too; choose another',
+    ],
+    [
+      "a link that another router has moved",
+      fabric("two", ", router: blue"),
+      'Underlay "two": spec.links[0].name eth1 is that of another router on the same host: Underlay "fabric" (spec.links[0].name); choose another link',
+    ],
+    [
+      "a link on one that another router has moved",
+      fabric("two", ", router: blue").replace("{name: eth1}", "{name: v, vlan: {parent: eth1, id: 9}}"),
+      'Underlay "two": spec.links[0].vlan.parent eth1 is that of another router on the same host',
+    ],
+    [
+      "a Subnet over another family than its VPC",
+      `${fabric("two", ", nodes: {labels: [rack=b]}").replace("100.65.0.0/24", '100.65.0.0/24, "fd00:64::/64"')}
+       Subnet red.b {vpc: red, vni: 8, underlay: {family: 6, nodes: {labels: [rack=b]}}}`,
+      'Subnet "red.b": spec.underlay.family 6 and that of VPC "red" (spec.underlay.family) are IPv4 and IPv6, and VXLAN of a VPC ends at one address; write the same',
+    ],
+    [
+      "a next hop in rules of a VPC",
+      "VPC blue {vni: 7, underlay: {export: [{set: {med: 1}, action: next}, {set: {nextHop: 192.0.2.1}, action: accept}]}}",
+      'VPC "blue": spec.underlay.export[1].set.nextHop 192.0.2.1 changes nothing, as next hops of a VPC are tunnel endpoints; remove it',
+    ],
   ];
   for (const [name, change, expected] of cases)
     test(name, () => {
@@ -162,7 +189,21 @@ describe("allowed at admission", () => {
       "several links and neighbors",
       "Underlay two {nodes: {labels: [rack=b]}, asn: 1, links: [{name: a}, {name: b}], neighbors: [{link: a, asn: 2}, {link: b, asn: 2}]}",
     ],
-    ["a second router on the same nodes", fabric("two", ", router: blue")],
+    [
+      "a second router on the same nodes",
+      fabric("two", ", router: blue").replace("{name: eth1}", "{name: eth2}"),
+    ],
+    [
+      "two routers with links on the same link of the host",
+      ["x", "y"]
+        .map((name) =>
+          fabric(name, `, router: ${name}`).replace(
+            "{name: eth1}",
+            "{name: fabric0, vlan: {parent: eth2, id: 9}}",
+          ),
+        )
+        .join("\n"),
+    ],
     [
       "one network on different nodes",
       `VPC blue {vni: 7, underlay: {nodes: {labels: [rack=b]}}, ${session("192.169.10.0/24")}}`,

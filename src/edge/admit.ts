@@ -2,7 +2,7 @@
  * Admission of what concerns the edge: a change is judged on every node that is known, by the same rules by which nodes plan. So what would be
  * left out somewhere is refused here. Nothing that was there before the change is held against it.
  */
-import { formatPrefix, type Prefix, prefixesOverlap } from "../net/mod.ts";
+import { formatIp, formatPrefix, type Prefix, prefixesOverlap } from "../net/mod.ts";
 import {
   type EdgeNode,
   formatProblem,
@@ -43,7 +43,10 @@ export function edgeProblems(change: EdgeChange): ManifestProblem[] {
   for (const resource of change.set) {
     unchanged(resource, change, report);
     if (resource.kind === "Subnet") subnetProblems(resource.value, change, report);
-    if (resource.kind === "VPC") hostRangeProblems(resource.value, change, report);
+    if (resource.kind === "VPC") {
+      hostRangeProblems(resource.value, change, report);
+      nextHopProblems(resource.value, report);
+    }
     if (resource.kind === "Underlay") underlayProblems(resource.value, change, report);
   }
   return [...problems, ...nodeProblems(change)];
@@ -112,6 +115,19 @@ function rangeProblems(
 function hostRangeProblems({ name, hostSession }: Vpc, change: EdgeChange, report: Report): void {
   const at = { kind: "VPC", name, field: "spec.hostSession.prefixes" } as const;
   rangeProblems(at, hostSession?.prefixes ?? [], change, report);
+}
+
+/** Rules of a VPC are about what VXLAN carries: its next hops are tunnel endpoints. */
+function nextHopProblems({ name, underlay }: Vpc, report: Report): void {
+  for (const field of ["import", "export"] as const)
+    underlay?.[field]?.forEach(({ set }, i) => {
+      if (set.nextHop !== undefined)
+        report("VPC", name, {
+          field: `spec.underlay.${field}[${i}].set.nextHop`,
+          value: formatIp(set.nextHop),
+          problem: "changes nothing, as next hops of a VPC are tunnel endpoints; remove it",
+        });
+    });
 }
 
 function underlayProblems(underlay: Underlay, change: EdgeChange, report: Report): void {

@@ -1,4 +1,5 @@
 /** Parts that several kinds of OpenPERouter have, as ours. */
+import { type Family, formatPrefix, networkOf, tryParseInterfaceAddress } from "../net/mod.ts";
 import type { Json } from "../resources/mod.ts";
 import type { Wanted } from "./convert-schema.ts";
 
@@ -37,6 +38,12 @@ export function nodesOf(selector: Selector): Json | undefined {
 /** Refuse reports a field by its path in lower case. */
 export type Refuse = (path: readonly PropertyKey[], problem: string) => void;
 
+/** poolOf returns a pool as its network: OpenPERouter takes no notice of the bits after its length. What is no network stays, and is refused later. */
+export function poolOf(text: string): string {
+  const address = tryParseInterfaceAddress(text);
+  return address === undefined ? text : formatPrefix(networkOf(address));
+}
+
 type HostSession = Wanted<"L3Passthrough">["hostsession"];
 
 /** sessionOf returns a host session; `link` is what OpenPERouter calls it on the host. */
@@ -47,7 +54,14 @@ export function sessionOf(session: HostSession, link: string, refuse: Refuse): S
     refuse(at("hostASN"), "is missing, and hostType too; write one of them");
   if (hostasn !== undefined && hosttype !== undefined)
     refuse(at("hostType"), "stands beside hostASN; keep one of them");
-  const pools = [localcidr.ipv4, localcidr.ipv6].filter((pool) => pool !== undefined);
+  const pools = ([4, 6] as const).flatMap((family) => {
+    const pool = localcidr[`ipv${family}`];
+    if (pool === undefined) return [];
+    const other: Family = family === 4 ? 6 : 4;
+    if (tryParseInterfaceAddress(pool)?.ip.family === other)
+      refuse([...at("localCIDR"), `ipv${family}`], `${pool} is of IPv${other}; write it as ipv${other}`);
+    return [poolOf(pool)];
+  });
   if (pools.length === 0) refuse(at("localCIDR"), "names no network; write ipv4, ipv6 or both");
   return { asn, peerAsn: hostasn ?? hosttype, prefixes: pools, link };
 }

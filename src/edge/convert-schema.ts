@@ -12,11 +12,16 @@ const selector = z
     matchlabels: labels.nullish(),
     matchexpressions: z
       .array(
-        z.strictObject({
-          key: text,
-          operator: z.enum(["In", "NotIn", "Exists", "DoesNotExist"]),
-          values: z.array(text).nullish(),
-        }),
+        z
+          .strictObject({
+            key: text,
+            operator: z.enum(["In", "NotIn", "Exists", "DoesNotExist"]),
+            values: z.array(text).nullish(),
+          })
+          .refine(
+            ({ operator, values }) => ["In", "NotIn"].includes(operator) === (values ?? []).length > 0,
+            "In and NotIn need values, Exists and DoesNotExist have none",
+          ),
       )
       .nullish(),
   })
@@ -97,6 +102,8 @@ const underlay = z.strictObject({
     .optional(),
   /** Before there were tunnel endpoints. */
   evpn: z.strictObject({ vtepcidr: text.optional(), vtepinterface: text.optional() }).optional(),
+  /** Before there was evpn. */
+  vtepcidr: text.optional(),
   gracefulrestart: z
     .strictObject({
       restarttimeseconds: number.default(120),
@@ -106,6 +113,8 @@ const underlay = z.strictObject({
   isis: z.unknown().optional(),
   srv6: z.unknown().optional(),
   routereflector: z.strictObject({ clusterid: text.optional() }).nullish(),
+  /** Multus, before there were interfaces; refused by name. */
+  networkattachmentdefinition: z.unknown().optional(),
 });
 
 const pool = z.strictObject({ ipv4: text.optional(), ipv6: text.optional() });
@@ -214,6 +223,17 @@ function lowered(value: unknown): unknown {
   );
 }
 
+/** How OpenPERouter spells what may be missing. */
+const SPELLED: Readonly<Record<string, string>> = {
+  networkdevice: "networkDevice",
+  cnidevice: "cniDevice",
+  interfacename: "interfaceName",
+  rawconfig: "rawConfig",
+  linuxbridge: "linuxBridge",
+  ovsbridge: "ovsBridge",
+  hostsession: "hostSession",
+};
+
 /** fieldOf returns a path as it was written: `spec.neighbors[0].holdTimeSeconds`. */
 export function fieldOf(spec: unknown, path: readonly PropertyKey[]): string {
   let here = spec;
@@ -222,7 +242,10 @@ export function fieldOf(spec: unknown, path: readonly PropertyKey[]): string {
     if (typeof step === "number") field += `[${step}]`;
     else {
       const keys = typeof here === "object" && here !== null ? Object.keys(here) : [];
-      const key = keys.find((one) => one.toLowerCase() === String(step).toLowerCase()) ?? String(step);
+      const key =
+        keys.find((one) => one.toLowerCase() === String(step).toLowerCase()) ??
+        SPELLED[String(step)] ??
+        String(step);
       field += `.${key}`;
       here = (here as Readonly<Record<string, unknown>> | null | undefined)?.[key];
       continue;
@@ -250,7 +273,9 @@ export function readSpec<K extends keyof typeof schemas>(
         problem:
           issue.code === "unrecognized_keys"
             ? "is no field that is known of OpenPERouter; remove it, or say what it means by fields that are"
-            : `cannot be read: ${issue.message}; write it as OpenPERouter has it`,
+            : issue.code === "invalid_type" && issue.message.endsWith("received undefined")
+              ? "is missing; add it"
+              : `cannot be read: ${issue.message}; write it as OpenPERouter has it`,
       });
   }
   return undefined;

@@ -85,16 +85,27 @@ class Reader {
     if (data === null || data === undefined) return;
     if (!isPlain(data)) return this.refuse(where, "is not an object; give a manifest of OpenPERouter");
     const { apiVersion, kind, metadata, spec } = data;
-    if (Array.isArray(data["items"]) && typeof kind === "string" && kind.endsWith("List"))
-      return data["items"].forEach((item, i) => this.object(item, `${where}, item ${i + 1}`));
+    if (Array.isArray(data["items"]) && typeof kind === "string" && kind.endsWith("List")) {
+      // What an API server gives as L3VNIList says it only once.
+      const each = { apiVersion, kind: kind.slice(0, -4) };
+      return data["items"].forEach((item, i) =>
+        this.object(isPlain(item) ? { ...each, ...item } : item, `${where}, item ${i + 1}`),
+      );
+    }
     if (apiVersion === undefined && kind === undefined) return this.staticFile(data, where);
     const name = member(metadata, "name");
     const label = `${String(kind)} "${String(name ?? "")}"`;
     const ours = GROUPS.some((group) => String(apiVersion).startsWith(group));
-    if (!ours || !sourceKinds.some((one) => one === kind)) {
+    if (!ours) {
       this.notes.push(`${where}: ${label} is not OpenPERouter's, and is left out`);
       return;
     }
+    // Nothing of a router may be missing without a word.
+    if (!sourceKinds.some((one) => one === kind))
+      return this.refuse(
+        label,
+        `(${where}) is of a kind of OpenPERouter that is not known; ${newKind(kind)}`,
+      );
     if (typeof name !== "string") return this.refuse(where, `${String(kind)} has no metadata.name; add it`);
     const namespace = member(metadata, "namespace");
     this.sources.push({
@@ -121,13 +132,20 @@ class Reader {
         if (value === null) continue;
         if (!Array.isArray(value)) this.refuse(where, `${key} is not a list; write one`);
         else value.forEach((spec: unknown, i) => add(kind, spec, fallbackName(kind, spec, i)));
-      } else if (word === "bgppassthrough") add("L3Passthrough", value, "passthrough");
-      else if (!["nodeindex", "nodeindexinterfacename", "nodename", "loglevel"].includes(word))
+      } else if (word === "bgppassthrough") {
+        // There is none without an AS number.
+        if (member(member(value, "hostsession"), "asn")) add("L3Passthrough", value, "passthrough");
+      } else if (!["nodeindex", "nodeindexinterfacename", "nodename", "loglevel"].includes(word))
         this.refuse(where, `${key} is not a field of OpenPERouter's static files; remove it`);
     }
     if (member(data, "nodeindex") !== undefined || member(data, "nodeindexinterfacename") !== undefined)
       this.sources.push({ kind: "NodeConfig", name: "node", namespace: NAMESPACE, spec: data, where });
   }
+}
+
+/** VNI was both before there were L3VNI and L2VNI. */
+function newKind(kind: unknown): string {
+  return kind === "VNI" ? "write an L3VNI or an L2VNI" : `give ${sourceKinds.slice(0, 4).join(", ")}`;
 }
 
 /** Older static files have no names. */

@@ -1,6 +1,6 @@
 /** OpenPERouter's Underlay, with what others say of it, as ours. */
 import type { Json } from "../resources/mod.ts";
-import { nodesOf, type Refuse, type Spec, written } from "./convert-fields.ts";
+import { nodesOf, poolOf, type Refuse, type Spec, written } from "./convert-fields.ts";
 import type { Wanted } from "./convert-schema.ts";
 
 type Underlay = Wanted<"Underlay">;
@@ -29,12 +29,17 @@ export function underlaySpec(given: Underlay, beside: Beside, refuse: Refuse): S
   ] as const)
     if (given[field] !== undefined && given[field] !== null)
       refuse([field], `is ${what}, which Causeway has not; remove it, and reach the fabric by BGP`);
+  if (given.networkattachmentdefinition !== undefined)
+    refuse(
+      ["networkattachmentdefinition"],
+      "is Multus' way to a link, which OpenPERouter has left, and Causeway has not; write interfaces, or a link of ours (macvlan with addressesFrom)",
+    );
   const restart = given.gracefulrestart;
   const seconds = (count: number): Json => (count === 0 ? 0 : `${count}s`);
   return {
     nodes: nodesOf(given.nodeselector),
     asn: given.asn,
-    routerIds: given.routeridcidr,
+    routerIds: given.routeridcidr === undefined ? undefined : poolOf(given.routeridcidr),
     clusterId: given.routereflector?.clusterid,
     links: linksOf(given, refuse),
     neighbors: given.neighbors.map((neighbor, i) =>
@@ -84,16 +89,18 @@ function linksOf({ interfaces, nics }: Underlay, refuse: Refuse): Json[] {
   ];
 }
 
-function endpointOf({ tunnelendpoint, evpn }: Underlay, refuse: Refuse): Json | undefined {
-  if (tunnelendpoint !== undefined) {
-    if (evpn !== undefined) refuse(["evpn"], "stands beside tunnelEndpoint; keep that");
-    return written({ prefixes: tunnelendpoint.cidrs, link: tunnelendpoint.interfacename });
-  }
-  if (evpn === undefined) return undefined;
-  const { vtepcidr, vtepinterface } = evpn;
+function endpointOf({ tunnelendpoint, evpn, ...given }: Underlay, refuse: Refuse): Json | undefined {
+  const first = tunnelendpoint !== undefined ? "tunnelEndpoint" : evpn !== undefined ? "evpn" : undefined;
+  if (tunnelendpoint !== undefined && evpn !== undefined)
+    refuse(["evpn"], "stands beside tunnelEndpoint; keep that");
+  if (given.vtepcidr !== undefined && first !== undefined)
+    refuse(["vtepcidr"], `stands beside ${first}; keep that`);
+  if (tunnelendpoint !== undefined)
+    return written({ prefixes: tunnelendpoint.cidrs.map(poolOf), link: tunnelendpoint.interfacename });
+  const { vtepcidr = given.vtepcidr, vtepinterface } = evpn ?? {};
   if (vtepcidr !== undefined && vtepinterface !== undefined)
     refuse(["evpn", "vtepinterface"], "stands beside vtepCIDR; keep one of them");
-  if (vtepcidr !== undefined) return { prefixes: [vtepcidr] };
+  if (vtepcidr !== undefined) return { prefixes: [poolOf(vtepcidr)] };
   return vtepinterface === undefined ? undefined : { link: vtepinterface };
 }
 
@@ -113,7 +120,7 @@ function neighborOf(given: Neighbor, beside: Beside, refuse: Refuse): Json {
   return written({
     address: given.address,
     link: given.interface,
-    listen: given.listenrange,
+    listen: given.listenrange === undefined ? undefined : poolOf(given.listenrange),
     limit: given.listenrange === undefined ? undefined : beside.listenLimit,
     asn: asn ?? type,
     port: given.port === 0 ? undefined : given.port,
@@ -125,7 +132,7 @@ function neighborOf(given: Neighbor, beside: Beside, refuse: Refuse): Json {
         : { secret: { namespace: beside.namespace, name: secret.name, key: secret.key ?? "password" } },
     hold: seconds(given.holdtimeseconds),
     keepalive: seconds(given.keepalivetimeseconds),
-    connectRetry: seconds(given.connecttimeseconds),
+    connectRetry: given.connecttimeseconds === undefined ? undefined : `${given.connecttimeseconds}s`,
     bfd: given.bfd === undefined || given.bfd === null ? undefined : bfdOf(given.bfd),
     families: familiesOf(given.addressfamilies, refuse),
   });

@@ -7,6 +7,11 @@ import type { Wanted } from "./convert-schema.ts";
 type L3Vni = Wanted<"L3VNI">;
 type L2Vni = Wanted<"L2VNI">;
 
+/** None is what is said by an empty list, too. */
+function targetsOf(targets: readonly string[] | undefined): readonly string[] | undefined {
+  return targets === undefined || targets.length === 0 ? undefined : targets;
+}
+
 /** vpcSpec returns the spec of the VPC that an L3VNI is; `shared` are route targets that other L3VNIs have, too. */
 export function vpcSpec(given: L3Vni, shared: ReadonlySet<string>, refuse: Refuse): Spec {
   const { vrf, vni, hostsession, importrts, exportrts } = given;
@@ -16,12 +21,10 @@ export function vpcSpec(given: L3Vni, shared: ReadonlySet<string>, refuse: Refus
       `${JSON.stringify(vrf)} is not the name of a VRF; use at most 15 letters, digits, '_' and '-', a letter first`,
     );
   const both = [...new Set([...(importrts ?? []), ...(exportrts ?? [])])].filter((one) => shared.has(one));
-  const list = (targets: readonly string[] | undefined) =>
-    targets === undefined || targets.length === 0 ? undefined : targets;
   return {
     vni,
-    importTargets: list(importrts),
-    exportTargets: list(exportrts),
+    importTargets: targetsOf(importrts),
+    exportTargets: targetsOf(exportrts),
     sharedTargets: both.length === 0 ? undefined : both,
     underlay: written({
       nodes: nodesOf(given.nodeselector),
@@ -74,8 +77,8 @@ export function subnetSpec(given: L2Vni, vpc: string, refuse: Refuse): Spec {
     // The same on every node of either kind, so that machines may move between them.
     gatewayMac: gateways.length === 0 ? undefined : formatMac(mac(0x00f3 * 2 ** 32 + vni + 1)),
     port: given.vxlanport,
-    importTargets: importrts,
-    exportTargets: exportrts,
+    importTargets: targetsOf(importrts),
+    exportTargets: targetsOf(exportrts),
     underlay: someOf({
       nodes: nodesOf(given.nodeselector),
       family: familyOf(given.underlayaddressfamily),
@@ -85,20 +88,42 @@ export function subnetSpec(given: L2Vni, vpc: string, refuse: Refuse): Spec {
   };
 }
 
+const BRIDGES = {
+  LinuxBridge: "linuxbridge",
+  "linux-bridge": "linuxbridge",
+  bridge: "linuxbridge",
+  OVSBridge: "ovsbridge",
+  "ovs-bridge": "ovsbridge",
+} as const;
+
 /** Undefined where the host's end is left to others. */
 function bridgeOf({ hostmaster: master, vni }: L2Vni, refuse: Refuse): Json | undefined {
   if (master === undefined || master === null) return undefined;
   const at = (field: string) => ["hostmaster", field];
-  if (master.type === "OVSBridge" || master.type === "ovs-bridge") {
+  const [own, other] =
+    BRIDGES[master.type] === "ovsbridge"
+      ? (["ovsbridge", "linuxbridge"] as const)
+      : (["linuxbridge", "ovsbridge"] as const);
+  if (master[other] !== undefined)
+    refuse(at(other), `stands beside type ${master.type}; keep the one that is meant`);
+  if (own === "ovsbridge") {
     refuse(at("type"), `${master.type} is Open vSwitch, which Causeway has not; use LinuxBridge`);
     return undefined;
   }
-  const { linuxbridge: given = master } = master;
+  const given = master.linuxbridge ?? { name: master.name, autocreate: master.autocreate };
   const lifecycle = "lifecycle" in given ? given.lifecycle : undefined;
+  if (lifecycle === undefined && given.autocreate === undefined && given.name === undefined) {
+    refuse(
+      at(own),
+      "says not whose the bridge is; write {lifecycle: Managed}, or {lifecycle: External, name: br0}",
+    );
+    return undefined;
+  }
   const managed = lifecycle === undefined ? given.autocreate === true : lifecycle === "Managed";
   if (managed && given.name !== undefined)
-    refuse(at("linuxbridge"), "has a name, and is made by OpenPERouter (Managed); remove one of the two");
-  if (!managed && given.name === undefined)
-    refuse(at("linuxbridge"), "has no name, and is not made by OpenPERouter (External); add it");
-  return managed ? { name: `br-hs-${vni}` } : { name: given.name ?? "", managed: false };
+    refuse(at(own), "has a name, and is made by OpenPERouter (Managed); remove one of the two");
+  if (managed) return { name: `br-hs-${vni}` };
+  if (given.name !== undefined) return { name: given.name, managed: false };
+  refuse(at(own), "has no name, and is not made by OpenPERouter (External); add it");
+  return undefined;
 }

@@ -42,6 +42,8 @@ interface Read<K extends keyof typeof schemas> {
   readonly spec: Wanted<K>;
 }
 
+type RoutingDomain = NonNullable<Wanted<"L2VNI">["routingdomain"]>;
+
 const FLAT = 4096;
 /** FRR's in OpenPERouter. */
 const LISTEN_LIMIT = 65_535;
@@ -221,9 +223,10 @@ class Conversion {
     for (const { source, spec } of this.#all("L2VNI")) {
       const refuse = this.#refuser(source);
       const vpc = this.#domainOf({ source, spec }, l3);
-      if (vpc === undefined && gatewaysOf(spec).length > 0)
+      if (vpc === undefined && gatewaysOf(spec).length > 0 && spec.vrf === undefined)
         refuse(["gatewayIPs"], "has no meaning without a routing domain; add routingDomain, or remove it");
-      const flat = names.has(source.name) ? `${source.name}.l2` : source.name;
+      let flat = source.name;
+      while (names.has(flat)) flat += ".l2";
       if (vpc === undefined) this.#add(source, "VPC", flat, flatVpcSpec(spec));
       this.#add(source, "Subnet", source.name, subnetSpec(spec, vpc ?? flat, refuse));
       if (spec.vni < FLAT) this.#low(source, spec.vni);
@@ -239,15 +242,33 @@ class Conversion {
           ["routingdomain", "type"],
           "L3VPN is SRv6, which Causeway has not; use an L3VNI",
         );
-      const name = domain.l3vni?.name ?? "";
-      if (!l3.some((one) => one.source.name === name))
+      const name = this.#nameOfDomain(source, domain);
+      if (name !== undefined && !l3.some((one) => one.source.name === name))
         this.notes.push(
           `L2VNI "${source.name}" is in L3VNI "${name}", which is not among the files; convert that too`,
         );
       return name;
     }
     if (vrf === undefined) return undefined;
-    return l3.find((one) => (one.spec.vrf ?? one.source.name) === vrf)?.source.name;
+    const found = l3.find((one) => (one.spec.vrf ?? one.source.name) === vrf)?.source.name;
+    if (found === undefined)
+      this.#refuser(source)(
+        ["vrf"],
+        `${vrf} is that of no L3VNI among the files, which gives its routing a VNI; give that too, or remove it`,
+      );
+    return found;
+  }
+
+  /** Of a union one member is there, that of its type. */
+  #nameOfDomain(source: Source, domain: RoutingDomain): string | undefined {
+    const refuse = this.#refuser(source);
+    const [own, other] =
+      domain.type === "L3VPN" ? (["l3vpn", "l3vni"] as const) : (["l3vni", "l3vpn"] as const);
+    if (domain[other] !== undefined)
+      refuse(["routingdomain", other], `stands beside type ${domain.type}; keep the one that is meant`);
+    if (domain[own] === undefined)
+      refuse(["routingdomain", own], `is missing, and type is ${domain.type}; write {name: …}`);
+    return domain[own]?.name;
   }
 
   /** Judged on a node that has all that is for every node. */

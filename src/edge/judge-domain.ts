@@ -37,6 +37,35 @@ export function endpointFinding(
   ];
 }
 
+/** familyOf returns the family of the tunnel endpoint that VXLAN of a VPC or Subnet ends at: IPv4 before IPv6. */
+export function familyOf(wish: Family | undefined, underlay: Underlay): Family {
+  return wish ?? (endpointFamilies(underlay).includes(4) ? 4 : 6);
+}
+
+/** familyFindings reports Subnets over another family than their VPC, or than its first Subnet where nothing is routed: a domain has one endpoint. */
+export function familyFindings(vpc: Vpc, subnets: readonly Subnet[], underlay: Underlay): Finding[] {
+  const [first] = subnets;
+  if (first === undefined) return [];
+  const own = vpc.routed ? vpc.underlay?.family : first.underlay?.family;
+  const other = vpc.routed
+    ? place("VPC", vpc.name, "spec.underlay.family")
+    : place("Subnet", first.name, "spec.underlay.family");
+  const family = familyOf(own, underlay);
+  return subnets.flatMap(({ name, underlay: wish }) => {
+    const one = familyOf(wish?.family, underlay);
+    if (one === family) return [];
+    const at = place("Subnet", name, "spec.underlay.family", `${one}`);
+    return [
+      clash(
+        at,
+        other,
+        (place) =>
+          `and that of ${formatPlace(place)} are IPv4 and IPv6, and VXLAN of a VPC ends at one address; write the same`,
+      ),
+    ];
+  });
+}
+
 /** vniFindings reports VNIs that somebody has already: a VPC before a Subnet, then the first by name. */
 export function vniFindings(vpcs: readonly Vpc[], subnets: readonly Subnet[]): Finding[] {
   const owners = new Map<number, Place>();
@@ -89,8 +118,12 @@ export function networkFindings(vpc: Vpc, subnets: readonly Subnet[]): Finding[]
   }));
 }
 
-/** linkFindings reports names of links on the host that two would have. A bridge that is not ours may have several ports. */
-export function linkFindings(vpcs: readonly Vpc[], subnets: readonly Subnet[]): Finding[] {
+/** linkFindings reports names of links on the host that two would have; `taken` are others that are there. A bridge that is not ours may have several ports. */
+export function linkFindings(
+  vpcs: readonly Vpc[],
+  subnets: readonly Subnet[],
+  taken: readonly Place[],
+): Finding[] {
   const owners = new Map<string, Place & { readonly shared: boolean }>();
   const found: Finding[] = [];
   const take = (at: Place, shared = false) => {
@@ -100,6 +133,7 @@ export function linkFindings(vpcs: readonly Vpc[], subnets: readonly Subnet[]): 
     else if (!shared || !other.shared)
       found.push(clash(at, other, (one) => `is a link of ${formatPlace(one)} too; choose another name`));
   };
+  for (const at of taken) take(at);
   for (const { name, hostSession, vni } of vpcs)
     if (hostSession !== undefined && vni !== undefined)
       take(place("VPC", name, "spec.hostSession.link", hostSession.link ?? hostLegLink(vni)));

@@ -20,6 +20,43 @@ export function several({ router, underlays }: RouterView): Finding[] {
   );
 }
 
+interface Taken extends Place {
+  readonly moved: boolean;
+}
+
+/** The host's links that an Underlay moves, and those that must stay with the host for it. */
+function hostLinksOf({ name, links }: Underlay): Taken[] {
+  return links.flatMap((link, i): Taken[] => {
+    const at = (field: string, value: string) => place("Underlay", name, `spec.links[${i}].${field}`, value);
+    const { made } = link;
+    if (made.type === "move") return [{ ...at("name", link.name), moved: true }];
+    if (made.type === "bond")
+      return made.members.map((member, j) => ({ ...at(`bond.members[${j}]`, member), moved: true }));
+    return "parent" in made ? [{ ...at(`${made.type}.parent`, made.parent), moved: false }] : [];
+  });
+}
+
+/** sharedLinks reports links of the host that one router moves, and another one moves too or needs there. */
+export function sharedLinks(underlays: readonly Underlay[]): Finding[] {
+  const owners = new Map<string, Taken>();
+  const found: Finding[] = [];
+  for (const at of underlays.flatMap(hostLinksOf)) {
+    const link = at.value as string;
+    const other = owners.get(link);
+    if (other === undefined) owners.set(link, at);
+    else if (other.name !== at.name && (other.moved || at.moved))
+      found.push(
+        clash(
+          at,
+          other,
+          (one) => `is that of another router on the same host: ${formatPlace(one)}; choose another link`,
+          "router",
+        ),
+      );
+  }
+  return found;
+}
+
 /** passthroughsOf returns host sessions of an Underlay that fit a node. */
 export function passthroughsOf(
   underlay: Underlay,

@@ -2,14 +2,22 @@
  * Judges everything that is meant for a node, and says what of it can be. What is wrong leaves out as little as possible:
  *
  * 1. Resources are taken in order of names, so that which of two is first is the same everywhere and always.
- * 2. A wrong Underlay, or host sessions that overlap: the router is not touched at all, and goes on as it is.
+ * 2. A wrong Underlay, a link of the host that another router has, or host sessions that overlap: the router is not touched at all, and goes on
+ *    as it is.
  * 3. A wrong VPC or Subnet is left out, and the Subnets of a VPC with it; of a VNI the VPC is kept before the Subnet.
  * 4. Networks that overlap inside a VPC: the VPC is left out, since either might be the wrong one.
  * 5. Several host sessions of one Underlay: none.
  */
 import { selectsEdge, type Subnet, type TenantResources, type Underlay, type Vpc } from "../resources/mod.ts";
 import { type Finding, place, wrong } from "./finding.ts";
-import { endpointFinding, leakFindings, linkFindings, networkFindings, vniFindings } from "./judge-domain.ts";
+import {
+  endpointFinding,
+  familyFindings,
+  leakFindings,
+  linkFindings,
+  networkFindings,
+  vniFindings,
+} from "./judge-domain.ts";
 import {
   hostOverlaps,
   hostPoolFindings,
@@ -17,7 +25,9 @@ import {
   passthroughsOf,
   poolFindings,
   several,
+  sharedLinks,
 } from "./judge-router.ts";
+import { passthroughLink } from "./names.ts";
 import { byName, type EdgeFacts, indexFor, isOnNode, type RouterView, routerViews } from "./view.ts";
 
 /** JudgedRouter is what of a router can be. */
@@ -51,13 +61,15 @@ export function judgeNode(tenants: TenantResources, facts: EdgeFacts): Judged {
   work.cascade(subnets());
   const of = subnetsByVpc(subnets());
   for (const vpc of vpcs()) work.add(networkFindings(vpc, of.get(vpc.name) ?? []));
-  work.add(linkFindings(vpcs(), subnets()));
+  const passthroughs = all(({ passthrough, underlay, router }) =>
+    passthrough === undefined ? [] : [{ underlay: underlay.name, router, ...passthrough }],
+  );
+  work.add(linkFindings(vpcs(), subnets(), passthroughs.map(passthroughPlace)));
   work.cascade(subnets());
   work.add(leakFindings(vpcs()));
   work.add(strayFindings(tenants, facts));
-  const passthroughs = all(({ passthrough, underlay }) =>
-    passthrough === undefined ? [] : [{ underlay: underlay.name, ...passthrough }],
-  );
+  const shared = sharedLinks(routers.map(({ underlay }) => underlay));
+  work.add(shared);
   const overlapping = hostOverlaps(vpcs(), passthroughs);
   work.add(overlapping);
   return {
@@ -65,7 +77,10 @@ export function judgeNode(tenants: TenantResources, facts: EdgeFacts): Judged {
       ...router,
       vpcs: router.vpcs.filter((vpc) => work.has("VPC", vpc)),
       subnets: router.subnets.filter((subnet) => work.has("Subnet", subnet)),
-      kept: router.kept || overlapping.some((finding) => concerns(finding, router)),
+      kept:
+        router.kept ||
+        shared.some(({ at }) => at.name === router.underlay.name) ||
+        overlapping.some((finding) => concerns(finding, router)),
     })),
     findings: work.findings,
   };
@@ -80,6 +95,20 @@ export function subnetsByVpc(subnets: readonly Subnet[]): ReadonlyMap<string, re
     else list.push(subnet);
   }
   return found;
+}
+
+function passthroughPlace({
+  underlay,
+  router,
+  session,
+  field,
+}: {
+  readonly underlay: string;
+  readonly router: string;
+  readonly session: Underlay["hostSessions"][number];
+  readonly field: string;
+}) {
+  return place("Underlay", underlay, `${field}.link`, session.link ?? passthroughLink(router));
 }
 
 /** Whether one of the two places is the router's. */
@@ -101,6 +130,8 @@ function judgeRouter(view: RouterView, facts: EdgeFacts, work: Work): JudgedRout
   for (const vpc of view.vpcs) work.add(vpcFindings(vpc, underlay, index));
   for (const { name, underlay: own } of view.subnets)
     work.add(endpointFinding({ kind: "Subnet", name, family: own?.family }, underlay));
+  const of = subnetsByVpc(view.subnets.filter((subnet) => work.has("Subnet", subnet)));
+  for (const vpc of view.vpcs) work.add(familyFindings(vpc, of.get(vpc.name) ?? [], underlay));
   return {
     router: view.router,
     underlay,

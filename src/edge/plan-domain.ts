@@ -2,7 +2,7 @@
 import { type Family, formatPrefix, type InterfaceAddress, type Prefix } from "../net/mod.ts";
 import type { Subnet, Vpc } from "../resources/mod.ts";
 import { type JudgedRouter, subnetsByVpc } from "./judge.ts";
-import { endpointFamilies } from "./judge-domain.ts";
+import { familyOf } from "./judge-domain.ts";
 import type { DomainRouting, EdgeDomain, EdgeLeak, EdgeSegment, FabricTargets } from "./model.ts";
 import { hostLegLink, segmentHostBridge, segmentHostLink } from "./names.ts";
 import { hostLeg, hostPrefixes } from "./plan-router.ts";
@@ -32,10 +32,6 @@ interface Around {
   readonly subnets: ReadonlyMap<string, readonly Subnet[]>;
 }
 
-function familyOf(wish: Family | undefined, { underlay }: JudgedRouter): Family {
-  return wish ?? (endpointFamilies(underlay).includes(4) ? 4 : 6);
-}
-
 /** Undefined for a VPC without VNI and Subnets, of which nothing would be there. */
 function domainOf(vpc: Vpc, around: Around): EdgeDomain | undefined {
   const segments = [...(around.subnets.get(vpc.name) ?? [])]
@@ -54,7 +50,7 @@ function domainOf(vpc: Vpc, around: Around): EdgeDomain | undefined {
 function segmentOf(subnet: Subnet, vpc: Vpc, { router }: Around): EdgeSegment | undefined {
   const { vni, prefixes, gateways, hostLink, hostBridge } = subnet;
   if (vni === undefined) return undefined;
-  const family = familyOf(subnet.underlay?.family, router);
+  const family = familyOf(subnet.underlay?.family, router.underlay);
   const linked = hostLink !== undefined || hostBridge !== undefined;
   return {
     subnet: subnet.name,
@@ -98,7 +94,7 @@ function routingOf(
 ): DomainRouting {
   const underlay = vpc.underlay as NonNullable<Vpc["underlay"]>;
   const vni = vpc.vni as number;
-  const family = familyOf(underlay.family, router);
+  const family = familyOf(underlay.family, router.underlay);
   const asn = vpc.hostSession?.asn ?? router.underlay.asn;
   const host =
     vpc.hostSession &&

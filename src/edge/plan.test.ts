@@ -237,7 +237,7 @@ describe("what is wrong leaves out as little as possible", () => {
 
   test("two Underlays of a router: it stays as it is; another router is not touched", () => {
     const all = plan(
-      `${base}}\n${base.replace("fabric", "zz")}}\n${base.replace("fabric", "b")}, router: blue}\n${red}`,
+      `${base}}\n${base.replace("fabric", "zz")}}\n${base.replace("fabric", "b").replace("{name: eth1}", "{name: eth2}")}, router: blue}\n${red}`,
     );
     expect(told(all)).toEqual([
       'router invalid: Underlay "zz": spec.nodes fit a node that has router "underlay" from Underlay "fabric" (spec.nodes), and a router of a node has one Underlay; choose other nodes, or another router',

@@ -73,7 +73,7 @@ export const subnetFields = {
   vni: vniSchema.optional(),
   importTargets: targetsSchema.optional(),
   exportTargets: targetsSchema.optional(),
-  gateways: z.array(addressSchema).max(2).default([]),
+  gateways: z.array(addressSchema).max(2, "names more than one gateway of a family").default([]),
   gatewayMac: macSchema.optional(),
   reserved: z.array(addressRangeSchema).max(256).default([]),
   fixed: z.array(addressRangeSchema).max(256).default([]),

@@ -110,7 +110,12 @@ describe.skipIf(labLacks !== undefined)(
         /^edge +router underlay of Underlay rack, namespace cw-underlay; VPCs red$/m,
       );
       const { edge } = JSON.parse(await status("a", "--json")) as Status;
-      expect(edge?.problems).toEqual([]);
+      expect([edge?.problems, edge?.resources]).toEqual([[], []]);
+      const { domains: _, ...router } = edge!.routers[0]!;
+      expect(router).toMatchObject({
+        ...{ asn: 64514, links: ["eth1"], endpoints: ["100.65.0.1"], problems: [] },
+        legs: [{ vpc: "red", link: "cwh5100", edge: ["192.169.10.1/24"], host: ["192.169.10.3/24"] }],
+      });
       expect(edge?.routers.map(({ domains }) => domains.map(({ fromHost }) => fromHost))).toEqual([
         [[`${SERVICE.a}/32`]],
       ]);

@@ -26,7 +26,7 @@ const NOT_MODULES =
   /\/(ethernet|hyperv|wwan|wireless|can|ieee802154|fjes|bluetooth|sunrpc|ceph|dccp|rxrpc|tipc)\//;
 
 const REPOSITORY = [
-  ..."src test tools/debian-suite.ts package.json tsconfig.json bunfig.toml examples".split(" "),
+  ..."src test bench tools/debian-suite.ts package.json tsconfig.json bunfig.toml examples".split(" "),
 ];
 
 /** EXECUTABLE is what tests start as processes, in the repository; sources take an emulated processor half a minute to compile. */
