@@ -85,14 +85,15 @@ test("a route's networks are not the VPC's own, whichever comes first", () => {
   ]);
 });
 
-test("in user space a VPC's gateway has one queue", () => {
+test("a VPC's gateway has one queue, and is not the kernel's yet", () => {
   const two = outside("192.0.2.1").replace(
     "]",
     ", {interface: eth2, address4: {ip: 192.0.2.2, nextHop: 192.0.2.254}}]",
   );
-  const make = (backend: string) => `Gateway red {node: gw-a, vpc: red, backend: ${backend}, ${two}}`;
-  expect(said(there, make("auto"))).toEqual([
-    'Gateway "red": spec.public 2 entries are too many where packets of a VPC are carried in user space, which has one queue there; keep one, or set backend: kernel',
+  expect(said(there, `Gateway red {node: gw-a, vpc: red, ${two}}`)).toEqual([
+    'Gateway "red": spec.public 2 entries are too many: packets of a VPC have one queue yet; keep one',
   ]);
-  expect(said(there, make("kernel"))).toEqual([]);
+  expect(said(there, gateway("red", "vpc: red, backend: kernel"))).toEqual([
+    'Gateway "red": spec.backend kernel cannot carry packets of a VPC yet; write user, or leave it out',
+  ]);
 });

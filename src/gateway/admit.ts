@@ -62,11 +62,13 @@ function vpcProblems(gateway: Gateway, { after, mayServe }: GatewayChange): Mani
     );
   if (!mayServe(vpc, node))
     report("spec.node", node, `may not serve VPC "${vpc}" (its spec.nodes); name a node that may`);
-  if (backend !== "kernel" && gateway.public.length > 1)
+  if (backend === "kernel")
+    report("spec.backend", backend, "cannot carry packets of a VPC yet; write user, or leave it out");
+  if (gateway.public.length > 1)
     report(
       "spec.public",
       `${gateway.public.length} entries`,
-      "are too many where packets of a VPC are carried in user space, which has one queue there; keep one, or set backend: kernel",
+      "are too many: packets of a VPC have one queue yet; keep one",
     );
   return problems;
 }
