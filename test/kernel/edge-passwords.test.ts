@@ -3,7 +3,7 @@
  * one that begins anew when it changes.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { md5Problem } from "../../src/sys/tcp-md5.ts";
 import { EdgeLab, type EdgeNode } from "../support/edge-lab.ts";
 import { until } from "../support/evpn-cluster.ts";
@@ -61,6 +61,7 @@ describe.skipIf(lacks !== undefined)(
       lab.speaker("two", lab.scratch.netns, spec(64513, "192.168.11.4", tor()));
     });
     afterAll(async () => {
+      if (lab !== undefined) rmSync(tor(), { force: true });
       await lab?.[Symbol.asyncDispose]();
       api?.[Symbol.dispose]();
     });
