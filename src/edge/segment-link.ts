@@ -7,7 +7,7 @@
  * ```
  * Who is behind it nobody says: the segment's bridge learns it.
  */
-import type { KernelObject } from "../engine/mod.ts";
+import { type KernelObject, OTHERS_GROUP } from "../engine/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import type { EdgeSegment } from "./model.ts";
 import { segmentEdgeLink } from "./names.ts";
@@ -41,7 +41,10 @@ export function segmentPortObjects(
 /** hostPortObjects is the host's end, for a scope of the host's namespace; of a bridge that is not ours nothing is changed. */
 export function hostPortObjects({ hostLink, hostBridge }: EdgeSegment, mtuBytes: number): KernelObject[] {
   if (hostLink === undefined) return [];
-  const port: KernelObject = { kind: "link", name: hostLink, type: "external", mtuBytes };
+  const port: KernelObject = {
+    ...{ kind: "link", name: hostLink, type: "external", mtuBytes },
+    group: OTHERS_GROUP,
+  };
   // What others do with a link that is in no bridge of ours is theirs.
   if (hostBridge === undefined) return [port];
   const { name, managed } = hostBridge;

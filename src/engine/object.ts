@@ -27,6 +27,9 @@ export const PROTOCOL = 67;
 /** The mark of our links: the alias (`ip link set dev X alias …`). */
 export const ALIAS = "causeway";
 
+/** OTHERS_GROUP is the group of links of ours that are ports of others' bridges (`ip link show group 68`): what comes by them is no pod's. */
+export const OTHERS_GROUP = 68;
+
 /** The name of our nftables tables, in every family. */
 export const TABLE = "causeway";
 

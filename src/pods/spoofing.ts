@@ -17,7 +17,7 @@
  */
 import { confinedFrames } from "./confined.ts";
 import { formatIp, formatMac, type Ip, type Mac } from "../net/mod.ts";
-import type { Ruleset, SetElement } from "../engine/mod.ts";
+import { OTHERS_GROUP, type Ruleset, type SetElement } from "../engine/mod.ts";
 
 const FAMILY = "bridge";
 
@@ -28,15 +28,20 @@ const OWN_IP4 = "ether type ip iifname . ether saddr . ip saddr @pod_ip4 accept"
 export interface SpoofingOptions {
   /** Group of links on which nothing is judged; known at once, without a look into a set. Others that are not `ports` only cost more. */
   readonly trusted?: number;
+  /** The same, judged after what most pods send: it costs them nothing. */
+  readonly others?: number;
   /** Rules of all that comes from pods, before the others. */
   readonly first?: readonly string[];
 }
 
 /** spoofingRules returns the body of the table for some ports (`"cw*"`, `@set`); pods are elements of its sets. */
-export function spoofingRules(ports: string, { trusted, first = [] }: SpoofingOptions = {}): string {
+export function spoofingRules(ports: string, { trusted, others, first = [] }: SpoofingOptions = {}): string {
   const soon = first.length === 0 ? [OWN_IP4] : [];
   const begin = [...(trusted === undefined ? [] : [`iifgroup ${trusted} accept`]), ...soon];
-  const then = first.length === 0 ? [] : [...first, OWN_IP4];
+  const then = [
+    ...(first.length === 0 ? [] : [...first, OWN_IP4]),
+    ...(others === undefined ? [] : [`iifgroup ${others} accept`]),
+  ];
   const lines = (rules: readonly string[]) => rules.map((rule) => `  ${rule}\n`).join("");
   return `
 set pod_mac { typeof iifname . ether saddr; }
@@ -78,7 +83,7 @@ export function antiSpoofing(bridge: Mac): Ruleset {
   return {
     kind: "ruleset",
     family: FAMILY,
-    text: `${confinedFrames(bridge)}${spoofingRules('"cw*"', { first })}`,
+    text: `${confinedFrames(bridge)}${spoofingRules('"cw*"', { others: OTHERS_GROUP, first })}`,
   };
 }
 

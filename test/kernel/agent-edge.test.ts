@@ -39,6 +39,12 @@ spec:
   hostSession: { asn: 64514, peerAsn: 64515, prefixes: [192.169.10.0/24], connectRetry: 1s }
 `;
 
+const SUBNET = `apiVersion: causeway.network/v1alpha1
+kind: Subnet
+metadata: { name: red.web }
+spec: { vpc: red, vni: 5110, prefixes: [10.1.0.0/24], hostBridge: {} }
+`;
+
 const SERVICE: Readonly<Record<string, string>> = { hub: "10.99.1.1", a: "10.99.2.1" };
 
 const host = (name: string, index: number) => `apiVersion: causeway.network/v1alpha1
@@ -119,6 +125,28 @@ describe.skipIf(labLacks !== undefined)(
       expect(edge?.routers.map(({ domains }) => domains.map(({ fromHost }) => fromHost))).toEqual([
         [[`${SERVICE.a}/32`]],
       ]);
+    });
+
+    test("a machine in a bridge of the host reaches its Subnet's gateway: it is no pod, and nobody judges what it sends", async () => {
+      await lab.causewayJson("hub", ["apply", "-f", "-"], SUBNET);
+      const bridge = ["ip", "link", "show", "cwb5110"];
+      const missing = async () => ((await lab.exec("a", bridge)).status === 0 ? undefined : "none");
+      await until(missing, { what: "the bridge" });
+      for (const command of [
+        "ip netns add machine",
+        "ip link add port type veth peer name eth0 netns machine",
+        "ip link set port master cwb5110 up",
+        "ip -n machine link set eth0 up",
+        "ip -n machine address add 10.1.0.9/24 dev eth0",
+      ])
+        await run("a", command);
+      // Asked again while the ports begin to forward.
+      expect(await run("a", "ip netns exec machine ping -n -c 1 -w 30 10.1.0.1")).toContain(
+        " 0% packet loss",
+      );
+      await run("a", "ip netns del machine");
+      await lab.causewayJson("hub", ["delete", "Subnet", "red.web"]);
+      await until(async () => ((await missing()) === undefined ? "there" : undefined), { what: "no bridge" });
     });
 
     test("a killed agent comes back to all of it, and changes nothing", async () => {

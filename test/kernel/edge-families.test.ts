@@ -121,14 +121,15 @@ describe.skipIf(notRoot !== undefined)(
       expect(a.problems).toEqual([]);
     });
 
-    test("a VPC whose Subnet is over the other family is named, and left out", () => {
+    test("a Subnet over another family than its VPC is named, and left out", () => {
       const [a] = nodes;
       a.follow(manifest(1, "underlay: {family: 4}"));
       expect(a.problems).toEqual([
-        'Underlay "rack": VPC "blue" and its Subnets are over IPv4 and IPv6, which one of them cannot be yet; write one family',
+        'Subnet "blue.web": spec.underlay.family 4 and that of VPC "blue" (spec.underlay.family) are IPv4 and IPv6, and VXLAN of a VPC ends at one address; write the same',
       ]);
       expect(a.edge.place(5100)).toBeDefined();
-      expect(a.edge.place(5200)).toBeUndefined();
+      expect(a.edge.place(5200)).toBeDefined();
+      expect(a.text("ip -br link", "cw-5200")).not.toContain("br5210");
     });
   },
 );
