@@ -57,8 +57,8 @@ async function pings(lab: Lab, from: string, to: string, options: readonly strin
 }
 
 /** Tells whether there is an answer, however busy this machine is: asked each second. */
-function reaches(lab: Lab, from: string, to: string): Promise<boolean> {
-  return pings(lab, from, to, ["-w", "20"]);
+function reaches(lab: Lab, from: string, to: string, options: readonly string[] = []): Promise<boolean> {
+  return pings(lab, from, to, ["-w", "20", ...options]);
 }
 
 describe.skipIf(!isRoot)(`the laboratory's network${isRoot ? "" : " (needs root)"}`, () => {
@@ -238,7 +238,7 @@ describe.skipIf(!isRoot)(`the laboratory's network${isRoot ? "" : " (needs root)
     await using capture = await lab.capture("out");
     const marker = "see-me-in-plain!";
     const hex = Buffer.from(marker).toString("hex");
-    expect(await pings(lab, "a", lab.address("b"), ["-p", hex])).toBe(true);
+    expect(await reaches(lab, "a", lab.address("b"), ["-p", hex])).toBe(true);
     using a = lab.netns("a");
     using b = lab.netns("b");
     let answers = 0;
