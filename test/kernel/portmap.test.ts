@@ -68,6 +68,12 @@ async function arrives(gateway: PortGateway, host: string, port: number): Promis
   return isHeard;
 }
 
+/** Whether nothing arrives any more: what was sent before may be on its way for a while on a busy machine. */
+async function closes(gateway: PortGateway, host: string, port: number): Promise<boolean> {
+  for (let i = 0; i < 20; i++) if (!(await arrives(gateway, host, port))) return true;
+  return false;
+}
+
 describe.skipIf(gatewayLacks !== undefined)(
   `ports of a router${gatewayLacks === undefined ? "" : ` (${gatewayLacks})`}`,
   () => {
@@ -92,7 +98,7 @@ describe.skipIf(gatewayLacks !== undefined)(
         expect(gateway.rules.match(/dnat/g)).toHaveLength(1);
         await next.mapper.leave();
         expect(gateway.rules).not.toContain("dnat");
-        expect(await arrives(gateway, "81.2.69.1", PORT)).toBe(false);
+        expect(await closes(gateway, "81.2.69.1", PORT)).toBe(true);
       });
 
     for (const router of ["global", "link-local"] as const)
@@ -111,7 +117,7 @@ describe.skipIf(gatewayLacks !== undefined)(
         await until("the port is open", () => asker.endpoints.includes(`[2a01:db8:7::2]:${PORT}`));
         expect(await arrives(gateway, "2a01:db8:7::2", PORT)).toBe(true);
         await asker.mapper.leave();
-        expect(await arrives(gateway, "2a01:db8:7::2", PORT)).toBe(false);
+        expect(await closes(gateway, "2a01:db8:7::2", PORT)).toBe(true);
       });
 
     test("two nodes inside with one port get two", async () => {
