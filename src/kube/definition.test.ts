@@ -17,8 +17,12 @@ function problemsOf(schema: Schema, path: string): string[] {
   if (properties !== undefined && additionalProperties !== undefined)
     found.push(`${path}: both kinds of members`);
   if (type === "array" && items === undefined) found.push(`${path}: no items`);
-  if (typeof pattern === "string" && pattern.includes("(?"))
-    found.push(`${path}: RE2 does not know ${pattern}`);
+  if (typeof pattern === "string") {
+    // RE2 has no looking around, and repeats nothing more than 1,000 times.
+    const counts = [...pattern.matchAll(/\{(\d+)(?:,(\d*))?\}/g)].flatMap(([, ...all]) => all.map(Number));
+    if (pattern.includes("(?") || counts.some((count) => count > 1000))
+      found.push(`${path}: RE2 does not know ${pattern}`);
+  }
   for (const keyword of [
     "anyOf",
     "oneOf",

@@ -55,7 +55,8 @@ export const routeFields = {
   publicKey: publicKeySchema.optional(),
   presharedKeyFile: z
     .string()
-    .regex(/^\/[!-~]{1,4095}$/, "is not an absolute path; write it like /etc/causeway/tokyo.psk")
+    .max(4096, "is longer than a path can be (4096 bytes, PATH_MAX)")
+    .regex(/^\/[!-~]+$/, "is not an absolute path; write it like /etc/causeway/tokyo.psk")
     .optional(),
   algorithm: z.enum(algorithms, { error: `is none of ${algorithms.join(", ")}` }).optional(),
   encapsulation: z.enum(encapsulations, { error: `is none of ${encapsulations.join(", ")}` }).optional(),
