@@ -180,7 +180,7 @@ const late = () =>
   });
 await until(() => late().then(() => undefined, String), { what: "the first change" });
 await kubeWrite(access, { verb: "delete", path: path("Peering") });
-const expected = String([2, 1, 0, 1, 1, 1, 1]);
+const expected = String([2, 1, 0, 1, 1, 1, 1, 1, 1]);
 await watched("what changed afterwards", () => (String(seen()) === expected ? undefined : String(seen())));
 result["afterRestart"] = seen();
 
