@@ -123,7 +123,7 @@ describe.skipIf(notRoot !== undefined)(
     });
 
     test("taken away and made again at once, time after time: nothing of before is in the way", async () => {
-      for (let times = 0; times < 5; times++) {
+      for (let times = 0; times < 3; times++) {
         node.follow("");
         node.follow(manifest());
         expect(node.problems).toEqual([]);

@@ -3,29 +3,64 @@
  * those of OpenPERouter's laboratory.
  */
 
-/** FabricBox is a router of the fabric: its AS number, its address of the spine's link, and what is behind it. */
+/** Vrf is a tenant of the fabric, with an L3 VNI. */
+export type Vrf = "red" | "blue";
+
+export const VNIS: Readonly<Record<Vrf, number>> = { red: 100, blue: 200 };
+
+/** FabricBox is a router of the fabric: its AS number, and its address of the spine's link, which has the address before. */
 export interface FabricBox {
   readonly name: string;
   readonly asn: number;
   readonly routerId: string;
-  /** Towards the spine; the spine has the address before. */
   readonly address: string;
 }
 
+/** Leaf is one with hosts behind it. Its tenants are in VRFs, or its one tenant in its own table. */
+export interface Leaf extends FabricBox {
+  readonly site: "A" | "B";
+  readonly vrfs: readonly Vrf[];
+  /** It has hosts of no tenant. */
+  readonly isPlain: boolean;
+  readonly hasVrfs: boolean;
+}
+
 export const SPINE = { name: "spine", asn: 64612, routerId: "10.1.0.1" } as const;
-export const LEAF_A: FabricBox = {
-  ...{ name: "leafA", asn: 64520, routerId: "100.64.0.1", address: "192.168.1.1" },
-};
-export const LEAF_B: FabricBox = {
-  ...{ name: "leafB", asn: 64520, routerId: "100.64.0.2", address: "192.168.1.3" },
-};
 export const TOR_1: FabricBox = {
   ...{ name: "tor1", asn: 64512, routerId: "10.1.0.11", address: "192.168.1.5" },
 };
 export const TOR_2: FabricBox = {
   ...{ name: "tor2", asn: 64513, routerId: "10.1.0.12", address: "192.168.1.7" },
 };
-export const BOXES: readonly FabricBox[] = [LEAF_A, LEAF_B, TOR_1, TOR_2];
+
+const BOTH: readonly Vrf[] = ["red", "blue"];
+
+/** leavesOf returns the leaves: one of each site, or one for each tenant of a site where the kernel has no VRFs. */
+export function leavesOf(hasVrfs: boolean): Leaf[] {
+  const leaf = (site: "A" | "B", vrfs: readonly Vrf[], { isPlain = false, number = 0 } = {}): Leaf => {
+    const own = (site === "A" ? 1 : 2) + 10 * number;
+    return {
+      ...{
+        name: number === 0 ? `leaf${site}` : `leaf${site}${number}`,
+        asn: 64520,
+        site,
+        vrfs,
+        isPlain,
+        hasVrfs,
+      },
+      routerId: `100.64.0.${own}`,
+      address: `192.168.1.${(site === "A" ? 1 : 3) + 10 * number}`,
+    };
+  };
+  if (hasVrfs) return [leaf("A", BOTH, { isPlain: true }), leaf("B", BOTH)];
+  return [
+    leaf("A", ["red"]),
+    leaf("A", ["blue"], { number: 1 }),
+    leaf("A", [], { number: 2, isPlain: true }),
+    leaf("B", ["red"]),
+    leaf("B", ["blue"], { number: 1 }),
+  ];
+}
 
 /** spineSide returns the spine's address of a box's link. */
 export const spineSide = (address: string) => address.replace(/\d+$/, (last) => String(Number(last) - 1));
@@ -33,22 +68,25 @@ export const spineSide = (address: string) => address.replace(/\d+$/, (last) => 
 /** FabricHost is a machine behind a leaf, in a VRF or in none. */
 export interface FabricHost {
   readonly name: string;
-  readonly leaf: FabricBox;
-  readonly vrf?: "red" | "blue";
+  readonly site: "A" | "B";
+  readonly vrf?: Vrf;
   /** Without the host's part; the gateway is 1, the host 2. */
   readonly net4: string;
   readonly net6?: string;
 }
 
 export const HOSTS: readonly FabricHost[] = [
-  { name: "A-red", leaf: LEAF_A, vrf: "red", net4: "192.168.20", net6: "2001:db8:20" },
-  { name: "A-blue", leaf: LEAF_A, vrf: "blue", net4: "192.168.21", net6: "2001:db8:21" },
-  { name: "A-plain", leaf: LEAF_A, net4: "192.168.22" },
-  { name: "B-red", leaf: LEAF_B, vrf: "red", net4: "192.169.20", net6: "2001:db8:169:20" },
-  { name: "B-blue", leaf: LEAF_B, vrf: "blue", net4: "192.169.21", net6: "2001:db8:169:21" },
+  { name: "A-red", site: "A", vrf: "red", net4: "192.168.20", net6: "2001:db8:20" },
+  { name: "A-blue", site: "A", vrf: "blue", net4: "192.168.21", net6: "2001:db8:21" },
+  { name: "A-plain", site: "A", net4: "192.168.22" },
+  { name: "B-red", site: "B", vrf: "red", net4: "192.169.20", net6: "2001:db8:169:20" },
+  { name: "B-blue", site: "B", vrf: "blue", net4: "192.169.21", net6: "2001:db8:169:21" },
 ];
 
-export const VNIS = { red: 100, blue: 200 } as const;
+/** isBehind tells whether a host is behind a leaf. */
+export function isBehind({ site, vrf }: FabricHost, leaf: Leaf): boolean {
+  return site === leaf.site && (vrf === undefined ? leaf.isPlain : leaf.vrfs.includes(vrf));
+}
 
 const router = (asn: number, routerId: string) => `router bgp ${asn}
  bgp router-id ${routerId}
@@ -70,35 +108,23 @@ ${moreEvpn} exit-address-family
 exit`;
 
 /** spineText is the spine's configuration. */
-export function spineText(): string {
-  const neighbors = BOXES.map(
+export function spineText(boxes: readonly FabricBox[]): string {
+  const neighbors = boxes.map(
     ({ address, asn }) => ` neighbor ${address} remote-as ${asn}\n neighbor ${address} timers connect 1`,
   );
-  return [router(SPINE.asn, SPINE.routerId), ...neighbors, active(BOXES.map(({ address }) => address))].join(
+  return [router(SPINE.asn, SPINE.routerId), ...neighbors, active(boxes.map(({ address }) => address))].join(
     "\n",
   );
 }
 
-/** leafText is a leaf's: a VTEP with both VRFs as L3 VNIs, and the plain host's network. */
-export function leafText(leaf: FabricBox): string {
+/** leafText is a leaf's: a VTEP with its tenants as L3 VNIs, and the plain host's network. */
+export function leafText(leaf: Leaf): string {
   const spine = spineSide(leaf.address);
-  const hosts = HOSTS.filter((host) => host.leaf === leaf);
+  const hosts = HOSTS.filter((host) => isBehind(host, leaf));
   const plain = hosts.filter(({ vrf }) => vrf === undefined).map(({ net4 }) => `  network ${net4}.0/24\n`);
-  return [
-    ...Object.entries(VNIS).map(([vrf, vni]) => `vrf ${vrf}\n vni ${vni}\nexit-vrf`),
-    router(leaf.asn, leaf.routerId),
-    ` neighbor ${spine} remote-as ${SPINE.asn}\n neighbor ${spine} timers connect 1`,
-    active([spine], {
-      more4: `  network ${leaf.routerId}/32\n${plain.join("")}`,
-      moreEvpn: "  advertise-all-vni\n",
-    }),
-    ...Object.keys(VNIS).map((vrf) => {
-      const own = hosts.filter((host) => host.vrf === vrf);
-      return `router bgp ${leaf.asn} vrf ${vrf}
- bgp router-id ${leaf.routerId}
- no bgp ebgp-requires-policy
- no bgp network import-check
- address-family ipv4 unicast
+  const networks = (vrf: Vrf) => {
+    const own = hosts.filter((host) => host.vrf === vrf);
+    return ` address-family ipv4 unicast
 ${own.map(({ net4 }) => `  network ${net4}.0/24`).join("\n")}
  exit-address-family
  address-family ipv6 unicast
@@ -109,7 +135,28 @@ ${own.map(({ net6 }) => `  network ${net6}::/64`).join("\n")}
   advertise ipv6 unicast
  exit-address-family
 exit`;
-    }),
+  };
+  const base = router(leaf.asn, leaf.routerId);
+  const toSpine = ` neighbor ${spine} remote-as ${SPINE.asn}\n neighbor ${spine} timers connect 1`;
+  const all = active([spine], {
+    more4: `  network ${leaf.routerId}/32\n${plain.join("")}`,
+    moreEvpn: "  advertise-all-vni\n",
+  });
+  const [only] = leaf.vrfs;
+  if (leaf.hasVrfs || only === undefined)
+    return [
+      ...leaf.vrfs.map((vrf) => `vrf ${vrf}\n vni ${VNIS[vrf]}\nexit-vrf`),
+      ...[base, toSpine, all],
+      ...leaf.vrfs.map(
+        (vrf) => `${base.replace(/ timers.*/, "").replace(/(bgp \d+)/, `$1 vrf ${vrf}`)}\n${networks(vrf)}`,
+      ),
+    ].join("\n");
+  // The tenant's table is the router's own: between it and the spine there are tunnel endpoints only.
+  const filter = ` address-family ipv4 unicast\n  neighbor ${spine} prefix-list endpoints in\n  neighbor ${spine} prefix-list endpoints out\n exit-address-family`;
+  return [
+    `vni ${VNIS[only]}`,
+    "ip prefix-list endpoints seq 5 permit 100.64.0.0/15 le 32",
+    ...[base, toSpine, filter, all.replace(/\nexit$/, ""), networks(only)],
   ].join("\n");
 }
 

@@ -20,15 +20,14 @@ import { type Netns, removeTree, runSync } from "../../src/sys/mod.ts";
 import { Foreign, foreignRoot } from "./bgp-foreign.ts";
 import { EdgeNode } from "./edge-lab.ts";
 import {
-  BOXES,
   calicoText,
   ciliumText,
-  type FabricBox,
   type FabricHost,
   HOSTS,
-  LEAF_A,
-  LEAF_B,
+  isBehind,
+  type Leaf,
   leafText,
+  leavesOf,
   metallbText,
   podNets,
   SESSIONS,
@@ -38,6 +37,7 @@ import {
   TOR_1,
   TOR_2,
   torText,
+  type Vrf,
   VNIS,
 } from "./edge-topology-config.ts";
 import { lacksKind, Scratch } from "./scratch.ts";
@@ -53,9 +53,9 @@ const FABRIC_MTU = 1600;
 const NODES = ["a", "b", "c"] as const;
 
 /** topologyLacks tells why the topology cannot be here. */
-export function topologyLacks(): string | undefined {
+export function topologyLacks({ vrf }: { readonly vrf: boolean }): string | undefined {
   const foreign = (["frr", "bird", "gobgp"] as const).map((kind) => foreignRoot(kind).lacks);
-  return foreign.find(Boolean) ?? lacksKind({ name: "x", type: "vrf", table: 7 });
+  return foreign.find(Boolean) ?? (vrf ? lacksKind({ name: "x", type: "vrf", table: 7 }) : undefined);
 }
 
 /** EdgeTopology owns namespaces, daemons and nodes. */
@@ -68,7 +68,10 @@ export class EdgeTopology implements AsyncDisposable {
   readonly #servers: { stop(closeActive?: boolean): void }[] = [];
   #machines = 0;
 
-  private constructor() {
+  readonly #leaves: readonly Leaf[];
+
+  private constructor({ vrf }: { readonly vrf: boolean }) {
+    this.#leaves = leavesOf(vrf);
     this.#fabric();
     for (const host of HOSTS) this.#host(host);
     this.nodes = NODES.map((name, index) => this.#node(name, index));
@@ -77,8 +80,8 @@ export class EdgeTopology implements AsyncDisposable {
   }
 
   /** up builds it all, and waits until every daemon answers. */
-  static async up(): Promise<EdgeTopology> {
-    const topology = new EdgeTopology();
+  static async up(options: { readonly vrf: boolean }): Promise<EdgeTopology> {
+    const topology = new EdgeTopology(options);
     try {
       await topology.#start();
       return topology;
@@ -100,6 +103,23 @@ export class EdgeTopology implements AsyncDisposable {
     const found = this.#daemons.get(name);
     if (found === undefined) throw new Error(`${name} has no daemon`);
     return found;
+  }
+
+  /** leaf returns the leaf of a site that has a tenant, or hosts of none. */
+  leaf(site: "A" | "B", vrf?: Vrf): Leaf {
+    const found = this.#leaves.find((leaf) =>
+      isBehind({ name: "", net4: "", site, ...(vrf && { vrf }) }, leaf),
+    );
+    if (found === undefined) throw new Error(`no leaf ${site} has ${vrf}`);
+    return found;
+  }
+
+  /** routes returns a tenant's routes of a leaf's kernel. */
+  routes(site: "A" | "B", vrf: Vrf): string {
+    const { name, hasVrfs } = this.leaf(site, vrf);
+    return ["ip route", "ip -6 route"]
+      .map((command) => this.text(name, `${command} show${hasVrfs ? ` vrf ${vrf}` : ""}`))
+      .join("");
   }
 
   /** text runs a program in a box. */
@@ -152,7 +172,7 @@ export class EdgeTopology implements AsyncDisposable {
   #fabric(): void {
     const spine = this.#box(SPINE.name);
     forward(spine);
-    for (const box of BOXES) {
+    for (const box of [...this.#leaves, TOR_1, TOR_2]) {
       const netns = this.#box(box.name);
       forward(netns);
       ip(spine, [
@@ -162,7 +182,7 @@ export class EdgeTopology implements AsyncDisposable {
       ]);
       ip(netns, [`address add ${box.address}/31 dev spine`, "link set spine up"]);
     }
-    for (const leaf of [LEAF_A, LEAF_B]) ip(this.netns(leaf.name), leafLinks(leaf));
+    for (const leaf of this.#leaves) ip(this.netns(leaf.name), leafLinks(leaf));
     for (const [i, tor] of [TOR_1, TOR_2].entries())
       ip(this.netns(tor.name), [
         `link add nodes mtu ${FABRIC_MTU} type bridge`,
@@ -171,13 +191,14 @@ export class EdgeTopology implements AsyncDisposable {
       ]);
   }
 
-  #host({ name, leaf, vrf, net4, net6 }: FabricHost): void {
+  #host({ name, site, vrf, net4, net6 }: FabricHost): void {
     const netns = this.#box(name);
+    const leaf = this.leaf(site, vrf);
     const six = net6 === undefined ? [] : [`address add ${net6}::1/64 dev to-${name} nodad`];
     ip(this.netns(leaf.name), [
       `link add to-${name} type veth peer name eth0 netns ${netns.path}`,
       // What has a master afterwards loses its IPv6 addresses.
-      ...(vrf === undefined ? [] : [`link set to-${name} master ${vrf}`]),
+      ...(vrf === undefined || !leaf.hasVrfs ? [] : [`link set to-${name} master ${vrf}`]),
       `link set to-${name} up`,
       `address add ${net4}.1/24 dev to-${name}`,
       ...six,
@@ -224,9 +245,8 @@ export class EdgeTopology implements AsyncDisposable {
   async #start(): Promise<void> {
     const [a, b, c] = NODES;
     const texts: readonly (readonly [string, "frr" | "bird" | "gobgp", string])[] = [
-      [SPINE.name, "frr", spineText()],
-      [LEAF_A.name, "frr", leafText(LEAF_A)],
-      [LEAF_B.name, "frr", leafText(LEAF_B)],
+      [SPINE.name, "frr", spineText([...this.#leaves, TOR_1, TOR_2])],
+      ...this.#leaves.map((leaf) => [leaf.name, "frr" as const, leafText(leaf)] as const),
       [TOR_1.name, "frr", torText(TOR_1, "192.168.11")],
       [TOR_2.name, "frr", torText(TOR_2, "192.168.12")],
       [a, "frr", metallbText(0)],
@@ -310,22 +330,24 @@ function forward(netns: Netns): void {
   if (done.status !== 0) throw new Error(`sysctl: ${done.stderr.trim()}`);
 }
 
-/** A VRF, a bridge and a VXLAN link for each L3 VNI. */
-function leafLinks({ routerId }: FabricBox): string[] {
-  const last = routerId.split(".").at(-1);
+/** A bridge and a VXLAN link for each L3 VNI, in a VRF where there are VRFs. */
+function leafLinks({ routerId, vrfs, hasVrfs }: Leaf): string[] {
+  const last = routerId.split(".").at(-1)?.padStart(2, "0");
   return [
     `address add ${routerId}/32 dev lo`,
-    ...Object.entries(VNIS).flatMap(([vrf, vni]) => [
-      `link add ${vrf} type vrf table ${1000 + vni}`,
-      `link set ${vrf} up`,
-      `link add br${vni} address 02:00:00:0${last}:0${vni / 100}:01 type bridge`,
-      `link set br${vni} addrgenmode none`,
-      `link set br${vni} master ${vrf}`,
-      `link add vni${vni} type vxlan id ${vni} local ${routerId} dstport 4789 nolearning`,
-      `link set vni${vni} addrgenmode none master br${vni}`,
-      `link set dev vni${vni} type bridge_slave learning off neigh_suppress on`,
-      `link set br${vni} up`,
-      `link set vni${vni} up`,
-    ]),
+    ...vrfs.flatMap((vrf) => {
+      const vni = VNIS[vrf];
+      return [
+        ...(hasVrfs ? [`link add ${vrf} type vrf table ${1000 + vni}`, `link set ${vrf} up`] : []),
+        `link add br${vni} address 02:00:00:${last}:0${vni / 100}:01 type bridge`,
+        `link set br${vni} addrgenmode none`,
+        ...(hasVrfs ? [`link set br${vni} master ${vrf}`] : []),
+        `link add vni${vni} type vxlan id ${vni} local ${routerId} dstport 4789 nolearning`,
+        `link set vni${vni} addrgenmode none master br${vni}`,
+        `link set dev vni${vni} type bridge_slave learning off neigh_suppress on`,
+        `link set br${vni} up`,
+        `link set vni${vni} up`,
+      ];
+    }),
   ];
 }
