@@ -28,7 +28,8 @@ metadata: {name: ${name}}
 spec:
   asn: 64514
   links: [${links}]
-  neighbors: [{address: ${tor}, asn: 64512, connectRetry: 1s}]
+  neighbors: [{address: ${tor}, asn: 64512, connectRetry: 1s, hold: 9s, keepalive: 3s}]
+  restartTime: 0
   tunnelEndpoint: {prefixes: [${pool}]}
 ${more}`;
 const session = (prefixes: string) =>
@@ -122,6 +123,7 @@ describe.skipIf(notRoot !== undefined)(
       expect(node.problems.join()).toContain("there is no link eth9 on this node; plug it in");
       expect(isThere("cw-5100")).toBe(true);
       node.follow(underlay(other) + RED);
+      // The ToR that lost its link finds that out by its hold timer.
       await knows("100.65.0.1", "192.168.12.3");
       expect(node.text("ip -o -4 address show dev eth1")).toContain("inet 192.168.11.3/24");
       expect(node.edge.status()[0]?.problems).toEqual([]);

@@ -109,7 +109,8 @@ function torText(kinds: readonly [Kind, Kind]): string {
  no bgp default ipv4-unicast
  timers bgp 60 180
 ${each(({ name, kind }) => ` neighbor ${name} ${kind.isUnnumbered ? "interface " : ""}remote-as ${kind.remoteAs}`)}
-${each(({ name }) => ` neighbor ${name} timers connect 1\n neighbor ${name} capability extended-nexthop`)}
+${each(({ name }) => ` neighbor ${name} timers connect 1`)}
+${each(({ name }) => (/^192/.test(name) ? "" : ` neighbor ${name} capability extended-nexthop`))}
  address-family ipv4 unicast
 ${each(({ name }) => `  neighbor ${name} activate\n  neighbor ${name} next-hop-self`)}
  exit-address-family
@@ -163,7 +164,7 @@ describe.skipIf(lacks !== undefined)(
         });
       });
       const all = () =>
-        `${tor.ask("show bgp summary", "show bgp l2vpn evpn")}${nodes.map(({ logged }) => logged.join("\n")).join("\n")}`;
+        `${tor.ask("show bgp summary", "show bgp l2vpn evpn")}${nodes.map(({ logged }) => logged.join("\n")).join("\n")}${lab.scratch.text("ip route")}${nodes.map((node) => node.text("ip route", "cw-underlay") + node.text("ip route", "cw-5100") + node.text("ip route")).join("")}`;
       for (const [from, to, node] of [
         [SERVICES[0], SERVICES[1], nodes[0]],
         [SERVICES[1], SERVICES[0], nodes[1]],

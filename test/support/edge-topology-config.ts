@@ -180,7 +180,7 @@ export const SESSIONS = {
 } as const;
 
 /** podNets returns which networks a node's pods have, by the node's index. */
-export const podNets = (index: number) => ({ net4: `10.244.${index}`, net6: `fd00:244:${index}` });
+export const podNets = (index: number) => ({ net4: `10.244.${index}`, net6: `fd00:244:${index + 1}` });
 
 /** metallbText is FRR as MetalLB and FRR-K8s configure it: a neighbor for each peer, all that it has to all of them. */
 export function metallbText(index: number): string {
