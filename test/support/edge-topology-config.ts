@@ -286,16 +286,16 @@ spec:
   hostSessions: [{name: plain, ${session(SESSIONS.plain)}}]
 ${more}`;
 
-/** vpcText is an L3 domain with its host session; `more` are fields of its underlay. */
-export const vpcText = (name: keyof typeof VNIS, more = "") => `---
+/** vpcText is an L3 domain with its host session; `more` are further fields. */
+export const vpcText = (name: Vrf, more = "") => `---
 apiVersion: causeway.network/v1alpha1
 kind: VPC
 metadata: {name: ${name}}
 spec:
   vni: ${VNIS[name]}
-  underlay: {${more}}
+  underlay: {}
   hostSession: {${session(SESSIONS[name])}}
-`;
+${more}`;
 
 /** subnetText is an L2 domain with a bridge on the host. */
 export const subnetText = (name: string, vni: number, prefixes: string) => `---

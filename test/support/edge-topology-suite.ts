@@ -42,7 +42,7 @@ export function edgeTopologySuite({ title, vrf, alone }: TopologyOptions): void 
       nodes = net.nodes as typeof nodes;
       for (const node of nodes) {
         node.start();
-        node.follow(ALL);
+        node.follow(node.name === "c" ? TARGETS : ALL);
         expect(node.problems).toEqual([]);
       }
       net.routeByHand(nodes[2]);
@@ -53,6 +53,11 @@ export function edgeTopologySuite({ title, vrf, alone }: TopologyOptions): void 
     });
 
     const ALL = underlayText() + vpcText("red") + vpcText("blue");
+    // FRR 8.4 forgets a router's Ethernet address when targets of its routes change: it has these from the beginning.
+    const TARGETS =
+      underlayText() +
+      vpcText("red", "  importTargets: [64520:100]\n  exportTargets: [64514:100, 64514:999]\n") +
+      vpcText("blue");
     const bare = (text: string) =>
       text
         .replaceAll(/ nhid \d+/g, "")
@@ -203,7 +208,12 @@ export function edgeTopologySuite({ title, vrf, alone }: TopologyOptions): void 
       );
       for (const prefix of red) expect(byCilium("192.169.11.1")).not.toContain(prefix);
       // Its own AS number is in the path, which Calico takes and MetalLB does not.
-      await until("BIRD has another node's pods", () => byCalico("red4").includes("10.244.0.0/24"), state);
+      await until(
+        "BIRD has another node's pods",
+        () => byCalico("red4").includes("10.244.0.0/24"),
+        () =>
+          `${net.daemon(b.name).ask("show", "route", "all")}${net.daemon(b.name).ask("show", "protocols", "all", "red4")}${edgeRoutes(b, 100)}`,
+      );
       expect(byCalico("red4")).toContain("10.244.2.0/24");
       expect(byMetallb("192.169.10.1").join()).not.toContain("10.244.");
       expect(bare(a.text("ip route show 192.168.20.0/24"))).toMatch(
@@ -277,36 +287,25 @@ export function edgeTopologySuite({ title, vrf, alone }: TopologyOptions): void 
       expect(a.problems).toEqual([]);
     });
 
-    test("50: route targets: what one side exports under another target is there where that is imported", async () => {
-      const [a] = nodes;
-      a.follow(
-        underlayText() +
-          vpcText("red", "").replace(
-            "  underlay: {}",
-            "  exportTargets: [64514:100, 64514:999]\n  importTargets: [64520:100]\n  underlay: {}",
-          ) +
-          vpcText("blue"),
-      );
+    test("50: route targets: what a node exports has its targets, and of others it has what it imports alone", async () => {
+      const [a, , c] = nodes;
       await until(
         "the leaf has both targets",
         () =>
-          /\[10\.244\.0\.0\]\n[^\n]*100\.65\.0\.0[^\n]*\n +RT:64514:100 RT:64514:999 /.test(evpn("leafA")),
+          /\[10\.244\.2\.0\]\n[^\n]*100\.65\.0\.2[^\n]*\n +RT:64514:100 RT:64514:999 /.test(evpn("leafA")),
         state,
       );
-      await until(
-        "what other nodes export is not imported",
-        () => !edgeRoutes(a, 100).includes("10.244.1.0/24"),
-        state,
-      );
-      expect(edgeRoutes(a, 100)).toContain("192.168.20.0/24");
-      await sees(net.netns("A-red"), "10.244.0.2", "192.168.20.2");
-      a.follow(ALL);
-      await until("it is again", () => edgeRoutes(a, 100).includes("10.244.1.0/24"), state);
+      expect(edgeRoutes(a, 100)).toContain("10.244.2.0/24");
+      expect(edgeRoutes(c, 100)).toContain("192.169.20.0/24");
+      for (const prefix of ["10.244.0.0/24", "10.244.1.0/24"]) {
+        expect(edgeRoutes(c, 200)).toContain(prefix);
+        expect(edgeRoutes(c, 100)).not.toContain(prefix);
+      }
     });
 
     const WEB = subnetText("red.web", 110, '192.171.24.0/24, "2001:db8:171:24::/64"');
     test("59-67: machines of two nodes in one L2 domain reach each other, and the fabric's hosts by the anycast gateway", async () => {
-      for (const node of nodes) node.follow(ALL + WEB);
+      for (const node of nodes.slice(0, 2)) node.follow(ALL + WEB);
       const [a, b] = nodes;
       const one = net.machine(a, {
         bridge: "cwb110",
