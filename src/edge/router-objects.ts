@@ -31,8 +31,6 @@ export function routerObjects(router: EdgeRouter, had: RouterLinks): KernelObjec
         ...{ kind: "link", name: link.name, type: "external" },
         ...(link.mtuBytes === undefined ? {} : { mtuBytes: link.mtuBytes }),
       },
-      // One that is moved has the default of that moment, which is the host's; an address keeps it so (net/ipv4/devinet.c, rtm_to_ifaddr).
-      setting(`ipv4/conf/${link.name}/rp_filter`, "0"),
       ...distinct([...(had.get(link.name) ?? []), ...link.addresses]).map((address): KernelObject => ({
         kind: "address",
         link: link.name,
@@ -48,6 +46,8 @@ export function routerObjects(router: EdgeRouter, had: RouterLinks): KernelObjec
       ...{ kind: "route", destination: prefix },
       ...(via === undefined ? { type: "blackhole" } : { hops: [{ via }] }),
     })),
+    // A link that is moved has the default of that moment, which is the host's; an address keeps it so (net/ipv4/devinet.c, rtm_to_ifaddr).
+    ...router.links.map(({ name }) => setting(`ipv4/conf/${name}/rp_filter`, "0")),
   ];
 }
 
