@@ -163,14 +163,21 @@ describe.skipIf(lacks !== undefined)(
           ],
         });
       });
-      const all = () =>
-        `${tor.ask("show bgp summary", "show bgp l2vpn evpn")}${nodes.map(({ logged }) => logged.join("\n")).join("\n")}${lab.scratch.text("ip route")}${nodes.map((node) => node.text("ip route", "cw-underlay") + node.text("ip route", "cw-5100") + node.text("ip route")).join("")}`;
+      const seen = () =>
+        [
+          tor.ask("show bgp summary", "show bgp l2vpn evpn"),
+          lab.scratch.text("ip route"),
+          ...nodes.flatMap((node) => [
+            ...node.logged,
+            ...["cw-underlay", "cw-5100", undefined].map((inside) => node.text("ip route", inside)),
+          ]),
+        ].join("\n");
       for (const [from, to, node] of [
         [SERVICES[0], SERVICES[1], nodes[0]],
         [SERVICES[1], SERVICES[0], nodes[1]],
       ] as const)
         await until(`${from} reaches ${to}`, () => reaches(node, from, to)).catch((error: Error) =>
-          Promise.reject(new Error(`${error.message}\n${all()}`)),
+          Promise.reject(new Error(`${error.message}\n${seen()}`)),
         );
       const table = tor.ask("show bgp l2vpn evpn");
       for (const [i, service] of SERVICES.entries()) {

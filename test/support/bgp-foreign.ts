@@ -140,7 +140,8 @@ export class Foreign implements AsyncDisposable {
       bird: () => [...this.#program("birdc"), "-s", `${folder}/bird.ctl`, ...words],
       gobgp: () => [...this.#program("gobgp"), ...words],
     }[this.kind]();
-    return runSync(argv, { netns: this.#netns, timeoutMs: 10_000 });
+    // Guards against hanging only: an emulated processor takes seconds.
+    return runSync(argv, { netns: this.#netns, timeoutMs: 60_000 });
   }
 
   /** ask returns what the daemon's own client prints. For FRR each word is a command. */

@@ -269,22 +269,22 @@ ${[SESSIONS.red, SESSIONS.blue]
 }
 
 const session = ({ net4, net6 }: { readonly net4: string; readonly net6?: string }) =>
-  `asn: 64514, peerAsn: 64515, prefixes: [${net4}.0/24${net6 === undefined ? "" : `, "${net6}::/64"`}], connectRetry: 1s`;
+  `asn: 64514, peerAsn: 64515, prefixes: [${net4}.0/24${net6 === undefined ? "" : `, "${net6}::/64"`}], connectRetry: 1s, hold: 180s, keepalive: 60s`;
 
-/** underlayText is the Underlay of all nodes; `more` are further fields. */
-export const underlayText = ({ links = "{name: eth1}, {name: eth2}", neighbors = "", more = "" } = {}) => `
+/** UNDERLAY is the Underlay of all nodes. */
+export const UNDERLAY = `
 apiVersion: causeway.network/v1alpha1
 kind: Underlay
 metadata: {name: rack}
 spec:
   asn: 64514
-  links: [${links}]
+  links: [{name: eth1}, {name: eth2}]
   neighbors:
-    - {address: 192.168.11.2, asn: 64512, connectRetry: 1s}
-    - {address: 192.168.12.2, asn: 64513, connectRetry: 1s${neighbors}}
+    - {address: 192.168.11.2, asn: 64512, connectRetry: 1s, hold: 180s, keepalive: 60s}
+    - {address: 192.168.12.2, asn: 64513, connectRetry: 1s, hold: 180s, keepalive: 60s}
   tunnelEndpoint: {prefixes: [100.65.0.0/24]}
   hostSessions: [{name: plain, ${session(SESSIONS.plain)}}]
-${more}`;
+`;
 
 /** vpcText is an L3 domain with its host session; `more` are further fields. */
 export const vpcText = (name: Vrf, more = "") => `---

@@ -7,17 +7,26 @@ import type { Netns } from "../../src/sys/mod.ts";
 import { runSync } from "../../src/sys/mod.ts";
 import type { EdgeNode } from "./edge-lab.ts";
 import { EdgeTopology, seenBy, topologyLacks } from "./edge-topology.ts";
-import { HOSTS, podNets, subnetText, underlayText, vpcText } from "./edge-topology-config.ts";
+import { HOSTS, podNets, subnetText, UNDERLAY, vpcText } from "./edge-topology-config.ts";
 import type { Json } from "./scratch.ts";
+
+/** Guards against hanging only. */
+const DEADLINE_MS = 250_000;
 
 /** What hardened hosts have; namespaces that are made later begin with it. */
 const STRICT = ["net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter"];
 const settings = (value: number) => runSync(["sysctl", "-qw", ...STRICT.map((name) => `${name}=${value}`)]);
 
-/** Waits for something that an emulated processor may take long for, and tells what was there instead. */
+/**
+ * Waits for something that an emulated processor may take long for, and tells what was there instead. Between looks there is time for the speakers of
+ * ours, which are in this process.
+ */
 async function until(what: string, holds: () => Promise<boolean> | boolean, seen = () => ""): Promise<void> {
-  for (const end = performance.now() + 200_000; !(await holds()); await Bun.sleep(100))
-    if (performance.now() > end) throw new Error(`waited in vain: ${what}\n${seen()}`);
+  const end = performance.now() + DEADLINE_MS;
+  for (let begun = performance.now(); !(await holds()); begun = performance.now()) {
+    if (begun > end) throw new Error(`waited in vain: ${what}\n${seen()}`);
+    await Bun.sleep(Math.max(50, 2 * (performance.now() - begun)));
+  }
 }
 
 /** TopologyOptions are where it runs. */
@@ -52,10 +61,10 @@ export function edgeTopologySuite({ title, vrf, alone }: TopologyOptions): void 
       await net?.[Symbol.asyncDispose]();
     });
 
-    const ALL = underlayText() + vpcText("red") + vpcText("blue");
+    const ALL = UNDERLAY + vpcText("red") + vpcText("blue");
     // FRR 8.4 forgets a router's Ethernet address when targets of its routes change: it has these from the beginning.
     const TARGETS =
-      underlayText() +
+      UNDERLAY +
       vpcText("red", "  importTargets: [64520:100]\n  exportTargets: [64514:100, 64514:999]\n") +
       vpcText("blue");
     const bare = (text: string) =>
@@ -341,7 +350,7 @@ export function edgeTopologySuite({ title, vrf, alone }: TopologyOptions): void 
           .connectionsEstablished as number;
       const before = since();
       a.logged.length = 0;
-      a.follow(underlayText() + vpcText("red"));
+      a.follow(UNDERLAY + vpcText("red"));
       await until(
         "the leaf has no blue route of it",
         () => !leafRoutes("B", "blue").includes("10.244.0.0/24"),
