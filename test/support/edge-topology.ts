@@ -171,10 +171,10 @@ export class EdgeTopology implements AsyncDisposable {
 
   #fabric(): void {
     const spine = this.#box(SPINE.name);
-    forward(spine);
+    forward(spine, LOOSE);
     for (const box of [...this.#leaves, TOR_1, TOR_2]) {
       const netns = this.#box(box.name);
-      forward(netns);
+      forward(netns, LOOSE);
       ip(spine, [
         `link add to-${box.name} mtu ${FABRIC_MTU} type veth peer name spine netns ${netns.path} mtu ${FABRIC_MTU}`,
         `address add ${spineSide(box.address)}/31 dev to-${box.name}`,
@@ -324,8 +324,11 @@ function ip(netns: Netns, commands: readonly string[]): void {
   if (done.status !== 0) throw new Error(`ip: ${commands.join("; ")}: ${done.stderr.trim()}`);
 }
 
-function forward(netns: Netns): void {
-  const settings = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"];
+/** Routers of a fabric have several ways, and packets that come by another one than answers go. */
+const LOOSE = ["net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0"];
+
+function forward(netns: Netns, more: readonly string[] = []): void {
+  const settings = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", ...more];
   const done = runSync(["sysctl", "-qw", ...settings], { netns });
   if (done.status !== 0) throw new Error(`sysctl: ${done.stderr.trim()}`);
 }
