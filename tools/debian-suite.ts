@@ -19,6 +19,12 @@ export const FRR_PACKAGES: readonly string[] =
     " ",
   );
 
+/** BIRD_PACKAGES are BIRD, with the library that a small installation lacks. */
+export const BIRD_PACKAGES: readonly string[] = ["bird2", "libssh-gcrypt-4"];
+
+/** GOBGP_PACKAGES are GoBGP. */
+export const GOBGP_PACKAGES: readonly string[] = ["gobgpd"];
+
 /** SuiteError says why packages of another suite cannot be had here; tests are skipped with its message. */
 export class SuiteError extends Error {
   override readonly name = "SuiteError";

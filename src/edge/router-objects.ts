@@ -43,6 +43,8 @@ export function routerObjects(router: EdgeRouter, had: RouterLinks): KernelObjec
       ...{ kind: "route", destination: prefix },
       ...(via === undefined ? { type: "blackhole" } : { hops: [{ via }] }),
     })),
+    // A link that is moved has the default of that moment, which is the host's; an address keeps it so (net/ipv4/devinet.c, rtm_to_ifaddr).
+    ...router.links.map(({ name }) => setting(`ipv4/conf/${name}/rp_filter`, "0")),
   ];
 }
 

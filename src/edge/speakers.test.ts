@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { parseIp } from "../net/mod.ts";
 import { formatProblem, parseManifest, type TenantResource, tenantsOf } from "../resources/mod.ts";
 import { notDone } from "./not-done.ts";
 import { planEdge } from "./plan.ts";
@@ -36,4 +37,25 @@ spec:
     "l2vpn-evpn": { routeReflectorClient: true },
   });
   expect(plain?.bfd).toEqual({ transmitMs: 300, receiveMs: 300, multiplier: 3 });
+});
+
+test("only a reflector has a cluster: its clients would take what it tells for their own", () => {
+  const routerOf = (client: string) => {
+    const { resources, problems } = parseManifest(`
+apiVersion: causeway.network/v1alpha1
+kind: Underlay
+metadata: {name: rack}
+spec:
+  asn: 64514
+  links: [{name: eth1}]
+  neighbors: [{address: 192.168.11.2, asn: internal, families: {l2vpn-evpn: {${client}}}}]
+`);
+    expect(problems.map(formatProblem)).toEqual([]);
+    const tenants = tenantsOf(resources as unknown as readonly TenantResource[]);
+    const [router] = planEdge(tenants, { node: { name: "a", hub: false, index: 0 } }).edge.routers;
+    if (router === undefined) throw new Error("no router");
+    return fabricRouter(router, { namespace: "/x" });
+  };
+  expect(routerOf("routeReflectorClient: true").clusterId).toEqual(parseIp("192.0.2.1"));
+  expect(routerOf("").clusterId).toBeUndefined();
 });

@@ -43,11 +43,16 @@ export function hostSpeaker(router: string, vni: number): string {
 type Policies = Record<string, readonly PolicyRule[]>;
 
 function base(
-  { routerId, clusterId, restartMs }: EdgeRouter,
+  { routerId, clusterId, restartMs, sessions }: EdgeRouter,
   { namespace }: SpeakerPlace,
 ): Omit<BgpRouter, "name" | "asn" | "networks" | "neighbors" | "policies"> {
+  const reflects = sessions.some(({ families }) =>
+    families.some(({ routeReflectorClient }) => routeReflectorClient),
+  );
   return {
-    ...{ routerId, clusterId, namespace, restartMs },
+    ...{ routerId, namespace, restartMs },
+    // All nodes have one in their resource: a client that took it as its own would reject what the reflector tells (RFC 4456 section 8).
+    ...(reflects ? { clusterId } : {}),
     listen: LISTEN,
     maximumPaths: 16,
     alwaysCompareMed: false,

@@ -2,15 +2,21 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fetchPackages, FRR_PACKAGES, SuiteError } from "../../tools/debian-suite.ts";
+import {
+  BIRD_PACKAGES,
+  fetchPackages,
+  FRR_PACKAGES,
+  GOBGP_PACKAGES,
+  SuiteError,
+} from "../../tools/debian-suite.ts";
 import { type Netns, runSync } from "../../src/sys/mod.ts";
 import { until } from "./bgp-ends.ts";
 import { type Json, notRoot } from "./scratch.ts";
 
 const PACKAGES = {
   frr: FRR_PACKAGES,
-  bird: ["bird2", "libssh-gcrypt-4"],
-  gobgp: ["gobgpd"],
+  bird: BIRD_PACKAGES,
+  gobgp: GOBGP_PACKAGES,
 } as const;
 
 /** ForeignKind is one of the three. */
@@ -134,7 +140,8 @@ export class Foreign implements AsyncDisposable {
       bird: () => [...this.#program("birdc"), "-s", `${folder}/bird.ctl`, ...words],
       gobgp: () => [...this.#program("gobgp"), ...words],
     }[this.kind]();
-    return runSync(argv, { netns: this.#netns, timeoutMs: 10_000 });
+    // Guards against hanging only: an emulated processor takes seconds.
+    return runSync(argv, { netns: this.#netns, timeoutMs: 60_000 });
   }
 
   /** ask returns what the daemon's own client prints. For FRR each word is a command. */

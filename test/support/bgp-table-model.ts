@@ -102,7 +102,9 @@ export class TableModel {
   accepted(path: ModelPath): PathAttributes | undefined {
     const { attributes, peer } = path;
     const { own } = this;
-    if (attributes.asPath.some(({ asns }) => asns.includes(own.asn))) return undefined;
+    // What this router announces itself may have been through its AS before.
+    if (peer.kind !== "local" && attributes.asPath.some(({ asns }) => asns.includes(own.asn)))
+      return undefined;
     if (attributes.originatorId?.value === BigInt(own.routerId)) return undefined;
     if (attributes.clusterList?.some(({ value }) => value === BigInt(own.clusterId)) === true)
       return undefined;

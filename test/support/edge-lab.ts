@@ -89,6 +89,9 @@ export class EdgeNode implements Disposable {
   access: () => KubeAccess = () => clusterAccess(undefined);
   /** What the next agent is told of pods. */
   attached: readonly LocalAttachment[] = [];
+  /** Its place among the nodes, and its labels. */
+  index = 0;
+  labels: Readonly<Record<string, string>> = {};
   #running:
     | {
         readonly engine: Engine;
@@ -167,7 +170,8 @@ export class EdgeNode implements Disposable {
     const { resources, problems } = parseManifest(text);
     if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"));
     const tenants = tenantsOf(resources as unknown as readonly TenantResource[]);
-    this.edge.follow(tenants, { name: this.name, hub: false, labels: {}, index: 0 });
+    const { name, labels, index } = this;
+    this.edge.follow(tenants, { name, hub: false, labels, index });
   }
 
   /** stop ends it as a crash would: nothing is said, and nothing taken down. */

@@ -5,7 +5,7 @@
 import { existsSync, lstatSync, readdirSync, readlinkSync, realpathSync, statSync } from "node:fs";
 import { basename, relative } from "node:path";
 import { which } from "../../src/sys/mod.ts";
-import { fetchPackages, FRR_PACKAGES, SuiteError } from "../debian-suite.ts";
+import { BIRD_PACKAGES, fetchPackages, FRR_PACKAGES, GOBGP_PACKAGES, SuiteError } from "../debian-suite.ts";
 import { CpioWriter } from "./cpio.ts";
 import type { GuestKernel } from "./kernel.ts";
 
@@ -16,6 +16,10 @@ const PROGRAMS = [
   ),
   ..."findmnt setpriv ethtool bash sysctl tracepath traceroute socat".split(" "),
 ];
+
+/** Of BGP daemons, each in some package. */
+const FOREIGN_PROGRAMS =
+  "lib/frr/zebra lib/frr/bgpd lib/frr/bfdd bin/vtysh sbin/bird sbin/birdc bin/gobgpd bin/gobgp".split(" ");
 
 /** Libraries opened by FFI, which ldd cannot see. */
 const LIBRARIES = ["libnftables.so.1", "libcrypto.so.3", "libc.so.6"];
@@ -61,8 +65,9 @@ export function writeImage(path: string, options: ImageOptions): { readonly byte
   cpio.symlink("var/run", "/run");
   cpio.device("dev/console", 5, 1);
   cpio.file("init", options.init, 0o755);
-  const foreign = foreignTree();
-  if (foreign !== undefined) copyTree(cpio, foreign, `causeway/${relative(repository, foreign)}`);
+  const foreign = [FRR_PACKAGES, BIRD_PACKAGES, GOBGP_PACKAGES].flatMap(foreignTree);
+  for (const tree of foreign)
+    copyTree(cpio, tree, `causeway/${relative(repository, tree)}`, /\/usr\/share\//);
   programs(cpio, options, foreign);
   settings(cpio);
   modules(cpio, kernel);
@@ -74,17 +79,17 @@ export function writeImage(path: string, options: ImageOptions): { readonly byte
   return { bytes: cpio.bytes };
 }
 
-/** FRR as tests find it, unpacked; undefined where it cannot be had: they say so. */
-function foreignTree(): string | undefined {
+/** A BGP daemon as tests find it, unpacked; none where it cannot be had: they say so. */
+function foreignTree(packages: readonly string[]): string[] {
   try {
-    return fetchPackages("bookworm", FRR_PACKAGES);
+    return [fetchPackages("bookworm", packages)];
   } catch (error) {
-    if (error instanceof SuiteError) return undefined;
+    if (error instanceof SuiteError) return [];
     throw error;
   }
 }
 
-function programs(cpio: CpioWriter, { kernel, repository }: ImageOptions, foreign?: string): void {
+function programs(cpio: CpioWriter, { kernel, repository }: ImageOptions, foreign: readonly string[]): void {
   const bun = realpathSync(`${repository}/node_modules/.bin/bun`);
   const places = new Map<string, string>([
     ["usr/bin/bun", bun],
@@ -99,7 +104,7 @@ function programs(cpio: CpioWriter, { kernel, repository }: ImageOptions, foreig
   for (const name of ["modprobe", "insmod", "lsmod", "rmmod"]) cpio.symlink(`sbin/${name}`, "/bin/kmod");
   // Tests find Bun where npm put it on this machine.
   cpio.symlink("causeway/node_modules/.bin/bun", "/usr/bin/bun");
-  const theirs = foreign === undefined ? [] : foreignLibraries(foreign);
+  const theirs = foreign.flatMap(foreignLibraries);
   for (const library of new Set([...libraries([...places.values()]), ...theirs])) {
     // The loader looks for the name in the program, wherever this machine keeps the file.
     cpio.file(`lib/x86_64-linux-gnu/${basename(library)}`, { from: library }, 0o755);
@@ -116,10 +121,10 @@ function libraries(files: readonly string[]): Set<string> {
   return new Set([...opened, ...ldd([...files, ...opened], process.env)]);
 }
 
-/** What FRR's programs have of this machine: all that does not lie beside them. */
+/** What those programs have of this machine: all that does not lie beside them. */
 function foreignLibraries(root: string): string[] {
   const beside = ["usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/frr", "lib/x86_64-linux-gnu"];
-  const files = ["lib/frr/zebra", "lib/frr/bgpd", "bin/vtysh"].map((name) => `${root}/usr/${name}`);
+  const files = FOREIGN_PROGRAMS.map((name) => `${root}/usr/${name}`).filter(existsSync);
   const env = { ...process.env, LD_LIBRARY_PATH: beside.map((folder) => `${root}/${folder}`).join(":") };
   return ldd(files, env).filter((path) => !path.startsWith(root));
 }

@@ -338,7 +338,8 @@ export class Rib {
   }
 
   #addLocal(): void {
-    const options = { asn: this.own.asn, address: new Uint8Array(4), external: false };
+    // What a feature has from elsewhere has been through our AS already, as other edges' routes have that their fabric brings.
+    const options = { asn: this.own.asn, address: new Uint8Array(4), external: false, allowOwnAs: 254 };
     const local = newPeer(LOCAL, options, this.#tables.size);
     local.routerId = this.own.routerId;
     this.peers[LOCAL] = local;

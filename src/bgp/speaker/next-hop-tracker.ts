@@ -71,11 +71,17 @@ export class NextHopTracker implements Disposable {
     const linkLocal = linkLocalOf(bytes);
     if (linkLocal !== undefined) {
       const links = linksOf(linkLocal);
-      // Of another router on the link than the neighbor nothing can be found out: its routes are not withdrawn while the session is up.
-      return links.length === 0 || links.some((dev) => watch.isUp(dev)) ? { metric: 0, ways: [] } : undefined;
+      if (links.length > 0) return links.some((dev) => watch.isUp(dev)) ? { metric: 0, ways: [] } : undefined;
+      // Of another router on the link than an unnumbered neighbor nothing can be found out: its routes are not withdrawn while the session is
+      // up. One that has a global address too, as a neighbor that is called by that, is looked up by it.
+      return (bytes.length === 32 ? this.#findGlobal(bytes) : undefined) ?? { metric: 0, ways: [] };
     }
+    return this.#findGlobal(bytes);
+  }
+
+  #findGlobal(bytes: Uint8Array): Found | undefined {
     const address = addressOf(bytes);
-    return address === undefined ? undefined : watch.find(address);
+    return address === undefined ? undefined : this.#options.watch.find(address);
   }
 
   /** The RIB takes all next hops for reachable again. */
