@@ -27,7 +27,14 @@ describe("a thousand Routes leave a node its line", () => {
   const local = Array.from({ length: 16 }, (_, i) => `[2001:db8:1234:5678:1234:5678:1234:${1000 + i}]:51820`);
 
   function lineOf(routes: readonly RouteFact[]): number {
-    const told = factsSchema.parse({ local, mapped: local.slice(8), announced, hubs, routes, version: "1.0.0" });
+    const told = factsSchema.parse({
+      local,
+      mapped: local.slice(8),
+      announced,
+      hubs,
+      routes,
+      version: "1.0.0",
+    });
     const book = new FactBook();
     book.say("node", told, 1);
     expect(inLines(book.all().map(factJson)).flat()).toHaveLength(1);
