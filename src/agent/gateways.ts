@@ -63,7 +63,6 @@ export class Gateways implements Disposable {
   /** follow makes processes what the register says; the same again changes nothing. */
   follow({ self, tenants }: Pick<MeshView, "self" | "tenants">): void {
     if (self === undefined || tenants === this.#tenants) return;
-    this.#tenants = tenants;
     const wishes = gatewayWishes(tenants, self.name);
     this.#wanted = wishes;
     if (wishes.length > 0) ensureDirectory(GATEWAYS);
@@ -74,6 +73,8 @@ export class Gateways implements Disposable {
       else this.#end(name, one);
     }
     for (const name of this.#left()) if (!names.has(name)) this.#endSoon(name);
+    // What throws before is tried again with the next news.
+    this.#tenants = tenants;
     void this.#ending.then(() => this.#begin());
     this.#tellDown();
     this.#tell();
@@ -110,6 +111,8 @@ export class Gateways implements Disposable {
     this.#processes.delete(name);
     this.#problems.delete(name);
     one[Symbol.dispose]();
+    // One that is just being started is ended too: nobody else would.
+    this.#ending = this.#ending.then(() => one.settled());
     this.#endSoon(name);
   }
 
@@ -150,15 +153,18 @@ export class Gateways implements Disposable {
       this.#problems.set(name, problem);
       this.#options.onProblem(name, problem);
     }
+    this.#tellDown();
     this.#tell();
   }
 
-  /** What is not known counts as up: an agent that begins finds gateways that go on. */
+  /** What is not known counts as up, since an agent that begins finds gateways that go on; of one that does not run, nothing is. */
   #tellDown(): void {
     const down = new Set(
-      [...this.#processes.values()].flatMap(({ wish, routes = [] }) =>
-        wish.vpc === undefined ? [] : routes.flatMap(({ id, up }) => (up ? [] : [id])),
-      ),
+      [...this.#processes.values()].flatMap(({ wish, routes = [] }) => {
+        if (wish.vpc === undefined) return [];
+        if (this.#problems.has(wish.name)) return wish.routes;
+        return routes.flatMap(({ id, up }) => (up ? [] : [id]));
+      }),
     );
     const text = [...down].sort().join(" ");
     if (text === this.#down) return;
@@ -170,6 +176,7 @@ export class Gateways implements Disposable {
   leave(): void {
     this.#wanted = [];
     for (const [name, one] of this.#processes) this.#end(name, one);
+    for (const name of this.#left()) this.#endSoon(name);
     this.#options.onLeave?.();
   }
 

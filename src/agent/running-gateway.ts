@@ -73,6 +73,7 @@ export class RunningGateway implements Disposable {
   #kept: KeptProcess | undefined;
   #retry: Disposable | undefined;
   readonly #asking: Disposable;
+  #opening: Promise<void>;
   #client: LineClient | undefined;
   #routes: readonly RouteState[] | undefined;
   #closed = false;
@@ -82,7 +83,7 @@ export class RunningGateway implements Disposable {
     this.#wish = wish;
     writeAtomic(manifestsOf(wish.name), wish.manifests);
     this.#asking = every(ASK_MS, () => this.#ask());
-    void this.#open();
+    this.#opening = this.#open();
   }
 
   get wish(): GatewayWish {
@@ -117,7 +118,9 @@ export class RunningGateway implements Disposable {
     } catch (error) {
       if (this.#closed) return;
       this.#options.onProblem((error as Error).message);
-      this.#retry = after(RETRY_MS, () => void this.#open());
+      this.#retry = after(RETRY_MS, () => {
+        this.#opening = this.#open();
+      });
     }
   }
 
@@ -154,6 +157,12 @@ export class RunningGateway implements Disposable {
   #tell(routes: readonly RouteState[]): void {
     this.#routes = routes;
     if (!this.#closed) this.#options.onRoutes();
+  }
+
+  /** settled resolves when no start of its process is under way; once it is disposed, none begins any more. */
+  async settled(): Promise<void> {
+    await this.#opening;
+    await this.#kept?.settled();
   }
 
   /** Lets go of it; it goes on. */

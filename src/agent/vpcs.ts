@@ -101,6 +101,7 @@ export class Vpcs implements VpcNetwork, Disposable {
   /** The next step of settling. */
   #step: Disposable | undefined;
   #parts: VpcParts | undefined;
+  #downRoutes: ReadonlySet<string> = new Set();
   #speaker: Speaker | undefined;
   #listening: Disposable | undefined;
   readonly #guarding = new ReflectorGuard();
@@ -165,6 +166,7 @@ export class Vpcs implements VpcNetwork, Disposable {
 
   /** setTunnels says which Routes of VPCs' gateways here lead nowhere now. */
   setTunnels(down: ReadonlySet<string>): void {
+    this.#downRoutes = down;
     this.#parts?.services.setTunnels(down);
     this.#onActive();
   }
@@ -341,6 +343,7 @@ export class Vpcs implements VpcNetwork, Disposable {
     this.#parts = parts;
     begun.defer(() => (this.#parts = undefined));
     begun.defer(() => this.#step?.[Symbol.dispose]());
+    parts.services.setTunnels(this.#downRoutes);
     this.#takeOver(parts);
     // A speaker that was there before.
     if (this.#speaker !== undefined) this.#setSpeaker(this.#speaker);

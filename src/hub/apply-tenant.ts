@@ -20,7 +20,7 @@ import {
   type TenantResource,
   type TenantResources,
 } from "../resources/mod.ts";
-import type { Handlers } from "./apply.ts";
+import type { Handlers, Of } from "./apply.ts";
 import { Refusal } from "./refusal.ts";
 import type { Tables } from "./tables.ts";
 import { ownersAfterDelete, ownersAfterPut } from "./tenant-owner.ts";
@@ -32,19 +32,22 @@ export interface PutResult {
   readonly change: "created" | "changed" | "unchanged";
 }
 
+function put(tables: Tables, { resources, ...asker }: Of<"put-resources" | "put-gateways">): PutResult[] {
+  const before = tables.tenants.all();
+  const set = resources.map(needTenant);
+  const results = (all: readonly TenantResource[]): PutResult[] =>
+    all.map((resource) => ({ resource, change: changeOf(resource, before) }));
+  // Whose it is comes first: what else is wrong is of no use to who may not change it.
+  const owners = ownersAfterPut(tables.tenants.owners(), results(set), asker);
+  const admitted = admitOrRefuse(tables, { set, remove: [] });
+  store(tables, admitted, [], owners);
+  return results(admitted.set);
+}
+
 /** apply holds the commands on tenants' networks. */
 export const apply = {
-  "put-resources"(tables, { resources, ...asker }): PutResult[] {
-    const before = tables.tenants.all();
-    const set = resources.map(needTenant);
-    const results = (all: readonly TenantResource[]): PutResult[] =>
-      all.map((resource) => ({ resource, change: changeOf(resource, before) }));
-    // Whose it is comes first: what else is wrong is of no use to who may not change it.
-    const owners = ownersAfterPut(tables.tenants.owners(), results(set), asker);
-    const admitted = admitOrRefuse(tables, { set, remove: [] });
-    store(tables, admitted, [], owners);
-    return results(admitted.set);
-  },
+  "put-resources": put,
+  "put-gateways": put,
 
   "delete-resources"(tables, { resources, ...asker }) {
     const inUse = (name: TenantName) => (asker.force === true ? undefined : usersOf(tables, name));
@@ -53,7 +56,7 @@ export const apply = {
     const owners = ownersAfterDelete(tables.tenants.owners(), there, asker);
     store(tables, admitOrRefuse(tables, { set: [], remove: resources }, { inUse }), resources, owners);
   },
-} as const satisfies Handlers<"put-resources" | "delete-resources">;
+} as const satisfies Handlers<"put-resources" | "put-gateways" | "delete-resources">;
 
 /** Who has addresses of a Subnet. Nodes keep an empty block for a while; whose pods they are the register does not know. */
 function usersOf({ claims }: Tables, { kind, name }: TenantName): string | undefined {

@@ -46,6 +46,14 @@ const secretText = z.string().transform((text, context): Secret => {
   }
 });
 
+const putFields = {
+  resources: z.array(json).min(1).max(MAX_RESOURCES),
+  /** The Kubernetes cluster that wants them; absent: somebody who may command a hub. */
+  owner: clusterSchema.optional(),
+  /** Also what is another one's. */
+  force: z.boolean().optional(),
+};
+
 /** commandSchema reads a command. */
 export const commandSchema = z.discriminatedUnion("op", [
   /** The first of a register: the mesh and its first hub. */
@@ -144,14 +152,9 @@ export const commandSchema = z.discriminatedUnion("op", [
       .max(MAX_LABELLED),
   }),
   /** Resources of tenants' networks, as manifests: all or none. */
-  z.object({
-    op: z.literal("put-resources"),
-    resources: z.array(json).min(1).max(MAX_RESOURCES),
-    /** The Kubernetes cluster that wants them; absent: somebody who may command a hub. */
-    owner: clusterSchema.optional(),
-    /** Also what is another one's. */
-    force: z.boolean().optional(),
-  }),
+  z.object({ op: z.literal("put-resources"), ...putFields }),
+  /** The same with Gateways or Routes among them: an older hub, which would refuse these alone, stops here until it is updated. */
+  z.object({ op: z.literal("put-gateways"), ...putFields }),
   z.object({
     op: z.literal("delete-resources"),
     resources: z

@@ -23,9 +23,11 @@ const MAX_FACTS = 32_768;
 /** Changes that are remembered; a reader that is further behind gets everything. */
 const MAX_CHANGES = 32_768;
 
-/** The most Routes that a node tells of, and how much of each. */
+/** The most Routes that a node tells of, and how many characters of each reason. */
 const MOST_ROUTES = 1024;
 const MOST_REASON = 300;
+/** Bytes of Routes in what a node says: in a line of NODE_LINE_BYTES the rest has room beside it. Hubs end a connection with longer ones. */
+const ROUTES_BYTES = 7 * 1024;
 
 /** RouteFact is what a node says of a Route that it runs. */
 export interface RouteFact {
@@ -36,13 +38,23 @@ export interface RouteFact {
   readonly reason?: string | undefined;
 }
 
-/** routeFacts returns as many as are told, with as much of each. */
+/** routeFacts returns as many as are told, with as much of each: of many, reasons are shorter, and then those that are down come first. */
 export function routeFacts(routes: readonly RouteFact[]): RouteFact[] {
-  return routes.slice(0, MOST_ROUTES).map(({ name, up, reason }) => ({
-    ...{ name, up },
-    ...(reason === undefined ? {} : { reason: reason.slice(0, MOST_REASON) }),
-  }));
+  for (const most of [MOST_REASON, MOST_REASON / 5, 0]) {
+    const all = routes.slice(0, MOST_ROUTES).map((route) => shortened(route, most));
+    if (all.reduce((sum, route) => sum + lineBytes(route), 0) <= ROUTES_BYTES) return all;
+  }
+  let room = ROUTES_BYTES;
+  return [...routes.filter(({ up }) => !up), ...routes.filter(({ up }) => up)]
+    .map((route) => shortened(route, 0))
+    .filter((route) => (room -= lineBytes(route)) >= 0);
 }
+
+function shortened({ name, up, reason }: RouteFact, most: number): RouteFact {
+  return { name, up, ...(reason === undefined || most === 0 ? {} : { reason: reason.slice(0, most) }) };
+}
+
+const lineBytes = (route: RouteFact) => Buffer.byteLength(JSON.stringify(route)) + 1;
 
 /** factsSchema reads what a node finds out about itself. */
 export const factsSchema = z.object({

@@ -320,7 +320,9 @@ export class Registrar implements Disposable {
   /** putResources makes or changes resources of tenants' networks, all or none; with `force` also another one's. Rejects with Refusal. */
   async putResources(resources: readonly TenantResource[], asker: Asker = {}): Promise<PutResult[]> {
     const manifests = resources.map((one) => resourceJson(one));
-    return this.#submit({ op: "put-resources", resources: manifests, ...asking(asker) });
+    const isNew = resources.some(({ kind }) => kind === "Gateway" || kind === "Route");
+    const op = isNew ? "put-gateways" : "put-resources";
+    return this.#submit({ op, resources: manifests, ...asking(asker) });
   }
 
   /** deleteResources removes such resources, all or none; with `force` also another one's, and Subnets of which somebody has addresses. */

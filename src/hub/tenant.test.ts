@@ -105,6 +105,22 @@ test("what does not go together changes nothing, and the VNIs that it would have
   );
 });
 
+test("Gateways are put by a command of their own: a hub that does not know them stops, and passes over none", async () => {
+  using hub = await open();
+  using other = await open();
+  const { registrar, log } = hub;
+  const side = (i: number) => `{interface: eth${i}, address4: {ip: 192.0.${i}.1, nextHop: 192.0.${i}.254}}`;
+  const gateway = read("Gateway", "g", `{node: hub, private: ${side(1)}, public: [${side(2)}]}`);
+  const since = log.commands.length;
+  await registrar.putResources([read("VPC", "a", "{}")]);
+  await registrar.putResources([read("VPC", "b", "{}"), gateway]);
+  const commands = log.commands.slice(since) as CommandJson[];
+  expect(commands.map(({ op }) => op)).toEqual(["put-resources", "put-gateways"]);
+  other.register.applyEntry(1, commands);
+  expect(names(other.register)).toEqual(["VPC a", "VPC b", "Gateway g"]);
+  expect(names(hub.register)).toEqual(names(other.register));
+});
+
 test("what is no resource of a tenant is refused", async () => {
   using hub = await open();
   const { register, mesh } = hub;

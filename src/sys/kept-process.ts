@@ -151,6 +151,11 @@ export class KeptProcess implements Disposable {
     this.#options.onState?.(state);
   }
 
+  /** settled resolves when no start is under way. */
+  settled(): Promise<void> {
+    return this.#work;
+  }
+
   /** close lets go of the process; it goes on. */
   close(): void {
     this.#closed = true;
