@@ -154,13 +154,23 @@ export class EdgeChains implements Disposable {
 
   #step(key: string, work: Work): void {
     if (work.isBusy || this.#isClosed || monotonicMs() < work.notBeforeMs) return;
-    const call = this.#next(key, work);
-    if (call === undefined) {
-      if (work.wish === undefined) this.#work.delete(key);
-      return;
+    try {
+      const call = this.#next(key, work);
+      if (call === undefined) {
+        work.problem = undefined;
+        if (work.wish === undefined) this.#work.delete(key);
+        return;
+      }
+      work.isBusy = true;
+      void this.#call(key, work, call);
+    } catch (error) {
+      this.#failed(key, work, error as Error);
     }
-    work.isBusy = true;
-    void this.#call(key, work, call);
+  }
+
+  #failed(key: string, work: Work, { message }: Error): void {
+    work.problem = `link ${nameIn(key)}: ${message}`;
+    work.notBeforeMs = monotonicMs() + PAUSE_MS;
   }
 
   async #call(key: string, work: Work, call: () => Promise<void>): Promise<void> {
@@ -169,19 +179,16 @@ export class EdgeChains implements Disposable {
       await call();
       work.problem = undefined;
     } catch (error) {
-      work.problem = `link ${nameIn(key)}: ${(error as Error).message}`;
-      work.notBeforeMs = monotonicMs() + PAUSE_MS;
+      this.#failed(key, work, error as Error);
     }
     work.isBusy = false;
     if (this.#isClosed) return;
     // What was wanted meanwhile is tried at once.
-    const isOver = (work.problem !== undefined && work.wish === wish) || this.#next(key, work) === undefined;
-    if (isOver && work.problem === undefined && work.wish === undefined) this.#work.delete(key);
-    if (isOver) this.#options.onChange();
-    else {
+    if (work.problem === undefined || work.wish !== wish) {
       work.notBeforeMs = 0;
       this.#step(key, work);
     }
+    if (!work.isBusy) this.#options.onChange();
   }
 
   /** What has to be called; undefined where all is as it should be. */

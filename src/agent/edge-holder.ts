@@ -135,7 +135,7 @@ export class EdgeHolder implements ClusterBgp, Disposable {
   /** What an earlier agent left is looked for once: all later ones are this one's. */
   #isLeft(): boolean {
     if (this.#hasLooked) return false;
-    const isLeft = exists(EDGE_LINKS) || exists(EDGE_CHAINS) || Edge.isThere();
+    const isLeft = [EDGE_LINKS, EDGE_CHAINS, EDGE_PASSWORDS].some(exists) || Edge.isThere();
     this.#hasLooked = !isLeft;
     return isLeft;
   }

@@ -67,6 +67,7 @@ export class EdgePasswords implements Disposable {
   sweep(): void {
     const { folder } = this.#options;
     const names = new Set(this.#wanted.flatMap((one) => ("secret" in one ? [nameOf(one.secret)] : [])));
+    if (names.size === 0) return removeTree(folder);
     for (const name of listDirectory(folder)) if (!names.has(name)) removeTree(`${folder}/${name}`);
   }
 
@@ -97,8 +98,10 @@ export class EdgePasswords implements Disposable {
   #ofSecret(secret: SecretReference): PasswordState {
     const file = `${this.#options.folder}/${nameOf(secret)}`;
     const value = this.#valueOf(secret);
-    const problem = value.kind === "known" ? problemOf(secret, value.bytes) : value.problem;
-    if (value.kind === "known" && problem === undefined) this.#keep(file, value.bytes);
+    const problem =
+      value.kind === "known"
+        ? (problemOf(secret, value.bytes) ?? this.#keep(file, value.bytes))
+        : value.problem;
     if (problem === undefined) return { file };
     if (!exists(file)) return { problem };
     // Only what the cluster says is wrong with the Secret; that it is away is no news of it.
@@ -120,11 +123,17 @@ export class EdgePasswords implements Disposable {
     }
   }
 
-  #keep(file: string, bytes: Uint8Array): void {
+  /** Returns why it cannot: a full disk is looked at again and again, as everything here. */
+  #keep(file: string, bytes: Uint8Array): string | undefined {
     const line = `${firstLine(bytes)}\n`;
-    if (readText(file) === line) return;
-    ensureDirectory(this.#options.folder, 0o700);
-    writeAtomic(file, line, 0o600);
+    try {
+      if (readText(file) === line) return undefined;
+      ensureDirectory(this.#options.folder, 0o700);
+      writeAtomic(file, line, 0o600);
+      return undefined;
+    } catch (error) {
+      return `Cannot keep the password: ${(error as Error).message}`;
+    }
   }
 
   [Symbol.dispose](): void {

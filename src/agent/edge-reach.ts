@@ -54,11 +54,11 @@ export class EdgeReach implements Disposable {
 
   #look(): void {
     const { table: tableOf, route, hear, changed, onProblem } = this.#options;
-    changed();
     const table = tableOf();
-    if (table === undefined) return;
-    this.#seen = table.vtepsSeen;
     try {
+      changed();
+      if (table === undefined) return;
+      this.#seen = table.vtepsSeen;
       hear(table.setLost(table.vteps().filter((vtep) => !route.leadsTo(vtep))));
     } catch (error) {
       onProblem(error as Error);

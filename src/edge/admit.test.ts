@@ -223,6 +223,17 @@ describe("allowed at admission", () => {
   ])("%s", (_, change) => expect(said(there, change)).toEqual([]));
 });
 
+test("what an earlier version let in may be said again as it is, beside what is new; a change of it is judged", () => {
+  const hop = "VPC hop {vni: 7, underlay: {export: [{set: {nextHop: 192.0.2.1}, action: accept}]}}";
+  const twin = fabric("two", ", router: blue");
+  const before = put(there, `${hop}\n${twin}`);
+  expect(said(before, `${hop}\n${twin}\nVPC other {vni: 8, underlay: {}}`)).toEqual([]);
+  expect(said(before, hop.replace("192.0.2.1", "192.0.2.9"))).toEqual([
+    'VPC "hop": spec.underlay.export[0].set.nextHop 192.0.2.9 changes nothing, as next hops of a VPC are tunnel endpoints; remove it',
+  ]);
+  expect(said(before, twin.replace("asn: 64514", "asn: 64515"))).toHaveLength(1);
+});
+
 test("an Underlay that brings two together that do not go together is told so", () => {
   const before = put(
     there,

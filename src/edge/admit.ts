@@ -2,6 +2,7 @@
  * Admission of what concerns the edge: a change is judged on every node that is known, by the same rules by which nodes plan. So what would be
  * left out somewhere is refused here. Nothing that was there before the change is held against it.
  */
+import { sameValue } from "../engine/mod.ts";
 import { formatIp, formatPrefix, type Prefix, prefixesOverlap } from "../net/mod.ts";
 import {
   type EdgeNode,
@@ -36,7 +37,9 @@ export interface EdgeChange {
 const ANY: EdgeNode = { name: "any", hub: false };
 
 /** edgeProblems returns what is wrong with a change, each problem told of an object of the change. */
-export function edgeProblems(change: EdgeChange): ManifestProblem[] {
+export function edgeProblems(given: EdgeChange): ManifestProblem[] {
+  // What is said again as it is passes, also where an earlier version let it in that knew fewer rules.
+  const change = { ...given, set: given.set.filter((resource) => isOther(resource, given.before)) };
   const problems: ManifestProblem[] = [];
   const report = (kind: TenantKind, name: string, problem: Omit<ManifestProblem, "object">) =>
     problems.push({ object: `${kind} "${name}"`, ...problem });
@@ -50,6 +53,10 @@ export function edgeProblems(change: EdgeChange): ManifestProblem[] {
     if (resource.kind === "Underlay") underlayProblems(resource.value, change, report);
   }
   return [...problems, ...nodeProblems(change)];
+}
+
+function isOther({ kind, value }: TenantResource, before: TenantResources): boolean {
+  return !sameValue(before[kind].get(value.name), value);
 }
 
 type Report = (kind: TenantKind, name: string, problem: Omit<ManifestProblem, "object">) => void;

@@ -75,6 +75,7 @@ export function passwordsDiffer(
   router: BgpRouter,
   { read, known }: { readonly read: (path: string) => Uint8Array; readonly known: Passwords },
 ): boolean {
+  if (known.size === 0) return false;
   const now = readPasswords(router, { read, known });
   return [...known].some(([path, password]) => String(now.get(path)) !== String(password));
 }

@@ -26,7 +26,8 @@ export interface RouterChange {
 /** dynamicDiffers tells whether dynamic neighbors, or groups, have changed. */
 export function dynamicDiffers({ before, router, isOther }: RouterChange): boolean {
   const differs = (field: string) => specField(before, field) !== specField(router, field);
-  return differs("dynamicNeighbors") || differs("groups") || Object.values(router.groups).some(isOther);
+  if (differs("dynamicNeighbors") || differs("groups")) return true;
+  return router.dynamicNeighbors.some(({ group }) => isOther(router.groups[group] ?? {}));
 }
 
 /** sessionDiffers tells whether a neighbor's session cannot go on as it is. */

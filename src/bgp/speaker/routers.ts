@@ -55,6 +55,8 @@ interface Member {
   readonly netns: Netns | undefined;
   /** What it watches, by the id of the BFD session. */
   watched: ReadonlyMap<string, string>;
+  /** Why not all of its sessions have begun anew with their other passwords; the next look tries again. */
+  refusal?: string | undefined;
 }
 
 /** Routers owns speakers. */
@@ -132,10 +134,21 @@ export class Routers {
     return failed;
   }
 
-  /** Sessions whose password is another by now begin anew, and no others. */
+  /** Sessions whose password is another by now begin anew, and no others. Nobody has called who would bear what is in the way. */
   #lookAtPasswords(): void {
-    for (const { speaker } of this.#members.values())
-      if (speaker.hasOtherPasswords) speaker.update(speaker.router);
+    for (const member of this.#members.values()) {
+      const { speaker, refusal } = member;
+      if (refusal === undefined && !speaker.hasOtherPasswords) continue;
+      try {
+        speaker.update(speaker.router);
+        member.refusal = undefined;
+      } catch (error) {
+        const { message: why } = error as Error;
+        if (why !== refusal)
+          this.#options.log("bgp passwords are not taken up", { router: speaker.router.name, why });
+        member.refusal = why;
+      }
+    }
   }
 
   #add(router: BgpRouter): void {
