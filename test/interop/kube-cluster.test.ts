@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { until } from "../../src/lab/mod.ts";
 import { INSTALLED } from "../support/kube-node.ts";
-import { clusterNeeds, KubeCluster, NODES, WORKERS } from "../support/kube-cluster.ts";
+import { clusterNeeds, KubeCluster, NODES } from "../support/kube-cluster.ts";
 import { machineTraces } from "../support/machine-traces.ts";
 import { differences, dumpOf, type NodeDump } from "../support/node-dump.ts";
 import { installOther } from "../support/other-build.ts";

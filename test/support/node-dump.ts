@@ -11,10 +11,11 @@ const COMMANDS: Readonly<Record<string, string>> = {
   rules: "ip rule; ip -6 rule",
   neighbours: "ip neigh show nud permanent; bridge fdb show",
   xfrm: "ip xfrm state; ip xfrm policy",
-  settings: `for file in $(find /proc/sys/net -type f -perm -u=r | sort); do
-      echo "$file $(tr '\\n' ' ' < $file 2>/dev/null)"; done`,
+  settings: "grep -rs '' /proc/sys/net | grep -v nf_conntrack_count | sort",
   namespaces: "ls /run/netns",
-  files: "find /etc /opt /run/causeway /run/wireguard /var/lib/causeway /var/lib/cni -xdev ! -type d 2>/dev/null | sort | xargs -d '\\n' sha256sum",
+  // What differs from the machine's own files is in the upper layers; kubernetes is what kubeadm writes.
+  files: `find /run/layer/etc /run/layer/opt /run/causeway /run/wireguard /var/lib/causeway /var/lib/cni \
+    '(' -name work -o -name kubernetes ')' -prune -o -type f -print | sort | xargs -r -d '\n' sha256sum`,
 };
 
 /** NodeDump is what was found, by subject, a line each. */
