@@ -44,7 +44,11 @@ const deployment = {
           {
             name: "web",
             image: IMAGE,
-            command: ["/bin/sh", "-c", "hostname > /www/index.html; echo serving; exec httpd -f -p 80 -h /www"],
+            command: [
+              "/bin/sh",
+              "-c",
+              "hostname > /www/index.html; echo serving; exec httpd -f -p 80 -h /www",
+            ],
             readinessProbe: { httpGet: { path: "/", port: 80 } },
           },
         ],
@@ -93,7 +97,8 @@ describe.skipIf(parts === undefined)(
         await cluster.join();
         await cluster.apply(deployment, service);
         await cluster.kubectl("rollout", "status", "deployment/web", "--timeout=15m");
-        await cluster.kubectl("-n", "kube-system", "rollout", "status", "daemonset/kube-proxy", "--timeout=15m");
+        const proxies = "-n kube-system rollout status daemonset/kube-proxy --timeout=15m";
+        await cluster.kubectl(...proxies.split(" "));
         say("pods are ready");
       } catch (error) {
         process.stderr.write(cluster.logs());
@@ -131,14 +136,19 @@ describe.skipIf(parts === undefined)(
         items.map(({ metadata, spec, status }: Json) => [
           metadata.name,
           {
-            addresses: status.addresses.filter(({ type }: Json) => type === "InternalIP").map(({ address }: Json) => address),
+            addresses: status.addresses
+              .filter(({ type }: Json) => type === "InternalIP")
+              .map(({ address }: Json) => address),
             ranges: spec.podCIDRs,
           },
         ]),
       );
       for (const name of NODES) {
         const { node } = await cluster.node(name).causeway(["status"]);
-        expect(shown[name]).toEqual({ addresses: [node.overlay4, node.overlay6], ranges: [node.pods4, node.pods6] });
+        expect(shown[name]).toEqual({
+          addresses: [node.overlay4, node.overlay6],
+          ranges: [node.pods4, node.pods6],
+        });
       }
     });
 
@@ -217,10 +227,10 @@ describe.skipIf(parts === undefined)(
       const build = installOther(node.host.path(INSTALLED), (await dataplane()).build);
       await node.host.stop("agent");
       await node.startAgent();
-      await until(
-        async () => ((await dataplane())?.build === build ? undefined : "the old build answers"),
-        { what: "the successor", deadlineMs: DEADLINE_MS },
-      );
+      await until(async () => ((await dataplane())?.build === build ? undefined : "the old build answers"), {
+        what: "the successor",
+        deadlineMs: DEADLINE_MS,
+      });
       const upgradedMs = Date.now();
       for (const flow of [there, back]) await answersAfter(flow, upgradedMs);
       expect((await node.causeway(["plan"])).steps).toEqual([]);

@@ -54,7 +54,9 @@ export const WORKERS = ["office", "home"] as const;
 export const NODES = ["control", ...WORKERS] as const;
 type Name = (typeof NODES)[number];
 
-const PROGRAMS = "kubeadm kubelet kube-apiserver kube-controller-manager kube-scheduler kube-proxy".split(" ");
+const PROGRAMS = "kubeadm kubelet kube-apiserver kube-controller-manager kube-scheduler kube-proxy".split(
+  " ",
+);
 
 /** What a cluster is made of. */
 interface Parts {
@@ -65,7 +67,9 @@ interface Parts {
 }
 
 /** clusterNeeds returns what a cluster is made of, or the reason why there is none. */
-export function clusterNeeds(): { readonly parts: Parts; readonly lacks?: undefined } | { readonly lacks: string; readonly parts?: undefined } {
+export function clusterNeeds():
+  | { readonly parts: Parts; readonly lacks?: undefined }
+  | { readonly lacks: string; readonly parts?: undefined } {
   const found = PROGRAMS.map(kubernetesProgram);
   const lacks = found.find((one) => one.lacks !== undefined)?.lacks;
   if (lacks !== undefined) return { lacks };
@@ -169,7 +173,13 @@ export class KubeCluster implements AsyncDisposable {
 
   /** startRuntimes gives each node containerd, with the images that it will be asked for. */
   async startRuntimes(): Promise<void> {
-    const listed = await this.node("control").kubeadm("config", "images", "list", "--kubernetes-version", await this.#version());
+    const listed = await this.node("control").kubeadm(
+      "config",
+      "images",
+      "list",
+      "--kubernetes-version",
+      await this.#version(),
+    );
     const { kubernetes, etcd } = this.#parts;
     const images = new Map<string, Uint8Array>();
     for (const name of listed.trim().split("\n")) {
@@ -199,30 +209,32 @@ export class KubeCluster implements AsyncDisposable {
     this.#say("the control plane runs");
   }
 
-  /** control applies our definitions and makes the hub the controller. */
+  /** control applies our definitions and makes the hub the controller, with the rights that they give it. */
   async control(): Promise<void> {
-    const control = this.node("control");
-    await control.host.must(`${INSTALLED} kube manifests --kubernetes-version v1.20 > /run/causeway.yaml`);
+    const { host } = this.node("control");
+    const version = await this.#version();
+    await host.must(`${INSTALLED} kube manifests --kubernetes-version ${version} > /run/causeway.yaml`);
     await this.kubectl("apply", "--server-side", "-f", "/run/causeway.yaml");
-    const find = "-n causeway-system get secrets -o json".split(" ");
-    let token = "";
-    await until(
-      async () => {
-        const { items } = await this.kubectlJson(...find);
-        const secret = items.find(
-          ({ metadata }: Json) =>
-            metadata.annotations?.["kubernetes.io/service-account.name"] === "causeway-controller",
-        );
-        token = Buffer.from(secret?.data?.token ?? "", "base64").toString();
-        return token === "" ? "no token" : undefined;
+    await this.apply({
+      apiVersion: "v1",
+      kind: "Secret",
+      type: "kubernetes.io/service-account-token",
+      metadata: {
+        name: "controller",
+        namespace: "causeway-system",
+        annotations: { "kubernetes.io/service-account.name": "causeway-controller" },
       },
-      { what: "the controller's token", deadlineMs: DEADLINE_MS },
-    );
-    const admin = (await this.kubectlJson("config", "view", "--raw", "-o", "json")) as Json;
-    admin.users = [{ name: admin.users[0].name, user: { token } }];
-    await Bun.write(control.host.path("/etc/causeway/controller.conf"), JSON.stringify(admin));
-    await control.host.stop("agent");
-    await control.startAgent("--kube-controller", "/etc/causeway/controller.conf");
+    });
+    const read = "-n causeway-system get secret controller -o jsonpath={.data.token}".split(" ");
+    let token = "";
+    await until(async () => ((token = await this.kubectl(...read)) === "" ? "none" : undefined), {
+      ...{ what: "the controller's token", deadlineMs: DEADLINE_MS },
+    });
+    const config = await this.kubectlJson("config", "view", "--raw", "-o", "json");
+    config.users = [{ name: config.users[0].name, user: { token: Buffer.from(token, "base64").toString() } }];
+    await Bun.write(host.path("/etc/causeway/controller.conf"), JSON.stringify(config));
+    await host.stop("agent");
+    await this.node("control").startAgent("--kube-controller", "/etc/causeway/controller.conf");
     this.#say("the hub controls the cluster");
   }
 
@@ -281,7 +293,10 @@ export class KubeCluster implements AsyncDisposable {
   }
 
   /** flow pings an address from a pod until it is disposed of. */
-  async flow(pod: { readonly node: string; readonly addresses: readonly string[] }, to: string): Promise<Pinger> {
+  async flow(
+    pod: { readonly node: string; readonly addresses: readonly string[] },
+    to: string,
+  ): Promise<Pinger> {
     const { host } = this.node(pod.node as Name);
     const [own] = pod.addresses;
     const find = `for netns in $(ls /run/netns); do ip -n $netns -o addr show to ${own} | grep -q . && echo $netns; done`;
