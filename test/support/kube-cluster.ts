@@ -264,6 +264,7 @@ export class KubeCluster implements AsyncDisposable {
     await this.kubectl("drain", name, "--ignore-daemonsets", "--force", "--timeout=15m");
     await this.kubectl("delete", "node", name);
     await node.host.stop("kubelet");
+    await node.host.must("ctr -n k8s.io tasks ls -q | xargs -r -n 1 ctr -n k8s.io tasks kill -s KILL -a");
     await node.uninstall();
   }
 

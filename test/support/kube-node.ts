@@ -23,6 +23,8 @@ export interface KubeNodeOptions {
 /** INSTALLED is where the executable lies on a node. */
 export const INSTALLED = "/opt/causeway/causeway";
 
+const POSTRM = join(import.meta.dir, "../../deploy/debian/postrm");
+
 const RUNTIME = `version = 2
 [plugins."io.containerd.grpc.v1.cri"]
 restrict_oom_score_adj = true
@@ -120,14 +122,14 @@ export class KubeNode implements AsyncDisposable {
     return stdout;
   }
 
-  /** uninstall takes Causeway off the machine, the runtime's pods first; the executable itself stays. */
+  /** uninstall takes Causeway off the machine as docs/operate.md says, but for the executable: what the package's removal runs comes last. */
   async uninstall(): Promise<void> {
     const { host } = this;
-    await host.must("ctr -n k8s.io tasks ls -q | xargs -r -n 1 ctr -n k8s.io tasks kill -s KILL -a");
     await this.causeway(["cni", "uninstall"]);
     await this.causeway(["kube", "prepare", "--undo"]);
     await this.causeway(["leave"]);
     await host.stop("agent");
+    await host.must(`sh ${POSTRM} purge`);
   }
 
   /** run runs a shell command. */

@@ -14,7 +14,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   settings: "grep -rs '' /proc/sys/net | grep -v nf_conntrack_count | sort",
   namespaces: "ls /run/netns",
   // What differs from the machine's own files is in the upper layers; kubernetes is what kubeadm writes.
-  files: `find /run/layer/etc /run/layer/opt /run/causeway /run/wireguard /var/lib/causeway /var/lib/cni \
+  files: `find /run/layer/etc /run/layer/opt /run/wireguard /var/lib/causeway /var/lib/cni \
     '(' -name work -o -name kubernetes ')' -prune -o -type f -print | sort | xargs -r -d '\n' sha256sum`,
 };
 
