@@ -23,8 +23,6 @@ export interface KubeNodeOptions {
 /** INSTALLED is where the executable lies on a node. */
 export const INSTALLED = "/opt/causeway/causeway";
 
-const POSTRM = join(import.meta.dir, "../../deploy/debian/postrm");
-
 const RUNTIME = `version = 2
 [plugins."io.containerd.grpc.v1.cri"]
 restrict_oom_score_adj = true
@@ -122,14 +120,15 @@ export class KubeNode implements AsyncDisposable {
     return stdout;
   }
 
-  /** uninstall takes Causeway off the machine as docs/operate.md says, but for the executable: what the package's removal runs comes last. */
+  /** uninstall takes Causeway off the machine as docs/operate.md says, but for the executable. */
   async uninstall(): Promise<void> {
     const { host } = this;
     await this.causeway(["cni", "uninstall"]);
     await this.causeway(["kube", "prepare", "--undo"]);
     await this.causeway(["leave"]);
     await host.stop("agent");
-    await host.must(`sh ${POSTRM} purge`);
+    // As `apt purge` does; the folder itself is a mount here.
+    await host.must("find /var/lib/causeway -mindepth 1 -delete");
   }
 
   /** run runs a shell command. */
