@@ -5,7 +5,8 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { until } from "../../src/lab/mod.ts";
 import { INSTALLED } from "../support/kube-node.ts";
-import { clusterNeeds, KubeCluster, NODES } from "../support/kube-cluster.ts";
+import { clusterNeeds, KubeCluster } from "../support/kube-cluster.ts";
+import { MACHINES, type PlacedPod } from "../support/kube-machines.ts";
 import { machineTraces } from "../support/machine-traces.ts";
 import { differences, dumpOf, type NodeDump } from "../support/node-dump.ts";
 import { installOther } from "../support/other-build.ts";
@@ -65,10 +66,8 @@ const service = {
 };
 
 /** As much of a pod as is looked at. */
-interface Pod {
+interface Pod extends PlacedPod {
   readonly name: string;
-  readonly node: string;
-  readonly addresses: readonly string[];
 }
 
 const ask = (address: string, port = 80) =>
@@ -89,12 +88,7 @@ describe.skipIf(parts === undefined)(
       cluster = await KubeCluster.create(parts, say);
       before = await dumpOf(cluster.node("home").host);
       try {
-        await cluster.makeMesh();
-        await cluster.prepare();
-        await cluster.startRuntimes();
-        await cluster.init();
-        await cluster.control();
-        await cluster.join();
+        await cluster.up();
         await cluster.apply(deployment, service);
         await cluster.kubectl("rollout", "status", "deployment/web", "--timeout=15m");
         const proxies = "-n kube-system rollout status daemonset/kube-proxy --timeout=15m";
@@ -143,7 +137,7 @@ describe.skipIf(parts === undefined)(
           },
         ]),
       );
-      for (const name of NODES) {
+      for (const name of MACHINES) {
         const { node } = await cluster.node(name).causeway(["status"]);
         expect(shown[name]).toEqual({
           addresses: [node.overlay4, node.overlay6],
@@ -180,7 +174,7 @@ describe.skipIf(parts === undefined)(
         expect([...found].sort()).toEqual(names);
       };
       await asked(() => inPod(home, ask(spec.clusterIP)));
-      for (const name of NODES) {
+      for (const name of MACHINES) {
         await asked(() => cluster.node(name).host.page(spec.clusterIP, 80));
         const { node } = await cluster.node(name).causeway(["status"]);
         await asked(() => cluster.node("control").host.page(node.overlay4, 30080));
@@ -200,7 +194,7 @@ describe.skipIf(parts === undefined)(
 
     test("the API server is killed: pods go on, and it comes back", async () => {
       const [home, office] = await two();
-      await using flow = await cluster.flow(home, office.addresses[0] as string);
+      await using flow = await cluster.machines.flow(home, office.addresses[0] as string);
       const killedMs = Date.now();
       await cluster.node("control").host.must("kill -KILL $(pidof kube-apiserver)");
       await until(
@@ -222,8 +216,8 @@ describe.skipIf(parts === undefined)(
       const [home, office] = await two();
       const node = cluster.node("office");
       const dataplane = async () => (await node.causeway(["status"])).tunnel.dataplane;
-      await using there = await cluster.flow(office, home.addresses[0] as string);
-      await using back = await cluster.flow(home, office.addresses[1] as string);
+      await using there = await cluster.machines.flow(office, home.addresses[0] as string);
+      await using back = await cluster.machines.flow(home, office.addresses[1] as string);
       const build = installOther(node.host.path(INSTALLED), (await dataplane()).build);
       await node.host.stop("agent");
       await node.startAgent();

@@ -1,58 +1,24 @@
 /**
- * A cluster of Kubernetes over the overlay, made by kubeadm from what `causeway kube prepare` wrote.
- *
- * ```
- * control 203.0.113.x ═══ backbone ═══ office-nat (restricted) ═══ office
- *  hub, control plane         ╚═══════ home-nat (symmetric) ══════ home
- * ```
- *
- * From outside nobody can call `office` or `home`: the API server reaches their kubelets through the tunnel, or not at all.
+ * A cluster of Kubernetes over the overlay, made by kubeadm from what `causeway kube prepare` wrote: the control plane on `control`, and
+ * kubelets on all of `KubeMachines`. The API server reaches those of `office` and `home` through the tunnel, or not at all.
  */
-import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseAllDocuments, stringify } from "yaml";
 import { kubernetesProgram } from "../../tools/kubernetes.ts";
 import { fetchPackages, SuiteError } from "../../tools/debian-suite.ts";
-import { Lab, until } from "../../src/lab/mod.ts";
+import { until } from "../../src/lab/mod.ts";
 import { debianRuntimes } from "./debian-runtimes.ts";
 import { etcdFolder } from "./etcd.ts";
 import { kubeImage } from "./kube-images.ts";
-import { INSTALLED, KubeNode } from "./kube-node.ts";
-import { Pinger } from "./pinger.ts";
+import { KubeMachines, type MachineName, MACHINES, WORKERS } from "./kube-machines.ts";
+import { INSTALLED, type KubeNode } from "./kube-node.ts";
 import type { Json } from "./private-node.ts";
 import { imageArchive } from "./runtime-image.ts";
 
-const root = `/run/causeway-test/${process.pid}-cluster`;
-
 /** Guards against hanging only: a busy machine is slow. */
 const DEADLINE_MS = 900_000;
-/** ping(8) numbers with 16 bits: these last for most of an hour. */
-const FLOW_SECONDS = 0.05;
 const ADMIN = { KUBECONFIG: "/etc/kubernetes/admin.conf" };
-
-const topology = `apiVersion: causeway.network/v1alpha1
-kind: Lab
-metadata: { name: cluster }
-spec:
-  networks:
-    - { name: backbone, prefix4: 203.0.113.0/24 }
-    - { name: office-lan, prefix4: 10.20.0.0/16 }
-    - { name: home-lan, prefix4: 192.168.1.0/24 }
-  routers:
-    - { name: office-nat, kind: restricted, inside: office-lan, outside: backbone }
-    - { name: home-nat, kind: symmetric, inside: home-lan, outside: backbone }
-  nodes:
-    - { name: control, role: none, networks: [backbone] }
-    - { name: office, role: none, networks: [office-lan] }
-    - { name: home, role: none, networks: [home-lan] }
-`;
-
-/** WORKERS are the nodes that pods run on. */
-export const WORKERS = ["office", "home"] as const;
-
-/** NODES are all of them. */
-export const NODES = ["control", ...WORKERS] as const;
-type Name = (typeof NODES)[number];
 
 const PROGRAMS = "kubeadm kubelet kube-apiserver kube-controller-manager kube-scheduler kube-proxy".split(
   " ",
@@ -112,58 +78,42 @@ function configuration(written: string): string {
   return documents.map((document) => stringify(document)).join("---\n");
 }
 
-/** KubeCluster owns the laboratory and its machines. */
+/** KubeCluster owns the machines. */
 export class KubeCluster implements AsyncDisposable {
+  readonly machines: KubeMachines;
   readonly #parts: Parts;
   readonly #say: (text: string) => void;
-  readonly #nodes = new Map<Name, KubeNode>();
 
-  private constructor(parts: Parts, say: (text: string) => void) {
+  private constructor(machines: KubeMachines, parts: Parts, say: (text: string) => void) {
+    this.machines = machines;
     this.#parts = parts;
     this.#say = say;
   }
 
-  /** create makes the machines and the wires between them; nothing runs. */
+  /** create makes the machines; nothing runs. `say` is told of progress. */
   static async create(parts: Parts, say: (text: string) => void): Promise<KubeCluster> {
-    const cluster = new KubeCluster(parts, say);
-    try {
-      mkdirSync(root, { recursive: true });
-      const lab = await Lab.up(topology, { root, networkOnly: true });
-      for (const name of NODES) {
-        const { trees, kubernetes } = parts;
-        const netns = lab.place.netns(name);
-        cluster.#nodes.set(name, await KubeNode.create({ name, netns, trees, kubernetes }));
-      }
-      return cluster;
-    } catch (error) {
-      await cluster[Symbol.asyncDispose]();
-      throw error;
-    }
+    return new KubeCluster(await KubeMachines.create(parts), parts, say);
+  }
+
+  /** up makes the cluster, from the mesh to its last node. */
+  async up(): Promise<void> {
+    await this.machines.join();
+    this.#say("three agents have joined");
+    await this.#prepare();
+    await this.#startRuntimes();
+    await this.#init();
+    await this.#control();
+    await this.#join();
   }
 
   /** node returns a machine. */
-  node(name: Name): KubeNode {
-    return this.#nodes.get(name) as KubeNode;
+  node(name: MachineName): KubeNode {
+    return this.machines.node(name);
   }
 
-  get #all(): KubeNode[] {
-    return [...this.#nodes.values()];
-  }
-
-  /** makeMesh starts the agents and joins them. */
-  async makeMesh(): Promise<void> {
-    const control = this.node("control");
-    await Promise.all(this.#all.map((node) => node.startAgent()));
-    await control.causeway(["init", "--name", "control", "--endpoint", "203.0.113.3:51820"]);
-    const { token } = await control.causeway(["token", "create", "--uses", "2"]);
-    for (const name of WORKERS) await this.node(name).causeway(["join", "-", "--name", name], token);
-    for (const node of this.#all) await node.causeway(["cni", "install"]);
-    this.#say("three agents have joined");
-  }
-
-  /** prepare has `causeway kube prepare` write on each node what kubeadm needs, and does what it says is next. */
-  async prepare(): Promise<void> {
-    for (const node of this.#all) {
+  /** Has `causeway kube prepare` write on each node what kubeadm needs, and does what it says is next. */
+  async #prepare(): Promise<void> {
+    for (const node of this.machines.all) {
       const role = node.name === "control" ? ["--control-plane"] : [];
       await node.causeway(["kube", "prepare", "kubeadm", ...role]);
       // Not `sysctl --system`, which would set what others want of this machine too.
@@ -171,8 +121,8 @@ export class KubeCluster implements AsyncDisposable {
     }
   }
 
-  /** startRuntimes gives each node containerd, with the images that it will be asked for. */
-  async startRuntimes(): Promise<void> {
+  /** Gives each node containerd, with the images that it will be asked for. */
+  async #startRuntimes(): Promise<void> {
     const listed = await this.node("control").kubeadm(
       "config",
       "images",
@@ -187,7 +137,7 @@ export class KubeCluster implements AsyncDisposable {
       if (image !== undefined) images.set(name, image);
     }
     const tiny = await imageArchive();
-    for (const node of this.#all) {
+    for (const node of this.machines.all) {
       const own = [...images].filter(([name]) => node.name === "control" || name.includes("/kube-proxy:"));
       await node.startRuntime([tiny, ...own.map(([, image]) => image)]);
       await node.startKubelet();
@@ -199,8 +149,8 @@ export class KubeCluster implements AsyncDisposable {
     return (await this.node("control").kubeadm("version", "-o", "short")).trim();
   }
 
-  /** init makes the control plane; what needs packages that nobody has here is left out. */
-  async init(): Promise<void> {
+  /** Makes the control plane; what needs packages that nobody has here is left out. */
+  async #init(): Promise<void> {
     const control = this.node("control");
     const written = await Bun.file(control.host.path("/etc/causeway/kubeadm.yaml")).text();
     await Bun.write(control.host.path("/run/kubeadm.yaml"), configuration(written));
@@ -209,8 +159,8 @@ export class KubeCluster implements AsyncDisposable {
     this.#say("the control plane runs");
   }
 
-  /** control applies our definitions and makes the hub the controller, with the rights that they give it. */
-  async control(): Promise<void> {
+  /** Applies our definitions and makes the hub the controller, with the rights that they give it. */
+  async #control(): Promise<void> {
     const { host } = this.node("control");
     const version = await this.#version();
     await host.must(`${INSTALLED} kube manifests --kubernetes-version ${version} > /run/causeway.yaml`);
@@ -238,8 +188,8 @@ export class KubeCluster implements AsyncDisposable {
     this.#say("the hub controls the cluster");
   }
 
-  /** join has the workers join as kubeadm says. */
-  async join(): Promise<void> {
+  /** Has the workers join as kubeadm says. */
+  async #join(): Promise<void> {
     const line = await this.node("control").kubeadm("token", "create", "--print-join-command");
     const [, ...words] = line.trim().split(/\s+/);
     await Promise.all(
@@ -251,7 +201,7 @@ export class KubeCluster implements AsyncDisposable {
         const ready = items.filter(({ status }: Json) =>
           status.conditions.some(({ type, status }: Json) => type === "Ready" && status === "True"),
         );
-        return ready.length === NODES.length ? undefined : `${ready.length} nodes are ready`;
+        return ready.length === MACHINES.length ? undefined : `${ready.length} nodes are ready`;
       },
       { what: "all nodes to be ready", deadlineMs: DEADLINE_MS },
     );
@@ -259,7 +209,7 @@ export class KubeCluster implements AsyncDisposable {
   }
 
   /** remove takes a node out of the cluster, and all of Causeway off its machine, as docs/kubernetes.md says. */
-  async remove(name: Name): Promise<void> {
+  async remove(name: MachineName): Promise<void> {
     const node = this.node(name);
     await this.kubectl("drain", name, "--ignore-daemonsets", "--force", "--timeout=15m");
     await this.kubectl("delete", "node", name);
@@ -293,20 +243,6 @@ export class KubeCluster implements AsyncDisposable {
     await this.kubectl("apply", "-f", file);
   }
 
-  /** flow pings an address from a pod until it is disposed of. */
-  async flow(
-    pod: { readonly node: string; readonly addresses: readonly string[] },
-    to: string,
-  ): Promise<Pinger> {
-    const { host } = this.node(pod.node as Name);
-    const [own] = pod.addresses;
-    const find = `for netns in $(ls /run/netns); do ip -n $netns -o addr show to ${own} | grep -q . && echo $netns; done`;
-    const netns = (await host.run(["sh", "-c", find])).stdout.trim();
-    if (netns === "") throw new Error(`no namespace of ${pod.node} has ${own}`);
-    const command = (argv: readonly string[]) => host.command(["ip", "netns", "exec", netns, ...argv]);
-    return new Pinger(`${own} to ${to}`, to, { command, everySeconds: FLOW_SECONDS });
-  }
-
   /** forwarded returns a pod's first page through `kubectl port-forward`. */
   async forwarded(pod: string, port: number): Promise<string | undefined> {
     const { host } = this.node("control");
@@ -324,7 +260,7 @@ export class KubeCluster implements AsyncDisposable {
 
   /** logs returns the last words of what runs on the nodes. */
   logs(): string {
-    return this.#all
+    return this.machines.all
       .flatMap(({ name, host }) =>
         ["agent", "containerd", "kubelet"].map((program) =>
           existsSync(host.path(`/run/log/${program}`))
@@ -336,8 +272,6 @@ export class KubeCluster implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const node of this.#all) await node[Symbol.asyncDispose]();
-    await Lab.remove("cluster", { root });
-    rmSync(root, { recursive: true, force: true });
+    await this.machines[Symbol.asyncDispose]();
   }
 }

@@ -16,7 +16,7 @@ export interface KubeNodeOptions {
   readonly netns: string;
   /** Folders of unpacked packages, with containerd and runc. */
   readonly trees: readonly string[];
-  /** Folder of Kubernetes' programs. */
+  /** Folder of Kubernetes' programs; empty where none is run. */
   readonly kubernetes: string;
 }
 
