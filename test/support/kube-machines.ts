@@ -101,7 +101,9 @@ export class KubeMachines implements AsyncDisposable {
       ip -n $netns -o addr show to ${own} 2>/dev/null | grep -q . && echo $netns; done`;
     const netns = (await host.run(["sh", "-c", find])).stdout.trim();
     if (netns === "") throw new Error(`no namespace of ${pod.node} has ${own}`);
-    const command = (argv: readonly string[]) => host.command(["ip", "netns", "exec", netns, ...argv]);
+    // Not through the host, whose namespace of processes would keep ping from being ended.
+    const path = host.path(`/run/netns/${netns}`);
+    const command = (argv: readonly string[]) => ["nsenter", `--net=${path}`, "--", ...argv];
     return new Pinger(`${own} to ${to}`, to, { command, everySeconds: FLOW_SECONDS });
   }
 

@@ -167,8 +167,7 @@ export class PrivateHost implements AsyncDisposable {
     await this.must("ldconfig -X");
   }
 
-  /** command returns the command line that runs a program in the host. */
-  command(argv: readonly string[]): string[] {
+  #inside(argv: readonly string[]): string[] {
     const target = this.#keeper.pid;
     // The process that made the namespaces stays outside of the PID namespace itself.
     const pid = `--pid=/proc/${target}/ns/pid_for_children`;
@@ -182,7 +181,7 @@ export class PrivateHost implements AsyncDisposable {
 
   /** run runs a program in the host and returns what came out. */
   async run(argv: readonly string[], options: RunOptions = {}): Promise<Outcome> {
-    const child = Bun.spawn(this.command(argv), {
+    const child = Bun.spawn(this.#inside(argv), {
       stdin: Buffer.from(options.stdin ?? ""),
       stdout: "pipe",
       stderr: "pipe",
@@ -215,7 +214,7 @@ export class PrivateHost implements AsyncDisposable {
   /** start starts a program that goes on; its output goes to /run/log. */
   async start(name: string, argv: readonly string[], options: RunOptions = {}): Promise<void> {
     const log = `exec > /run/log/${name} 2>&1; exec "$@"`;
-    const child = Bun.spawn(this.command(["sh", "-c", log, name, ...argv]), {
+    const child = Bun.spawn(this.#inside(["sh", "-c", log, name, ...argv]), {
       stdin: "ignore",
       stdout: "ignore",
       stderr: "ignore",
