@@ -65,6 +65,8 @@ export class KubeMachines implements AsyncDisposable {
         const netns = lab.place.netns(name);
         machines.#nodes.set(name, await KubeNode.create({ ...options, name, netns }));
       }
+      // Without a way out, programs of the machine itself cannot call a Service: the kernel asks for a route before kube-proxy's rules are.
+      await machines.node("control").host.must("ip route add default via 203.0.113.254 dev eth0");
       return machines;
     } catch (error) {
       await machines[Symbol.asyncDispose]();
