@@ -24,7 +24,9 @@ export function kubernetesProgram(
   const path = join(assets ?? join(CACHE, VERSION), name);
   if (existsSync(path)) return { path };
   if (assets !== undefined) return { lacks: `there is no ${name} in KUBEBUILDER_ASSETS (${assets})` };
-  return { lacks: `${name} is not built; run: npm run kubernetes (10 minutes), or set KUBEBUILDER_ASSETS` };
+  return {
+    lacks: `${name} is not built; run: npm run kubernetes -- ${name} (10 minutes), or set KUBEBUILDER_ASSETS`,
+  };
 }
 
 type Say = (text: string) => void;

@@ -1,14 +1,6 @@
 /** The documented upgrade on nodes whose tunnel our own engine carries: another executable in the old one's place, a new agent. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import {
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import type { Results, Status } from "../../src/agent/mod.ts";
 import { Lab, until } from "../../src/lab/mod.ts";
@@ -17,6 +9,7 @@ import { isAlive } from "../../src/sys/mod.ts";
 import { executable, labLacks } from "../support/lab-needs.ts";
 import { ownLacks } from "../support/own-needs.ts";
 import { lostPings } from "../support/lost-pings.ts";
+import { installOther } from "../support/other-build.ts";
 
 const root = `/run/causeway-test/${process.pid}-upgrade`;
 /** Outside /run, which each node has for itself. */
@@ -38,19 +31,6 @@ spec:
     - { name: hub, role: hub, networks: [wire], pods: 1 }
     - { name: one, networks: [wire], pods: 1 }
 `;
-
-/** Puts an executable that says to be another build in the place of the installed one, as install(1) does. */
-function installOther(build: string): string {
-  const other = build.replace(/^./, build.startsWith("0") ? "1" : "0");
-  const bytes = readFileSync(installed);
-  let found = 0;
-  for (let at = bytes.indexOf(build); at >= 0; at = bytes.indexOf(build, at + 1), found++)
-    bytes.write(other, at, "latin1");
-  expect(found).toBeGreaterThan(0);
-  writeFileSync(`${installed}.new`, bytes, { mode: 0o755 });
-  renameSync(`${installed}.new`, installed);
-  return other;
-}
 
 describe.skipIf(skip !== undefined)(`an upgrade${skip === undefined ? "" : ` (${skip})`}`, () => {
   let lab: Lab;
@@ -79,7 +59,7 @@ describe.skipIf(skip !== undefined)(`an upgrade${skip === undefined ? "" : ` (${
       const first = before.dataplane as NonNullable<typeof before.dataplane>;
       const target = formatIp(lab.pod("hub-p1").ip4 as Ip);
       const flow = lab.exec("one-p1", ["ping", "-n", "-i", "0.02", "-c", "300", "-W", "20", target]);
-      const build = installOther(first.build);
+      const build = installOther(installed, first.build);
       await lab.killAgent("one", { gently: true });
       await lab.startAgent("one");
       await until(

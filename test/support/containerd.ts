@@ -2,8 +2,8 @@
 import { existsSync } from "node:fs";
 import { until } from "../../src/lab/wait.ts";
 import { CriClient, type SandboxConfig } from "./cri.ts";
-import type { Outcome } from "./private-host.ts";
-import { CONFIGURATIONS, type Json, PLUGINS, type PrivateNode } from "./private-node.ts";
+import type { Outcome, PrivateHost } from "./private-host.ts";
+import { CONFIGURATIONS, type Json, PLUGINS } from "./private-node.ts";
 import { IMAGE, imageArchive } from "./runtime-image.ts";
 
 /** What both need here: without CAP_SYS_RESOURCE no process may become less likely to be killed than containerd itself. */
@@ -41,20 +41,25 @@ export interface Pod {
   readonly container: string;
 }
 
+/** RuntimeNode is what it runs on. */
+interface RuntimeNode {
+  readonly host: PrivateHost;
+}
+
 /** Containerd is a running daemon. */
 export class Containerd implements Disposable {
-  readonly node: PrivateNode;
+  readonly node: RuntimeNode;
   readonly cri: CriClient;
   readonly major: 1 | 2;
   #serial = 0;
 
-  private constructor(node: PrivateNode, major: 1 | 2) {
+  private constructor(node: RuntimeNode, major: 1 | 2) {
     this.node = node;
     this.major = major;
     this.cri = new CriClient(node.host.path("/run/containerd/containerd.sock"));
   }
 
-  static async start(node: PrivateNode, major: 1 | 2): Promise<Containerd> {
+  static async start(node: RuntimeNode, major: 1 | 2): Promise<Containerd> {
     const { host } = node;
     await Bun.write(host.path("/run/containerd.toml"), CONFIGURATION[major]);
     await Bun.write(host.path("/run/image.tar"), await imageArchive());

@@ -19,10 +19,14 @@ export interface RunOptions {
   readonly env?: Record<string, string>;
 }
 
-/** HostOptions say what programs the host has beside those of the machine. */
+/** HostOptions say what programs the host has beside those of the machine, and where it stands. */
 export interface HostOptions {
   /** Root folders of unpacked packages. */
   readonly trees: readonly string[];
+  /** Default `private-host`. */
+  readonly name?: string;
+  /** A network namespace that it lives in, as a path; default one of its own, with the wire and the neighbour. */
+  readonly netns?: string;
 }
 
 /** Addresses on the wire between the host and its neighbour, which lives in the namespace `world`. */
@@ -34,8 +38,23 @@ const LAYERED = ["/etc", "/opt", "/var"];
 /** Folders that must be empty, whatever the machine has there. */
 const EMPTY = ["cni", "containerd", "containers", "causeway"].map((name) => `/var/lib/${name}`);
 
+/** Settings that no namespace has for itself, and kubelet writes: its own are files of the host's. */
+const MACHINE_SYSCTLS = [
+  ...["vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"],
+  ...["kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes"],
+];
+
+const WIRING = `
+  ip link set lo up
+  ip netns add world
+  ip link add uplink type veth peer name wire netns world
+  ip addr add ${WIRE.host4}/24 dev uplink; ip addr add ${WIRE.host6}/64 dev uplink nodad; ip link set uplink up
+  ip -n world link set lo up
+  ip -n world addr add ${WIRE.world4}/24 dev wire; ip -n world addr add ${WIRE.world6}/64 dev wire nodad
+  ip -n world link set wire up`;
+
 /** The host's first process waits for the end of standard input, and buries what nobody else waits for. */
-const INIT = `set -e
+const init = ({ name = "private-host", netns }: HostOptions) => `set -e
   mount -t tmpfs -o mode=755 tmpfs /run
   mkdir -p /run/netns /run/lock /run/tmp /run/home /run/log /run/pid /run/layer
   mount -t tmpfs tmpfs /dev/shm
@@ -66,14 +85,12 @@ while read -r file; do echo 0 > $file; done < /run/groups
 exec "$@"
 END
   chmod 755 /run/enter
-  ip link set lo up
-  ip netns add world
-  ip link add uplink type veth peer name wire netns world
-  ip addr add ${WIRE.host4}/24 dev uplink; ip addr add ${WIRE.host6}/64 dev uplink nodad; ip link set uplink up
-  ip -n world link set lo up
-  ip -n world addr add ${WIRE.world4}/24 dev wire; ip -n world addr add ${WIRE.world6}/64 dev wire nodad
-  ip -n world link set wire up
-  hostname private-host
+  for setting in ${MACHINE_SYSCTLS.join(" ")}; do
+    [ -e /proc/sys/$setting ] || continue
+    own=/run/layer/$(echo $setting | tr / -); cat /proc/sys/$setting > $own; mount --bind $own /proc/sys/$setting
+  done
+${netns === undefined ? WIRING : ""}
+  hostname ${name}
   trap : CHLD
   echo ready
   until read -r _; status=$?; [ $status -le 128 ]; do :; done`;
@@ -110,7 +127,9 @@ export class PrivateHost implements AsyncDisposable {
     };
   }
 
-  static async create({ trees }: HostOptions): Promise<PrivateHost> {
+  static async create(options: HostOptions): Promise<PrivateHost> {
+    const { trees, netns } = options;
+    const net = netns === undefined ? "unshare --net" : `nsenter --net=${netns} unshare`;
     sweepControlGroups();
     const groups = makeControlGroups();
     const script = [
@@ -118,10 +137,12 @@ export class PrivateHost implements AsyncDisposable {
       ...groups.map((folder) => `echo 0 > ${folder}/cgroup.procs`),
       `exec unshare --cgroup bash -c '${[
         ...groups.map((folder) => `[ ! -d ${folder}/init ] || echo 0 > ${folder}/init/cgroup.procs`),
-        'exec unshare --net --mount --uts --ipc --pid --fork --kill-child --mount-proc --propagation private bash -c "$0"',
+        `exec ${net} --mount --uts --ipc --pid --fork --kill-child --mount-proc --propagation private bash -c "$0"`,
       ].join("\n")}' "$0"`,
     ].join("\n");
-    const keeper = Bun.spawn(["bash", "-c", script, INIT], { stdin: "pipe", stdout: "pipe", stderr: "pipe" });
+    const keeper = Bun.spawn(["bash", "-c", script, init(options)], {
+      ...{ stdin: "pipe", stdout: "pipe", stderr: "pipe" },
+    });
     const host = new PrivateHost(keeper, groups, trees);
     const { value } = await keeper.stdout.getReader().read();
     if (

@@ -9,15 +9,34 @@ export const BUSYBOX = "/bin/busybox";
 
 /** imageArchive returns the layout as a tar archive. */
 export async function imageArchive(busybox = BUSYBOX): Promise<Uint8Array> {
-  const script = `set -e; work=$(mktemp -d); trap 'rm -r $work' EXIT; cd $work
-    mkdir -p root/bin root/etc root/tmp root/www; cp "$0" root/bin/busybox; echo hello > root/www/index.html
-    for name in sh sleep ip ping wget httpd cat echo nc; do ln -s busybox root/bin/$name; done
-    tar -C root --sort=name --owner=0 --group=0 -c .`;
-  const layer = await output(["sh", "-c", script, busybox]);
+  return archiveOf({
+    name: IMAGE,
+    script: `mkdir -p bin etc tmp www; cp "$0" bin/busybox; echo hello > www/index.html
+      for name in sh sleep ip ping wget httpd cat echo nc hostname; do ln -s busybox bin/$name; done`,
+    words: [busybox],
+    command: ["/bin/sleep", "1000000"],
+  });
+}
+
+/** ImageRecipe is an image of one layer, made from this machine's files. */
+export interface ImageRecipe {
+  readonly name: string;
+  /** Shell commands that fill the working folder, with `words` as `$0`, `$1` and so on. */
+  readonly script: string;
+  readonly words: readonly string[];
+  readonly command: readonly string[];
+}
+
+/** archiveOf returns an image as a tar archive. */
+export async function archiveOf({ name, script, words, command }: ImageRecipe): Promise<Uint8Array> {
+  const packed = `set -e; work=$(mktemp -d); trap 'rm -r $work' EXIT; mkdir $work/root; cd $work/root
+    ${script}
+    tar --sort=name --owner=0 --group=0 -c .`;
+  const layer = await output(["sh", "-c", packed, ...words]);
   const config = json({
     architecture: process.arch === "arm64" ? "arm64" : "amd64",
     os: "linux",
-    config: { Cmd: ["/bin/sleep", "1000000"], Env: ["PATH=/bin"] },
+    config: { Cmd: command, Env: ["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] },
     rootfs: { type: "layers", diff_ids: [digest(layer)] },
   });
   const manifest = json({
@@ -31,7 +50,7 @@ export async function imageArchive(busybox = BUSYBOX): Promise<Uint8Array> {
     manifests: [
       {
         ...descriptor("application/vnd.oci.image.manifest.v1+json", manifest),
-        annotations: { "io.containerd.image.name": IMAGE, "org.opencontainers.image.ref.name": IMAGE },
+        annotations: { "io.containerd.image.name": name, "org.opencontainers.image.ref.name": name },
       },
     ],
   });
