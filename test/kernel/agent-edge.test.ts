@@ -146,7 +146,11 @@ describe.skipIf(labLacks !== undefined)(
       );
       await run("a", "ip netns del machine");
       await lab.causewayJson("hub", ["delete", "Subnet", "red.web"]);
-      await until(async () => ((await missing()) === undefined ? "there" : undefined), { what: "no bridge" });
+      const left = async () =>
+        (await missing()) === undefined
+          ? "the bridge"
+          : (await run("a", "ip netns exec cw-5100 ip -br link")).match(/\S*5110\S*/)?.[0];
+      await until(left, { what: "nothing of it to be left" });
     });
 
     test("a killed agent comes back to all of it, and changes nothing", async () => {
@@ -194,7 +198,13 @@ describe.skipIf(labLacks !== undefined)(
         },
         { what: "eth1 is back" },
       );
-      expect(await run("a", "ip netns list")).not.toContain("cw-");
+      await until(
+        async () => {
+          const left = await run("a", "ip netns list");
+          return left.includes("cw-") ? left : undefined;
+        },
+        { what: "no namespace of the router" },
+      );
       expect(await status("a")).not.toContain("edge");
     });
   },
