@@ -1,12 +1,14 @@
 /** Links of a router that chains of CNI plugins make: Debian's plugins, asked as a runtime asks them, over restarts and crashes of the agent. */
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { removeNetns } from "../../src/sys/mod.ts";
 import { EdgeLab, type EdgeNode } from "../support/edge-lab.ts";
 import { until } from "../support/evpn-cluster.ts";
 import { lacksKind, notRoot } from "../support/scratch.ts";
 
 setDefaultTimeout(60_000);
+
+const made = ["/run/cni/tuning", "/run/cni"].filter((folder) => !existsSync(folder));
 
 /** Where Debian has them (containernetworking-plugins). */
 const PLUGINS = "/usr/lib/cni";
@@ -47,6 +49,8 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
     node.start();
   });
   afterEach(async () => {
+    // tuning leaves its empty folder on the machine.
+    for (const folder of made) rmSync(folder, { recursive: true, force: true });
     // What plugins have on disk for it goes with it.
     if (node.isRunning) await isOver();
     await lab?.[Symbol.asyncDispose]();
