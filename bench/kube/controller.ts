@@ -3,8 +3,6 @@
  * addresses of all nodes; after the line "begin" it controls, and says so when it leads.
  */
 import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { HubRole } from "../../src/agent/hub-role.ts";
 import { registerOf } from "../../src/agent/kube-controller.ts";
 import { Register } from "../../src/hub/mod.ts";
@@ -24,7 +22,8 @@ export interface ControllerInput {
 
 const HUB = "hub";
 const { nodes, server, ca, token } = JSON.parse(process.argv[2] as string) as ControllerInput;
-const folder = mkdtempSync(join(tmpdir(), "causeway-bench-"));
+/** Of this place alone, and gone with it (bench/tunnel/private.ts). */
+const folder = mkdtempSync("/run/causeway-bench-");
 const say = (what: unknown) => process.stdout.write(`${JSON.stringify(what)}\n`);
 
 const [key, signing] = [PrivateKey.random(), SigningSecret.random()];
