@@ -1,5 +1,6 @@
 /** Part: a process of its own of what is measured, so that its memory and CPU time are no one else's. It says what it has to say line by line. */
 import { fileURLToPath } from "node:url";
+import { linesOf } from "../lines.ts";
 import { cpuSeconds, type MemoryUse, memoryUse } from "../tunnel/usage.ts";
 
 /** Part owns the process. */
@@ -40,15 +41,5 @@ export class Part<T> implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#process.kill();
     await this.#process.exited;
-  }
-}
-
-async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  let rest = "";
-  const decoder = new TextDecoder();
-  for await (const bytes of stream) {
-    const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    yield* lines;
   }
 }

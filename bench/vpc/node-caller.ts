@@ -1,6 +1,7 @@
 /** NodeCaller: the outside of node-calls.ts. */
 import { fileURLToPath } from "node:url";
 import type { Lab } from "../../src/lab/mod.ts";
+import { linesOf } from "../lines.ts";
 
 /** Call is one of the plugin. */
 export interface Call {
@@ -67,15 +68,5 @@ export class NodeCaller implements Disposable {
 
   [Symbol.dispose](): void {
     this.#process.kill();
-  }
-}
-
-async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  let rest = "";
-  const decoder = new TextDecoder();
-  for await (const bytes of stream) {
-    const lines = (rest + decoder.decode(bytes, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    yield* lines;
   }
 }
