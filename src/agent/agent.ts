@@ -30,7 +30,7 @@ import type { RelayOptions } from "./hub-relaying.ts";
 import { Joined } from "./joined.ts";
 import { info, warn } from "./log.ts";
 import { loadMembership, MemberRole, storeMembership } from "./member-role.ts";
-import { STATE } from "./paths.ts";
+import { EARLIER_SETTINGS, STATE } from "./paths.ts";
 import { followPods, type PodFactsGiven } from "./pod-facts.ts";
 import type { Role } from "./role.ts";
 import { TakingUp } from "./taking-up.ts";
@@ -72,7 +72,6 @@ export class Agent implements Disposable {
   readonly #generations = new Generations();
   readonly #takingUp = this.#newTakingUp();
   readonly #options: AgentOptions;
-
   readonly #bgp: ClusterBgp;
   readonly #pods: Disposable;
   #podFacts: PodFactsSource | undefined;
@@ -86,6 +85,7 @@ export class Agent implements Disposable {
     });
     this.engine = Engine.open({
       wireguard: (link) => this.tunnel.device(link),
+      settingsFile: EARLIER_SETTINGS,
       onChange: (status) => logStatus(status),
     });
     this.cni = this.#openCni();

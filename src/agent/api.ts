@@ -10,7 +10,7 @@ import type { BackendName, DataplaneStatus } from "../tunnel/mod.ts";
 import type { RelayStatus } from "../tunnel/relay/mod.ts";
 import type { NatKind } from "../mesh/mod.ts";
 import { removalSchema } from "../hub/mod.ts";
-import type { MemberStatus } from "../hub/mod.ts";
+import type { EdgeState, MemberStatus } from "../hub/mod.ts";
 import {
   type Json,
   labelChangeSchema,
@@ -32,6 +32,7 @@ const tenantKind = z.enum(Object.keys(tenantKinds) as [TenantKind, ...TenantKind
 export const requestSchema = z.discriminatedUnion("op", [
   z.object({ op: z.literal("status") }),
   z.object({ op: z.literal("peers"), name: text.optional() }),
+  z.object({ op: z.literal("metrics") }),
   z.object({ op: z.literal("plan") }),
   z.object({ op: z.literal("node-list") }),
   z.object({ op: z.literal("token-list") }),
@@ -150,7 +151,7 @@ export const writing: ReadonlySet<Operation> = new Set([
 ]);
 
 /** costly lists the reading operations that dump the kernel or ask other machines: each is done once at a time. */
-export const costly: ReadonlySet<Operation> = new Set(["hub-list", "plan"]);
+export const costly: ReadonlySet<Operation> = new Set(["hub-list", "metrics", "plan"]);
 
 /** Identity of this node as shown to people: text, ready to print. */
 export interface ShownNode {
@@ -271,6 +272,8 @@ export interface ShownExternal {
 export interface Results {
   status: Status;
   peers: { readonly peers: readonly ShownPeer[] };
+  /** As Prometheus reads it. */
+  metrics: { readonly text: string };
   plan: {
     readonly steps: readonly { readonly action: string; readonly text: string }[];
     /** What waits for something else, or cannot be done. */
@@ -290,6 +293,8 @@ export interface Results {
       readonly announced?: readonly string[];
       readonly observed?: string;
       readonly heardSeconds?: number;
+      /** On a hub: what of resources is not, or not wholly, in the node's edge in fabrics, and how much more there is. */
+      readonly edge?: EdgeState;
     })[];
   };
   /** The mesh as a manifest: YAML, and the same as JSON. */
@@ -398,7 +403,7 @@ export interface Results {
     }[];
   };
   "vpc-release": Record<string, never>;
-  /** Manifests as JSON, and all of them as YAML. */
+  /** Manifests as JSON, on a hub with what nodes say of them as status, and all of them as YAML. */
   "resource-get": { readonly resources: readonly Json[]; readonly manifest: string };
   "resource-delete": Record<string, never>;
 }

@@ -2,7 +2,7 @@
 import type { Speaker } from "../bgp/mod.ts";
 import type { EdgeProblem } from "../edge/mod.ts";
 import type { Engine } from "../engine/mod.ts";
-import type { BgpRouter, Mesh, Node, TenantResources } from "../resources/mod.ts";
+import type { BgpRouter, Mesh, Node, TenantResource, TenantResources } from "../resources/mod.ts";
 import type { EdgeStatus } from "./edge-status.ts";
 import type { FabricPods, FabricPodStore } from "./fabric-pods.ts";
 
@@ -16,6 +16,8 @@ export interface ClusterBgp {
   edge(): ShownEdge | undefined;
   /** Pods in VPCs of the node's edge. */
   readonly fabric: FabricPods;
+  /** What files of this node have, whether the register has it too or not. */
+  readonly files: readonly TenantResource[];
 }
 
 /** ShownEdge is what people see of a node's edge. */

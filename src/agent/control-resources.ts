@@ -6,15 +6,18 @@ import {
   type Json,
   type ManifestProblem,
   parseObject,
+  present,
   resourceJson,
   type TenantKind,
   tenantList,
   type TenantResource,
   tenantKinds,
 } from "../resources/mod.ts";
+import type { UpState } from "../kube/mod.ts";
 import type { Agent } from "./agent.ts";
 import type { Handlers } from "./control.ts";
 import { HubRole } from "./hub-role.ts";
+import { upOf } from "./resource-up.ts";
 
 function hubOf(agent: Agent, what: string): HubRole {
   if (agent.role instanceof HubRole) return agent.role;
@@ -44,6 +47,10 @@ function isTenant(resource: { readonly kind: string }): resource is TenantResour
   return isTenantKind(resource.kind);
 }
 
+function withStatus(resource: Json, { up, reason }: UpState): Json {
+  return { ...(resource as { readonly [field: string]: Json }), status: present({ up, reason }) };
+}
+
 /** resourceHandlers answer the operations on tenants' resources. */
 export const resourceHandlers: Pick<Handlers, "resource-apply" | "resource-get" | "resource-delete"> = {
   async "resource-apply"(agent, { resources, force }) {
@@ -70,7 +77,12 @@ export const resourceHandlers: Pick<Handlers, "resource-apply" | "resource-get" 
       throw new Error(
         `There is no ${kind} "${name}" in the register as this node knows it; see causeway get ${tenantKinds[kind as TenantKind].word}`,
       );
-    return { resources: all.map(resourceJson), manifest: formatManifest(all) };
+    const { role } = agent;
+    const shown = all.map((one) => {
+      const up = role instanceof HubRole ? upOf(role, { kind: one.kind, name: one.value.name }) : undefined;
+      return up === undefined ? resourceJson(one) : withStatus(resourceJson(one), up);
+    });
+    return { resources: shown, manifest: formatManifest(all) };
   },
 
   async "resource-delete"(agent, { resources, force }) {

@@ -15,6 +15,7 @@ import {
 } from "./api.ts";
 import { addressHandlers } from "./control-addresses.ts";
 import { hubHandlers, writesOf } from "./control-hubs.ts";
+import { metrics } from "./control-metrics.ts";
 import { peerHandlers } from "./control-peers.ts";
 import { policyHandlers, unseen } from "./control-policy.ts";
 import { resourceHandlers } from "./control-resources.ts";
@@ -124,6 +125,8 @@ const handlers: Handlers = {
     return { peers: wanted.map((node) => shownPeer(node, context)) };
   },
 
+  metrics: (agent) => metrics(agent, handlers),
+
   plan: (agent) => {
     const { steps, blocked } = agent.engine.plan();
     return {
@@ -146,10 +149,12 @@ const handlers: Handlers = {
     if (agent.role === undefined) return { nodes: [] };
     const view = agent.role.view();
     const heard = agent.role instanceof HubRole ? agent.role.heardMs : new Map<string, number>();
+    const edges = agent.role instanceof HubRole ? agent.role.edges : undefined;
     const nodes = [...(view.self === undefined ? [] : [view.self]), ...view.nodes];
     return {
       nodes: nodes.map((node) => {
         const heardMs = heard.get(node.name);
+        const edge = edges?.of(node.name);
         return {
           ...shownNode(node),
           role: nodeRole(node),
@@ -165,6 +170,7 @@ const handlers: Handlers = {
           ...(heardMs === undefined
             ? {}
             : { heardSeconds: Math.max(0, Math.round((wallMs() - heardMs) / 1000)) }),
+          ...(edge === undefined ? {} : { edge }),
         };
       }),
     };

@@ -292,6 +292,11 @@ export class DomainHost implements Disposable {
     return this.#places.get(vni);
   }
 
+  /** domainOf returns the VNI of the domain that an attachment is in; undefined when it is not here. */
+  domainOf(id: string): number | undefined {
+    return this.#attached.get(id);
+  }
+
   /** attachments returns what is attached to a domain. */
   attachments(vni: number): readonly LocalAttachment[] {
     return [...(this.#places.get(vni)?.attachments.values() ?? [])];

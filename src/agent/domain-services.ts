@@ -155,6 +155,10 @@ export class DomainServices implements Disposable {
       throw new Error(
         `Cannot attach ${id}: groups ${groups.join(", ")}: this kernel does not show bridged packets to their rules; load the module on this node: modprobe br_netfilter`,
       );
+    if (groups.length > 0 && !this.#domains.has(domain))
+      throw new Error(
+        `Cannot attach ${id}: groups ${groups.join(", ")}: the VPC of VNI ${domain} is not there any more, and so are no rules of its groups`,
+      );
     this.#coming.set(id, attachment);
     try {
       places.keep(domain, `attachment/${id}`, true);
@@ -207,6 +211,7 @@ export class DomainServices implements Disposable {
 
   [Symbol.dispose](): void {
     this.#listening[Symbol.dispose]();
+    this.#gateways[Symbol.dispose]();
   }
 
   /** What came to be here gets its rules; what it is peered with gets the other end. */
@@ -295,7 +300,11 @@ export class DomainServices implements Disposable {
     if (changes.length === 0) return;
     for (const [vni, scopes] of this.#scopes) {
       const domain = this.#domains.get(vni);
-      if (domain === undefined) continue;
+      if (domain === undefined) {
+        // When it comes back, all of it is set as a whole.
+        this.#scopes.set(vni, new Map([...scopes].map(([name, { objects }]) => [name, { objects }])));
+        continue;
+      }
       for (const [scope, { here = new Map() }] of scopes) {
         const group = groupOfScope(scope);
         const change = group === undefined ? group : this.#groups.elsewhere(changes, { domain, group, here });

@@ -5,7 +5,7 @@
  * reached by. Until it is known whether the node belongs to a mesh nothing is touched.
  */
 import type { Engine } from "../engine/mod.ts";
-import type { Mesh, Node, TenantKind, TenantResources } from "../resources/mod.ts";
+import type { Mesh, Node, TenantKind, TenantResource, TenantResources } from "../resources/mod.ts";
 import { type EdgeNode, noTenants, tenantKey, withTenants } from "../resources/mod.ts";
 import { after, exists, hostName } from "../sys/mod.ts";
 import type { BgpFiles } from "./bgp.ts";
@@ -65,6 +65,11 @@ export class EdgeHolder implements ClusterBgp, Disposable {
     const problems = [...(this.#edge?.problems() ?? []), ...(this.#problem === "" ? [] : [this.#problem])];
     if (routers.length + problems.length === 0) return undefined;
     return { routers, resources: this.#edge?.resources ?? [], problems };
+  }
+
+  /** files implements ClusterBgp. */
+  get files(): readonly TenantResource[] {
+    return this.#bgp.resources;
   }
 
   /** fabric implements ClusterBgp. */

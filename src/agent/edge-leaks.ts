@@ -1,6 +1,6 @@
 /** EdgeLeaks joins domains of a router where one has routes of another: links between their namespaces, routes, and what may pass. */
 import { type DomainNode, domainMtu, peeringLink, peeringObjects } from "../domain/mod.ts";
-import { type EdgeDomain, type Join, joins, leakRuleset } from "../edge/mod.ts";
+import { type EdgeDomain, type Join, joins, leakRulesets } from "../edge/mod.ts";
 import { type KernelObject, sameValue, weather } from "../engine/mod.ts";
 import { networkOf, type Prefix } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
@@ -130,7 +130,7 @@ function objectsOf(own: number, { joins: list, mtuBytes }: Made, host: DomainHos
     ...list.flatMap(({ other, taken, given }) =>
       peeringObjects({ own, other, ownPrefixes: given, otherPrefixes: taken }, { mtuBytes, netnsOf }),
     ),
-    { kind: "ruleset", family: "inet", text: leakRuleset(doors, rules) },
+    ...leakRulesets(doors, rules),
   ];
 }
 

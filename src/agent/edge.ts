@@ -31,6 +31,7 @@ import { EdgeChains, type EdgeChainsOptions } from "./edge-chains.ts";
 import { EdgeLinks, type LinkPlace } from "./edge-links.ts";
 import type { EdgePasswords } from "./edge-passwords.ts";
 import { EDGE_ALIAS, EdgePlace } from "./edge-place.ts";
+import type { GroupResources } from "./edge-pods.ts";
 import type { EdgeStatus } from "./edge-status.ts";
 import type { EdgeSpeaker } from "./edge-routes.ts";
 import { type FabricPodStore, type FabricSegment, noFabricPods } from "./fabric-pods.ts";
@@ -111,7 +112,7 @@ export class Edge implements Disposable {
     this.#again = () => this.follow(tenants, node);
     this.#failures.clear();
     this.#isEnding = false;
-    this.#bear(() => this.#make(this.#planOf(tenants, node)));
+    this.#bear(() => this.#make(this.#planOf(tenants, node), tenants));
     this.#toldFailures = new Set(this.#failures);
     const isDone = [...this.#places.values()].every((place) => place.isDone);
     if (this.#failures.size > 0 || this.#isEnding || !isDone) this.#retry = after(RETRY_MS, this.#again);
@@ -127,19 +128,25 @@ export class Edge implements Disposable {
     return { ...plan, edge: withPasswords(plan.edge, known) };
   }
 
-  #make(plan: EdgePlan): void {
+  #make(plan: EdgePlan, groups: GroupResources): void {
     this.#tell(plan);
     const wanted = new Set([...plan.edge.routers.map(({ name }) => name), ...plan.kept]);
     this.#endSpeakers(plan);
     this.#removeOthers(wanted);
-    for (const name of plan.kept) if (!this.#places.has(name)) this.#keep(name, true);
-    for (const router of plan.edge.routers) this.#bear(() => this.#apply(router));
+    for (const name of plan.kept) {
+      const place = this.#places.get(name);
+      if (place === undefined) this.#keep(name, true);
+      // What is wrong with a router holds up no rule of its pods.
+      else this.#bear(() => place.setGroups(groups));
+    }
+    for (const router of plan.edge.routers) this.#bear(() => this.#apply(router, groups));
     this.#setSpeakers();
   }
 
-  #apply(router: EdgeRouter): void {
+  #apply(router: EdgeRouter, groups: GroupResources): void {
     const { name, domains } = router;
     const place = this.#places.get(name) ?? this.#open(name);
+    place.setGroups(groups);
     if (place.isDone && sameValue(place.router, router)) return;
     this.#options.home.remove(keptScope(name));
     place.apply(router);
@@ -179,7 +186,8 @@ export class Edge implements Disposable {
     const told = this.#problems;
     this.#problems = problems;
     for (const problem of problems)
-      if (!told.some((one) => sameValue(one, problem))) this.#options.onProblem(new Error(textOf(problem)));
+      if (!told.some((one) => sameValue(one, problem)))
+        this.#options.onProblem(new Error(formatEdgeProblem(problem)));
   }
 
   #open(name: string): EdgePlace {
@@ -318,7 +326,7 @@ export class Edge implements Disposable {
 
   /** problems tells which resources are not, or not wholly, on this node, and what went wrong of the last attempt. */
   problems(): string[] {
-    return [...this.#problems.map(textOf), ...this.#failures];
+    return [...this.#problems.map(formatEdgeProblem), ...this.#failures];
   }
 
   #bear(work: () => void): void {
@@ -357,6 +365,7 @@ function routersIn(folder: string): string[] {
   });
 }
 
-function textOf({ kind, name, field, value, problem }: EdgeProblem): string {
+/** formatEdgeProblem returns a problem as text. */
+export function formatEdgeProblem({ kind, name, field, value, problem }: EdgeProblem): string {
   return `${kind} "${name}": ${field}${value === undefined ? "" : ` ${value}`} ${problem}`;
 }

@@ -10,19 +10,23 @@ const WRITE_MS = 30_000;
 /** FactsFile owns a book and its file. */
 export class FactsFile implements Disposable {
   readonly book = new FactBook();
-  #written: number;
+  #written: string;
   readonly #writing: Disposable;
 
   constructor() {
     const text = readText(FACTS);
     if (text !== undefined) this.book.load(text);
-    this.#written = this.book.version;
+    this.#written = this.#now;
     this.#writing = every(WRITE_MS, () => this.#write());
   }
 
+  get #now(): string {
+    return `${this.book.version} ${this.book.edges.version}`;
+  }
+
   #write(): void {
-    if (this.book.version === this.#written) return;
-    this.#written = this.book.version;
+    if (this.#now === this.#written) return;
+    this.#written = this.#now;
     try {
       writeAtomic(FACTS, this.book.format(), 0o600);
     } catch (error) {

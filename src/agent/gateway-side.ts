@@ -21,9 +21,15 @@ import {
 } from "../domain/mod.ts";
 import type { Engine } from "../engine/mod.ts";
 import { type Family, formatIp, type Ip } from "../net/mod.ts";
-import type { Netns } from "../sys/mod.ts";
+import { after, type Netns } from "../sys/mod.ts";
 import { endCrossing, endFlows } from "./domain-flows.ts";
 import { takeOver } from "./take-over.ts";
+
+/**
+ * When neighbours are told again where an address is. What one that stood by said at the same moment, before it had heard of this one, or a frame
+ * that was lost, holds as long as they keep it: a minute.
+ */
+const AGAIN_MS = [1_000, 5_000];
 
 /** GatewayFacts is what the register says, and what is known of other nodes. */
 export interface GatewayFacts {
@@ -46,7 +52,7 @@ export interface GatewaySideOptions {
 }
 
 /** GatewaySide owns the scope `gateways` of the node's own engine. */
-export class GatewaySide {
+export class GatewaySide implements Disposable {
   readonly #options: GatewaySideOptions;
   #facts: GatewayFacts = { domains: new Map(), gateways: [], floating: [], vtepOf: () => undefined };
   /** Default routes as they were told: at most one of a family for each domain that is here. */
@@ -63,8 +69,10 @@ export class GatewaySide {
   /** Keys of `#defaults` of which something was heard: until then, or until all was, nobody knows that this node does not stand by. */
   readonly #heard = new Set<string>();
   #hasHeardAll = false;
-  /** Outside addresses that neighbours have been told of. */
-  #announced: ReadonlySet<string> = new Set();
+  /** Outside addresses that neighbours have been told of, and the keys of `#defaults` that they belong to. */
+  #announced: ReadonlyMap<string, string> = new Map();
+  /** When some of them are told again. */
+  readonly #again = new Set<Disposable>();
 
   constructor(options: GatewaySideOptions) {
     this.#options = options;
@@ -97,7 +105,11 @@ export class GatewaySide {
       else this.#defaults.delete(key);
       touched.set(key, op === "set" ? remote : { ...remote, hops: [] });
     }
-    if (touched.size > 0) this.settle();
+    if (touched.size > 0) {
+      // Who came back may have told neighbours that it is the gateway, as long as it heard nothing of this one.
+      this.#announced = new Map([...this.#announced].filter(([, key]) => !touched.has(key)));
+      this.settle();
+    }
     return [...others, ...this.#choose([...touched.values()])];
   }
 
@@ -122,15 +134,38 @@ export class GatewaySide {
 
   /** Not what is only guessed: neighbours of the live gateway would be led to one that stands by. */
   #announce(legs: readonly HostLeg[]): void {
-    const { home, outsideLinks } = this.#options;
     const certain = legs.flatMap((leg) =>
-      outsideOf(leg).filter(
-        ({ family }) => this.#hasHeardAll || this.#heard.has(keyOf(leg.domain.vni, family)),
-      ),
+      outsideOf(leg)
+        .map((address) => ({ address, key: keyOf(leg.domain.vni, address.family) }))
+        .filter(({ key }) => this.#hasHeardAll || this.#heard.has(key)),
     );
-    const addresses = certain.filter((address) => !this.#announced.has(formatIp(address)));
-    this.#announced = new Set(certain.map(formatIp));
+    const addresses = certain.map(({ address }) => address);
+    const fresh = addresses.filter((address) => !this.#announced.has(formatIp(address)));
+    this.#announced = new Map(certain.map(({ address, key }) => [formatIp(address), key]));
+    this.#tell(fresh);
+    if (fresh.length > 0) for (const ms of AGAIN_MS) this.#tellAgain(fresh, ms);
+  }
+
+  #tell(addresses: readonly Ip[]): void {
+    const { home, outsideLinks } = this.#options;
     takeOver({ netns: home.netns, links: outsideLinks?.() ?? [], addresses });
+  }
+
+  #tellAgain(addresses: readonly Ip[], ms: number): void {
+    const timer = after(ms, () => {
+      this.#again.delete(timer);
+      try {
+        this.#tell(addresses.filter((address) => this.#announced.has(formatIp(address))));
+      } catch {
+        // A help: neighbours find out by themselves.
+      }
+    });
+    this.#again.add(timer);
+  }
+
+  [Symbol.dispose](): void {
+    for (const timer of this.#again) timer[Symbol.dispose]();
+    this.#again.clear();
   }
 
   /** A leg that is gone is no way out either. */

@@ -1,25 +1,9 @@
 import { expect, test } from "bun:test";
-import {
-  formatProblem,
-  parseManifest,
-  type TenantResource,
-  tenantsOf,
-  type TenantResources,
-} from "../resources/mod.ts";
+import { tenantResources } from "../../test/support/resource-text.ts";
+import { parseManifest, tenantsOf } from "../resources/mod.ts";
 import { gatewayWishes } from "./gateway-wish.ts";
 
-function read(text: string): TenantResources {
-  const documents = text
-    .trim()
-    .split("\n")
-    .map((line) => {
-      const [, kind, name, spec] = /^\s*(\S+) (\S+) (.*)$/.exec(line) as unknown as string[];
-      return `apiVersion: causeway.network/v1alpha1\nkind: ${kind}\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
-    });
-  const { resources, problems } = parseManifest(documents.join("---\n"));
-  expect(problems.map(formatProblem)).toEqual([]);
-  return tenantsOf(resources as TenantResource[]);
-}
+const read = (text: string) => tenantsOf(tenantResources(text));
 
 const PUBLIC = "public: [{interface: eth1, address4: {ip: 192.0.2.1, nextHop: 192.0.2.254}}]";
 const tenants = read(`VPC red {vni: 300}

@@ -1,6 +1,8 @@
 /** The hub's role: it keeps the register, serves it, and tells nodes and other hubs what its tunnel sees. */
 import {
   chosenKeys,
+  type EdgeBook,
+  edgeState,
   type Gossip,
   HubClaims,
   HubServer,
@@ -165,6 +167,11 @@ export class HubRole implements Role {
     return this.#facts.book.routes(node);
   }
 
+  /** edges returns what nodes say of their edges. */
+  get edges(): EdgeBook {
+    return this.#facts.book.edges;
+  }
+
   // It follows its own register.
   hubsReached(): void {}
 
@@ -178,9 +185,11 @@ export class HubRole implements Role {
       mtuBytes: facts.mtuBytes,
       ...announcedFact(),
       ...(facts.routes === undefined ? {} : { routes: routeFacts(facts.routes) }),
+      ...(facts.edge === undefined ? {} : { edge: facts.edge && edgeState(facts.edge) }),
       version: VERSION,
     };
-    if (this.#facts.book.say(this.name, says, wallMs())) this.#server?.tellFacts();
+    const isNew = this.#facts.book.say(this.name, says, wallMs());
+    this.#server?.tellFacts(isNew);
   }
 
   announcedChanged(): void {

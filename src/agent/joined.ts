@@ -34,6 +34,7 @@ import type { TunnelHolder } from "./tunnel-holder.ts";
 import { networksOf, nodeOf } from "./view-parts.ts";
 import { VpcRules } from "./vpc-underlay.ts";
 import type { ClusterBgp } from "./cluster-bgp.ts";
+import { EdgeTold } from "./edge-told.ts";
 import { Gateways } from "./gateways.ts";
 import { Vpcs } from "./vpcs.ts";
 import { type WayOptions, Ways } from "./ways.ts";
@@ -78,6 +79,7 @@ export class Joined implements Disposable {
   readonly #relaying: HubRelaying;
   readonly vpcs: Vpcs;
   readonly gateways: Gateways;
+  readonly #edge: EdgeTold;
   readonly #resolver = new Resolver(() => this.#schedule());
   readonly #resources = new DisposableStack();
   readonly #scopes = new MeshScopes();
@@ -137,6 +139,7 @@ export class Joined implements Disposable {
     const onProblem = (error: Error) => warn("vpcs", { error });
     this.vpcs = this.#resources.use(new Vpcs({ engine, cni, bgp, folder, claims: role.claims, onProblem }));
     this.gateways = this.#resources.use(Gateways.beside(this.vpcs, () => this.#tellFacts()));
+    this.#edge = this.#resources.use(new EdgeTold(bgp, () => this.#tellFacts()));
     this.#ways = this.#resources.use(
       new Ways(options.ways, {
         key: options.key,
@@ -391,8 +394,7 @@ export class Joined implements Disposable {
   /** What this node's own interfaces say; told to the register when it changed. */
   #readFacts(): void {
     this.#factsMs = monotonicMs();
-    const { role } = this.#options;
-    const { mesh } = role.view();
+    const { mesh } = this.#options.role.view();
     this.#mesh = mesh;
     const facts = readOwnFacts(mesh, { without: networksOf(mesh), outward: this.#paths.outward?.ip });
     if (sameValue(facts, this.#facts)) return;
@@ -408,8 +410,8 @@ export class Joined implements Disposable {
   #tellFacts(): void {
     const { local, mtuBytes } = this.#facts;
     const { mapped, pin: tlsPin } = this.#ways;
-    const routes = this.gateways.told();
-    this.#options.role.setFacts({ local, mapped, mtuBytes, hubs: this.#hubs, tlsPin, routes });
+    const beside = { routes: this.gateways.told(), edge: this.#edge.now };
+    this.#options.role.setFacts({ local, mapped, mtuBytes, hubs: this.#hubs, tlsPin, ...beside });
   }
 
   /** A word in the tunnel, so that each hub's WireGuard sees where this node is now. */

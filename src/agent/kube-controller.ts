@@ -3,14 +3,17 @@ import { selectedLabels } from "../edge/mod.ts";
 import { Refusal, type RefusalCode } from "../hub/mod.ts";
 import { ClusterController, type ControllerRegister, inCluster, kubeconfigAccess } from "../kube/mod.ts";
 import { type Node, tenantsOf } from "../resources/mod.ts";
-import { after, every, randomBytes, sleep } from "../sys/mod.ts";
+import { after, every, monotonicMs, randomBytes, sleep } from "../sys/mod.ts";
 import type { Agent } from "./agent.ts";
 import { HubRole } from "./hub-role.ts";
 import { info, warn } from "./log.ts";
 import { IN_CLUSTER } from "./pod-facts.ts";
+import { upOf } from "./resource-up.ts";
 
 /** A node becomes a hub, or ceases to be one, seldom. */
 const LOOK_MS = 1000;
+/** What nodes say of their edges is put into objects at most so often: when something is wrong on thousands of them, they do not say so at once. */
+const EDGES_MS = 5000;
 const RETRY_MS = 10_000;
 
 /** A service is stopped by force when it takes long. */
@@ -21,7 +24,7 @@ const WEATHER: ReadonlySet<RefusalCode> = new Set<RefusalCode>(["read-only", "to
 
 /** registerOf returns a hub's register as the controller needs it. */
 export function registerOf(
-  role: Pick<HubRole, "register" | "registrar" | "view" | "heardMs" | "name" | "routes">,
+  role: Pick<HubRole, "register" | "registrar" | "view" | "heardMs" | "name" | "routes" | "edges">,
 ): ControllerRegister {
   const { register, registrar } = role;
   /** Thousands of them, which each look of the controller goes through. */
@@ -35,12 +38,7 @@ export function registerOf(
     tenants: () => role.view().tenants,
     owners: () => register.owners(),
     revision: () => register.revision,
-    routeState(name) {
-      const { Route, Gateway } = role.view().tenants;
-      // Of a Route speaks the node that runs it, and no other.
-      const node = Gateway.get(Route.get(name)?.gateway ?? "")?.node;
-      return node === undefined ? undefined : role.routes(node).find((one) => one.name === name);
-    },
+    upOf: (resource) => upOf(role, resource),
     async put(resources, owner) {
       await registrar.putResources(resources, { owner });
     },
@@ -70,6 +68,8 @@ export class ClusterControl {
   #running = new DisposableStack();
   #told: string | undefined;
   #routes: readonly unknown[] = [];
+  /** Version of what nodes say of their edges, and when it was looked at. */
+  #edges = { version: 0, atMs: 0 };
 
   /** With the identity of a kubeconfig, or IN_CLUSTER. */
   constructor(agent: Agent, kubeconfig: string) {
@@ -83,6 +83,7 @@ export class ClusterControl {
     const { role } = this.#agent;
     const now = role instanceof HubRole ? role : undefined;
     this.#lookAtRoutes(now);
+    this.#lookAtEdges(now);
     if (now === this.#role) return;
     void this.#stop();
     this.#role = now;
@@ -98,6 +99,13 @@ export class ClusterControl {
     const same = told.length === this.#routes.length && told.every((one, i) => one === this.#routes[i]);
     this.#routes = told;
     if (!same) this.#controller?.registerChanged();
+  }
+
+  #lookAtEdges(role: HubRole | undefined): void {
+    const [version, atMs] = [role?.edges.version ?? 0, monotonicMs()];
+    if (version === this.#edges.version || atMs - this.#edges.atMs < EDGES_MS) return;
+    this.#edges = { version, atMs };
+    this.#controller?.registerChanged();
   }
 
   #start(role: HubRole): void {

@@ -1,5 +1,6 @@
 /** A member's role: it follows the hub's register, keeps a signed copy, and goes on from the copy when the hub is away. */
 import {
+  edgeState,
   explainAge,
   type FollowedHub,
   formatCache,
@@ -268,7 +269,7 @@ export class MemberRole implements Role {
   }
 
   #hubFacts() {
-    const { local, mapped, mtuBytes, hubs, routes } = this.#facts;
+    const { local, mapped, mtuBytes, hubs, routes, edge } = this.#facts;
     return {
       local: [...local],
       mapped: [...mapped],
@@ -276,6 +277,7 @@ export class MemberRole implements Role {
       hubs: [...hubs],
       ...announcedFact(),
       ...(routes === undefined ? {} : { routes: routeFacts(routes) }),
+      ...(edge === undefined ? {} : { edge: edge && edgeState(edge) }),
       version: VERSION,
     };
   }

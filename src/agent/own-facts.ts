@@ -3,6 +3,7 @@ import { tunnelMtu } from "../mesh/mod.ts";
 import { type Endpoint, formatIp, type Ip, parseIp, type Prefix } from "../net/mod.ts";
 import { type RouteInfo, Rtnetlink } from "../netlink/mod.ts";
 import type { Mesh } from "../resources/mod.ts";
+import { readText } from "../sys/mod.ts";
 import { localEndpoints, underlayMtu } from "./underlay.ts";
 
 /** Routes that router advertisements made (linux/rtnetlink.h). */
@@ -51,9 +52,16 @@ export function readOwnFacts(
     local,
     mtuBytes: mesh.mtuBytes ?? tunnelMtu({ underlayBytes, outerFamily }),
     underlayMtuBytes: underlayBytes,
-    advertisedLinks: links.filter((link) => advertised.has(link.index)).map((link) => link.name),
+    advertisedLinks: links
+      .filter((link) => advertised.has(link.index) || isHeldOpen(link.name))
+      .map((link) => link.name),
     doors: doorsOf(routes),
   };
+}
+
+/** One that heard advertisements goes on to, though its router is away for longer than a route lives: it forwards, and would not hear it come back. */
+function isHeldOpen(link: string): boolean {
+  return !link.startsWith("cw") && readText(`/proc/sys/net/ipv6/conf/${link}/accept_ra`)?.trim() === "2";
 }
 
 /** doorsOf writes the default routes that may be used, the best first. */

@@ -12,6 +12,9 @@ export const MANIFESTS = "/etc/causeway/manifests";
 /** What links were like that were moved into a router of the edge; only while one is. */
 export const EDGE_LINKS = `${STATE}/edge-links.json`;
 
+/** What kernel settings were before ours. */
+export const EARLIER_SETTINGS = `${RUN}/earlier-settings.json`;
+
 /** Sockets of gateways' processes, `NAME.sock` each, and manifests of those that the agent runs, `NAME.yaml`. */
 export const GATEWAYS = `${RUN}/gateway`;
 

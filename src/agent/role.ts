@@ -1,5 +1,5 @@
 /** What a joined node follows: its own register on the hub, the hub's elsewhere. */
-import type { MeshView, Removal, RouteFact } from "../hub/mod.ts";
+import type { FailedResource, MeshView, Removal, RouteFact } from "../hub/mod.ts";
 import type { BlockClaims } from "../ipam/mod.ts";
 import type { Enrolment } from "../mesh/mod.ts";
 import type { Endpoint, PeerState, PrivateKey, PublicKey, Secret } from "../net/mod.ts";
@@ -17,6 +17,8 @@ export interface SelfFacts {
   readonly tlsPin?: string | undefined;
   /** Routes of Gateways that run here; absent: none. */
   readonly routes?: readonly RouteFact[] | undefined;
+  /** What of resources is not, or not wholly, in this node's edge; `null`: it has none; absent: it has not looked yet. */
+  readonly edge?: readonly FailedResource[] | null | undefined;
 }
 
 /** RoleTunnel is what a role may do with the tunnel. */

@@ -2,36 +2,22 @@
 import {
   after,
   every,
-  isAlive,
   KeptProcess,
-  LineClient,
-  monotonicMs,
+  type KeptState,
   readText,
   removeTree,
-  signal,
-  sleep,
   terminate,
   unixPeer,
   writeAtomic,
 } from "../sys/mod.ts";
+import { GatewayAsking, type RouteState } from "./gateway-asking.ts";
 import { type GatewayWish, manifestsOf } from "./gateway-wish.ts";
 import { GATEWAYS } from "./paths.ts";
 
-/** How often a gateway is asked for its routes. */
-const ASK_MS = 2_000;
 /** What does not start is tried again. */
 const RETRY_MS = 5_000;
-/** A gateway that says goodbye has so long. */
-const END_MS = 4_000;
-
-/** RouteState is what a gateway says of a route. */
-export interface RouteState {
-  readonly id: string;
-  readonly up: boolean;
-  /** Why it is down, or what of it is. */
-  readonly reason?: string;
-  readonly lastError?: string;
-}
+/** A gateway that says goodbye has so long; it takes 3 s at most itself. */
+const END_MS = 6_000;
 
 /** RunningGatewayOptions say who hears. */
 export interface RunningGatewayOptions {
@@ -58,11 +44,8 @@ function runningAt(name: string): { readonly pid: number; readonly words: readon
 export async function endGateway(name: string): Promise<void> {
   const running = runningAt(name);
   // Goodbye to other gateways, and nothing stays blocked.
-  if (running?.words.includes(manifestsOf(name)) === true && signal(running.pid, "SIGINT")) {
-    for (const endMs = monotonicMs() + END_MS; isAlive(running.pid) && monotonicMs() < endMs;)
-      await sleep(20);
-    await terminate(running.pid);
-  }
+  if (running?.words.includes(manifestsOf(name)) === true)
+    await terminate(running.pid, { by: "SIGINT", graceMs: END_MS });
   removeTree(manifestsOf(name));
 }
 
@@ -72,9 +55,9 @@ export class RunningGateway implements Disposable {
   #wish: GatewayWish;
   #kept: KeptProcess | undefined;
   #retry: Disposable | undefined;
-  readonly #asking: Disposable;
+  readonly #asking: GatewayAsking;
+  readonly #timer: Disposable;
   #opening: Promise<void>;
-  #client: LineClient | undefined;
   #routes: readonly RouteState[] | undefined;
   #closed = false;
 
@@ -82,7 +65,12 @@ export class RunningGateway implements Disposable {
     this.#options = options;
     this.#wish = wish;
     writeAtomic(manifestsOf(wish.name), wish.manifests);
-    this.#asking = every(ASK_MS, () => this.#ask());
+    this.#asking = new GatewayAsking({
+      socket: socketOf(wish.name),
+      onRoutes: (routes) => this.#tell(routes),
+      onSilent: (reason) => this.#tell(this.#down(reason)),
+    });
+    this.#timer = every(GatewayAsking.LOOK_MS, () => this.#look());
     this.#opening = this.#open();
   }
 
@@ -109,12 +97,12 @@ export class RunningGateway implements Disposable {
         // Of another version it goes on: traffic does not depend on the agent's.
         build: command.join(" "),
         describe: () => this.#running(),
-        onState: (state) => this.#options.onProblem(state.kind === "waiting" ? state.reason : undefined),
+        onState: (state) => this.#follow(state),
       });
       if (this.#closed) return kept.close();
       this.#kept = kept;
       this.#options.onProblem(undefined);
-      this.#ask();
+      this.#look();
     } catch (error) {
       if (this.#closed) return;
       this.#options.onProblem((error as Error).message);
@@ -135,23 +123,20 @@ export class RunningGateway implements Disposable {
     return { build: running.words.join(" "), pid: running.pid };
   }
 
-  #ask(): void {
-    if (this.#closed || this.#kept === undefined) return;
-    this.#client?.[Symbol.dispose]();
-    try {
-      this.#client = LineClient.connect(socketOf(this.#wish.name), {
-        onLine: (line) => this.#heard(line),
-        onClosed: () => {},
-      });
-      this.#client.send(JSON.stringify({ op: "top", most: 0 }));
-    } catch {
-      this.#tell(this.#wish.routes.map((id) => ({ id, up: false, reason: "its gateway does not run" })));
-    }
+  /** What it said before it ended is not said of the next one. */
+  #follow(state: KeptState): void {
+    const isWaiting = state.kind === "waiting";
+    if (isWaiting) this.#routes = this.#down("its gateway begins anew");
+    this.#options.onProblem(isWaiting ? state.reason : undefined);
+    if (!isWaiting) this.#look();
   }
 
-  #heard(line: string): void {
-    const answer = JSON.parse(line) as { readonly top?: { readonly routes: readonly RouteState[] } };
-    if (answer.top !== undefined) this.#tell(answer.top.routes);
+  #down(reason: string): RouteState[] {
+    return this.#wish.routes.map((id) => ({ id, up: false, reason }));
+  }
+
+  #look(): void {
+    if (!this.#closed && this.#kept !== undefined) this.#asking.look();
   }
 
   #tell(routes: readonly RouteState[]): void {
@@ -168,9 +153,9 @@ export class RunningGateway implements Disposable {
   /** Lets go of it; it goes on. */
   [Symbol.dispose](): void {
     this.#closed = true;
+    this.#timer[Symbol.dispose]();
     this.#asking[Symbol.dispose]();
     this.#retry?.[Symbol.dispose]();
-    this.#client?.[Symbol.dispose]();
     this.#kept?.close();
   }
 }

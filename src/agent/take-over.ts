@@ -12,7 +12,7 @@ export interface TakeOver {
   readonly addresses: readonly Ip[];
 }
 
-/** takeOver says it once: it is a help, and neighbours find out by themselves when it is lost. */
+/** takeOver says it once; when it is lost, neighbours find out by themselves within a minute. */
 export function takeOver({ netns, links, addresses }: TakeOver): void {
   if (addresses.length === 0 || links.length === 0) return;
   using route = Rtnetlink.open({ netns });

@@ -7,13 +7,11 @@
  *  BGP ─▶ RemoteTable: who is where ─▶ DomainHost
  * ```
  */
-import type { Mesh, Node, TenantResources } from "../resources/mod.ts";
 import type { Speaker } from "../bgp/mod.ts";
 import { type CniService, CniError, type VpcAttached, type VpcNetwork, type VpcWish } from "../cni/mod.ts";
 import {
   bridgeOf,
   clusterRouter,
-  compileDomains,
   type Domain,
   type DomainNode,
   isReflector,
@@ -23,16 +21,14 @@ import {
   portMac,
   portOf,
   type RemoteChange,
-  type Resolved,
-  resolveSegment,
   type Segment,
 } from "../domain/mod.ts";
-import { type Engine, sameValue } from "../engine/mod.ts";
+import { type Engine, sameValue, weather } from "../engine/mod.ts";
 import type { MeshView } from "../hub/mod.ts";
 import { type Attachment, type BlockClaims, SubnetPool } from "../ipam/mod.ts";
 import type { Mac } from "../net/mod.ts";
 import { podId } from "../pods/mod.ts";
-import { after, every, monotonicMs, type Netns, sleep } from "../sys/mod.ts";
+import { after, every, monotonicMs, type Netns } from "../sys/mod.ts";
 import type { ClusterBgp } from "./cluster-bgp.ts";
 import { checkAttached } from "./vpc-check.ts";
 import type { DomainHost } from "./domain-host.ts";
@@ -43,19 +39,18 @@ import { ReflectorGuard } from "./reflector-guard.ts";
 import { hearVpcs } from "./vpc-hearing.ts";
 import { VpcAnnouncer } from "./vpc-announcer.ts";
 import { type ShownVpc, shownVpcs, withProblem } from "./vpc-shown.ts";
-import { fabricPods, isFabric, roomOf, type VpcSite } from "./vpc-site.ts";
+import { fabricPods, isFabric, type VpcSite } from "./vpc-site.ts";
 import { openVpcParts, type VpcParts } from "./vpc-parts.ts";
 import { VpcSettling } from "./vpc-settling.ts";
 import { servicesWish } from "./vpc-services.ts";
-import { domainNode, sameSeats } from "./vpc-underlay.ts";
+import { sameSeats } from "./vpc-underlay.ts";
+import { notThere, VpcKnown } from "./vpc-known.ts";
 import { type StoredVpcPod, VpcStore } from "./vpc-store.ts";
 import { lease } from "./vpc-lease.ts";
 import { macOf, mtuOf, refusePort } from "./vpc-wish.ts";
 
 /** How often addresses that are not needed are looked for. */
 const SWEEP_MS = 5_000;
-/** How long a name that nobody knows is waited for. */
-const NEWS_MS = 3_000;
 /** Between the domains of which what an earlier agent knew is forgotten, so that pods do not wait for all of them. */
 const SETTLE_STEP_MS = 50;
 
@@ -71,17 +66,6 @@ export interface VpcsOptions {
   readonly onProblem: (error: Error) => void;
 }
 
-/** What is known of the mesh. */
-interface Known {
-  readonly mesh: Mesh;
-  readonly self: Node;
-  readonly nodes: readonly Node[];
-  readonly tenants: TenantResources;
-  readonly domains: readonly Domain[];
-  readonly byVni: ReadonlyMap<number, Domain>;
-  readonly node: DomainNode;
-}
-
 /** Vpcs is disposed without touching the kernel. */
 export class Vpcs implements VpcNetwork, Disposable {
   readonly #options: VpcsOptions;
@@ -90,10 +74,7 @@ export class Vpcs implements VpcNetwork, Disposable {
   readonly #pool: SubnetPool;
   readonly #announcer = new VpcAnnouncer();
   readonly #open = new OpenDomains();
-  #known: Known | undefined;
-  /** Resolves when more is known. */
-  #news = Promise.withResolvers<void>();
-  #linkProblem: string | undefined;
+  readonly #mesh: VpcKnown;
   #takesPart = false;
   readonly #settling = this.#resources.use(
     new VpcSettling({ speaker: () => this.#speaker, onSettled: () => this.#settle() }),
@@ -109,6 +90,7 @@ export class Vpcs implements VpcNetwork, Disposable {
 
   constructor(options: VpcsOptions) {
     this.#options = options;
+    this.#mesh = new VpcKnown(options.onProblem);
     const { store, isNewBoot } = VpcStore.open(options.folder);
     this.#store = this.#resources.use(store);
     this.#fabricPods = fabricPods(store);
@@ -118,7 +100,7 @@ export class Vpcs implements VpcNetwork, Disposable {
     this.#pool.keepOnly((attachment) => store.get(attachment) !== undefined);
     this.#resources.use(
       every(SWEEP_MS, () => {
-        const subnetOf = (name: string) => this.#known?.tenants.Subnet.get(name);
+        const subnetOf = (name: string) => this.#mesh.now?.tenants.Subnet.get(name);
         this.#pool.sweep(monotonicMs(), subnetOf).catch((error: Error) => this.#lost(error));
       }),
     );
@@ -129,19 +111,10 @@ export class Vpcs implements VpcNetwork, Disposable {
     const { mesh, self, tenants } = view;
     if (self === undefined) return;
     this.#options.bgp.follow(this.#options.engine, { mesh, self, tenants, pods: this.#fabricPods });
-    const last = this.#known;
-    // Nodes of a large mesh tell something new all the time, and hardly ever anything that matters here.
-    const nodes = last !== undefined && sameSeats(last.nodes, view.nodes) ? last.nodes : view.nodes;
-    const domains =
-      last !== undefined && last.tenants === tenants && last.mesh.asn === mesh.asn
-        ? last.domains
-        : compileDomains(tenants, mesh);
-    const fresh = this.#nodeOf(mesh, self, mtuBytes);
-    if (fresh === undefined) return;
-    const node = last !== undefined && sameValue(last.node, fresh) ? last.node : fresh;
-    const byVni =
-      last?.domains === domains ? last.byVni : new Map(domains.map((domain) => [domain.vni, domain]));
-    this.#known = { mesh, self, nodes, tenants, domains, byVni, node };
+    const last = this.#mesh.now;
+    const known = this.#mesh.take({ ...view, self }, mtuBytes);
+    if (known === undefined) return;
+    const { nodes, domains, node } = known;
     const moved = last?.node !== node;
     if (this.#parts === undefined) this.#begin(node);
     else {
@@ -158,10 +131,7 @@ export class Vpcs implements VpcNetwork, Disposable {
       last.nodes === nodes &&
       sameSeats([last.self], [self]);
     if (moved || !same || !sameValue(last.mesh, mesh)) this.#followBgp();
-    if (last?.tenants !== tenants) {
-      this.#news.resolve();
-      this.#news = Promise.withResolvers<void>();
-    }
+    if (last?.tenants !== tenants) this.#mesh.told();
   }
 
   /** setTunnels says which Routes of VPCs' gateways here lead nowhere now. */
@@ -181,7 +151,7 @@ export class Vpcs implements VpcNetwork, Disposable {
     const { fabric } = this.#options.bgp;
     const isElsewhere = (segment: number, mac: Mac) =>
       this.#speaker?.evpn.isElsewhere(segment, mac) === true || fabric.isElsewhere(segment, mac);
-    const mesh = withProblem(this.#parts?.host.status() ?? [], this.#linkProblem);
+    const mesh = withProblem(this.#parts?.host.status() ?? [], this.#mesh.linkProblem);
     return shownVpcs([...mesh, ...fabric.domains()], { pods: this.#store.all(), isElsewhere });
   }
 
@@ -189,10 +159,10 @@ export class Vpcs implements VpcNetwork, Disposable {
 
   /** add implements VpcNetwork. */
   async add(attachment: Attachment, wish: VpcWish, netns: Netns): Promise<VpcAttached> {
-    const resolved = await this.#resolve(wish);
-    const known = this.#require();
+    const resolved = await this.#mesh.resolve(wish, this.#options.bgp);
+    const known = this.#mesh.require();
     const inFabric = isFabric(resolved);
-    if (this.#linkProblem !== undefined && !inFabric) throw notThere(this.#linkProblem);
+    if (this.#mesh.linkProblem !== undefined && !inFabric) throw notThere(this.#mesh.linkProblem);
     const { segment, subnet, domain } = resolved;
     if (subnet === undefined) refusePort(segment, this.#domainOf(segment.vni)?.segments[0], known.mesh);
     const mtuBytes = mtuOf(wish, resolved.mostBytes);
@@ -254,25 +224,9 @@ export class Vpcs implements VpcNetwork, Disposable {
     return this.#store.all();
   }
 
-  /** What was applied a moment ago at a hub may not be known here yet. */
-  async #resolve(wish: VpcWish): Promise<Resolved & { readonly mostBytes: number }> {
-    const endMs = monotonicMs() + NEWS_MS;
-    for (;;) {
-      const known = this.#require();
-      const resolved = resolveSegment(wish, { ...known, node: known.self });
-      const context = { node: known.node, fabric: this.#options.bgp.fabric };
-      const room = "error" in resolved ? resolved : roomOf(resolved, context);
-      if (!("error" in resolved) && !("error" in room)) return { ...resolved, mostBytes: room.mtuBytes };
-      const leftMs = endMs - monotonicMs();
-      if (leftMs <= 0 && "error" in room)
-        throw new CniError("badConfiguration", `Cannot attach to a VPC: ${room.error}`);
-      await Promise.race([this.#news.promise, sleep(leftMs)]);
-    }
-  }
-
   /** In the mesh. The rules of its security groups are there before a pod. */
   #site(options: Parameters<DomainHost["attach"]>[2]): VpcSite {
-    if (this.#parts === undefined) throw notThere(this.#linkProblem);
+    if (this.#parts === undefined) throw notThere(this.#mesh.linkProblem);
     const { host, services } = this.#parts;
     return {
       attach: (local, netns) => {
@@ -321,18 +275,13 @@ export class Vpcs implements VpcNetwork, Disposable {
     if (!this.#resources.disposed) this.#options.onProblem(error);
   }
 
-  #require(): Known {
-    if (this.#known !== undefined) return this.#known;
-    throw notThere(this.#linkProblem);
-  }
-
   // The kernel.
 
   /** When it throws, the next news of the mesh begins anew. */
   #begin(node: DomainNode): void {
     const { engine, cni, onProblem } = this.#options;
     using begun = new DisposableStack();
-    const known = () => this.#require();
+    const known = () => this.#mesh.require();
     const parts = begun.use(
       openVpcParts({
         ...{ engine, node, known, onProblem },
@@ -358,7 +307,7 @@ export class Vpcs implements VpcNetwork, Disposable {
     const all = this.#store.all();
     const pods = all.filter(({ fabric }) => fabric !== true);
     const attached = pods.map(({ local }) => local);
-    const { asn } = this.#require().mesh;
+    const { asn } = this.#mesh.require().mesh;
     for (const { local, dstPort, addresses } of pods)
       if (addresses !== undefined) this.#open.add(local.id, openDomain(local.segment, { asn, dstPort }));
     this.#setDomains();
@@ -373,19 +322,14 @@ export class Vpcs implements VpcNetwork, Disposable {
     for (const pod of all) if (pod.state === "adding") this.#remove(pod, pod.local.id);
   }
 
-  /** Where VXLAN ends here; a link that is to carry it and is not there is a problem, told once. */
-  #nodeOf(mesh: Mesh, self: Node, mtuBytes: number): DomainNode | undefined {
-    const node = domainNode(mesh, self, mtuBytes);
-    const problem = "error" in node ? node.error : undefined;
-    if (problem !== undefined && problem !== this.#linkProblem) this.#options.onProblem(new Error(problem));
-    this.#linkProblem = problem;
-    return "error" in node ? this.#known?.node : node;
-  }
-
   #settle(): void {
     if (this.#parts === undefined) return;
     const { host, services, table } = this.#parts;
-    services.settled(table.settle());
+    try {
+      services.settled(table.settle());
+    } catch (error) {
+      this.#lost(weather(error));
+    }
     this.#step?.[Symbol.dispose]();
     this.#settleSome(host.settling());
   }
@@ -395,23 +339,23 @@ export class Vpcs implements VpcNetwork, Disposable {
   }
 
   #setServices(): void {
-    this.#parts?.services.set(servicesWish(this.#require()));
+    this.#parts?.services.set(servicesWish(this.#mesh.require()));
     this.#onActive();
   }
 
   #setDomains(): void {
-    this.#parts?.host.setDomains(this.#open.beside(this.#require().domains));
+    this.#parts?.host.setDomains(this.#open.beside(this.#mesh.require().domains));
     this.#onActive();
   }
 
   #domainOf(vni: number): Domain | undefined {
-    return this.#known?.byVni.get(vni) ?? this.#open.of(vni);
+    return this.#mesh.now?.byVni.get(vni) ?? this.#open.of(vni);
   }
 
   /** BGP tells what is here, and asks for what belongs to it. */
   #onActive(): void {
     const host = this.#parts?.host;
-    if (host === undefined || this.#known === undefined) return;
+    if (host === undefined || this.#mesh.now === undefined) return;
     const active = host.active();
     const segments = new Set(active.segments);
     const here: { readonly domain: Domain; readonly segments: readonly Segment[] }[] = [];
@@ -420,7 +364,7 @@ export class Vpcs implements VpcNetwork, Disposable {
       if (domain !== undefined)
         here.push({ domain, segments: domain.segments.filter((one) => segments.has(one.vni)) });
     }
-    const vtep = { address: this.#known.node.vtep, routerMac: host.routerMac };
+    const vtep = { address: this.#mesh.now.node.vtep, routerMac: host.routerMac };
     this.#announcer.setDomains(
       here.map((one) => ({ ...one, prefixes: this.#parts?.services.announced(one.domain.vni) ?? [] })),
       vtep,
@@ -436,7 +380,7 @@ export class Vpcs implements VpcNetwork, Disposable {
 
   /** The router runs at reflectors, where something was attached, and where it may be soon: so that a first pod is reached at once. */
   #followBgp(): void {
-    const known = this.#known;
+    const known = this.#mesh.now;
     if (known === undefined) return;
     const { mesh, self, nodes, tenants } = known;
     this.#takesPart ||= (this.#parts?.host.active().domains.length ?? 0) > 0;
@@ -474,7 +418,7 @@ export class Vpcs implements VpcNetwork, Disposable {
 
   /** A reflector believes a node only what the register allows it. */
   #guard(): void {
-    const known = this.#known;
+    const known = this.#mesh.now;
     if (known === undefined) return;
     this.#guarding.follow(isReflector(known.mesh, known.self) ? this.#speaker : undefined, known);
   }
@@ -490,8 +434,4 @@ export class Vpcs implements VpcNetwork, Disposable {
     this.#listening?.[Symbol.dispose]();
     this.#resources.dispose();
   }
-}
-
-function notThere(problem = "the node takes part in no mesh yet"): CniError {
-  return new CniError("notAvailable", `Cannot attach to a VPC: ${problem}`);
 }

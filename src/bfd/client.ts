@@ -3,6 +3,8 @@ import { KeptProcess, type KeptProcessOptions, keptStatus, LineClient, after } f
 import { bfdSessionId, type BfdSessionStatus, type BfdStatus, type BfdWish } from "./config.ts";
 
 const RECONNECT_MS = 100;
+/** The process takes no more at once. */
+const MOST_ENDED = 10_000;
 
 /** BfdClientOptions say where the process answers, and who is told. */
 export interface BfdClientOptions extends Omit<KeptProcessOptions, "command"> {
@@ -20,6 +22,9 @@ export class BfdClient implements Disposable {
   #client: LineClient | undefined;
   #retry: Disposable | undefined;
   #wishes: readonly BfdWish[] | undefined;
+  #keepOthers = false;
+  /** Ids of what this client wished for once, and does not any more: no others of somebody else. */
+  readonly #ended = new Set<string>();
   /** The ids of what is wished; absent before anything is. */
   #wished: ReadonlySet<string> | undefined;
   #closed = false;
@@ -36,12 +41,20 @@ export class BfdClient implements Disposable {
     return client;
   }
 
-  /** set says which sessions are wished; one that is there already goes on. */
-  set(wishes: readonly BfdWish[]): void {
+  /** set says which sessions are wished; one that is there already goes on. With `keepOthers` so do those that nobody wishes for yet. */
+  set(
+    wishes: readonly BfdWish[],
+    { keepOthers = false }: { readonly keepOthers?: boolean | undefined } = {},
+  ): void {
     this.#wishes = wishes;
-    this.#wished = new Set(wishes.map(bfdSessionId));
-    for (const id of this.#states.keys()) if (!this.#wished.has(id)) this.#states.delete(id);
-    this.#client?.send(JSON.stringify({ op: "set", sessions: wishes }));
+    this.#keepOthers = keepOthers;
+    const wished = new Set(wishes.map(bfdSessionId));
+    for (const id of this.#wished ?? []) this.#ended.add(id);
+    for (const id of wished) this.#ended.delete(id);
+    this.#wished = wished;
+    for (const id of this.#states.keys()) if (!wished.has(id)) this.#states.delete(id);
+    const ended = keepOthers ? [...this.#ended].slice(-MOST_ENDED) : [];
+    this.#client?.send(JSON.stringify({ op: "set", sessions: wishes, keepOthers, ended }));
   }
 
   /** state is what is known of a session, by its id. */
@@ -59,7 +72,7 @@ export class BfdClient implements Disposable {
     } catch {
       return this.#again();
     }
-    if (this.#wishes !== undefined) this.set(this.#wishes);
+    if (this.#wishes !== undefined) this.set(this.#wishes, { keepOthers: this.#keepOthers });
     // Saying the wishes may have found the process gone.
     this.#client?.send(JSON.stringify({ op: "watch" }));
   }

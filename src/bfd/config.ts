@@ -26,8 +26,14 @@ export type BfdWish = z.output<typeof bfdSessionSchema>;
 
 /** bfdRequestSchema reads one line. */
 export const bfdRequestSchema = z.discriminatedUnion("op", [
-  /** These sessions and no others; what is the same goes on untouched. */
-  z.object({ op: z.literal("set"), sessions: z.array(bfdSessionSchema).max(10_000) }),
+  /** These sessions and, unless `keepOthers`, no others; what is the same goes on untouched. */
+  z.object({
+    op: z.literal("set"),
+    sessions: z.array(bfdSessionSchema).max(10_000),
+    keepOthers: z.boolean().default(false),
+    /** Ids of others that end all the same. */
+    ended: z.array(z.string()).max(10_000).default([]),
+  }),
   z.object({ op: z.literal("status") }),
   /** As status, and then a line `{"changed": …}` for each change of state until the connection ends. */
   z.object({ op: z.literal("watch") }),

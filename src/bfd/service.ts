@@ -84,13 +84,20 @@ export class BfdService implements Disposable {
     this.#retry = every(RETRY_MS, () => this.#openAll());
   }
 
-  /** set makes these the sessions; what is the same goes on untouched, and changed intervals are told by a poll. */
-  set(wishes: readonly BfdWish[]): void {
+  /** set makes these the sessions, beside the others or in their place; what is the same goes on untouched, and changed intervals are told by a poll. */
+  set(
+    wishes: readonly BfdWish[],
+    { keepOthers, ended }: { readonly keepOthers: boolean; readonly ended: readonly string[] },
+  ): void {
+    const over = new Set(ended);
     const wanted = new Map(wishes.map((wish) => [bfdSessionId(wish), wish]));
     for (const kept of this.#kept.values()) {
       const wish = wanted.get(kept.id);
-      if (wish === undefined || wish.local !== kept.wish.local || wish.multihop !== kept.wish.multihop)
-        this.#remove(kept);
+      const isOther =
+        wish === undefined
+          ? !keepOthers || over.has(kept.id)
+          : wish.local !== kept.wish.local || wish.multihop !== kept.wish.multihop;
+      if (isOther) this.#remove(kept);
     }
     for (const [id, wish] of wanted) {
       const kept = this.#kept.get(id);
@@ -325,7 +332,7 @@ export function serveBfd(socketPath: string): Disposable {
   const answer = (line: string, connection: LineConnection): BfdStatus | { readonly error: string } => {
     try {
       const request = bfdRequestSchema.parse(JSON.parse(line));
-      if (request.op === "set") service.set(request.sessions);
+      if (request.op === "set") service.set(request.sessions, request);
       if (request.op === "watch") {
         watchers.add(connection);
         connection.onClose(() => watchers.delete(connection));

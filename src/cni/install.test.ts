@@ -70,6 +70,7 @@ test("all files are made, in an order in which each finds what it needs, and a r
     plugins: [
       {
         type: "causeway",
+        hairpinMode: true,
         capabilities: { ips: true, mac: true, portMappings: true, bandwidth: true, dns: true },
       },
     ],
@@ -149,10 +150,15 @@ test("a configuration that was edited stays; one that an earlier version wrote i
   });
   expect(readFileSync(conf(LIST), "utf8")).toBe(edited);
   const list = JSON.parse(written);
-  list.plugins[0].capabilities = { ips: true, mac: true, dns: true };
-  writeFileSync(conf(LIST), `${JSON.stringify(list, null, 2)}\n`);
-  expect(installCni(options()).wrote).toEqual([conf(LIST)]);
-  expect(readFileSync(conf(LIST), "utf8")).toBe(written);
+  const [{ type, capabilities }] = list.plugins;
+  for (const before of [
+    { type, capabilities: { ips: true, mac: true, dns: true } },
+    { type, capabilities },
+  ]) {
+    writeFileSync(conf(LIST), `${JSON.stringify({ ...list, plugins: [before] }, null, 2)}\n`);
+    expect(installCni(options()).wrote).toEqual([conf(LIST)]);
+    expect(readFileSync(conf(LIST), "utf8")).toBe(written);
+  }
 });
 
 test("runtimes take the first configuration by name, in the order of bytes, of the kinds they know", () => {

@@ -76,6 +76,8 @@ const configuration = {
   plugins: [
     {
       type: "causeway",
+      // kube-proxy may lead a pod's call of a Service back to that pod; with bridge-nf-call-iptables inside of the bridge (pods/host-port.ts).
+      hairpinMode: true,
       capabilities: { ips: true, mac: true, dns: true, portMappings: true, bandwidth: true },
     },
   ],
@@ -83,8 +85,11 @@ const configuration = {
 
 const LIST = `${JSON.stringify(configuration, null, 2)}\n`;
 
-/** SHA-256 of texts that earlier versions wrote: without portMappings and bandwidth. */
-const earlier = ["94769b98a12d292810925529a274fa64484c3fb47e3c78fa46e4f17a2841d0f6"];
+/** SHA-256 of texts that earlier versions wrote: without portMappings and bandwidth; without hairpinMode. */
+const earlier = [
+  "94769b98a12d292810925529a274fa64484c3fb47e3c78fa46e4f17a2841d0f6",
+  "70d67b5ccf3146ecf04d009d1360d37e513bcb96661e7c82c6b7a535ff3ea6fd",
+];
 
 /** One file: `apply` makes it, and is absent when nothing is to be done. */
 interface Step {

@@ -6,13 +6,24 @@ import { connectUnix, type Fd, isErrno, libc, sendAll, stable } from "../sys/mod
 export const BGP_SOCKET = "/run/causeway/bgp.sock";
 
 function open(path: string): Fd {
+  const socket = openIfThere(path);
+  if (socket !== undefined) return socket;
+  throw new Error(
+    `No BGP router answers at ${path}; start the agent with a BgpRouter, or run: causeway bgp run FILE`,
+  );
+}
+
+/** answersBgp tells whether there are BGP routers at a path. */
+export function answersBgp(path: string): boolean {
+  using socket = openIfThere(path);
+  return socket !== undefined;
+}
+
+function openIfThere(path: string): Fd | undefined {
   try {
     return connectUnix(path);
   } catch (error) {
-    if (isErrno(error, "ENOENT", "ECONNREFUSED"))
-      throw new Error(
-        `No BGP router answers at ${path}; start the agent with a BgpRouter, or run: causeway bgp run FILE`,
-      );
+    if (isErrno(error, "ENOENT", "ECONNREFUSED")) return undefined;
     if (isErrno(error, "EACCES")) throw new Error(`You may not ask at ${path}; become root`);
     throw error;
   }

@@ -1,5 +1,6 @@
 /** `causeway bgp`: what BGP routers do, and routers of a file. */
 import type { BgpRequest, MonitorEvent, NeighborStatus, RouterStatus, RouteStatus } from "../bgp/mod.ts";
+import { PrometheusText } from "../wire/mod.ts";
 import { askBgp, BGP_SOCKET } from "./bgp-client.ts";
 import { bgpRun, formatEvent } from "./bgp-run.ts";
 import { type Command, type Given, type Option, UsageError, withJson } from "./command.ts";
@@ -12,7 +13,12 @@ const socket: Option = { about: `another process's socket; default ${BGP_SOCKET}
 const from = (given: Given) => given.value("socket") ?? BGP_SOCKET;
 
 function routers(given: Given): RouterStatus[] {
-  return [...askBgp(from(given), { op: "summary" })].map(({ router }) => router as RouterStatus);
+  return routersAt(from(given));
+}
+
+/** routersAt returns the routers of a process. */
+export function routersAt(path: string): RouterStatus[] {
+  return [...askBgp(path, { op: "summary" })].map(({ router }) => router as RouterStatus);
 }
 
 function stateOf(neighbor: NeighborStatus): string {
@@ -303,15 +309,10 @@ const replay: Command = {
   },
 };
 
-/** Names and values in the text format of Prometheus, version 0.0.4. */
-function metricsText(all: readonly RouterStatus[]): string {
-  const lines: string[] = [];
-  const put = (name: string, labels: Readonly<Record<string, string>>, value: number) => {
-    const text = Object.entries(labels).map(
-      ([key, label]) => `${key}="${label.replaceAll(/["\\\n]/g, "_")}"`,
-    );
-    lines.push(`causeway_bgp_${name}{${text.join(",")}} ${value}`);
-  };
+/** bgpMetrics returns counts of routers as Prometheus reads them. */
+export function bgpMetrics(all: readonly RouterStatus[]): string {
+  const text = new PrometheusText("causeway_bgp_");
+  const put: PrometheusText["put"] = (...line) => text.put(...line);
   for (const status of all) {
     const { router, families: tables, attributeSets, neighbors: list } = status;
     const { queuedBytes, convergence, evpnTypes: types } = status;
@@ -344,10 +345,7 @@ function metricsText(all: readonly RouterStatus[]): string {
       }
     }
   }
-  return lines
-    .sort()
-    .map((line) => `${line}\n`)
-    .join("");
+  return text.text();
 }
 
 const metrics: Command = {
@@ -357,7 +355,7 @@ const metrics: Command = {
   options: { socket },
   examples: ["causeway bgp metrics > /var/lib/prometheus/node-exporter/bgp.prom"],
   async run(given) {
-    printText(metricsText(routers(given)));
+    printText(bgpMetrics(routers(given)));
     return 0;
   },
 };

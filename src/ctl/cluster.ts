@@ -306,6 +306,13 @@ function behind(entry: Results["node-list"]["nodes"][number]): string {
   ].join(", ");
 }
 
+/** How much is wrong in the node's edge in fabrics; empty where it has none. */
+function edgeText(edge: Results["node-list"]["nodes"][number]["edge"]): string {
+  if (edge === undefined) return "";
+  const wrong = edge.failed.length + edge.more;
+  return wrong === 0 ? "up" : `${wrong} wrong`;
+}
+
 export const node: Command = {
   name: "node",
   about: "List, change and remove nodes, and networks behind them",
@@ -319,14 +326,14 @@ export const node: Command = {
     {
       name: "list",
       about: "List the nodes in the register",
-      more: "BEHIND IT: networks that are routed to the node; in brackets, what it announces\nand nobody has approved.",
+      more: "BEHIND IT: networks that are routed to the node; in brackets, what it announces\nand nobody has approved. EDGE, on a hub: whether\nall is as resources ask in the node's edge in fabrics; what is not, and why,\nhas --json.",
       options: withJson(),
       async run(given) {
         const result = await ask({ op: "node-list" }, progress);
         if (given.flag("json")) return printJson(result);
         printText(
           table(
-            ["NAME", "ROLE", "OVERLAY", "PODS", "BEHIND IT", "SITE", "LABELS", "SEEN FROM", "HEARD"],
+            ["NAME", "ROLE", "OVERLAY", "PODS", "BEHIND IT", "SITE", "LABELS", "EDGE", "SEEN FROM", "HEARD"],
             result.nodes.map((entry) => [
               entry.name,
               entry.hub ? "hub" : entry.role,
@@ -335,6 +342,7 @@ export const node: Command = {
               behind(entry),
               entry.site ?? "",
               labelsText(entry.labels),
+              edgeText(entry.edge),
               entry.observed ?? "",
               entry.heardSeconds === undefined ? "" : `${ago(entry.heardSeconds)} ago`,
             ]),

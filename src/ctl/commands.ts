@@ -20,6 +20,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   status: async () => (await import("./look.ts")).status,
   peers: async () => (await import("./look.ts")).peers,
   plan: async () => (await import("./look.ts")).plan,
+  metrics: async () => (await import("./metrics.ts")).metrics,
   doctor: async () => (await import("./doctor.ts")).doctor,
   cni: async () => (await import("./cni.ts")).cni,
   kube: async () => (await import("./kube.ts")).kube,

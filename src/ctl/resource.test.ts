@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { parseManifest, type TenantResource, tenantsOf, type TenantValues } from "../resources/mod.ts";
 import { words } from "./completion.ts";
 import { helpText } from "./help.ts";
-import { kindOf } from "./resource.ts";
+import { kindOf, notUpLines } from "./resource.ts";
 import { resourceTable } from "./resource-table.ts";
 import { rootFor } from "./commands.ts";
 
@@ -77,4 +77,13 @@ test("tables say of each kind what people look for", () => {
   expect(shown("Peering")).toEqual(["s3", "team-a, storage", "team-a: all; storage: 10.9.0.0/28"]);
   expect(shown("NatGateway")).toEqual(["out", "team-a", "node e1|e2", "all", "the node's address"]);
   expect(resourceTable("SecurityGroup", [], all)).toBe("none\n");
+});
+
+test("what is not up is said with its reason, in characters that a terminal shows", () => {
+  const one = (status?: object) => ({ kind: "Subnet", metadata: { name: "red.web" }, spec: {}, status });
+  expect(notUpLines([one(), one({ up: true }), one({ reason: "nobody has said anything" })])).toEqual([]);
+  expect(notUpLines([one({ up: false, reason: "on a: no \u001b[2Jbridge" }), one({ up: false })])).toEqual([
+    "subnet/red.web is not up: on a: no \u{fffd}[2Jbridge\n",
+    "subnet/red.web is not up: its node does not say why\n",
+  ]);
 });

@@ -105,13 +105,34 @@ async function printTables(result: Results["resource-get"], kind: TenantKind | u
     if (values.length === 0 && one !== kind) return [];
     return [resourceTable(one, values as never, all)];
   });
-  printText(tables.length === 0 ? "none\n" : tables.join("\n"));
+  const notUp = notUpLines(result.resources);
+  const parts = notUp.length === 0 ? tables : [...tables, notUp.join("")];
+  printText(parts.length === 0 ? "none\n" : parts.join("\n"));
+}
+
+/** notUpLines returns a line for each resource of which nodes say that it is not as it asks. */
+export function notUpLines(resources: readonly unknown[]): string[] {
+  return resources.flatMap((resource) => {
+    const { kind, metadata, status } = resource as ShownResource;
+    if (status?.up !== false) return [];
+    // What a node says goes to a terminal.
+    const reason = (status.reason ?? "its node does not say why").replaceAll(/\p{C}/gu, "\u{fffd}");
+    return [`${label(kind, metadata.name)} is not up: ${reason}\n`];
+  });
+}
+
+interface ShownResource {
+  readonly kind: TenantKind;
+  readonly metadata: { readonly name: string };
+  readonly status?: { readonly up?: boolean; readonly reason?: string };
 }
 
 export const get: Command = {
   name: "get",
   about: "Show VPCs and what belongs to them, as this node knows them",
-  more: `Kinds: ${kindLines},\nand all.`,
+  more: `Kinds: ${kindLines},\nand all.
+On a hub also what nodes say of Routes and of what is in a fabric: a line for
+each that is not as it asks, with nodes and causes; with --json in "status".`,
   positionals: ["KIND", "[NAME]"],
   choices: [...tenantWords, "all"],
   options: withJson({

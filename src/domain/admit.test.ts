@@ -1,34 +1,14 @@
 import { describe, expect, test } from "bun:test";
-import {
-  formatProblem,
-  newMesh,
-  noTenants,
-  parseManifest,
-  type TenantResource,
-  type TenantResources,
-} from "../resources/mod.ts";
+import { tenantResources } from "../../test/support/resource-text.ts";
+import { newMesh, noTenants, type TenantResources } from "../resources/mod.ts";
 import { admit, type AdmitContext, type TenantName } from "./admit.ts";
 import { FIRST_VNI } from "./admit-vnis.ts";
 
 const mesh = newMesh("home", { endpoints: ["192.0.2.1:51820"], overlay6: "fd01:2:3::/64" });
 const context: AdmitContext = { mesh, nextVni: FIRST_VNI };
 
-/** `KIND NAME {spec}`, a line for each. */
-function read(text: string): TenantResource[] {
-  const documents = text
-    .trim()
-    .split("\n")
-    .map((line) => {
-      const [, kind, name, spec] = /^\s*(\S+) (\S+) (.*)$/.exec(line) as unknown as string[];
-      return `apiVersion: causeway.network/v1alpha1\nkind: ${kind}\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
-    });
-  const { resources, problems } = parseManifest(documents.join("---\n"));
-  if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"));
-  return resources as TenantResource[];
-}
-
 const put = (before: TenantResources, text: string, more: Partial<AdmitContext> = {}) =>
-  admit(before, { set: read(text), remove: [] }, { ...context, ...more });
+  admit(before, { set: tenantResources(text), remove: [] }, { ...context, ...more });
 const remove = (before: TenantResources, names: readonly TenantName[], more: Partial<AdmitContext> = {}) =>
   admit(before, { set: [], remove: names }, { ...context, ...more });
 const said = (work: () => unknown): string => {

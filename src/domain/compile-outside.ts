@@ -37,7 +37,10 @@ export function compileFloatingIps(tenants: TenantResources): FloatingIp[] {
 }
 
 /** compileGroups returns the security groups of a domain, by name. */
-export function compileGroups(tenants: TenantResources, domain: number): ReadonlyMap<string, SecurityGroup> {
+export function compileGroups(
+  tenants: Pick<TenantResources, "VPC" | "SecurityGroup">,
+  domain: number,
+): ReadonlyMap<string, SecurityGroup> {
   return new Map(
     [...tenants.SecurityGroup.values()]
       .filter(({ vpc }) => tenants.VPC.get(vpc)?.vni === domain)

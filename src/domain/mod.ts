@@ -28,6 +28,7 @@ export * from "./model.ts";
 export * from "./mtu.ts";
 export * from "./names.ts";
 export * from "./nat-gateway.ts";
+export { onlyInFile } from "./only-in-file.ts";
 export * from "./outside-vteps.ts";
 export * from "./peering-objects.ts";
 export * from "./remote-table.ts";

@@ -25,7 +25,7 @@ export function hostNeighbour(vni: number, address: Ip, mac: Mac): Neighbour {
   return { kind: "neighbour", link: bridgeOf(vni), ip: address, mac, externLearn: true };
 }
 
-/** hostRoute leads to a host of a segment that is not here, by way of its VTEP's router (type 2 of symmetric IRB). */
+/** hostRoute leads to a host of a segment, here or not, by way of its VTEP's router (type 2 of symmetric IRB). */
 export function hostRoute(l3vni: number, address: Ip, vtep: Ip): Route {
   return { ...prefixRoute(l3vni, hostPrefix(address), [vtep]), metric: HOST_METRIC };
 }

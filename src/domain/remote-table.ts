@@ -337,7 +337,7 @@ function ruled(routes: readonly EvpnPrefix[], routing: RoutingImport | undefined
   return accepts === undefined ? routes : routes.flatMap((route) => accepts(route) ?? []);
 }
 
-/** A host is routed to where its segment is not active: by its L3VNI, to the router there. */
+/** A host is routed to by its L3VNI, to the router there. */
 function isRouted(route: EvpnHost, routings: Import["routings"]): boolean {
   const { ip, l3vni, routerMac } = route;
   if (ip === undefined || routerMac === undefined || l3vni === undefined) return false;

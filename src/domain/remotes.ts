@@ -4,7 +4,7 @@
  * | told | where its segment is active | where it is not |
  * |---|---|---|
  * | flood (type 3) | flooding entry | – |
- * | host (type 2) | forwarding entries, neighbour | route to the host by its VTEP's router |
+ * | host (type 2) | forwarding entries, neighbour, and the route as there | route to the host by its VTEP's router |
  * | prefix (type 5) | route by the routers | the same |
  *
  * What is attached here hides what is told of the same address elsewhere: it has moved, and the news is on its way.
@@ -260,14 +260,15 @@ export class Remotes {
     if (this.#localNow.has(key) || !isStation(mac) || !this.#isElsewhere(vtep)) return NOTHING;
     if (!isHost(segment, ip)) return NOTHING;
     const { routing, vni: l3vni } = this.#domain;
-    const pairs = routing !== undefined && host.routerMac !== undefined ? this.#pairsOf(l3vni, vtep) : NONE;
-    if (this.#active.has(vni)) {
-      if (mac === segment.gatewayMac) return NOTHING;
-      return { objects: [hostNeighbour(vni, ip, mac)], pairs, routers: NONE };
-    }
-    if (routing === undefined || host.routerMac === undefined || !routesFamily(this.#domain, ip.family))
-      return NOTHING;
-    return { objects: [hostRoute(l3vni, ip, vtep)], pairs, routers: [[vtep, host.routerMac]] };
+    const router = routing === undefined ? undefined : host.routerMac;
+    const isActive = this.#active.has(vni);
+    if (isActive && mac === segment.gatewayMac) return NOTHING;
+    const near = isActive ? [hostNeighbour(vni, ip, mac)] : NONE;
+    const pairs = router === undefined ? NONE : this.#pairsOf(l3vni, vtep);
+    if (router === undefined || !routesFamily(this.#domain, ip.family))
+      return isActive ? { objects: near, pairs, routers: NONE } : NOTHING;
+    // Also where the segment is: what is routed goes on by the same way when a first pod of it comes here, or the last one goes.
+    return { objects: [...near, hostRoute(l3vni, ip, vtep)], pairs, routers: [[vtep, router]] };
   }
 
   #decidePrefix(key: string): Decision {

@@ -99,6 +99,34 @@ describe("what a wish means", () => {
   });
 });
 
+test("a VPC in a fabric is found like any other, with its security groups", () => {
+  const fabric = parseManifest(`apiVersion: causeway.network/v1alpha1
+kind: VPC
+metadata: {name: f}
+spec: {vni: 5009, allow: {namespaces: ["*"]}, underlay: {}}
+---
+apiVersion: causeway.network/v1alpha1
+kind: Subnet
+metadata: {name: f.1}
+spec: {vpc: f, vni: 309}
+---
+apiVersion: causeway.network/v1alpha1
+kind: SecurityGroup
+metadata: {name: f.in}
+spec: {vpc: f, rules: [{direction: ingress}]}
+`).resources as TenantResource[];
+  const here = { ...context, tenants: tenantsOf(fabric) };
+  expect(resolveSegment({ vpc: "f", groups: ["f.in"] }, here)).toMatchObject({
+    vpc: { underlay: {} },
+    domain: { vni: 5009 },
+    segment: { vni: 309 },
+  });
+  expect(resolveSegment({ vpc: "f", groups: ["f.out"] }, here)).toEqual({
+    error:
+      "group f.out: there is no SecurityGroup with this name; see causeway get security-group, or apply it",
+  });
+});
+
 describe("what is refused, with what was given and what to do", () => {
   const cases: [wish: Partial<SegmentWish>, expected: string][] = [
     [{}, "neither vpc, subnet nor vni is given; name one of them"],
@@ -137,29 +165,6 @@ describe("what is refused, with what was given and what to do", () => {
   test("a VPC without a Subnet", () => {
     const only = { ...tenants, Subnet: new Map() };
     expect(found({ vpc: "b" }, { tenants: only })).toBe("vpc b has no Subnet; apply one");
-  });
-
-  test("a VPC in a fabric, which has no security groups", () => {
-    const fabric = parseManifest(`apiVersion: causeway.network/v1alpha1
-kind: VPC
-metadata: {name: f}
-spec: {vni: 5009, allow: {namespaces: ["*"]}, underlay: {}}
----
-apiVersion: causeway.network/v1alpha1
-kind: Subnet
-metadata: {name: f.1}
-spec: {vpc: f, vni: 309}
-`).resources as TenantResource[];
-    const here = { ...context, tenants: tenantsOf(fabric) };
-    expect(resolveSegment({ vpc: "f", groups: [] }, here)).toMatchObject({
-      vpc: { underlay: {} },
-      domain: { vni: 5009 },
-      segment: { vni: 309 },
-    });
-    expect(resolveSegment({ vpc: "f", groups: ["f.in"] }, here)).toEqual({
-      error:
-        "groups f.in: VPC f is in a fabric (spec.underlay), where nodes keep no security groups yet; leave them out",
-    });
   });
 
   test("a node that may not serve the VPC", () => {

@@ -185,8 +185,6 @@ export function mayServe({ nodes }: Pick<Vpc, "nodes">, node: SegmentContext["no
 }
 
 function refusedGroups({ groups }: SegmentWish, vpc: Vpc, tenants: TenantResources): string | undefined {
-  if (vpc.underlay !== undefined && groups.length > 0)
-    return `groups ${groups.join(", ")}: VPC ${vpc.name} is in a fabric (spec.underlay), where nodes keep no security groups yet; leave them out`;
   for (const name of groups) {
     const group = tenants.SecurityGroup.get(name);
     if (group === undefined)

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { newSeed, Random } from "../../test/support/random.ts";
+import { tenantResources } from "../../test/support/resource-text.ts";
 import {
   formatProblem,
   newMesh,
   noTenants,
   type EdgeNode,
-  parseManifest,
   type TenantResource,
   type TenantResources,
   withTenants,
@@ -15,19 +15,6 @@ import { planEdge } from "./plan.ts";
 
 const mesh = newMesh("home", { endpoints: ["192.0.2.1:51820"], overlay6: "fd01:2:3::/64" });
 
-function read(text: string): TenantResource[] {
-  const documents = text
-    .trim()
-    .split("\n")
-    .map((line) => {
-      const [, kind, name, spec] = /^\s*(\S+) (\S+) (.*)$/.exec(line) as unknown as string[];
-      return `apiVersion: causeway.network/v1alpha1\nkind: ${kind}\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
-    });
-  const { resources, problems } = parseManifest(documents.join("---\n"));
-  if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"));
-  return resources as TenantResource[];
-}
-
 const nodes: EdgeNode[] = ["a", "b", "c"].map((rack, index) => ({
   name: `n-${rack}`,
   hub: false,
@@ -35,9 +22,11 @@ const nodes: EdgeNode[] = ["a", "b", "c"].map((rack, index) => ({
   index,
 }));
 
-const put = (before: TenantResources, text: string) => withTenants(before, { set: read(text) });
+const put = (before: TenantResources, text: string) => withTenants(before, { set: tenantResources(text) });
 const said = (before: TenantResources, text: string, known: readonly EdgeNode[] = nodes) =>
-  edgeProblems({ before, after: put(before, text), set: read(text), mesh, nodes: known }).map(formatProblem);
+  edgeProblems({ before, after: put(before, text), set: tenantResources(text), mesh, nodes: known }).map(
+    formatProblem,
+  );
 
 const fabric = (name: string, more: string) =>
   `Underlay ${name} {asn: 64514, links: [{name: eth1}], neighbors: [{address: 192.168.11.2, asn: 64512}], tunnelEndpoint: {prefixes: [100.65.0.0/24]}${more}}`;
@@ -269,7 +258,7 @@ test(`what was admitted is left out nowhere (SEED=${seed})`, () => {
       () =>
         `Subnet s${i} {vpc: v${random.below(4)}, vni: ${1 + random.below(9)}, prefixes: [192.169.${random.below(9)}.128/25], hostBridge: {name: br${random.below(3)}}}`,
     ])();
-    const set = read(change);
+    const set = tenantResources(change);
     const [{ kind, value }] = set as [TenantResource];
     if (kind === "Subnet" && !tenants.VPC.has(value.vpc)) continue;
     const after = withTenants(tenants, { set });

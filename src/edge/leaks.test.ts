@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { formatPrefix, type Ip, parseIp, parsePrefix, type Prefix, prefixContains } from "../net/mod.ts";
 import { newSeed, Random } from "../../test/support/random.ts";
-import { joins, leakedNetworks, leakRuleset, openRanges } from "./leaks.ts";
+import { joins, leakedNetworks, leakRulesets, openRanges } from "./leaks.ts";
 import type { EdgeDomain } from "./model.ts";
 
 const nets = (...texts: string[]) => texts.map(parsePrefix);
@@ -126,7 +126,10 @@ describe("leaks between domains", () => {
     ];
     const to = "ip daddr { 10.9.0.0-10.9.255.255 }";
     const errors = "icmp type { destination-unreachable, time-exceeded, parameter-problem }";
-    expect(leakRuleset(doors, { networks, links: "cwp*" })).toBe(`chain leaks_forward {
+    const [four, six] = leakRulesets(doors, { networks, links: "cwp*" });
+    expect([four?.family, six?.family]).toEqual(["ip", "ip6"]);
+    expect(six?.text).not.toContain("accept\n");
+    expect(four?.text).toBe(`chain leaks_forward {
 	type filter hook forward priority filter; policy accept;
 	# No transit.
 	iifname "cwp*" oifname "cwp*" counter drop

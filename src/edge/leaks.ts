@@ -10,6 +10,7 @@
  * the name of a third. What came from one domain never goes on to a third.
  */
 import { bitsOf, type Family, formatIp, formatPrefix, ip, type Prefix, prefixCovers } from "../net/mod.ts";
+import type { Ruleset } from "../engine/mod.ts";
 import type { PrefixRange } from "../resources/mod.ts";
 import type { EdgeDomain } from "./model.ts";
 
@@ -185,32 +186,45 @@ export interface LeakDoor {
   readonly taken: readonly Prefix[];
 }
 
-/** leakRuleset returns the text for the table of family inet of a domain with these networks; `links` is a pattern that fits all such links. */
-export function leakRuleset(
-  doors: readonly LeakDoor[],
-  { networks, links }: { readonly networks: readonly Prefix[]; readonly links: string },
-): string {
-  const known = [
-    ...networks.map((network) => ({ network, owner: undefined })),
-    ...doors.flatMap(({ link, taken }) => taken.map((network) => ({ network, owner: link }))),
+/** LeakRules say what a domain has of its own, and a pattern that fits all links by which others come. */
+export interface LeakRules {
+  readonly networks: readonly Prefix[];
+  readonly links: string;
+}
+
+/**
+ * leakRulesets returns the rules of a domain's doors, in tables of each family: that of both families is of the domain's services, which change while
+ * these have to stay as an earlier agent made them. What one of several tables drops is gone.
+ */
+export function leakRulesets(doors: readonly LeakDoor[], rules: LeakRules): Ruleset[] {
+  return [
+    { kind: "ruleset", family: "ip", text: leakText(doors, rules, 4) },
+    { kind: "ruleset", family: "ip6", text: leakText(doors, rules, 6) },
   ];
+}
+
+function leakText(doors: readonly LeakDoor[], { networks, links }: LeakRules, family: Family): string {
+  const sources = rangesByOwner<string>(
+    [
+      ...networks.map((network) => ({ network, owner: undefined })),
+      ...doors.flatMap(({ link, taken }) => taken.map((network) => ({ network, owner: link }))),
+    ],
+    family,
+  );
   // Many have the same.
   const opened = new Map<string, readonly string[]>();
-  const openTo = (leaked: readonly Prefix[], family: Family) => {
-    const name = `${family} ${leaked.map(formatPrefix).join()}`;
+  const openTo = (leaked: readonly Prefix[]) => {
+    const name = leaked.map(formatPrefix).join();
     const ranges = opened.get(name) ?? openRanges(networks, leaked, family);
     opened.set(name, ranges);
     return ranges;
   };
-  const passes = ([4, 6] as const).flatMap((family) => {
-    const sources = rangesByOwner<string>(known, family);
-    const word = family === 4 ? "ip" : "ip6";
-    return doors.flatMap(({ link, leaked }) => {
-      const [from, to] = [sources.get(link) ?? [], openTo(leaked, family)];
-      if (from.length === 0 || to.length === 0) return [];
-      const at = `iifname "${link}" ${word} daddr { ${to.join(", ")} }`;
-      return [`${at} ${word} saddr { ${from.join(", ")} } accept`, `${at} ${ERRORS[family]} accept`];
-    });
+  const word = family === 4 ? "ip" : "ip6";
+  const passes = doors.flatMap(({ link, leaked }) => {
+    const [from, to] = [sources.get(link) ?? [], openTo(leaked)];
+    if (from.length === 0 || to.length === 0) return [];
+    const at = `iifname "${link}" ${word} daddr { ${to.join(", ")} }`;
+    return [`${at} ${word} saddr { ${from.join(", ")} } accept`, `${at} ${ERRORS[family]} accept`];
   });
   const lines = [
     "chain leaks_forward {",

@@ -21,7 +21,7 @@ export { convert, type Converted } from "./convert.ts";
 export type { SourceText } from "./convert-source.ts";
 export type { Effect } from "./finding.ts";
 export type * from "./model.ts";
-export { type Join, joins, leakRuleset } from "./leaks.ts";
+export { type Join, joins, leakRulesets } from "./leaks.ts";
 export { EDGE_LINK, routerNamespace, segmentEdgeLink } from "./names.ts";
 export { notDone } from "./not-done.ts";
 export { passwordKey, passwordsOf, type PasswordState, withPasswords } from "./passwords.ts";

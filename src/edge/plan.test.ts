@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { newSeed, Random } from "../../test/support/random.ts";
+import { tenantResources } from "../../test/support/resource-text.ts";
 import {
   formatInterfaceAddress,
   formatIp,
@@ -7,14 +8,7 @@ import {
   parseInterfaceAddress,
   parsePrefix,
 } from "../net/mod.ts";
-import {
-  type EdgeNode,
-  formatProblem,
-  parseManifest,
-  type TenantResource,
-  type TenantResources,
-  tenantsOf,
-} from "../resources/mod.ts";
+import { type EdgeNode, formatProblem, tenantsOf } from "../resources/mod.ts";
 import type { HostLeg } from "./model.ts";
 import { type EdgePlan, planEdge } from "./plan.ts";
 import {
@@ -27,19 +21,7 @@ import {
   routerIdOf,
 } from "./pool.ts";
 
-/** `KIND NAME {spec}`, a line for each. */
-function read(text: string): TenantResources {
-  const documents = text
-    .trim()
-    .split("\n")
-    .map((line) => {
-      const [, kind, name, spec] = /^\s*(\S+) (\S+) (.*)$/.exec(line) as unknown as string[];
-      return `apiVersion: causeway.network/v1alpha1\nkind: ${kind}\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
-    });
-  const { resources, problems } = parseManifest(documents.join("---\n"));
-  if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"));
-  return tenantsOf(resources as TenantResource[]);
-}
+const read = (text: string) => tenantsOf(tenantResources(text));
 
 const node = (index: number, more: Partial<EdgeNode> = {}): EdgeNode => ({
   name: `n${index}`,

@@ -37,6 +37,8 @@ export interface EngineOptions {
   readonly onChange?: (status: ObjectStatus) => void;
   /** Default: alias `causeway` and protocol 67. */
   readonly mark?: Mark;
+  /** Where it is noted what settings were before ours, for the engine after a restart; default nowhere. It must go when the machine starts. */
+  readonly settingsFile?: string;
 }
 
 /** ApplyOptions narrow or widen what is planned or applied. */
@@ -66,6 +68,7 @@ export class Engine implements Disposable {
       route: options.route,
       underlay: options.underlay,
       mark: options.mark ?? { alias: ALIAS, protocol: PROTOCOL },
+      settingsFile: options.settingsFile,
       wireguard: options.wireguard,
       onChange: options.onChange,
       onDirty: () => this.#wake(),

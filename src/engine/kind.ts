@@ -83,7 +83,7 @@ export const SAME: Verdict = { is: "same" };
 export interface Memory {
   /** Key of a peer → what was applied last, and what was heard of it. */
   readonly peers: Map<string, PeerMemory>;
-  /** Path → value before ours. */
+  /** Path → value before ours. May outlast the engine. */
   readonly sysctls: Map<string, string>;
 }
 

@@ -3,6 +3,7 @@ import type { WireguardDevice } from "../net/mod.ts";
 import type { Rtnetlink } from "../netlink/mod.ts";
 import { monotonicMs, type Netns, wallMs } from "../sys/mod.ts";
 import { Desired, type Entry } from "./desired.ts";
+import { EarlierSettings } from "./earlier-settings.ts";
 import { wantedFdbKey } from "./fdb.ts";
 import { Kernel } from "./kernel.ts";
 import {
@@ -80,6 +81,7 @@ export interface ReconcilerOptions {
   readonly route: Rtnetlink | undefined;
   readonly underlay: Rtnetlink | undefined;
   readonly mark: Mark;
+  readonly settingsFile: string | undefined;
   readonly wireguard: ((link: string) => WireguardDevice | undefined) | undefined;
   readonly onChange: ((status: ObjectStatus) => void) | undefined;
   /** Something is dirty or stale outside of a run. */
@@ -92,12 +94,13 @@ export class Reconciler implements Disposable {
   readonly kernel: Kernel;
   /** Keys of entries that are tried again by time. */
   readonly retries = new Set<string>();
-  readonly #memory: Memory = { peers: new Map(), sysctls: new Map() };
+  readonly #memory: Memory;
   readonly #options: ReconcilerOptions;
   #run: Run | undefined;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
+    this.#memory = { peers: new Map(), sysctls: new EarlierSettings(options.settingsFile) };
     this.kernel = new Kernel({
       netns: options.netns,
       route: options.route,
@@ -193,7 +196,8 @@ export class Reconciler implements Disposable {
       const wave = list.flatMap((removal) => {
         const found = safely(removal.key, () => removal.handler.remove(removal.object, view));
         if (found instanceof Error) this.#removalFailed(removal, found, run);
-        else if (found === undefined) this.desired.unwanted.delete(removal.key);
+        // Nothing is to be put back: what was there before is no news any more.
+        else if (found === undefined) this.#forget(removal);
         return found === undefined || found instanceof Error ? [] : [{ removal, work: found.work }];
       });
       if (wave.length === 0) continue;

@@ -1,6 +1,6 @@
 /**
- * Kernel settings below /proc/sys/net. What a setting was before ours is remembered in the engine's memory and restored when nobody
- * wants ours any more; an engine that finds the desired value already there (after a restart) knows no earlier one and leaves it.
+ * Kernel settings below /proc/sys/net. What a setting was before ours is remembered (earlier-settings.ts) and restored when nobody wants ours
+ * any more; an engine that finds the desired value already there, and no earlier one noted, leaves it.
  */
 import { type KindHandler, linkKey, SAME, step } from "./kind.ts";
 import type { Sysctl } from "./object.ts";

@@ -1,33 +1,15 @@
 import { expect, test } from "bun:test";
-import {
-  formatProblem,
-  noTenants,
-  parseManifest,
-  type TenantResource,
-  type TenantResources,
-  withTenants,
-} from "../resources/mod.ts";
+import { tenantResources } from "../../test/support/resource-text.ts";
+import { formatProblem, noTenants, type TenantResources, withTenants } from "../resources/mod.ts";
 import { gatewayProblems } from "./admit.ts";
+import { instanceOf } from "./instance.ts";
 
-function read(text: string): TenantResource[] {
-  const documents = text
-    .trim()
-    .split("\n")
-    .map((line) => {
-      const [, kind, name, spec] = /^\s*(\S+) (\S+) (.*)$/.exec(line) as unknown as string[];
-      return `apiVersion: causeway.network/v1alpha1\nkind: ${kind}\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
-    });
-  const { resources, problems } = parseManifest(documents.join("---\n"));
-  if (problems.length > 0) throw new Error(problems.map(formatProblem).join("\n"));
-  return resources as TenantResource[];
-}
-
-const put = (before: TenantResources, text: string) => withTenants(before, { set: read(text) });
+const put = (before: TenantResources, text: string) => withTenants(before, { set: tenantResources(text) });
 const said = (before: TenantResources, text: string) =>
   gatewayProblems({
     before,
     after: put(before, text),
-    set: read(text),
+    set: tenantResources(text),
     mayServe: (vpc, node) => vpc !== "blue" || node !== "gw-a",
   }).map(formatProblem);
 
@@ -85,7 +67,7 @@ test("a route's networks are not the VPC's own, whichever comes first", () => {
   ]);
 });
 
-test("a VPC's gateway has one queue, and is not the kernel's yet", () => {
+test("a VPC's gateway has one queue, by either back-end", () => {
   const two = outside("192.0.2.1").replace(
     "]",
     ", {interface: eth2, address4: {ip: 192.0.2.2, nextHop: 192.0.2.254}}]",
@@ -93,7 +75,29 @@ test("a VPC's gateway has one queue, and is not the kernel's yet", () => {
   expect(said(there, `Gateway red {node: gw-a, vpc: red, ${two}}`)).toEqual([
     'Gateway "red": spec.public 2 entries are too many: packets of a VPC have one queue yet; keep one',
   ]);
-  expect(said(there, gateway("red", "vpc: red, backend: kernel"))).toEqual([
-    'Gateway "red": spec.backend kernel cannot carry packets of a VPC yet; write user, or leave it out',
+  expect(said(there, gateway("red", "vpc: red, backend: kernel"))).toEqual([]);
+});
+
+test("a name that its process could not have is refused", () => {
+  const named = (length: number) => gateway("g".repeat(length), "vpc: blue").replace("gw-a", "gw-b");
+  expect(said(there, named(63))).toEqual([]);
+  const name = "g".repeat(64);
+  expect(said(there, named(64))).toEqual([
+    `Gateway "${name}": metadata.name ${name} has 64 characters, and the name of a gateway's process at most 63; write a shorter one`,
   ]);
+});
+
+test("two gateways of one kernel have a number and addresses each of its own", () => {
+  const kernel = put(there, gateway("paris", "vpc: blue, backend: kernel", "192.0.2.9"));
+  const side = "private: {interface: eth0, address4: {ip: 10.9.0.1, nextHop: 10.9.0.2}}, backend: kernel";
+  const twin = Array.from({ length: 2000 }, (_, i) => `g${i}`).find(
+    (name) => instanceOf(name) === instanceOf("paris"),
+  ) as string;
+  expect(said(kernel, gateway(twin, side, "192.0.2.3"))).toEqual([
+    `Gateway "${twin}": metadata.name ${twin} gets the same number in the kernel of node gw-a as Gateway "paris"; write another name`,
+  ]);
+  expect(said(kernel, gateway("lyon", side, "192.0.2.9"))).toEqual([
+    'Gateway "lyon": spec.public 192.0.2.9 is the address of Gateway "paris" on node gw-a too, and both are the kernel\'s; write another, or backend: user',
+  ]);
+  expect(said(kernel, gateway("lyon", side, "192.0.2.3"))).toEqual([]);
 });

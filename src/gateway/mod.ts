@@ -31,6 +31,7 @@ export {
 export { configOfManifests, gatewaysOfNode, type ManifestFile, type ManifestWish } from "./from-manifests.ts";
 export { configOfResources, type FormerConfig, type GatewayResources } from "./from-resources.ts";
 export { sameValue } from "./identity.ts";
+export { instanceOf } from "./instance.ts";
 export {
   answerItem,
   emptyStream,

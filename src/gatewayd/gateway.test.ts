@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync }
 import { GatewayBed, INTERFACES } from "../../test/support/gateway-bed.ts";
 import { BLOCK } from "../gateway/keys/mod.ts";
 import { formatConfigProblem, readConfig } from "../gateway/mod.ts";
+import { formatPrefix } from "../net/mod.ts";
 
 let bed: GatewayBed;
 beforeEach(() => {
@@ -357,4 +358,35 @@ describe("what is known of queues", () => {
     await bed.set(INTERFACES);
     expect([...bed.gateway.queues.keys()]).toEqual([1]);
   });
+});
+
+test("Vita's own sequence of configurations is followed step by step, and the queue never goes", async () => {
+  const one = (...changes: readonly (readonly [string, string])[]) =>
+    changes.reduce((text, [from, to]) => text.replace(from, to), route("tokyo", "203.0.113.50"));
+  const net = ["10.5.0.0/16", "10.7.0.0/16"] as const;
+  const key = ["57".repeat(32), "58".repeat(32)] as const;
+  const name = ["id tokyo", "id osaka"] as const;
+  const other = ["203.0.113.50", "203.0.113.51"] as const;
+  const moved = INTERFACES.replace("ip 203.0.113.1;", "ip 203.0.113.9;");
+  for (const [text, wanted] of [
+    [INTERFACES, []],
+    [INTERFACES + one(), ["tokyo 10.5.0.0/16"]],
+    [INTERFACES + one(), ["tokyo 10.5.0.0/16"]],
+    [INTERFACES + one(key), ["tokyo 10.5.0.0/16"]],
+    [INTERFACES + one(key, other), ["tokyo 10.5.0.0/16"]],
+    [moved + one(key, other, net), ["tokyo 10.7.0.0/16"]],
+    [moved + one(key, other, net, name), ["osaka 10.7.0.0/16"]],
+    [`${moved}${one(key, other, net, name)} negotiation-ttl 42;`, ["osaka 10.7.0.0/16"]],
+    [`${moved}${one(key, other, net, name)} negotiation-ttl 42; sa-ttl 42;`, ["osaka 10.7.0.0/16"]],
+    [`${moved} negotiation-ttl 42; sa-ttl 42;`, []],
+  ] as const) {
+    await bed.set(text);
+    const routes = [...bed.gateway.config.route.values()];
+    expect(routes.map(({ id, net: nets }) => `${id} ${nets.map(formatPrefix).join()}`)).toEqual([...wanted]);
+    for (const { id } of routes) expect(await bed.route(id)).toMatchObject({ id, up: false });
+    const state = bed.gateway.state(await bed.gateway.report());
+    expect([...state.route.keys()]).toEqual(routes.map(({ id }) => id));
+    expect([...bed.gateway.queues.keys()]).toEqual([1]);
+  }
+  expect(bed.log.filter(({ event }) => event === "queue is down")).toEqual([]);
 });

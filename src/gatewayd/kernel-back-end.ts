@@ -31,11 +31,6 @@ export interface KernelBackEndOptions {
   readonly before?: Promise<void> | undefined;
 }
 
-/** instanceOf returns a gateway's instance, from its name. Two of one namespace may not have the same: the second would remove what the first made. */
-export function instanceOf(name: string): number {
-  return new TextEncoder().encode(name).reduce((sum, byte) => (sum * 31 + byte) % 256, 7);
-}
-
 /** letGo removes what a gateway of an instance has left blocked. No gateway of that instance may run. */
 export function letGo(where: { readonly instance?: number; readonly netns?: Netns }): void {
   new XfrmGateway({ ...where, tell: () => {}, failed: () => {} }).end(true);

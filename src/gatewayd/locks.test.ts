@@ -2,7 +2,7 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { instanceOf } from "./kernel-back-end.ts";
+import { instanceOf } from "../gateway/mod.ts";
 import { lockInstance, lockState } from "./locks.ts";
 
 const base = mkdtempSync(join(tmpdir(), "causeway-locks-"));

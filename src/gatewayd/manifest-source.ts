@@ -11,15 +11,14 @@ import {
   sameValue,
 } from "../gateway/mod.ts";
 import { formatProblem, MANIFEST_FILES, type ManifestProblem, ManifestReader } from "../resources/mod.ts";
-import { after, FollowedTexts, monotonicMs, sleep, type TextChange } from "../sys/mod.ts";
+import { after, FollowedTexts, type TextChange } from "../sys/mod.ts";
 import type { ConfigSource } from "./config-source.ts";
 import type { Gateway } from "./gateway.ts";
 import type { Log } from "./log.ts";
+import { Slices } from "./slices.ts";
 
 /** What the machine refuses is tried again. */
 const RETRY_MS = 10_000;
-/** A thousand Routes that come at once do not keep keys and peers waiting longer at a time. */
-const SLICE_MS = 10;
 /** The longest sentence of a state. */
 const MOST_TEXT = 1000;
 
@@ -47,6 +46,8 @@ export class ManifestSource implements ConfigSource, Disposable {
   /** By file. */
   readonly #readers = new Map<string, ManifestReader>();
   readonly #texts: FollowedTexts;
+  /** A thousand Routes that come at once do not keep keys and peers waiting. */
+  readonly #slices = new Slices();
   #unreadable: readonly ManifestFile[] = [];
   #name: string | undefined;
   #problems: readonly ManifestProblem[] = [];
@@ -139,12 +140,7 @@ export class ManifestSource implements ConfigSource, Disposable {
   }
 
   async #inSlices(steps: Iterator<void>): Promise<void> {
-    let startedMs = monotonicMs();
-    while (!this.#closed && steps.next().done !== true) {
-      if (monotonicMs() - startedMs < SLICE_MS) continue;
-      await sleep(0);
-      startedMs = monotonicMs();
-    }
+    while (!this.#closed && !(await this.#slices.do(() => steps.next().done === true)));
     this.#apply();
   }
 

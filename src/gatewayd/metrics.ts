@@ -1,5 +1,6 @@
 /** A gateway's counts in the text format of Prometheus, version 0.0.4. */
 import { DROP_REASONS, type GatewayStateTree } from "../gateway/mod.ts";
+import { PrometheusText } from "../wire/mod.ts";
 import type { Counted, Top } from "./control-protocol.ts";
 
 const carried = ["rxpackets", "rxbytes", "rxdrop", "txpackets", "txbytes", "txdrop"] as const;
@@ -17,14 +18,8 @@ function* containers(
 
 /** metricsText returns all of them; labels hold names, addresses and numbers, and nothing secret. */
 export function metricsText(state: GatewayStateTree, top: Top): string {
-  const lines: string[] = [];
-  const { gateway } = top;
-  const put = (name: string, labels: Readonly<Record<string, string>>, value: number | bigint) => {
-    const text = Object.entries({ gateway, ...labels }).map(
-      ([key, label]) => `${key}="${label.replaceAll(/["\\\n]/g, "_")}"`,
-    );
-    lines.push(`causeway_gateway_${name}{${text.join(",")}} ${value}`);
-  };
+  const text = new PrometheusText("causeway_gateway_", { gateway: top.gateway });
+  const put: PrometheusText["put"] = (...line) => text.put(...line);
   const all = (of: string, labels: Readonly<Record<string, string>>, counts: Counted) => {
     for (const name of carried) put(`${of}_${name}_total`, labels, counts[name]);
   };
@@ -56,8 +51,5 @@ export function metricsText(state: GatewayStateTree, top: Top): string {
     if (one.ageSeconds !== undefined) put("sa_age_seconds", labels, one.ageSeconds);
     if (one.secondsLeft !== undefined) put("sa_seconds_left", labels, one.secondsLeft);
   }
-  return lines
-    .sort()
-    .map((line) => `${line}\n`)
-    .join("");
+  return text.text();
 }

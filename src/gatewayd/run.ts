@@ -1,5 +1,5 @@
 /** A gateway as a process: ready when it says so, gone at SIGTERM and SIGINT. Its configuration and keys outlive it on disk. */
-import { type GatewayConfig, readConfig, sameValue } from "../gateway/mod.ts";
+import { type GatewayConfig, instanceOf, readConfig, sameValue } from "../gateway/mod.ts";
 import { Monitor, probeEsp, SettingsMonitor } from "../netlink/mod.ts";
 import {
   after,
@@ -28,7 +28,7 @@ import { xdpProblem } from "../tunnel/xdp/mod.ts";
 import { isLeftBlocked } from "../tunnel/xfrm/mod.ts";
 import type { Tell } from "./back-end.ts";
 import { type BackEndFacts, ChosenBackEnd } from "./chosen-back-end.ts";
-import { instanceOf, KernelBackEnd, letGo } from "./kernel-back-end.ts";
+import { KernelBackEnd, letGo } from "./kernel-back-end.ts";
 import { lockInstance, lockState } from "./locks.ts";
 import { XdpBackEnd } from "./xdp-back-end.ts";
 

@@ -17,6 +17,7 @@ import {
   prefixSchema,
   tlsPinSchema,
 } from "../resources/mod.ts";
+import { EdgeBook, edgeFactSchema, edgeSchema, edgeStateJson } from "./edge-book.ts";
 
 /** The most facts that a book holds: of 5,000 nodes, what they say and what five hubs see. */
 const MAX_FACTS = 32_768;
@@ -79,6 +80,8 @@ export const factsSchema = z.object({
     )
     .max(MOST_ROUTES)
     .optional(),
+  /** The node's edge; `null` where it has none, absent while the node has not looked. */
+  edge: edgeSchema.nullish(),
   version: z.string().max(64),
 });
 
@@ -120,6 +123,7 @@ export function factsJson(facts: NodeFacts): Json {
     announced: facts.announced?.map(formatPrefix),
     hubs: facts.hubs.map((hub) => present({ ...hub })),
     routes: facts.routes?.map((route) => present({ ...route })),
+    edge: facts.edge && edgeStateJson(facts.edge),
   });
 }
 
@@ -138,6 +142,8 @@ interface Entry {
 
 /** FactBook holds facts in memory; every change has a number. */
 export class FactBook {
+  /** What nodes say of their edges, which is told to hubs alone: it has numbers of its own. */
+  readonly edges = new EdgeBook();
   readonly #entries = new Map<string, Entry>();
   readonly #byNode = new Map<string, Map<string, Entry>>();
   /** What `of` has said: while nothing new is known of a node, it is the same value. */
@@ -159,8 +165,9 @@ export class FactBook {
     return this.merge({ node, by: seen.hub, at, seen: seen.endpoint });
   }
 
-  /** say stores what a node says of itself; true when that is new. */
-  say(node: string, says: NodeFacts, nowMs: number): boolean {
+  /** say stores what a node says of itself; true when something is new that nodes are told. */
+  say(node: string, { edge, ...says }: NodeFacts, nowMs: number): boolean {
+    if (edge !== undefined) this.edges.say(node, edge, nowMs);
     const known = this.#entries.get(keyOf({ node }))?.fact;
     if (known?.says !== undefined && canonicalJson(factsJson(known.says)) === canonicalJson(factsJson(says)))
       return false;
@@ -236,6 +243,7 @@ export class FactBook {
 
   /** keepOnly forgets what is known of nodes, and seen by hubs, that are gone. */
   keepOnly(nodes: ReadonlySet<string>): void {
+    this.edges.keepOnly(nodes);
     for (const [key, { fact }] of this.#entries) {
       if (nodes.has(fact.node) && (fact.by === undefined || nodes.has(fact.by))) continue;
       this.#entries.delete(key);
@@ -248,13 +256,17 @@ export class FactBook {
 
   /** format returns the text of a file that holds all facts. */
   format(): string {
-    return `${JSON.stringify(this.all().map(factJson))}\n`;
+    // Under a name of its own: a hub of before reads them as what they are not otherwise.
+    const edges = this.edges.since(0).map(({ node: edgeOf, ...fact }) => ({ edgeOf, ...fact }));
+    return `${JSON.stringify([...this.all().map(factJson), ...edges])}\n`;
   }
 
   /** load takes over what `format` wrote; a file that is damaged is as good as none. */
   load(text: string): void {
     try {
-      for (const value of JSON.parse(text) as unknown[]) this.merge(factSchema.parse(value));
+      for (const value of JSON.parse(text) as object[])
+        if ("edgeOf" in value) this.edges.merge(edgeFactSchema.parse({ ...value, node: value.edgeOf }));
+        else this.merge(factSchema.parse(value));
     } catch {
       // They are told again.
     }

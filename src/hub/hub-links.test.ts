@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { edgeState } from "./edge-book.ts";
 import { FactBook, factJson, factsJson, factsSchema, type RouteFact, routeFacts } from "./facts.ts";
 import { inLines } from "./hub-links.ts";
 import { NODE_LINE_BYTES } from "./sync-protocol.ts";
@@ -33,6 +34,13 @@ describe("a thousand Routes leave a node its line", () => {
       announced,
       hubs,
       routes,
+      // As much as a node can have to tell of its edge.
+      edge: edgeState(
+        Array.from({ length: 500 }, (_, i) => ({
+          ...{ kind: "VPC", name: `${i}`.padEnd(253, "x") },
+          ...{ reason: "dependency" as const, message: "\u2026".repeat(1000) },
+        })),
+      ),
       version: "1.0.0",
     });
     const book = new FactBook();

@@ -3,6 +3,7 @@ import { SYNC_PORT } from "../mesh/mod.ts";
 import { formatIp, type Ip } from "../net/mod.ts";
 import type { Json, Node } from "../resources/mod.ts";
 import { after, connectTcp, every, monotonicMs, randomBytes, type TcpConnection } from "../sys/mod.ts";
+import { edgeFactJson } from "./edge-book.ts";
 import { factJson, type FactBook } from "./facts.ts";
 import { NODE_LINE_BYTES } from "./sync-protocol.ts";
 import { HUB_PING_MS, HUB_SILENCE_MS, HUB_VERSION, hubAnswer, type HubHealth } from "./hub-protocol.ts";
@@ -27,6 +28,9 @@ export interface HubLinksOptions {
   readonly port?: number;
 }
 
+/** One wrong resource is so on thousands of nodes at once. */
+const EDGES_MS = 1_000;
+
 /** LinkState is another hub as this one sees it. */
 export interface LinkState {
   readonly name: string;
@@ -39,6 +43,9 @@ export interface LinkState {
 export class HubLinks implements Disposable {
   readonly #options: HubLinksOptions;
   readonly #links = new Map<string, HubLink>();
+  /** The version of edges that was seen last, and when it is told. */
+  #edges = 0;
+  #later: Disposable | undefined;
 
   constructor(options: HubLinksOptions) {
     this.#options = options;
@@ -63,6 +70,17 @@ export class HubLinks implements Disposable {
     for (const link of this.#links.values()) link.tell();
   }
 
+  /** tellEdges tells them a little later what nodes say of their edges, if anything of that is new. */
+  tellEdges(): void {
+    const { version } = this.#options.facts.edges;
+    if (version === this.#edges) return;
+    this.#edges = version;
+    this.#later ??= after(EDGES_MS, () => {
+      this.#later = undefined;
+      this.tell();
+    });
+  }
+
   /** invite passes an invitation on, and returns how long it takes at most until it is there; undefined when no hub is connected. */
   invite(from: string, to: string): number | undefined {
     const ways = [...this.#links.values()].flatMap((link) => link.invite(from, to) ?? []);
@@ -74,6 +92,7 @@ export class HubLinks implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#later?.[Symbol.dispose]();
     for (const link of this.#links.values()) link[Symbol.dispose]();
     this.#links.clear();
   }
@@ -94,6 +113,7 @@ class HubLink implements Disposable {
   #health: HubHealth | undefined;
   /** Version of the facts that the other hub has when it has read everything. */
   #told = 0;
+  #toldEdges = 0;
   #closed = false;
 
   constructor(name: string, addresses: readonly [Ip, Ip], options: HubLinksOptions) {
@@ -129,6 +149,7 @@ class HubLink implements Disposable {
         this.#heardMs = monotonicMs();
         connection.send(JSON.stringify({ type: "hub", version: HUB_VERSION }));
         this.#told = 0;
+        this.#toldEdges = 0;
         this.tell();
         this.#ping();
         this.#options.onLink?.(this.#name, true);
@@ -169,11 +190,16 @@ class HubLink implements Disposable {
 
   tell(): void {
     const { facts, book } = this.#options;
-    const { version } = facts;
-    if (this.#connection === undefined || this.#told === version) return;
-    for (const part of inLines(facts.since(this.#told).map(factJson)))
-      this.#connection.send(JSON.stringify({ type: "facts", book, version, facts: part }));
+    const { version, edges } = facts;
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    const head = { type: "facts", book, version };
+    for (const part of this.#told === version ? [] : inLines(facts.since(this.#told).map(factJson)))
+      connection.send(JSON.stringify({ ...head, facts: part }));
     this.#told = version;
+    for (const part of inLines(edges.since(this.#toldEdges).map(edgeFactJson)))
+      connection.send(JSON.stringify({ ...head, facts: [], edges: part }));
+    this.#toldEdges = edges.version;
   }
 
   invite(from: string, to: string): number | undefined {

@@ -3,12 +3,13 @@
  * speaks on the connection that it made; the other only answers.
  *
  * ```
- * hub ─▶ hub{version}  facts{book,version,facts}  invite{from,to}  ping{revision,position,problem?}
+ * hub ─▶ hub{version}  facts{book,version,facts,edges?}  invite{from,to}  ping{revision,position,problem?}
  *     ◀─ pong{revision,position,problem?}
  * ```
  * None of it is a write: that goes through the log (register-log.ts). So it works without etcd.
  */
 import { z } from "zod";
+import { edgeFactSchema } from "./edge-book.ts";
 import { factsMessage } from "./sync-protocol.ts";
 
 /** HUB_VERSION is raised when hubs cannot understand each other. */
@@ -34,7 +35,8 @@ export const hubHello = z.object({ type: z.literal("hub"), version: z.number().i
 
 /** hubLine is what follows. */
 export const hubLine = z.discriminatedUnion("type", [
-  factsMessage,
+  // A hub of an older version reads the rest.
+  factsMessage.extend({ edges: z.array(edgeFactSchema).default([]) }),
   z.object({ type: z.literal("invite"), from: name, to: name }),
   health.extend({ type: z.literal("ping") }),
 ]);

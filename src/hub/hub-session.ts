@@ -1,12 +1,13 @@
 /** The answering side of another hub's connection: takes its facts and invitations, and says how this hub is. */
 import type { TcpConnection } from "../sys/mod.ts";
+import type { EdgeFact } from "./edge-book.ts";
 import type { Fact } from "./facts.ts";
 import { HUB_VERSION, hubHello, type HubHealth, hubLine } from "./hub-protocol.ts";
 
 /** HubSessionOptions is what another hub's words are for. */
 export interface HubSessionOptions {
   readonly connection: TcpConnection;
-  readonly facts: (facts: readonly Fact[]) => void;
+  readonly facts: (facts: readonly Fact[], edges: readonly EdgeFact[]) => void;
   readonly invite: (from: string, to: string) => void;
   readonly health: () => HubHealth;
 }
@@ -33,7 +34,7 @@ export function answerHub(text: string, options: HubSessionOptions): void {
     );
   switch (line.data.type) {
     case "facts":
-      return options.facts(line.data.facts);
+      return options.facts(line.data.facts, line.data.edges);
     case "invite":
       return options.invite(line.data.from, line.data.to);
     case "ping":

@@ -27,6 +27,13 @@ export type { LogState, RegisterLog } from "./register-log.ts";
 export { Registrar } from "./registrar.ts";
 export { type HubLogEvent, type HubOptions, HubServer, STATE_INTERVAL_MS } from "./server.ts";
 export { formatCache, parseCache, type SignedState, StateError } from "./signed-state.ts";
+export {
+  type EdgeBook,
+  type EdgeOfAll,
+  edgeState,
+  type EdgeState,
+  type FailedResource,
+} from "./edge-book.ts";
 export { FactBook, type NodeFacts, type RouteFact, routeFacts } from "./facts.ts";
 export {
   formatToken,

@@ -132,6 +132,8 @@ export class HubServer implements Disposable {
         tell: () => this.#guarded("tell nodes of facts", () => this.#tellFactsNow()),
       }),
     );
+    // A node may have been removed while this hub was away.
+    facts.keepOnly(register.names());
     this.#links = undo.use(
       new HubLinks({
         facts,
@@ -291,9 +293,10 @@ export class HubServer implements Disposable {
     answerHub(text, {
       connection: live.connection,
       health: () => this.#health(),
-      facts: (facts) => {
+      facts: (facts, edges) => {
+        for (const edge of edges) this.#options.facts.edges.merge(edge);
         const taken = facts.filter((fact) => this.#options.facts.merge(fact));
-        if (taken.length > 0) this.tellFacts();
+        this.tellFacts(taken.length > 0);
       },
       invite: (from, to) => {
         if (this.#snapshots.sees(to, from)) this.#find(to)?.connection.send(probe(from, MEET_MS));
@@ -301,9 +304,10 @@ export class HubServer implements Disposable {
     });
   }
 
-  /** tellFacts tells nodes and hubs, a little later, what changed in the book. */
-  tellFacts(): void {
-    this.#facts.changed();
+  /** tellFacts tells nodes and hubs, a little later, what changed in the book; where it is nothing for nodes, hubs only. */
+  tellFacts(nodesToo = true): void {
+    if (nodesToo) return this.#facts.changed();
+    this.#links.tellEdges();
   }
 
   #tellFactsNow(): void {
@@ -345,8 +349,7 @@ export class HubServer implements Disposable {
         return;
       }
       case "facts":
-        if (facts.say(node, effect.facts, wallMs())) this.tellFacts();
-        return;
+        return this.tellFacts(facts.say(node, effect.facts, wallMs()));
       case "removals":
       case "rotate":
       case "psk":

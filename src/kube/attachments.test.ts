@@ -1,17 +1,9 @@
 import { expect, test } from "bun:test";
-import { parseManifest, type TenantResource, tenantsOf } from "../resources/mod.ts";
+import { tenantResources } from "../../test/support/resource-text.ts";
+import { tenantsOf } from "../resources/mod.ts";
 import { attachmentManifest, parseAttachment, wantedAttachments } from "./attachments.ts";
 
-const tenants = (text: string) => {
-  const objects = text
-    .trim()
-    .split("\n")
-    .map((line) => {
-      const [, kind, name, spec] = /^(\S+) (\S+) (.*)$/.exec(line.trim()) as never as string[];
-      return `apiVersion: causeway.network/v1alpha1\nkind: ${kind}\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
-    });
-  return tenantsOf(parseManifest(objects.join("---\n")).resources as TenantResource[]);
-};
+const tenants = (text: string) => tenantsOf(tenantResources(text));
 
 test("each Subnet is in each namespace that its VPC names, and where all may use it in default", () => {
   const { wanted, problems } = wantedAttachments(

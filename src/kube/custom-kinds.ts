@@ -33,6 +33,12 @@ const of = (name: string, jsonPath: string, type: PrintColumn["type"] = "string"
 
 const VNI = of("VNI", ".status.vni", "integer");
 const VPC = of("VPC", ".spec.vpc");
+/** What nodes say of it: of VPCs and Subnets only where they are in a fabric. */
+const UP = of("Up", `.status.conditions[?(@.type=="Up")].status`);
+const NOT_UP: PrintColumn = {
+  ...of("Not up", `.status.conditions[?(@.type=="Up")].message`),
+  wide: true,
+};
 
 /** Absent and present are the same here: the register keeps what it gave. */
 const optional = (field: string): SpecRule => ({
@@ -46,14 +52,14 @@ export const customKinds: { readonly [K in TenantKind]: CustomKind } = {
     plural: "vpcs",
     shortNames: ["cwvpc"],
     about: "A tenant's private network: a routing domain of its own, on whichever nodes its pods run.",
-    columns: [VNI, of("Namespaces", ".spec.allow.namespaces")],
+    columns: [VNI, of("Namespaces", ".spec.allow.namespaces"), UP, NOT_UP],
     rules: [optional("vni"), optional("routed")],
   },
   Subnet: {
     plural: "subnets",
     shortNames: ["cwsub"],
     about: "One broadcast domain of a VPC, with a gateway that is the same on every node.",
-    columns: [VPC, of("Prefixes", ".spec.prefixes"), VNI],
+    columns: [VPC, of("Prefixes", ".spec.prefixes"), VNI, UP, NOT_UP],
     rules: [optional("vni"), optional("vpc")],
   },
   Peering: {
@@ -88,7 +94,7 @@ export const customKinds: { readonly [K in TenantKind]: CustomKind } = {
     plural: "underlays",
     shortNames: ["cwul"],
     about: "How nodes take part in a data-centre fabric as provider-edge routers.",
-    columns: [of("Router", ".spec.router"), of("ASN", ".spec.asn")],
+    columns: [of("Router", ".spec.router"), of("ASN", ".spec.asn"), UP, NOT_UP],
     rules: [],
   },
   Gateway: {
@@ -102,12 +108,7 @@ export const customKinds: { readonly [K in TenantKind]: CustomKind } = {
     plural: "routes",
     shortNames: ["cwrt"],
     about: "A tunnel of a Gateway to one remote site.",
-    columns: [
-      of("Gateway", ".spec.gateway"),
-      of("Prefixes", ".spec.prefixes"),
-      of("Up", `.status.conditions[?(@.type=="Up")].status`),
-      { ...of("Reason", `.status.conditions[?(@.type=="Up")].message`), wide: true },
-    ],
+    columns: [of("Gateway", ".spec.gateway"), of("Prefixes", ".spec.prefixes"), UP, NOT_UP],
     rules: [],
   },
 };

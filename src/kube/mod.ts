@@ -35,4 +35,5 @@ export { PodWatch, type PodWatchOptions, type PodWatchStatus } from "./pod-watch
 export { type NamedSecret, secretRights } from "./rights.ts";
 export { SecretWatch, type SecretValue } from "./secret-watch.ts";
 export { Preparation, type PreparationStep } from "./preparation.ts";
+export type { UpState } from "./verdict.ts";
 export { type ClusterWish, type Distribution, distributions, prepared, type PrepareWish } from "./prepare.ts";

@@ -27,7 +27,7 @@ import { type CustomObject, parseCustomObject } from "./custom-object.ts";
 import { resourcePath } from "./definition.ts";
 import { kubeTime, kubeEvent } from "./event.ts";
 import { fieldOf } from "./metadata.ts";
-import { type RouteState, statusOf, type Verdict, Wishes } from "./verdict.ts";
+import { statusOf, type UpState, type Verdict, Wishes } from "./verdict.ts";
 
 /** FINALIZER keeps a deleted object until the register has let go of it. */
 export const FINALIZER = "causeway.network/register";
@@ -41,8 +41,8 @@ export interface ResourceRegister {
   /** Rejects when it may not be, or cannot be now; see `refusal`. */
   put(resources: readonly TenantResource[], owner: string): Promise<void>;
   remove(resource: { readonly kind: TenantKind; readonly name: string }, owner: string): Promise<void>;
-  /** What the node that runs a Route says of it; undefined while it has said nothing. */
-  routeState?(name: string): RouteState | undefined;
+  /** What nodes say of a resource; undefined for one that none speaks of. */
+  upOf?(resource: { readonly kind: TenantKind; readonly name: string }): UpState | undefined;
   /** Changes with everything that it publishes; refusals publish nothing. */
   revision(): number;
   /** The reason in words when an error says that something may not be; undefined for weather. */
@@ -228,8 +228,8 @@ export class ResourceSync implements Disposable {
   /** Into the status and, where something is wrong, an event: once, as long as it stays the same. */
   async #tell(object: CustomObject, verdict: Verdict, round: Round): Promise<void> {
     const { kind, name, uid } = object;
-    const route = kind === "Route" ? this.#options.register.routeState?.(name) : undefined;
-    const status = statusOf(object, { verdict, route }, kubeTime());
+    const up = this.#options.register.upOf?.({ kind, name });
+    const status = statusOf(object, { verdict, up }, kubeTime());
     if (status === undefined) return;
     const path = resourcePath(kind, name, "status");
     const written = await this.#write(object, { path, body: { status: status as never } }, round);

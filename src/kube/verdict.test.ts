@@ -85,18 +85,37 @@ test("a Route says whether packets go by it, in the words of its node", () => {
   const metadata = { name: "tokyo", resourceVersion: "7", generation: 3, uid: "u" };
   const route = (status?: unknown) => parseCustomObject("Route")({ metadata, spec, status }) as CustomObject;
   const verdict = { is: "accepted" } as const;
-  const first = statusOf(route(), { verdict }, "1");
+  const first = statusOf(route(), { verdict, up: { up: undefined } }, "1");
   expect(first?.conditions.map(({ type, status, reason }) => `${type} ${status} ${reason}`)).toEqual([
     "Accepted True Accepted",
     "Up Unknown NotHeard",
   ]);
   const down = { up: false, reason: "no gateway answers: 203.0.113.5 is silent" };
-  const second = statusOf(route(first), { verdict, route: down }, "2");
+  const second = statusOf(route(first), { verdict, up: down }, "2");
   expect(second?.conditions).toMatchObject([
     { type: "Accepted", lastTransitionTime: "1" },
     { type: "Up", status: "False", reason: "Down", message: down.reason, lastTransitionTime: "2" },
   ]);
-  expect(statusOf(route(second), { verdict, route: down }, "3")).toBeUndefined();
-  const third = statusOf(route(second), { verdict, route: { up: true } }, "4");
+  expect(statusOf(route(second), { verdict, up: down }, "3")).toBeUndefined();
+  const third = statusOf(route(second), { verdict, up: { up: true } }, "4");
   expect(third?.conditions[1]).toMatchObject({ status: "True", message: "packets go by it" });
+});
+
+test("what is in a fabric says on which nodes it is not as asked, and nothing when it has left", () => {
+  const spec = { underlay: {} };
+  const verdict = { is: "accepted", vni: 5000 } as const;
+  const down = { up: false, reason: "on a: spec.vni 5000 is that of another" };
+  const first = statusOf(vpc(spec), { verdict, up: down }, "1");
+  const [, condition] = first?.conditions ?? [];
+  expect(condition).toMatchObject({ type: "Up", status: "False", reason: "Degraded", message: down.reason });
+  const healed = statusOf(vpc(spec, { status: first }), { verdict, up: { up: true } }, "2");
+  expect(healed?.conditions[1]).toMatchObject({
+    status: "True",
+    reason: "Up",
+    message: "no node says that it is not as asked",
+    lastTransitionTime: "2",
+  });
+  expect(statusOf(vpc(spec, { status: healed }), { verdict, up: { up: true } }, "3")).toBeUndefined();
+  const left = statusOf(vpc(spec, { status: healed }), { verdict }, "4");
+  expect(left?.conditions.map(({ type }) => type)).toEqual(["Accepted"]);
 });

@@ -77,26 +77,49 @@ function isSame(wanted: TenantResource, had: TenantResource): boolean {
   return canonicalJson({ ...a, ...given }) === canonicalJson(b);
 }
 
-/** RouteState is what the node that runs a Route says of it. */
-export interface RouteState {
-  readonly up: boolean;
-  /** Why not, or what of it is wrong. */
+/** UpState is what nodes say of a resource: of a Route the one that runs it, of what is in a fabric all that have an edge. */
+export interface UpState {
+  /** Undefined while nobody has said anything of it. */
+  readonly up: boolean | undefined;
+  /** Why not, or what of it is wrong, and where. */
   readonly reason?: string | undefined;
 }
 
-/** UP is the condition of a Route that packets go by. */
+/** UP is the condition that says whether nodes do what an object asks for. */
 const UP = "Up";
+
+interface UpWords {
+  /** Of the condition while it is False. */
+  readonly reason: string;
+  readonly up: string;
+  readonly down: string;
+  readonly unknown: string;
+}
+
+const ROUTE_WORDS: UpWords = {
+  reason: "Down",
+  up: "packets go by it",
+  down: "no packets go by it",
+  unknown: "its node has said nothing of it yet",
+};
+
+const EDGE_WORDS: UpWords = {
+  reason: "Degraded",
+  up: "no node says that it is not as asked",
+  down: "it is not as asked on a node",
+  unknown: "no node has said anything of it yet",
+};
 
 const ACCEPTED_WORDS = "every node that may serve it is told";
 
 /** statusOf returns what an object's status shall be; undefined when it is that already. */
 export function statusOf(
   object: CustomObject,
-  { verdict, route }: { readonly verdict: Verdict; readonly route?: RouteState | undefined },
+  { verdict, up: state }: { readonly verdict: Verdict; readonly up?: UpState | undefined },
   now: string,
 ): CustomStatus | undefined {
   const { generation, status: old } = object;
-  const up = object.kind === "Route" ? upCondition(object, route, now) : undefined;
+  const up = state === undefined ? undefined : upCondition(object, state, now);
   const accepted = verdict.is === "accepted";
   const before = conditionOf(old);
   const status = accepted ? "True" : "False";
@@ -115,7 +138,7 @@ export function statusOf(
     fieldOf(old, "observedGeneration") === generation &&
     fieldOf(old, "vni") === vni &&
     fields.every((field) => before?.[field] === condition[field]) &&
-    (up === undefined || fields.every((field) => conditionOf(old, UP)?.[field] === up[field]));
+    fields.every((field) => conditionOf(old, UP)?.[field] === up?.[field]);
   if (same) return undefined;
   return {
     observedGeneration: generation,
@@ -124,19 +147,18 @@ export function statusOf(
   };
 }
 
-/** Whether packets go by a Route, as the node says that runs it. */
 function upCondition(
-  { generation, status: old }: CustomObject,
-  route: RouteState | undefined,
+  { kind, generation, status: old }: CustomObject,
+  { up, reason }: UpState,
   now: string,
 ): Condition {
   const before = conditionOf(old, UP);
-  const status = route === undefined ? "Unknown" : route.up ? "True" : "False";
-  const words = route === undefined ? "its node has said nothing of it yet" : "packets go by it";
+  const status = up === undefined ? "Unknown" : up ? "True" : "False";
+  const words = kind === "Route" ? ROUTE_WORDS : EDGE_WORDS;
   return {
     ...{ type: UP, status },
-    reason: { True: "Up", False: "Down", Unknown: "NotHeard" }[status],
-    message: route?.reason ?? (status === "False" ? "no packets go by it" : words),
+    reason: { True: "Up", False: words.reason, Unknown: "NotHeard" }[status],
+    message: reason ?? { True: words.up, False: words.down, Unknown: words.unknown }[status],
     lastTransitionTime: before?.status === status ? before.lastTransitionTime : now,
     observedGeneration: generation,
   };

@@ -11,11 +11,12 @@
  * The runtime reads with plain recv, which throws descriptors away; so the first read is ours. A client that has connected but
  * not sent yet is paused and looked at again, without waiting in the event loop.
  */
-import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
+import { chmodSync, chownSync, lstatSync, unlinkSync } from "node:fs";
 import { after, monotonicMs } from "./clock.ts";
 import { isErrno, SystemError } from "./errno.ts";
 import type { Fd } from "./fd.ts";
 import { DescriptorError, receiveWithDescriptors } from "./fdpass.ts";
+import { readText } from "./file.ts";
 import { pollReadable, recv } from "./libc.ts";
 import { stable } from "./memory.ts";
 import { connectUnix, type PeerCredentials, peerCredentials, unixAddress } from "./unix.ts";
@@ -290,10 +291,10 @@ function removeStale(path: string): void {
   throw new Error(`Cannot listen on ${path}: another process answers there; stop it first`);
 }
 
-/** groupId looks a group up in /etc/group; undefined when there is none of that name. */
+/** groupId looks a group up in /etc/group, which small images lack; undefined when there is none of that name. */
 function groupId(name: string): number | undefined {
-  const line = readFileSync("/etc/group", "utf8")
-    .split("\n")
+  const line = readText("/etc/group")
+    ?.split("\n")
     .find((entry) => entry.startsWith(`${name}:`));
   const id = line?.split(":")[2];
   return id === undefined ? undefined : Number(id);

@@ -199,10 +199,13 @@ export function signal(pid: number, name: NodeJS.Signals): boolean {
   }
 }
 
-/** terminate ends a process: SIGTERM, after `graceMs` (default 2000) SIGKILL; resolves when it is gone. */
-export async function terminate(pid: number, options: { readonly graceMs?: number } = {}): Promise<void> {
-  if (!signal(pid, "SIGTERM")) return;
-  const killAt = monotonicMs() + (options.graceMs ?? 2000);
+/** terminate ends a process: the signal `by` (default SIGTERM), after `graceMs` (default 2000) SIGKILL; resolves when it is gone. */
+export async function terminate(
+  pid: number,
+  { by = "SIGTERM", graceMs = 2000 }: { readonly by?: "SIGTERM" | "SIGINT"; readonly graceMs?: number } = {},
+): Promise<void> {
+  if (!signal(pid, by)) return;
+  const killAt = monotonicMs() + graceMs;
   for (let killed = false; isAlive(pid); await sleep(5)) {
     if (killed || monotonicMs() < killAt) continue;
     signal(pid, "SIGKILL");

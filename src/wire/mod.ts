@@ -14,6 +14,7 @@
 export * from "./attributes.ts";
 export * from "./codec.ts";
 export * from "./error.ts";
+export * from "./prometheus.ts";
 export * from "./reader.ts";
 export * from "./struct.ts";
 export * from "./writer.ts";

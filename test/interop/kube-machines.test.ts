@@ -60,6 +60,27 @@ describe.skipIf(trees === undefined)(
         }
     });
 
+    test("a pod reaches itself by a Service, though frames that are bridged are translated too", async () => {
+      const { host } = machines.node("home");
+      const { ip4, ip6 } = pod("home");
+      // What kube-proxy makes of a Service: net/bridge/br_netfilter_hooks.c applies it inside of the bridge, so the frame returns by its port.
+      for (const [family, service, own] of [
+        ["ip", "10.96.0.80", ip4],
+        ["ip6", "fd00:96::80", ip6],
+      ] as const) {
+        expect(await host.must(`cat /proc/sys/net/bridge/bridge-nf-call-${family}tables`)).toBe("1\n");
+        await host.must(`nft -f - <<'END'
+table ${family} service {
+  chain to { type nat hook prerouting priority -100; ${family} daddr ${service} tcp dport 80 dnat to ${own}; }
+  chain from { type nat hook postrouting priority 100; ${family} saddr ${own} ${family} daddr ${own} masquerade; }
+}
+END`);
+        const ask = `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 20 ${service} 80 | tail -n 1`;
+        expect([service, (await daemon("home").exec(pod("home"), ask)).stdout]).toEqual([service, "home\n"]);
+        await host.must(`nft delete table ${family} service`);
+      }
+    });
+
     test("an agent is upgraded in place while pods talk, and nothing is lost", async () => {
       const node = machines.node("office");
       const dataplane = async () => (await node.causeway(["status"])).tunnel.dataplane;
@@ -83,10 +104,13 @@ describe.skipIf(trees === undefined)(
       expect((await node.causeway(["plan"])).steps).toEqual([]);
     });
 
-    test("a machine that leaves is as it was before Causeway came", async () => {
+    test("a machine that leaves is as it was before Causeway came, also after a restart of its agent", async () => {
+      const node = machines.node("home");
       await daemon("home").remove(pod("home").id);
-      await machines.node("home").uninstall();
-      expect(differences(before, await dumpOf(machines.node("home").host))).toEqual([]);
+      await node.host.stop("agent");
+      await node.startAgent();
+      await node.uninstall();
+      expect(differences(before, await dumpOf(node.host))).toEqual([]);
     });
   },
 );

@@ -36,8 +36,8 @@ test.skipIf(lacks !== undefined)(
       badStatus: expect.stringMatching(/^422 .*status.conditions/),
       conflict: expect.stringMatching(/^409 .*the object has been modified/),
       table: {
-        columns: ["Name", "VNI", "Namespaces", "Accepted", "Reason", "Message", "Age"],
-        row: ["team-a", null, '["team-a","ci"]', "False", "NotAdmitted", "because"],
+        columns: ["Name", "VNI", "Namespaces", "Up", "Not up", "Accepted", "Reason", "Message", "Age"],
+        row: ["team-a", null, '["team-a","ci"]', null, null, "False", "NotAdmitted", "because"],
       },
       afterRestart: [2, 1, 0, 1, 1, 1, 1, 1, 1],
       tooOld: "410",

@@ -177,6 +177,28 @@ describe.skipIf(notRoot !== undefined)(`BFD${notRoot === undefined ? "" : `: ${n
     expect(right.status(there)?.downs).toBe(downs as number);
   });
 
+  test("what an earlier client wished for goes on beside what this one wishes, which ends what itself has wished for", async () => {
+    await setAndWait(here, there);
+    const { downs, sinceSeconds = 0 } = right.status(there) ?? {};
+    const other = { ...here, peer: "192.0.2.9" };
+    left.client.close();
+    await left.open();
+    left.client.set([other], { keepOthers: true });
+    await until("the other one", () => left.status(other) !== undefined);
+    expect(left.status(here)?.state).toBe("up");
+    left.client.set([other, here]);
+    await until("both are wished for", () => left.status(here)?.state === "up");
+    expect(right.status(there)?.downs).toBe(downs as number);
+    expect(right.status(there)?.sinceSeconds).toBeGreaterThanOrEqual(sinceSeconds);
+    left.client.set([here], { keepOthers: true });
+    await until("the other one is gone", () => left.status(other) === undefined);
+    // Of an earlier client, too, when nobody asks for others to be kept.
+    left.client.close();
+    await left.open();
+    left.client.set([other]);
+    await until("the first one is gone", () => left.status(here) === undefined);
+  });
+
   test("the process is killed: it is started again with its sessions", async () => {
     await setAndWait(here, there);
     const pid = bfdStatus(left.socket)?.pid as number;

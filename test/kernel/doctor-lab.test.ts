@@ -75,6 +75,26 @@ describe.skipIf(skip !== undefined)(`causeway doctor${skip === undefined ? "" : 
   );
 
   test(
+    "a black hole for full packets between two nodes is found, and that it is gone",
+    async () => {
+      // Of what comes out of the tunnel: how agents measure paths below it says nothing of that.
+      const hole = `add table inet hole
+add chain inet hole drops { type filter hook prerouting priority -300; }
+add rule inet hole drops iifname "cw0" meta length > 1300 drop`;
+      await shell("hub", `nft -f - <<'END'\n${hole}\nEND`);
+      const { status, checks } = await doctor("one", "mtu-path");
+      expect([status, checks.map(({ id, ok }) => [id, ok])]).toEqual([1, [["mtu-path", false]]]);
+      expect(checks[0]).toMatchObject({
+        found: expect.stringContaining("hub"),
+        fix: expect.stringContaining("fragmentation needed"),
+      });
+      await shell("hub", "nft delete table inet hole");
+      expect((await doctor("one", "mtu-path")).wrong).toEqual([]);
+    },
+    DEADLINE_MS,
+  );
+
+  test(
     "firewalls of a hub and of a node: newcomers, nodes and pods are let through, and stay so",
     async () => {
       const ids = ["firewall-input", "firewall-forward", "firewall-kept"];

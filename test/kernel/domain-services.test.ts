@@ -1,7 +1,9 @@
 /** Services of domains on hosts with the whole data plane: VXLAN between them, BGP left out. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { takeOver } from "../../src/agent/take-over.ts";
 import type { NatGateway } from "../../src/domain/mod.ts";
-import { parseIp, parsePrefix } from "../../src/net/mod.ts";
+import { until } from "../../src/lab/mod.ts";
+import { formatIp, parseIp, parsePrefix } from "../../src/net/mod.ts";
 import type { Netns } from "../../src/sys/mod.ts";
 import { Inbox, sendDatagram } from "../support/datagrams.ts";
 import { pings, segment, vpc } from "../support/domain-lab.ts";
@@ -186,11 +188,43 @@ describe.skipIf(notRoot !== undefined)(`domains: services on hosts${suffix}`, ()
     world.die(one);
     expect(owner()).toBe("h2");
     world.live(one);
+    expect(owner()).toBe("h1");
+    takeOver({ netns: two.netns, links: ["nic"], addresses: [parseIp(outside)] });
     world.restart(one);
     expect(owner()).toBe("h2");
     // All was heard that there is.
     world.services.get(one)?.settled([]);
     expect(owner()).toBe("h1");
+    expect(world.problems()).toEqual([]);
+  });
+
+  test("what a node that stood by said before it had heard of the gateway, neighbours believe for seconds only", async () => {
+    using world = new ServicesLab(2);
+    const { lab } = world;
+    const [one, two] = [lab.host(1), lab.host(2)];
+    const outside = parseIp("192.0.2.77");
+    world.set({ domains: [blue], gateways: [{ ...out, externalAddresses: [outside] }] });
+    const pod = lab.pod(one, "a", { domain: blue, segment: net1, addresses: ["10.1.1.10"] });
+    expect(pings(pod, WORLD[4])).toBe(true);
+    const owner = () => {
+      const [entry] = lab.scratch.json(`ip -j neighbour show ${formatIp(outside)} dev underlay`);
+      const { lladdr = "nobody's" } = entry ?? {};
+      return lab.hosts.find((host) => host.text("ip -br link show nic").includes(lladdr))?.name ?? "nobody";
+    };
+    const isBelievedUntil = async (truth: () => void) => {
+      takeOver({ netns: two.netns, links: ["nic"], addresses: [outside] });
+      expect(owner()).toBe("h2");
+      truth();
+      const missing = () => {
+        const is = owner();
+        return is === "h1" ? undefined : is;
+      };
+      await until(missing, { what: "h1 to be believed", deadlineMs: 25_000 });
+    };
+    // It is said again twice, and whenever something is heard of another gateway node.
+    await isBelievedUntil(() => world.services.get(one)?.settled([]));
+    await isBelievedUntil(() => {});
+    await isBelievedUntil(() => world.die(two));
     expect(world.problems()).toEqual([]);
   });
 

@@ -128,6 +128,39 @@ describe.skipIf(labLacks !== undefined)(
       );
     });
 
+    test("security groups: members of both nodes, while the agent is killed, and with the next one", async () => {
+      const group = (rules: string) =>
+        apply(`apiVersion: causeway.network/v1alpha1
+kind: SecurityGroup
+metadata: { name: red-in }
+spec: { vpc: red, rules: [${rules}] }
+`);
+      await expect(lab.addPod("a", "in-a", [to("red.web", { groups: ["red-in"] })])).rejects.toThrow(
+        "group red-in: there is no SecurityGroup with this name",
+      );
+      await group("{ direction: ingress, groups: [red-in] }, { direction: egress }");
+      await lab.addPod("a", "in-a", [to("red.web", { groups: ["red-in"] })]);
+      await lab.addPod("hub", "in-hub", [to("red.web", { groups: ["red-in"] })]);
+      const address = await addressOf("in-a");
+      const isGuarded = async () => {
+        await reaches("in-hub", address);
+        const others = await Promise.all(["red-hub", "red-a"].map((other) => pings(other, address)));
+        expect(others).toEqual([false, false]);
+      };
+      await isGuarded();
+      await lab.killAgent("a");
+      await isGuarded();
+      await lab.startAgent("a");
+      await isGuarded();
+      await lab.checkPod("in-a");
+      await group("{ direction: egress }");
+      await until(async () => ((await pings("in-hub", address)) ? "still" : undefined), {
+        what: "a rule that went lets nobody in",
+        deadlineMs: 30_000,
+      });
+      for (const pod of ["in-a", "in-hub"]) await lab.deletePod(pod);
+    });
+
     test("an agent that is killed, and its next one, lose nothing: pods, addresses and announcements stay", async () => {
       const other = await addressOf("red-hub");
       const seen = async () =>
@@ -183,6 +216,23 @@ describe.skipIf(labLacks !== undefined)(
       for (const address of gone) await untilTold(address, false);
       expect(await run("a", "ip netns exec cw-5100 ip -br link")).not.toContain("br5110");
       expect(await run("a", "ip netns list")).toContain("cw-5100");
+    });
+
+    test("a VPC that only a file of the node has gives no pod an address; with the same in the register it does", async () => {
+      const filed = `${vpc("filed", 5400)}${subnet("filed.web", "filed", 5410, "10.4.0.0/24").replace(/---\n$/, "")}`;
+      const folder = "/etc/causeway/manifests";
+      await run("a", `mkdir -p ${folder}; cat > ${folder}/filed.yaml <<'END'\n${filed}\nEND`);
+      await until(
+        async () => ((await run("a", "ip netns list")).includes("cw-5400") ? undefined : "not yet"),
+        { what: "the file's VPC is in the fabric", deadlineMs: 30_000 },
+      );
+      await expect(lab.addPod("a", "filed", [to("filed.web")])).rejects.toThrow(
+        "Subnet filed.web of VPC filed is only in a file on this node, and the register gives pods their addresses; apply VPC and Subnet there too, as they are in the file: causeway apply -f FILE",
+      );
+      await apply(filed);
+      await lab.addPod("a", "filed", [to("filed.web")]);
+      expect(await addressOf("filed")).toStartWith("10.4.0.");
+      await lab.deletePod("filed");
     });
 
     test("a node that leaves the mesh keeps nothing of the fabric, whatever pods it still has", async () => {

@@ -1,5 +1,8 @@
 /** The engine against the real kernel: what ip(8), bridge(8) and nft(8) print is the judge. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Engine, formatPlan, type KernelObject } from "../../src/engine/mod.ts";
 import { parseInterfaceAddress, parseIp, parseMac, parsePrefix } from "../../src/net/mod.ts";
 import { Monitor, type RouteEvent } from "../../src/netlink/mod.ts";
@@ -229,6 +232,25 @@ describe.skipIf(cannot !== undefined)(`engine${cannot === undefined ? "" : ` (sk
     expect(world()).toBe(before);
     expect(scratch.text("cat /proc/sys/net/ipv4/ip_forward").trim()).toBe("0");
     expect(engine.plan({ prune: true }).steps).toEqual([]);
+  });
+
+  test("uninstall by an agent that has restarted leaves settings as the first one found them", () => {
+    const folder = mkdtempSync(join(tmpdir(), "causeway-engine-"));
+    const options = { netns: scratch.netns, settingsFile: join(folder, "settings.json") };
+    const forwarding = () => scratch.text("cat /proc/sys/net/ipv4/ip_forward").trim();
+    try {
+      using first = Engine.open(options);
+      first.set("all", everything);
+      first.apply();
+      using second = Engine.open(options);
+      second.set("all", everything);
+      expect([second.apply({ prune: true }).applied, forwarding()]).toEqual([0, "1"]);
+      second.remove("all");
+      expect(second.apply().failed).toEqual([]);
+      expect([forwarding(), readdirSync(folder)]).toEqual(["0", []]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test("a new agent that wants nothing removes all that carries the mark, only when asked", () => {

@@ -1,7 +1,8 @@
 /** The kernel's back-end says what it lacks, where it lacks it. Where the kernel has ESP: test/vm/gateway-xfrm.test.ts. */
 import { describe, expect, test } from "bun:test";
+import { instanceOf } from "../../src/gateway/mod.ts";
 import type { BackEndNews } from "../../src/gatewayd/back-end.ts";
-import { instanceOf, KernelBackEnd } from "../../src/gatewayd/kernel-back-end.ts";
+import { KernelBackEnd } from "../../src/gatewayd/kernel-back-end.ts";
 import type { QueuePlan } from "../../src/gatewayd/queue-plan.ts";
 import { parseIp, parsePrefix } from "../../src/net/mod.ts";
 import { notRoot, Scratch } from "../support/scratch.ts";

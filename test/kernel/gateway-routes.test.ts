@@ -1,7 +1,7 @@
 /** Routes of our own between two gateways as processes: our exchange with its liveness, keys in files, and associations of an operator. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
-import { type City, exampleOf, GatewayStory } from "../support/gateway-story.ts";
+import { BEHIND, type City, exampleOf, GatewayStory } from "../support/gateway-story.ts";
 import { labLacks } from "../support/lab-needs.ts";
 import { lacksXdp } from "../support/xdp-pair.ts";
 
@@ -137,6 +137,27 @@ describe.skipIf(skip !== undefined)(
       );
       expect(await story.state("paris", "/outbound-sa")).toBe("");
       expect(await story.state("paris", "/inbound-sa")).toContain("spi 2000;");
+    }, 120_000);
+
+    test("both behind NATs that let nobody in: each says why, and with the port that it names they reach each other", async () => {
+      story.natsOfMany({});
+      const route = (far: City) =>
+        `route { id ${far}; spi 950; net ${NETS[far]}; preshared-key ${"96".repeat(32)}; gateway { ip ${OUTSIDE[far][0]}; } }`;
+      const moved = (city: City) => interfacesOf(city).replace("172.32.1.30", BEHIND.tokyo);
+      const hidden = (city: City) => moved(city).replace(/nat-ip [^;]*;/, "");
+      const set = (city: City, interfaces: string) =>
+        story.config(["set", city, "/"], `${interfaces} mtu 1440; negotiation-ttl 1; ${route(other(city))}`);
+      for (const city of CITIES) await set(city, hidden(city));
+      for (const city of CITIES) {
+        const reason = () => story.state(city, `/route[id=${other(city)}]/reason`);
+        const why = /no answer.*this gateway is behind a NAT.*no relay.*forward UDP port 4500.*nat-ip/;
+        await story.until("it says why", async () => why.test(await reason()));
+        expect((await story.causeway(["top", city, "--once"])).stdout).toContain("behind a NAT");
+      }
+      story.natsOfMany({ tokyo: 4500 });
+      await set("tokyo", moved("tokyo"));
+      for (const city of CITIES) await story.up(city);
+      for (const city of CITIES) expect(await ping(city, HOSTS[other(city)])).toContain("3 received");
     }, 120_000);
   },
 );

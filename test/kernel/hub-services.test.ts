@@ -24,6 +24,8 @@ test.skipIf(why !== undefined)(
       current: true,
       factsPaced: true,
       factsAlone: true,
+      edge: "on a: spec.vni is taken",
+      edgeAlone: true,
       granted: 400,
       unknownSubnet: "refused no-such-subnet",
       tooOften: ["200", "unanswered too-many"],

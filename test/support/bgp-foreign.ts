@@ -9,7 +9,7 @@ import {
   GOBGP_PACKAGES,
   SuiteError,
 } from "../../tools/debian-suite.ts";
-import { type Netns, runSync } from "../../src/sys/mod.ts";
+import { isErrno, type Netns, runSync, unixRequest } from "../../src/sys/mod.ts";
 import { until } from "./bgp-ends.ts";
 import { type Json, notRoot } from "./scratch.ts";
 
@@ -21,6 +21,9 @@ const PACKAGES = {
 
 /** ForeignKind is one of the three. */
 export type ForeignKind = keyof typeof PACKAGES;
+
+/** Guards against hanging only: a dozen daemons that begin at once in an emulated machine take a minute. */
+const ANSWER_MS = 250_000;
 
 /** foreignRoot returns where a daemon is unpacked, or why it cannot be had. */
 export function foreignRoot(
@@ -51,18 +54,27 @@ export class Foreign implements AsyncDisposable {
     this.#netns = options.netns;
   }
 
-  /** start starts a speaker with its configuration, and waits until it answers. */
+  /** start starts a speaker with its configuration, with `bfd` FRR's BFD beside it, and waits until it answers. */
   static async start(
     kind: ForeignKind,
-    options: { readonly root: string; readonly netns: Netns; readonly config: string },
+    options: {
+      readonly root: string;
+      readonly netns: Netns;
+      readonly config: string;
+      readonly bfd?: boolean;
+    },
   ): Promise<Foreign> {
     const foreign = new Foreign(kind, options);
     try {
-      foreign.#start(options.config);
-      await until(`${kind} answers`, () => {
-        const { status, stdout } = foreign.#ask(GREETINGS[kind]);
-        return status === 0 && stdout.trim() !== "";
-      });
+      foreign.#start(options);
+      await until(
+        `${kind} answers`,
+        () => {
+          const { status, stdout } = foreign.#ask(GREETINGS[kind]);
+          return status === 0 && stdout.trim() !== "";
+        },
+        ANSWER_MS,
+      );
       return foreign;
     } catch (error) {
       process.stderr.write(foreign.logs);
@@ -90,16 +102,13 @@ export class Foreign implements AsyncDisposable {
     return ["env", `LD_LIBRARY_PATH=${libraries.join(":")}`, found];
   }
 
-  #start(config: string): void {
+  #start({ config, bfd = false }: { readonly config: string; readonly bfd?: boolean }): void {
     const { folder } = this;
     const file = join(folder, "daemon.conf");
     writeFileSync(file, config);
     // Without it vtysh asks PAM, of which nothing is installed.
     writeFileSync(join(folder, "vtysh.conf"), "username root nopassword\n");
-    // FRR looks for a group that only its installation makes; what a mount namespace of its own shows is nobody else's.
-    writeFileSync(join(folder, "group"), `${readFileSync("/etc/group", "utf8")}frrvty:x:64999:root\n`);
-    const script = `mount --bind ${folder}/group /etc/group && exec "$@"`;
-    const apart = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"];
+    const apart = this.#withGroup();
     const frr = (name: string) => [
       ...apart,
       ...this.#program(name),
@@ -109,12 +118,22 @@ export class Foreign implements AsyncDisposable {
     switch (this.kind) {
       case "frr":
         this.#spawn("zebra", frr("zebra"));
+        if (bfd) this.#spawn("bfdd", [...frr("bfdd"), "--bfdctl", `${folder}/bfdd.sock`]);
         return this.#spawn("bgpd", frr("bgpd"));
       case "bird":
         return this.#spawn("bird", [...this.#program("bird"), "-f", "-c", file, "-s", `${folder}/bird.ctl`]);
       case "gobgp":
         return this.#spawn("gobgpd", [...this.#program("gobgpd"), "-t", "toml", "-f", file]);
     }
+  }
+
+  /** What comes before a program that looks for a group that only FRR's installation makes: a mount namespace shows it, which is nobody else's. */
+  #withGroup(): string[] {
+    const groups = readFileSync("/etc/group", "utf8");
+    if (/^frrvty:/m.test(groups)) return [];
+    writeFileSync(join(this.folder, "group"), `${groups}frrvty:x:64999:root\n`);
+    const script = `mount --bind ${this.folder}/group /etc/group && exec "$@"`;
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"];
   }
 
   #spawn(name: string, argv: readonly string[]): void {
@@ -131,6 +150,8 @@ export class Foreign implements AsyncDisposable {
     readonly stderr: string;
   } {
     const { folder } = this;
+    const [only = "", ...more] = words;
+    if (this.kind === "frr" && more.length === 0 && only.startsWith("show bgp")) return askBgpd(folder, only);
     const argv = {
       frr: () => [
         ...this.#program("vtysh"),
@@ -166,6 +187,23 @@ export class Foreign implements AsyncDisposable {
       await daemon.exited;
     }
     rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** What vtysh does, without a program for each question: a command ends in a zero, its answer in three and a status (FRR, lib/vty.c). */
+function askBgpd(folder: string, command: string): { status: number; stdout: string; stderr: string } {
+  const end = /\0\0\0([^])$/;
+  const isWhole = (answer: string) => end.test(answer.slice(-4));
+  try {
+    const answer = unixRequest(`${folder}/bgpd.vty`, {
+      ...{ text: `${command}\0`, complete: isWhole, timeoutMs: 60_000 },
+    });
+    const status = end.exec(answer)?.[1]?.charCodeAt(0) ?? 1;
+    return { status, stdout: answer.replace(end, ""), stderr: "" };
+  } catch (error) {
+    // It does not listen yet.
+    if (!isErrno(error, "ENOENT", "ECONNREFUSED")) throw error;
+    return { status: 1, stdout: "", stderr: String(error) };
   }
 }
 

@@ -440,6 +440,24 @@ await succeeded("ended", async () => {
     what: "the agent",
   });
 });
+// What nodes say of their edges becomes a condition, and another one when they say something else.
+const up = async () => {
+  const conditions = at(await read("Underlay", "rack-b"), "status", "conditions");
+  const found = Array.isArray(conditions)
+    ? conditions.find((one) => fieldOf(one, "type") === "Up")
+    : undefined;
+  return `${at(found, "status")} ${at(found, "reason")}: ${at(found, "message")}`;
+};
+const becomes = (text: string) =>
+  until(async () => ((await up()) === text ? undefined : await up()), { what: `condition ${text}` });
+const message = "link eth1 is not there";
+const eth1 = { kind: "Underlay", name: "rack-b", reason: "failed" as const, message };
+role.edges.say("hub", { failed: [eth1], more: 0 }, 1);
+await underlay("rack-b", "rack=b");
+await becomes(`False Degraded: on hub: ${message}`);
+role.edges.say("hub", { failed: [], more: 0 }, 2);
+await becomes("True Up: no node says that it is not as asked");
+await drop("Underlay", "rack-b");
 await control.end();
 result["released"] = await holder();
 // A refusal that is asked for again at each change of the register would be one that never ends.

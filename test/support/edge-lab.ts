@@ -85,6 +85,8 @@ export class EdgeNode implements Disposable {
   readonly logged: string[] = [];
   /** Where CNI plugins are; default as an agent has it. */
   plugins: readonly string[] | undefined;
+  /** The program that keeps BFD sessions; none: there are none. */
+  bfdProgram: readonly string[] | undefined;
   /** How it reads Secrets. */
   access: () => KubeAccess = () => clusterAccess(undefined);
   /** What the next agent is told of pods. */
@@ -133,6 +135,7 @@ export class EdgeNode implements Disposable {
     let tell: OnEdgeSpeaker = () => {};
     const routers = new Routers({
       folder: `${this.folder}/bgp`,
+      ...(this.bfdProgram === undefined ? {} : { bfdProgram: this.bfdProgram }),
       log: (event, fields) => void this.logged.push(`${event} ${JSON.stringify(fields)}`),
       onSpeaker: (speaker) =>
         tell({
@@ -182,6 +185,11 @@ export class EdgeNode implements Disposable {
     passwords[Symbol.dispose]();
     routers.stop();
     engine[Symbol.dispose]();
+  }
+
+  /** shutdown ends it for good, with the process that keeps its BFD sessions. */
+  async shutdown(): Promise<void> {
+    await this.#running?.routers.shutdown("the node goes");
   }
 
   /** text runs a program in the host's namespace, or in one of the edge's. */

@@ -14,9 +14,9 @@
  *               FRR  BIRD GoBGP
  * ```
  */
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { type Netns, removeTree, runSync } from "../../src/sys/mod.ts";
+import { type Netns, removeTree, run, runSync } from "../../src/sys/mod.ts";
 import { Foreign, foreignRoot } from "./bgp-foreign.ts";
 import { EdgeNode } from "./edge-lab.ts";
 import {
@@ -40,6 +40,7 @@ import {
   type Vrf,
   VNIS,
 } from "./edge-topology-config.ts";
+import { executable } from "./lab-needs.ts";
 import { lacksKind, Scratch } from "./scratch.ts";
 
 const PORT = 8080;
@@ -48,7 +49,12 @@ const PORT = 8080;
 const PATIENCE_MS = 4_000;
 
 /** Larger than what pods send, by what VXLAN adds. */
-const FABRIC_MTU = 1600;
+const FABRIC_MTU = " mtu 1600";
+
+interface LinkEnd {
+  readonly box: string;
+  readonly name: string;
+}
 
 const NODES = ["a", "b", "c"] as const;
 
@@ -56,6 +62,16 @@ const NODES = ["a", "b", "c"] as const;
 export function topologyLacks({ vrf }: { readonly vrf: boolean }): string | undefined {
   const foreign = (["frr", "bird", "gobgp"] as const).map((kind) => foreignRoot(kind).lacks);
   return foreign.find(Boolean) ?? (vrf ? lacksKind({ name: "x", type: "vrf", table: 7 }) : undefined);
+}
+
+/** Build says what of the topology there is. */
+export interface Build {
+  /** Whether leaves have their tenants in VRFs. */
+  readonly vrf: boolean;
+  /** Routers and hosts whose FRR has BFD. */
+  readonly bfd?: readonly string[];
+  /** Told how far it is. */
+  readonly say: (text: string) => void;
 }
 
 /** EdgeTopology owns namespaces, daemons and nodes. */
@@ -66,6 +82,8 @@ export class EdgeTopology implements AsyncDisposable {
   readonly #boxes = new Map<string, Netns>();
   readonly #daemons = new Map<string, Foreign>();
   readonly #servers: { stop(closeActive?: boolean): void }[] = [];
+  readonly #links: string[] = [];
+  readonly #told = new Map<string, string[]>();
   #machines = 0;
 
   readonly #leaves: readonly Leaf[];
@@ -80,10 +98,13 @@ export class EdgeTopology implements AsyncDisposable {
   }
 
   /** up builds it all, and waits until every daemon answers. */
-  static async up(options: { readonly vrf: boolean }): Promise<EdgeTopology> {
-    const topology = new EdgeTopology(options);
+  static async up({ vrf, bfd = [], say }: Build): Promise<EdgeTopology> {
+    const topology = new EdgeTopology({ vrf });
     try {
-      await topology.#start();
+      say("namespaces are there");
+      await topology.#wire();
+      say("links are there");
+      await topology.#start({ bfd, say });
       return topology;
     } catch (error) {
       await topology[Symbol.asyncDispose]();
@@ -127,6 +148,12 @@ export class EdgeTopology implements AsyncDisposable {
     return this.scratch.text(command, this.netns(name));
   }
 
+  /** feed runs a program in a box that reads what it does. */
+  feed(name: string, argv: readonly string[], input: string): void {
+    const done = runSync(argv, { netns: this.netns(name), input });
+    if (done.status !== 0) throw new Error(`${argv.join(" ")}: ${done.stderr.trim()}`);
+  }
+
   /** machine puts a machine behind a bridge of a node's host, and has it serve. */
   machine(
     node: EdgeNode,
@@ -165,84 +192,102 @@ export class EdgeTopology implements AsyncDisposable {
   #box(name: string): Netns {
     const netns = this.scratch.another();
     this.#boxes.set(name, netns);
-    ip(netns, ["link set lo up"]);
+    this.#inside(name, "link set lo up");
     return netns;
   }
 
+  /** What a box is told once all links are there. */
+  #inside(box: string, ...commands: readonly string[]): void {
+    const told = this.#told.get(box) ?? [];
+    if (told.length === 0) this.#told.set(box, told);
+    told.push(...commands);
+  }
+
+  /** A link between two boxes. */
+  #link(one: LinkEnd, two: LinkEnd, mtu = ""): void {
+    const end = ({ box, name }: LinkEnd) => `name ${name} netns ${this.netns(box).path}${mtu}`;
+    this.#links.push(`link add ${end(one)} type veth peer ${end(two)}`);
+  }
+
   #fabric(): void {
-    const spine = this.#box(SPINE.name);
-    forward(spine, LOOSE);
+    const spine = SPINE.name;
+    this.#box(spine);
     for (const box of [...this.#leaves, TOR_1, TOR_2]) {
-      const netns = this.#box(box.name);
-      forward(netns, LOOSE);
-      ip(spine, [
-        `link add to-${box.name} mtu ${FABRIC_MTU} type veth peer name spine netns ${netns.path} mtu ${FABRIC_MTU}`,
+      this.#box(box.name);
+      this.#link({ box: spine, name: `to-${box.name}` }, { box: box.name, name: "spine" }, FABRIC_MTU);
+      this.#inside(
+        spine,
         `address add ${spineSide(box.address)}/31 dev to-${box.name}`,
         `link set to-${box.name} up`,
-      ]);
-      ip(netns, [`address add ${box.address}/31 dev spine`, "link set spine up"]);
+      );
+      this.#inside(box.name, `address add ${box.address}/31 dev spine`, "link set spine up");
     }
-    for (const leaf of this.#leaves) ip(this.netns(leaf.name), leafLinks(leaf));
+    for (const leaf of this.#leaves) this.#inside(leaf.name, ...leafLinks(leaf));
     for (const [i, tor] of [TOR_1, TOR_2].entries())
-      ip(this.netns(tor.name), [
-        `link add nodes mtu ${FABRIC_MTU} type bridge`,
+      this.#inside(
+        tor.name,
+        `link add nodes${FABRIC_MTU} type bridge`,
         `address add 192.168.1${i + 1}.2/24 dev nodes`,
         "link set nodes up",
-      ]);
+      );
+    for (const router of [spine, ...this.#leaves.map(({ name }) => name), TOR_1.name, TOR_2.name])
+      forward(this.netns(router), LOOSE);
   }
 
   #host({ name, site, vrf, net4, net6 }: FabricHost): void {
-    const netns = this.#box(name);
+    this.#box(name);
     const leaf = this.leaf(site, vrf);
-    const six = net6 === undefined ? [] : [`address add ${net6}::1/64 dev to-${name} nodad`];
-    ip(this.netns(leaf.name), [
-      `link add to-${name} type veth peer name eth0 netns ${netns.path}`,
+    this.#link({ box: leaf.name, name: `to-${name}` }, { box: name, name: "eth0" });
+    this.#inside(
+      leaf.name,
       // What has a master afterwards loses its IPv6 addresses.
       ...(vrf === undefined || !leaf.hasVrfs ? [] : [`link set to-${name} master ${vrf}`]),
       `link set to-${name} up`,
       `address add ${net4}.1/24 dev to-${name}`,
-      ...six,
-    ]);
-    ip(netns, [
-      `address add ${net4}.2/24 dev eth0`,
-      ...(net6 === undefined ? [] : [`address add ${net6}::2/64 dev eth0 nodad`]),
-      "link set eth0 up",
-      `route add default via ${net4}.1`,
-      ...(net6 === undefined ? [] : [`route add default via ${net6}::1`]),
-    ]);
+      ...(net6 === undefined ? [] : [`address add ${net6}::1/64 dev to-${name} nodad`]),
+    );
+    this.#inside(name, ...machineLinks(net4, net6));
   }
 
   #node(name: (typeof NODES)[number], index: number): EdgeNode {
     const netns = this.#box(name);
-    const pod = this.#box(`pod-${name}`);
+    const pod = `pod-${name}`;
+    this.#box(pod);
     forward(netns);
     for (const [i, tor] of [TOR_1, TOR_2].entries()) {
-      ip(this.netns(tor.name), [
-        `link add to-${name} mtu ${FABRIC_MTU} type veth peer name eth${i + 1} netns ${netns.path} mtu ${FABRIC_MTU}`,
-        `link set to-${name} master nodes up`,
-      ]);
-      ip(netns, [`address add 192.168.1${i + 1}.${index + 3}/24 dev eth${i + 1}`, `link set eth${i + 1} up`]);
+      const eth = `eth${i + 1}`;
+      this.#link({ box: tor.name, name: `to-${name}` }, { box: name, name: eth }, FABRIC_MTU);
+      this.#inside(tor.name, `link set to-${name} master nodes up`);
+      this.#inside(name, `address add 192.168.1${i + 1}.${index + 3}/24 dev ${eth}`, `link set ${eth} up`);
     }
     const { net4, net6 } = podNets(index);
-    ip(netns, [
-      `link add pod0 type veth peer name eth0 netns ${pod.path}`,
+    this.#link({ box: name, name: "pod0" }, { box: pod, name: "eth0" });
+    this.#inside(
+      name,
       `address add ${net4}.1/24 dev pod0`,
       `address add ${net6}::1/64 dev pod0 nodad`,
       "link set pod0 up",
-    ]);
-    ip(pod, [
-      `address add ${net4}.2/24 dev eth0`,
-      `address add ${net6}::2/64 dev eth0 nodad`,
-      "link set eth0 up",
-      `route add default via ${net4}.1`,
-      `route add default via ${net6}::1`,
-    ]);
+    );
+    this.#inside(pod, ...machineLinks(net4, net6));
     const node = new EdgeNode(name, netns, `${this.#folder}/${name}`);
     node.index = index;
+    node.bfdProgram = [executable];
     return node;
   }
 
-  async #start(): Promise<void> {
+  /** Links and addresses: a program for all links, and one for each box, as an emulated processor takes its time to start one. */
+  async #wire(): Promise<void> {
+    ip(this.scratch.netns, this.#links);
+    await Promise.all(
+      [...this.#told].map(async ([box, commands]) => {
+        const input = `${commands.join("\n")}\n`;
+        const done = await run(["ip", "-batch", "-"], { netns: this.netns(box), input });
+        if (done.status !== 0) throw new Error(`${box}: ${commands.join("; ")}: ${done.stderr.trim()}`);
+      }),
+    );
+  }
+
+  async #start({ bfd, say }: Required<Omit<Build, "vrf">>): Promise<void> {
     const [a, b, c] = NODES;
     const texts: readonly (readonly [string, "frr" | "bird" | "gobgp", string])[] = [
       [SPINE.name, "frr", spineText([...this.#leaves, TOR_1, TOR_2])],
@@ -256,7 +301,9 @@ export class EdgeTopology implements AsyncDisposable {
     await Promise.all(
       texts.map(async ([name, kind, config]) => {
         const { root = "" } = foreignRoot(kind);
-        this.#daemons.set(name, await Foreign.start(kind, { root, netns: this.netns(name), config }));
+        const options = { root, netns: this.netns(name), config, bfd: bfd.includes(name) };
+        this.#daemons.set(name, await Foreign.start(kind, options));
+        say(`${name}'s speaker answers`);
       }),
     );
     const { net4, net6 } = podNets(2);
@@ -281,8 +328,11 @@ export class EdgeTopology implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const server of this.#servers) server.stop(true);
-    for (const daemon of this.#daemons.values()) await daemon[Symbol.asyncDispose]();
-    for (const node of this.nodes ?? []) node[Symbol.dispose]();
+    await Promise.all([...this.#daemons.values()].map((daemon) => daemon[Symbol.asyncDispose]()));
+    for (const node of this.nodes) {
+      await node.shutdown();
+      node[Symbol.dispose]();
+    }
     this.scratch[Symbol.dispose]();
     removeTree(this.#folder);
   }
@@ -318,19 +368,36 @@ function nodad(address: string): string {
   return address.includes(":") ? " nodad" : "";
 }
 
-/** One program for many commands: an emulated processor takes its time to start one. */
+/** One program for many commands. */
 function ip(netns: Netns, commands: readonly string[]): void {
   const done = runSync(["ip", "-batch", "-"], { netns, input: `${commands.join("\n")}\n` });
   if (done.status !== 0) throw new Error(`ip: ${commands.join("; ")}: ${done.stderr.trim()}`);
 }
 
 /** Routers of a fabric have several ways, and packets that come by another one than answers go. */
-const LOOSE = ["net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0"];
+const LOOSE: readonly Setting[] = [
+  ["ipv4/conf/all/rp_filter", 0],
+  ["ipv4/conf/default/rp_filter", 0],
+];
 
-function forward(netns: Netns, more: readonly string[] = []): void {
-  const settings = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", ...more];
-  const done = runSync(["sysctl", "-qw", ...settings], { netns });
-  if (done.status !== 0) throw new Error(`sysctl: ${done.stderr.trim()}`);
+type Setting = readonly [name: string, value: number];
+
+function forward(netns: Netns, more: readonly Setting[] = []): void {
+  const settings: readonly Setting[] = [["ipv4/ip_forward", 1], ["ipv6/conf/all/forwarding", 1], ...more];
+  netns.run(() => {
+    for (const [name, value] of settings) writeFileSync(`/proc/sys/net/${name}`, String(value));
+  });
+}
+
+/** What a machine with one link is told. */
+function machineLinks(net4: string, net6: string | undefined): string[] {
+  return [
+    `address add ${net4}.2/24 dev eth0`,
+    ...(net6 === undefined ? [] : [`address add ${net6}::2/64 dev eth0 nodad`]),
+    "link set eth0 up",
+    `route add default via ${net4}.1`,
+    ...(net6 === undefined ? [] : [`route add default via ${net6}::1`]),
+  ];
 }
 
 /** A bridge and a VXLAN link for each L3 VNI, in a VRF where there are VRFs. */

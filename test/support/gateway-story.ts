@@ -10,6 +10,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import {
   type Netns,
   type ProcessResult,
+  readText,
   removeTree,
   run,
   runSync,
@@ -31,6 +32,9 @@ const NATS = [
   ["172.32.1.30", "203.0.113.5"],
   ["172.32.1.31", "203.0.113.6"],
 ] as const;
+
+/** BEHIND are the public addresses of gateways behind `natsOfMany`. */
+export const BEHIND = { paris: "172.31.1.30", tokyo: "10.32.1.30" } as const;
 
 /** exampleOf returns the configuration of the examples, verbatim. */
 export function exampleOf(city: City): string {
@@ -73,12 +77,33 @@ export class GatewayStory implements AsyncDisposable {
       ([inside, outside]) =>
         `add rule ip wan in ip daddr ${outside} ip daddr set ${inside}\nadd rule ip wan out ip saddr ${inside} ip saddr set ${outside}\n`,
     );
-    const text = `add table ip wan
-add chain ip wan in { type filter hook prerouting priority -300; }
+    this.#setNats(`add chain ip wan in { type filter hook prerouting priority -300; }
 add chain ip wan out { type filter hook postrouting priority 300; }
-${rules.join("")}`;
-    const done = runSync(["nft", "-f", "-"], { netns: wan, input: text });
+${rules.join("")}`);
+  }
+
+  #setNats(rules: string): void {
+    const input = `add table ip wan\ndelete table ip wan\nadd table ip wan\n${rules}`;
+    const done = runSync(["nft", "-f", "-"], { netns: this.wan, input });
     if (done.status !== 0) throw new Error(done.stderr);
+  }
+
+  /** natsOfMany has NATs in the place of the 1:1 ones, before BEHIND: they give each flow a port, and let in from outside what calls these ports of UDP alone. */
+  natsOfMany(forwarded: Partial<Record<City, number>>): void {
+    // 172.32.0.0 is none of a private network.
+    this.scratch.text(`ip route replace ${BEHIND.tokyo}/32 dev teth2`, this.wan);
+    const lines = (["paris", "tokyo"] as const).flatMap((city) => {
+      const [inside, outside, port] = [BEHIND[city], NATS[city === "paris" ? 0 : 2][1], forwarded[city]];
+      return [
+        `add rule ip wan out ip saddr ${inside} meta l4proto udp snat to ${outside}:20000-30000 random`,
+        ...(port === undefined
+          ? []
+          : [`add rule ip wan in ip daddr ${outside} udp dport ${port} dnat to ${inside}:${port}`]),
+      ];
+    });
+    this.#setNats(`add chain ip wan in { type nat hook prerouting priority dstnat; }
+add chain ip wan out { type nat hook postrouting priority srcnat; }
+${lines.join("\n")}\n`);
   }
 
   #makeSite(city: City, queues: number): Site {
@@ -151,6 +176,17 @@ ${rules.join("")}`;
   /** threads counts the threads of a gateway's process. */
   threads(city: City): number {
     return readdirSync(`/proc/${this.#sites[city].process?.pid}/task`).length;
+  }
+
+  /** processors returns on which each thread of a gateway may run (proc(5), Cpus_allowed_list), the first thread's first. */
+  processors(city: City): string[] {
+    const tasks = `/proc/${this.#sites[city].process?.pid}/task`;
+    const ids = readdirSync(tasks).sort((a, b) => Number(a) - Number(b));
+    // A thread of the runtime may end meanwhile.
+    return ids.flatMap((id) => {
+      const status = readText(`${tasks}/${id}/status`) ?? "";
+      return /^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? [];
+    });
   }
 
   /** kept returns what a gateway has on disk: names, and when each was written. */

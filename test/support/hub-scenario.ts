@@ -182,6 +182,19 @@ await until("the last seen", () => seenOf(fc, "b")?.observed[0]?.endpoint.port =
 result.factsPaced = fc.tellings - tellingsBefore <= (performance.now() - seenMs) / STATE_INTERVAL_MS + 4;
 result.factsAlone = fc.client.revision === register.revision;
 
+// What a node says of its edge is the hub's to know: nodes are told nothing.
+const toldBefore = facts.version;
+const wrong = { kind: "VPC", name: "red", reason: "invalid", message: "spec.vni is taken" } as const;
+const plain = { local: [], mapped: [], hubs: [], mtuBytes: 1420, version: "test" };
+fa.client.setFacts({ ...plain, edge: { failed: [wrong], more: 0 } });
+result.edge = await until("the edge of a", () => {
+  const { up, reason } = facts.edges.ofAll("VPC", "red");
+  return up === false && reason;
+});
+fa.client.setFacts({ ...plain, edge: { failed: [], more: 0 } });
+await until("the edge of a to be well", () => facts.edges.ofAll("VPC", "red").up);
+result.edgeAlone = facts.version === toldBefore;
+
 // Addresses of subnets: many at once, over the connections that the register is followed by.
 await registrar.putResources([
   { kind: "VPC", value: { name: "team", sharedTargets: [], services: [], routed: true } },

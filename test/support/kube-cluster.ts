@@ -2,7 +2,6 @@
  * A cluster of Kubernetes over the overlay, made by kubeadm from what `causeway kube prepare` wrote: the control plane on `control`, and
  * kubelets on all of `KubeMachines`. The API server reaches those of `office` and `home` through the tunnel, or not at all.
  */
-import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseAllDocuments, stringify } from "yaml";
 import { kubernetesProgram } from "../../tools/kubernetes.ts";
@@ -10,7 +9,7 @@ import { fetchPackages, SuiteError } from "../../tools/debian-suite.ts";
 import { until } from "../../src/lab/mod.ts";
 import { debianRuntimes } from "./debian-runtimes.ts";
 import { etcdFolder } from "./etcd.ts";
-import { kubeImage } from "./kube-images.ts";
+import { AGENT_IMAGE, agentImage, kubeImage } from "./kube-images.ts";
 import { KubeMachines, type MachineName, MACHINES, WORKERS } from "./kube-machines.ts";
 import { INSTALLED, type KubeNode } from "./kube-node.ts";
 import type { Json } from "./private-node.ts";
@@ -103,7 +102,7 @@ export class KubeCluster implements AsyncDisposable {
     await this.#startRuntimes();
     await this.#init();
     await this.#control();
-    await this.#join();
+    await this.#join(...WORKERS);
   }
 
   /** node returns a machine. */
@@ -113,12 +112,14 @@ export class KubeCluster implements AsyncDisposable {
 
   /** Has `causeway kube prepare` write on each node what kubeadm needs, and does what it says is next. */
   async #prepare(): Promise<void> {
-    for (const node of this.machines.all) {
-      const role = node.name === "control" ? ["--control-plane"] : [];
-      await node.causeway(["kube", "prepare", "kubeadm", ...role]);
-      // Not `sysctl --system`, which would set what others want of this machine too.
-      await node.host.must("sysctl -q -p /etc/sysctl.d/60-causeway-kube.conf");
-    }
+    await this.#prepareOne(this.node("control"), "--control-plane");
+    for (const name of WORKERS) await this.#prepareOne(this.node(name));
+  }
+
+  async #prepareOne(node: KubeNode, ...role: string[]): Promise<void> {
+    await node.causeway(["kube", "prepare", "kubeadm", ...role]);
+    // Not `sysctl --system`, which would set what others want of this machine too.
+    await node.host.must("sysctl -q -p /etc/sysctl.d/60-causeway-kube.conf");
   }
 
   /** Gives each node containerd, with the images that it will be asked for. */
@@ -175,25 +176,42 @@ export class KubeCluster implements AsyncDisposable {
         annotations: { "kubernetes.io/service-account.name": "causeway-controller" },
       },
     });
-    const read = "-n causeway-system get secret controller -o jsonpath={.data.token}".split(" ");
-    let token = "";
-    await until(async () => ((token = await this.kubectl(...read)) === "" ? "none" : undefined), {
-      ...{ what: "the controller's token", deadlineMs: DEADLINE_MS },
-    });
-    const config = await this.kubectlJson("config", "view", "--raw", "-o", "json");
-    config.users = [{ name: config.users[0].name, user: { token: Buffer.from(token, "base64").toString() } }];
-    await Bun.write(host.path("/etc/causeway/controller.conf"), JSON.stringify(config));
+    const secret = { namespace: "causeway-system", name: "controller" };
+    await this.#kubeconfig(secret, host.path("/etc/causeway/controller.conf"));
     await host.stop("agent");
     await this.node("control").startAgent("--kube-controller", "/etc/causeway/controller.conf");
     this.#say("the hub controls the cluster");
   }
 
-  /** Has the workers join as kubeadm says. */
-  async #join(): Promise<void> {
+  /** Writes a kubeconfig with the token of a Secret. */
+  async #kubeconfig({ namespace, name }: Record<"namespace" | "name", string>, path: string): Promise<void> {
+    const read = ["-n", namespace, "get", "secret", name, "-o", "jsonpath={.data.token}"];
+    let token = "";
+    await until(async () => ((token = await this.kubectl(...read)) === "" ? "none" : undefined), {
+      ...{ what: `the token of ${name}`, deadlineMs: DEADLINE_MS },
+    });
+    const config = await this.kubectlJson("config", "view", "--raw", "-o", "json");
+    config.users = [{ name: config.users[0].name, user: { token: Buffer.from(token, "base64").toString() } }];
+    await Bun.write(path, JSON.stringify(config));
+  }
+
+  /** readPods starts a worker's agent anew, which then reads pods' annotations from the API. */
+  async readPods(name: MachineName): Promise<void> {
+    const node = this.node(name);
+    const reader = await Bun.file(`${import.meta.dir}/../../deploy/kube-reader.yaml`).text();
+    await this.apply(...parseAllDocuments(reader).map((document) => document.toJS() as Json));
+    const path = "/run/reader.conf";
+    await this.#kubeconfig({ namespace: "kube-system", name: "causeway-reader" }, node.host.path(path));
+    await node.host.stop("agent");
+    await node.startAgent("--kubeconfig", path, "--kube-node", name);
+  }
+
+  /** Has workers join as kubeadm says. */
+  async #join(...names: readonly MachineName[]): Promise<void> {
     const line = await this.node("control").kubeadm("token", "create", "--print-join-command");
     const [, ...words] = line.trim().split(/\s+/);
     await Promise.all(
-      WORKERS.map((name) => this.node(name).kubeadm(...words, "--ignore-preflight-errors=all")),
+      names.map((name) => this.node(name).kubeadm(...words, "--ignore-preflight-errors=all")),
     );
     await until(
       async () => {
@@ -213,9 +231,61 @@ export class KubeCluster implements AsyncDisposable {
     const node = this.node(name);
     await this.kubectl("drain", name, "--ignore-daemonsets", "--force", "--timeout=15m");
     await this.kubectl("delete", "node", name);
+    // Those of the node's own network stay; kubelet needs some time for the others.
+    await node.host.must("while ls /run/netns | grep -q ^cni-; do sleep 1; done");
     await node.host.stop("kubelet");
     await node.host.must("ctr -n k8s.io tasks ls -q | xargs -r -n 1 ctr -n k8s.io tasks kill -s KILL -a");
     await node.uninstall();
+  }
+
+  /** replace puts another machine in the place of a worker that was removed, under its name. */
+  async replace(name: (typeof WORKERS)[number]): Promise<void> {
+    const node = this.node(name);
+    await node.kubeadm("reset", "--force", "--cri-socket", "/run/containerd/containerd.sock");
+    await node.startAgent();
+    await this.machines.admit(name);
+    await this.#prepareOne(node);
+    await node.startKubelet();
+    await this.#join(name);
+  }
+
+  /** startAgentPod applies the agent's DaemonSet, for one node, and returns its pod when that waits for the service to end. */
+  async startAgentPod(name: MachineName): Promise<string> {
+    const node = this.node(name);
+    await node.addImage(await agentImage(node.host.path(INSTALLED)));
+    const of = ["--image", AGENT_IMAGE, "--kubernetes-version", await this.#version()];
+    const manifests: Json[] = await node.causeway(["kube", "manifests", ...of]);
+    for (const { kind, spec } of manifests)
+      if (kind === "DaemonSet") {
+        spec.template.spec.nodeSelector = { "kubernetes.io/hostname": name };
+        spec.template.spec.containers[0].args = ["--port-mapping", "off"];
+      }
+    await this.apply(...manifests);
+    const own = "-n causeway-system get pods -o name -l app.kubernetes.io/component=causeway-agent".split(
+      " ",
+    );
+    let pod = "";
+    await until(async () => ((pod = (await this.kubectl(...own)).trim()) === "" ? "none" : undefined), {
+      ...{ what: "the agent's pod", deadlineMs: DEADLINE_MS },
+    });
+    await this.agentPodSays(pod, "this one takes over when it ends");
+    return pod;
+  }
+
+  /** endAgentPod takes the DaemonSets away, and waits until their pod has gone. */
+  async endAgentPod(): Promise<void> {
+    const words = "-n causeway-system delete daemonsets --all --cascade=foreground --timeout=15m";
+    await this.kubectl(...words.split(" "));
+  }
+
+  /** agentPodSays waits for words in its log. */
+  async agentPodSays(pod: string, words: string): Promise<void> {
+    const log = ["-n", "causeway-system", "logs", pod];
+    const missing = async () => {
+      const { stdout, stderr } = await this.tryKubectl(...log);
+      return stdout.includes(words) ? undefined : `${stdout}${stderr}`;
+    };
+    await until(missing, { what: `${pod} to say: ${words}`, deadlineMs: DEADLINE_MS });
   }
 
   /** kubectl runs it on the control plane's node, as its administrator. */
@@ -240,7 +310,7 @@ export class KubeCluster implements AsyncDisposable {
     const file = "/run/manifests.json";
     const list = { apiVersion: "v1", kind: "List", items: manifests };
     await Bun.write(this.node("control").host.path(file), JSON.stringify(list));
-    await this.kubectl("apply", "-f", file);
+    await this.kubectl("apply", "--server-side", "-f", file);
   }
 
   /** forwarded returns a pod's first page through `kubectl port-forward`. */
@@ -252,7 +322,12 @@ export class KubeCluster implements AsyncDisposable {
       await host.waitFor("port-forward", () =>
         host.log("port-forward").includes("Forwarding from 127.0.0.1") ? undefined : "not there yet",
       );
-      return await host.page("127.0.0.1", 18080);
+      let page: string | undefined;
+      // Each connection is one of its own; kubectl may end one before its last words are read.
+      await host.waitFor("port-forward", async () =>
+        (page = await host.page("127.0.0.1", 18080)) === undefined ? host.log("port-forward") : undefined,
+      );
+      return page;
     } finally {
       await host.stop("port-forward");
     }
@@ -262,10 +337,8 @@ export class KubeCluster implements AsyncDisposable {
   logs(): string {
     return this.machines.all
       .flatMap(({ name, host }) =>
-        ["agent", "containerd", "kubelet"].map((program) =>
-          existsSync(host.path(`/run/log/${program}`))
-            ? `--- ${name} ${program}\n${host.log(program).slice(-2000)}`
-            : "",
+        ["agent", "containerd", "kubelet"].map(
+          (program) => `--- ${name} ${program}\n${host.log(program).slice(-2000)}`,
         ),
       )
       .join("\n");

@@ -16,6 +16,19 @@ const NETFILTER = `set -- /usr/sbin/xtables-nft-multi /usr/sbin/conntrack /usr/l
       for verb in "" -save -restore; do ln -s xtables-nft-multi usr/sbin/$name$verb; done
     done`;
 
+/** AGENT_IMAGE is the agent's, as deploy/Containerfile makes it but for the tools of administrators. */
+export const AGENT_IMAGE = "localhost/causeway:1";
+
+/** agentImage returns it, with the libraries that the executable opens by name. */
+export async function agentImage(executable: string): Promise<Uint8Array> {
+  // As in every distribution's: sockets of WireGuard are below /var/run, and the node's are mounted below /run.
+  const script = `mkdir -p usr/bin tmp run var; ln -s /run var/run; cp "$0" usr/bin/causeway
+    ${LIBRARIES}
+    set -- "$0" /usr/lib/*-linux-gnu/libnftables.so.1 /usr/lib/*-linux-gnu/libcrypto.so.3
+    libraries "$@"; shift; cp --parents -L "$@" .`;
+  return archiveOf({ name: AGENT_IMAGE, script, words: [executable], command: ["/usr/bin/causeway"] });
+}
+
 /** Where each image's program comes from. */
 export interface KubePrograms {
   /** Folder of Kubernetes' own. */

@@ -90,9 +90,15 @@ export class KubeMachines implements AsyncDisposable {
     await Promise.all(this.all.map((node) => node.startAgent()));
     const address = (await control.host.must("ip -o -4 addr show eth0")).split(/[ /]+/)[3];
     await control.causeway(["init", "--name", "control", "--endpoint", `${address}:51820`]);
-    const { token } = await control.causeway(["token", "create", "--uses", String(WORKERS.length)]);
-    for (const name of WORKERS) await this.node(name).causeway(["join", "-", "--name", name], token);
-    for (const node of this.all) await node.causeway(["cni", "install"]);
+    for (const name of WORKERS) await this.admit(name);
+    await control.causeway(["cni", "install"]);
+  }
+
+  /** admit has a worker join the mesh, and installs the plugin. */
+  async admit(name: (typeof WORKERS)[number]): Promise<void> {
+    const { token } = await this.node("control").causeway(["token", "create"]);
+    await this.node(name).causeway(["join", "-", "--name", name], token);
+    await this.node(name).causeway(["cni", "install"]);
   }
 
   /** flow pings an address from a pod until it is disposed of. */

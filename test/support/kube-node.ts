@@ -64,7 +64,8 @@ export class KubeNode implements AsyncDisposable {
       await host.must(`rm -rf /etc/kubernetes /var/lib/etcd /etc/default/kubelet
         mkdir -p /var/lib/kubelet ${INSTALLED.slice(0, INSTALLED.lastIndexOf("/"))}
         mount -t tmpfs -o size=80% tmpfs /var/lib/kubelet
-        cp ${executable} ${INSTALLED}`);
+        cp ${executable} ${INSTALLED}
+        : as systemd does, so that pods may see what the host mounts later; mount --make-rshared /`);
       await Bun.write(host.path("/run/containerd.toml"), RUNTIME);
       return node;
     } catch (error) {
@@ -99,10 +100,13 @@ export class KubeNode implements AsyncDisposable {
     await host.waitFor("containerd", () =>
       existsSync(host.path("/run/containerd/containerd.sock")) ? undefined : "no socket yet",
     );
-    for (const image of images) {
-      await Bun.write(host.path("/run/image.tar"), image);
-      await host.must("ctr -n k8s.io images import /run/image.tar && rm /run/image.tar");
-    }
+    for (const image of images) await this.addImage(image);
+  }
+
+  /** addImage gives it to the runtime. */
+  async addImage(image: Uint8Array): Promise<void> {
+    await Bun.write(this.host.path("/run/image.tar"), image);
+    await this.host.must("ctr -n k8s.io images import /run/image.tar && rm /run/image.tar");
   }
 
   /** startKubelet starts what starts the kubelet, as soon as kubeadm has configured it. */

@@ -225,7 +225,9 @@ export class PrivateHost implements AsyncDisposable {
 
   /** log returns what a program that was started has said. */
   log(name: string): string {
-    return readFileSync(this.path(`/run/log/${name}`), "utf8");
+    const path = this.path(`/run/log/${name}`);
+    // The shell that makes it may not have begun yet.
+    return existsSync(path) ? readFileSync(path, "utf8") : "";
   }
 
   /** runs tells whether a program that was started still runs. */

@@ -1,7 +1,8 @@
 /** Two ends of a vita-ske route, whose datagrams a test carries by hand. */
+import { expect } from "bun:test";
 import { Secret, parseIp } from "../../src/net/mod.ts";
 import { type Primitives, systemPrimitives } from "../../src/noise/mod.ts";
-import type { AgreedPair } from "../../src/exchange/mod.ts";
+import type { AgreedPair, AgreedSa } from "../../src/exchange/mod.ts";
 import {
   decodeDatagram,
   encodeDatagram,
@@ -88,4 +89,18 @@ export function agree(initiator: Ske5End, responder: Ske5End): void {
 /** bytesOf returns the datagram of a message. */
 export function bytesOf(message: Ske5Message): Uint8Array<ArrayBuffer> {
   return encodeDatagram({ routeSpi: 1001, message });
+}
+
+/** keyOf returns the key material of an association, as hex. */
+export function keyOf(sa: AgreedSa | undefined): string {
+  return Buffer.from(sa?.keyMaterial.reveal() ?? []).toString("hex");
+}
+
+/** expectMirrored expects that both ends have what the other has, the other way round. */
+export function expectMirrored(left: Ske5End, right: Ske5End): void {
+  const [a, b] = [left.pairs.at(-1), right.pairs.at(-1)];
+  expect([a?.inbound[0]?.spi, a?.outbound[0]?.spi]).toEqual([b?.outbound[0]?.spi, b?.inbound[0]?.spi]);
+  expect(keyOf(a?.inbound[0])).toBe(keyOf(b?.outbound[0]));
+  expect(keyOf(a?.outbound[0])).toBe(keyOf(b?.inbound[0]));
+  expect(keyOf(a?.inbound[0])).not.toBe(keyOf(a?.outbound[0]));
 }

@@ -104,10 +104,9 @@ export class TenantSites implements AsyncDisposable {
       scratch.text("ip addr add fd02::1/64 dev x0 nodad", gate);
       scratch.text("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1", gate);
     }
-    const chain =
-      "chain p0 { type filter hook ingress device p0 priority 0; ip daddr 10.0.0.0/8 counter name seen; ip6 daddr fd00::/8 counter name seen; }";
-    const input = `table netdev plain { counter seen { }; ${chain}; }`;
-    const counting = runSync(["nft", "-f", "-"], { netns: gate, input });
+    const chain = `chain out { type filter hook egress device ${tenant} priority 0; ip daddr 10.0.0.0/8 counter name seen; ip6 daddr fd00::/8 counter name seen; }`;
+    const input = `table netdev ${tenant} { counter seen { }; ${chain}; }`;
+    const counting = runSync(["nft", "-f", "-"], { netns: node, input });
     if (counting.status !== 0) throw new Error(counting.stderr);
     for (const [netns, link] of [
       [site, "y0"],
@@ -117,9 +116,12 @@ export class TenantSites implements AsyncDisposable {
       sumInSoftware(netns, link);
   }
 
-  /** plain returns how many packets of a tenant have left its gateway in the plain. */
+  /** plain returns how many packets for a tenant's site the node's kernel has sent in the plain. */
   plain(tenant: Tenant): number {
-    const text = this.lab.lab.scratch.text("nft list counter netdev plain seen", this.#gates[tenant]);
+    const text = this.lab.lab.scratch.text(
+      `nft list counter netdev ${tenant} seen`,
+      this.lab.lab.host(1).netns,
+    );
     return Number(/packets (\d+)/.exec(text)?.[1]);
   }
 
@@ -195,6 +197,13 @@ route { id vpc; spi 700; net 10.1.0.0/24; net "fd01::/64"; preshared-key ${digit
     const running = this.#running.get(name);
     running?.process.kill("SIGKILL");
     await running?.process.exited;
+  }
+
+  /** forget removes the associations of a tenant from the kernel of its node. */
+  forget(tenant: Tenant): void {
+    const [here, there] = [`${this.#net(tenant)}.1`, `${this.#net(tenant)}.2`];
+    for (const way of [`src ${here} dst ${there}`, `src ${there} dst ${here}`])
+      this.lab.lab.host(1).text(`ip xfrm state deleteall ${way}`);
   }
 
   /** top is a look at a gateway; undefined while it does not answer. */

@@ -88,16 +88,37 @@ export function tunnelsOfTenants(by: Tunnel["by"], skip: string | undefined): vo
         await sites.until("red is back", () => pings(pods.red, REMOTE[4]));
       });
 
+      test("an agent that begins anew finds all as it is to be", async () => {
+        const { lab } = sites.lab;
+        const links = () =>
+          lab
+            .host(1)
+            .text("ip -o link", 300)
+            .replaceAll(/ qlen .*| mtu .*/g, "");
+        const before = links();
+        sites.lab.restart(lab.host(1));
+        lab.sync();
+        expect(links()).toBe(before);
+        expect(before).toContain(by === "kernel" ? "cwx300" : "cwt300");
+        await sites.until("red goes on", () => pings(pods.red, REMOTE[4]));
+        expect(sites.lab.problems()).toEqual([]);
+      });
+
       test("without its gateway's process nothing of a tenant leaves the node", async () => {
         const { lab } = sites.lab;
         await sites.kill("red");
+        // The kernel's associations outlive it, up to their limits.
+        if (by === "kernel") sites.forget("red");
         // A way in the plain, if there were any.
         for (const line of ["addr add 198.51.3.9/24 dev red", "route add 10.2.0.0/16 via 198.51.3.2 dev red"])
           lab.host(1).text(`ip ${line}`);
         expect(pings(pods.red, REMOTE[4])).toBe(false);
         for (const tenant of ALL) expect(sites.plain(tenant)).toBe(0);
-        // The way would be one: the node itself takes it.
-        lab.host(1).text("ip route get 10.2.0.2");
+        // The way would be one, and be seen: the node itself takes it.
+        await sites.until("what the node sends is seen", () => {
+          pings(lab.host(1).netns, REMOTE[4]);
+          return sites.plain("red") > 0;
+        });
         await sites.until("blue goes on", () => pings(pods.blue, REMOTE[4]));
       });
     },

@@ -74,6 +74,7 @@ const open = () =>
       follow: () => {},
       edge: () => undefined,
       fabric: noFabric,
+      files: [],
       setCluster: (router, onSpeaker) => {
         if (isFailing) throw new Error("no room for a router");
         if (router === undefined || told === onSpeaker) return;

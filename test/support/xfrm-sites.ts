@@ -1,6 +1,6 @@
 /** Two sites whose gateways' packets the kernel carries (XFRM): four namespaces in a row, with three cables. */
 import { parseIp, parseMac } from "../../src/net/mod.ts";
-import { probeEsp } from "../../src/netlink/mod.ts";
+import { type Ability, NetlinkError, probeEsp } from "../../src/netlink/mod.ts";
 import type { Netns } from "../../src/sys/mod.ts";
 import type {
   GatewayNews,
@@ -16,11 +16,27 @@ import { notRoot, Scratch } from "./scratch.ts";
 /** XFRM_SITE_MTU leaves room for the headers of either outer family, and of UDP, in 1500 bytes. */
 export const XFRM_SITE_MTU = 1400;
 
+/** How often a kernel is asked again that has not answered, and one that says no to an algorithm. */
+const MOST_UNDECIDED = 60;
+const MOST_NOES = 5;
+
+/** A crypto module that loads slowly is a no, or no answer, until it is there. */
+function abilityOf(algorithm: OutboundOrder["algorithm"], netns: Netns): Ability {
+  for (let tries = 0; ; tries++) {
+    const ability = probeEsp({ algorithm, outer: 4, netns });
+    if (ability.answer === "yes") return ability;
+    const lacks = ability.cause instanceof NetlinkError && ["ENOENT", "ENOSYS"].includes(ability.cause.code);
+    const most = ability.answer === "undecided" ? MOST_UNDECIDED : lacks ? MOST_NOES : 0;
+    if (tries >= most) return ability;
+    Bun.sleepSync(500);
+  }
+}
+
 /** lacksXfrm tells why the kernel cannot carry them. */
 export function lacksXfrm(): string | undefined {
   if (notRoot !== undefined) return notRoot;
   using scratch = new Scratch();
-  const ability = probeEsp({ algorithm: "aes-128-gcm", outer: 4, netns: scratch.netns });
+  const ability = abilityOf("aes-128-gcm", scratch.netns);
   return ability.answer === "yes" ? undefined : `needs a kernel with ESP: ${String(ability.cause?.message)}`;
 }
 
@@ -29,7 +45,7 @@ export function kernelAlgorithms(): OutboundOrder["algorithm"][] {
   using scratch = new Scratch();
   const { netns } = scratch;
   const all = ["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305"] as const;
-  return all.filter((algorithm) => probeEsp({ algorithm, outer: 4, netns }).answer === "yes");
+  return all.filter((algorithm) => abilityOf(algorithm, netns).answer === "yes");
 }
 
 /** XfrmSite is one of them. */

@@ -140,7 +140,8 @@ function ldd(files: readonly string[], env: NodeJS.ProcessEnv): string[] {
 
 function settings(cpio: CpioWriter): void {
   cpio.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n");
-  cpio.file("etc/group", "root:x:0:\nnogroup:x:65534:\n");
+  // FRR looks for its own.
+  cpio.file("etc/group", "root:x:0:\nfrrvty:x:64999:root\nnogroup:x:65534:\n");
   cpio.file("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n");
   for (const file of ["protocols", "services", "nsswitch.conf"])
     if (existsSync(`/etc/${file}`)) cpio.file(`etc/${file}`, { from: `/etc/${file}` });

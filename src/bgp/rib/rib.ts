@@ -185,13 +185,16 @@ export class Rib {
     }
   }
 
-  /** down ends a session. Routes of the families in `keep` become stale and stay (RFC 4724), with `again` those too that were stale before; all others go. */
-  down(peer: RibPeer, options: { readonly keep: ReadonlySet<BgpFamily>; readonly again?: boolean }): void {
+  /** down ends a session. Routes of the families in `keep` become stale and stay (RFC 4724), those of `again` also where they were stale before; all others go. */
+  down(
+    peer: RibPeer,
+    { keep, again }: { readonly keep: ReadonlySet<BgpFamily>; readonly again?: ReadonlySet<BgpFamily> },
+  ): void {
     for (const [family, { table, groups, scan }] of this.#families) {
       const state = stateOf(peer, table);
       groups.leave(peer);
       state.active = false;
-      if (options.keep.has(family)) this.markStale(peer, family, { again: options.again === true });
+      if (keep.has(family)) this.markStale(peer, family, { again: again?.has(family) === true });
       else this.#expire(peer, table, scan);
     }
     this.#wantsKnown.delete(peer);

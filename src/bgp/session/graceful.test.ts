@@ -79,7 +79,7 @@ const up = (nowMs: number, more: Partial<Negotiated> = {}): HelperEvent => ({
   nowMs,
   negotiated: negotiated(more),
 });
-const patient = { ...HELPER_DEFAULTS, sweepMs: 8_000 };
+const patient = { ...HELPER_DEFAULTS, sweepMs: 8_000, patient: true };
 
 const endOfRib = (nowMs: number, family: number): HelperEvent => ({ kind: "end-of-rib", nowMs, family });
 const time = (nowMs: number): HelperEvent => ({ kind: "time", nowMs });
@@ -125,6 +125,21 @@ describe("helper (RFC 4724 section 4.2)", () => {
       ["sweep ipv4-unicast", "sweep l2vpn-evpn"],
     ]);
     expect(state.size).toBe(0);
+  });
+
+  test("with patience a client that is killed again before its End-of-RIB loses nothing; its End-of-RIB is all the same the last word", () => {
+    const ofClient = { ...HELPER_DEFAULTS, patient: true };
+    const events = [down(0), up(1_000), down(1_200), up(3_000)];
+    const kept = ["stale ipv4-unicast", "stale l2vpn-evpn", "flush ipv6-unicast"];
+    expect(timelineOf(ofClient, [...events, endOfRib(4_000, EVPN)]).done).toEqual([
+      ...[kept, [], kept, []],
+      ["sweep l2vpn-evpn"],
+    ]);
+    // Not for ever: RESUME after the first end there is no more patience.
+    const late = HELPER_DEFAULTS.resumeMs + 1;
+    expect(
+      timelineOf(ofClient, [down(0), up(1_000), down(late - 1_000), up(late - 500), down(late)]).done.at(-1),
+    ).toContain("sweep l2vpn-evpn");
   });
 
   test("with patience, too, the first End-of-RIB decides, however often it comes again", () => {

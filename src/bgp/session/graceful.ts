@@ -39,10 +39,15 @@ export interface HelperConfig {
   /** The most of a peer's long-lived stale time. */
   readonly longLivedMostMs: number;
   /**
-   * How long stale routes stay after the first End-of-RIB, and over another end of the session meanwhile, up to `resumeMs` after the first; 0: not
-   * at all, as RFC 4724 has it. A reflector that was cut off from all its clients has said all it knows when the first one is back.
+   * How long stale routes stay after the first End-of-RIB; 0: not at all, as RFC 4724 has it. A reflector that was cut off from all its clients has
+   * said all it knows when the first one is back.
    */
   readonly sweepMs: number;
+  /**
+   * Whether stale routes stay over another end of the session, up to `resumeMs` after the first; false, as RFC 4724 has it: they go. One that is killed
+   * again before it has said End-of-RIB forwards all the time.
+   */
+  readonly patient: boolean;
 }
 
 /** HELPER_DEFAULTS: twice the restart time that speakers announce by default; six minutes as FRR has it; a day. */
@@ -51,6 +56,7 @@ export const HELPER_DEFAULTS: HelperConfig = {
   resumeMs: 360_000,
   longLivedMostMs: 86_400_000,
   sweepMs: 0,
+  patient: false,
 };
 
 /** HelperEvent is what happens to a peer's session. */
@@ -135,7 +141,7 @@ function down(
       continue;
     }
     // RFC 4724 section 4.2: "a route (from the peer) previously marked as stale MUST be deleted".
-    const isPatient = config.sweepMs > 0 && nowMs - (before?.sinceMs ?? nowMs) < config.resumeMs;
+    const isPatient = config.patient && nowMs - (before?.sinceMs ?? nowMs) < config.resumeMs;
     if (before !== undefined && !isPatient) effects.push({ kind: "sweep", family });
     effects.push({ kind: "stale", family });
     const restartMs = restarts ? Math.min(negotiated.restart?.restartMs ?? 0, config.restartMostMs) : 0;

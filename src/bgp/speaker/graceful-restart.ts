@@ -10,6 +10,7 @@ import {
   type DeferralState,
   HELPER_DEFAULTS,
   type HelperConfig,
+  type HelperEffect,
   type HelperEvent,
   helperDeadline,
   type Negotiated,
@@ -68,12 +69,24 @@ export class GracefulRestart implements Disposable {
   down(neighbor: SpeakerNeighbor, event: Extract<HelperEvent, { kind: "down" }>): void {
     const { peer } = neighbor;
     if (peer === undefined) return;
+    const { rib } = this.#options;
+    const before = neighbor.helper;
     const effects = this.#effects(neighbor, event);
+    const at = (wanted: HelperEffect["kind"], wantedFamily: BgpFamily) =>
+      effects.findIndex(({ kind, family }) => kind === wanted && family === wantedFamily);
     const keep = new Set(effects.filter(({ kind }) => kind === "stale").map(({ family }) => family));
-    const again = this.#configOf(neighbor).sweepMs > 0;
-    this.#options.rib.down(peer, { keep, again });
-    for (const { kind, family } of effects)
-      if (kind === "long-lived") this.#options.rib.markLongLived(peer, family);
+    // What was stale before stays where nothing says that it goes first.
+    const again = new Set(
+      [...keep].filter((family) => {
+        const sweep = at("sweep", family);
+        return before.has(family) && (sweep < 0 || sweep > at("stale", family));
+      }),
+    );
+    rib.down(peer, { keep, again });
+    for (const [i, { kind, family }] of effects.entries())
+      if (kind === "long-lived") rib.markLongLived(peer, family);
+      // Behind its mark: there is no time to wait for.
+      else if (kind === "sweep" && i > at("stale", family)) rib.sweepStale(peer, family);
     this.#arm();
   }
 
@@ -121,9 +134,8 @@ export class GracefulRestart implements Disposable {
 
   /** What a client says of itself is all there is. */
   #configOf({ options }: SpeakerNeighbor): HelperConfig {
-    return isReflectorClient(options)
-      ? HELPER_DEFAULTS
-      : { ...HELPER_DEFAULTS, sweepMs: this.#options.sweepMs() };
+    const sweepMs = this.#options.sweepMs();
+    return { ...HELPER_DEFAULTS, sweepMs: isReflectorClient(options) ? 0 : sweepMs, patient: sweepMs > 0 };
   }
 
   #arm(): void {

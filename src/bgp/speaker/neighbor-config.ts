@@ -206,16 +206,15 @@ export function dynamicConfig(context: NeighborContext, wish: DynamicWish, name:
 export function ribPeer(
   context: Pick<NeighborContext, "router" | "policies">,
   options: NeighborOptions,
-  peer: { readonly asn: number; readonly address: Uint8Array },
+  { asn, address }: { readonly asn: number; readonly address: Uint8Array },
 ): RibPeerOptions {
-  const external = peer.asn !== context.router.asn;
+  const external = asn !== context.router.asn;
   const wishes = familyWishes(options);
   const importPolicy = policyOf(context, wishes, { external, which: "import" });
   const exportPolicy = policyOf(context, wishes, { external, which: "export" });
   const allowOwnAs = Math.max(0, ...[...wishes.values()].map(({ allowOwnAsn }) => allowOwnAsn ?? 0));
   return {
-    ...peer,
-    external,
+    ...{ asn, address, external },
     ...(external ? {} : clientOf(options)),
     ...(allowOwnAs > 0 ? { allowOwnAs } : {}),
     ...(importPolicy === undefined ? {} : { importPolicy }),

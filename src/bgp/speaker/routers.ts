@@ -6,6 +6,7 @@ import { BfdClient, bfdSessionId, type BfdSessionStatus, type BfdWish } from "..
 import { formatIp, ipEqual } from "../../net/mod.ts";
 import { type BgpRouter, canonicalJson, bgpRouterSpec } from "../../resources/mod.ts";
 import {
+  after,
   AppendedFile,
   bootId,
   every,
@@ -29,6 +30,9 @@ const MOST_RECORDED_BYTES = 1 << 30;
 
 /** How often files of passwords are looked at. */
 const PASSWORDS_MS = 2_000;
+
+/** How long BFD goes on for neighbors of routers that have not come back: as neighbors wait for them by default (RFC 4724). */
+const AWAITED_MS = 120_000;
 
 /** RoutersOptions say where a process keeps things. */
 export interface RoutersOptions {
@@ -68,6 +72,10 @@ export class Routers {
   readonly #former: Set<string>;
   /** Neighbors that BFD watched before, as `router neighbor`: its sessions go on, and are not ended while ours come back. */
   readonly #formerlyWatched: Set<string>;
+  /** Those of them that nobody has wished for since: routers come one after the other, and the last sessions stay until theirs has. */
+  readonly #awaited: Set<string>;
+  readonly #awaiting: Disposable;
+  #isAwaiting = true;
   /** Files of recordings, by path: a session that comes anew goes on in its own. */
   readonly #recordings = new Map<string, AppendedFile>();
   readonly #passwords: Disposable;
@@ -83,6 +91,15 @@ export class Routers {
     const { routers, watched } = this.#readFormer();
     this.#former = routers;
     this.#formerlyWatched = watched;
+    this.#awaited = new Set(watched);
+    this.#awaiting = after(AWAITED_MS, () => {
+      this.#awaited.clear();
+      this.#isAwaiting = false;
+      // Told even where nothing is wished.
+      this.#bfdWishes = "";
+      this.#watch();
+      this.#remember();
+    });
     this.#passwords = every(PASSWORDS_MS, () => this.#lookAtPasswords());
   }
 
@@ -214,21 +231,24 @@ export class Routers {
       for (const { wish, name, called } of wishesOf(member)) {
         // One that calls us is watched when it has called: until then nobody knows whether it is there at all.
         if (!called && !this.#formerlyWatched.has(`${member.speaker.router.name} ${name}`)) continue;
+        this.#awaited.delete(`${member.speaker.router.name} ${name}`);
         watched.set(bfdSessionId(wish), name);
         wishes.push(wish);
       }
       member.watched = watched;
     }
-    const text = JSON.stringify(wishes);
+    const keepOthers = this.#awaited.size > 0;
+    const text = `${JSON.stringify(wishes)}${keepOthers ? " and others" : ""}`;
     if (text === this.#bfdWishes) return;
     this.#bfdWishes = text;
     this.#remember();
-    this.#bfdWork = this.#bfdWork.then(() => this.#tellBfd(wishes));
+    this.#bfdWork = this.#bfdWork.then(() => this.#tellBfd(wishes, keepOthers));
   }
 
-  async #tellBfd(wishes: readonly BfdWish[]): Promise<void> {
+  async #tellBfd(wishes: readonly BfdWish[], keepOthers: boolean): Promise<void> {
     try {
-      if (this.#bfd === undefined && wishes.length > 0) {
+      // Those that a former process had watched may be nobody's wish any more: they are to end then.
+      if (this.#bfd === undefined && (wishes.length > 0 || this.#formerlyWatched.size > 0)) {
         const { folder, bfdProgram } = this.#options;
         this.#bfd = await BfdClient.open({
           socket: `${folder}/bfd.sock`,
@@ -239,7 +259,7 @@ export class Routers {
         });
       }
       if (this.#stopped) this.#bfd?.close();
-      else this.#bfd?.set(wishes);
+      else this.#bfd?.set(wishes, { keepOthers });
     } catch (error) {
       // The next session that changes tries again.
       this.#bfdWishes = "";
@@ -292,7 +312,13 @@ export class Routers {
     const watched = [...this.#members].flatMap(([router, one]) =>
       [...one.watched.values()].map((name) => `${router} ${name}`),
     );
-    const text = JSON.stringify({ boot: bootId(), routers, watched });
+    // Killed before all are back, the next process comes after the former one too.
+    const former = { routers: this.#isAwaiting ? this.#former : [], watched: this.#awaited };
+    const text = JSON.stringify({
+      boot: bootId(),
+      routers: [...new Set([...routers, ...former.routers])],
+      watched: [...new Set([...watched, ...former.watched])],
+    });
     if (text !== this.#remembered) writeAtomic(this.#restartFile, text, 0o600);
     this.#remembered = text;
   }
@@ -300,6 +326,7 @@ export class Routers {
   /** stop ends the process's part: connections end without a word, so that neighbors keep routes, and BFD goes on (RFC 4724). */
   stop(): void {
     this.#stopped = true;
+    this.#awaiting[Symbol.dispose]();
     this.#passwords[Symbol.dispose]();
     for (const { speaker, netns } of this.#members.values()) {
       speaker[Symbol.dispose]();

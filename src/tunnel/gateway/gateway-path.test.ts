@@ -5,7 +5,7 @@ import { ADDRESS, ether, GatewayLoop, icmp, ip, KEY, MAC, SPI } from "../../../t
 import { onesSum } from "../../../test/support/packets.ts";
 import { parsePrefix } from "../../net/mod.ts";
 
-const four = ADDRESS[4];
+const [four, six] = [ADDRESS[4], ADDRESS[6]];
 const UDP = 17;
 const payload = (bytes: number) => new Uint8Array(bytes).fill(0x55);
 /** What a hand on the wire seals for the gateway. */
@@ -324,4 +324,43 @@ test("ICMP that comes is counted by type and code (17)", () => {
     codeNotImplementedErrors: 3,
     typeNotImplementedErrors: 7,
   });
+});
+
+test("ICMPv6 that comes is counted by type and code, or as wrong (8, 15, 17)", () => {
+  const loop = new GatewayLoop();
+  const about = { from: six.host, to: six.private };
+  const send = (type: number, code: number) => loop.fromHost(icmp({ ...about, type, code }));
+  for (const [type, codes] of [
+    [1, 7],
+    [2, 1],
+    [3, 2],
+    [4, 3],
+  ] as const)
+    for (let code = 0; code < codes; code++) send(type, code);
+  for (const type of [1, 3, 4]) send(type, 100);
+  for (const type of [0, 5, 100, 129, 200]) send(type, 0);
+  // It says it is longer than it is, or is another than its sum: nothing is answered.
+  const bad = icmp({ ...about, type: 128 });
+  bad[43] = (bad[43] as number) ^ 1;
+  expect(loop.fromHost(bad, icmp({ ...about, type: 128, total: 200 }))).toEqual({ host: [], wire: [] });
+  expect(loop.counters.privateIcmp6).toMatchObject({
+    destinationUnreachable: 8,
+    netDenied: 1,
+    packetTooBig: 1,
+    timeExceeded: 3,
+    parameterProblem: 4,
+    optionProblem: 1,
+    codeNotImplementedErrors: 3,
+    typeNotImplementedErrors: 5,
+    echoRequest: 0,
+  });
+  expect(loop.counters.privateIcmp6.protocolErrors + loop.counters.outboundTtl.protocolErrors).toBe(2);
+});
+
+test("IPv6: an error is no longer than 1280 bytes, whatever it is about", () => {
+  const loop = new GatewayLoop({ mtuBytes: 1600 }).join();
+  const long = ip({ from: six.host, to: six.private, protocol: 42, payload: payload(1500) });
+  const [error] = loop.fromHost(long).host;
+  expect(said(error)).toMatchObject({ type: 4, code: 1, word: 6, bytes: 1280 });
+  expect(error?.slice(14 + 48)).toEqual(long.slice(0, 1280 - 48));
 });
