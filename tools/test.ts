@@ -216,7 +216,9 @@ async function runAlone(file: string): Promise<Outcome> {
   const mark = `${process.pid} ${file}`;
   const begun = performance.now();
   const outcome = await runFiles(file, [file], { mark, show: false });
-  took.push({ file, seconds: (performance.now() - begun) / 1000 });
+  const seconds = (performance.now() - begun) / 1000;
+  process.stdout.write(`${file}: ${Math.round(seconds)} s\n`);
+  took.push({ file, seconds });
   leftBehind(file, await stayingOf(mark));
   return outcome;
 }
