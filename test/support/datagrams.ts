@@ -53,7 +53,8 @@ export class Inbox implements Disposable {
         const promise = Bun.udpSocket({
           hostname,
           port,
-          socket: { data: (_, data, __, from) => inbox.#take(data.toString(), from) },
+          // ICMP errors about what was sent are not minded: what is heard counts.
+          socket: { data: (_, data, __, from) => inbox.#take(data.toString(), from), error() {} },
         });
         return { promise };
       });

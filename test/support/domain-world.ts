@@ -207,7 +207,8 @@ export class Voice implements Disposable {
       voice.#check();
     };
     const made = netns.run(() => ({
-      promise: Bun.udpSocket({ hostname: voice.address, port, socket: { data } }),
+      // That a way has gone is told in ICMP errors, which a voice does not mind: what is heard counts.
+      promise: Bun.udpSocket({ hostname: voice.address, port, socket: { data, error() {} } }),
     }));
     voice.#socket = await made.promise;
     return voice;

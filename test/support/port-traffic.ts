@@ -48,6 +48,7 @@ export class Answerer implements Disposable {
           socket: {
             data: (socket, _data, fromPort, from) =>
               void socket.send(`${name} sees ${plain(from)}`, fromPort, from),
+            error() {}, // who asked may have gone
           },
         }),
       }));

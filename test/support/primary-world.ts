@@ -69,7 +69,7 @@ export class Answering implements AsyncDisposable {
         ...{ hostname, port },
         socket: { open: ({ remoteAddress }) => void callers.push(remoteAddress), data() {} },
       }),
-      udp: udp ? Bun.udpSocket({ hostname, port, socket: { data } }) : undefined,
+      udp: udp ? Bun.udpSocket({ hostname, port, socket: { data, error() {} } }) : undefined,
     });
     let opened: ReturnType<typeof open> | undefined;
     netns.run(() => {

@@ -64,7 +64,11 @@ describe.skipIf(skip !== undefined)(
       const answered = (sinceMs: number) =>
         mesh.wait("answers", () => (flow.since(sinceMs) < 20 ? `${flow.since(sinceMs)}` : undefined));
       await answered(Date.now());
-      expect(await mesh.peer("a", "b")).toMatchObject({ path: "relay", relay: "hub" });
+      // Where everything is emulated a probe of the hub may come late for a moment.
+      await mesh.wait("the way through the hub", async () => {
+        const { path, relay, reason } = (await mesh.peer("a", "b")) ?? {};
+        return path === "relay" && relay === "hub" ? undefined : `${path} ${relay} ${reason}`;
+      });
       await mesh.wait("the hub to have relayed", async () => {
         const found = await relayed();
         return (found?.datagrams ?? 0) > 20 ? undefined : JSON.stringify(found);
