@@ -7,7 +7,7 @@
  *
  * QEMU emulates the processor in software: it needs nothing of the machine, and runs 10 to 20 times slower.
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { relative, resolve } from "node:path";
 import { isAlive, signal, terminate, which } from "../src/sys/mod.ts";
 import { EXECUTABLE, writeImage } from "./vm/image.ts";
@@ -97,10 +97,10 @@ echo "${RESULT_END}"`;
 
 /** A folder for this run; those of runs that were killed are removed. */
 function workFolder(): string {
-  const work = `${CACHE}/run-${process.pid}`;
-  mkdirSync(work, { recursive: true });
+  mkdirSync(CACHE, { recursive: true });
+  const work = mkdtempSync(`${CACHE}/run-${process.pid}-`);
   for (const name of readdirSync(CACHE)) {
-    const pid = Number(/^run-(\d+)$/.exec(name)?.[1]);
+    const pid = Number(/^run-(\d+)/.exec(name)?.[1]);
     if (pid > 1 && !isAlive(pid)) rmSync(`${CACHE}/${name}`, { recursive: true, force: true });
   }
   return work;
@@ -139,7 +139,9 @@ function testScript(paths: readonly string[]): string {
   const argv =
     "bun test --timeout 300000 --max-concurrency 6 --reporter=junit --reporter-outfile=/tmp/junit.xml";
   const files = paths.map((path) => `'./${path.replaceAll("'", "'\\''")}'`).join(" ");
+  // Code that is made while it runs is translated anew by the emulator each time: it is made only of what runs very often.
   return `exec </dev/null >/dev/ttyS1 2>&1
+export BUN_JSC_useDFGJIT=0 BUN_JSC_thresholdForJITAfterWarmUp=20000 BUN_JSC_thresholdForJITSoon=5000
 ${argv} ${files}
 echo "${STATUS}$?"
 echo "${JUNIT_BEGIN}"
