@@ -10,7 +10,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import type { Domain, Tunnel } from "../../src/domain/mod.ts";
 import type { GatewayAnswer, Top } from "../../src/gatewayd/mod.ts";
 import { parsePrefix } from "../../src/net/mod.ts";
-import { LineClient, type Netns, removeTree, runSync } from "../../src/sys/mod.ts";
+import { LineClient, type Netns, removeTree, runSync, writeAtomic } from "../../src/sys/mod.ts";
 import { segment, vpc } from "./domain-lab.ts";
 import { executable } from "./lab-needs.ts";
 import { ServicesLab } from "./services-lab.ts";
@@ -39,6 +39,8 @@ export class TenantSites implements AsyncDisposable {
   readonly #gates = {} as Record<Tenant, Netns>;
   readonly #running = new Map<string, Running>();
   readonly #by: Tunnel["by"];
+  /** Who carries each tenant's packets on the node, where that is another by now. */
+  readonly #chosen = new Map<Tenant, Tunnel["by"]>();
 
   constructor(by: Tunnel["by"]) {
     this.#by = by;
@@ -51,10 +53,7 @@ export class TenantSites implements AsyncDisposable {
     try {
       mkdirSync(this.folder, { recursive: true });
       for (const tenant of ALL) this.#site(tenant);
-      this.lab.set({
-        domains: Object.values(this.domains),
-        tunnels: ALL.map((tenant) => this.#tunnel(tenant)),
-      });
+      this.#setTunnels();
     } catch (error) {
       this.lab[Symbol.dispose]();
       removeTree(this.folder);
@@ -66,13 +65,31 @@ export class TenantSites implements AsyncDisposable {
         scratch.text(`ip addr add ${this.#net(tenant)}.1/24 dev ${tenant}`, this.lab.lab.host(1).netns);
   }
 
+  /** choose gives a tenant's Gateway another back-end, as the register would: its manifests are others, and its side of the VPC. */
+  choose(tenant: Tenant, by: Tunnel["by"]): void {
+    this.#chosen.set(tenant, by);
+    this.#writeManifests(tenant);
+    this.#setTunnels();
+  }
+
+  #byOf(tenant: Tenant): Tunnel["by"] {
+    return this.#chosen.get(tenant) ?? this.#by;
+  }
+
+  #setTunnels(): void {
+    this.lab.set({
+      domains: Object.values(this.domains),
+      tunnels: ALL.map((tenant) => this.#tunnel(tenant)),
+    });
+  }
+
   #net(tenant: Tenant): string {
     return `198.51.${TENANTS[tenant] / 100}`;
   }
 
   #tunnel(tenant: Tenant): Tunnel {
     const prefixes = ["10.2.0.0/16", "fd02::/64"].map((text) => parsePrefix(text));
-    const shared = { node: "h1", by: this.#by, mtuBytes: MTU };
+    const shared = { node: "h1", by: this.#byOf(tenant), mtuBytes: MTU };
     return {
       gateway: tenant,
       domain: TENANTS[tenant],
@@ -130,32 +147,9 @@ export class TenantSites implements AsyncDisposable {
     const backend = this.#by;
     for (const tenant of ALL) {
       const net = this.#net(tenant);
-      const key = `${this.folder}/${tenant}.psk`;
       const digits = (tenant === "red" ? "a1" : "b2").repeat(32);
-      writeFileSync(key, `${digits}\n`, { mode: 0o600 });
-      writeFileSync(
-        `${this.folder}/${tenant}.yaml`,
-        `apiVersion: causeway.network/v1alpha1
-kind: Gateway
-metadata: {name: ${tenant}}
-spec:
-  node: h1
-  vpc: ${tenant}
-  public: [{interface: ${tenant}, address4: {ip: ${net}.1, nextHop: ${net}.2}}]
-  mtuBytes: ${MTU}
-  backend: ${backend}
----
-apiVersion: causeway.network/v1alpha1
-kind: Route
-metadata: {name: ${tenant}-site}
-spec:
-  gateway: ${tenant}
-  prefixes: [10.2.0.0/16, "fd02::/64"]
-  gateways: [{ip: ${net}.2}]
-  spi: 700
-  presharedKeyFile: ${key}
-`,
-      );
+      writeFileSync(`${this.folder}/${tenant}.psk`, `${digits}\n`, { mode: 0o600 });
+      this.#writeManifests(tenant);
       writeFileSync(
         `${this.folder}/${tenant}.conf`,
         `private-interface4 { ifname x0; ip 10.2.0.1; nexthop-ip ${REMOTE[4]}; }
@@ -176,6 +170,34 @@ route { id vpc; spi 700; net 10.1.0.0/24; net "fd01::/64"; preshared-key ${digit
         `the tunnel of ${name} is up`,
         async () => (await this.top(name))?.routes.every(({ up }) => up) === true,
       );
+  }
+
+  /** At once, as the agent does. */
+  #writeManifests(tenant: Tenant): void {
+    const net = this.#net(tenant);
+    writeAtomic(
+      `${this.folder}/${tenant}.yaml`,
+      `apiVersion: causeway.network/v1alpha1
+kind: Gateway
+metadata: {name: ${tenant}}
+spec:
+  node: h1
+  vpc: ${tenant}
+  public: [{interface: ${tenant}, address4: {ip: ${net}.1, nextHop: ${net}.2}}]
+  mtuBytes: ${MTU}
+  backend: ${this.#byOf(tenant)}
+---
+apiVersion: causeway.network/v1alpha1
+kind: Route
+metadata: {name: ${tenant}-site}
+spec:
+  gateway: ${tenant}
+  prefixes: [10.2.0.0/16, "fd02::/64"]
+  gateways: [{ip: ${net}.2}]
+  spi: 700
+  presharedKeyFile: ${this.folder}/${tenant}.psk
+`,
+    );
   }
 
   #run(name: string, netns: Netns, words: readonly string[]): void {
@@ -222,6 +244,17 @@ route { id vpc; spi 700; net 10.1.0.0/24; net "fd01::/64"; preshared-key ${digit
     await ended.promise;
     const answer: GatewayAnswer = JSON.parse(lines[0] ?? '{"error": "no answer"}');
     return "top" in answer ? answer.top : undefined;
+  }
+
+  /** spis are those of a tenant's associations: both ways, as its gateway has them now. */
+  async spis(tenant: Tenant): Promise<string[]> {
+    const { associations = [] } = (await this.top(tenant)) ?? {};
+    return associations.map(({ direction, spi }) => `${direction} ${spi}`);
+  }
+
+  /** log is what a tenant's gateway has said. */
+  log(tenant: Tenant): string {
+    return this.#running.get(tenant)?.log ?? "";
   }
 
   /** until waits for something; a slow machine has all the time that the test has. */
