@@ -67,6 +67,24 @@ export function tunnelsOfTenants(by: Tunnel["by"], skip: string | undefined): vo
         expect(sites.lab.problems()).toEqual([]);
       });
 
+      test.skipIf(by === "kernel")("a Gateway with two queues has its flows in both, each way", async () => {
+        const used = (count: number) =>
+          sites.until(`${count} queues have packets`, async () => {
+            if (pings(pods.red, REMOTE[4])) await asks("red", REMOTE[4]);
+            const queues = (await sites.top("red"))?.queues ?? [];
+            return queues.length === count && queues.every((one) => one.rxpackets > 10 && one.txpackets > 10);
+          });
+        await used(2);
+        // Queues that come and go while it runs.
+        sites.narrow(true);
+        await used(1);
+        const leg = () => sites.lab.lab.host(1).text("ip -d -o link show cwt300", 300);
+        expect(leg()).toContain("numtxqueues 1 ");
+        sites.narrow(false);
+        await used(2);
+        expect(leg()).toContain("numtxqueues 2 ");
+      });
+
       test("a long packet is refused with the MTU of the gateway, and fragments pass", async () => {
         expect(pings(pods.red, REMOTE[4], "-c 1 -W 1 -M do -s 1400")).toBe(false);
         await sites.until("fragments pass", () => pings(pods.red, REMOTE[4], "-c 1 -W 2 -M dont -s 2500"));
