@@ -22,7 +22,7 @@ function tunnel(by: Tunnel["by"], node = "a"): Tunnel {
     { name: "tokyo", prefixes: ["10.2.0.0/16", "fd02::/64"].map((text) => parsePrefix(text)) },
     { name: "osaka", prefixes: [parsePrefix("10.3.0.0/16")] },
   ];
-  return { ...{ gateway: "red", domain: 300, node, by, mtuBytes: 1400 }, routes };
+  return { ...{ gateway: "red", domain: 300, node, by, mtuBytes: 1400, queues: 1 }, routes };
 }
 
 /** Routes as `DESTINATION TYPE DEV`. */

@@ -42,6 +42,8 @@ export interface Tunnel {
   readonly node: string;
   readonly by: "kernel" | "user";
   readonly mtuBytes: number;
+  /** Queues of its leg in user space. */
+  readonly queues: number;
   readonly routes: readonly TunnelRoute[];
 }
 
@@ -59,7 +61,8 @@ export function compileTunnels(tenants: TenantResources): Tunnel[] {
     const routes = [...tenants.Route.values()]
       .filter((route) => route.gateway === name)
       .map((route) => ({ name: route.name, prefixes: route.prefixes }));
-    return [{ gateway: name, domain, node, by: tunnelBackEnd(gateway), mtuBytes, routes }];
+    const queues = gateway.public.length;
+    return [{ gateway: name, domain, node, by: tunnelBackEnd(gateway), mtuBytes, queues, routes }];
   });
 }
 
@@ -99,7 +102,7 @@ export function tunnelObjects(
 }
 
 function insideObjects(tunnel: Tunnel, prefixes: readonly Prefix[], home: Netns): KernelObject[] {
-  const { domain, by, mtuBytes } = tunnel;
+  const { domain, by, mtuBytes, queues } = tunnel;
   if (by === "kernel") {
     const name = xfrmLink(domain);
     return [
@@ -115,6 +118,7 @@ function insideObjects(tunnel: Tunnel, prefixes: readonly Prefix[], home: Netns)
     {
       ...{ kind: "link", name, type: "veth", mtuBytes: legBytes, master: null, addrGen: "none" },
       mac: tunnelMac(domain, "inside"),
+      queues,
       peer: { name, netns: home, mtuBytes: legBytes, mac: tunnelMac(domain, "outside") },
     },
     ...([4, 6] as const).flatMap((family): KernelObject[] => {

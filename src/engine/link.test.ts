@@ -47,6 +47,9 @@ test("every type is made by commands that ip(8) accepts", () => {
   expect(
     text({ kind: "link", name: "a", type: "veth", master: "br0", peer: { name: "b", mtuBytes: 1400 } }),
   ).toBe("add: ip link add a master br0 type veth peer name b mtu 1400");
+  expect(text({ kind: "link", name: "a", type: "veth", queues: 2, peer: { name: "b" } })).toBe(
+    "add: ip link add a numtxqueues 2 numrxqueues 2 type veth peer name b numtxqueues 2 numrxqueues 2",
+  );
 });
 
 test("marking, address generation and coming up are set in this order", () => {
@@ -82,6 +85,14 @@ test("what cannot change in place is replaced", () => {
   expect(shown(link.compare(bridge, view))).toStartWith(
     "replace: ip link del br0\nip link add br0 type bridge",
   );
+});
+
+test("a veth with other queues is replaced, where they are asked for", () => {
+  const view = viewOf([linkInfo("a", 2, { kind: "veth", txQueues: 8 })]);
+  const veth: Link = { kind: "link", name: "a", type: "veth", peer: { name: "b" } };
+  expect(shown(link.compare(veth, view))).toBe("same");
+  expect(shown(link.compare({ ...veth, queues: 8 }, view))).toBe("same");
+  expect(shown(link.compare({ ...veth, queues: 2 }, view))).toStartWith("replace: ip link del a");
 });
 
 test("a link without our mark is not ours, and is neither changed nor removed", () => {

@@ -125,6 +125,8 @@ function mustReplace(object: Link, info: LinkInfo, view: View): boolean {
         info.macvlan?.mode !== object.mode ||
         info.parent !== indexOf(object.parent, view)
       );
+    case "veth":
+      return info.kind !== "veth" || (object.queues ?? info.txQueues) !== info.txQueues;
     case "vrf":
       return info.vrf?.table !== object.table;
     case "xfrm":
@@ -279,7 +281,10 @@ function kindOf(object: Link, view: View): LinkKind | VethKind | undefined {
     case "macvlan":
       return { type: "macvlan", mode: object.mode, parent: indexOf(object.parent, view) ?? 0 };
     case "veth":
-      return { type: "veth", peer: object.peer };
+      return {
+        ...{ type: "veth", peer: object.peer },
+        ...(object.queues !== undefined && { queues: object.queues }),
+      };
     case "vrf":
       return { type: "vrf", table: object.table };
     case "xfrm":
@@ -358,14 +363,19 @@ function kindText(object: Link, only?: LinkKind): string {
       return `type vlan id ${object.vlanId}`;
     case "macvlan":
       return `type macvlan mode ${object.mode}`;
-    case "veth":
+    case "veth": {
+      const { queues } = object;
+      const each = queues !== undefined && `numtxqueues ${queues} numrxqueues ${queues}`;
       return words(
+        each,
         "type veth peer name",
         object.peer.name,
+        each,
         object.peer.mtuBytes !== undefined && `mtu ${object.peer.mtuBytes}`,
         object.peer.mac !== undefined && `address ${formatMac(object.peer.mac)}`,
         object.peer.netns !== undefined && `netns ${object.peer.netns.path}`,
       );
+    }
     case "vrf":
       return `type vrf table ${object.table}`;
     case "xfrm":

@@ -70,6 +70,8 @@ export type Link = LinkBase &
       }
     | {
         readonly type: "veth";
+        /** Queues of either end, each way; absent: it is not looked at. */
+        readonly queues?: number;
         /** The other end, made together with this one; its namespace is used at creation only. */
         readonly peer: {
           readonly name: string;

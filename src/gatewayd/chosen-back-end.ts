@@ -75,7 +75,8 @@ export class ChosenBackEnd implements GatewayBackEnd {
     const { kind } = this.#decide(wish);
     if (kind !== "kernel" || this.#now?.kind === kind) return;
     const problem = this.#parts.facts.kernel();
-    if (problem !== undefined) throw new Error(problem);
+    if (problem !== undefined)
+      throw new Error(`the kernel has no ESP (${problem}); load its module esp4, or choose user`);
     this.#lock ??= this.#parts.lock();
   }
 

@@ -7,6 +7,8 @@ export interface ConfigSource {
   readonly name: string;
   /** What is wrong with it now, one sentence each. */
   readonly problems: readonly string[];
+  /** What is wrong with the Gateway itself, which every Route of it shares; undefined: nothing. */
+  readonly problem?: string | undefined;
   /** Routes that are wrong, and why. */
   readonly wrongRoutes: ReadonlyMap<string, string>;
   /** Why a verb may not change what a path leads to, and what to do; undefined: it may. */
@@ -21,17 +23,24 @@ export const SET: ConfigSource = {
   refusal: () => undefined,
 };
 
-/** withSource adds to a state where the configuration comes from, and routes that are wrong there. */
+/** withSource adds to a state where the configuration comes from, what of that is not used, and routes that are wrong there. */
 export function withSource(state: GatewayStateTree, source: ConfigSource): GatewayStateTree {
-  const route = new Map(state.route);
+  const { problem: shared } = source;
+  const route = new Map(
+    shared === undefined
+      ? state.route
+      : [...state.route].map(([id, one]) => [id, { ...one, reason: joined(shared, one.reason) }] as const),
+  );
   for (const [id, problem] of source.wrongRoutes) {
     const running = route.get(id);
     if (running === undefined) route.set(id, { id, up: false, reason: problem });
     else
       route.set(id, {
         ...running,
-        reason: [`it goes on as it was, since ${problem}`, running.reason].filter(Boolean).join("; "),
+        reason: joined(`it goes on as it was, since ${problem}`, running.reason),
       });
   }
   return { ...state, route, configuration: { source: source.name, problem: source.problems } };
 }
+
+const joined = (...reasons: readonly (string | undefined)[]) => reasons.filter(Boolean).join("; ");

@@ -140,18 +140,24 @@ test("what is wrong when a gateway starts leaves what it had when it ended", () 
 });
 
 test("what the machine refuses is told, and all goes on as it was", async () => {
-  write(gateway());
+  writeKey("a", "aa");
+  write(gateway() + route("a", 11));
   begin();
+  const reason = async () => (await state()).route.get("a")?.reason ?? "";
   const { config } = bed.gateway;
   bed.files.saveConfig = () => {
     throw new Error("the disk is full");
   };
-  await followed(gateway(", mtuBytes: 1400"));
+  await followed(gateway(", mtuBytes: 1400") + route("a", 11));
   expect(bed.gateway.config).toBe(config);
   expect((await state()).configuration?.problem).toEqual([
     'Gateway "test": cannot be taken now, and is tried again: the disk is full',
   ]);
-  await followed(`${gateway(", mtuBytes: 1400")}# again\n`);
+  // Who looks at a Route only is told too.
+  expect(await reason()).toStartWith(
+    'Gateway "test": cannot be taken now, and is tried again: the disk is full',
+  );
+  await followed(`${gateway(", mtuBytes: 1400")}${route("a", 11)}\n# again\n`);
   expect(bed.log.filter(({ reason }) => reason?.includes("the disk is full"))).toHaveLength(1);
 });
 

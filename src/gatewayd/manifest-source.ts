@@ -93,6 +93,11 @@ export class ManifestSource implements ConfigSource, Disposable {
     return [...new Set(this.#problems.map((problem) => sentence(formatProblem(problem))))];
   }
 
+  get problem(): string | undefined {
+    const own = this.#problems.find(({ object }) => object === `Gateway "${this.gateway}"`);
+    return own && sentence(formatProblem(own));
+  }
+
   get wrongRoutes(): ReadonlyMap<string, string> {
     const wrong = new Map<string, string>();
     for (const problem of this.#problems) {

@@ -77,7 +77,12 @@ function legOf(vni: number, deviceQueue: number): SidePlan {
   return { interface: tunnelLink(vni), deviceQueue, mac, four: address(4), six: address(6) };
 }
 
-function sidesOf(model: GatewayModel, queue: QueueModel, vni: number | undefined): QueuePlan["sides"] {
+/** `place` is the queue's among all: a leg has as many queues as the gateway, whatever their numbers. */
+function sidesOf(
+  model: GatewayModel,
+  queue: QueueModel,
+  { place, vni }: { readonly place: number; readonly vni: number | undefined },
+): QueuePlan["sides"] {
   const { inside } = model;
   if (inside.kind === "vpc") {
     if (vni === undefined)
@@ -85,9 +90,7 @@ function sidesOf(model: GatewayModel, queue: QueueModel, vni: number | undefined
         problem: `its side of VPC ${inside.vpc} is made by the agent, of Gateways in the register; put it there, or give a private interface`,
       };
     const outer = publicSide(queue);
-    return typeof outer === "string"
-      ? { problem: outer }
-      : { private: legOf(vni, queue.number - 1), public: outer };
+    return typeof outer === "string" ? { problem: outer } : { private: legOf(vni, place), public: outer };
   }
   const [four, six] = inside.kind === "none" ? [] : [inside.private4, inside.private6];
   const inner = sideOf("private", queue.number - 1, { four, six });
@@ -103,7 +106,7 @@ export function planQueues(model: GatewayModel, cpus: readonly number[], vni?: n
     return {
       number: queue.number,
       ...(cpu === undefined ? {} : { cpu }),
-      sides: sidesOf(model, queue, vni),
+      sides: sidesOf(model, queue, { place: index, vni }),
       mtuBytes: model.mtuBytes,
       tfc: model.padding,
       port: model.port,

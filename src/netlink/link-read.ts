@@ -96,6 +96,7 @@ function linkInfo(header: Decoded["header"], body: Body): LinkInfo {
     ...(body.link !== undefined && body.link !== 0 && { parent: body.link }),
     ...(body.linkNetnsId !== undefined && body.linkNetnsId >= 0 && { peerNetnsId: body.linkNetnsId }),
     ...(body.group !== undefined && { group: body.group }),
+    ...(body.txQueues !== undefined && { txQueues: body.txQueues }),
     ...(body.alias !== undefined && body.alias !== "" && { alias: body.alias }),
     ...(addrGen !== undefined && { addrGen }),
     ...(port !== undefined && { port: bridgePortInfo(port) }),

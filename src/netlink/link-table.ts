@@ -88,7 +88,14 @@ const veth = attributes({
     1,
     headed(
       linkHeader,
-      attributes({ mac: [1, mac], name: [3, text], mtuBytes: [4, u32], netnsFd: [28, u32] }),
+      attributes({
+        mac: [1, mac],
+        name: [3, text],
+        mtuBytes: [4, u32],
+        netnsFd: [28, u32],
+        txQueues: [31, u32],
+        rxQueues: [32, u32],
+      }),
     ),
   ],
 });
@@ -130,6 +137,8 @@ export const linkTable = attributes(
     group: [27, u32],
     netnsFd: [28, u32],
     extMask: [29, u32],
+    txQueues: [31, u32],
+    rxQueues: [32, u32],
     linkNetnsId: [37, i32],
     altNames: [52, list(text)],
   },

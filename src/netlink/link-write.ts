@@ -21,7 +21,7 @@ export function addLink(link: NewLink): RouteRequest {
       { name: link.name },
       { ...atCreation, ...(!upLater && up !== undefined && { up }) },
       {
-        ...parentOf(link),
+        ...ofKind(link),
         ...(link.netns !== undefined && { netnsFd: link.netns.fd.number }),
         linkInfo: kindBody(asNew(link)),
       },
@@ -99,7 +99,9 @@ function linkUpdate(flags: number, target: Target, settings: LinkSettings, more:
   return message(LINK.new, flags, linkMessage, addressed(target, upFlags, body));
 }
 
-function parentOf(link: NewLink): Body {
+/** What is beside the data of its kind. */
+function ofKind(link: NewLink): Body {
+  if (link.type === "veth") return { txQueues: link.queues, rxQueues: link.queues };
   return link.type === "vlan" || link.type === "macvlan" || link.type === "ipvlan"
     ? { link: link.parent }
     : {};
@@ -150,7 +152,7 @@ function kindBody(kind: LinkKind | VethKind): NonNullable<Body["linkInfo"]> {
     case "wireguard":
       return { kind: kind.type };
     case "veth":
-      return { kind: "veth", data: { veth: { peer: vethPeer(kind.peer) } } };
+      return { kind: "veth", data: { veth: { peer: vethPeer(kind) } } };
   }
 }
 
@@ -162,9 +164,12 @@ function bondBody({ mode, miimonMs, hashPolicy }: Extract<LinkKind, { type: "bon
   };
 }
 
-function vethPeer(peer: VethKind["peer"]) {
+function vethPeer({ peer, queues }: VethKind) {
   return {
     header: { family: AF.unspec, reserved: 0, deviceType: 0, index: 0, flags: 0, change: 0 },
-    body: { mac: peer.mac, name: peer.name, mtuBytes: peer.mtuBytes, netnsFd: peer.netns?.fd.number },
+    body: {
+      ...{ mac: peer.mac, name: peer.name, mtuBytes: peer.mtuBytes, netnsFd: peer.netns?.fd.number },
+      ...{ txQueues: queues, rxQueues: queues },
+    },
   };
 }

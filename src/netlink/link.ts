@@ -70,6 +70,8 @@ export interface LinkInfo {
   readonly peerNetnsId?: number;
   /** Of links that rules mean together; 0 for most. */
   readonly group?: number;
+  /** Queues that there is room for. */
+  readonly txQueues?: number;
   readonly alias?: string;
   /** Absent when IPv6 is not enabled on the link. */
   readonly addrGen?: AddrGen;
@@ -159,6 +161,8 @@ export type LinkKind =
 /** VethKind is a pair of links; the other end can be made in another namespace. It starts down: the kernel cannot start it here. */
 export interface VethKind {
   readonly type: "veth";
+  /** Queues of either end, each way; default 1, with room for as many as there are processors (drivers/net/veth.c, veth_init_queues). */
+  readonly queues?: number;
   readonly peer: {
     readonly name: string;
     readonly netns?: Netns;

@@ -3,6 +3,7 @@
  *
  * ```
  *   pods 10.1.0.x of red  (cw-300) ═ h1: gateway red  198.51.3.1 ═ 198.51.3.2 gateway ═ red site  10.2.0.2
+ *                                    red2 198.51.13.1 ═ 198.51.13.2 (in user space: a second queue)
  *   pods 10.1.0.x of blue (cw-400) ═ h1: gateway blue 198.51.4.1 ═ 198.51.4.2 gateway ═ blue site 10.2.0.2
  * ```
  */
@@ -10,7 +11,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import type { Domain, Tunnel } from "../../src/domain/mod.ts";
 import type { GatewayAnswer, Top } from "../../src/gatewayd/mod.ts";
 import { parsePrefix } from "../../src/net/mod.ts";
-import { LineClient, type Netns, removeTree, runSync } from "../../src/sys/mod.ts";
+import { LineClient, type Netns, removeTree, runSync, writeAtomic } from "../../src/sys/mod.ts";
 import { segment, vpc } from "./domain-lab.ts";
 import { executable } from "./lab-needs.ts";
 import { ServicesLab } from "./services-lab.ts";
@@ -39,6 +40,11 @@ export class TenantSites implements AsyncDisposable {
   readonly #gates = {} as Record<Tenant, Netns>;
   readonly #running = new Map<string, Running>();
   readonly #by: Tunnel["by"];
+  /** Who carries each tenant's packets on the node, where that is another by now. */
+  readonly #chosen = new Map<Tenant, Tunnel["by"]>();
+
+  /** Whether red's Gateway has its first queue only. */
+  #isNarrow = false;
 
   constructor(by: Tunnel["by"]) {
     this.#by = by;
@@ -51,10 +57,7 @@ export class TenantSites implements AsyncDisposable {
     try {
       mkdirSync(this.folder, { recursive: true });
       for (const tenant of ALL) this.#site(tenant);
-      this.lab.set({
-        domains: Object.values(this.domains),
-        tunnels: ALL.map((tenant) => this.#tunnel(tenant)),
-      });
+      this.#setTunnels();
     } catch (error) {
       this.lab[Symbol.dispose]();
       removeTree(this.folder);
@@ -66,13 +69,47 @@ export class TenantSites implements AsyncDisposable {
         scratch.text(`ip addr add ${this.#net(tenant)}.1/24 dev ${tenant}`, this.lab.lab.host(1).netns);
   }
 
+  /** choose gives a tenant's Gateway another back-end, as the register would: its manifests are others, and its side of the VPC. */
+  choose(tenant: Tenant, by: Tunnel["by"]): void {
+    this.#chosen.set(tenant, by);
+    this.#writeManifests(tenant);
+    this.#setTunnels();
+  }
+
+  /** narrow takes the second queue of red's Gateway away, or gives it back. */
+  narrow(isNarrow: boolean): void {
+    this.#isNarrow = isNarrow;
+    this.#writeManifests("red");
+    this.#setTunnels();
+  }
+
+  #byOf(tenant: Tenant): Tunnel["by"] {
+    return this.#chosen.get(tenant) ?? this.#by;
+  }
+
+  #setTunnels(): void {
+    this.lab.set({
+      domains: Object.values(this.domains),
+      tunnels: ALL.map((tenant) => this.#tunnel(tenant)),
+    });
+  }
+
   #net(tenant: Tenant): string {
     return `198.51.${TENANTS[tenant] / 100}`;
   }
 
+  /** A tenant's ways to its remote gateway, one for each queue: the node's link, the remote gateway's, and their network. */
+  #ways(tenant: Tenant): { readonly link: string; readonly far: string; readonly net: string }[] {
+    const net = this.#net(tenant);
+    const first = { link: tenant, far: "p0", net };
+    if (this.#by === "kernel" || tenant === "blue" || this.#isNarrow) return [first];
+    return [first, { link: `${tenant}2`, far: "p1", net: net.replace("51.", "51.1") }];
+  }
+
   #tunnel(tenant: Tenant): Tunnel {
     const prefixes = ["10.2.0.0/16", "fd02::/64"].map((text) => parsePrefix(text));
-    const shared = { node: "h1", by: this.#by, mtuBytes: MTU };
+    const queues = this.#ways(tenant).length;
+    const shared = { node: "h1", by: this.#byOf(tenant), mtuBytes: MTU, queues };
     return {
       gateway: tenant,
       domain: TENANTS[tenant],
@@ -87,11 +124,15 @@ export class TenantSites implements AsyncDisposable {
     const node = (hosts[0] as (typeof hosts)[number]).netns;
     this.sites[tenant] = site;
     this.#gates[tenant] = gate;
-    scratch.text(`ip link add ${tenant} type veth peer name p0 netns ${gate.path}`, node);
-    scratch.text(`ip link set ${tenant} up`, node);
-    scratch.text(`ip link add x0 type veth peer name y0 netns ${site.path}`, gate);
-    for (const line of ["link set p0 up", "link set x0 up", "link set lo up"])
-      scratch.text(`ip ${line}`, gate);
+    const ways = this.#ways(tenant);
+    for (const { link, far } of ways) {
+      scratch.text(`ip link add ${link} type veth peer name ${far} netns ${gate.path}`, node);
+      scratch.text(`ip link set ${link} up`, node);
+      scratch.text(`ip link set ${far} up`, gate);
+    }
+    const queues = `numtxqueues ${ways.length} numrxqueues ${ways.length}`;
+    scratch.text(`ip link add x0 ${queues} type veth peer name y0 ${queues} netns ${site.path}`, gate);
+    for (const line of ["link set x0 up", "link set lo up"]) scratch.text(`ip ${line}`, gate);
     for (const line of [
       ...["link set lo up", "link set y0 up", `addr add ${REMOTE[4]}/24 dev y0`],
       ...[`addr add ${REMOTE[6]}/64 dev y0 nodad`, "addr add 10.77.0.1/32 dev lo"],
@@ -104,14 +145,14 @@ export class TenantSites implements AsyncDisposable {
       scratch.text("ip addr add fd02::1/64 dev x0 nodad", gate);
       scratch.text("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1", gate);
     }
-    const chain = `chain out { type filter hook egress device ${tenant} priority 0; ip daddr 10.0.0.0/8 counter name seen; ip6 daddr fd00::/8 counter name seen; }`;
+    const devices = ways.map(({ link }) => link).join(", ");
+    const chain = `chain out { type filter hook egress devices = { ${devices} } priority 0; ip daddr 10.0.0.0/8 counter name seen; ip6 daddr fd00::/8 counter name seen; }`;
     const input = `table netdev ${tenant} { counter seen { }; ${chain}; }`;
     const counting = runSync(["nft", "-f", "-"], { netns: node, input });
     if (counting.status !== 0) throw new Error(counting.stderr);
     for (const [netns, link] of [
       [site, "y0"],
-      [gate, "p0"],
-      [node, tenant],
+      ...ways.flatMap(({ link, far }) => [[gate, far] as const, [node, link] as const]),
     ] as const)
       sumInSoftware(netns, link);
   }
@@ -129,41 +170,18 @@ export class TenantSites implements AsyncDisposable {
   async start(): Promise<void> {
     const backend = this.#by;
     for (const tenant of ALL) {
-      const net = this.#net(tenant);
-      const key = `${this.folder}/${tenant}.psk`;
+      const ways = this.#ways(tenant);
       const digits = (tenant === "red" ? "a1" : "b2").repeat(32);
-      writeFileSync(key, `${digits}\n`, { mode: 0o600 });
-      writeFileSync(
-        `${this.folder}/${tenant}.yaml`,
-        `apiVersion: causeway.network/v1alpha1
-kind: Gateway
-metadata: {name: ${tenant}}
-spec:
-  node: h1
-  vpc: ${tenant}
-  public: [{interface: ${tenant}, address4: {ip: ${net}.1, nextHop: ${net}.2}}]
-  mtuBytes: ${MTU}
-  backend: ${backend}
----
-apiVersion: causeway.network/v1alpha1
-kind: Route
-metadata: {name: ${tenant}-site}
-spec:
-  gateway: ${tenant}
-  prefixes: [10.2.0.0/16, "fd02::/64"]
-  gateways: [{ip: ${net}.2}]
-  spi: 700
-  presharedKeyFile: ${key}
-`,
-      );
+      writeFileSync(`${this.folder}/${tenant}.psk`, `${digits}\n`, { mode: 0o600 });
+      this.#writeManifests(tenant);
       writeFileSync(
         `${this.folder}/${tenant}.conf`,
         `private-interface4 { ifname x0; ip 10.2.0.1; nexthop-ip ${REMOTE[4]}; }
 private-interface6 { ifname x0; ip "fd02::1"; nexthop-ip "${REMOTE[6]}"; }
-public-interface4 { ifname p0; ip ${net}.2; nexthop-ip ${net}.1; }
+${ways.map(({ far, net }, i) => `public-interface4 { ifname ${far}; ip ${net}.2; nexthop-ip ${net}.1; queue ${i + 1}; device-queue 1; }`).join("\n")}
 mtu ${MTU};
 backend ${backend};
-route { id vpc; spi 700; net 10.1.0.0/24; net "fd01::/64"; preshared-key ${digits}; gateway { ip ${net}.1; } }
+route { id vpc; spi 700; net 10.1.0.0/24; net "fd01::/64"; preshared-key ${digits}; ${ways.map(({ net }, i) => `gateway { ip ${net}.1; queue ${i + 1}; }`).join(" ")} }
 `,
       );
       this.#run(tenant, this.lab.lab.host(1).netns, [
@@ -176,6 +194,37 @@ route { id vpc; spi 700; net 10.1.0.0/24; net "fd01::/64"; preshared-key ${digit
         `the tunnel of ${name} is up`,
         async () => (await this.top(name))?.routes.every(({ up }) => up) === true,
       );
+  }
+
+  /** At once, as the agent does. */
+  #writeManifests(tenant: Tenant): void {
+    const ways = this.#ways(tenant);
+    const outside = ways.map(
+      ({ link, net }) => `{interface: ${link}, deviceQueue: 1, address4: {ip: ${net}.1, nextHop: ${net}.2}}`,
+    );
+    writeAtomic(
+      `${this.folder}/${tenant}.yaml`,
+      `apiVersion: causeway.network/v1alpha1
+kind: Gateway
+metadata: {name: ${tenant}}
+spec:
+  node: h1
+  vpc: ${tenant}
+  public: [${outside.join(", ")}]
+  mtuBytes: ${MTU}
+  backend: ${this.#byOf(tenant)}
+---
+apiVersion: causeway.network/v1alpha1
+kind: Route
+metadata: {name: ${tenant}-site}
+spec:
+  gateway: ${tenant}
+  prefixes: [10.2.0.0/16, "fd02::/64"]
+  gateways: [${ways.map(({ net }) => `{ip: ${net}.2}`).join(", ")}]
+  spi: 700
+  presharedKeyFile: ${this.folder}/${tenant}.psk
+`,
+    );
   }
 
   #run(name: string, netns: Netns, words: readonly string[]): void {
@@ -222,6 +271,17 @@ route { id vpc; spi 700; net 10.1.0.0/24; net "fd01::/64"; preshared-key ${digit
     await ended.promise;
     const answer: GatewayAnswer = JSON.parse(lines[0] ?? '{"error": "no answer"}');
     return "top" in answer ? answer.top : undefined;
+  }
+
+  /** spis are those of a tenant's associations: both ways, as its gateway has them now. */
+  async spis(tenant: Tenant): Promise<string[]> {
+    const { associations = [] } = (await this.top(tenant)) ?? {};
+    return associations.map(({ direction, spi }) => `${direction} ${spi}`);
+  }
+
+  /** log is what a tenant's gateway has said. */
+  log(tenant: Tenant): string {
+    return this.#running.get(tenant)?.log ?? "";
   }
 
   /** until waits for something; a slow machine has all the time that the test has. */

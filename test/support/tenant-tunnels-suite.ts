@@ -6,9 +6,21 @@ import type { Netns } from "../../src/sys/mod.ts";
 import { pings } from "./domain-lab.ts";
 import { Answerer, askTcp } from "./port-traffic.ts";
 import { REMOTE, TENANTS, type Tenant, TenantSites } from "./tenant-sites.ts";
+import { lacksXdp } from "./xdp-pair.ts";
+import { lacksXfrm } from "./xfrm-sites.ts";
 
 const ALL = Object.keys(TENANTS) as Tenant[];
 const PORT = 8080;
+/** A way by which packets of red could leave the node in the plain, if anything let them. */
+const PLAIN_WAY = ["addr VERB 198.51.3.9/24 dev red", "route VERB 10.2.0.0/16 via 198.51.3.2 dev red"];
+
+/** Pings until it is disposed, whatever is answered. */
+function pinging(netns: Netns, to: string): Disposable {
+  const { flow } = netns.run(() => ({
+    flow: Bun.spawn(["ping", "-n", "-q", "-i", "0.2", to], { stdin: "ignore", stdout: "ignore" }),
+  }));
+  return { [Symbol.dispose]: () => flow.kill("SIGKILL") };
+}
 
 /** tunnelsOfTenants describes them for a back-end; `skip` is why it cannot be. */
 export function tunnelsOfTenants(by: Tunnel["by"], skip: string | undefined): void {
@@ -53,6 +65,24 @@ export function tunnelsOfTenants(by: Tunnel["by"], skip: string | undefined): vo
           expect(await asks(tenant, REMOTE[6])).toBe(`${tenant} sees fd01::5`);
         }
         expect(sites.lab.problems()).toEqual([]);
+      });
+
+      test.skipIf(by === "kernel")("a Gateway with two queues has its flows in both, each way", async () => {
+        const used = (count: number) =>
+          sites.until(`${count} queues have packets`, async () => {
+            if (pings(pods.red, REMOTE[4])) await asks("red", REMOTE[4]);
+            const queues = (await sites.top("red"))?.queues ?? [];
+            return queues.length === count && queues.every((one) => one.rxpackets > 10 && one.txpackets > 10);
+          });
+        await used(2);
+        // Queues that come and go while it runs.
+        sites.narrow(true);
+        await used(1);
+        const leg = () => sites.lab.lab.host(1).text("ip -d -o link show cwt300", 300);
+        expect(leg()).toContain("numtxqueues 1 ");
+        sites.narrow(false);
+        await used(2);
+        expect(leg()).toContain("numtxqueues 2 ");
       });
 
       test("a long packet is refused with the MTU of the gateway, and fragments pass", async () => {
@@ -104,14 +134,70 @@ export function tunnelsOfTenants(by: Tunnel["by"], skip: string | undefined): vo
         expect(sites.lab.problems()).toEqual([]);
       });
 
+      test.skipIf((by === "kernel" ? lacksXdp() : lacksXfrm()) !== undefined)(
+        "another back-end takes over while its gateway runs, and the first again; the other tenant's goes on",
+        async () => {
+          const changes = (words: string) => {
+            for (const line of words === "add" ? PLAIN_WAY : PLAIN_WAY.toReversed())
+              sites.lab.lab.host(1).text(`ip ${line.replace("VERB", words)}`);
+          };
+          const begun = sites.log("blue").length;
+          const used = new Set(await sites.spis("red"));
+          expect(used.size).toBeGreaterThan(1);
+          changes("add");
+          using _ = pinging(pods.red, REMOTE[4]);
+          for (const next of [by === "kernel" ? "user" : "kernel", by] as const) {
+            sites.choose("red", next);
+            await sites.until(`red's packets go by ${next}`, async () => {
+              const { queues = [], routes = [] } = (await sites.top("red")) ?? {};
+              const [queue] = queues;
+              const now = queue?.about === "the kernel's ESP" ? "kernel" : "user";
+              return queue?.up === true && now === next && routes.every(({ up }) => up);
+            });
+            await sites.until("red reaches its site", () => pings(pods.red, REMOTE[4]));
+            expect(await asks("red", REMOTE[6])).toBe("red sees fd01::5");
+            // Counters begin anew, so keys do.
+            const spis = await sites.spis("red");
+            expect([spis.length > 1, spis.filter((spi) => used.has(spi))]).toEqual([true, []]);
+            for (const spi of spis) used.add(spi);
+          }
+          changes("del");
+          for (const tenant of ALL) expect(sites.plain(tenant)).toBe(0);
+          expect(sites.log("blue").slice(begun)).not.toMatch(/is down|agreed on/);
+          expect(sites.lab.problems()).toEqual([]);
+        },
+      );
+
+      test.skipIf(lacksXfrm() === undefined)(
+        "where the kernel has no ESP, its Route says so, nothing leaves, and user space has it again",
+        async () => {
+          const route = async () => (await sites.top("red"))?.routes[0];
+          sites.choose("red", "kernel");
+          await sites.until("red's Route says why", async () => {
+            const { up, reason = "" } = (await route()) ?? {};
+            return up === false && reason.includes("the kernel has no ESP");
+          });
+          expect(pings(pods.red, REMOTE[4])).toBe(false);
+          await sites.until("blue goes on", () => pings(pods.blue, REMOTE[4]));
+          sites.choose("red", "user");
+          await sites.until("red goes on", () => pings(pods.red, REMOTE[4]));
+          await sites.until("its Route says nothing of it any more", async () => {
+            const { up, reason } = (await route()) ?? {};
+            return up === true && reason === undefined;
+          });
+          for (const tenant of ALL) expect(sites.plain(tenant)).toBe(0);
+          // What has been told there, and nothing else.
+          expect([...new Set(sites.lab.problems())]).toEqual([expect.stringContaining("xfrm link cwx300")]);
+        },
+      );
+
       test("without its gateway's process nothing of a tenant leaves the node", async () => {
         const { lab } = sites.lab;
         await sites.kill("red");
         // The kernel's associations outlive it, up to their limits.
         if (by === "kernel") sites.forget("red");
         // A way in the plain, if there were any.
-        for (const line of ["addr add 198.51.3.9/24 dev red", "route add 10.2.0.0/16 via 198.51.3.2 dev red"])
-          lab.host(1).text(`ip ${line}`);
+        for (const line of PLAIN_WAY) lab.host(1).text(`ip ${line.replace("VERB", "add")}`);
         expect(pings(pods.red, REMOTE[4])).toBe(false);
         for (const tenant of ALL) expect(sites.plain(tenant)).toBe(0);
         // The way would be one, and be seen: the node itself takes it.
