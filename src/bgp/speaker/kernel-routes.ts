@@ -80,7 +80,8 @@ export class KernelRoutes implements Disposable {
       log,
       waysOf: (of, path) => this.#waysOf(of, path),
       isDeferring: () => speaker.deferred.length > 0,
-      isSelecting: () =>
+      keepsFormer: () =>
+        speaker.keepsFormer ||
         [IPV4_UNICAST, IPV6_UNICAST].some((family) => (rib.tables.get(family)?.changed.size ?? 0) > 0),
     });
     this.#options.onWork();

@@ -179,6 +179,11 @@ export class Speaker implements Disposable {
     return this.#restart.deferred;
   }
 
+  /** Whether neighbors may announce yet, after a restart, what was forwarded before. */
+  get keepsFormer(): boolean {
+    return this.#restart.keepsFormer;
+  }
+
   /** guardEvpn has a guard judge the EVPN routes of reflector clients, those that are there already too. */
   guardEvpn(guard: EvpnGuard | undefined): void {
     this.#guard = guard;
