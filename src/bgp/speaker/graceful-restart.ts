@@ -51,6 +51,7 @@ export class GracefulRestart implements Disposable {
   #helperTimer: Disposable | undefined;
   readonly #deferralTimers = new Set<Disposable>();
   readonly #wantsTimers = new Map<SpeakerNeighbor, Disposable>();
+  #holds = 0;
   #disposed = false;
 
   constructor(options: GracefulRestartOptions) {
@@ -179,6 +180,19 @@ export class GracefulRestart implements Disposable {
     this.#sweeping = { ...deferral, untilMs: deferral.untilMs + BOTH_RESTARTED_MS };
     for (const ms of [deferralMs, deferralMs + BOTH_RESTARTED_MS])
       this.#deferralTimers.add(after(ms, () => this.defer({ kind: "time", nowMs: monotonicMs() })));
+  }
+
+  /** hold has nothing chosen after a restart before it is disposed too, within the limit for neighbors. */
+  hold(): Disposable {
+    const peer = `hold ${this.#holds++}`;
+    const deferral = this.#deferral;
+    if (deferral !== undefined) {
+      const families = new Map(
+        [...deferral.families].map(([family, peers]) => [family, new Set(peers).add(peer)]),
+      );
+      this.#deferral = { ...deferral, families };
+    }
+    return { [Symbol.dispose]: () => this.defer({ kind: "removed", peer }) };
   }
 
   /** defer takes what a neighbor does while it may be waited for. */

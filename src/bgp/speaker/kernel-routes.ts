@@ -79,9 +79,9 @@ export class KernelRoutes implements Disposable {
       table,
       log,
       waysOf: (of, path) => this.#waysOf(of, path),
-      isDeferring: () => speaker.deferred.length > 0,
+      isDeferring: () => speaker.restart.deferred.length > 0,
       keepsFormer: () =>
-        speaker.keepsFormer ||
+        speaker.restart.keepsFormer ||
         [IPV4_UNICAST, IPV6_UNICAST].some((family) => (rib.tables.get(family)?.changed.size ?? 0) > 0),
     });
     this.#options.onWork();
