@@ -253,6 +253,16 @@ export class EdgeDomains implements Disposable {
     this.#rules.setReader(begun.rules);
     if (name === fabricSpeaker(this.#options.router)) return this.#setFabric(begun.speaker);
     this.legs.setHost(begun);
+    this.#hold(begun.speaker);
+  }
+
+  /** A host that was told that this is all would forget what the fabric tells a moment later. The fabric waits for no host. */
+  #hold({ restart }: Speaker): void {
+    const held = restart.hold();
+    void (this.#fabric?.rested ?? Promise.resolve()).then(() => {
+      this.#leaks.now();
+      held[Symbol.dispose]();
+    });
   }
 
   #setFabric(speaker: Speaker): void {

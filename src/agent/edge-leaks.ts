@@ -48,14 +48,18 @@ export class EdgeLeaks implements Disposable {
 
   /** soon looks at everything again: a domain has other networks, or other leaks. */
   soon(): void {
-    this.#looking ??= after(LOOK_MS, () => {
-      this.#looking = undefined;
-      try {
-        this.#look();
-      } catch (error) {
-        this.#onProblem(weather(error));
-      }
-    });
+    this.#looking ??= after(LOOK_MS, () => this.now());
+  }
+
+  /** now is `soon` without a pause. */
+  now(): void {
+    this.#looking?.[Symbol.dispose]();
+    this.#looking = undefined;
+    try {
+      this.#look();
+    } catch (error) {
+      this.#onProblem(weather(error));
+    }
   }
 
   /** settled says that all has been told that others tell: what an earlier agent had made may go. */

@@ -7,6 +7,8 @@ const LOOK_MS = 2_000;
 const RESTART_MS = 60_000;
 /** Another speaker of the same agent: reflectors go on, and their deferral has an end by then. */
 const RENEWED_MS = 16_000;
+/** What is chosen at last takes so long to be known wherever it goes. */
+const CHOSEN_MS = 4_000;
 
 /** SettlingOptions say who tells, and who forgets. */
 export interface SettlingOptions {
@@ -31,10 +33,11 @@ export class VpcSettling implements Disposable {
   }
 
   #look(): void {
-    const { neighbors = [] } = this.#options.speaker() ?? {};
+    const { neighbors = [], restart } = this.#options.speaker() ?? {};
     const isAlone =
       neighbors.length > 0 && !neighbors.some(({ session }) => session.negotiated !== undefined);
     if (!isAlone) this.#leftMs -= LOOK_MS;
+    if ((restart?.deferred.length ?? 0) > 0) this.#leftMs = Math.max(this.#leftMs, CHOSEN_MS);
     if (this.#leftMs > 0) return;
     this[Symbol.dispose]();
     this.#options.onSettled();

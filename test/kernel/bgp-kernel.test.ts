@@ -107,6 +107,42 @@ function routesIn(scratch: Scratch, netns: Netns, table = "main"): string[] {
   );
 }
 
+/** Monitor has what ip(8) tells of a namespace's routes as they change. */
+class Monitor {
+  readonly #process: Bun.Subprocess<"ignore", "pipe", "inherit">;
+  readonly #reading: Promise<void>;
+  told = "";
+
+  /** It listens: what it says first shows it. */
+  static async of(scratch: Scratch, netns: Netns): Promise<Monitor> {
+    const monitor = new Monitor(netns);
+    const listens = () => {
+      scratch.text("ip route add 203.0.113.0/24 dev lo", netns);
+      scratch.text("ip route del 203.0.113.0/24", netns);
+      return monitor.told.includes("203.0.113.0/24");
+    };
+    await until("the monitor listens", listens, true);
+    return monitor;
+  }
+
+  private constructor(netns: Netns) {
+    const argv = ["nsenter", `--net=${netns.path}`, "ip", "monitor", "route"];
+    this.#process = Bun.spawn(argv, { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
+    this.#reading = this.#read();
+  }
+
+  async #read(): Promise<void> {
+    for await (const part of this.#process.stdout) this.told += Buffer.from(part).toString();
+  }
+
+  /** end returns all that was told of one destination. */
+  async end(destination: string): Promise<string[]> {
+    this.#process.kill();
+    await this.#reading;
+    return this.told.split("\n").filter((line) => line.includes(destination));
+  }
+}
+
 const linkLocal = (scratch: Scratch, dev: string, netns: Netns): string =>
   (scratch.json(`ip -j -6 address show dev ${dev} scope link`, netns) as Json[])[0].addr_info[0].local;
 
@@ -221,45 +257,44 @@ describe.skipIf(lacks !== undefined)(
       const ways = "192.0.2.2 e1, 198.51.100.2 f1";
       const kept = [`10.2.0.0/16 ${ways}`, `10.3.0.0/16 ${ways}`];
       await until("installed", () => routesIn(pair, pair.first), kept);
-      const monitor = Bun.spawn(["nsenter", `--net=${pair.first.path}`, "ip", "monitor", "route"], {
-        stdout: "pipe",
-      });
-      try {
-        // What the monitor says first shows that it listens.
-        const reader = monitor.stdout.getReader();
-        let told = "";
-        const reading = (async () => {
-          for (let part = await reader.read(); !part.done; part = await reader.read())
-            told += new TextDecoder().decode(part.value);
-        })();
-        await until(
-          "the monitor listens",
-          () => {
-            pair.text("ip route add 203.0.113.0/24 via 192.0.2.2");
-            pair.text("ip route del 203.0.113.0/24");
-            return told.includes("203.0.113.0/24");
-          },
-          true,
-        );
-        us.stop();
-        expect(routesIn(pair, pair.first)).toEqual(kept);
-        // Meanwhile one goes.
-        them.set({ networks: ["10.2.0.0/16", "10.4.0.0/16"], neighbors: back });
-        us.set(spec);
-        await until("what is announced now", () => routesIn(pair, pair.first), [
-          `10.2.0.0/16 ${ways}`,
-          `10.4.0.0/16 ${ways}`,
-        ]);
-        await until("the monitor has told all", () => told.includes("Deleted 10.3.0.0/16"), true);
-        monitor.kill();
-        await reading;
-        const lines = told.split("\n").filter((line) => line.includes("10.2.0.0/16"));
-        // Not even replaced.
-        expect(lines).toEqual([]);
-      } finally {
-        monitor.kill();
-        await monitor.exited;
-      }
+      const monitor = await Monitor.of(pair, pair.first);
+      us.stop();
+      expect(routesIn(pair, pair.first)).toEqual(kept);
+      // Meanwhile one goes.
+      them.set({ networks: ["10.2.0.0/16", "10.4.0.0/16"], neighbors: back });
+      us.set(spec);
+      await until("what is announced now", () => routesIn(pair, pair.first), [
+        `10.2.0.0/16 ${ways}`,
+        `10.4.0.0/16 ${ways}`,
+      ]);
+      await until("the monitor has told all", () => monitor.told.includes("Deleted 10.3.0.0/16"), true);
+      // Not even replaced.
+      expect(await monitor.end("10.2.0.0/16")).toEqual([]);
+    });
+
+    test("two that restart together leave no gap, whoever of them speaks first", async () => {
+      using pair = ends();
+      using us = new Side(pair, 1, pair.first);
+      using them = new Side(pair, 2, pair.second);
+      const [towards, from] = [both.slice(0, 1), back.slice(0, 1)];
+      const ours = { install: true, networks: ["10.1.0.0/16"], neighbors: towards };
+      // One that never comes has it wait for longer than we do, so that we have to speak first.
+      const absent = neighbor({ address: "198.51.100.9", asn: 65009 });
+      const theirs = { install: true, selectionDeferral: "8s", neighbors: [...from, absent] };
+      us.set(ours);
+      them.set({ ...theirs, networks: ["10.2.0.0/16", "10.3.0.0/16"] });
+      const routes = () => [routesIn(pair, pair.first), routesIn(pair, pair.second)];
+      const [here, there] = ["192.0.2.2 e1", "192.0.2.1 e2"];
+      const before = [[`10.2.0.0/16 ${here}`, `10.3.0.0/16 ${here}`], [`10.1.0.0/16 ${there}`]];
+      await until("installed", routes, before);
+      const monitors = [await Monitor.of(pair, pair.first), await Monitor.of(pair, pair.second)];
+      us.stop();
+      them.stop();
+      us.set(ours);
+      them.set({ ...theirs, networks: ["10.2.0.0/16"] });
+      await until("what is announced now", routes, [[`10.2.0.0/16 ${here}`], [`10.1.0.0/16 ${there}`]]);
+      const ended = monitors.map((one, i) => one.end(["10.2.0.0/16", "10.1.0.0/16"][i] as string));
+      expect(await Promise.all(ended)).toEqual([[], []]);
     });
 
     test("a router that begins anew with other terms keeps its neighbors' routes, but not of one that it has no more", async () => {

@@ -17,6 +17,20 @@ const B: EdgeSide = {
   ...{ tor: "192.168.12.2", vtep: "100.65.0.2" },
 };
 const [SERVICE_A, SERVICE_B] = ["10.99.0.1", "10.98.0.1"];
+/** Of b, in another VPC, that a's host has by a leak. */
+const LEAKED = "203.0.113.0/24";
+const MANIFEST_A = `${edgeManifest(A).replace("{announce:", "{leaks: [{from: blue}], announce:")}---
+apiVersion: causeway.network/v1alpha1
+kind: VPC
+metadata: {name: blue}
+spec: {vni: 5200, underlay: {}}
+`;
+const MANIFEST_B = `${edgeManifest(B)}---
+apiVersion: causeway.network/v1alpha1
+kind: VPC
+metadata: {name: blue}
+spec: {vni: 5200, underlay: {announce: [${LEAKED}]}}
+`;
 
 /** Writes every change of a namespace's IPv4 routes down, until it is asked what went. */
 function watched(netns: Netns): () => Promise<string[]> {
@@ -38,13 +52,13 @@ describe.skipIf(lacks !== undefined)(`restart of an edge${lacks === undefined ? 
     lab = new EdgeLab({ names: ["a", "b"], root: root as string });
     [a, b] = [lab.node("a"), lab.node("b")];
     lab.ours([A.asn, B.asn]);
-    for (const [node, side, service] of [
-      [a, A, SERVICE_A],
-      [b, B, SERVICE_B],
+    for (const [node, side, manifest, service] of [
+      [a, A, MANIFEST_A, SERVICE_A],
+      [b, B, MANIFEST_B, SERVICE_B],
     ] as const) {
       node.text(`ip address add ${service}/32 dev lo`);
       node.start();
-      node.follow(edgeManifest(side));
+      node.follow(manifest);
       await lab.frr(node.netns, hostSpeaker(side, `${service}/32`));
     }
     const has = (node: EdgeNode, prefix: string) =>
@@ -53,6 +67,7 @@ describe.skipIf(lacks !== undefined)(`restart of an edge${lacks === undefined ? 
         async () => node.text(`ip route show ${prefix}`) !== "",
       );
     await has(a, SERVICE_B);
+    await has(a, LEAKED);
     await has(b, SERVICE_A);
   });
   afterAll(() => lab?.[Symbol.asyncDispose]());
@@ -73,7 +88,7 @@ describe.skipIf(lacks !== undefined)(`restart of an edge${lacks === undefined ? 
       a.stop();
       await Bun.sleep(500);
       a.start();
-      a.follow(edgeManifest(A));
+      a.follow(MANIFEST_A);
       await until("both sessions are up", async () => {
         return a.logged.filter((line) => line.startsWith("bgp session is up")).length >= 2;
       });
@@ -93,5 +108,34 @@ describe.skipIf(lacks !== undefined)(`restart of an edge${lacks === undefined ? 
     expect(seen).toEqual(seen.map((_, i) => i + 1));
     for (const deleted of gone) expect(await deleted()).toEqual([]);
     expect(a.problems).toEqual([]);
+  });
+
+  test("no route goes on the host where the fabric is silent until long after it", async () => {
+    const gone = watched(a.netns);
+    a.stop();
+    // The fabric's router is called in vain.
+    lab.scratch.text("nft add table ip silent");
+    lab.scratch.text("nft add chain ip silent in { type filter hook input priority 0; }");
+    for (const port of ["sport", "dport"])
+      lab.scratch.text(`nft add rule ip silent in iifname to-a tcp ${port} 179 drop`);
+    a.logged.length = 0;
+    a.start();
+    a.follow(MANIFEST_A);
+    await until("the host's session is up", async () => {
+      return a.logged.some((line) => line.startsWith("bgp session is up"));
+    });
+    // What the host would forget by now.
+    await Bun.sleep(2_000);
+    expect(a.edge.status()[0]?.domains[0]?.remote.prefixes).toBe(0);
+    lab.scratch.text("nft delete table ip silent");
+    await until("the fabric's routes are known", async () => {
+      return (a.edge.status()[0]?.domains[0]?.remote.prefixes ?? 0) >= 2;
+    });
+    await until("the host's route is known", async () => {
+      return a.edge.status()[0]?.domains[0]?.fromHost.includes(`${SERVICE_A}/32`) === true;
+    });
+    // What it was not told before it was told that this is all.
+    await Bun.sleep(1_000);
+    expect(await gone()).toEqual([]);
   });
 });

@@ -46,10 +46,12 @@ export interface GracefulRestartOptions {
 export class GracefulRestart implements Disposable {
   readonly #options: GracefulRestartOptions;
   #deferral: DeferralState | undefined;
+  /** The same, with those that have restarted too waited for like all others. */
+  #sweeping: DeferralState | undefined;
   #helperTimer: Disposable | undefined;
-  #deferralTimer: Disposable | undefined;
-  readonly #bothTimers = new Set<Disposable>();
+  readonly #deferralTimers = new Set<Disposable>();
   readonly #wantsTimers = new Map<SpeakerNeighbor, Disposable>();
+  #holds = 0;
   #disposed = false;
 
   constructor(options: GracefulRestartOptions) {
@@ -63,6 +65,14 @@ export class GracefulRestart implements Disposable {
 
   get isDeferring(): boolean {
     return this.#deferral !== undefined;
+  }
+
+  /**
+   * Whether routes that were forwarded before our restart may be announced yet. RFC 4724 section 4.1 removes them after selection; but of two that have
+   * restarted one has to choose and to speak before it has heard the other, and would remove what the other says a moment later.
+   */
+  get keepsFormer(): boolean {
+    return this.#deferral !== undefined || this.#sweeping !== undefined;
   }
 
   /** down keeps or removes the routes of a session that has ended. */
@@ -166,24 +176,38 @@ export class GracefulRestart implements Disposable {
     const deferral = startDeferral({ nowMs: monotonicMs(), deferralMs, peers });
     if (deferral.families.size === 0) return;
     this.#deferral = deferral;
-    this.#deferralTimer = after(deferralMs, () => this.defer({ kind: "time", nowMs: monotonicMs() }));
+    // One that began with us chooses at its limit, and speaks then.
+    this.#sweeping = { ...deferral, untilMs: deferral.untilMs + BOTH_RESTARTED_MS };
+    for (const ms of [deferralMs, deferralMs + BOTH_RESTARTED_MS])
+      this.#deferralTimers.add(after(ms, () => this.defer({ kind: "time", nowMs: monotonicMs() })));
+  }
+
+  /** hold has nothing chosen after a restart before it is disposed too, within the limit for neighbors. */
+  hold(): Disposable {
+    const peer = `hold ${this.#holds++}`;
+    const deferral = this.#deferral;
+    if (deferral !== undefined) {
+      const families = new Map(
+        [...deferral.families].map(([family, peers]) => [family, new Set(peers).add(peer)]),
+      );
+      this.#deferral = { ...deferral, families };
+    }
+    return { [Symbol.dispose]: () => this.defer({ kind: "removed", peer }) };
   }
 
   /** defer takes what a neighbor does while it may be waited for. */
   defer(event: DeferralEvent): void {
-    if (this.#deferral === undefined) return;
+    if (!this.keepsFormer) return;
+    this.#sweeping = stepped(this.#sweeping, asOther(event));
     if (event.kind === "up" && event.negotiated.restart?.restarting === true)
-      this.#bothTimers.add(after(BOTH_RESTARTED_MS, () => this.#defer(event)));
-    else this.#defer(event);
+      this.#deferralTimers.add(after(BOTH_RESTARTED_MS, () => this.#choose(event)));
+    else this.#choose(event);
   }
 
-  #defer(event: DeferralEvent): void {
-    if (this.#deferral === undefined) return;
-    const [state] = stepDeferral(this.#deferral, event);
-    this.#deferral = state.families.size === 0 ? undefined : state;
-    if (this.#deferral !== undefined) return;
-    this.#endTimers();
-    this.#options.onWork();
+  #choose(event: DeferralEvent): void {
+    this.#deferral = stepped(this.#deferral, event);
+    if (this.#deferral === undefined) this.#options.onWork();
+    if (!this.keepsFormer) this.#endTimers();
   }
 
   [Symbol.dispose](): void {
@@ -194,8 +218,20 @@ export class GracefulRestart implements Disposable {
   }
 
   #endTimers(): void {
-    this.#deferralTimer?.[Symbol.dispose]();
-    for (const timer of this.#bothTimers) timer[Symbol.dispose]();
-    this.#bothTimers.clear();
+    for (const timer of this.#deferralTimers) timer[Symbol.dispose]();
+    this.#deferralTimers.clear();
   }
+}
+
+function stepped(state: DeferralState | undefined, event: DeferralEvent): DeferralState | undefined {
+  if (state === undefined) return undefined;
+  const [next] = stepDeferral(state, event);
+  return next.families.size === 0 ? undefined : next;
+}
+
+/** What a neighbor says that has restarted too, as if it had not. */
+function asOther(event: DeferralEvent): DeferralEvent {
+  if (event.kind !== "up" || event.negotiated.restart === undefined) return event;
+  const restart = { ...event.negotiated.restart, restarting: false };
+  return { ...event, negotiated: { ...event.negotiated, restart } };
 }

@@ -79,8 +79,9 @@ export class KernelRoutes implements Disposable {
       table,
       log,
       waysOf: (of, path) => this.#waysOf(of, path),
-      isDeferring: () => speaker.deferred.length > 0,
-      isSelecting: () =>
+      isDeferring: () => speaker.restart.deferred.length > 0,
+      keepsFormer: () =>
+        speaker.restart.keepsFormer ||
         [IPV4_UNICAST, IPV6_UNICAST].some((family) => (rib.tables.get(family)?.changed.size ?? 0) > 0),
     });
     this.#options.onWork();

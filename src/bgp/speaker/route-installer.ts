@@ -36,8 +36,8 @@ export interface RouteInstallerOptions {
   readonly waysOf: (table: RibTable, path: number) => readonly Way[];
   /** Whether nothing is chosen yet: after our own restart, until neighbors have said all they know. */
   readonly isDeferring: () => boolean;
-  /** Whether there are routes that wait to be chosen. */
-  readonly isSelecting: () => boolean;
+  /** Whether what a process before this one has left may be chosen yet: neighbors have not said all, or routes wait to be chosen. */
+  readonly keepsFormer: () => boolean;
   readonly log: SpeakerLog;
 }
 
@@ -101,8 +101,8 @@ export class RouteInstaller implements Disposable {
       do {
         const batch = this.#take();
         if (batch.length === 0 && !this.#isTouched) {
-          // Once all is chosen there is another call.
-          if (this.#options.isSelecting()) return;
+          // Once all is said and chosen there is another call.
+          if (this.#options.keepsFormer()) return;
           this.#sweep();
           break;
         }

@@ -159,7 +159,7 @@ export function routerStatus(speaker: Speaker): RouterStatus {
     evpnTypes: typesOf(speaker),
     queuedBytes: rib.pool.heldBytes,
     convergence: speaker.convergence,
-    deferred: speaker.deferred.map(familyName),
+    deferred: speaker.restart.deferred.map(familyName),
     neighbors: [...speaker.neighbors.map((one) => neighborStatus(speaker, one)), ...shutDown(speaker)],
   };
 }

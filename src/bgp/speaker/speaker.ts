@@ -174,9 +174,14 @@ export class Speaker implements Disposable {
     return this.neighbors.find((one) => one.name === name);
   }
 
-  /** Families that wait for neighbors to say all they know, after a restart. */
-  get deferred(): readonly BgpFamily[] {
-    return this.#restart.deferred;
+  /** Who is waited for after a restart. */
+  get restart(): Pick<GracefulRestart, "deferred" | "keepsFormer" | "hold"> {
+    return this.#restart;
+  }
+
+  /** rested resolves when all has been chosen and told for the first time: after a restart, what neighbors knew. */
+  get rested(): Promise<void> {
+    return this.#work.rested;
   }
 
   /** guardEvpn has a guard judge the EVPN routes of reflector clients, those that are there already too. */

@@ -33,11 +33,17 @@ export class WorkLoop implements Disposable {
   #sinceMs: number | undefined;
   #endedMs = Number.NEGATIVE_INFINITY;
   #convergence: Convergence = { count: 0, lastMs: 0, longestMs: 0, sumMs: 0 };
+  readonly #rested = Promise.withResolvers<void>();
   #disposed = false;
 
   constructor(rib: Rib, hooks: WorkHooks) {
     this.#rib = rib;
     this.#hooks = hooks;
+  }
+
+  /** rested resolves when nothing is left to choose or to encode, for the first time. */
+  get rested(): Promise<void> {
+    return this.#rested.promise;
   }
 
   get convergence(): Convergence {
@@ -69,6 +75,7 @@ export class WorkLoop implements Disposable {
 
   #rest(): void {
     this.#endedMs = monotonicMs();
+    this.#rested.resolve();
     if (this.#sinceMs === undefined) return;
     const lastMs = monotonicMs() - this.#sinceMs;
     this.#sinceMs = undefined;
