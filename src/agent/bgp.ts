@@ -20,7 +20,12 @@ import type { EdgeBgp, OnEdgeSpeaker } from "./edge.ts";
 import type { ClusterBgp } from "./cluster-bgp.ts";
 
 /** What of an edge may stand in the folder. */
-const EDGE_KINDS: readonly string[] = ["Underlay", "VPC", "Subnet"] satisfies readonly TenantKind[];
+const EDGE_KINDS: readonly string[] = [
+  "Underlay",
+  "VPC",
+  "Subnet",
+  "SecurityGroup",
+] satisfies readonly TenantKind[];
 /** What of the folder is read by `causeway gateway run --manifests`. */
 const GATEWAY_KINDS: readonly string[] = ["Gateway", "Route"];
 const isOfGateways = (object: string) => GATEWAY_KINDS.some((kind) => object.startsWith(`${kind} "`));

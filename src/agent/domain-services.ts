@@ -23,7 +23,7 @@ import {
   type SecurityGroup,
   type Tunnel,
 } from "../domain/mod.ts";
-import type { KernelObject, ScopeChange } from "../engine/mod.ts";
+import { type KernelObject, sameValue, type ScopeChange } from "../engine/mod.ts";
 import type { Ip, Prefix } from "../net/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import {
@@ -58,7 +58,8 @@ export interface ServicesWish {
   readonly domains: readonly Domain[];
   readonly gateways: readonly NatGateway[];
   readonly floating: readonly FloatingIp[];
-  readonly groupsOf: (domain: number) => ReadonlyMap<string, SecurityGroup>;
+  /** By Domain.vni and name; a domain without any may be absent. */
+  readonly groups: ReadonlyMap<number, ReadonlyMap<string, SecurityGroup>>;
   readonly vtepOf: GatewaySeat["vtepOf"];
   readonly tunnels: readonly Tunnel[];
 }
@@ -74,11 +75,13 @@ export interface ServicesOptions extends Omit<GatewaySideOptions, "netnsOf"> {
   readonly portOf: (id: string) => string;
 }
 
+type Domains = ReadonlyMap<number, Domain>;
+
 const NOTHING: ServicesWish = {
   domains: [],
   gateways: [],
   floating: [],
-  groupsOf: () => new Map(),
+  groups: new Map(),
   vtepOf: () => undefined,
   tunnels: [],
 };
@@ -88,7 +91,7 @@ export class DomainServices implements Disposable {
   readonly #options: ServicesOptions;
   readonly #listening: Disposable;
   #wish = NOTHING;
-  #domains: ReadonlyMap<number, Domain> = new Map();
+  #domains: Domains = new Map();
   /** Attachments that are to come; their rules are there before them. */
   readonly #coming = new Map<string, LocalAttachment>();
   /** Domain.vni → scopes that are set there, as they were set. A domain that goes takes them along. */
@@ -108,6 +111,7 @@ export class DomainServices implements Disposable {
   set(wish: ServicesWish): void {
     const { places } = this.#options;
     const before = this.#gateways.own;
+    const last = { groups: this.#wish.groups, domains: this.#domains };
     this.#wish = wish;
     this.#domains = new Map(wish.domains.map((domain) => [domain.vni, domain]));
     const changes = this.#gateways.set({ ...wish, domains: this.#domains });
@@ -115,7 +119,7 @@ export class DomainServices implements Disposable {
     for (const { domain } of before) if (!mine.has(domain)) places.keep(domain, "gateway", false);
     for (const domain of mine) places.keep(domain, "gateway", true);
     this.#tunnels.set(wish.tunnels, (domain, wanted) => places.keep(domain, "tunnels", wanted));
-    this.#renewAll(places.active().domains);
+    this.#renewAll(places.active().domains.filter((vni) => !this.#isAsBefore(vni, last)));
     this.#gateways.settle();
     this.#tunnels.settle();
     if (changes.length > 0) places.apply(changes);
@@ -234,6 +238,24 @@ export class DomainServices implements Disposable {
     for (const vni of [...new Set(domains)].sort((a, b) => a - b)) this.#renew(vni);
   }
 
+  /**
+   * Whether a domain asks for what is set already: of hundreds one changes at a time. What has no mark, or depends on others, is made anew each time,
+   * and so is all while pods are about to come.
+   */
+  #isAsBefore(vni: number, last: Pick<ServicesWish, "groups"> & { readonly domains: Domains }): boolean {
+    const [domain, scopes] = [this.#domains.get(vni), this.#scopes.get(vni)];
+    if (domain === undefined || scopes === undefined || domain !== last.domains.get(vni)) return false;
+    const groupsIn = ({ groups }: typeof last | ServicesWish) => [...(groups.get(vni)?.values() ?? [])];
+    return (
+      this.#coming.size === 0 &&
+      domain.peerings.length === 0 &&
+      this.#tunnels.of(vni).all.length === 0 &&
+      !this.#gateways.own.some((one) => one.domain === vni) &&
+      [...scopes.values()].every(({ mark }) => mark !== undefined) &&
+      sameValue(groupsIn(last), groupsIn(this.#wish))
+    );
+  }
+
   #renew(vni: number): void {
     const { places } = this.#options;
     const domain = this.#domains.get(vni);
@@ -268,7 +290,7 @@ export class DomainServices implements Disposable {
     return {
       domain,
       attachments: this.#attachments(vni),
-      groups: this.#wish.groupsOf(vni),
+      groups: this.#wish.groups.get(vni) ?? new Map(),
       membersOf: (group) => this.#groups.membersOf(domain, group, this.#attachments(vni)),
       peerings: this.#peeringsOf(domain),
       gateway: this.#gateways.own.find((one) => one.domain === vni),

@@ -6,7 +6,7 @@
  */
 import type { Engine } from "../engine/mod.ts";
 import type { Mesh, Node, TenantKind, TenantResource, TenantResources } from "../resources/mod.ts";
-import { type EdgeNode, noTenants, tenantKey, withTenants } from "../resources/mod.ts";
+import { type EdgeNode, noTenants, tenantKey, tenantsOf, withTenants } from "../resources/mod.ts";
 import { after, exists, hostName } from "../sys/mod.ts";
 import type { BgpFiles } from "./bgp.ts";
 import { Edge } from "./edge.ts";
@@ -115,6 +115,7 @@ export class EdgeHolder implements ClusterBgp, Disposable {
       this.#edge = new Edge({
         ...{ home: engine, bgp: this.#bgp, linksPath: EDGE_LINKS },
         passwords: this.#passwords,
+        fileGroups: () => [...tenantsOf(this.#bgp.resources).SecurityGroup.values()],
         chains: { path: EDGE_CHAINS, run: RUN, node: hostName() },
         pods: {
           all: () => this.#pods.all(),
@@ -130,11 +131,9 @@ export class EdgeHolder implements ClusterBgp, Disposable {
     return this.#view?.pods ?? noFabricPods;
   }
 
+  /** What files have is told of where nothing comes of it, too. */
   #isWanted(): boolean {
-    return (
-      (this.#view?.tenants.Underlay.size ?? 0) > 0 ||
-      this.#bgp.resources.some(({ kind }) => kind === "Underlay")
-    );
+    return (this.#view?.tenants.Underlay.size ?? 0) > 0 || this.#bgp.resources.length > 0;
   }
 
   /** What an earlier agent left is looked for once: all later ones are this one's. */

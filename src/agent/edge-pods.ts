@@ -55,7 +55,7 @@ export class EdgePods implements Disposable {
   setDomains(domains: readonly Domain[], groups: GroupResources): void {
     this.#services.set({
       ...{ domains, gateways: [], floating: [], tunnels: [] },
-      groupsOf: (vni) => compileGroups(groups, vni),
+      groups: compileGroups(groups),
       vtepOf: () => undefined,
     });
   }

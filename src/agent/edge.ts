@@ -22,7 +22,7 @@ import {
 import { type Engine, sameValue } from "../engine/mod.ts";
 import type { Mac } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
-import type { BgpRouter, EdgeNode, TenantResources } from "../resources/mod.ts";
+import type { BgpRouter, EdgeNode, SecurityGroup, TenantResources } from "../resources/mod.ts";
 import { after, listDirectory, Netns } from "../sys/mod.ts";
 import type { Connected } from "./domain-host.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
@@ -65,6 +65,8 @@ export interface EdgeOptions {
   readonly pods?: FabricPodStore;
   /** Passwords of its sessions; default none is found. */
   readonly passwords?: EdgePasswords;
+  /** SecurityGroups that files of the node have, in what it follows; default none. */
+  readonly fileGroups?: () => readonly SecurityGroup[];
   readonly onProblem: (error: Error) => void;
 }
 
@@ -179,7 +181,7 @@ export class Edge implements Disposable {
         return [name, route.addresses({ linkIndex: index }).map(({ address }) => address)];
       }),
     );
-    return { node, addresses };
+    return { node, addresses, fileGroups: this.#options.fileGroups?.() ?? [] };
   }
 
   #tell({ problems }: EdgePlan): void {

@@ -73,7 +73,7 @@ function putEdge(edge: Edge, put: Put): void {
   }
   // Zeros too: an alert has to see that it is well again.
   const failed = failedResources(edge);
-  for (const kind of ["Node", "Underlay", "VPC", "Subnet"])
+  for (const kind of ["Node", "Underlay", "VPC", "Subnet", "SecurityGroup"])
     for (const reason of ["invalid", "dependency", "failed"] as const) {
       const those = failed.filter((one) => one.kind === kind && one.reason === reason);
       put("edge_failed_resources", new Set(those.map(({ name }) => name)).size, { kind, reason });

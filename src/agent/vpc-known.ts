@@ -11,7 +11,7 @@ import {
 } from "../domain/mod.ts";
 import { sameValue } from "../engine/mod.ts";
 import type { MeshView } from "../hub/mod.ts";
-import type { Mesh, Node, TenantResources } from "../resources/mod.ts";
+import { type Mesh, type Node, type TenantResources, tenantsOf } from "../resources/mod.ts";
 import { monotonicMs, sleep } from "../sys/mod.ts";
 import type { ClusterBgp } from "./cluster-bgp.ts";
 import { roomOf } from "./vpc-site.ts";
@@ -109,7 +109,11 @@ export class VpcKnown {
     const known = this.require();
     const error = onlyInFile(wish, { files, register: known.tenants });
     if (error !== undefined) return { error };
-    const resolved = resolveSegment(wish, { ...known, node: known.self });
+    const resolved = resolveSegment(wish, {
+      ...known,
+      node: known.self,
+      fileGroups: tenantsOf(files).SecurityGroup,
+    });
     if ("error" in resolved) return resolved;
     const room = roomOf(resolved, { node: known.node, fabric });
     return "error" in room ? room : { ...resolved, mostBytes: room.mtuBytes };

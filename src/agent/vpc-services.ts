@@ -28,7 +28,7 @@ export function servicesWish({ self, nodes, tenants, domains, node }: ServicesFa
     domains,
     gateways: compileGateways(tenants, all),
     floating: compileFloatingIps(tenants),
-    groupsOf: (domain) => compileGroups(tenants, domain),
+    groups: compileGroups(tenants),
     vtepOf: (name) => vteps.get(name),
     tunnels: compileTunnels(tenants),
   };

@@ -36,14 +36,16 @@ export function compileFloatingIps(tenants: TenantResources): FloatingIp[] {
   });
 }
 
-/** compileGroups returns the security groups of a domain, by name. */
+/** compileGroups returns the security groups of each domain that has some, by its VNI and by name. */
 export function compileGroups(
   tenants: Pick<TenantResources, "VPC" | "SecurityGroup">,
-  domain: number,
-): ReadonlyMap<string, SecurityGroup> {
-  return new Map(
-    [...tenants.SecurityGroup.values()]
-      .filter(({ vpc }) => tenants.VPC.get(vpc)?.vni === domain)
-      .map(({ name, rules }) => [name, { name, rules }]),
-  );
+): ReadonlyMap<number, ReadonlyMap<string, SecurityGroup>> {
+  const found = new Map<number, Map<string, SecurityGroup>>();
+  for (const { name, vpc, rules } of tenants.SecurityGroup.values()) {
+    const domain = tenants.VPC.get(vpc)?.vni;
+    if (domain === undefined) continue;
+    const groups = found.get(domain) ?? new Map<string, SecurityGroup>();
+    found.set(domain, groups.set(name, { name, rules }));
+  }
+  return found;
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { tenantResources } from "../../test/support/resource-text.ts";
 import { noTenants, parseManifest, type TenantResource, tenantsOf } from "../resources/mod.ts";
 import { resolveSegment, type SegmentContext, type SegmentWish } from "./resolve.ts";
 
@@ -125,6 +126,33 @@ spec: {vpc: f, rules: [{direction: ingress}]}
     error:
       "group f.out: there is no SecurityGroup with this name; see causeway get security-group, or apply it",
   });
+});
+
+test("groups of files count before the register's, in VPCs of a fabric alone", () => {
+  const groups = (text: string) => tenantsOf(tenantResources(text)).SecurityGroup;
+  const here = {
+    ...context,
+    tenants: tenantsOf(
+      tenantResources(`VPC f {vni: 5009, allow: {namespaces: ["*"]}, underlay: {}}
+        Subnet f.1 {vpc: f, vni: 309}
+        VPC m {vni: 5010, allow: {namespaces: ["*"]}}
+        Subnet m.1 {vpc: m, vni: 310}
+        SecurityGroup f.in {vpc: f}
+        SecurityGroup m.in {vpc: m}`),
+    ),
+    fileGroups: groups(`SecurityGroup f.out {vpc: f}
+      SecurityGroup f.in {vpc: m}
+      SecurityGroup m.in {vpc: f}
+      SecurityGroup m.out {vpc: m}`),
+  };
+  const why = (vpc: string, group: string) => {
+    const got = resolveSegment({ vpc, groups: [group] }, here);
+    return "error" in got ? got.error.split(";")[0] : "found";
+  };
+  expect(why("f", "f.out")).toBe("found");
+  expect(why("f", "f.in")).toBe("group f.in is of VPC m, and the pod is to be in f");
+  expect(why("m", "m.in")).toBe("found");
+  expect(why("m", "m.out")).toBe("group m.out: there is no SecurityGroup with this name");
 });
 
 describe("what is refused, with what was given and what to do", () => {

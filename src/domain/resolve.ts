@@ -42,6 +42,8 @@ export interface Resolved {
 /** SegmentContext is what a node knows. */
 export interface SegmentContext {
   readonly tenants: TenantResources;
+  /** Groups that files of the node have: in VPCs of a fabric they count before the register's. */
+  readonly fileGroups?: TenantResources["SecurityGroup"];
   /** What compileDomains made of them, if it is there already. */
   readonly domains?: readonly Domain[];
   readonly mesh: { readonly asn: number; readonly openVnis: boolean };
@@ -70,7 +72,7 @@ export function resolveSegment(wish: SegmentWish, context: SegmentContext): Reso
     refusedPort(wish, subnet) ??
     refusedPod(wish, vpc) ??
     refusedNode(vpc, context.node) ??
-    refusedGroups(wish, vpc, context.tenants);
+    refusedGroups(wish, vpc, context);
   return refused === undefined ? { domain, segment, vpc, subnet } : not(refused);
 }
 
@@ -184,9 +186,14 @@ export function mayServe({ nodes }: Pick<Vpc, "nodes">, node: SegmentContext["no
   return nodes === undefined || selects(nodes, node);
 }
 
-function refusedGroups({ groups }: SegmentWish, vpc: Vpc, tenants: TenantResources): string | undefined {
+function refusedGroups(
+  { groups }: SegmentWish,
+  vpc: Vpc,
+  { tenants, fileGroups }: SegmentContext,
+): string | undefined {
+  const inFile = (name: string) => (vpc.underlay === undefined ? undefined : fileGroups?.get(name));
   for (const name of groups) {
-    const group = tenants.SecurityGroup.get(name);
+    const group = inFile(name) ?? tenants.SecurityGroup.get(name);
     if (group === undefined)
       return `group ${name}: there is no SecurityGroup with this name; see causeway get security-group, or apply it`;
     if (group.vpc !== vpc.name)

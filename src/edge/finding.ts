@@ -11,9 +11,9 @@ export interface Place {
 
 /**
  * Effect is what a node leaves out: the resource; the whole VPC; all host sessions of the router; or any change to the router, whose running
- * state stays. `leak`: that leak.
+ * state stays. `leak`: that leak. `member`: those who are let in by that name.
  */
-export type Effect = "resource" | "vpc" | "passthrough" | "router" | "leak";
+export type Effect = "resource" | "vpc" | "passthrough" | "router" | "leak" | "member";
 
 /** Finding is one thing that is wrong. */
 export interface Finding {

@@ -10,6 +10,7 @@
  */
 import { selectsEdge, type Subnet, type TenantResources, type Underlay, type Vpc } from "../resources/mod.ts";
 import { type Finding, place, wrong } from "./finding.ts";
+import { groupFindings } from "./judge-groups.ts";
 import {
   endpointFinding,
   familyFindings,
@@ -68,6 +69,7 @@ export function judgeNode(tenants: TenantResources, facts: EdgeFacts): Judged {
   work.cascade(subnets());
   work.add(leakFindings(vpcs()));
   work.add(strayFindings(tenants, facts));
+  work.add(groupFindings(tenants, facts));
   const shared = sharedLinks(routers.map(({ underlay }) => underlay));
   work.add(shared);
   const overlapping = hostOverlaps(vpcs(), passthroughs);

@@ -2,6 +2,7 @@
 import type { InterfaceAddress } from "../net/mod.ts";
 import {
   type EdgeNode,
+  type SecurityGroup,
   selects,
   selectsEdge,
   type Subnet,
@@ -16,6 +17,8 @@ export interface EdgeFacts {
   readonly node: EdgeNode;
   /** Addresses of links by name, as they were before they were moved; for indices that are read from one. */
   readonly addresses?: Readonly<Record<string, readonly InterfaceAddress[]>>;
+  /** SecurityGroups that files of the node have; a register judges its own before it has them. */
+  readonly fileGroups?: readonly SecurityGroup[];
 }
 
 /** RouterView is what is meant for one router. All lists are in order of names, so that of two that cannot both be the first is kept. */

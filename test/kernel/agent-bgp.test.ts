@@ -111,6 +111,27 @@ describe.skipIf(labLacks !== undefined)(
       expect((await sessions()).downs).toBe(downs);
     });
 
+    test("a security group beside it is told of, where the node has no edge", async () => {
+      const one = (kind: string, name: string, spec: string) =>
+        `apiVersion: causeway.network/v1alpha1\nkind: ${kind}\nmetadata: { name: ${name} }\nspec: { ${spec} }\n`;
+      const shows = (what: string, wanted = true) =>
+        until(
+          async () => {
+            const { stdout } = await lab.exec("a", ["causeway", "status"]);
+            return stdout.includes(what) === wanted ? undefined : stdout;
+          },
+          { what: `status ${wanted ? "shows" : "does not show"} ${what}`, deadlineMs: 30_000 },
+        );
+      const before = router("a", a(), hub(), "10.50.2.0/24");
+      await lab.causewayJson("hub", ["apply", "-f", "-"], one("VPC", "m", ""));
+      await write("a", `${before}\n---\n${one("SecurityGroup", "in", "vpc: none")}`);
+      await shows('SecurityGroup "in": spec.vpc none is no VPC that is there');
+      await write("a", `${before}\n---\n${one("SecurityGroup", "in", "vpc: m")}`);
+      await shows('SecurityGroup "in": spec.vpc m is a VPC of the mesh');
+      await write("a", before);
+      await shows("SecurityGroup", false);
+    });
+
     test("a manifest that is taken away ends its router", async () => {
       await lab.exec("a", ["rm", FILE]);
       await until(async () => ((await summary("a")) === undefined ? undefined : "still there"), {

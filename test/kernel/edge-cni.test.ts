@@ -3,6 +3,7 @@
  * register's pool; an agent that begins anew has lost nothing; another VPC with the same addresses is never reached.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { Lab, until } from "../../src/lab/mod.ts";
 import { executable, labLacks } from "../support/lab-needs.ts";
 
@@ -233,6 +234,68 @@ spec: { vpc: red, rules: [${rules}] }
       await lab.addPod("a", "filed", [to("filed.web")]);
       expect(await addressOf("filed")).toStartWith("10.4.0.");
       await lab.deletePod("filed");
+    });
+
+    test("security groups of a file: for pods of this node, before the register's, judged together with it", async () => {
+      const group = (rules: string, of = "red") => `apiVersion: causeway.network/v1alpha1
+kind: SecurityGroup
+metadata: { name: red-file }
+spec: { vpc: ${of}, rules: [{ direction: egress }, ${rules}] }
+`;
+      const path = "/etc/causeway/manifests/group.yaml";
+      const write = (text: string) =>
+        run("a", `cat > ${path}.new <<'END'\n${text}\nEND\nmv ${path}.new ${path}`);
+      const status = async () => (await lab.exec("a", ["causeway", "status"])).stdout;
+      const shows = (what: string, wanted = true) =>
+        until(
+          async () => {
+            const shown = await status();
+            return shown.includes(what) === wanted ? undefined : shown;
+          },
+          { what: `status ${wanted ? "shows" : "does not show"} ${what}`, deadlineMs: 30_000 },
+        );
+      const add = (pod: string) => lab.addPod("a", pod, [to("red.web", { groups: ["red-file"] })]);
+      await expect(add("file-a")).rejects.toThrow("group red-file: there is no SecurityGroup with this name");
+      await write(group("{ direction: ingress, groups: [none] }"));
+      await shows('SecurityGroup "red-file": spec.rules[1].groups[0] none is no SecurityGroup of VPC "red"');
+      await write(group("{ direction: ingress, groups: [red-file] }"));
+      await shows("red-file", false);
+      await add("file-a");
+      await add("file-b");
+      const address = await addressOf("file-a");
+      const isGuarded = async () => {
+        await reaches("file-b", address);
+        expect(await pings("red-hub", address)).toBe(false);
+      };
+      await isGuarded();
+      // What the register has of that name is for other nodes.
+      await apply(group("{ direction: ingress }"));
+      const said = "a resource is in a file and in the register; the file's counts on this node";
+      await until(
+        async () => {
+          const log = readFileSync(lab.place.agentLog("a"), "utf8").split("\n");
+          return log.some((line) => line.includes(said) && line.includes("security-group/red-file"))
+            ? undefined
+            : "not yet";
+        },
+        { what: "the log says that the file's counts", deadlineMs: 30_000 },
+      );
+      await lab.addPod("hub", "file-hub", [to("red.web", { groups: ["red-file"] })]);
+      await reaches("file-hub", address);
+      await isGuarded();
+      expect(await pings("red-hub", await addressOf("file-hub"))).toBe(true);
+      await lab.killAgent("a");
+      await lab.startAgent("a");
+      await isGuarded();
+      await write(group("", "far"));
+      await until(async () => ((await pings("file-b", address)) ? "still" : undefined), {
+        what: "a group of another VPC lets nobody in",
+        deadlineMs: 30_000,
+      });
+      await run("a", `rm ${path}`);
+      await reaches("red-hub", address);
+      await lab.checkPod("file-a");
+      for (const pod of ["file-a", "file-b", "file-hub"]) await lab.deletePod(pod);
     });
 
     test("a node that leaves the mesh keeps nothing of the fabric, whatever pods it still has", async () => {

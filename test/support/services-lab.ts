@@ -35,7 +35,7 @@ export class ServicesLab implements Disposable {
     domains: [],
     gateways: [],
     floating: [],
-    groupsOf: () => new Map(),
+    groups: new Map(),
     tunnels: [],
   };
 
@@ -123,7 +123,7 @@ export class ServicesLab implements Disposable {
     const { domains, gateways = [], floating = [], groups = [], tunnels = [] } = wish;
     this.#wish = {
       ...{ domains, gateways, floating, tunnels },
-      groupsOf: () => new Map(groups.map((group) => [group.name, group])),
+      groups: new Map(domains.map(({ vni }) => [vni, new Map(groups.map((group) => [group.name, group]))])),
     };
     for (const host of this.#hosts) this.#setRules(host);
     this.lab.setDomains(...domains);
