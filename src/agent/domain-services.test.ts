@@ -91,7 +91,7 @@ test("one with a way out, as long as it has it and when that goes", () => {
   const all = VNIS.map((vni) => domain(vni));
   const gateway = { name: "out", domain: 300, nodes: ["a"], prefixes: [], externalAddresses: [] };
   const tunnel: Tunnel = {
-    ...{ gateway: "paris", domain: 100, node: "a", by: "kernel", mtuBytes: 1400, routes: [] },
+    ...{ gateway: "paris", domain: 100, node: "a", by: "kernel", queues: 1, mtuBytes: 1400, routes: [] },
   };
   for (const more of [{ gateways: [gateway] }, { tunnels: [tunnel] }]) {
     renewed(all, OPEN);
