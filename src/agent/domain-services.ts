@@ -86,6 +86,14 @@ const NOTHING: ServicesWish = {
   tunnels: [],
 };
 
+/** Made is what a domain asked for when its scopes were set. */
+interface Made {
+  /** Absent: the register has forgotten it since, and pods that came or went meanwhile changed nothing. */
+  readonly domain?: Domain;
+  readonly groups: readonly SecurityGroup[];
+  readonly scopes: ReadonlyMap<string, Scope>;
+}
+
 /** DomainServices owns the scopes `services/…` of domains, and `gateways` of the node's own engine. */
 export class DomainServices implements Disposable {
   readonly #options: ServicesOptions;
@@ -94,8 +102,8 @@ export class DomainServices implements Disposable {
   #domains: Domains = new Map();
   /** Attachments that are to come; their rules are there before them. */
   readonly #coming = new Map<string, LocalAttachment>();
-  /** Domain.vni → scopes that are set there, as they were set. A domain that goes takes them along. */
-  readonly #scopes = new Map<number, ReadonlyMap<string, Scope>>();
+  /** Domain.vni → what is set there, and of what it was made. A domain that goes takes it along. */
+  readonly #made = new Map<number, Made>();
   readonly #gateways: GatewaySide;
   readonly #groups = new GroupScopes();
   readonly #tunnels: TunnelSide;
@@ -111,15 +119,16 @@ export class DomainServices implements Disposable {
   set(wish: ServicesWish): void {
     const { places } = this.#options;
     const before = this.#gateways.own;
-    const last = { groups: this.#wish.groups, domains: this.#domains };
     this.#wish = wish;
     this.#domains = new Map(wish.domains.map((domain) => [domain.vni, domain]));
+    for (const [vni, { groups, scopes }] of this.#made)
+      if (!this.#domains.has(vni)) this.#made.set(vni, { groups, scopes });
     const changes = this.#gateways.set({ ...wish, domains: this.#domains });
     const mine = new Set(this.#gateways.own.map(({ domain }) => domain));
     for (const { domain } of before) if (!mine.has(domain)) places.keep(domain, "gateway", false);
     for (const domain of mine) places.keep(domain, "gateway", true);
     this.#tunnels.set(wish.tunnels, (domain, wanted) => places.keep(domain, "tunnels", wanted));
-    this.#renewAll(places.active().domains.filter((vni) => !this.#isAsBefore(vni, last)));
+    this.#renewAll(places.active().domains.filter((vni) => !this.#isAsMade(vni)));
     this.#gateways.settle();
     this.#tunnels.settle();
     if (changes.length > 0) places.apply(changes);
@@ -221,9 +230,9 @@ export class DomainServices implements Disposable {
   /** What came to be here gets its rules; what it is peered with gets the other end. */
   #settle(): void {
     const here = new Set(this.#options.places.active().domains);
-    const gone = [...this.#scopes.keys()].filter((vni) => !here.has(vni));
-    for (const vni of gone) this.#scopes.delete(vni);
-    const fresh = [...here].filter((vni) => !this.#scopes.has(vni));
+    const gone = [...this.#made.keys()].filter((vni) => !here.has(vni));
+    for (const vni of gone) this.#made.delete(vni);
+    const fresh = [...here].filter((vni) => !this.#made.has(vni));
     const others = [...fresh, ...gone].flatMap(
       (vni) => this.#domains.get(vni)?.peerings.map((one) => one.with) ?? [],
     );
@@ -242,28 +251,31 @@ export class DomainServices implements Disposable {
    * Whether a domain asks for what is set already: of hundreds one changes at a time. What has no mark, or depends on others, is made anew each time,
    * and so is all while pods are about to come.
    */
-  #isAsBefore(vni: number, last: Pick<ServicesWish, "groups"> & { readonly domains: Domains }): boolean {
-    const [domain, scopes] = [this.#domains.get(vni), this.#scopes.get(vni)];
-    if (domain === undefined || scopes === undefined || domain !== last.domains.get(vni)) return false;
-    const groupsIn = ({ groups }: typeof last | ServicesWish) => [...(groups.get(vni)?.values() ?? [])];
+  #isAsMade(vni: number): boolean {
+    const [domain, made] = [this.#domains.get(vni), this.#made.get(vni)];
+    if (domain === undefined || made === undefined || domain !== made.domain) return false;
     return (
       this.#coming.size === 0 &&
       domain.peerings.length === 0 &&
       this.#tunnels.of(vni).all.length === 0 &&
       !this.#gateways.own.some((one) => one.domain === vni) &&
-      [...scopes.values()].every(({ mark }) => mark !== undefined) &&
-      sameValue(groupsIn(last), groupsIn(this.#wish))
+      [...made.scopes.values()].every(({ mark }) => mark !== undefined) &&
+      sameValue(made.groups, this.#groupsOf(vni))
     );
+  }
+
+  #groupsOf(vni: number): SecurityGroup[] {
+    return [...(this.#wish.groups.get(vni)?.values() ?? [])];
   }
 
   #renew(vni: number): void {
     const { places } = this.#options;
     const domain = this.#domains.get(vni);
-    if (places.netns(vni) === undefined) this.#scopes.delete(vni);
+    if (places.netns(vni) === undefined) this.#made.delete(vni);
     // What the register has forgotten keeps its rules as long as somebody is there.
     if (places.netns(vni) === undefined || domain === undefined) return;
     const wanted = domainScopes(this.#needsOf(domain), this.#side());
-    const known = this.#scopes.get(vni) ?? new Map<string, Scope>();
+    const known = this.#made.get(vni)?.scopes ?? new Map<string, Scope>();
     // Elements go before their sets, and come after them.
     for (const scope of known.keys()) if (!wanted.has(scope)) places.setScope(vni, scope, []);
     for (const [scope, { mark, objects, here }] of wanted) {
@@ -271,7 +283,7 @@ export class DomainServices implements Disposable {
       if (mark === undefined || before?.mark !== mark) places.setScope(vni, scope, objects());
       else if (here !== undefined) this.#moveMembers(domain, scope, { before, here });
     }
-    this.#scopes.set(vni, wanted);
+    this.#made.set(vni, { domain, groups: this.#groupsOf(vni), scopes: wanted });
   }
 
   /** Members that are here came or went. */
@@ -320,11 +332,13 @@ export class DomainServices implements Disposable {
   /** Members came or went elsewhere. */
   #changeMembers(changes: readonly MemberChange[]): void {
     if (changes.length === 0) return;
-    for (const [vni, scopes] of this.#scopes) {
+    for (const [vni, made] of this.#made) {
+      const { scopes } = made;
       const domain = this.#domains.get(vni);
       if (domain === undefined) {
         // When it comes back, all of it is set as a whole.
-        this.#scopes.set(vni, new Map([...scopes].map(([name, { objects }]) => [name, { objects }])));
+        const unmarked = [...scopes].map(([name, { objects }]) => [name, { objects }] as const);
+        this.#made.set(vni, { ...made, scopes: new Map(unmarked) });
         continue;
       }
       for (const [scope, { here = new Map() }] of scopes) {

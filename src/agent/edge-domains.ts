@@ -106,7 +106,11 @@ export class EdgeDomains implements Disposable {
       }),
     );
     this.#settling = opened.use(
-      new VpcSettling({ speaker: () => this.#fabric, onSettled: () => this.#settle() }),
+      new VpcSettling({
+        speaker: () => this.#fabric,
+        areOthersDeferring: () => this.legs.areDeferring,
+        onSettled: () => this.#settle(),
+      }),
     );
     this.#resources = opened.move();
   }
@@ -252,11 +256,10 @@ export class EdgeDomains implements Disposable {
     const { name } = begun.speaker.router;
     this.#rules.setReader(begun.rules);
     if (name === fabricSpeaker(this.#options.router)) return this.#setFabric(begun.speaker);
-    this.legs.setHost(begun);
-    this.#hold(begun.speaker);
+    if (this.legs.setHost(begun)) this.#hold(begun.speaker);
   }
 
-  /** A host that was told that this is all would forget what the fabric tells a moment later. The fabric waits for no host. */
+  /** A host that was told that this is all would forget what the fabric tells a moment later. */
   #hold({ restart }: Speaker): void {
     const held = restart.hold();
     void (this.#fabric?.rested ?? Promise.resolve()).then(() => {

@@ -6,7 +6,7 @@
  */
 import type { Engine } from "../engine/mod.ts";
 import type { Mesh, Node, TenantKind, TenantResource, TenantResources } from "../resources/mod.ts";
-import { type EdgeNode, noTenants, tenantKey, tenantsOf, withTenants } from "../resources/mod.ts";
+import { countsBefore, type EdgeNode, noTenants, tenantKey, tenantsOf, withFiles } from "../resources/mod.ts";
 import { after, exists, hostName } from "../sys/mod.ts";
 import type { BgpFiles } from "./bgp.ts";
 import { Edge } from "./edge.ts";
@@ -147,14 +147,19 @@ export class EdgeHolder implements ClusterBgp, Disposable {
   #merged(): TenantResources {
     const registered = this.#view?.tenants ?? noTenants;
     const files = this.#bgp.resources;
+    const all = withFiles(registered, files);
+    // A group that does not count is a problem, and told as such.
+    const counts = ({ kind, value }: TenantResource) =>
+      kind !== "SecurityGroup" ||
+      (countsBefore(value, registered) && all.VPC.get(value.vpc)?.underlay !== undefined);
     const twice = files
-      .filter(({ kind, value }) => registered[kind as TenantKind].has(value.name))
+      .filter((one) => registered[one.kind as TenantKind].has(one.value.name) && counts(one))
       .map(({ kind, value }) => tenantKey(kind as TenantKind, value.name));
     if (twice.join() !== this.#twice)
       for (const object of twice)
         warn("a resource is in a file and in the register; the file's counts on this node", { object });
     this.#twice = twice.join();
-    return withTenants(registered, { set: files });
+    return all;
   }
 
   [Symbol.dispose](): void {

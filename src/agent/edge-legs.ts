@@ -82,10 +82,19 @@ export class EdgeLegs implements Disposable {
     home.apply(this.#scope(vni));
   }
 
-  /** setHost gives a speaker that begins to the domain whose host's session it runs, if any. */
-  setHost(begun: EdgeSpeaker): void {
-    for (const [vni, routes] of this.routes)
-      if (begun.speaker.router.name === hostSpeaker(this.#options.router, vni)) routes.setHost(begun);
+  /** setHost gives a speaker that begins to the domain whose host's session it runs; false where it runs none of these. */
+  setHost(begun: EdgeSpeaker): boolean {
+    const { name } = begun.speaker.router;
+    const [routes] = [...this.routes].flatMap(([vni, one]) =>
+      name === hostSpeaker(this.#options.router, vni) ? [one] : [],
+    );
+    routes?.setHost(begun);
+    return routes !== undefined;
+  }
+
+  /** Whether a host's speaker waits for neighbors after a restart. */
+  get areDeferring(): boolean {
+    return [...this.routes.values()].some(({ isDeferring }) => isDeferring);
   }
 
   #scope(vni: number): string {

@@ -88,6 +88,11 @@ export class EdgeRoutes implements Disposable {
     this.#leaked = next;
   }
 
+  /** Whether the host's speaker waits for neighbors after a restart. */
+  get isDeferring(): boolean {
+    return (this.#host?.restart.deferred.length ?? 0) > 0;
+  }
+
   /** setHost gives the speaker of the host's session; undefined while there is none. */
   setHost(begun: EdgeSpeaker | undefined): void {
     this.#following?.[Symbol.dispose]();

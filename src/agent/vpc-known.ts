@@ -14,6 +14,7 @@ import type { MeshView } from "../hub/mod.ts";
 import { type Mesh, type Node, type TenantResources, tenantsOf } from "../resources/mod.ts";
 import { monotonicMs, sleep } from "../sys/mod.ts";
 import type { ClusterBgp } from "./cluster-bgp.ts";
+import { keepSame } from "./keep-same.ts";
 import { roomOf } from "./vpc-site.ts";
 import { domainNode, sameSeats } from "./vpc-underlay.ts";
 
@@ -68,7 +69,7 @@ export class VpcKnown {
     const domains =
       last !== undefined && last.tenants === tenants && last.mesh.asn === mesh.asn
         ? last.domains
-        : compileDomains(tenants, mesh);
+        : keepSame(last?.domains ?? [], compileDomains(tenants, mesh), ({ vni }) => vni);
     const fresh = this.#nodeOf(mesh, self, mtuBytes);
     if (fresh === undefined) return undefined;
     const node = last !== undefined && sameValue(last.node, fresh) ? last.node : fresh;

@@ -5,16 +5,21 @@ import { VpcSettling } from "./vpc-settling.ts";
 /** How often it was told that all has been. */
 let settled = 0;
 let neighbors: readonly boolean[] = [];
+/** Families of which nothing is chosen yet, and whether that is so of another speaker. */
+let deferred: readonly string[] = [];
+let areOthersDeferring = false;
 let settling: VpcSettling;
 
 beforeEach(() => {
   jest.useFakeTimers();
-  [settled, neighbors] = [0, [true, false]];
+  [settled, neighbors, deferred, areOthersDeferring] = [0, [true, false], [], false];
   settling = new VpcSettling({
     speaker: () =>
       ({
         neighbors: neighbors.map((isUp) => ({ session: { negotiated: isUp ? {} : undefined } })),
+        restart: { deferred },
       }) as unknown as Speaker,
+    areOthersDeferring: () => areOthersDeferring,
     onSettled: () => void settled++,
   });
 });
@@ -61,6 +66,17 @@ describe("when all has been told", () => {
     neighbors = [false, true];
     expect(later(29)).toBe(0);
     expect(later(1)).toBe(1);
+  });
+
+  test("not while a neighbor is waited for with choosing, by it or by a host's speaker, nor 4 s after", () => {
+    settling.begin("agent");
+    deferred = ["l2vpn-evpn"];
+    expect(later(70)).toBe(0);
+    [deferred, areOthersDeferring] = [[], true];
+    expect(later(70)).toBe(0);
+    areOthersDeferring = false;
+    expect(later(1)).toBe(0);
+    expect(later(5)).toBe(1);
   });
 
   test("who has no neighbors waits for none", () => {

@@ -13,6 +13,8 @@ const CHOSEN_MS = 4_000;
 /** SettlingOptions say who tells, and who forgets. */
 export interface SettlingOptions {
   readonly speaker: () => Speaker | undefined;
+  /** Whether speakers that it tells of, and hears from, wait for neighbors after a restart. */
+  readonly areOthersDeferring?: () => boolean;
   readonly onSettled: () => void;
 }
 
@@ -33,11 +35,13 @@ export class VpcSettling implements Disposable {
   }
 
   #look(): void {
-    const { neighbors = [], restart } = this.#options.speaker() ?? {};
+    const { speaker, areOthersDeferring } = this.#options;
+    const { neighbors = [], restart } = speaker() ?? {};
     const isAlone =
       neighbors.length > 0 && !neighbors.some(({ session }) => session.negotiated !== undefined);
     if (!isAlone) this.#leftMs -= LOOK_MS;
-    if ((restart?.deferred.length ?? 0) > 0) this.#leftMs = Math.max(this.#leftMs, CHOSEN_MS);
+    if ((restart?.deferred.length ?? 0) > 0 || areOthersDeferring?.() === true)
+      this.#leftMs = Math.max(this.#leftMs, CHOSEN_MS);
     if (this.#leftMs > 0) return;
     this[Symbol.dispose]();
     this.#options.onSettled();

@@ -128,7 +128,7 @@ spec: {vpc: f, rules: [{direction: ingress}]}
   });
 });
 
-test("groups of files count before the register's, in VPCs of a fabric alone", () => {
+test("groups of files count in VPCs of a fabric, and before the register's where those are of the same VPC", () => {
   const groups = (text: string) => tenantsOf(tenantResources(text)).SecurityGroup;
   const here = {
     ...context,
@@ -150,8 +150,12 @@ test("groups of files count before the register's, in VPCs of a fabric alone", (
     return "error" in got ? got.error.split(";")[0] : "found";
   };
   expect(why("f", "f.out")).toBe("found");
-  expect(why("f", "f.in")).toBe("group f.in is of VPC m, and the pod is to be in f");
+  expect(why("f", "f.in")).toBe("found");
   expect(why("m", "m.in")).toBe("found");
+  expect(why("f", "m.in")).toBe("group m.in is of VPC m, and the pod is to be in f");
+  expect(why("f", "m.out")).toBe(
+    "group m.out is of VPC m (in a file on this node), and the pod is to be in f",
+  );
   expect(why("m", "m.out")).toBe("group m.out: there is no SecurityGroup with this name");
 });
 

@@ -1,5 +1,6 @@
 /** What an attachment's wish means: which domain and segment, and whether the pod may be there. */
 import {
+  countsBefore,
   type Node,
   type NodeSelector,
   formatSelector,
@@ -191,13 +192,18 @@ function refusedGroups(
   vpc: Vpc,
   { tenants, fileGroups }: SegmentContext,
 ): string | undefined {
-  const inFile = (name: string) => (vpc.underlay === undefined ? undefined : fileGroups?.get(name));
+  const ofFile = (name: string) => {
+    const group = vpc.underlay === undefined ? undefined : fileGroups?.get(name);
+    return group !== undefined && countsBefore(group, tenants) ? group : undefined;
+  };
   for (const name of groups) {
-    const group = inFile(name) ?? tenants.SecurityGroup.get(name);
+    const inFile = ofFile(name);
+    const group = inFile ?? tenants.SecurityGroup.get(name);
     if (group === undefined)
       return `group ${name}: there is no SecurityGroup with this name; see causeway get security-group, or apply it`;
+    const where = inFile === undefined ? "" : " (in a file on this node)";
     if (group.vpc !== vpc.name)
-      return `group ${name} is of VPC ${group.vpc}, and the pod is to be in ${vpc.name}; name groups of ${vpc.name}`;
+      return `group ${name} is of VPC ${group.vpc}${where}, and the pod is to be in ${vpc.name}; name groups of ${vpc.name}`;
   }
   return undefined;
 }

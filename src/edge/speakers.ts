@@ -22,8 +22,8 @@ import type {
 /** All edges of a cluster have one AS number; as often as FRR's `allowas-in` takes it. */
 const OWN_ASN_TIMES = 3;
 
-/** The fabric's speaker is waited for until its own limit, and told what it has then. */
-const HOST_DEFERRAL_MS = 65_000;
+/** The fabric's speaker is waited for until its own limit, also for those that restarted too, and told what it has then. */
+const HOST_DEFERRAL_MS = 70_000;
 
 const LISTEN = ["0.0.0.0:179", "[::]:179"].map(parseEndpoint);
 

@@ -69,7 +69,15 @@ export {
   type TenantValues,
   tenantWords,
 } from "./tenant.ts";
-export { noTenants, tenantList, type TenantResources, tenantsOf, withTenants } from "./tenants.ts";
+export {
+  countsBefore,
+  noTenants,
+  tenantList,
+  type TenantResources,
+  tenantsOf,
+  withFiles,
+  withTenants,
+} from "./tenants.ts";
 export {
   type EdgeNode,
   type EdgeSelector,

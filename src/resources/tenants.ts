@@ -38,6 +38,23 @@ export function withTenants(
   return next;
 }
 
+/**
+ * countsBefore tells whether a SecurityGroup of a node's files counts before the register's of that name: one of another VPC would cut the pods of
+ * the register's off.
+ */
+export function countsBefore(
+  { name, vpc }: { readonly name: string; readonly vpc: string },
+  { SecurityGroup: registered }: Pick<TenantResources, "SecurityGroup">,
+): boolean {
+  return (registered.get(name)?.vpc ?? vpc) === vpc;
+}
+
+/** withFiles returns what the register has together with what files of a node have, which counts before it. */
+export function withFiles(registered: TenantResources, files: readonly TenantResource[]): TenantResources {
+  const set = files.filter(({ kind, value }) => kind !== "SecurityGroup" || countsBefore(value, registered));
+  return withTenants(registered, { set });
+}
+
 /** tenantsOf collects resources; those of other kinds are passed over. */
 export function tenantsOf(resources: readonly TenantResource[]): TenantResources {
   return withTenants(noTenants, { set: resources });

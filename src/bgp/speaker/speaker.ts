@@ -100,6 +100,7 @@ export class Speaker implements Disposable {
     });
     this.#work = new WorkLoop(this.rib, {
       isDeferring: () => this.#restart.isDeferring,
+      keepsFormer: () => this.#restart.keepsFormer,
       before: () => this.#kernel?.beforeWork(),
       after: () => {
         this.#kernel?.afterWork();
@@ -179,7 +180,7 @@ export class Speaker implements Disposable {
     return this.#restart;
   }
 
-  /** rested resolves when all has been chosen and told for the first time: after a restart, what neighbors knew. */
+  /** rested resolves when all has been chosen and told for the first time: after a restart, what all neighbors knew. */
   get rested(): Promise<void> {
     return this.#work.rested;
   }

@@ -13,6 +13,8 @@ const PATIENCE_MS = 50;
 export interface WorkHooks {
   /** Nothing is chosen now: neighbors have yet to speak after a restart. */
   isDeferring(): boolean;
+  /** Neighbors have yet to speak that restarted too, and were not waited for with choosing. */
+  keepsFormer(): boolean;
   before(): void;
   after(): void;
 }
@@ -41,7 +43,7 @@ export class WorkLoop implements Disposable {
     this.#hooks = hooks;
   }
 
-  /** rested resolves when nothing is left to choose or to encode, for the first time. */
+  /** rested resolves when nothing is left to choose or to encode, for the first time, and after a restart nobody has yet to speak. */
   get rested(): Promise<void> {
     return this.#rested.promise;
   }
@@ -75,7 +77,7 @@ export class WorkLoop implements Disposable {
 
   #rest(): void {
     this.#endedMs = monotonicMs();
-    this.#rested.resolve();
+    if (!this.#hooks.keepsFormer()) this.#rested.resolve();
     if (this.#sinceMs === undefined) return;
     const lastMs = monotonicMs() - this.#sinceMs;
     this.#sinceMs = undefined;
