@@ -22,9 +22,6 @@ import type {
 /** All edges of a cluster have one AS number; as often as FRR's `allowas-in` takes it. */
 const OWN_ASN_TIMES = 3;
 
-/** The fabric's speaker is waited for until its own limit, also for those that restarted too, and told what it has then. */
-const HOST_DEFERRAL_MS = 70_000;
-
 const LISTEN = ["0.0.0.0:179", "[::]:179"].map(parseEndpoint);
 
 /** Where a router's speakers live. */
@@ -113,7 +110,6 @@ export function hostRouter(
     ...base(router, place),
     name: hostSpeaker(router.name, domain.vni),
     asn: leg.asn,
-    deferralMs: HOST_DEFERRAL_MS,
     networks: domain.routing?.announce.filter((prefix) => !isLeg(prefix)) ?? [],
     neighbors: legNeighbors(leg, policies),
     policies,

@@ -115,15 +115,15 @@ export class Groups {
     // A copy of the list is not needed: groups that go away or come are met the next time.
     for (let i = 0; i < groups.length && left > 0; i++) {
       const group = groups[(this.#turn + i) % groups.length] as UpdateGroup;
-      if (group.isIdle || !this.#hasRoom(group, nowMs)) continue;
+      if (this.#isAtRest(group) || !this.#hasRoom(group, nowMs)) continue;
       left -= group.encode(Math.min(left, Math.max(64, most >>> 1)));
       // What is not selected yet belongs before the End-of-RIB too.
-      if (group.dirty.size === 0 && (group.ending === undefined || this.#context.table.changed.size === 0))
-        this.#end(group);
+      const isTold = group.ending === undefined || this.#context.table.changed.size === 0;
+      if (group.dirty.size === 0 && isTold && !this.#isHeld(group)) this.#end(group);
       // It has begun: nobody comes along any more, and the other group may go.
       if (group.version > 0) group.leftFrom = undefined;
       this.#wake(group);
-      more ||= !group.isIdle;
+      more ||= !this.#isAtRest(group);
     }
     this.#turn++;
     this.#joinIdle();
@@ -132,7 +132,15 @@ export class Groups {
 
   /** Whether some group has something to tell; it may be waiting for its peers. */
   get isBusy(): boolean {
-    return this.all.some((group) => !group.isIdle);
+    return this.all.some((group) => !this.#isAtRest(group));
+  }
+
+  #isAtRest(group: UpdateGroup): boolean {
+    return group.isIdle || (group.dirty.size === 0 && this.#isHeld(group));
+  }
+
+  #isHeld({ ending }: UpdateGroup): boolean {
+    return ending === "endOfRib" && this.#context.holdsEnds();
   }
 
   #state(peer: RibPeer): PeerTable {

@@ -95,6 +95,8 @@ export class Rib {
   readonly #wantsChanged = new Set<RibPeer>();
   readonly #wantsKnown = new Set<RibPeer>();
   #isGuarded = false;
+  /** While this is true nobody is told the End-of-RIB that follows an initial dump. Afterwards there is work. */
+  holdsEnds = false;
 
   constructor(options: RibOptions) {
     this.own = options.own;
@@ -119,7 +121,8 @@ export class Rib {
     const wake = (peer: RibPeer) => this.#events.onOutput?.(peer);
     for (const family of options.families ?? FAMILIES) {
       const table = new RibTable(family, this.#tables.size, context);
-      const groups = new Groups({ ...context, table, encoder, pool: this.pool }, options.limits ?? {}, wake);
+      const shared = { ...context, table, encoder, pool: this.pool, holdsEnds: () => this.holdsEnds };
+      const groups = new Groups(shared, options.limits ?? {}, wake);
       const accept = (peer: RibPeer, path: number) => this.#acceptAgain(table, peer, path);
       const scan = new Scan({ ...context, table, longLived, accept });
       this.#tables.set(family, table);

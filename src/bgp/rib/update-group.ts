@@ -39,6 +39,8 @@ export interface GroupContext extends TableContext {
   readonly table: RibTable;
   readonly encoder: UpdateEncoder;
   readonly pool: ChunkPool;
+  /** Whether the End-of-RIB of an initial dump has to wait. */
+  readonly holdsEnds: () => boolean;
 }
 
 /** What a group writes when it has told all that it began with: after the answer to wishes (RFC 4684) End-of-RIB too. */

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, jest, test } from "bun:test";
 import { type BgpRouter, parseManifest } from "../../resources/mod.ts";
+import type { Rib } from "../rib/mod.ts";
 import { GracefulRestart } from "./graceful-restart.ts";
 
 const NEIGHBOR = "192.0.2.2";
@@ -14,13 +15,14 @@ spec:
 `);
 
 let work = 0;
+let rib: Pick<Rib, "holdsEnds">;
 let restart: GracefulRestart;
 
 beforeEach(() => {
   jest.useFakeTimers();
-  work = 0;
+  [work, rib] = [0, { holdsEnds: false }];
   restart = new GracefulRestart({
-    ...{ rib: {} as never, neighbors: () => [], sweepMs: () => 0 },
+    ...{ rib: rib as Rib, neighbors: () => [], sweepMs: () => 0 },
     onWork: () => void work++,
   });
 });
@@ -29,30 +31,28 @@ afterEach(() => {
   jest.useRealTimers();
 });
 
-const begin = () => restart.begin(resources[0]?.value as BgpRouter);
-
-test("who is held chooses nothing after its neighbors have spoken, until nobody holds it", () => {
-  begin();
+test("who is held tells no End-of-RIB, until nobody holds it", () => {
   const [one, other] = [restart.hold(), restart.hold()];
-  restart.defer({ kind: "removed", peer: NEIGHBOR });
-  expect(restart.isDeferring).toBe(true);
+  expect(rib.holdsEnds).toBe(true);
   one[Symbol.dispose]();
-  expect([restart.isDeferring, work]).toEqual([true, 0]);
+  one[Symbol.dispose]();
+  expect([rib.holdsEnds, work]).toEqual([true, 0]);
   other[Symbol.dispose]();
-  expect([restart.isDeferring, restart.keepsFormer, work]).toEqual([false, false, 1]);
+  expect([rib.holdsEnds, work]).toEqual([false, 1]);
 });
 
-test("a hold that is never released ends with the limit for neighbors", () => {
-  begin();
+test("a hold that is never released ends by itself, later than the limit for neighbors", () => {
   restart.hold();
-  restart.defer({ kind: "removed", peer: NEIGHBOR });
-  jest.advanceTimersByTime(59_000);
-  expect(restart.isDeferring).toBe(true);
+  jest.advanceTimersByTime(69_000);
+  expect(rib.holdsEnds).toBe(true);
   jest.advanceTimersByTime(1_001);
-  expect(restart.isDeferring).toBe(false);
+  expect([rib.holdsEnds, work]).toEqual([false, 1]);
 });
 
-test("who has not restarted cannot be held", () => {
+test("neighbors are waited for as ever by one that is held", () => {
+  restart.begin(resources[0]?.value as BgpRouter);
   using _ = restart.hold();
-  expect(restart.isDeferring).toBe(false);
+  expect([restart.isDeferring, restart.keepsFormer]).toEqual([true, true]);
+  restart.defer({ kind: "removed", peer: NEIGHBOR });
+  expect([restart.isDeferring, restart.keepsFormer, rib.holdsEnds]).toEqual([false, false, true]);
 });

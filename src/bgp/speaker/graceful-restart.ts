@@ -29,6 +29,8 @@ const DEFERRAL_MS = 60_000;
  * and has routes all the same: it is waited for, but not long.
  */
 const BOTH_RESTARTED_MS = 5_000;
+/** A router of the same process is waited for until it has waited for all of its own neighbors, and has told what it has then. */
+const HOLD_MS = DEFERRAL_MS + 2 * BOTH_RESTARTED_MS;
 /** How long a neighbor that promised no End-of-RIB (RFC 4724) gets everything, and has time to say which route targets it wants (RFC 4684 section 6). */
 const WANTS_MS = 10_000;
 
@@ -51,7 +53,7 @@ export class GracefulRestart implements Disposable {
   #helperTimer: Disposable | undefined;
   readonly #deferralTimers = new Set<Disposable>();
   readonly #wantsTimers = new Map<SpeakerNeighbor, Disposable>();
-  #holds = 0;
+  readonly #holds = new Set<Disposable>();
   #disposed = false;
 
   constructor(options: GracefulRestartOptions) {
@@ -182,17 +184,20 @@ export class GracefulRestart implements Disposable {
       this.#deferralTimers.add(after(ms, () => this.defer({ kind: "time", nowMs: monotonicMs() })));
   }
 
-  /** hold has nothing chosen after a restart before it is disposed too, within the limit for neighbors. */
+  /** hold has neighbors told no End-of-RIB before it is disposed, or HOLD_MS have passed; all else they are told. */
   hold(): Disposable {
-    const peer = `hold ${this.#holds++}`;
-    const deferral = this.#deferral;
-    if (deferral !== undefined) {
-      const families = new Map(
-        [...deferral.families].map(([family, peers]) => [family, new Set(peers).add(peer)]),
-      );
-      this.#deferral = { ...deferral, families };
-    }
-    return { [Symbol.dispose]: () => this.defer({ kind: "removed", peer }) };
+    const { rib, onWork } = this.#options;
+    const release = () => {
+      timer[Symbol.dispose]();
+      if (!this.#holds.delete(hold)) return;
+      rib.holdsEnds = this.#holds.size > 0;
+      if (!rib.holdsEnds && !this.#disposed) onWork();
+    };
+    const timer = after(HOLD_MS, release);
+    const hold = { [Symbol.dispose]: release };
+    this.#holds.add(hold);
+    rib.holdsEnds = true;
+    return hold;
   }
 
   /** defer takes what a neighbor does while it may be waited for. */
@@ -212,6 +217,7 @@ export class GracefulRestart implements Disposable {
 
   [Symbol.dispose](): void {
     this.#disposed = true;
+    for (const hold of [...this.#holds]) hold[Symbol.dispose]();
     this.#helperTimer?.[Symbol.dispose]();
     this.#endTimers();
     for (const timer of this.#wantsTimers.values()) timer[Symbol.dispose]();
