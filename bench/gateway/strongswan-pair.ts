@@ -27,6 +27,8 @@ function settings(root: string): string {
   load = ${PLUGINS}
   plugins { vici { socket = unix:///run/charon.vici } }
   start-scripts { load = ${load} }
+  filelog { stdout { default = 1
+    flush_line = yes } }
 }
 `;
 }
