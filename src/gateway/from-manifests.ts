@@ -39,6 +39,13 @@ export function gatewaysOfNode(files: readonly ManifestFile[], node: string): re
   return [...new Set(gatewaysIn(files).flatMap((one) => (one.node === node ? [one.name] : [])))];
 }
 
+/** routesOf returns the names of a Gateway's Routes, as far as they can be read. */
+export function routesOf(files: readonly ManifestFile[], gateway: string): readonly string[] {
+  return routesIn(files)
+    .filter((one) => one.gateway === gateway)
+    .map(({ name }) => name);
+}
+
 const OBJECT = /^(\w+) "(.*)"$/;
 
 /** Whose a refused Route is: the Gateway's that it names, as far as it names one. */

@@ -28,7 +28,13 @@ export {
   type RouteAspect,
   type RouteChange,
 } from "./diff.ts";
-export { configOfManifests, gatewaysOfNode, type ManifestFile, type ManifestWish } from "./from-manifests.ts";
+export {
+  configOfManifests,
+  gatewaysOfNode,
+  type ManifestFile,
+  type ManifestWish,
+  routesOf,
+} from "./from-manifests.ts";
 export { configOfResources, type FormerConfig, type GatewayResources } from "./from-resources.ts";
 export { sameValue } from "./identity.ts";
 export { instanceOf } from "./instance.ts";

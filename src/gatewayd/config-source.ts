@@ -9,6 +9,8 @@ export interface ConfigSource {
   readonly problems: readonly string[];
   /** What is wrong with the Gateway itself, which every Route of it shares; undefined: nothing. */
   readonly problem?: string | undefined;
+  /** Routes that it has, by name. */
+  readonly routes: readonly string[];
   /** Routes that are wrong, and why. */
   readonly wrongRoutes: ReadonlyMap<string, string>;
   /** Why a verb may not change what a path leads to, and what to do; undefined: it may. */
@@ -19,6 +21,7 @@ export interface ConfigSource {
 export const SET: ConfigSource = {
   name: "causeway config, as it was set last",
   problems: [],
+  routes: [],
   wrongRoutes: new Map(),
   refusal: () => undefined,
 };
@@ -40,6 +43,9 @@ export function withSource(state: GatewayStateTree, source: ConfigSource): Gatew
         reason: joined(`it goes on as it was, since ${problem}`, running.reason),
       });
   }
+  // Those that came while it is refused.
+  if (shared !== undefined)
+    for (const id of source.routes) if (!route.has(id)) route.set(id, { id, up: false, reason: shared });
   return { ...state, route, configuration: { source: source.name, problem: source.problems } };
 }
 

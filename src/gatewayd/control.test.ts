@@ -100,6 +100,7 @@ test("what comes from elsewhere is not changed here, by listen neither, and its 
   const source = {
     name: 'Gateway "test" in /m',
     problems: ['Route "a": spec.spi 1 is wrong'],
+    routes: ["a"],
     wrongRoutes: new Map([["a", 'Route "a": spec.spi 1 is wrong']]),
     refusal: () => "is changed in /m",
   };

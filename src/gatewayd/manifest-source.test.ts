@@ -157,6 +157,13 @@ test("what the machine refuses is told, and all goes on as it was", async () => 
   expect(await reason()).toStartWith(
     'Gateway "test": cannot be taken now, and is tried again: the disk is full',
   );
+  // So is who adds one meanwhile.
+  writeKey("b", "bb");
+  await followed(`${gateway(", mtuBytes: 1400")}${route("a", 11)}${route("b", 12)}`);
+  expect((await state()).route.get("b")).toMatchObject({
+    up: false,
+    reason: 'Gateway "test": cannot be taken now, and is tried again: the disk is full',
+  });
   await followed(`${gateway(", mtuBytes: 1400")}${route("a", 11)}\n# again\n`);
   expect(bed.log.filter(({ reason }) => reason?.includes("the disk is full"))).toHaveLength(1);
 });

@@ -8,6 +8,7 @@ import {
   type GatewayResources,
   gatewaysOfNode,
   type ManifestFile,
+  routesOf,
   sameValue,
 } from "../gateway/mod.ts";
 import { formatProblem, MANIFEST_FILES, type ManifestProblem, ManifestReader } from "../resources/mod.ts";
@@ -96,6 +97,10 @@ export class ManifestSource implements ConfigSource, Disposable {
   get problem(): string | undefined {
     const own = this.#problems.find(({ object }) => object === `Gateway "${this.gateway}"`);
     return own && sentence(formatProblem(own));
+  }
+
+  get routes(): readonly string[] {
+    return routesOf(this.#all, this.gateway);
   }
 
   get wrongRoutes(): ReadonlyMap<string, string> {
