@@ -64,6 +64,7 @@ async function agentFacts(): Promise<AgentFacts> {
       tunnel: { mtuBytes: tunnel.mtuBytes, ...(tunnel.problem !== undefined && { problem: tunnel.problem }) },
     }),
     ...(hub && !node.hub && { connected: hub.connected }),
+    ...(mesh && !node.hub && { hubEndpoints: mesh.endpoints }),
     peers: peers.map(peerFacts),
   };
 }

@@ -99,9 +99,17 @@ const kube: KubeFacts = {
     { path: "manager.yaml", kind: "pods", value: "10.244.0.0/16" },
     { path: "manager.yaml", kind: "services", value: "10.96.0.0/12" },
   ],
+  controlPlane: {
+    certificate: { path: "apiserver.crt", names: ["kubernetes", "10.96.0.1", "10.90.0.2"] },
+    endpoint: { path: "admin.conf", host: "10.90.0.2" },
+    flags: [{ path: "kube-apiserver.yaml", flag: "advertise-address", hosts: ["10.90.0.2"] }],
+  },
 };
 
-const ours = { path: "/etc/cni/net.d/10-causeway.conflist", types: ["causeway"], delegatesToUs: false };
+const cniFile = (path: string, type: string, delegatesToUs = false) => ({
+  ...{ path, types: [type], delegatesToUs, calls: [type] },
+});
+const ours = cniFile("/etc/cni/net.d/10-causeway.conflist", "causeway");
 const well: Facts = {
   ...{ agent, lacking: [], tun: true, neighbours: 10, kept: new Set(), kube },
   settings: {
@@ -118,6 +126,8 @@ const well: Facts = {
   ways: [{ to: "one", address: "10.90.0.3", link: "cw0" }],
   pings: [{ peer: "one", small: true, large: true, largeBytes: 1440 }],
   cni: { folder: "/etc/cni/net.d", files: [ours] },
+  plugins: { folders: ["/opt/cni/bin"], there: ["causeway", "flannel"], unlike: [] },
+  hubNames: [],
   key: { path: "node.key", mode: 0o100600, elsewhere: [], machine: { made: ["aa"], now: ["aa"] } },
 };
 
@@ -158,6 +168,14 @@ const mac = (made: string): Facts => ({
 function below(mtuBytes: number): Facts {
   const links = kernel.links.map((one) => (one.name === "eth0" ? { ...one, mtuBytes } : one));
   return { ...withKernel({ links }), agent: undefined as never, agentProblem: "no agent" };
+}
+
+/** The same rule in iptables-nft and in iptables-legacy. */
+function bothKinds(rule: string): Facts {
+  const view = viewOf(kernel, rule);
+  const legacy = view.firewall.tables.map((table) => ({ ...table, backend: "iptables-legacy" as const }));
+  const tables = [...view.firewall.tables, ...legacy];
+  return { ...well, view: { ...view, firewall: { ...view.firewall, tables } } };
 }
 
 /** What goes wrong, which check sees it, and a part of what it says to do. */
@@ -202,6 +220,12 @@ const rows: readonly (readonly [about: string, id: string, facts: Facts, fix: st
   ],
   ["tunnel ended", "tunnel", withAgent({ tunnel: { mtuBytes: 1440, problem: "it ended" } }), "journalctl"],
   ["no hub", "hub", withAgent({ connected: false }), "UDP port"],
+  [
+    "hub's name without an address",
+    "hub-name",
+    { ...well, hubNames: [{ name: "hub.example.com", addresses: [] }] },
+    "getent hosts hub.example.com",
+  ],
   [
     "peer down",
     "peers",
@@ -272,6 +296,7 @@ const rows: readonly (readonly [about: string, id: string, facts: Facts, fix: st
     { ...well, view: viewOf(kernel, "-A FORWARD -j REJECT") },
     "-I FORWARD 1",
   ],
+  ["rules of both kinds", "iptables-kinds", bothKinds("-A INPUT -p tcp -j ACCEPT"), "update-alternatives"],
   [
     "rules lost",
     "firewall-input",
@@ -327,11 +352,23 @@ const rows: readonly (readonly [about: string, id: string, facts: Facts, fix: st
       ...well,
       cni: {
         folder: "f",
-        files: [{ path: "f/05-flannel.conflist", types: ["flannel"], delegatesToUs: false }, ours],
+        files: [cniFile("f/05-flannel.conflist", "flannel"), ours],
       },
     },
     "then mv -n f/05-flannel.conflist f/05-flannel.conflist.not-used",
   ] as never,
+  [
+    "plugin gone",
+    "cni-files",
+    { ...well, plugins: { folders: ["f"], there: [], unlike: ["f/causeway"] } },
+    "causeway cni install --bin-dir f",
+  ],
+  [
+    "API server on the LAN",
+    "api-names",
+    withKube({ controlPlane: { flags: [{ path: "f", flag: "advertise-address", hosts: ["192.168.1.5"] }] } }),
+    "set 10.90.0.2",
+  ],
   ["no CNI of ours", "cni-folder", { ...well, cni: { folder: "f", files: [] } }, "causeway cni install"],
   [
     ...["flannel on the LAN", "other-network"],
@@ -355,8 +392,8 @@ test("each check has a row", () => {
 });
 
 test("Multus that hands on to us is us; what comes after us is only named", () => {
-  const multus = { path: "f/00-multus.conf", types: ["multus"], delegatesToUs: true };
-  const later = { path: "f/87-podman.conflist", types: ["bridge"], delegatesToUs: false };
+  const multus = cniFile("f/00-multus.conf", "multus", true);
+  const later = cniFile("f/87-podman.conflist", "bridge");
   const { checks } = diagnose({ ...well, cni: { folder: "f", files: [multus, ours, later] } }, [
     "cni-folder",
   ]);
@@ -402,10 +439,7 @@ test("flannel by the overlay numbers pods itself, and no check says otherwise", 
       networks: [{ path: "f", kind: "pods", value: "10.42.0.0/16" }],
       registered: { internal: ["10.90.0.2"], podCidrs: ["10.42.1.0/24"] },
     },
-    cni: {
-      folder: "f",
-      files: [{ path: "f/10-flannel.conflist", types: ["flannel"], delegatesToUs: false }],
-    },
+    cni: { folder: "f", files: [cniFile("f/10-flannel.conflist", "flannel")] },
   };
   expect(wrong(facts)).toEqual([]);
 });
@@ -422,6 +456,13 @@ test("rules that are lost are said to be", () => {
   expect(found("-A INPUT -j REJECT")).toContain("were put in and are gone");
   const ours = '-A INPUT -m comment --comment "causeway: nodes of the mesh" -j ACCEPT';
   expect(found(`-A INPUT -j REJECT\n${ours}`)).toContain("are there, behind a denial");
+});
+
+test("rules of one kind, and ours in both, are no two kinds", () => {
+  const kinds = (facts: Facts) => look(facts, "iptables-kinds")?.ok;
+  expect(kinds({ ...well, view: viewOf(kernel, "-A INPUT -j ACCEPT") })).toBe(true);
+  expect(kinds(bothKinds('-A INPUT -m comment --comment "causeway: the tunnel" -j ACCEPT'))).toBe(true);
+  expect(kinds(bothKinds("-A INPUT -m comment --comment mine -j ACCEPT"))).toBe(false);
 });
 
 test("rules of ours that nobody keeps are wrong, with an agent that is asked to they are not", () => {

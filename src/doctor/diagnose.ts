@@ -1,16 +1,20 @@
 /** All checks, in the order in which one would look: what lies below comes first. */
 import { type Check, type Diagnosis, type Examination, examine } from "./check.ts";
+import { controlPlaneExaminations } from "./control-plane-checks.ts";
 import type { Facts } from "./facts.ts";
 import { firewallExaminations } from "./firewall-checks.ts";
 import { kernelExaminations } from "./kernel-checks.ts";
 import { kubeExaminations } from "./kube-checks.ts";
 import { meshExaminations } from "./mesh-checks.ts";
+import { pluginExaminations } from "./plugin-checks.ts";
 
 const examinations: readonly Examination<Facts>[] = [
   ...kernelExaminations,
   ...meshExaminations,
   ...firewallExaminations,
   ...kubeExaminations,
+  ...controlPlaneExaminations,
+  ...pluginExaminations,
 ];
 
 /** checkIds are the names of all checks. */

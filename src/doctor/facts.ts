@@ -18,6 +18,8 @@ export interface AgentFacts {
   readonly tunnel?: { readonly mtuBytes: number; readonly problem?: string };
   /** Of a member: whether a hub is reached. */
   readonly connected?: boolean;
+  /** Of a member: where the mesh's hub is reached, `host:port`. */
+  readonly hubEndpoints?: readonly string[];
   readonly failed: readonly string[];
   readonly peers: readonly PeerFacts[];
 }
@@ -50,6 +52,27 @@ export interface PingFacts {
   readonly largeBytes: number;
 }
 
+/** HubName is a name by which a member reaches a hub, and what it leads to; without addresses, why. */
+export interface HubName {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly problem?: string;
+}
+
+/** ControlPlaneFacts are an API server of this node, as kubeadm sets it up. */
+export interface ControlPlaneFacts {
+  /** Its certificate, with what it is for; without names where it is none. */
+  readonly certificate?: { readonly path: string; readonly names?: readonly string[] };
+  /** The host by which the administrator's kubeconfig reaches the API: that of controlPlaneEndpoint. */
+  readonly endpoint?: { readonly path: string; readonly host: string };
+  /** What the manifests of API server and etcd say of addresses: the hosts of each flag. */
+  readonly flags: readonly {
+    readonly path: string;
+    readonly flag: string;
+    readonly hosts: readonly string[];
+  }[];
+}
+
 /** KubeFacts are what of Kubernetes is on this node. */
 export interface KubeFacts {
   readonly distribution?: "kubeadm" | "k3s" | "rke2";
@@ -68,6 +91,7 @@ export interface KubeFacts {
   }[];
   /** The drop-in that lets the unit wait for the overlay. */
   readonly ordered: boolean;
+  readonly controlPlane?: ControlPlaneFacts;
 }
 
 /** CniFacts are the folder of network configurations. */
@@ -78,7 +102,19 @@ export interface CniFacts {
     readonly path: string;
     readonly types: readonly string[];
     readonly delegatesToUs: boolean;
+    /** Names of the executables that it has run: its types, those of their IPAM, ours where it hands on to us. */
+    readonly calls: readonly string[];
   }[];
+}
+
+/** PluginFacts are executables that network configurations name. */
+export interface PluginFacts {
+  /** Where the runtime looks for them. */
+  readonly folders: readonly string[];
+  /** Names of those that are there and can be executed. */
+  readonly there: readonly string[];
+  /** Files of ours that are not as this version has them, those that are missing included. */
+  readonly unlike: readonly string[];
 }
 
 /** KeyFacts are the node's private key, as a file. */
@@ -111,5 +147,8 @@ export interface Facts {
   readonly pings?: readonly PingFacts[];
   readonly kube?: KubeFacts;
   readonly cni?: CniFacts;
+  readonly plugins?: PluginFacts;
+  /** Of a member. */
+  readonly hubNames?: readonly HubName[];
   readonly key?: KeyFacts;
 }

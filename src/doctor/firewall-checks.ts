@@ -3,7 +3,7 @@ import { MARK } from "./accept.ts";
 import type { Examination, Finding } from "./check.ts";
 import type { Facts } from "./facts.ts";
 import { insertions, lostOf, oursOf, type Refusal, refusalsOf } from "./firewall.ts";
-import type { Hook } from "./packet.ts";
+import type { Hook, Table } from "./packet.ts";
 
 function where({ table, chain, rule }: Refusal): string {
   const by = rule === undefined ? `policy ${chain.policy}` : `rule ${rule + 1}`;
@@ -28,6 +28,30 @@ function hookFinding(hook: Hook, { view, kept }: Facts): Finding {
   };
 }
 
+/** Whether others have put anything into a table; a policy counts. */
+function isUsed({ chains }: Table): boolean {
+  return chains.some(
+    ({ policy, rules }) => policy === "drop" || rules.some(({ comment }) => !comment?.startsWith(MARK)),
+  );
+}
+
+function tableText({ backend, family, name, chains }: Table): string {
+  const kube = chains.some((chain) => chain.name.startsWith("KUBE-")) ? " (Kubernetes' chains)" : "";
+  return `${backend} ${family} ${name}${kube}`;
+}
+
+/** The kernel has tables of legacy iptables apart from those of nf_tables, and packets pass both. */
+function kindsFinding({ view: { firewall } }: Facts): Finding {
+  const used = firewall.tables.filter(isUsed);
+  const found = used.map(tableText).join(", ") || "nobody else has rules";
+  const legacy = used.filter(({ backend }) => backend === "iptables-legacy");
+  if (legacy.length === 0 || legacy.length === used.length) return { found };
+  return {
+    found: `both kinds have rules: ${found}`,
+    fix: "let all use one: update-alternatives --set iptables /usr/sbin/iptables-nft (ip6tables likewise), restart what writes rules (kubelet, kube-proxy, docker), then take away what is left in the other kind: iptables-legacy-save shows it, a reboot drops it",
+  };
+}
+
 /** firewallExaminations are these checks. */
 export const firewallExaminations: readonly Examination<Facts>[] = [
   {
@@ -40,6 +64,11 @@ export const firewallExaminations: readonly Examination<Facts>[] = [
             found: firewall.unread.join("; "),
             fix: "install what is named: apt-get install iptables nftables",
           },
+  },
+  {
+    id: "iptables-kinds",
+    why: "iptables-legacy and iptables-nft do not see each other's rules, and packets must pass both: what one lets through the other refuses, and kube-proxy may write where nobody looks",
+    look: kindsFinding,
   },
   {
     id: "firewall-input",

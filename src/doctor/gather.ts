@@ -7,7 +7,8 @@ import { readFirewall } from "./firewall-reader.ts";
 import { lackingModules, readSettings } from "./kernel-facts.ts";
 import { readKey } from "./key-facts.ts";
 import { readCni, readKube } from "./kube-facts.ts";
-import { readPings, readWays } from "./way-facts.ts";
+import { readPlugins } from "./plugin-facts.ts";
+import { readHubNames, readPings, readWays } from "./way-facts.ts";
 
 /** KEEP is the file in the state's folder that asks the agent to keep our rules: a line for each that was put in. */
 const KEEP = "firewall.keep";
@@ -20,19 +21,22 @@ export interface GatherOptions {
   readonly state: string;
   /** Where files of Kubernetes are; usually `/`. */
   readonly root: string;
-  /** Checks that are wanted: what only others need and takes long, echoes, is left. None: all. */
+  /** Checks that are wanted: what only others need and takes long (echoes, names, whole executables) is left. None: all. */
   readonly ids?: readonly string[];
 }
 
 /** gather changes nothing, but for modules that the kernel loads when it is asked for what they do. */
 export async function gather({ agent, agentProblem, state, root, ids = [] }: GatherOptions): Promise<Facts> {
+  const isWanted = (id: string) => ids.length === 0 || ids.includes(id);
   const view = await readFirewall();
-  const [ways, pings, kube] = await Promise.all([
+  const [ways, pings, hubNames, kube] = await Promise.all([
     readWays(agent?.peers ?? [], view.place),
-    ids.length === 0 || ids.includes("mtu-path") ? readPings(agent) : undefined,
+    isWanted("mtu-path") ? readPings(agent) : undefined,
+    isWanted("hub-name") ? readHubNames(agent, state) : undefined,
     readKube(root),
   ]);
   const key = readKey(state, view.kernel.links);
+  const cni = readCni(root, kube?.distribution);
   return {
     ...(agent && { agent }),
     ...(agentProblem !== undefined && { agentProblem }),
@@ -45,7 +49,9 @@ export async function gather({ agent, agentProblem, state, root, ids = [] }: Gat
     ...ways,
     ...(pings && { pings }),
     ...(kube && { kube }),
-    cni: readCni(root, kube?.distribution),
+    cni,
+    ...(isWanted("cni-files") && { plugins: readPlugins(root, { cni, distribution: kube?.distribution }) }),
+    ...(hubNames && { hubNames }),
     ...(key && { key }),
   };
 }

@@ -119,7 +119,8 @@ function podCidrFinding(facts: Facts, kube: KubeFacts): Finding {
   };
 }
 
-function isOurs(file: CniFacts["files"][number]): boolean {
+/** isOurs tells whether runtimes that take a configuration come to our plugin. */
+export function isOurs(file: CniFacts["files"][number]): boolean {
   return file.types.includes("causeway") || file.delegatesToUs;
 }
 

@@ -1,6 +1,7 @@
 /** What of Kubernetes is on this node: files of its distributions, the kubelet that runs, and what the API has of this node. */
 import { basename, extname, join } from "node:path";
 import { parse } from "yaml";
+import { VXLAN } from "../cni/mod.ts";
 import { type Distribution, kubeconfigAccess, kubeGet, nodeIpOf } from "../kube/mod.ts";
 import {
   exists,
@@ -12,6 +13,7 @@ import {
   readText,
   which,
 } from "../sys/mod.ts";
+import { readControlPlane } from "./control-plane-facts.ts";
 import type { CniFacts, KubeFacts } from "./facts.ts";
 
 /** Where a distribution has its things. */
@@ -54,8 +56,10 @@ export async function readKube(root: string): Promise<KubeFacts | undefined> {
   const nodeIp =
     distribution === "kubeadm" ? kubeletNodeIp(root) : rancherValue(root, distribution, "node-ip");
   const running = kubeletArguments();
+  const controlPlane = readControlPlane(root);
   return {
     distribution,
+    ...(controlPlane && { controlPlane }),
     ...(nodeIp && { nodeIp }),
     ...(running && { running: { ...optional("nodeIp", argument(running, "--node-ip")) } }),
     ...(await registered(join(root, access), argument(running ?? [], "--hostname-override") ?? hostName())),
@@ -187,21 +191,33 @@ export function readCni(root: string, distribution: Distribution | undefined): C
     folder,
     files: names.map((name) => {
       const text = readText(join(folder, basename(name))) ?? "";
-      const types = typesOf(attempt(() => JSON.parse(text)));
-      return {
-        path: join(folder, name),
-        types,
-        // Multus, thick (multus-shim) and thin, names a network or the file of one.
-        delegatesToUs: types.some((type) => /^multus/.test(type)) && /causeway/.test(text),
-      };
+      const plugins = pluginsOf(attempt(() => JSON.parse(text)));
+      const types = plugins.map(({ type }) => type).filter(isText);
+      // Multus, thick (multus-shim) and thin, names a network or the file of one.
+      const delegatesToUs = types.some((type) => /^multus/.test(type)) && /causeway/.test(text);
+      const calls = [...plugins.flatMap(callsOf), ...(delegatesToUs ? ["causeway"] : [])];
+      return { path: join(folder, name), types, delegatesToUs, calls: [...new Set(calls)] };
     }),
   };
 }
 
-function typesOf(value: unknown): readonly string[] {
-  const { type, plugins } = (value ?? {}) as { readonly type?: unknown; readonly plugins?: unknown };
-  const all = Array.isArray(plugins)
-    ? plugins.map((plugin) => (plugin as { type?: unknown } | null)?.type)
-    : [type];
-  return all.filter((one) => typeof one === "string");
+/** Of a plugin's configuration, what is read. */
+interface Plugin {
+  readonly type?: unknown;
+  readonly ipam?: { readonly type?: unknown } | null;
+}
+
+/** A list has several; anything else is one. */
+function pluginsOf(value: unknown): readonly Plugin[] {
+  const { plugins } = (value ?? {}) as { readonly plugins?: unknown };
+  return (Array.isArray(plugins) ? plugins : [value]).map((plugin) => (plugin ?? {}) as Plugin);
+}
+
+/** Ours numbers pods by itself where the type is one of the reference plugins' (docs/cni.md). */
+function callsOf({ type, ipam }: Plugin): readonly string[] {
+  return (type === "causeway" || type === VXLAN ? [type] : [type, ipam?.type]).filter(isText);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string" && value !== "";
 }

@@ -133,6 +133,18 @@ function mtuFinding(facts: Facts): Finding {
   return { found: text };
 }
 
+function namesFinding({ hubNames }: Facts): Finding {
+  if (hubNames === undefined) return { skipped: "needs a node that has joined as a member" };
+  if (hubNames.length === 0) return { found: "hubs are reached by addresses" };
+  const wrong = hubNames.filter(({ addresses }) => addresses.length === 0);
+  if (wrong.length === 0)
+    return { found: named(hubNames.map(({ name, addresses }) => `${name} is ${addresses.join(", ")}`)) };
+  return {
+    found: named(wrong.map(({ name, problem }) => `${name} has no address (${problem ?? "none is named"})`)),
+    fix: `getent hosts ${wrong[0]?.name} asks the same: mend the name's record or /etc/resolv.conf; or put an address into spec.endpoints of the Mesh (causeway mesh apply, on a hub)`,
+  };
+}
+
 function pingFinding({ pings }: Facts): Finding {
   if (pings === undefined) return { skipped: "needs an agent with peers, and the program ping" };
   const reached = pings.filter(({ small }) => small);
@@ -221,6 +233,11 @@ export const meshExaminations: readonly Examination<Facts>[] = [
         fix: "open the hub's UDP port at its firewall and router; causeway peers says what was tried",
       };
     },
+  },
+  {
+    id: "hub-name",
+    why: "a name is looked up again each minute, since its address may change; while it has none the last one is used, and after a restart the hub is not found",
+    look: namesFinding,
   },
   {
     id: "peers",

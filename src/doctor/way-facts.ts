@@ -1,7 +1,8 @@
-/** What other nodes are reached by: the link of each way, and echoes of full size. The programs ip and ping are asked. */
-import { formatIp, type Ip, ipPlus, prefixAddress } from "../net/mod.ts";
-import { run, which } from "../sys/mod.ts";
-import type { AgentFacts, Facts, PeerFacts, PingFacts, WayFacts } from "./facts.ts";
+/** What other nodes are reached by: the link of each way, echoes of full size, hubs' names. The programs ip and ping are asked. */
+import { join } from "node:path";
+import { formatIp, type Ip, ipPlus, prefixAddress, tryParseEndpoint } from "../net/mod.ts";
+import { readText, resolveHost, run, which } from "../sys/mod.ts";
+import type { AgentFacts, Facts, HubName, PeerFacts, PingFacts, WayFacts } from "./facts.ts";
 import type { Place } from "./place.ts";
 
 /** MOST_PEERS limits how many nodes are tried: a mesh may have thousands. */
@@ -67,4 +68,40 @@ async function echo(address: Ip, packetBytes: number): Promise<boolean> {
   const words = ["ping", "-n", "-c", "2", "-i", "0.2", "-W", "2", "-M", "do", "-s", size, formatIp(address)];
   const { status, stdout, stderr } = await run(words, { timeoutMs: ASK_MS });
   return status === 0 || /message too long|frag needed|too big/i.test(stdout + stderr);
+}
+
+/** Of a node that has joined: where its token said that hubs are (agent/member-role.ts). */
+const MEMBERSHIP = "member.json";
+
+/** readHubNames looks up the hub's names, as the mesh has them or, without an agent, as the token had; undefined where this node is no member. */
+export async function readHubNames(
+  agent: AgentFacts | undefined,
+  state: string,
+): Promise<readonly HubName[] | undefined> {
+  const endpoints = agent?.hubEndpoints ?? joinedBy(state);
+  if (agent?.hub === true || endpoints === undefined) return undefined;
+  const names = endpoints
+    .filter((one) => tryParseEndpoint(one) === undefined)
+    .map((one) => one.slice(0, one.lastIndexOf(":")));
+  return Promise.all([...new Set(names)].map(lookUp));
+}
+
+function joinedBy(state: string): readonly string[] | undefined {
+  try {
+    const { endpoints } = JSON.parse(readText(join(state, MEMBERSHIP)) ?? "{}") as {
+      readonly endpoints?: readonly string[];
+    };
+    return endpoints;
+  } catch {
+    // The agent says that it cannot take it up.
+    return undefined;
+  }
+}
+
+async function lookUp(name: string): Promise<HubName> {
+  try {
+    return { name, addresses: await resolveHost(name) };
+  } catch (error) {
+    return { name, addresses: [], problem: (error as Error).message };
+  }
 }

@@ -32,3 +32,9 @@ export function isSelfIssued(pem: string): boolean {
   const certificate = new X509Certificate(pem);
   return certificate.issuer === certificate.subject;
 }
+
+/** namesOfCertificate returns the names and addresses that a PEM certificate is for (RFC 5280, section 4.2.1.6); throws for what is no certificate. */
+export function namesOfCertificate(pem: string): readonly string[] {
+  const names = new X509Certificate(pem).subjectAltName ?? "";
+  return [...names.matchAll(/(?:DNS|IP Address):([^,\s]+)/g)].map(([, name]) => name as string);
+}

@@ -72,6 +72,36 @@ describe(`the doctor's firewall rules${note}`, () => {
     expect(shown(world)).toBe(before);
   });
 
+  run(
+    "rules of iptables-legacy beside those of nf_tables are found; of one kind alone, or ours in both, not",
+    async () => {
+      using world = new DoctorWorld();
+      const kinds = async () => (await world.checks("look", "iptables-kinds"))["iptables-kinds"];
+      expect(await kinds()).toMatchObject({ ok: true, found: "nobody else has rules" });
+      world.shell("iptables-legacy -N KUBE-FORWARD; iptables-legacy -A FORWARD -j KUBE-FORWARD");
+      expect(await kinds()).toMatchObject({ ok: true });
+      world.shell("ip6tables-nft -A INPUT -p tcp --dport 22 -j ACCEPT");
+      expect(await kinds()).toMatchObject({
+        ok: false,
+        found:
+          "both kinds have rules: iptables-nft ip6 filter, iptables-legacy ip filter (Kubernetes' chains)",
+        fix: expect.stringContaining("update-alternatives --set iptables"),
+      });
+      world.shell("ip6tables-nft -F");
+      expect(await kinds()).toMatchObject({ ok: true });
+      // A policy is a rule.
+      world.shell(
+        "nft add table inet mine; nft add chain inet mine in '{ type filter hook input priority 0; policy drop; }'",
+      );
+      expect(await kinds()).toMatchObject({ ok: false, found: expect.stringContaining("nft inet mine") });
+      world.shell("nft flush ruleset; iptables-legacy -F; iptables-legacy -X; iptables-legacy -P INPUT DROP");
+      expect((await world.checks("fix", "firewall-input"))["firewall-input"]?.ok).toBe(true);
+      world.shell("iptables-legacy -P INPUT ACCEPT; iptables-nft -P INPUT DROP");
+      expect((await world.checks("fix", "firewall-input"))["firewall-input"]?.ok).toBe(true);
+      expect(await kinds()).toMatchObject({ ok: true, found: "iptables-nft ip filter" });
+    },
+  );
+
   run("what refuses is named, with the commands", async () => {
     using world = new DoctorWorld();
     world.shell(iptables("iptables-nft"));

@@ -1,10 +1,12 @@
 /** Failures of a node as a tutorial's readers met them, made in a namespace and found by the doctor. Firewalls are in doctor-firewall.test.ts. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawn } from "node:child_process";
-import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
+import type { Diagnosis } from "../../src/doctor/mod.ts";
 import { kernelHasWireguard } from "../../src/netlink/mod.ts";
+import { run as runProcess } from "../../src/sys/mod.ts";
 import { DoctorWorld } from "../support/doctor-world.ts";
 import { lacksTool, notRoot } from "../support/scratch.ts";
 
@@ -12,12 +14,6 @@ setDefaultTimeout(60_000);
 const why = notRoot ?? lacksTool("ip") ?? lacksTool("ping") ?? lacksTool("openssl");
 const run = why === undefined ? test : test.skip;
 const note = why === undefined ? "" : ` (skipped: ${why})`;
-
-function put(world: DoctorWorld, path: string, text: string): void {
-  const file = join(world.root, path);
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, text);
-}
 
 /** The API's answer for this node, by TLS and a token, in the node's namespace. */
 function api(world: DoctorWorld, node: object): Disposable {
@@ -39,8 +35,7 @@ function api(world: DoctorWorld, node: object): Disposable {
           : new Response("", { status: 404 }),
     }),
   }));
-  put(
-    world,
+  world.put(
     "/etc/kubernetes/kubelet.conf",
     `current-context: c
 contexts: [{ name: c, context: { cluster: c, user: u } }]
@@ -76,11 +71,11 @@ describe(`the doctor on a node${note}`, () => {
     "Kubernetes on the LAN, two pod networks, two CNIs, flannel on the wrong interface, overlapping networks, a wrong way",
     async () => {
       using world = new DoctorWorld();
-      put(world, "/etc/default/kubelet", "KUBELET_EXTRA_ARGS=--node-ip=192.168.1.5\n");
-      put(world, "/etc/kubernetes/manifests/kube-controller-manager.yaml", manager("10.240.0.0/16"));
-      put(world, "/run/flannel/subnet.env", "FLANNEL_NETWORK=10.245.0.0/16\n");
-      put(world, "/etc/cni/net.d/05-flannel.conflist", '{"plugins":[{"type":"flannel"}]}');
-      put(world, "/etc/cni/net.d/10-causeway.conflist", '{"plugins":[{"type":"causeway"}]}');
+      world.put("/etc/default/kubelet", "KUBELET_EXTRA_ARGS=--node-ip=192.168.1.5\n");
+      world.put("/etc/kubernetes/manifests/kube-controller-manager.yaml", manager("10.240.0.0/16"));
+      world.put("/run/flannel/subnet.env", "FLANNEL_NETWORK=10.245.0.0/16\n");
+      world.put("/etc/cni/net.d/05-flannel.conflist", '{"plugins":[{"type":"flannel"}]}');
+      world.put("/etc/cni/net.d/10-causeway.conflist", '{"plugins":[{"type":"causeway"}]}');
       using _api = api(world, {
         spec: { podCIDRs: ["10.240.3.0/24"] },
         status: { addresses: [{ type: "InternalIP", address: "192.168.1.5" }] },
@@ -121,16 +116,12 @@ describe(`the doctor on a node${note}`, () => {
     "what is as `causeway kube prepare` writes it is well; with another pod network out of the way",
     async () => {
       using world = new DoctorWorld();
-      put(world, "/etc/default/kubelet", "KUBELET_EXTRA_ARGS=--node-ip=10.90.0.2\n");
-      put(
-        world,
-        "/etc/systemd/system/kubelet.service.d/20-causeway.conf",
-        "[Unit]\nAfter=causeway.service\n",
-      );
-      put(world, "/etc/kubernetes/manifests/kube-controller-manager.yaml", manager("10.244.0.0/16"));
+      world.put("/etc/default/kubelet", "KUBELET_EXTRA_ARGS=--node-ip=10.90.0.2\n");
+      world.put("/etc/systemd/system/kubelet.service.d/20-causeway.conf", "[Unit]\nAfter=causeway.service\n");
+      world.put("/etc/kubernetes/manifests/kube-controller-manager.yaml", manager("10.244.0.0/16"));
       const multus = '{"type":"multus-shim","clusterNetwork":"/host/etc/cni/net.d/10-causeway.conflist"}';
-      put(world, "/etc/cni/net.d/00-multus.conf", multus);
-      put(world, "/etc/cni/net.d/10-causeway.conflist", '{"plugins":[{"type":"causeway"}]}');
+      world.put("/etc/cni/net.d/00-multus.conf", multus);
+      world.put("/etc/cni/net.d/10-causeway.conflist", '{"plugins":[{"type":"causeway"}]}');
       using _api = api(world, {
         spec: { podCIDRs: ["10.244.1.0/24"] },
         status: { addresses: [{ type: "InternalIP", address: "10.90.0.2" }] },
@@ -170,6 +161,27 @@ describe(`the doctor on a node${note}`, () => {
     expect(links).toMatchObject({ ok: true, found: "bridge, veth, vxlan work" });
     expect(world.shell("nft list tables 2>/dev/null")).not.toContain("probe");
   });
+
+  const withoutModule = why ?? lacksTool("unshare") ?? (kernelHasWireguard() ? "has WireGuard" : undefined);
+  (withoutModule === undefined ? test : test.skip)(
+    `a kernel without WireGuard is well with /dev/net/tun, and not without${withoutModule === undefined ? "" : ` (skipped: ${withoutModule})`}`,
+    async () => {
+      using world = new DoctorWorld();
+      const look = async (hidden: readonly string[]) => {
+        // Mounts of unshare(1) are its own.
+        const script = `mount -t tmpfs tmpfs /dev/net; touch ${["/dev/net/none", ...hidden].join(" ")}; exec "$@"`;
+        const argv = ["unshare", "-m", "sh", "-ec", script, "sh", ...world.argv("look", "kernel-wireguard")];
+        const { stdout, stderr } = await runProcess(argv, { netns: world.node });
+        expect(stderr).toBe("");
+        return (JSON.parse(stdout) as Diagnosis).checks[0];
+      };
+      expect(await look(["/dev/net/tun"])).toMatchObject({ ok: true });
+      expect(await look([])).toMatchObject({
+        ...{ ok: false, found: "neither WireGuard nor /dev/net/tun", fix: "modprobe -a wireguard tun" },
+        why: expect.stringContaining("user space"),
+      });
+    },
+  );
 
   run("a way that loses full packets without a word is found, one that says so is not", async () => {
     using world = new DoctorWorld();

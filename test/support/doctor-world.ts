@@ -6,9 +6,9 @@
  * tunnel 10.90.0.3, 10.244.2.5 ── cw0  node 10.90.0.2  cw-pods ── pod 10.244.1.5
  * ```
  */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Check, Diagnosis } from "../../src/doctor/mod.ts";
 import { type Netns, type ProcessResult, run, runSync } from "../../src/sys/mod.ts";
 import { Scratch } from "./scratch.ts";
@@ -68,6 +68,13 @@ export class DoctorWorld implements Disposable {
     const done = runSync(["sh", "-ec", text], { netns: this.node });
     if (done.status !== 0) throw new Error(`${text}: ${done.stderr}`);
     return done.stdout;
+  }
+
+  /** put writes a file below `root`. */
+  put(path: string, text: string): void {
+    const file = join(this.root, path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text);
   }
 
   /** argv is the doctor's program in this node. */
