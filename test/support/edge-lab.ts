@@ -123,6 +123,10 @@ export class EdgeNode implements Disposable {
     return this.#run().engine;
   }
 
+  get routers(): Routers {
+    return this.#run().routers;
+  }
+
   #run() {
     if (this.#running === undefined) throw new Error(`${this.name} does not run`);
     return this.#running;
