@@ -42,6 +42,8 @@ export function domainIn(domain: EdgeDomain, vteps: EdgeVteps | undefined): Doma
   };
   if (routing === undefined) return own;
   const families = new Set<Family>([
+    // What comes over is forwarded by what the fabric tells, of which there may be nothing here yet.
+    ...(routing.leaks.length === 0 ? [] : ([4, 6] as const)),
     ...(routing.host?.edge ?? []).map(({ ip }) => ip.family),
     ...routing.announce.map(({ family }) => family),
     ...routing.routes.map(({ prefix }) => prefix.family),

@@ -1,5 +1,7 @@
 /** Two nodes' edges in a fabric of FRR, with FRR on the hosts as MetalLB runs it: routes of both sides, and packets with the addresses that they had. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import type { Speaker, SpeakerNeighbor } from "../../src/bgp/mod.ts";
+import { neighborStatus } from "../../src/bgp/speaker/show.ts";
 import { run, runSync } from "../../src/sys/mod.ts";
 import { type Foreign, foreignRoot } from "../support/bgp-foreign.ts";
 import {
@@ -56,6 +58,8 @@ describe.skipIf(lacks !== undefined)(`edge in a fabric${lacks === undefined ? ""
       .replaceAll(/ nhid \d+/g, "")
       .trim();
   const evpn = () => tor.ask("show bgp l2vpn evpn");
+  const sayAtA = (line: string) =>
+    hostA.ask("configure", "router bgp 64515", "address-family ipv4 unicast", line);
   const hasRoute = (node: EdgeNode, prefix: string) =>
     until(`the host of ${node.name} has ${prefix}`, async () => routesTo(node, prefix) !== "");
   const hasNone = (node: EdgeNode, prefix: string) =>
@@ -126,28 +130,26 @@ describe.skipIf(lacks !== undefined)(`edge in a fabric${lacks === undefined ? ""
   });
 
   test("what the host takes back is gone everywhere, and comes again", async () => {
-    hostA.ask("configure", "router bgp 64515", "address-family ipv4 unicast", `no network ${SERVICE_A}/32`);
+    sayAtA(`no network ${SERVICE_A}/32`);
     await hasNone(b, SERVICE_A);
     await until("the fabric has no route", async () => !evpn().includes(`[${SERVICE_A}]`));
     await until("the other node has none", async () => routesTo(b, SERVICE_A, "cw-5100") === "");
-    hostA.ask("configure", "router bgp 64515", "address-family ipv4 unicast", `network ${SERVICE_A}/32`);
+    sayAtA(`network ${SERVICE_A}/32`);
     await hasRoute(b, SERVICE_A);
   });
 
   test("a network that the edge announces by itself stays when the host has announced it too, and takes it back", async () => {
     const own = /\[5\]:\[0\]:\[24\]:\[198\.51\.100\.0\]\n +100\.65\.0\.1 +0 64514 i/;
-    const host = (...lines: string[]) =>
-      hostA.ask("configure", "router bgp 64515", "address-family ipv4 unicast", ...lines);
     const fromHost = () => a.edge.status()[0]?.domains[0]?.fromHost ?? [];
-    host("network 198.51.100.0/24");
+    sayAtA("network 198.51.100.0/24");
     await until("the edge hears of it", async () => fromHost().includes("198.51.100.0/24"));
-    host("no network 198.51.100.0/24");
+    sayAtA("no network 198.51.100.0/24");
     await until("the edge has lost it", async () => !fromHost().includes("198.51.100.0/24"));
     // What is said later arrives later.
-    host("network 10.97.0.1/32");
+    sayAtA("network 10.97.0.1/32");
     await hasRoute(b, "10.97.0.1");
     expect(evpn()).toMatch(own);
-    host("no network 10.97.0.1/32");
+    sayAtA("no network 10.97.0.1/32");
     await hasNone(b, "10.97.0.1");
   });
 
@@ -171,6 +173,70 @@ describe.skipIf(lacks !== undefined)(`edge in a fabric${lacks === undefined ? ""
     a.follow(full);
     await hasRoute(a, SERVICE_B);
     await hasRoute(b, SERVICE_A);
+  });
+
+  test("a host session's own rules decide what comes from the host and what it hears, and the session goes on", async () => {
+    const full = edgeManifest(A);
+    const only = (network: string) => `[{match: {prefix: ["${network} le 32"]}, action: accept}]`;
+    const heard = () =>
+      Object.keys((hostA.json("show bgp ipv4 unicast json") as { routes: object }).routes).sort();
+    sayAtA("network 10.97.0.1/32");
+    await hasRoute(b, "10.97.0.1");
+    expect(heard()).toContain("198.51.100.0/24");
+    a.logged.length = 0;
+    const rules = `import: ${only("10.99.0.0/24")}, export: ${only("10.98.0.0/24")}`;
+    a.follow(full.replace("hostSession: {", `hostSession: {${rules}, `));
+    await hasNone(b, "10.97.0.1");
+    await hasNone(a, "198.51.100.0/24");
+    await until("the host hears of the one network alone", async () =>
+      Bun.deepEquals(heard(), ["10.97.0.1/32", "10.98.0.1/32", "10.99.0.1/32"]),
+    );
+    expect(routesTo(a, "10.97.0.1", "cw-5100")).toBe("");
+    expect(evpn()).not.toContain("[10.97.0.1]");
+    expect(routesTo(b, SERVICE_A)).not.toBe("");
+    const { stdout } = await run(["ping", "-n", "-c", "1", "-W", "2", "-I", SERVICE_A, SERVICE_B], {
+      netns: a.netns,
+    });
+    expect(stdout).toContain("1 received");
+    a.follow(full);
+    await hasRoute(b, "10.97.0.1");
+    await hasRoute(a, "198.51.100.0/24");
+    expect(a.logged.filter((line) => line.includes("session is down"))).toEqual([]);
+    sayAtA("no network 10.97.0.1/32");
+    await hasNone(b, "10.97.0.1");
+  });
+
+  test("a host that announces more than maximumPrefixes: the session ends and says why, and a higher limit begins it anew", async () => {
+    const limited = (most: number) =>
+      a.follow(edgeManifest(A).replace("hostSession: {", `hostSession: {maximumPrefixes: ${most}, `));
+    const speaker = () => a.routers.speaker("edge-underlay.5100") as Speaker;
+    const status = () => neighborStatus(speaker(), speaker().neighbors[0] as SpeakerNeighbor);
+    // As MetalLB has it: FRR tells back what it was told, and that would count too.
+    const own = ["10.97.0.1/32", `${SERVICE_A}/32`].map((prefix) => `ip prefix-list own permit ${prefix}`);
+    hostA.ask("configure", ...own);
+    sayAtA("neighbor 192.169.10.1 prefix-list own out");
+    limited(1);
+    await until("the session is up", async () => status().state === "established");
+    await hasRoute(b, SERVICE_A);
+    sayAtA("network 10.97.0.1/32");
+    await hasNone(b, SERVICE_A);
+    await until("the fabric has neither", async () => !/\[10\.9[79]\.0\.1\]/.test(evpn()));
+    expect(routesTo(a, SERVICE_A, "cw-5100")).toBe("");
+    expect(status().state).not.toBe("established");
+    expect(status().lastError).toContain("more than the maximum of ipv4-unicast routes: 2");
+    expect(a.edge.status()[0]?.domains[0]?.fromHost).toEqual([]);
+    const { "192.169.10.1": seen } = hostA.json("show bgp neighbors 192.169.10.1 json");
+    expect(seen.lastNotificationReason).toMatch(/Maximum Number of Prefixes/i);
+    // The fabric's own announcements do not depend on the host.
+    expect(evpn()).toMatch(/\[198\.51\.100\.0\]\n +100\.65\.0\.1 /);
+    limited(2);
+    await hasRoute(b, SERVICE_A);
+    await hasRoute(b, "10.97.0.1");
+    sayAtA("no network 10.97.0.1/32");
+    a.follow(edgeManifest(A));
+    await hasNone(b, "10.97.0.1");
+    await hasRoute(b, SERVICE_A);
+    await hasRoute(a, SERVICE_B);
   });
 
   test("a domain that goes takes all that is its own, and nothing else", async () => {

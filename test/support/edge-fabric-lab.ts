@@ -38,7 +38,7 @@ spec: {vpc: ${name.split(".")[0]}, vni: ${vni}, prefixes: [${prefix}]}
 
 let serial = 0;
 
-/** attachPod attaches a pod with that address, and returns its namespace when it is up. */
+/** attachPod attaches a pod with that address, or with one of each family, and returns its namespace when it is up. */
 export async function attachPod(
   lab: EdgeLab,
   node: EdgeNode,
@@ -46,18 +46,34 @@ export async function attachPod(
     domain,
     segment,
     address,
-  }: { readonly domain: number; readonly segment: number; readonly address: string },
+  }: { readonly domain: number; readonly segment: number; readonly address: string | readonly string[] },
 ): Promise<Netns> {
   const netns = lab.scratch.another();
   lab.scratch.text("ip link set lo up", netns);
   const number = ++serial;
   const attachment: LocalAttachment = {
     ...{ id: `pod${String(number).padStart(8, "0")}`, ifname: "eth0", mac: mac(0x0a58_0000_0000 + number) },
-    ...{ domain, segment, addresses: [parseIp(address)], mtuBytes: 1500 },
+    ...{ domain, segment, addresses: [address].flat().map(parseIp), mtuBytes: 1500 },
     ...{ defaultRoute: true, groups: [] },
   };
   const place = node.edge.place(domain);
   place?.attach(attachment, netns);
   await until("the pod is up", async () => place?.missing(attachment, netns).length === 0);
+  return netns;
+}
+
+/** bridgedMachine puts a machine with that address into a bridge of a node's host; the first address of its network is its gateway. */
+export function bridgedMachine(
+  lab: EdgeLab,
+  node: EdgeNode,
+  { bridge, address }: { readonly bridge: string; readonly address: string },
+): Netns {
+  const netns = lab.scratch.another();
+  const port = `machine${++serial}`;
+  node.text(`ip link add ${port} type veth peer name eth0 netns ${netns.path}`);
+  node.text(`ip link set ${port} master ${bridge} up`);
+  lab.scratch.text(`ip address add ${address}/24 dev eth0`, netns);
+  lab.scratch.text("ip link set eth0 up", netns);
+  lab.scratch.text(`ip route add default via ${address.replace(/\d+$/, "1")}`, netns);
   return netns;
 }

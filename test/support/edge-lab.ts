@@ -123,6 +123,10 @@ export class EdgeNode implements Disposable {
     return this.#run().engine;
   }
 
+  get routers(): Routers {
+    return this.#run().routers;
+  }
+
   #run() {
     if (this.#running === undefined) throw new Error(`${this.name} does not run`);
     return this.#running;
@@ -257,10 +261,10 @@ export class EdgeLab implements AsyncDisposable {
     return found;
   }
 
-  /** fabric starts the router between the nodes, by their AS numbers. */
-  async fabric(asns: readonly number[]): Promise<Foreign> {
+  /** fabric starts the router between the nodes, by their AS numbers; one in another namespace has the same addresses there. */
+  async fabric(asns: readonly number[], netns = this.scratch.netns): Promise<Foreign> {
     const neighbors = asns.map((asn, i) => ({ address: `192.168.${11 + i}.3`, asn }));
-    return await this.frr(this.scratch.netns, FABRIC(neighbors));
+    return await this.frr(netns, FABRIC(neighbors));
   }
 
   /** ours starts a Causeway router between the nodes in place of FRR: as a helper of a restart it keeps EVPN routes too, which FRR does not. */
