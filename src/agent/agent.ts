@@ -345,7 +345,7 @@ export class Agent implements Disposable {
     if (!role.connected) progress("the hub has not answered yet; the node goes on trying");
   }
 
-  /** leave ends the membership; without `force` only when the hub knows of it. */
+  /** leave ends the membership, without `force` only when the hub knows of it; without one, the edge that files ask for. */
   async leave(options: { readonly force: boolean; readonly progress: Progress }): Promise<void> {
     const { role } = this;
     if (this.#broken !== undefined) {
@@ -355,7 +355,7 @@ export class Agent implements Disposable {
       await this.tunnel.open().catch((error: unknown) => warn("cannot take the tunnel over", { error }));
       return this.#clear();
     }
-    if (role === undefined) throw new Error("Cannot leave: this node belongs to no mesh");
+    if (role === undefined) return this.#bgp.leave(options.progress);
     const last = role instanceof HubRole && role.register.hubs().length <= 1;
     if (last && !options.force)
       throw new Error(
@@ -380,8 +380,7 @@ export class Agent implements Disposable {
 
   /** forget removes everything that was made, and every file of the membership. */
   async #forget(): Promise<void> {
-    if (this.role === undefined) return;
-    await this.#clear();
+    if (this.role !== undefined) await this.#clear();
   }
 
   /** Namespaces of VPCs go before the guard of VXLAN does: what stayed would be open to everybody. */
@@ -398,6 +397,7 @@ export class Agent implements Disposable {
     await this.joined?.leave();
     this.joined?.gateways.leave();
     this.#end();
+    this.#bgp.follow(this.engine, undefined);
     this.#endVpcs();
     this.#broken = undefined;
     this.#cniServer.close();

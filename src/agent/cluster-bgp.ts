@@ -12,6 +12,8 @@ export interface ClusterBgp {
   setCluster(router: BgpRouter | undefined, onSpeaker: (speaker: Speaker | undefined) => void): void;
   /** follow says what the register has for the node's edge; undefined where the node belongs to no mesh. */
   follow(engine: Engine, view: EdgeView | undefined): void;
+  /** leave gives back what the edge has of the host, on a node that belongs to no mesh; throws where there is nothing, and what could not be. */
+  leave(progress: (text: string) => void): Promise<void>;
   /** edge tells of the node's edge; undefined where there is none, and nothing is wrong. */
   edge(): ShownEdge | undefined;
   /** Pods in VPCs of the node's edge. */

@@ -22,7 +22,7 @@ import { resourceHandlers } from "./control-resources.ts";
 import { tokenHandlers } from "./control-tokens.ts";
 import { HubRole } from "./hub-role.ts";
 import { MemberRole } from "./member-role.ts";
-import { CTL_SOCKET } from "./paths.ts";
+import { CTL_SOCKET, MANIFESTS } from "./paths.ts";
 import type { Role } from "./role.ts";
 import { SharedWork } from "./shared-work.ts";
 import { shownNode, shownPeer, shownTls } from "./shown.ts";
@@ -142,6 +142,10 @@ const handlers: Handlers = {
 
   async leave(agent, { force }, progress) {
     await agent.leave({ force, progress });
+    if (agent.edge !== undefined && agent.edge.routers.length > 0)
+      progress(
+        `the edge that files in ${MANIFESTS} ask for goes on; to give its links back too: causeway leave`,
+      );
     return {};
   },
 

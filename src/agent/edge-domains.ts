@@ -27,7 +27,7 @@ import { NAMESPACES } from "./domain-namespaces.ts";
 import { domainIn, type EdgeVteps, edgeVteps, NOWHERE, roomIn, vtepFor, vtepOf } from "./edge-domain.ts";
 import { EdgeLeaks, type LeaksHere } from "./edge-leaks.ts";
 import { EdgeLegs } from "./edge-legs.ts";
-import type { LinkPlace } from "./edge-links.ts";
+import type { LinkPlace } from "./edge-link-state.ts";
 import { EdgePods, type GroupResources } from "./edge-pods.ts";
 import { EdgeReach } from "./edge-reach.ts";
 import type { EdgeSpeaker } from "./edge-routes.ts";

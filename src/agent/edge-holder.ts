@@ -2,22 +2,26 @@
  * The node's edge in an agent: resources from files and from the register together, as long as there is an Underlay, or something is left of one.
  *
  * A resource in a file wins over the register's of the same kind and name: it was there before Kubernetes or a hub, and may be what they are
- * reached by. Until it is known whether the node belongs to a mesh nothing is touched.
+ * reached by. Until it is known whether the node belongs to a mesh nothing is touched. Files count no more when the node was told to leave, until it
+ * joins a mesh or the agent begins anew.
  */
 import type { Engine } from "../engine/mod.ts";
 import type { Mesh, Node, TenantKind, TenantResource, TenantResources } from "../resources/mod.ts";
 import { countsBefore, type EdgeNode, noTenants, tenantKey, tenantsOf, withFiles } from "../resources/mod.ts";
-import { after, exists, hostName } from "../sys/mod.ts";
+import { after, exists, hostName, monotonicMs, sleep } from "../sys/mod.ts";
 import type { BgpFiles } from "./bgp.ts";
 import { Edge } from "./edge.ts";
-import { warn } from "./log.ts";
+import { info, warn } from "./log.ts";
 import { clusterAccess, EdgePasswords } from "./edge-passwords.ts";
-import { EDGE_CHAINS, EDGE_LINKS, EDGE_PASSWORDS, RUN } from "./paths.ts";
+import { EDGE_CHAINS, EDGE_LINKS, EDGE_PASSWORDS, MANIFESTS, RUN } from "./paths.ts";
 import type { ClusterBgp, EdgeView, ShownEdge } from "./cluster-bgp.ts";
 import { type FabricPods, type FabricPodStore, noFabric, noFabricPods } from "./fabric-pods.ts";
 
 /** What cannot be begun is tried again. */
 const RETRY_MS = 5_000;
+
+/** How long CNI plugins may take to remove their links before whoever waits is told. */
+const LEAVE_LIMIT_MS = 60_000;
 
 /** EdgeHolder hands BGP of the node's own router on, and keeps the edge beside it. */
 export class EdgeHolder implements ClusterBgp, Disposable {
@@ -28,6 +32,7 @@ export class EdgeHolder implements ClusterBgp, Disposable {
   /** Names in files that the register has too. */
   #twice = "";
   #hasLooked = false;
+  #hasLeft = false;
   #problem = "";
   #retry: Disposable | undefined;
 
@@ -55,8 +60,30 @@ export class EdgeHolder implements ClusterBgp, Disposable {
       last?.pods === view?.pods;
     this.#engine = engine;
     this.#view = view;
+    if (view !== undefined) this.#hasLeft = false;
     if (view === undefined) this.#edge?.detachAll();
     if (!isSame || view === undefined) this.#apply();
+  }
+
+  /** leave implements ClusterBgp. */
+  async leave(progress: (text: string) => void): Promise<void> {
+    if (!isHere()) throw new Error("Cannot leave: this node belongs to no mesh");
+    const routers = this.edge()?.routers ?? [];
+    this.#hasLeft = true;
+    info("this node leaves its edge", { count: routers.length });
+    this.#apply();
+    const problems = () => this.edge()?.problems ?? [];
+    const deadline = monotonicMs() + LEAVE_LIMIT_MS;
+    while (isHere() && problems().length === 0 && monotonicMs() < deadline) await sleep(50);
+    for (const { router, links = [] } of routers)
+      progress(`router ${router} of the edge has ended; it had ${links.join(", ") || "no link"}`);
+    if (isHere())
+      throw new Error(
+        `Cannot leave: ${problems().join("; ") || "CNI plugins are still at work"}; the agent tries it again`,
+      );
+    progress("its links are as they were before");
+    if (this.#bgp.resources.some(({ kind }) => kind === "Underlay"))
+      progress(`an Underlay is in ${MANIFESTS}; the next agent takes its links again unless you remove that`);
   }
 
   /** edge implements ClusterBgp. */
@@ -139,12 +166,13 @@ export class EdgeHolder implements ClusterBgp, Disposable {
   /** What an earlier agent left is looked for once: all later ones are this one's. */
   #isLeft(): boolean {
     if (this.#hasLooked) return false;
-    const isLeft = [EDGE_LINKS, EDGE_CHAINS, EDGE_PASSWORDS].some(exists) || Edge.isThere();
+    const isLeft = isHere() || exists(EDGE_PASSWORDS);
     this.#hasLooked = !isLeft;
     return isLeft;
   }
 
   #merged(): TenantResources {
+    if (this.#hasLeft) return noTenants;
     const registered = this.#view?.tenants ?? noTenants;
     const files = this.#bgp.resources;
     const all = withFiles(registered, files);
@@ -168,6 +196,11 @@ export class EdgeHolder implements ClusterBgp, Disposable {
     this.#passwords[Symbol.dispose]();
     this.#bgp[Symbol.dispose]();
   }
+}
+
+/** An edge has something of this node's. */
+function isHere(): boolean {
+  return [EDGE_LINKS, EDGE_CHAINS].some(exists) || Edge.isThere();
 }
 
 /** Its index in pools is its number in the register, from 0, as admission has it (hub/apply-tenant.ts). */

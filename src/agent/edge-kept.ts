@@ -7,7 +7,7 @@ import { ALIAS, type KernelObject, PROTOCOL } from "../engine/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import { isNetns, Netns } from "../sys/mod.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
-import type { LinkPlace } from "./edge-links.ts";
+import type { LinkPlace } from "./edge-link-state.ts";
 
 /** KeptPlace says where namespaces are bound, how those of the router's domains are marked, and what the host's is. */
 export interface KeptPlace {

@@ -12,7 +12,7 @@ import type { Engine } from "../engine/mod.ts";
 import type { Rtnetlink } from "../netlink/mod.ts";
 import type { DomainHost } from "./domain-host.ts";
 import { learnedIn, linksMtu, staticObjects } from "./edge-domain.ts";
-import type { LinkPlace } from "./edge-links.ts";
+import type { LinkPlace } from "./edge-link-state.ts";
 import { EdgeRoutes, type EdgeSpeaker } from "./edge-routes.ts";
 
 /** EdgeLegsOptions say whose legs, and where. */

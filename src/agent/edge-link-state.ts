@@ -1,4 +1,4 @@
-/** What a link is like, as it is written down before it is moved, and made again where it has come back. */
+/** What a link is like, as it is written down before it is moved, and made again where it has come back. Ethernet address and queue length the kernel leaves as they are. */
 import {
   formatInterfaceAddress,
   formatIp,
@@ -18,6 +18,8 @@ import {
   type Rtnetlink,
   setLink,
 } from "../netlink/mod.ts";
+import { exists, isErrno, listDirectory, type Netns, readText, writeKernelFile } from "../sys/mod.ts";
+import { Bearing } from "./bearing.ts";
 
 /** RTPROT_KERNEL: the kernel makes these for addresses by itself, but for those with noprefixroute: NetworkManager makes those as if it were the kernel. */
 const KERNEL = 2;
@@ -35,6 +37,7 @@ interface StoredAddress {
   /** Absent: global. */
   readonly scope?: number;
   readonly noprefixroute?: true;
+  readonly metric?: number;
 }
 
 interface StoredHop {
@@ -55,6 +58,19 @@ interface StoredRoute {
   readonly mtuBytes?: number;
 }
 
+/** Folders with the settings of links, each beside those of `default`. */
+const SETTINGS = ["ipv4/conf", "ipv4/neigh", "ipv6/conf", "ipv6/neigh"].map(
+  (path) => `/proc/sys/net/${path}`,
+);
+/** What the kernel sets by itself: as a daemon of multicast routing asks, and whenever a link has got its carrier. */
+const KERNELS = ["mc_forwarding", "mtu"];
+
+/** LinkPlace is one end of a move: a namespace and a socket in it. */
+export interface LinkPlace {
+  readonly netns: Netns;
+  readonly route: Rtnetlink;
+}
+
 /** LinkState is what a link is like. */
 export interface LinkState {
   readonly name: string;
@@ -64,10 +80,12 @@ export interface LinkState {
   readonly master?: string;
   readonly addresses: readonly StoredAddress[];
   readonly routes: readonly StoredRoute[];
+  /** Kernel settings that are others than those of `default`, by their paths: where it is moved to it has the default ones. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 /** describeLink returns what a link is like; undefined where there is none of that name. */
-export function describeLink(route: Rtnetlink, name: string): LinkState | undefined {
+export function describeLink({ netns, route }: LinkPlace, name: string): LinkState | undefined {
   const link = route.link(name);
   if (link === undefined) return undefined;
   const names = new Map(route.links().map((one) => [one.index, one.name]));
@@ -81,7 +99,31 @@ export function describeLink(route: Rtnetlink, name: string): LinkState | undefi
     ...(master === undefined ? {} : { master }),
     addresses: addresses.map(addressOf),
     routes: route.routes().flatMap((one) => (isOf(link, one) && isMade(one) ? [routeOf(one, names)] : [])),
+    settings: netns.run(() => settingsOf(name)),
   };
+}
+
+/** In the namespace of the calling thread. */
+function settingsOf(name: string): Record<string, string> {
+  const all = SETTINGS.flatMap((folder) =>
+    listDirectory(`${folder}/${name}`).flatMap((setting): [string, string][] => {
+      const path = `${folder}/${name}/${setting}`;
+      const value = settingAt(path);
+      const isUsual = value === settingAt(`${folder}/default/${setting}`);
+      return value === undefined || isUsual || KERNELS.includes(setting) ? [] : [[path, value]];
+    }),
+  );
+  return Object.fromEntries(all);
+}
+
+/** Undefined also where it is not set: `stable_secret` cannot be read then. */
+function settingAt(path: string): string | undefined {
+  try {
+    return readText(path);
+  } catch (error) {
+    if (isErrno(error, "EIO")) return undefined;
+    throw error;
+  }
 }
 
 /** IPv6's link-local addresses the kernel makes anew. */
@@ -93,13 +135,15 @@ function isOf({ index }: LinkInfo, { hops, table, type }: RouteInfo): boolean {
   return hops.some(({ linkIndex }) => linkIndex === index) && table !== LOCAL_TABLE && type === "unicast";
 }
 
-function addressOf({ address, peer, broadcast, scope, noprefixroute }: AddressInfo): StoredAddress {
+function addressOf(info: AddressInfo): StoredAddress {
+  const { address, peer, broadcast, scope, noprefixroute, metric } = info;
   return {
     address: formatInterfaceAddress(address),
     ...(peer === undefined ? {} : { peer: formatIp(peer) }),
     ...(broadcast === undefined ? {} : { broadcast: formatIp(broadcast) }),
     ...(scope === 0 ? {} : { scope }),
     ...(noprefixroute ? { noprefixroute } : {}),
+    ...(metric === undefined ? {} : { metric }),
   };
 }
 
@@ -119,12 +163,25 @@ function routeOf(route: RouteInfo, names: ReadonlyMap<number, string>): StoredRo
 }
 
 /** restoreSettings makes a link's own settings so; throws what the kernel refuses. */
-export function restoreSettings(route: Rtnetlink, { index }: LinkInfo, state: LinkState): void {
-  const { mtuBytes, up, alias } = state;
+export function restoreSettings({ netns, route }: LinkPlace, { index }: LinkInfo, state: LinkState): void {
+  const { mtuBytes, up, alias, settings = {} } = state;
   const master = state.master === undefined ? undefined : route.link(state.master);
   route.request(
-    setLink({ index, mtuBytes, up, alias, ...(master === undefined ? {} : { master: master.index }) }),
+    setLink({ index, mtuBytes, alias, ...(master === undefined ? {} : { master: master.index }) }),
   );
+  // Some say what the kernel does when the link comes up, as of its own addresses; and some set others by the way.
+  netns.run(() => writeSettings(settings));
+  route.request(setLink({ index, up }));
+  const refused = netns.run(() => writeSettings(settings));
+  if (refused.length > 0) throw new Error(refused.join("; "));
+}
+
+/** Returns what the kernel refuses. A setting that is not there is none. */
+function writeSettings(settings: NonNullable<LinkState["settings"]>): string[] {
+  const bearing = new Bearing();
+  for (const [path, value] of Object.entries(settings))
+    if (exists(path) && settingAt(path) !== value) bearing.bear(() => writeKernelFile(path, value), path);
+  return bearing.problems;
 }
 
 /** restoreAddress puts an address on a link; one that is there stays. */

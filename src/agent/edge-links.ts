@@ -14,12 +14,13 @@
  * A reboot ends all namespaces; what was written before counts no more.
  */
 import { type InterfaceAddress, parseInterfaceAddress } from "../net/mod.ts";
-import { type Rtnetlink, setLink } from "../netlink/mod.ts";
-import { bootId, type Netns, readText, removeTree, writeAtomic } from "../sys/mod.ts";
+import { setLink } from "../netlink/mod.ts";
+import { bootId, readText, removeTree, writeAtomic } from "../sys/mod.ts";
 import { Bearing } from "./bearing.ts";
 import {
   describeLink,
   isByRouter,
+  type LinkPlace,
   type LinkState,
   restoreAddress,
   restoreRoute,
@@ -30,12 +31,6 @@ interface StoredLink extends LinkState {
   readonly router: string;
   /** The link is back; addresses and routes are those that the kernel has refused. */
   readonly isRest?: true;
-}
-
-/** Place is one end of a move: a namespace and a socket in it. */
-export interface LinkPlace {
-  readonly netns: Netns;
-  readonly route: Rtnetlink;
 }
 
 /** EdgeLinks owns the file with what links were like. */
@@ -77,7 +72,7 @@ export class EdgeLinks {
     for (const name of names) {
       const former = this.#stored.get(name);
       if (former !== undefined && !former.isRest) continue;
-      const state = describeLink(this.#home.route, name);
+      const state = describeLink(this.#home, name);
       if (state === undefined) continue;
       this.#stored.set(name, { ...withRest(state, former), router });
       this.#fresh.set(name, former);
@@ -144,7 +139,7 @@ export class EdgeLinks {
     }
     const isSettled =
       stored.isRest ??
-      bearing.bear(() => restoreSettings(route, link, stored), `link ${name} is not as it was`);
+      bearing.bear(() => restoreSettings(this.#home, link, stored), `link ${name} is not as it was`);
     const addresses = stored.addresses.filter(
       (one) =>
         !bearing.bear(() => restoreAddress(route, link.index, one), `link ${name} has lost ${one.address}`),

@@ -3,7 +3,8 @@ import type { EdgeLink, EdgeRouter } from "../edge/mod.ts";
 import { addLink, deleteLink, type LinkInfo, type NewLink, setLink } from "../netlink/mod.ts";
 import type { Bearing } from "./bearing.ts";
 import type { EdgeChains } from "./edge-chains.ts";
-import type { EdgeLinks, LinkPlace } from "./edge-links.ts";
+import type { LinkPlace } from "./edge-link-state.ts";
+import type { EdgeLinks } from "./edge-links.ts";
 
 /** Kinds that are made here. */
 const MADE: readonly (string | undefined)[] = ["vlan", "macvlan", "ipvlan", "bond"];

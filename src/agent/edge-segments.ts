@@ -18,7 +18,7 @@ import { after } from "../sys/mod.ts";
 import type { Bearing } from "./bearing.ts";
 import type { DomainHost } from "./domain-host.ts";
 import type { DomainPlace } from "./domain-place.ts";
-import type { LinkPlace } from "./edge-links.ts";
+import type { LinkPlace } from "./edge-link-state.ts";
 import { type BehindStation, EdgeStations, stationName } from "./edge-stations.ts";
 import type { VpcAnnouncer } from "./vpc-announcer.ts";
 

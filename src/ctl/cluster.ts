@@ -286,7 +286,7 @@ another --tls.`,
 
 export const leave: Command = {
   name: "leave",
-  about: "Leave the mesh: tell the hub, remove everything made on this node",
+  about: "Leave the mesh, or an edge of files: remove what was made here",
   options: withJson({ force: { about: "leave although the hub cannot be told" } }),
   examples: ["causeway leave"],
   async run(given) {

@@ -25,6 +25,7 @@ export const addressMessage = headed(
     broadcast: [4, ip],
     cacheInfo: [6, ignored],
     flags: [8, u32],
+    metric: [9, u32],
     protocol: [11, u8],
   }),
 );
@@ -39,6 +40,8 @@ export interface AddressInfo {
   readonly broadcast?: Ip;
   /** 0 global, 253 link, 254 host. */
   readonly scope: number;
+  /** Of the on-link route that the kernel makes for it; absent: the usual one (IFA_RT_PRIORITY). */
+  readonly metric?: number;
   /** Who made it (IFA_PROTO, Linux 5.18). */
   readonly protocol?: number;
   readonly permanent: boolean;
@@ -60,6 +63,8 @@ export interface AddressChange {
   readonly nodad?: boolean;
   /** Do not make the on-link route. */
   readonly noprefixroute?: boolean;
+  /** Of the on-link route. */
+  readonly metric?: number;
   readonly protocol?: number;
 }
 
@@ -76,6 +81,7 @@ export function addAddress(change: AddressChange & { readonly replace?: boolean 
         ...addressesOf(change),
         broadcast: change.broadcast,
         flags: addressFlags === 0 ? undefined : addressFlags,
+        metric: change.metric,
         protocol: change.protocol,
       },
     }),
@@ -116,6 +122,7 @@ export function decodeAddress(reader: Reader): AddressInfo | undefined {
     ...(peer !== undefined && { peer }),
     ...(body.broadcast !== undefined && { broadcast: body.broadcast }),
     scope: header.scope,
+    ...(body.metric !== undefined && { metric: body.metric }),
     ...(body.protocol !== undefined && body.protocol !== 0 && { protocol: body.protocol }),
     permanent: (flags & IFA_F.permanent) !== 0,
     nodad: (flags & IFA_F.nodad) !== 0,

@@ -109,6 +109,33 @@ describe("the Debian package", () => {
     expect(done("causeway version")).toContain(version);
   });
 
+  test("is not removed without a word while links are in routers of the edge, and a purge keeps what they were like", () => {
+    const state = "/var/lib/causeway";
+    const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+    // No mesh: a node that runs from files alone.
+    done(
+      `mkdir -p ${state}/bgp; echo secret > ${state}/node.key; echo {\\"boot\\":\\"${boot}\\"} > ${state}/edge-links.json`,
+    );
+    const removed = done("dpkg -r causeway");
+    expect(removed).toContain("still have links of the machine");
+    expect(removed).toContain("run 'causeway leave'");
+    expect(removed).not.toContain("in its mesh");
+    expect(done("dpkg -P causeway")).toContain(`causeway: kept ${state}/edge-links.json: `);
+    expect(done(`ls -A ${state}`)).toBe("edge-links.json\n");
+    done("dpkg -i /mnt/causeway.deb");
+    done(`echo {} > ${state}/edge-chains.json; echo x > ${state}/.new`);
+    expect(done("dpkg -P causeway")).toContain(
+      `causeway: kept ${state}/edge-chains.json ${state}/edge-links.json: `,
+    );
+    expect(done(`ls -A ${state}`)).toBe("edge-chains.json\nedge-links.json\n");
+    done("dpkg -i /mnt/causeway.deb");
+    // A reboot ends routers: links are the machine's again, as it makes them.
+    done(`rm ${state}/edge-chains.json; echo {\\"boot\\":\\"another\\"} > ${state}/edge-links.json`);
+    done("dpkg -P causeway");
+    expect(inside(`ls ${state}`).status).not.toBe(0);
+    done("dpkg -i /mnt/causeway.deb");
+  });
+
   test("is removed with its keys kept, and purged with all that was its own", () => {
     done("mkdir -p /var/lib/causeway; echo secret > /var/lib/causeway/node.key");
     done("dpkg -r causeway");

@@ -1,14 +1,17 @@
 /**
- * An agent of an edge is killed and comes back, with BFD on its sessions with fabric and host: neither of them goes down, since BFD outlives the agent
- * and graceful restart bridges the rest. Packets are not lost meanwhile, neither between two VPCs by their leaks nor between hosts whose speaker is the
+ * An agent of an edge ends and comes back (killed, by SIGTERM, or as another build), with BFD on its sessions with fabric and host: neither of them
+ * goes down, since BFD outlives the agent and graceful restart bridges the rest. Packets are not lost meanwhile, neither between two VPCs by their leaks nor between hosts whose speaker is the
  * same agent's, so that both sides of their session begin anew.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import type { Status } from "../../src/agent/mod.ts";
 import type { BfdStatus } from "../../src/bfd/mod.ts";
 import { Lab, until } from "../../src/lab/mod.ts";
 import { executable, labLacks } from "../support/lab-needs.ts";
 import { lostPings } from "../support/lost-pings.ts";
+import { installOther } from "../support/other-build.ts";
 
 setDefaultTimeout(240_000);
 
@@ -73,8 +76,15 @@ describe.skipIf(labLacks !== undefined)(
   `an edge whose agent is killed${labLacks === undefined ? "" : ` (${labLacks})`}`,
   () => {
     let lab: Lab;
+    /** Outside /run, which each node has for itself. */
+    let folder: string | undefined;
+    let installed = "";
     beforeAll(async () => {
-      lab = await Lab.up(LAB, { root: `/run/causeway-test/${process.pid}-edge-kill`, executable });
+      folder = mkdtempSync(`${tmpdir()}/causeway-edge-kill-`);
+      installed = `${folder}/causeway`;
+      copyFileSync(executable, installed);
+      const root = `/run/causeway-test/${process.pid}-edge-kill`;
+      lab = await Lab.up(LAB, { root, executable: installed });
       await lab.causewayJson("hub", ["apply", "-f", "-"], EDGE);
       for (const name of ["hub", "a"] as const) {
         await run(name, `ip address add ${SERVICE[name]}/32 dev lo`);
@@ -90,7 +100,10 @@ describe.skipIf(labLacks !== undefined)(
         await run(name, `ip route add ${other} dev net1`);
       }
     });
-    afterAll(async () => await lab?.down());
+    afterAll(async () => {
+      await lab?.down();
+      if (folder !== undefined) rmSync(folder, { recursive: true });
+    });
 
     const run = async (place: string, command: string) => {
       const { status, stdout, stderr } = await lab.exec(place, ["sh", "-ec", command]);
@@ -147,17 +160,22 @@ describe.skipIf(labLacks !== undefined)(
     };
 
     /** What was lost, and how often BFD found something down. */
-    async function killed(to: string) {
+    async function ended(to: string, how: "kill" | "term" | "upgrade") {
       const before = await downs();
       const flows = [flow("blue-hub", to, "-I", "net1"), flow("a", SERVICE.hub, "-I", SERVICE.a)];
       const all = (count: number) => Promise.all(flows.map(({ goesOn }) => goesOn(count)));
       await all(10);
-      const { pid } = await bfd("a");
-      await lab.killAgent("a");
+      const { pid, build } = await bfd("a");
+      const wanted = how === "upgrade" ? installOther(installed, build) : build;
+      await lab.killAgent("a", { gently: how !== "kill" });
       // Longer than BFD takes to find a neighbor that says nothing.
       await all(200);
       await lab.startAgent("a");
       await until(isBack, { what: "everything is told again", deadlineMs: 60_000 });
+      await until(async () => ((await bfd("a")).build === wanted ? undefined : "the old build answers"), {
+        what: "BFD of the agent's build",
+        deadlineMs: 60_000,
+      });
       await all(50);
       const [lost = [], ofHosts = []] = await Promise.all(flows.map((one) => one.lost()));
       const after = await bfd("a");
@@ -168,9 +186,10 @@ describe.skipIf(labLacks !== undefined)(
       };
     }
 
-    test("packets by leaks and between hosts go on, and BFD finds nothing down", async () => {
+    let to = "";
+    test("hosts and pods reach each other, with BFD on all sessions", async () => {
       const [{ addr_info }] = JSON.parse(await run("red-a", "ip -j -4 address show dev net1"));
-      const to = addr_info[0].local as string;
+      to = addr_info[0].local as string;
       await reaches("blue-hub", to, "-I net1");
       await reaches("a", SERVICE.hub, `-I ${SERVICE.a}`);
       await until(
@@ -181,21 +200,28 @@ describe.skipIf(labLacks !== undefined)(
         },
         { what: "BFD with the fabric, with the host, and the host's own", deadlineMs: 60_000 },
       );
-      const expected = {
-        ...{
-          lost: [] as number[],
-          hostsLost: [] as number[],
-          pid: true,
-          states: ["up", "up", "up"],
-        },
-        news: [] as string[],
-      };
-      let seen = await killed(to);
-      for (let attempt = 1; attempt < ATTEMPTS && seen.news.length > 0; attempt++) {
-        console.log(`attempt ${attempt}: ${JSON.stringify(seen)}`);
-        seen = await killed(to);
-      }
-      expect(seen).toEqual(expected);
     });
+
+    /** Loses nothing. A BFD process of another build tells the fabric that its end is no failure (RFC 5880 section 6.8.16): the other node counts it. */
+    const bridges = async (how: Parameters<typeof ended>[1]) => {
+      const isOther = how === "upgrade";
+      const told = isOther ? [expect.stringMatching(/^hub \S+\/cw-underlay /)] : [];
+      let seen = await ended(to, how);
+      for (let attempt = 1; attempt < ATTEMPTS && seen.news.length > told.length; attempt++) {
+        console.log(`attempt ${attempt}: ${JSON.stringify(seen)}`);
+        seen = await ended(to, how);
+      }
+      expect(seen).toEqual({
+        ...{ lost: [], hostsLost: [], pid: !isOther },
+        ...{ states: ["up", "up", "up"], news: told },
+      });
+    };
+
+    test("packets by leaks and between hosts go on, and BFD finds nothing down: kill -9", () =>
+      bridges("kill"));
+
+    test("nor where the agent is told to end: SIGTERM", () => bridges("term"));
+
+    test("nor where another build takes over, with its own BFD: an upgrade", () => bridges("upgrade"));
   },
 );

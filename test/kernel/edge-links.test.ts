@@ -30,7 +30,23 @@ address add 192.168.14.3/24 dev eth1 noprefixroute
 route add 192.168.14.0/24 dev eth1 proto kernel scope link src 192.168.14.3 metric 100
 route add default via 172.31.1.1 dev eth1 onlink metric 20
 route add 192.0.2.0/24 nexthop via 192.168.11.2 dev eth1 weight 2 nexthop via 192.168.12.2 dev eth2
--6 route add 2001:db8::/32 via fd00:11::2 dev eth1 metric 50`;
+-6 route add 2001:db8::/32 via fd00:11::2 dev eth1 metric 50
+link set eth1 txqueuelen 500 address 02:00:00:00:11:03 alias rack-7
+address add 192.168.15.3/24 dev eth1 metric 4000`;
+
+/** What a link loses when it is moved. */
+const SETTINGS = `
+ipv4/conf/eth1/forwarding=1
+ipv4/conf/eth1/proxy_arp=1
+ipv4/conf/eth1/rp_filter=2
+ipv4/neigh/eth1/base_reachable_time_ms=41000
+ipv6/conf/eth1/accept_ra=2
+ipv6/conf/eth1/stable_secret=2001:0db8:0000:0000:0000:0000:0000:0001
+ipv6/conf/eth1/addr_gen_mode=3
+ipv6/conf/eth1/use_tempaddr=2
+ipv6/conf/eth2/disable_ipv6=1`
+  .trim()
+  .split("\n");
 
 describe.skipIf(notRoot !== undefined)(
   `links of an edge${notRoot === undefined ? "" : ` (${notRoot})`}`,
@@ -45,6 +61,7 @@ describe.skipIf(notRoot !== undefined)(
       inside = Rtnetlink.open({ netns: router });
       path = `${scratch.folder}-links.json`;
       for (const line of SET_UP.trim().split("\n")) scratch.text(`ip ${line}`);
+      for (const line of SETTINGS) scratch.text(`sysctl -qw net/${line}`);
     });
     afterEach(() => {
       inside.close();
@@ -55,6 +72,15 @@ describe.skipIf(notRoot !== undefined)(
     const agent = () => new EdgeLinks({ path, home: { netns: scratch.netns, route: scratch.route } });
     const there = () => ({ netns: router, route: inside });
     const take = (links: EdgeLinks) => links.take("eth1", "underlay", there());
+    const setting = (path: string) => {
+      try {
+        return scratch.text(`cat /proc/sys/net/${path}`).trim();
+      } catch {
+        return "not set";
+      }
+    };
+    const settings = () =>
+      SETTINGS.map((line) => line.replace(/=.*/, "")).map((path) => `${path}=${setting(path)}`);
     /** As ip(8) shows it; link-local addresses are the kernel's. */
     const seen = () =>
       [
@@ -65,21 +91,23 @@ describe.skipIf(notRoot !== undefined)(
         "-6 route show",
       ]
         .map((what) => scratch.text(`ip ${what}`))
+        .concat(settings().map((line) => `${line}\n`))
         .join("")
         .replaceAll(/^.*(fe80|multicast|broadcast|^local ).*\n/gm, "")
-        .replaceAll(/valid_lft|preferred_lft|pref medium|qlen \d+|\s+$/gm, "")
+        .replaceAll(/valid_lft|preferred_lft|pref medium|\s+$/gm, "")
         // The kernel sees these in its own time.
         .replaceAll(/state \w+|NO-CARRIER,|,LOWER_UP| linkdown| tentative/g, "")
         .split("\n")
         .sort();
 
-    test("a link goes and comes back with addresses, routes, bridge and MTU", () => {
+    test("a link goes and comes back with addresses, routes, bridge, MTU and settings", () => {
+      expect(settings()).toEqual(SETTINGS);
       const before = seen();
       const links = agent();
       take(links);
       expect(scratch.route.link("eth1")).toBeUndefined();
       expect(inside.link("eth1")?.mtuBytes).toBe(1600);
-      expect(links.addresses("eth1")).toHaveLength(4);
+      expect(links.addresses("eth1")).toHaveLength(5);
       take(links);
       expect(links.giveBack(["eth1"], there())).toEqual([]);
       expect(seen()).toEqual(before);

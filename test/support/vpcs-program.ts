@@ -72,6 +72,7 @@ const open = () =>
     claims: { held: () => Promise.resolve([]) } as unknown as BlockClaims,
     bgp: {
       follow: () => {},
+      leave: () => Promise.resolve(),
       edge: () => undefined,
       fabric: noFabric,
       files: [],
