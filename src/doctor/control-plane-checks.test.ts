@@ -51,6 +51,7 @@ test("flags name the overlay's addresses; the loopback, any address and names be
     ["etcd.example.com"],
   ])
     expect([hosts, look(flag(...hosts))]).toEqual([hosts, expect.stringMatching(/^ok/)]);
+  expect(look(flag("10.90.0.2", "192.168.1.5"))).toStartWith("ok");
   expect(look(flag("127.0.0.1", "192.168.1.5"))).toBe("wrong: --listen-peer-urls is 192.168.1.5 (yaml)");
   expect(look(flag())).toStartWith("wrong: no --listen-peer-urls (yaml)");
 });

@@ -15,15 +15,13 @@ function isFor(name: string, host: string): boolean {
 function flagProblems({ flags }: ControlPlaneFacts, own: readonly Ip[]): readonly string[] {
   return flags.flatMap(({ path, flag, hosts }) => {
     if (hosts.length === 0) return [`no --${flag} (${path}): that of the default route is taken`];
-    const foreign = hosts.filter((host) => {
-      const address = tryParseIp(host);
-      // The loopback and "any" are no network that others would be told.
-      return (
-        address !== undefined &&
-        !own.some((one) => ipEqual(one, address)) &&
-        !NOT_HOSTS.some((prefix) => prefixContains(prefix, address))
-      );
-    });
+    const isOwn = (address: Ip) => own.some((one) => ipEqual(one, address));
+    // The loopback and "any" are no network that others would be told.
+    const isNowhere = (address: Ip) => NOT_HOSTS.some((prefix) => prefixContains(prefix, address));
+    const addresses = hosts.flatMap((host) => tryParseIp(host) ?? []);
+    // To listen elsewhere too hurts nobody.
+    if (flag.startsWith("listen-") && addresses.some(isOwn)) return [];
+    const foreign = addresses.filter((address) => !isOwn(address) && !isNowhere(address)).map(formatIp);
     return foreign.length === 0 ? [] : [`--${flag} is ${foreign.join(", ")} (${path})`];
   });
 }
@@ -45,8 +43,14 @@ function certificateProblems(
   return lacks.length === 0 ? [] : [`${path} is not for ${[...new Set(lacks)].join(" nor ")}`];
 }
 
-const ANEW =
-  "causeway kube prepare kubeadm --control-plane --endpoint HOST:6443 writes the names; move apiserver.crt and apiserver.key away, kubeadm init phase certs apiserver --config /etc/causeway/kubeadm.yaml, and restart the API server";
+/** A new certificate has to be for all that the old one was for, or those who ask there refuse it. */
+function anew({ certificate, endpoint }: ControlPlaneFacts): string {
+  const kept = (certificate?.names ?? []).filter(
+    (name) => !/^kubernetes(\.|$)/.test(name) && name !== endpoint?.host,
+  );
+  const names = kept.map((name) => ` --name ${name}`).join("");
+  return `certificate: keep a copy of /etc/kubernetes/pki; causeway kube prepare kubeadm --control-plane --endpoint ${endpoint?.host ?? "HOST"}:6443${names}, which writes names and service networks into /etc/causeway/kubeadm.yaml: look at them; with ca.key in that folder move apiserver.crt and apiserver.key away, kubeadm init phase certs apiserver --config /etc/causeway/kubeadm.yaml, and restart the API server; without it whoever has the CA signs one for these names`;
+}
 
 function apiFinding({ kube, view: { place } }: Facts): Finding {
   const controlPlane = kube?.controlPlane;
@@ -58,10 +62,17 @@ function apiFinding({ kube, view: { place } }: Facts): Finding {
   ];
   const own = place.own.map(formatIp).join(" or ");
   if (flags.length + names.length === 0) return { found: `API server and etcd are told ${own}` };
-  const told = `set ${own} in these manifests, flags and probes; the kubelet follows (of an etcd that runs first: etcdctl member update ID --peer-urls=…; its certificates: kubeadm init phase certs etcd-server, etcd-peer)`;
+  const told = `set ${own} in these manifests, flags and probes; the kubelet follows`;
+  const etcd =
+    "of etcd one member at a time, after etcdctl snapshot save: move pki/etcd/server.* and peer.* away, kubeadm init phase certs etcd-server, then etcd-peer, each with --config of this node's addresses; etcdctl member update ID --peer-urls=…; then its manifest";
+  const isEtcd = flags.some((flag) => /--(listen|advertise-client|initial)-/.test(flag));
   return {
     found: [...flags, ...names].join("; "),
-    fix: [...(flags.length > 0 ? [told] : []), ...(names.length > 0 ? [ANEW] : [])].join("; "),
+    fix: [
+      ...(names.length > 0 ? [anew(controlPlane)] : []),
+      ...(isEtcd ? [etcd] : []),
+      ...(flags.length > 0 ? [told] : []),
+    ].join("; "),
   };
 }
 

@@ -20,15 +20,18 @@ const flags = [
 
 /** readControlPlane returns undefined where there is no API server. */
 export function readControlPlane(root: string): ControlPlaneFacts | undefined {
-  const pem = readText(join(root, CERTIFICATE));
-  const host = hostOf(attempt(() => serverOf(parse(readText(join(root, KUBECONFIG)) ?? ""))));
-  if (pem === undefined && readText(join(root, API)) === undefined) return undefined;
+  const read = (path: string) => attempt(() => readText(join(root, path)));
+  const pem = read(CERTIFICATE);
+  const host = hostOf(attempt(() => serverOf(parse(read(KUBECONFIG) ?? ""))));
+  if (pem === undefined && read(API) === undefined) return undefined;
+  // Nobody else asks an etcd that is alone: its API server does so by the loopback.
+  const isAlone = !/--initial-cluster=[^\s"']*,/.test(read(ETCD) ?? "");
   const names = pem === undefined ? undefined : attempt(() => namesOfCertificate(pem));
   return {
     ...(pem !== undefined && { certificate: { path: CERTIFICATE, ...(names && { names }) } }),
     ...(host !== undefined && { endpoint: { path: KUBECONFIG, host } }),
     flags: flags.flatMap(({ path, flag, ...more }) => {
-      const text = readText(join(root, path));
+      const text = path === ETCD && isAlone ? undefined : read(path);
       const value = new RegExp(`--${flag}=([^\\s"']+)`).exec(text ?? "")?.[1];
       if (text === undefined || (value === undefined && !("required" in more))) return [];
       return [{ path, flag, hosts: (value?.split(",") ?? []).flatMap((one) => hostOf(one) ?? []) }];

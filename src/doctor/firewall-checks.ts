@@ -40,15 +40,20 @@ function tableText({ backend, family, name, chains }: Table): string {
   return `${backend} ${family} ${name}${kube}`;
 }
 
-/** The kernel has tables of legacy iptables apart from those of nf_tables, and packets pass both. */
+const drops = ({ chains }: Table) => chains.some(({ policy }) => policy === "drop");
+
+/** The kernel has tables of legacy iptables apart from those of nf_tables, and packets pass both. A table by nft(8) that drops nothing by itself is nobody's mistake. */
 function kindsFinding({ view: { firewall } }: Facts): Finding {
   const used = firewall.tables.filter(isUsed);
   const found = used.map(tableText).join(", ") || "nobody else has rules";
   const legacy = used.filter(({ backend }) => backend === "iptables-legacy");
-  if (legacy.length === 0 || legacy.length === used.length) return { found };
+  const others = used.filter(
+    (table) => table.backend === "iptables-nft" || (table.backend === "nft" && drops(table)),
+  );
+  if (legacy.length === 0 || others.length === 0) return { found };
   return {
     found: `both kinds have rules: ${found}`,
-    fix: "let all use one: update-alternatives --set iptables /usr/sbin/iptables-nft (ip6tables likewise), restart what writes rules (kubelet, kube-proxy, docker), then take away what is left in the other kind: iptables-legacy-save shows it, a reboot drops it",
+    fix: "let all use one: update-alternatives --set iptables /usr/sbin/iptables-nft (ip6tables likewise), restart what writes rules (kubelet, kube-proxy, docker; k3s and kube-proxy's image choose by what they find), then take away what is left in the other kind: iptables-legacy-save shows it, a reboot drops it",
   };
 }
 

@@ -73,7 +73,7 @@ test("the manifests of kubeadm's control plane", () => {
   put(`${manifests}/kube-apiserver.yaml`, "    - kube-apiserver\n    - --advertise-address=10.90.0.2\n");
   put(
     `${manifests}/etcd.yaml`,
-    "    - --listen-client-urls=https://127.0.0.1:2379,https://[fd01::2]:2379\n    - --listen-metrics-urls=http://127.0.0.1:2381\n",
+    "    - --initial-cluster=a=https://10.90.0.2:2380,b=https://10.90.0.3:2380\n    - --listen-client-urls=https://127.0.0.1:2379,https://[fd01::2]:2379\n    - --listen-metrics-urls=http://127.0.0.1:2381\n",
   );
   put("/etc/kubernetes/admin.conf", "clusters: [{ cluster: { server: https://api.example.com:6443 } }]\n");
   put("/etc/kubernetes/pki/apiserver.crt", "no certificate");
@@ -82,6 +82,12 @@ test("the manifests of kubeadm's control plane", () => {
     ["advertise-address", "10.90.0.2"],
     ["listen-client-urls", "127.0.0.1", "fd01::2"],
   ]);
+  // One that is alone is asked by nobody else.
+  put(
+    `${manifests}/etcd.yaml`,
+    "    - --initial-cluster=a=https://10.90.0.2:2380\n    - --listen-client-urls=https://192.168.1.5:2379\n",
+  );
+  expect(readControlPlane(root)?.flags.map(({ flag }) => flag)).toEqual(["advertise-address"]);
   expect(readControlPlane(root)).toMatchObject({
     certificate: { path: "/etc/kubernetes/pki/apiserver.crt" },
     endpoint: { host: "api.example.com" },

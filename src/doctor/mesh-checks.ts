@@ -136,12 +136,17 @@ function mtuFinding(facts: Facts): Finding {
 function namesFinding({ hubNames }: Facts): Finding {
   if (hubNames === undefined) return { skipped: "needs a node that has joined as a member" };
   if (hubNames.length === 0) return { found: "hubs are reached by addresses" };
-  const wrong = hubNames.filter(({ addresses }) => addresses.length === 0);
-  if (wrong.length === 0)
-    return { found: named(hubNames.map(({ name, addresses }) => `${name} is ${addresses.join(", ")}`)) };
+  const found = named(
+    hubNames.map(({ name, addresses, problem }) =>
+      addresses.length > 0
+        ? `${name} is ${addresses.join(", ")}`
+        : `${name} has no address (${problem ?? "none is named"})`,
+    ),
+  );
+  if (hubNames.some(({ addresses }) => addresses.length > 0)) return { found };
   return {
-    found: named(wrong.map(({ name, problem }) => `${name} has no address (${problem ?? "none is named"})`)),
-    fix: `getent hosts ${wrong[0]?.name} asks the same: mend the name's record or /etc/resolv.conf; or put an address into spec.endpoints of the Mesh (causeway mesh apply, on a hub)`,
+    found,
+    fix: `try getent hosts ${hubNames[0]?.name}: mend the name's record or /etc/resolv.conf; or put an address into spec.endpoints of the Mesh (causeway mesh apply, on a hub)`,
   };
 }
 

@@ -73,13 +73,15 @@ async function echo(address: Ip, packetBytes: number): Promise<boolean> {
 /** Of a node that has joined: where its token said that hubs are (agent/member-role.ts). */
 const MEMBERSHIP = "member.json";
 
-/** readHubNames looks up the hub's names, as the mesh has them or, without an agent, as the token had; undefined where this node is no member. */
+/** readHubNames looks up the hub's names, as the mesh has them or, without an agent, as the token had: none where there is an address beside them; undefined where this node is no member. */
 export async function readHubNames(
   agent: AgentFacts | undefined,
   state: string,
 ): Promise<readonly HubName[] | undefined> {
   const endpoints = agent?.hubEndpoints ?? joinedBy(state);
   if (agent?.hub === true || endpoints === undefined) return undefined;
+  // One address is enough to be reached by.
+  if (!Array.isArray(endpoints) || endpoints.some((one) => tryParseEndpoint(one) !== undefined)) return [];
   const names = endpoints
     .filter((one) => tryParseEndpoint(one) === undefined)
     .map((one) => one.slice(0, one.lastIndexOf(":")));

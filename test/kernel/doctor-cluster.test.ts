@@ -30,7 +30,7 @@ function controlPlane(world: DoctorWorld, address: string): void {
       "etcd",
       `--advertise-client-urls=https://${address}:2379`,
       `--initial-advertise-peer-urls=https://${address}:2380`,
-      `--initial-cluster=node=https://${address}:2380`,
+      `--initial-cluster=node=https://${address}:2380,other=https://10.90.0.3:2380`,
       `--listen-client-urls=https://127.0.0.1:2379,https://${address}:2379`,
       "--listen-metrics-urls=http://127.0.0.1:2381",
       `--listen-peer-urls=https://${address}:2380`,
@@ -66,7 +66,13 @@ describe(`the doctor on a node of a cluster${note}`, () => {
       "apiserver.crt is not for 10.90.0.2 nor api.example.com (/etc/kubernetes/admin.conf)",
     ])
       expect(before?.found).toContain(text);
-    for (const text of ["set 10.90.0.2 in", "etcdctl member update", "kubeadm init phase certs apiserver"])
+    for (const text of [
+      "set 10.90.0.2 in",
+      "etcdctl member update",
+      // What the certificate has, it keeps.
+      "kube prepare kubeadm --control-plane --endpoint api.example.com:6443 --name 10.96.0.1 --name 192.168.1.5,",
+      "kubeadm init phase certs apiserver",
+    ])
       expect(before?.fix).toContain(text);
     certificate(world, "DNS:kubernetes,DNS:api.example.com,IP:10.90.0.2");
     expect((await look(world, "api-names"))?.found).not.toContain("apiserver.crt");
@@ -121,6 +127,10 @@ describe(`the doctor on a node of a cluster${note}`, () => {
     const joined = (...endpoints: readonly string[]) =>
       writeFileSync(join(world.state, "member.json"), JSON.stringify({ name: "node", endpoints }));
     joined("hub.invalid:51820", "192.0.2.1:51820");
+    expect(await look(world, "hub-name")).toMatchObject({ ok: true });
+    joined("hub.invalid:51820", "localhost:51820");
+    expect(await look(world, "hub-name")).toMatchObject({ ok: true });
+    joined("hub.invalid:51820");
     expect(await look(world, "hub-name")).toMatchObject({
       ok: false,
       found: expect.stringContaining("hub.invalid has no address"),
