@@ -50,6 +50,9 @@ const SUMS: { readonly [container: string]: readonly string[] } = {
 };
 const ICMP_SUM = ["protocolErrors", "typeNotImplementedErrors"];
 
+/** Frames that the system dropped before an interface's queue received them. */
+const dropped = ({ rxTooLong = 0, rxNoRoom = 0 }: Counters) => rxTooLong + rxNoRoom;
+
 /** A container of counters; what is not counted by this data path is 0. */
 function counted(name: keyof typeof members, counters: Counters): Tree {
   const node = members[name];
@@ -59,6 +62,7 @@ function counted(name: keyof typeof members, counters: Counters): Tree {
     if (leaf === "rxerrors" && parts.length > 0)
       return parts.reduce((sum, part) => sum + (counters[part] ?? 0), 0);
     if (leaf === "source-errors") return counters["refusedSource"] ?? 0;
+    if (leaf === "rxdrop") return dropped(counters);
     return counters[camel(leaf)] ?? 0;
   };
   return Object.fromEntries(Object.keys(node.members).map((leaf) => [leaf, count(value(leaf))]));
@@ -224,6 +228,10 @@ function routeTree(id: string, facts: StateFacts): Tree {
 
 const sentence = (text: string) => text.replaceAll(/\p{C}/gu, "?").slice(0, 1000);
 
+/** Frames that came to a side and were for nobody, or were dropped before. */
+const lost = (counters?: GatewayCounters["privateInterface"]) =>
+  counters === undefined ? 0 : counters.notOurs + dropped(counters);
+
 function queueEntry(number: number, index: number, facts: StateFacts): Tree {
   const counters = facts.reports.get(number)?.counters;
   const cpu = facts.cpus[index] ?? (facts.cpus.length > 0 ? undefined : facts.model.cpus[index]);
@@ -237,7 +245,7 @@ function queueEntry(number: number, index: number, facts: StateFacts): Tree {
     ...(cpu === undefined ? {} : { cpu }),
     rxpackets: count((inner?.rxpackets ?? 0) + (outer?.rxpackets ?? 0)),
     rxbytes: count((inner?.rxbytes ?? 0) + (outer?.rxbytes ?? 0)),
-    rxdrop: count((inner?.notOurs ?? 0) + (outer?.notOurs ?? 0)),
+    rxdrop: count(lost(inner) + lost(outer)),
     txpackets: count((inner?.txpackets ?? 0) + (outer?.txpackets ?? 0)),
     txbytes: count((inner?.txbytes ?? 0) + (outer?.txbytes ?? 0)),
     txdrop: count((inner?.txdrop ?? 0) + (outer?.txdrop ?? 0)),
