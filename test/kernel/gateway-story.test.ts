@@ -81,6 +81,7 @@ describe.skipIf(skip !== undefined)(
       ["TCP back", "-n 4M -R", "paris"],
       ["TCP of eight flows", "-n 4M -P 8", "tokyo"],
       ["UDP", "-u -b 5M -n 500K -l 1200", "tokyo"],
+      ["UDP back", "-u -b 5M -n 500K -l 1200 -R", "tokyo"],
     ] as const)(
       "iperf3: %s",
       async (_name, words, from) => {
