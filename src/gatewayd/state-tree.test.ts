@@ -33,3 +33,11 @@ test("frames that are dropped before they are received are drops of their interf
   expect(top.queues).toMatchObject([{ rxdrop: 657 }]);
   expect(metrics).toContain('causeway_gateway_interface_rxdrop_total{gateway="paris",side="private"} 7\n');
 });
+
+test("what a back-end that sees no frames has carried is its queue's", async () => {
+  const carried = { rxpackets: 2, rxbytes: 300, txpackets: 4, txbytes: 5000 };
+  const { state, top, metrics } = await read((report) => ({ ...report, carried }));
+  expect(state.queue.get("1")).toMatchObject({ rxpackets: 2n, rxbytes: 300n, txpackets: 4n, txbytes: 5000n });
+  expect(top.queues).toMatchObject([carried]);
+  expect(metrics).toContain('causeway_gateway_queue_txbytes_total{gateway="paris",queue="1"} 5000\n');
+});

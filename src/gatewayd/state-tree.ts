@@ -10,7 +10,13 @@ import {
 import { type ChannelStatus, type KeeperCounter, natObstacle } from "../gateway/keys/mod.ts";
 import { formatIp } from "../net/mod.ts";
 import { boottimeMs } from "../sys/mod.ts";
-import type { GatewayCounters, GatewayReport, InboundReport, OutboundReport } from "../tunnel/gateway/mod.ts";
+import type {
+  Carried,
+  GatewayCounters,
+  GatewayReport,
+  InboundReport,
+  OutboundReport,
+} from "../tunnel/gateway/mod.ts";
 import type { AssociationFacts } from "./data-path.ts";
 import type { Detours } from "./detours.ts";
 import type { Carrier, QueueState } from "./gateway.ts";
@@ -233,9 +239,10 @@ const lost = (counters?: GatewayCounters["privateInterface"]) =>
   counters === undefined ? 0 : counters.notOurs + dropped(counters);
 
 function queueEntry(number: number, index: number, facts: StateFacts): Tree {
-  const counters = facts.reports.get(number)?.counters;
+  const { counters, carried } = facts.reports.get(number) ?? {};
   const cpu = facts.cpus[index] ?? (facts.cpus.length > 0 ? undefined : facts.model.cpus[index]);
   const [inner, outer] = [counters?.privateInterface, counters?.publicInterface];
+  const both = (name: keyof Carried) => count(carried?.[name] ?? (inner?.[name] ?? 0) + (outer?.[name] ?? 0));
   const { up = false, text, by } = facts.queues.get(number) ?? {};
   return {
     queue: number,
@@ -243,11 +250,11 @@ function queueEntry(number: number, index: number, facts: StateFacts): Tree {
     ...(up || text === undefined ? {} : { reason: sentence(text) }),
     ...(by === undefined ? {} : { by: sentence(by) }),
     ...(cpu === undefined ? {} : { cpu }),
-    rxpackets: count((inner?.rxpackets ?? 0) + (outer?.rxpackets ?? 0)),
-    rxbytes: count((inner?.rxbytes ?? 0) + (outer?.rxbytes ?? 0)),
+    rxpackets: both("rxpackets"),
+    rxbytes: both("rxbytes"),
     rxdrop: count(lost(inner) + lost(outer)),
-    txpackets: count((inner?.txpackets ?? 0) + (outer?.txpackets ?? 0)),
-    txbytes: count((inner?.txbytes ?? 0) + (outer?.txbytes ?? 0)),
+    txpackets: both("txpackets"),
+    txbytes: both("txbytes"),
     txdrop: count((inner?.txdrop ?? 0) + (outer?.txdrop ?? 0)),
   };
 }
