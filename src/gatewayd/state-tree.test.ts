@@ -40,4 +40,10 @@ test("what a back-end that sees no frames has carried is its queue's", async () 
   expect(state.queue.get("1")).toMatchObject({ rxpackets: 2n, rxbytes: 300n, txpackets: 4n, txbytes: 5000n });
   expect(top.queues).toMatchObject([carried]);
   expect(metrics).toContain('causeway_gateway_queue_txbytes_total{gateway="paris",queue="1"} 5000\n');
+  // What it cannot count is absent, not 0.
+  expect(Object.keys(state).filter((name) => /interface|hop|dispatch|ttl|icmp|router/.test(name))).toEqual([
+    ...["private-router", "public-router"],
+  ]);
+  expect(top.interfaces).toEqual([]);
+  expect(metrics).not.toMatch(/interface|icmp|ttl/);
 });

@@ -80,17 +80,20 @@ const COMMON = [
   ...(["private-dispatch", "public-dispatch", "inbound-dispatch", "outbound-ttl", "inbound-ttl"] as const),
   ...(["private-router", "public-router"] as const),
 ];
+/** And those of a back-end that sees no frames. */
+const WITHOUT_FRAMES = ["private-router", "public-router"] as const;
 const FAMILIES = {
   4: ["private-icmp4", "public-icmp4", "inbound-icmp4"],
   6: ["private-icmp6", "public-icmp6", "inbound-icmp6"],
 } as const;
 
 function queueTree(number: number, report: GatewayReport, facts: SaFacts): Tree {
-  const { counters, nextHops } = report;
+  const { counters, nextHops, carried } = report;
   const families = ([4, 6] as const).filter(
     (family) => nextHops.private[family] !== undefined || nextHops.public[family] !== undefined,
   );
-  const names = [...COMMON, ...families.flatMap((family) => FAMILIES[family])];
+  const names =
+    carried === undefined ? [...COMMON, ...families.flatMap((family) => FAMILIES[family])] : WITHOUT_FRAMES;
   const of = (name: string) => counters[camel(name) as keyof GatewayCounters] as Counters;
   const inbound = report.inbound.map((one) => inboundTree(number, one, facts));
   const outbound = report.outbound.map((one) => outboundTree(number, one, facts));

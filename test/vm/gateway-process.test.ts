@@ -66,6 +66,8 @@ describe.skipIf(skip !== undefined)(
       const state = await gateways.state(1);
       expect(state).toContain('backend {\n  reason "the configuration says so";\n  used kernel;\n}');
       expect(state).toContain("exchange vita;");
+      expect(state).toContain("public-router {");
+      expect(state).not.toMatch(/-(interface|next-hop|dispatch|ttl|icmp\d) \{/);
       expect(state).not.toMatch(/a1a1|b2b2/i);
       expect(gateways.plain).toBe(0);
     });
