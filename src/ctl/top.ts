@@ -73,6 +73,21 @@ function associationRow(one: Top["associations"][number]) {
   ];
 }
 
+function sidesTable(now: Top, before: Top | undefined, seconds: number): string {
+  return table(
+    ["SIDE", ...RATES, "DROPS"],
+    now.interfaces.map((side) => [
+      side.side,
+      ...rate(
+        side,
+        before?.interfaces.find((one) => one.side === side.side),
+        seconds,
+      ),
+      `${side.rxdrop + side.txdrop}`,
+    ]),
+  );
+}
+
 /** topText returns a look for people; `before` is the one before it, so many seconds ago. */
 export function topText(now: Top, before: Top | undefined, seconds: number): string {
   const same = <T>(list: readonly T[] | undefined, is: (one: T) => boolean) => list?.find(is);
@@ -80,19 +95,7 @@ export function topText(now: Top, before: Top | undefined, seconds: number): str
     `gateway ${now.gateway}: configured by ${plain(now.configuration.source)}\n`,
     ...now.configuration.problems.map((problem) => `${plain(problem)}\n`),
     "\n",
-    table(
-      ["SIDE", ...RATES, "DROPS"],
-      now.interfaces.map((side) => [
-        side.side,
-        ...rate(
-          side,
-          same(before?.interfaces, (one) => one.side === side.side),
-          seconds,
-        ),
-        `${side.rxdrop + side.txdrop}`,
-      ]),
-    ),
-    "\n",
+    ...(now.interfaces.length === 0 ? [] : [sidesTable(now, before, seconds), "\n"]),
     table(
       ["QUEUE", "CPU", "STATE", ...RATES, "DROPS", "ABOUT"],
       now.queues.map((queue) =>

@@ -48,6 +48,7 @@ export interface Top {
   readonly gateway: string;
   /** Where the configuration comes from, and what is wrong with it there. */
   readonly configuration: { readonly source: string; readonly problems: readonly string[] };
+  /** None where nothing counts frames: no queue is up, or the kernel carries packets. */
   readonly interfaces: readonly (Counted & { readonly side: "private" | "public" })[];
   readonly queues: readonly (Counted & {
     readonly queue: number;

@@ -390,3 +390,14 @@ test("Vita's own sequence of configurations is followed step by step, and the qu
   }
   expect(bed.log.filter(({ event }) => event === "queue is down")).toEqual([]);
 });
+
+test("an interface by its place on the PCI bus is looked for until it is there, and followed to another name", async () => {
+  const sides = () => bed.backEnd.plans.map((plan) => plan.sides);
+  await bed.set(INTERFACES.replace("ifname eth1", "pci 03:00.0"));
+  expect(sides()).toEqual([{ problem: expect.stringContaining("at 03:00.0 of the PCI bus") }]);
+  for (const name of ["ens3", "inside"]) {
+    bed.places.set("03:00.0", name);
+    bed.gateway.look();
+    expect(sides()).toMatchObject([{ private: { interface: name }, public: { interface: "eth2" } }]);
+  }
+});

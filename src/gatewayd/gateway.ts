@@ -29,22 +29,18 @@ import { type Detour, Detours, planDetours } from "./detours.ts";
 import { type GatewayFiles, readSecrets } from "./files.ts";
 import { Keys } from "./keys.ts";
 import type { Log } from "./log.ts";
-import { planQueues, type QueuePlan } from "./queue-plan.ts";
+import { namesPlaces, planQueues, type PlanOptions, type QueuePlan } from "./queue-plan.ts";
 import { RouteBook } from "./route-book.ts";
 import { RouteKeys } from "./route-keys.ts";
 import { Slices } from "./slices.ts";
 import { stateOf } from "./state-tree.ts";
 
 /** GatewayParts are what a gateway is made of. */
-export interface GatewayParts {
+export interface GatewayParts extends PlanOptions {
   readonly files: GatewayFiles;
   readonly log: Log;
   /** Makes what carries packets. */
   readonly backEnd: (tell: Tell) => GatewayBackEnd;
-  /** Processors of the queues, before those of the configuration. */
-  readonly cpus: readonly number[];
-  /** VNI of the VPC that is its private side. */
-  readonly vni?: number | undefined;
 }
 
 /** QueueState is what became of a queue. */
@@ -179,7 +175,8 @@ export class Gateway implements Disposable {
 
   /** look tries again what could not be: interfaces that came, files that can be read now, routes that a queue refused. */
   look(): void {
-    this.#backEnd.look();
+    if (namesPlaces(this.#model)) this.#setQueues();
+    else this.#backEnd.look();
     if (secretFiles(this.#config).length > 0) this.#take(this.#config);
     if (this.#keys.readBook()) this.#setManaged();
     this.#path.setRoutes(this.#model.routes);
@@ -215,7 +212,7 @@ export class Gateway implements Disposable {
   }
 
   #plans(model: GatewayModel): QueuePlan[] {
-    return planQueues(model, this.#parts.cpus, this.#parts.vni);
+    return planQueues(model, this.#parts);
   }
 
   #setQueues(): void {

@@ -1,8 +1,9 @@
 /** What a back-end is told of a gateway's queues: devices and addresses of each, from the model. */
-import type { GatewayModel, PublicModel, QueueModel, SideModel } from "../gateway/mod.ts";
+import type { Device, GatewayModel, PublicModel, QueueModel, SideModel } from "../gateway/mod.ts";
 import { tunnelAddresses, tunnelLink, tunnelMac } from "../domain/mod.ts";
 import type { Mac } from "../net/mod.ts";
 import type { SideAddress } from "../tunnel/gateway/mod.ts";
+import { pciInterfaces } from "./pci-interfaces.ts";
 
 /** SidePlan is one side of a queue: a receive queue of an interface, and its addresses. */
 export interface SidePlan {
@@ -36,20 +37,39 @@ function addressOf({ ip, nextHop, nextHopMac }: SideModel): SideAddress {
   return { ip, nextHop, ...(nextHopMac === undefined ? {} : { nextHopMac }) };
 }
 
+type InterfacesAt = NonNullable<PlanOptions["interfacesAt"]>;
+
+/** Name of a device's interface, or why there is none. */
+function nameOf(device: Device, interfacesAt: InterfacesAt): { readonly name: string } | string {
+  if (device.kind === "interface") return device;
+  if (device.kind === "none") return "is pci 00:00.0, which is none; give an ifname";
+  const { address } = device;
+  const [name, ...others] = interfacesAt(address);
+  if (name === undefined)
+    return `is at ${address} of the PCI bus, where the kernel has none; bind the card to its driver of the kernel, or give an ifname`;
+  if (others.length > 0)
+    return `is at ${address} of the PCI bus, where there are ${[name, ...others].join(" and ")}; give the ifname of one`;
+  return { name };
+}
+
 /** One side of both families. A string is why there is none. */
 function sideOf(
   name: string,
   deviceQueue: number,
-  { four, six }: { readonly four: SideModel | undefined; readonly six: SideModel | undefined },
+  about: {
+    readonly four: SideModel | undefined;
+    readonly six: SideModel | undefined;
+    readonly interfacesAt: InterfacesAt;
+  },
 ): SidePlan | string {
-  const first = four ?? six;
-  if (first === undefined) return `there is no ${name} interface; add one`;
+  const { four, six } = about;
+  const names: string[] = [];
   for (const { device } of [four, six].filter((side) => side !== undefined)) {
-    if (device.kind === "none") return `its ${name} interface is pci 00:00.0, which is none; give an ifname`;
-    if (device.kind === "pci")
-      return `its ${name} interface is given by its place on the PCI bus (${device.address}); give its ifname: packets go by AF_XDP`;
+    const found = nameOf(device, about.interfacesAt);
+    if (typeof found === "string") return `its ${name} interface ${found}`;
+    names.push(found.name);
   }
-  const names = [four, six].flatMap((side) => (side?.device.kind === "interface" ? [side.device.name] : []));
+  if (names.length === 0) return `there is no ${name} interface; add one`;
   const mac = four?.mac ?? six?.mac;
   return {
     interface: names[0] as string,
@@ -61,10 +81,10 @@ function sideOf(
   };
 }
 
-function publicSide({ public4, public6 }: QueueModel): SidePlan | string {
+function publicSide({ public4, public6 }: QueueModel, interfacesAt: InterfacesAt): SidePlan | string {
   const queues = [public4, public6].flatMap((side: PublicModel | undefined) => side?.deviceQueue ?? []);
   if (new Set(queues).size > 1) return "its families have two device-queues; give both the same";
-  return sideOf("public", queues[0] ?? 0, { four: public4, six: public6 });
+  return sideOf("public", queues[0] ?? 0, { four: public4, six: public6, interfacesAt });
 }
 
 /** The leg that the agent makes of a VPC: both ends know each other. */
@@ -81,32 +101,52 @@ function legOf(vni: number, deviceQueue: number): SidePlan {
 function sidesOf(
   model: GatewayModel,
   queue: QueueModel,
-  { place, vni }: { readonly place: number; readonly vni: number | undefined },
+  about: { readonly place: number; readonly vni: number | undefined; readonly interfacesAt: InterfacesAt },
 ): QueuePlan["sides"] {
   const { inside } = model;
+  const { place, vni, interfacesAt } = about;
   if (inside.kind === "vpc") {
     if (vni === undefined)
       return {
         problem: `its side of VPC ${inside.vpc} is made by the agent, of Gateways in the register; put it there, or give a private interface`,
       };
-    const outer = publicSide(queue);
+    const outer = publicSide(queue, interfacesAt);
     return typeof outer === "string" ? { problem: outer } : { private: legOf(vni, place), public: outer };
   }
   const [four, six] = inside.kind === "none" ? [] : [inside.private4, inside.private6];
-  const inner = sideOf("private", queue.number - 1, { four, six });
+  const inner = sideOf("private", queue.number - 1, { four, six, interfacesAt });
   if (typeof inner === "string") return { problem: inner };
-  const outer = publicSide(queue);
+  const outer = publicSide(queue, interfacesAt);
   return typeof outer === "string" ? { problem: outer } : { private: inner, public: outer };
 }
 
-/** planQueues returns the queues of a model. `cpus` are those of the command line, which come before the configuration's; `vni` is its VPC's. */
-export function planQueues(model: GatewayModel, cpus: readonly number[], vni?: number): QueuePlan[] {
+/** PlanOptions are what a model does not say. */
+export interface PlanOptions {
+  /** Processors of the command line, which come before the configuration's. */
+  readonly cpus: readonly number[];
+  /** Its VPC's. */
+  readonly vni?: number | undefined;
+  /** Names of interfaces by their place on the PCI bus; default: the kernel's. */
+  readonly interfacesAt?: (address: string) => readonly string[];
+}
+
+/** namesPlaces tells whether a model has interfaces by their place on the PCI bus: they may come, and get other names. */
+export function namesPlaces({ inside, queues }: GatewayModel): boolean {
+  const sides = inside.kind === "interfaces" ? [inside.private4, inside.private6] : [];
+  return [...sides, ...queues.flatMap(({ public4, public6 }) => [public4, public6])].some(
+    (side) => side?.device.kind === "pci",
+  );
+}
+
+/** planQueues returns the queues of a model. */
+export function planQueues(model: GatewayModel, options: PlanOptions): QueuePlan[] {
+  const { cpus, vni, interfacesAt = pciInterfaces } = options;
   return model.queues.map((queue, index) => {
     const cpu = cpus[index] ?? (cpus.length > 0 ? undefined : model.cpus[index]);
     return {
       number: queue.number,
       ...(cpu === undefined ? {} : { cpu }),
-      sides: sidesOf(model, queue, { place: index, vni }),
+      sides: sidesOf(model, queue, { place: index, vni, interfacesAt }),
       mtuBytes: model.mtuBytes,
       tfc: model.padding,
       port: model.port,

@@ -10,7 +10,13 @@ import {
 import { type ChannelStatus, type KeeperCounter, natObstacle } from "../gateway/keys/mod.ts";
 import { formatIp } from "../net/mod.ts";
 import { boottimeMs } from "../sys/mod.ts";
-import type { GatewayCounters, GatewayReport, InboundReport, OutboundReport } from "../tunnel/gateway/mod.ts";
+import type {
+  Carried,
+  GatewayCounters,
+  GatewayReport,
+  InboundReport,
+  OutboundReport,
+} from "../tunnel/gateway/mod.ts";
 import type { AssociationFacts } from "./data-path.ts";
 import type { Detours } from "./detours.ts";
 import type { Carrier, QueueState } from "./gateway.ts";
@@ -50,6 +56,9 @@ const SUMS: { readonly [container: string]: readonly string[] } = {
 };
 const ICMP_SUM = ["protocolErrors", "typeNotImplementedErrors"];
 
+/** Frames that the system dropped before an interface's queue received them. */
+const dropped = ({ rxTooLong = 0, rxNoRoom = 0 }: Counters) => rxTooLong + rxNoRoom;
+
 /** A container of counters; what is not counted by this data path is 0. */
 function counted(name: keyof typeof members, counters: Counters): Tree {
   const node = members[name];
@@ -59,6 +68,7 @@ function counted(name: keyof typeof members, counters: Counters): Tree {
     if (leaf === "rxerrors" && parts.length > 0)
       return parts.reduce((sum, part) => sum + (counters[part] ?? 0), 0);
     if (leaf === "source-errors") return counters["refusedSource"] ?? 0;
+    if (leaf === "rxdrop") return dropped(counters);
     return counters[camel(leaf)] ?? 0;
   };
   return Object.fromEntries(Object.keys(node.members).map((leaf) => [leaf, count(value(leaf))]));
@@ -70,17 +80,20 @@ const COMMON = [
   ...(["private-dispatch", "public-dispatch", "inbound-dispatch", "outbound-ttl", "inbound-ttl"] as const),
   ...(["private-router", "public-router"] as const),
 ];
+/** And those of a back-end that sees no frames. */
+const WITHOUT_FRAMES = ["private-router", "public-router"] as const;
 const FAMILIES = {
   4: ["private-icmp4", "public-icmp4", "inbound-icmp4"],
   6: ["private-icmp6", "public-icmp6", "inbound-icmp6"],
 } as const;
 
 function queueTree(number: number, report: GatewayReport, facts: SaFacts): Tree {
-  const { counters, nextHops } = report;
+  const { counters, nextHops, carried } = report;
   const families = ([4, 6] as const).filter(
     (family) => nextHops.private[family] !== undefined || nextHops.public[family] !== undefined,
   );
-  const names = [...COMMON, ...families.flatMap((family) => FAMILIES[family])];
+  const names =
+    carried === undefined ? [...COMMON, ...families.flatMap((family) => FAMILIES[family])] : WITHOUT_FRAMES;
   const of = (name: string) => counters[camel(name) as keyof GatewayCounters] as Counters;
   const inbound = report.inbound.map((one) => inboundTree(number, one, facts));
   const outbound = report.outbound.map((one) => outboundTree(number, one, facts));
@@ -224,10 +237,15 @@ function routeTree(id: string, facts: StateFacts): Tree {
 
 const sentence = (text: string) => text.replaceAll(/\p{C}/gu, "?").slice(0, 1000);
 
+/** Frames that came to a side and were for nobody, or were dropped before. */
+const lost = (counters?: GatewayCounters["privateInterface"]) =>
+  counters === undefined ? 0 : counters.notOurs + dropped(counters);
+
 function queueEntry(number: number, index: number, facts: StateFacts): Tree {
-  const counters = facts.reports.get(number)?.counters;
+  const { counters, carried } = facts.reports.get(number) ?? {};
   const cpu = facts.cpus[index] ?? (facts.cpus.length > 0 ? undefined : facts.model.cpus[index]);
   const [inner, outer] = [counters?.privateInterface, counters?.publicInterface];
+  const both = (name: keyof Carried) => count(carried?.[name] ?? (inner?.[name] ?? 0) + (outer?.[name] ?? 0));
   const { up = false, text, by } = facts.queues.get(number) ?? {};
   return {
     queue: number,
@@ -235,11 +253,11 @@ function queueEntry(number: number, index: number, facts: StateFacts): Tree {
     ...(up || text === undefined ? {} : { reason: sentence(text) }),
     ...(by === undefined ? {} : { by: sentence(by) }),
     ...(cpu === undefined ? {} : { cpu }),
-    rxpackets: count((inner?.rxpackets ?? 0) + (outer?.rxpackets ?? 0)),
-    rxbytes: count((inner?.rxbytes ?? 0) + (outer?.rxbytes ?? 0)),
-    rxdrop: count((inner?.notOurs ?? 0) + (outer?.notOurs ?? 0)),
-    txpackets: count((inner?.txpackets ?? 0) + (outer?.txpackets ?? 0)),
-    txbytes: count((inner?.txbytes ?? 0) + (outer?.txbytes ?? 0)),
+    rxpackets: both("rxpackets"),
+    rxbytes: both("rxbytes"),
+    rxdrop: count(lost(inner) + lost(outer)),
+    txpackets: both("txpackets"),
+    txbytes: both("txbytes"),
     txdrop: count((inner?.txdrop ?? 0) + (outer?.txdrop ?? 0)),
   };
 }

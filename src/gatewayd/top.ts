@@ -90,10 +90,10 @@ export function topOf(
 ): Top {
   return {
     gateway: at.gateway,
-    interfaces: (["private", "public"] as const).map((side) => ({
-      side,
-      ...counted(state[`${side}-interface`]),
-    })),
+    interfaces: (["private", "public"] as const).flatMap((side) => {
+      const counts = state[`${side}-interface`];
+      return counts === undefined ? [] : [{ side, ...counted(counts) }];
+    }),
     queues: [...state.queue.values()].map(({ queue, cpu, ...counts }) => ({
       ...counted(counts),
       queue,

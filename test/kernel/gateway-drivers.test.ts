@@ -171,6 +171,7 @@ for (const { driver, name, skip } of drivers)
         ["TCP back over IPv4", "-n 20M -R", "10.10.2.2"],
         ["TCP over IPv6", "-n 20M", "fd02::2"],
         ["UDP over IPv4", "-u -b 20M -n 2M -l 1200", "10.10.2.2"],
+        ["UDP back over IPv4", "-u -b 20M -n 2M -l 1200 -R", "10.10.2.2"],
       ])(
         "iperf3: %s",
         async (_name, words, host) => {

@@ -3,9 +3,11 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { exampleOf, type City, GatewayStory } from "../support/gateway-story.ts";
 import { labLacks } from "../support/lab-needs.ts";
 import { lostPings } from "../support/lost-pings.ts";
+import { fetchTraceroute, hopsOf } from "../support/traceroute.ts";
 import { lacksXdp } from "../support/xdp-pair.ts";
 
 const skip = labLacks ?? lacksXdp();
+const traceroute = skip === undefined ? fetchTraceroute() : { lacks: skip };
 const CITIES = ["paris", "tokyo"] as const;
 const HOSTS = { paris: "172.31.0.1", tokyo: "172.32.0.1" } as const;
 const KEY = /(3C ?5F ?A8 ?10|3c5fa810)/i;
@@ -76,11 +78,31 @@ describe.skipIf(skip !== undefined)(
       expect(await ping("paris", "172.32.1.20")).toContain("3 received");
     }, 120_000);
 
+    test.skipIf(traceroute.lacks !== undefined).each([
+      ["UDP", "-U"],
+      ["ICMP", "-I"],
+    ])(
+      `traceroute by %s has three hops: both gateways and the host${traceroute.lacks === undefined ? "" : ` (skipped: ${traceroute.lacks})`}`,
+      async (_name, by) => {
+        const trace = async () =>
+          hopsOf(
+            (await story.on("paris", `${traceroute.path} -n ${by} -N 1 -q 1 -w 5 -m 5 ${HOSTS.tokyo}`))
+              .stdout,
+          );
+        let hops = await trace();
+        // A slow machine may answer later than it waits.
+        for (let tries = 0; hops.includes("*") && tries < 5; tries++) hops = await trace();
+        expect(hops).toEqual(["172.31.1.20", "172.32.1.20", HOSTS.tokyo]);
+      },
+      120_000,
+    );
+
     test.each([
       ["TCP", "-n 4M", "paris"],
       ["TCP back", "-n 4M -R", "paris"],
       ["TCP of eight flows", "-n 4M -P 8", "tokyo"],
       ["UDP", "-u -b 5M -n 500K -l 1200", "tokyo"],
+      ["UDP back", "-u -b 5M -n 500K -l 1200 -R", "tokyo"],
     ] as const)(
       "iperf3: %s",
       async (_name, words, from) => {

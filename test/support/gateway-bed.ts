@@ -19,6 +19,8 @@ export class GatewayBed implements Disposable {
   readonly log: { readonly event: string; readonly reason?: string }[] = [];
   readonly gateway: Gateway;
   readonly backEnd: MemoryBackEnd;
+  /** Names of interfaces by their place on the PCI bus. */
+  readonly places = new Map<string, string>();
 
   /** The gateway begins with this configuration; it has a folder of its own, or that of one before. */
   constructor(
@@ -40,6 +42,7 @@ export class GatewayBed implements Disposable {
           return backEnd;
         },
         cpus,
+        interfacesAt: (address) => [this.places.get(address)].filter((name) => name !== undefined),
       },
       text === "" ? defaultConfig : readConfig(text).config,
     );

@@ -1,5 +1,6 @@
 /** A gateway's back-end in memory: each queue is a data path of its own (GatewayLoop), which obeys and refuses as on a thread; no interface is there. */
 import type { BackEndNews, GatewayBackEnd, Tell } from "../../src/gatewayd/back-end.ts";
+import type { QueuePlan } from "../../src/gatewayd/queue-plan.ts";
 import { formatPrefix, type Prefix } from "../../src/net/mod.ts";
 import type { GatewayOrder, GatewayReport } from "../../src/tunnel/gateway/mod.ts";
 import { GatewayLoop, MAC } from "./gateway-loop.ts";
@@ -17,13 +18,15 @@ export class MemoryBackEnd implements GatewayBackEnd {
   /** What was to be protected last, and whether the end was for good; undefined: nobody has said. */
   protected: readonly string[] | undefined;
   endedForGood: boolean | undefined;
+  plans: readonly QueuePlan[] = [];
 
   constructor(tell: Tell) {
     this.tell = tell;
   }
 
   /** Queues are up at once, and know their next hops. */
-  set(plans: readonly { readonly number: number }[]): void {
+  set(plans: readonly QueuePlan[]): void {
+    this.plans = plans;
     const wanted = new Set(plans.map(({ number }) => number));
     for (const number of [...this.queues.keys()])
       if (!wanted.has(number)) this.down(number, "it was removed");

@@ -46,6 +46,12 @@ describe.skipIf(skip !== undefined)(
       expect(states).toMatch(/src 192\.0\.2\.1 dst 192\.0\.2\.2\n/);
       const { routes, associations, queues } = await gateways.top(1);
       expect(queues).toMatchObject([{ queue: 1, up: true, about: "the kernel's ESP" }]);
+      for (const name of ["txpackets", "txbytes", "rxpackets", "rxbytes"] as const)
+        expect([name, queues[0]?.[name]]).toEqual([
+          name,
+          routes.reduce((sum, route) => sum + route[name], 0),
+        ]);
+      expect(routes[0]?.txbytes).toBeGreaterThan(0);
       for (const [id, least] of [
         ["far", 4],
         ["vita", 2],
@@ -60,6 +66,8 @@ describe.skipIf(skip !== undefined)(
       const state = await gateways.state(1);
       expect(state).toContain('backend {\n  reason "the configuration says so";\n  used kernel;\n}');
       expect(state).toContain("exchange vita;");
+      expect(state).toContain("public-router {");
+      expect(state).not.toMatch(/-(interface|next-hop|dispatch|ttl|icmp\d) \{/);
       expect(state).not.toMatch(/a1a1|b2b2/i);
       expect(gateways.plain).toBe(0);
     });

@@ -42,19 +42,23 @@ export interface InboundReport extends AssociationReport, Refused {
   readonly heardMs?: number;
 }
 
+/** Carried is what associations carried each way, of inner packets: `tx…` were sealed, `rx…` authentic. */
+export interface Carried {
+  readonly txpackets: number;
+  readonly txbytes: number;
+  readonly rxpackets: number;
+  readonly rxbytes: number;
+}
+
 /**
- * RouteReport is a route. `tx…` are inner packets that were sealed, and `txdrop` those of them that no port took; `rx…` are those that were
- * authentic, and `refusedSource` those of them that were dropped for their source. What was refused counts all its associations, also those that are gone.
+ * RouteReport is a route. Of what was sealed, `txdrop` are those that no port took; of what was authentic, `refusedSource` are those that were dropped
+ * for their source. What was refused counts all its associations, also those that are gone.
  */
-export interface RouteReport extends Refused {
+export interface RouteReport extends Carried, Refused {
   readonly name: string;
   /** Largest inner packet. */
   readonly mtuBytes: number;
-  readonly txpackets: number;
-  readonly txbytes: number;
   readonly txdrop: number;
-  readonly rxpackets: number;
-  readonly rxbytes: number;
   readonly mtuErrors: number;
   readonly unready: number;
   readonly exhausted: number;
@@ -77,6 +81,8 @@ export interface NextHopReport {
 export interface GatewayReport {
   readonly mtu: MtuReport;
   readonly counters: GatewayCounters;
+  /** By whom sees no frames: what the queue has carried, in place of counters of its interfaces. */
+  readonly carried?: Carried;
   readonly routes: readonly RouteReport[];
   readonly outbound: readonly OutboundReport[];
   readonly inbound: readonly InboundReport[];

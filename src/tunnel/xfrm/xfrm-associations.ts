@@ -4,6 +4,7 @@ import type { SaInfo } from "../../netlink/mod.ts";
 import { wallMs } from "../../sys/mod.ts";
 import {
   addRefused,
+  type Carried,
   type Encapsulation,
   type GatewayNews,
   type InboundOrder,
@@ -137,17 +138,16 @@ export class XfrmAssociations {
     route.refused.set(queue, addRefused(route.refused.get(queue) ?? NOTHING_REFUSED, inbound));
   }
 
-  #carried(
-    { route, queue }: XfrmCarrier,
-    more: Partial<Record<"txpackets" | "txbytes" | "rxpackets" | "rxbytes", number>>,
-  ): void {
-    const { txpackets = 0, txbytes = 0, rxpackets = 0, rxbytes = 0 } = route.carried.get(queue) ?? {};
-    route.carried.set(queue, {
-      txpackets: txpackets + (more.txpackets ?? 0),
-      txbytes: txbytes + (more.txbytes ?? 0),
-      rxpackets: rxpackets + (more.rxpackets ?? 0),
-      rxbytes: rxbytes + (more.rxbytes ?? 0),
-    });
+  #carried({ route, queue }: XfrmCarrier, more: Partial<Carried>): void {
+    for (const { carried } of [route, this.#book]) {
+      const { txpackets = 0, txbytes = 0, rxpackets = 0, rxbytes = 0 } = carried.get(queue) ?? {};
+      carried.set(queue, {
+        txpackets: txpackets + (more.txpackets ?? 0),
+        txbytes: txbytes + (more.txbytes ?? 0),
+        rxpackets: rxpackets + (more.rxpackets ?? 0),
+        rxbytes: rxbytes + (more.rxbytes ?? 0),
+      });
+    }
   }
 
   /** addOutbound installs an association that waits. Throws for a key that was used beyond its next sequence number. */

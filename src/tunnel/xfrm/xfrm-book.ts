@@ -1,7 +1,7 @@
 /** What a gateway has in the kernel: its queues, routes and associations, as orders and the kernel's news find them. */
 import { formatPrefix, type Ip, prefixContains, prefixEqual } from "../../net/mod.ts";
 import type { SaId } from "../../netlink/mod.ts";
-import type { ExchangePorts, RouteOrder, SideConfiguration } from "../gateway/mod.ts";
+import type { Carried, ExchangePorts, RouteOrder, SideConfiguration } from "../gateway/mod.ts";
 import type { XfrmInbound } from "./xfrm-inbound.ts";
 import type { XfrmOutbound } from "./xfrm-outbound.ts";
 import type { XfrmRoute } from "./xfrm-route.ts";
@@ -32,6 +32,8 @@ export class XfrmBook {
   readonly active = new Set<XfrmOutbound>();
   /** Displaced, for packets that are under way. */
   readonly retired = new Map<XfrmOutbound, number>();
+  /** Carried by associations that are gone, by queue; those of routes that are gone too. */
+  readonly carried = new Map<number, Carried>();
 
   /** `isApart`: packets come by an interface of their own, and none of the gateway's own ever meets its policies. */
   constructor(isApart = false) {

@@ -4,6 +4,7 @@ import { type Ip, ipEqual } from "../../net/mod.ts";
 import {
   addRefused,
   type AssociationReport,
+  type Carried,
   type GatewayReport,
   newGatewayCounters,
   type NextHopReport,
@@ -55,7 +56,7 @@ export function reportOf(
   about: {
     readonly queue: number;
     readonly exchange: GatewayReport["counters"]["exchange"];
-    readonly statistics: XfrmStatistics;
+    readonly statistics: Pick<XfrmStatistics, "since">;
     readonly neighbours: readonly NeighbourInfo[];
   },
 ): GatewayReport {
@@ -73,6 +74,7 @@ export function reportOf(
     // The kernel puts fragments together in memory of its own: any packet has room.
     mtu: { bytes: mtuBytes, askedBytes: mtuBytes, mostBytes: MOST_PACKET },
     counters: { ...countersOf(statistics), exchange: { ...about.exchange } },
+    carried: carriedBy(book, those, book.carried.get(queue)),
     routes: [...book.routes.values()]
       .filter(({ queues }) => queues.has(queue))
       .map((route) => ({
@@ -103,7 +105,24 @@ function hopOf(neighbours: readonly NeighbourInfo[], nextHop: Ip): NextHopReport
   return mac === undefined ? {} : { mac };
 }
 
-function countersOf(statistics: XfrmStatistics): GatewayReport["counters"] {
+/** What some associations have carried, with what those of them that are gone had. */
+function carriedBy(
+  { waiting, active, retired, inbound }: XfrmBook,
+  those: (one: XfrmCarrier) => boolean,
+  gone: Carried = { txpackets: 0, txbytes: 0, rxpackets: 0, rxbytes: 0 },
+): Carried {
+  const sum = (all: Iterable<XfrmCarrier>, of: "packets" | "bytes") =>
+    [...all].filter(those).reduce((total, one) => total + one[of], 0);
+  const out = [...waiting, ...active, ...retired.keys()];
+  return {
+    txpackets: gone.txpackets + sum(out, "packets"),
+    txbytes: gone.txbytes + sum(out, "bytes"),
+    rxpackets: gone.rxpackets + sum(inbound, "packets"),
+    rxbytes: gone.rxbytes + sum(inbound, "bytes"),
+  };
+}
+
+function countersOf(statistics: Pick<XfrmStatistics, "since">): GatewayReport["counters"] {
   const counters = newGatewayCounters();
   const unready = statistics.since(
     "XfrmOutNoStates",
@@ -126,18 +145,12 @@ function routeReport(
   route: XfrmRoute,
   { queue, mtuBytes }: { readonly queue: number; readonly mtuBytes: number },
 ): Omit<RouteReport, keyof Refused> {
-  const gone = route.carried.get(queue) ?? { txpackets: 0, txbytes: 0, rxpackets: 0, rxbytes: 0 };
-  const sum = (all: Iterable<XfrmCarrier>, of: "packets" | "bytes") =>
-    [...all].reduce((total, one) => total + (one.route === route && one.queue === queue ? one[of] : 0), 0);
-  const out = [...book.waiting, ...book.active, ...book.retired.keys()];
+  const those = (one: XfrmCarrier) => one.route === route && one.queue === queue;
   return {
     name: route.name,
     mtuBytes,
     txdrop: 0,
-    txpackets: gone.txpackets + sum(out, "packets"),
-    txbytes: gone.txbytes + sum(out, "bytes"),
-    rxpackets: gone.rxpackets + sum(book.inbound, "packets"),
-    rxbytes: gone.rxbytes + sum(book.inbound, "bytes"),
+    ...carriedBy(book, those, route.carried.get(queue)),
     mtuErrors: 0,
     unready: 0,
     exhausted: 0,

@@ -10,16 +10,8 @@
  */
 import { type Ip, type Prefix, prefixEqual, prefixOf } from "../../net/mod.ts";
 import type { PolicyChange, PolicyDirection, RouteChange, Selector } from "../../netlink/mod.ts";
-import type { Refused, RouteOrder } from "../gateway/mod.ts";
+import type { Carried, Refused, RouteOrder } from "../gateway/mod.ts";
 import type { RouteMarks } from "./xfrm-marks.ts";
-
-/** Carried is what went each way, of inner packets. */
-export interface Carried {
-  readonly txpackets: number;
-  readonly txbytes: number;
-  readonly rxpackets: number;
-  readonly rxbytes: number;
-}
 
 /** Aim is what the route's packets go through. */
 export interface Aim {

@@ -1,0 +1,49 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { GatewayBed, INTERFACES } from "../../test/support/gateway-bed.ts";
+import type { GatewayReport } from "../tunnel/gateway/mod.ts";
+import { metricsText } from "./metrics.ts";
+import { topOf } from "./top.ts";
+
+let bed: GatewayBed;
+beforeEach(() => {
+  bed = new GatewayBed(INTERFACES);
+});
+afterEach(() => bed?.[Symbol.dispose]());
+
+/** What is read of a gateway whose one queue reports something else than it does. */
+async function read(change: (report: GatewayReport) => GatewayReport) {
+  const report = (await bed.gateway.report()).get(1) as GatewayReport;
+  const state = bed.gateway.state(new Map([[1, change(report)]]));
+  const top = topOf(state, { gateway: "paris", queues: bed.gateway.queues, history: [] });
+  return { state, top, metrics: metricsText(state, top) };
+}
+
+test("frames that are dropped before they are received are drops of their interface and queue", async () => {
+  const { state, top, metrics } = await read((report) => {
+    Object.assign(report.counters.privateInterface, { rxTooLong: 3, rxNoRoom: 4, notOurs: 50 });
+    Object.assign(report.counters.publicInterface, { rxNoRoom: 600 });
+    return report;
+  });
+  expect(state["private-interface"]).toMatchObject({ rxdrop: 7n });
+  expect(state["public-interface"]).toMatchObject({ rxdrop: 600n });
+  expect(top.interfaces).toMatchObject([
+    { side: "private", rxdrop: 7 },
+    { side: "public", rxdrop: 600 },
+  ]);
+  expect(top.queues).toMatchObject([{ rxdrop: 657 }]);
+  expect(metrics).toContain('causeway_gateway_interface_rxdrop_total{gateway="paris",side="private"} 7\n');
+});
+
+test("what a back-end that sees no frames has carried is its queue's", async () => {
+  const carried = { rxpackets: 2, rxbytes: 300, txpackets: 4, txbytes: 5000 };
+  const { state, top, metrics } = await read((report) => ({ ...report, carried }));
+  expect(state.queue.get("1")).toMatchObject({ rxpackets: 2n, rxbytes: 300n, txpackets: 4n, txbytes: 5000n });
+  expect(top.queues).toMatchObject([carried]);
+  expect(metrics).toContain('causeway_gateway_queue_txbytes_total{gateway="paris",queue="1"} 5000\n');
+  // What it cannot count is absent, not 0.
+  expect(Object.keys(state).filter((name) => /interface|hop|dispatch|ttl|icmp|router/.test(name))).toEqual([
+    ...["private-router", "public-router"],
+  ]);
+  expect(top.interfaces).toEqual([]);
+  expect(metrics).not.toMatch(/interface|icmp|ttl/);
+});
