@@ -41,6 +41,7 @@ test.skipIf(lacks !== undefined)(
       },
       afterRestart: [2, 1, 0, 1, 1, 1, 1, 1, 1],
       tooOld: "410",
+      deleted: all(0),
     });
   },
 );

@@ -192,5 +192,16 @@ using _watch = kubeWatch(access, `${resourcePath("VPC")}?watch=true&resourceVers
 });
 result["tooOld"] = await promise;
 
+for (const kind of kinds) {
+  const { items } = JSON.parse(await kubeGet(access, resourcePath(kind))) as { items: unknown[] };
+  for (const item of items)
+    await kubeWrite(access, {
+      verb: "delete",
+      path: resourcePath(kind, String(at(item, "metadata", "name"))),
+    });
+}
+await watched("all to go", () => (seen().every((size) => size === 0) ? undefined : String(seen())));
+result["deleted"] = seen();
+
 for (const collection of collections) collection[Symbol.dispose]();
 console.log(JSON.stringify(result));
