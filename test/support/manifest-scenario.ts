@@ -51,7 +51,7 @@ const applied = async (manifest: Manifest, more?: string) => {
 
 // The schema of the API server; then the API server itself, which keeps nothing (dry run), and then does.
 const settings = { image: "registry.example.com/causeway:1", ...usualSettings };
-const manifests = kubeManifests({ major: 1, minor: 20 }, settings);
+const manifests = kubeManifests(await api.version(), settings);
 const removal = kubeRemoval(settings);
 const description = JSON.parse(await kubeGet(access, "/openapi/v2")) as Description;
 result["schema"] = [...manifests, ...removal].flatMap((one) => openApiProblems(one, description));
