@@ -371,6 +371,32 @@ describe.skipIf(parts === undefined)(
       expect((await node.causeway(["plan"])).steps).toEqual([]);
     });
 
+    test("a pod takes the plugin off a node, others' files stay, and it is installed again", async () => {
+      const [home] = await two();
+      const node = cluster.node("office");
+      const theirs = ["/etc/cni/net.d/87-podman.conflist.off", "/opt/cni/bin/bridge"];
+      for (const path of theirs) await node.host.must(`echo theirs > ${path}`);
+      const files = async () =>
+        (await node.host.must("find /etc/cni /opt/cni ! -type d | sort | xargs sha256sum"))
+          .split("\n")
+          .filter(Boolean);
+      const installed = await files();
+      const ready = (status: boolean) =>
+        cluster.kubectl("wait", `--for=condition=Ready=${status}`, "--timeout=15m", "node/office");
+      await cluster.removePlugin("office");
+      const others = installed.filter((line) => theirs.some((path) => line.endsWith(path)));
+      expect(await files()).toEqual(others);
+      await ready(false);
+      await node.causeway(["cni", "install"]);
+      expect(await files()).toEqual(installed);
+      await ready(true);
+      await cluster.apply(placed("again", "office"));
+      await cluster.kubectl("wait", "--for=condition=Ready", "--timeout=15m", "pod/again");
+      const { status } = await cluster.kubectlJson("get", "pod", "again", "-o", "json");
+      expect(await inPod(home, ask(status.podIP))).toBe("again\n");
+      await cluster.kubectl("delete", "pod", "again");
+    });
+
     test.skipIf(kernelHasWireguard())(
       "the agent's pod begins a tunnel in user space in its container",
       async () => {
