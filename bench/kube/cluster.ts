@@ -1,5 +1,6 @@
 /** A cluster's API server with thousands of Nodes and pods in it, as kubelets and a scheduler would have made them. */
 import type { KubeAccess } from "../../src/kube/access.ts";
+import type { KubernetesVersion } from "../../src/kube/kubeadm-config.ts";
 import { kubeManifests, manifestPath } from "../../src/kube/manifests.ts";
 import { inParallel } from "../../src/sys/mod.ts";
 import type { Json } from "../../src/resources/mod.ts";
@@ -33,9 +34,9 @@ export class Cluster {
     return this.send("PATCH", path, body, "application/merge-patch+json");
   }
 
-  /** define makes our definitions and roles. */
-  async define(): Promise<void> {
-    for (const manifest of kubeManifests({ major: 1, minor: 20 })) {
+  /** define makes our definitions and roles, as an API server of that release knows them. */
+  async define(version: KubernetesVersion): Promise<void> {
+    for (const manifest of kubeManifests(version)) {
       const query = "?fieldManager=bench&force=true";
       await this.send("PATCH", `${manifestPath(manifest)}${query}`, manifest, "application/apply-patch+yaml");
     }

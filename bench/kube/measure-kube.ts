@@ -218,7 +218,7 @@ await using api = new ApiServer(plan.program, plan.etcd, [USER]);
 await api.start();
 const access = api.access();
 const cluster = new Cluster(access);
-await cluster.define();
+await cluster.define(await api.version());
 const world: World = { plan, cluster, access, input: { server: access.server, ca: access.tls.ca } };
 const rows = [...(await measureController(world)), ...(await measurePods(world))];
 process.stdout.write(JSON.stringify(rows));

@@ -6,7 +6,13 @@ import { localEndpoints, ownAddressIn, underlayMtu } from "./underlay.ts";
 const link = (index: number, name: string, mtuBytes = 1500, more: Partial<LinkInfo> = {}) =>
   ({ index, name, mtuBytes, up: true, loopback: false, ...more }) as LinkInfo;
 const address = (linkIndex: number, text: string) =>
-  ({ linkIndex, address: parseInterfaceAddress(text), tentative: false, dadFailed: false }) as AddressInfo;
+  ({
+    linkIndex,
+    address: parseInterfaceAddress(text),
+    tentative: false,
+    deprecated: false,
+    dadFailed: false,
+  }) as AddressInfo;
 const route = (text: string, linkIndex: number, more: Partial<RouteInfo> = {}) =>
   ({
     destination: parsePrefix(text),

@@ -22,7 +22,8 @@ export const address: KindHandler<Address> = {
     if (info === undefined) return step("add", text("add", object, view), addWork(change));
     if (info.dadFailed)
       return { is: "refused", reason: `${text("add", object, view)}: another host has this address` };
-    if (object.noprefixroute === undefined || object.noprefixroute === info.noprefixroute) return SAME;
+    const { noprefixroute = info.noprefixroute, deprecated = info.deprecated } = object;
+    if (noprefixroute === info.noprefixroute && deprecated === info.deprecated) return SAME;
     return step(
       "change",
       text("change", object, view),
@@ -66,6 +67,7 @@ function requested(object: Address, view: View) {
     address: object.address,
     nodad: object.nodad ?? true,
     ...(object.noprefixroute !== undefined && { noprefixroute: object.noprefixroute }),
+    ...(object.deprecated !== undefined && { deprecated: object.deprecated }),
     protocol: view.mark.protocol,
   };
 }
@@ -76,5 +78,6 @@ function text(verb: "add" | "change", object: Address, view: View): string {
     `proto ${view.mark.protocol}`,
     object.address.ip.family === 6 && (object.nodad ?? true) && "nodad",
     object.noprefixroute && "noprefixroute",
+    object.deprecated && "preferred_lft 0",
   );
 }

@@ -24,6 +24,7 @@ const address = (text: string, linkIndex: number): AddressInfo => ({
   nodad: false,
   noprefixroute: false,
   tentative: false,
+  deprecated: false,
   dadFailed: false,
 });
 

@@ -120,6 +120,8 @@ export interface Address {
   readonly nodad?: boolean;
   /** Do not make the on-link route. */
   readonly noprefixroute?: boolean;
+  /** No source of what has another one to choose (IPv6). */
+  readonly deprecated?: boolean;
 }
 
 /** One way of a route. Without `via` the destination is on the link. */

@@ -89,6 +89,7 @@ test("what is on a link that is replaced is planned again", () => {
       nodad: false,
       noprefixroute: false,
       tentative: false,
+      deprecated: false,
       dadFailed: false,
     },
   ]);

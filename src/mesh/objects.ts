@@ -88,7 +88,8 @@ export function nodeObjects(facts: MeshFacts, restMtuBytes: number | undefined):
     },
     hostAddress(self.overlay4),
     hostAddress(self.overlay6),
-    ...(self.hub ? [hostAddress(enrolServiceAddress(mesh))] : []),
+    // Deprecated, because masquerading asks no route for its source: it would take the one of two addresses that nodes do not answer.
+    ...(self.hub ? [{ ...hostAddress(enrolServiceAddress(mesh)), deprecated: true }] : []),
     ...restRoutes(facts, restMtuBytes),
     ...(self.hub ? [enrolRoute(mesh)] : []),
     ...networks.filter((prefix) => prefix !== undefined).map(backstop),

@@ -1,6 +1,6 @@
 /** Addresses of links. Words of ip-address(8). */
 import { formatInterfaceAddress, type InterfaceAddress, type Ip, ipEqual } from "../net/mod.ts";
-import { attributes, headed, i32, ignored, ip, type Reader, struct, text, u32, u8 } from "../wire/mod.ts";
+import { attributes, headed, i32, ip, type Reader, struct, text, u32, u8 } from "../wire/mod.ts";
 import { afOf, familyOf } from "./family.ts";
 import { FLAG, message, request, type RouteRequest } from "./request.ts";
 
@@ -10,10 +10,16 @@ export const ADDRESS = { new: 20, delete: 21, get: 22 } as const;
 const IFA_F = {
   nodad: 0x02,
   dadFailed: 0x08,
+  deprecated: 0x20,
   tentative: 0x40,
   permanent: 0x80,
   noprefixroute: 0x200,
 } as const;
+
+/** struct ifa_cacheinfo: seconds, then when it was made and changed. */
+const cacheInfo = struct({ preferred: u32, valid: u32, created: u32, updated: u32 });
+
+const FOREVER = 0xffff_ffff;
 
 /** struct ifaddrmsg and enum IFA_… (include/uapi/linux/if_addr.h). */
 export const addressMessage = headed(
@@ -23,7 +29,7 @@ export const addressMessage = headed(
     local: [2, ip],
     label: [3, text],
     broadcast: [4, ip],
-    cacheInfo: [6, ignored],
+    cacheInfo: [6, cacheInfo],
     flags: [8, u32],
     metric: [9, u32],
     protocol: [11, u8],
@@ -47,6 +53,7 @@ export interface AddressInfo {
   readonly permanent: boolean;
   readonly nodad: boolean;
   readonly noprefixroute: boolean;
+  readonly deprecated: boolean;
   readonly tentative: boolean;
   readonly dadFailed: boolean;
 }
@@ -65,6 +72,8 @@ export interface AddressChange {
   readonly noprefixroute?: boolean;
   /** Of the on-link route. */
   readonly metric?: number;
+  /** No source of what has another one to choose (IPv6; `preferred_lft 0`). */
+  readonly deprecated?: boolean;
   readonly protocol?: number;
 }
 
@@ -82,6 +91,7 @@ export function addAddress(change: AddressChange & { readonly replace?: boolean 
         broadcast: change.broadcast,
         flags: addressFlags === 0 ? undefined : addressFlags,
         metric: change.metric,
+        ...(change.deprecated === true && { cacheInfo: { valid: FOREVER } }),
         protocol: change.protocol,
       },
     }),
@@ -127,6 +137,7 @@ export function decodeAddress(reader: Reader): AddressInfo | undefined {
     permanent: (flags & IFA_F.permanent) !== 0,
     nodad: (flags & IFA_F.nodad) !== 0,
     noprefixroute: (flags & IFA_F.noprefixroute) !== 0,
+    deprecated: (flags & IFA_F.deprecated) !== 0,
     tentative: (flags & IFA_F.tentative) !== 0,
     dadFailed: (flags & IFA_F.dadFailed) !== 0,
   };

@@ -71,6 +71,7 @@ const requests: readonly RouteRequest[] = [
     address: parseInterfaceAddress("fd00::1/64"),
     peer: parseIp("fd00::2"),
     nodad: true,
+    deprecated: true,
   }),
   addRoute({
     destination: parsePrefix("10.1.0.0/16"),

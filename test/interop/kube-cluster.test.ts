@@ -60,7 +60,10 @@ const service = {
   apiVersion: "v1",
   kind: "Service",
   metadata: meta,
-  spec: { type: "NodePort", selector: labels, ports: [{ port: 80, protocol: "TCP", nodePort: 30080 }] },
+  spec: {
+    ...{ type: "NodePort", selector: labels, ipFamilyPolicy: "RequireDualStack" },
+    ports: [{ port: 80, protocol: "TCP", nodePort: 30080 }],
+  },
 };
 
 /** A pod of one machine. */
@@ -193,7 +196,7 @@ describe.skipIf(parts === undefined)(
           expect([address, await inPod(from, ask(address))]).toEqual([address, `${to.name}\n`]);
     });
 
-    test("a Service leads to both pods, from pods, from each node, and by each node's port", async () => {
+    test("a Service leads to both pods, from pods, from each node, and by each node's port, in both families", async () => {
       const names = (await pods()).map(({ name }) => name).sort();
       const { spec } = await cluster.kubectlJson("get", "service", "web", "-o", "json");
       const [home] = await two();
@@ -209,11 +212,15 @@ describe.skipIf(parts === undefined)(
         );
         expect([...found].sort()).toEqual(names);
       };
-      await asked(() => inPod(home, ask(spec.clusterIP)));
+      expect(spec.ipFamilies).toEqual(["IPv4", "IPv6"]);
+      for (const address of spec.clusterIPs) {
+        await asked(() => inPod(home, ask(address)));
+        for (const name of MACHINES) await asked(() => cluster.node(name).host.page(address, 80));
+      }
       for (const name of MACHINES) {
-        await asked(() => cluster.node(name).host.page(spec.clusterIP, 80));
         const { node } = await cluster.node(name).causeway(["status"]);
-        await asked(() => cluster.node("control").host.page(node.overlay4, 30080));
+        for (const address of [node.overlay4, node.overlay6])
+          await asked(() => cluster.node("control").host.page(address, 30080));
       }
       // The API by its Service: TLS is wanted, so somebody is there.
       const answer = await inPod(home, `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 20 10.96.0.1 443`);
@@ -362,6 +369,32 @@ describe.skipIf(parts === undefined)(
       const givenMs = Date.now();
       for (const flow of [there, back]) await answersAfter(flow, givenMs);
       expect((await node.causeway(["plan"])).steps).toEqual([]);
+    });
+
+    test("a pod takes the plugin off a node, others' files stay, and it is installed again", async () => {
+      const [home] = await two();
+      const node = cluster.node("office");
+      const theirs = ["/etc/cni/net.d/87-podman.conflist.off", "/opt/cni/bin/bridge"];
+      for (const path of theirs) await node.host.must(`echo theirs > ${path}`);
+      const files = async () =>
+        (await node.host.must("find /etc/cni /opt/cni ! -type d | sort | xargs sha256sum"))
+          .split("\n")
+          .filter(Boolean);
+      const installed = await files();
+      const ready = (status: boolean) =>
+        cluster.kubectl("wait", `--for=condition=Ready=${status}`, "--timeout=15m", "node/office");
+      await cluster.removePlugin("office");
+      const others = installed.filter((line) => theirs.some((path) => line.endsWith(path)));
+      expect(await files()).toEqual(others);
+      await ready(false);
+      await node.causeway(["cni", "install"]);
+      expect(await files()).toEqual(installed);
+      await ready(true);
+      await cluster.apply(placed("again", "office"));
+      await cluster.kubectl("wait", "--for=condition=Ready", "--timeout=15m", "pod/again");
+      const { status } = await cluster.kubectlJson("get", "pod", "again", "-o", "json");
+      expect(await inPod(home, ask(status.podIP))).toBe("again\n");
+      await cluster.kubectl("delete", "pod", "again");
     });
 
     test.skipIf(kernelHasWireguard())(

@@ -41,6 +41,7 @@ test.skipIf(lacks !== undefined)(
         FloatingIP: expect.stringMatching(/^Invalid: FloatingIP "team-a-web": spec.address/),
         SecurityGroup: expect.stringMatching(/^NotAdmitted: SecurityGroup "team-a.web": .*team-a.nobody/),
       },
+      left: [],
     });
   },
 );

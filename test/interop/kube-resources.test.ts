@@ -16,7 +16,10 @@ test.skipIf(lacks !== undefined)(
     const { stdout, stderr } = runSync(argv, { netns: scratch.netns, timeoutMs: 280_000 });
     expect(stderr).toBe("");
     const all = (value: unknown) => Array.from({ length: 9 }, () => value);
-    expect(JSON.parse(stdout)).toEqual({
+    const { minor, ...result } = JSON.parse(stdout);
+    // By rules in CEL, which older API servers do not know.
+    const fixed = minor >= 25 ? expect.stringMatching(/^422 .*never changes/) : "none";
+    expect(result).toEqual({
       created: all(1),
       kept: [],
       defaulted: { routed: true, protocols: ["tcp", "any", "icmp", "any"], router: "underlay" },
@@ -31,6 +34,7 @@ test.skipIf(lacks !== undefined)(
         Gateway: expect.stringMatching(/^422 .*spec.backend.*swift/),
         Route: expect.stringMatching(/^422 .*spec.spi.*256/),
       },
+      fixed: { VPC: fixed, Subnet: fixed, NatGateway: fixed, SecurityGroup: fixed },
       updated: all(2),
       status: all("2 2"),
       badStatus: expect.stringMatching(/^422 .*status.conditions/),
@@ -41,6 +45,7 @@ test.skipIf(lacks !== undefined)(
       },
       afterRestart: [2, 1, 0, 1, 1, 1, 1, 1, 1],
       tooOld: "410",
+      deleted: all(0),
     });
   },
 );

@@ -42,6 +42,7 @@ const everything: readonly KernelObject[] = [
   { kind: "link", name: "mv0", type: "macvlan", parent: "cwb", mode: "bridge", up: false },
   { kind: "address", link: "cw-pods", address: pods },
   { kind: "address", link: "cw-pods", address: parseInterfaceAddress("fd00:244:1::1/64") },
+  { kind: "address", link: "cw-pods", address: parseInterfaceAddress("fd00:244:2::1/128"), deprecated: true },
   {
     kind: "route",
     destination: parsePrefix("10.5.0.0/16"),

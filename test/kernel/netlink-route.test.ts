@@ -148,6 +148,7 @@ function ourAddress(address: AddressInfo): Json {
     scope: String(address.scope),
     nodad: address.nodad,
     noprefixroute: address.noprefixroute,
+    deprecated: address.deprecated,
     tentative: address.tentative,
   };
 }
@@ -166,6 +167,7 @@ function expectAddressesAgree(scratch: Scratch): void {
           scope: address.scope,
           nodad: address.nodad ?? false,
           noprefixroute: address.noprefixroute ?? false,
+          deprecated: address.deprecated ?? false,
           tentative: address.tentative ?? false,
         })),
       ),
@@ -208,9 +210,11 @@ describe.skipIf(notRoot !== undefined)(`addresses${notRoot === undefined ? "" : 
 
     const again = refusal(() => route.request(addAddress(six)));
     expect(again.message).toMatch(/^Cannot add address fd01::1\/80 on link \d+: .+ \(EEXIST\)$/);
-    route.request(addAddress({ ...six, noprefixroute: false, replace: true }));
+    route.request(addAddress({ ...six, noprefixroute: false, deprecated: true, replace: true }));
     expect(route.routes().some((r) => r.destination.length === 80)).toBe(true);
     expectAddressesAgree(scratch);
+    const deprecated = route.addresses({ linkIndex: br }).find((a) => a.deprecated);
+    expect(deprecated).toMatchObject({ address: six.address, permanent: true });
 
     expect(route.execute([plain, pointToPoint, six].map(deleteAddress))).toEqual([
       undefined,

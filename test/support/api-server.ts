@@ -3,6 +3,8 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { kubernetesProgram } from "../../tools/kubernetes.ts";
 import type { KubeAccess } from "../../src/kube/access.ts";
+import { kubeGet } from "../../src/kube/client.ts";
+import { type KubernetesVersion, parseKubernetesVersion } from "../../src/kube/kubeadm-config.ts";
 import { until } from "../../src/lab/wait.ts";
 import { httpsGet, which } from "../../src/sys/mod.ts";
 import { EtcdCluster, etcdFolder } from "./etcd.ts";
@@ -115,6 +117,14 @@ export class ApiServer implements AsyncDisposable {
       tls: { ca: readFileSync(this.#etcd.authority.ca, "utf8") },
       token: () => `token-of-${user}`,
     };
+  }
+
+  /** version asks which release it is: definitions and pods are written for one. */
+  async version(): Promise<KubernetesVersion> {
+    const { gitVersion } = JSON.parse(await kubeGet(this.access(), "/version")) as { gitVersion: string };
+    const version = parseKubernetesVersion(gitVersion);
+    if (version === undefined) throw new Error(`kube-apiserver says that its release is "${gitVersion}"`);
+    return version;
   }
 
   /** kubeconfig is what a user's file says. */

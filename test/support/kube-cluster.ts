@@ -251,16 +251,7 @@ export class KubeCluster implements AsyncDisposable {
 
   /** startAgentPod applies the agent's DaemonSet, for one node, and returns its pod when that waits for the service to end. */
   async startAgentPod(name: MachineName): Promise<string> {
-    const node = this.node(name);
-    await node.addImage(await agentImage(node.host.path(INSTALLED)));
-    const of = ["--image", AGENT_IMAGE, "--kubernetes-version", await this.#version()];
-    const manifests: Json[] = await node.causeway(["kube", "manifests", ...of]);
-    for (const { kind, spec } of manifests)
-      if (kind === "DaemonSet") {
-        spec.template.spec.nodeSelector = { "kubernetes.io/hostname": name };
-        spec.template.spec.containers[0].args = ["--port-mapping", "off"];
-      }
-    await this.apply(...manifests);
+    await this.#applyOn(name);
     const own = "-n causeway-system get pods -o name -l app.kubernetes.io/component=causeway-agent".split(
       " ",
     );
@@ -270,6 +261,29 @@ export class KubeCluster implements AsyncDisposable {
     });
     await this.agentPodSays(pod, "this one takes over when it ends");
     return pod;
+  }
+
+  /** Applies what `causeway kube manifests` prints, with DaemonSets for one node only, which gets their image. */
+  async #applyOn(name: MachineName, ...options: readonly string[]): Promise<void> {
+    const node = this.node(name);
+    await node.addImage(await agentImage(node.host.path(INSTALLED)));
+    const of = ["--image", AGENT_IMAGE, "--kubernetes-version", await this.#version(), ...options];
+    const manifests: Json[] = await node.causeway(["kube", "manifests", ...of]);
+    for (const { kind, spec } of manifests)
+      if (kind === "DaemonSet") {
+        spec.template.spec.nodeSelector = { "kubernetes.io/hostname": name };
+        for (const container of spec.template.spec.containers)
+          if (container.name === "agent") container.args = ["--port-mapping", "off"];
+      }
+    await this.apply(...manifests);
+  }
+
+  /** removePlugin has a pod take the plugin off a node, as docs/kubernetes.md says. */
+  async removePlugin(name: MachineName): Promise<void> {
+    await this.#applyOn(name, "--uninstall");
+    const done = "-n causeway-system rollout status daemonset/causeway-uninstall --timeout=15m";
+    await this.kubectl(...done.split(" "));
+    await this.endAgentPod();
   }
 
   /** endAgentPod takes the DaemonSets away, and waits until their pod has gone. */

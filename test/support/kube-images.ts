@@ -19,12 +19,12 @@ const NETFILTER = `set -- /usr/sbin/xtables-nft-multi /usr/sbin/conntrack /usr/l
 /** AGENT_IMAGE is the agent's, as deploy/Containerfile makes it but for the tools of administrators. */
 export const AGENT_IMAGE = "localhost/causeway:1";
 
-/** agentImage returns it, with the libraries that the executable opens by name. */
+/** agentImage returns it, with the libraries that the executable opens by name, and sleep(1), which a pod ends with that removes the plugin. */
 export async function agentImage(executable: string): Promise<Uint8Array> {
   // As in every distribution's: sockets of WireGuard are below /var/run, and the node's are mounted below /run.
   const script = `mkdir -p usr/bin tmp run var; ln -s /run var/run; cp "$0" usr/bin/causeway
     ${LIBRARIES}
-    set -- "$0" /usr/lib/*-linux-gnu/libnftables.so.1 /usr/lib/*-linux-gnu/libcrypto.so.3
+    set -- "$0" "$(command -v sleep)" /usr/lib/*-linux-gnu/libnftables.so.1 /usr/lib/*-linux-gnu/libcrypto.so.3
     libraries "$@"; shift; cp --parents -L "$@" .`;
   return archiveOf({ name: AGENT_IMAGE, script, words: [executable], command: ["/usr/bin/causeway"] });
 }

@@ -67,6 +67,7 @@ export class KubeMachines implements AsyncDisposable {
       }
       // Without a way out, programs of the machine itself cannot call a Service: the kernel asks for a route before kube-proxy's rules are.
       await machines.node("control").host.must("ip route add default via 203.0.113.254 dev eth0");
+      for (const { host } of machines.all) await host.must("ip -6 route add default dev eth0");
       return machines;
     } catch (error) {
       await machines[Symbol.asyncDispose]();
@@ -89,7 +90,8 @@ export class KubeMachines implements AsyncDisposable {
     const control = this.node("control");
     await Promise.all(this.all.map((node) => node.startAgent()));
     const address = (await control.host.must("ip -o -4 addr show eth0")).split(/[ /]+/)[3];
-    await control.causeway(["init", "--name", "control", "--endpoint", `${address}:51820`]);
+    const services = ["10.96.0.0/12", "fd00:96::/112"].flatMap((prefix) => ["--service", prefix]);
+    await control.causeway(["init", "--name", "control", "--endpoint", `${address}:51820`, ...services]);
     for (const name of WORKERS) await this.admit(name);
     await control.causeway(["cni", "install"]);
   }

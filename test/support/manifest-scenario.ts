@@ -8,7 +8,7 @@ import { HubRole } from "../../src/agent/hub-role.ts";
 import { Register } from "../../src/hub/mod.ts";
 import { usualSettings } from "../../src/kube/agent-pod.ts";
 import { ClusterController } from "../../src/kube/cluster-controller.ts";
-import { type KubeError, kubeGet } from "../../src/kube/client.ts";
+import { type KubeError, kubeGet, kubeWrite } from "../../src/kube/client.ts";
 import { resourcePath, type Manifest } from "../../src/kube/definition.ts";
 import { kubeManifests, kubeRemoval, manifestPath } from "../../src/kube/manifests.ts";
 import { fieldOf } from "../../src/kube/metadata.ts";
@@ -51,7 +51,7 @@ const applied = async (manifest: Manifest, more?: string) => {
 
 // The schema of the API server; then the API server itself, which keeps nothing (dry run), and then does.
 const settings = { image: "registry.example.com/causeway:1", ...usualSettings };
-const manifests = kubeManifests({ major: 1, minor: 20 }, settings);
+const manifests = kubeManifests(await api.version(), settings);
 const removal = kubeRemoval(settings);
 const description = JSON.parse(await kubeGet(access, "/openapi/v2")) as Description;
 result["schema"] = [...manifests, ...removal].flatMap((one) => openApiProblems(one, description));
@@ -125,18 +125,19 @@ result["examples"] = answers;
 const read = async (kind: TenantKind, name: string): Promise<unknown> =>
   JSON.parse(await kubeGet(access, resourcePath(kind, name)));
 const verdicts: string[] = [];
-for (const one of files
+const ours = files
   .flatMap((name) => documents(example(name)))
-  .filter(({ kind }) => places[kind] === undefined)) {
-  const name = String(at(one, "metadata", "name"));
-  const verdict = async () => at(await read(one.kind as TenantKind, name), "status", "conditions", "0");
+  .filter(({ kind }) => places[kind] === undefined)
+  .map((one) => ({ kind: one.kind as TenantKind, name: String(at(one, "metadata", "name")) }));
+for (const { kind, name } of ours) {
+  const verdict = async () => at(await read(kind, name), "status", "conditions", "0");
   await until(
     async () => (at(await verdict(), "reason") === "Accepted" ? undefined : JSON.stringify(await verdict())),
     {
-      what: `${one.kind} ${name} to be accepted`,
+      what: `${kind} ${name} to be accepted`,
     },
   );
-  verdicts.push(`${one.kind} ${name}`);
+  verdicts.push(`${kind} ${name}`);
 }
 result["accepted"] = verdicts;
 result["defaulted"] = {
@@ -204,6 +205,20 @@ result["agent"] = {
   namespace: await status("/api/v1/namespaces/team-a"),
   others: await Promise.all(theirs.map(status)),
 };
+// Deleted in the order of the files, each goes when nothing refers to it any more.
+for (const { kind, name } of ours)
+  await kubeWrite(access, { verb: "delete", path: resourcePath(kind, name) });
+for (const { kind, name } of ours)
+  await until(
+    () =>
+      read(kind, name).then(
+        () => "it is there",
+        (error: KubeError) => (error.status === 404 ? undefined : error.message),
+      ),
+    { what: `${kind} ${name} to go` },
+  );
+const { tenants } = role.view();
+result["left"] = ours.filter(({ kind, name }) => tenants[kind].has(name));
 rmSync(folder, { recursive: true });
 console.log(JSON.stringify(result));
 process.exit(0);
