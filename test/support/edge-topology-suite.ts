@@ -6,8 +6,9 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { runSync } from "../../src/sys/mod.ts";
 import type { EdgeNode } from "./edge-lab.ts";
 import { seenBy, topologyLacks } from "./edge-topology.ts";
-import { HOSTS, podNets, UNDERLAY, vpcText } from "./edge-topology-config.ts";
-import { ALL, bare, hostOf, say, TopologyView, WEB } from "./edge-topology-view.ts";
+import { podTests } from "./edge-topology-pods.ts";
+import { HOSTS, podNets } from "./edge-topology-config.ts";
+import { ALL, bare, hostOf, say, TARGETS, TopologyView, WEB } from "./edge-topology-view.ts";
 import type { Json } from "./scratch.ts";
 
 /** What hardened hosts have; namespaces that are made later begin with it. */
@@ -26,12 +27,6 @@ export interface TopologyOptions {
   /** What is tested there besides, afterwards. */
   readonly more: (view: TopologyView) => void;
 }
-
-// FRR 8.4 forgets a router's Ethernet address when targets of its routes change: it has these from the beginning.
-const TARGETS =
-  UNDERLAY +
-  vpcText("red", "  importTargets: [64520:100]\n  exportTargets: [64514:100, 64514:999]\n") +
-  vpcText("blue");
 
 /** edgeTopologySuite declares the tests. */
 export function edgeTopologySuite({ title, vrf, alone, bfd, more }: TopologyOptions): void {
@@ -56,6 +51,7 @@ export function edgeTopologySuite({ title, vrf, alone, bfd, more }: TopologyOpti
     });
 
     trafficTests(view);
+    podTests(view);
     more(view);
   });
 }
@@ -190,7 +186,7 @@ function trafficTests(view: TopologyView): void {
   test("50: route targets: what a node exports has its targets, and of others it has what it imports alone", async () => {
     const [a, , c] = view.nodes;
     await view.until("the leaf has both targets", () =>
-      /\[10\.244\.2\.0\]\n[^\n]*100\.65\.0\.2[^\n]*\n +RT:64514:100 RT:64514:999 /.test(view.evpn("leafA")),
+      /\[10\.244\.2\.0\]\n[^\n]*100\.65\.0\.2[^\n]*\n +RT:64514:999 RT:64520:100 /.test(view.evpn("leafA")),
     );
     expect(view.edgeRoutes(a, 100)).toContain("10.244.2.0/24");
     const [red, blue] = [view.edgeRoutes(c, 100), view.edgeRoutes(c, 200)];

@@ -178,12 +178,12 @@ export class EdgeTopology implements AsyncDisposable {
     return netns;
   }
 
-  /** serve answers whoever connects with the address that he comes from. */
-  serve(netns: Netns): void {
+  /** serve answers whoever connects with the address that he comes from, and what is said besides. */
+  serve(netns: Netns, besides = ""): void {
     const server = netns.run(() =>
       Bun.listen({
         ...{ hostname: "::", port: PORT },
-        socket: { open: (socket) => void socket.end(socket.remoteAddress), data() {} },
+        socket: { open: (socket) => void socket.end(socket.remoteAddress + besides), data() {} },
       }),
     );
     this.#servers.push(server);
