@@ -5,7 +5,8 @@
  *   forwarding entry of a port, learned ──▶ an Ethernet address is here
  *   neighbour of the bridge with that ────▶ and has this address (only where the segment has a gateway, which asks)
  * ```
- * What the router is not sure of any more it asks for again, so that who is silent stays known, and who is gone goes.
+ * What the router is not sure of any more it asks for again, so that who is silent stays known, and who is gone goes. Who has moved here it asks for
+ * his addresses once the node where he was has taken them back (RFC 9135 section 7): until then what that node told stands for them.
  */
 import { bridgeOf } from "../domain/mod.ts";
 import { segmentEdgeLink } from "../edge/mod.ts";
@@ -55,6 +56,8 @@ interface Port {
   readonly macs: Set<Mac>;
   /** Valid neighbours, by text. */
   readonly neighbours: Map<string, { readonly ip: Ip; readonly mac: Mac; readonly stale: boolean }>;
+  /** Neighbours that other nodes have told of, by text. */
+  readonly remote: Map<string, Mac>;
 }
 
 /** EdgeStations watches one domain; closing it tells nothing. */
@@ -100,7 +103,9 @@ export class EdgeStations implements Disposable {
       const bridge = route.link(bridgeOf(vni))?.index;
       if (port === undefined || bridge === undefined) return [];
       const same = before.find((one) => one.vni === vni && one.port === port && one.bridge === bridge);
-      return [same ?? this.#read({ vni, port, bridge, macs: new Set(), neighbours: new Map() })];
+      return [
+        same ?? this.#read({ vni, port, bridge, macs: new Set(), neighbours: new Map(), remote: new Map() }),
+      ];
     });
     for (const port of new Set([...before, ...this.#ports])) this.#tell(port.vni, claim);
   }
@@ -115,6 +120,7 @@ export class EdgeStations implements Disposable {
     for (const port of this.#ports) {
       port.macs.clear();
       port.neighbours.clear();
+      port.remote.clear();
       this.#read(port);
     }
     this.#look("arrived");
@@ -154,11 +160,15 @@ export class EdgeStations implements Disposable {
     return macs.delete(mac);
   }
 
-  #takeNeighbour({ bridge, neighbours }: Port, info: NeighbourInfo, deleted: boolean): boolean {
+  #takeNeighbour({ bridge, macs, neighbours, remote }: Port, info: NeighbourInfo, deleted: boolean): boolean {
     const { linkIndex, ip, mac, state, externLearn } = info;
     // Addresses of a link alone are nobody's to announce.
     if (linkIndex !== bridge || NOT_HOSTS.some((prefix) => prefixContains(prefix, ip))) return false;
     const name = formatIp(ip);
+    const moved = remote.get(name);
+    if (externLearn && state === "noarp" && !deleted && mac !== undefined) remote.set(name, mac);
+    else if (remote.delete(name) && moved !== undefined && macs.has(moved))
+      this.#options.route.execute([useNeighbour({ linkIndex: bridge, ip })]);
     const valid = ["reachable", "stale", "delay", "probe"].includes(state) && !externLearn && !deleted;
     if (!valid || mac === undefined) return neighbours.delete(name);
     const before = neighbours.get(name);

@@ -122,9 +122,9 @@ describe.skipIf(lacks !== undefined)(
         );
       }
       upstream = await lab.frr(b.netns, UPSTREAM);
-      red = await attachPod(lab, a, { domain: 5100, segment: 5110, address: ["10.1.1.5", "fd01:1::5"] });
-      blue = await attachPod(lab, a, { domain: 5300, segment: 5310, address: ["10.1.1.5", "fd01:1::5"] });
-      dmz = await attachPod(lab, b, { domain: 5200, segment: 5220, address: ["10.8.0.5", "fd08::5"] });
+      red = await attachPod(lab, a, { domain: 5100, segment: 5110, addresses: ["10.1.1.5", "fd01:1::5"] });
+      blue = await attachPod(lab, a, { domain: 5300, segment: 5310, addresses: ["10.1.1.5", "fd01:1::5"] });
+      dmz = await attachPod(lab, b, { domain: 5200, segment: 5220, addresses: ["10.8.0.5", "fd08::5"] });
     });
     afterAll(async () => {
       for (const server of servers) await server.stop();

@@ -88,11 +88,11 @@ describe.skipIf(notRoot !== undefined)(
         networks: [`${SERVICE}/32`],
         neighbors,
       });
-      red = await attachPod(lab, a, { domain: 5100, segment: 5110, address: "10.1.1.5" });
-      shared = await attachPod(lab, a, { domain: 5200, segment: 5210, address: "10.9.1.5" });
-      await attachPod(lab, a, { domain: 5200, segment: 5230, address: "10.8.0.5" });
-      await attachPod(lab, b, { domain: 5200, segment: 5220, address: "10.9.2.5" });
-      blue = await attachPod(lab, a, { domain: 5300, segment: 5310, address: "10.1.1.5" });
+      red = await attachPod(lab, a, { domain: 5100, segment: 5110, addresses: ["10.1.1.5"] });
+      shared = await attachPod(lab, a, { domain: 5200, segment: 5210, addresses: ["10.9.1.5"] });
+      await attachPod(lab, a, { domain: 5200, segment: 5230, addresses: ["10.8.0.5"] });
+      await attachPod(lab, b, { domain: 5200, segment: 5220, addresses: ["10.9.2.5"] });
+      blue = await attachPod(lab, a, { domain: 5300, segment: 5310, addresses: ["10.1.1.5"] });
     });
     afterAll(() => lab?.[Symbol.asyncDispose]());
 

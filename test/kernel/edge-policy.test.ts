@@ -38,13 +38,13 @@ describe.skipIf(notRoot !== undefined)(
         node.start();
         node.follow(text);
       }
-      from = await pod(a, { segment: 5110, address: "10.1.1.5" });
-      await pod(b, { segment: 5120, address: "10.1.2.5" });
-      await pod(b, { segment: 5130, address: "10.1.3.5" });
+      from = await pod(a, { segment: 5110, addresses: ["10.1.1.5"] });
+      await pod(b, { segment: 5120, addresses: ["10.1.2.5"] });
+      await pod(b, { segment: 5130, addresses: ["10.1.3.5"] });
     });
     afterAll(() => lab?.[Symbol.asyncDispose]());
 
-    const pod = (node: EdgeNode, where: { segment: number; address: string }) =>
+    const pod = (node: EdgeNode, where: { segment: number; addresses: readonly string[] }) =>
       attachPod(lab, node, { domain: 5100, ...where });
     const reaches = (address: string) => until(`${address} answers`, async () => pings(from, address));
     /** Routes of a's domain to a network of b, or to addresses in it. */

@@ -114,6 +114,20 @@ describe.skipIf(notRoot !== undefined)(
       await heard(`gone behind 7 ${MAC}`);
     });
 
+    test("who has moved here is asked for an address once the node where he was has taken it back", async () => {
+      using stations = open();
+      stations.setSegments([7]);
+      scratch.text(`ip neigh replace 10.7.0.5 lladdr ${MAC} dev br7 nud noarp extern_learn`);
+      scratch.text("ip neigh replace 10.7.0.6 lladdr 02:00:00:00:00:02 dev br7 nud noarp extern_learn");
+      learn("host7");
+      await heard(`arrived behind 7 ${MAC}`);
+      for (const last of [6, 5]) scratch.text(`ip neigh del 10.7.0.${last} dev br7`);
+      await until("it is asked for", async () =>
+        /^10\.7\.0\.5 .*(INCOMPLETE|FAILED)/m.test(scratch.text("ip neigh show dev br7 nud all")),
+      );
+      expect(scratch.text("ip neigh show dev br7 nud all")).not.toContain("10.7.0.6");
+    });
+
     test("what the router is not sure of is asked for", async () => {
       using stations = open();
       stations.setSegments([7]);

@@ -38,22 +38,22 @@ spec: {vpc: ${name.split(".")[0]}, vni: ${vni}, prefixes: [${prefix}]}
 
 let serial = 0;
 
-/** attachPod attaches a pod with that address, or with one of each family, and returns its namespace when it is up. */
+/** attachPod attaches a pod with these addresses, and returns its namespace when it is up. */
 export async function attachPod(
-  lab: EdgeLab,
+  lab: Pick<EdgeLab, "scratch">,
   node: EdgeNode,
   {
     domain,
     segment,
-    address,
-  }: { readonly domain: number; readonly segment: number; readonly address: string | readonly string[] },
+    addresses,
+  }: { readonly domain: number; readonly segment: number; readonly addresses: readonly string[] },
 ): Promise<Netns> {
   const netns = lab.scratch.another();
   lab.scratch.text("ip link set lo up", netns);
   const number = ++serial;
   const attachment: LocalAttachment = {
     ...{ id: `pod${String(number).padStart(8, "0")}`, ifname: "eth0", mac: mac(0x0a58_0000_0000 + number) },
-    ...{ domain, segment, addresses: [address].flat().map(parseIp), mtuBytes: 1500 },
+    ...{ domain, segment, addresses: addresses.map(parseIp), mtuBytes: 1500 },
     ...{ defaultRoute: true, groups: [] },
   };
   const place = node.edge.place(domain);

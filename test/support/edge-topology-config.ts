@@ -297,10 +297,10 @@ spec:
   hostSession: {${session(SESSIONS[name])}}
 ${more}`;
 
-/** subnetText is an L2 domain with a bridge on the host. */
-export const subnetText = (name: string, vni: number, prefixes: string) => `---
+/** subnetText is an L2 domain with a bridge on the host; `more` are other fields. */
+export const subnetText = (name: string, vni: number, prefixes: string, more = ", hostBridge: {}") => `---
 apiVersion: causeway.network/v1alpha1
 kind: Subnet
 metadata: {name: ${name}}
-spec: {vpc: ${name.split(".")[0]}, vni: ${vni}, prefixes: [${prefixes}], hostBridge: {}}
+spec: {vpc: ${name.split(".")[0]}, vni: ${vni}, prefixes: [${prefixes}]${more}}
 `;

@@ -3,11 +3,13 @@
  * Numbers in names are those of its end-to-end cases (docs/edge-tests.md): traffic with the addresses that it had, and the tables of both sides.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { runSync } from "../../src/sys/mod.ts";
+import { type Netns, runSync } from "../../src/sys/mod.ts";
+import { pings } from "./domain-lab.ts";
 import type { EdgeNode } from "./edge-lab.ts";
 import { seenBy, topologyLacks } from "./edge-topology.ts";
-import { HOSTS, podNets, UNDERLAY, vpcText } from "./edge-topology-config.ts";
-import { ALL, bare, hostOf, say, TopologyView, WEB } from "./edge-topology-view.ts";
+import { podTests } from "./edge-topology-pods.ts";
+import { HOSTS, podNets } from "./edge-topology-config.ts";
+import { ALL, bare, hostOf, say, TARGETS, TopologyView, WEB } from "./edge-topology-view.ts";
 import type { Json } from "./scratch.ts";
 
 /** What hardened hosts have; namespaces that are made later begin with it. */
@@ -26,12 +28,6 @@ export interface TopologyOptions {
   /** What is tested there besides, afterwards. */
   readonly more: (view: TopologyView) => void;
 }
-
-// FRR 8.4 forgets a router's Ethernet address when targets of its routes change: it has these from the beginning.
-const TARGETS =
-  UNDERLAY +
-  vpcText("red", "  importTargets: [64520:100]\n  exportTargets: [64514:100, 64514:999]\n") +
-  vpcText("blue");
 
 /** edgeTopologySuite declares the tests. */
 export function edgeTopologySuite({ title, vrf, alone, bfd, more }: TopologyOptions): void {
@@ -56,11 +52,20 @@ export function edgeTopologySuite({ title, vrf, alone, bfd, more }: TopologyOpti
     });
 
     trafficTests(view);
+    podTests(view);
     more(view);
   });
 }
 
+/** A machine of the L2 domain that moves. */
+const TWO = {
+  bridge: "cwb110",
+  mac: "02:00:00:00:11:06",
+  addresses: ["192.171.24.6/24", "2001:db8:171:24::6/64"],
+};
+
 function trafficTests(view: TopologyView): void {
+  const machines: Netns[] = [];
   test("17: every node has its sessions with both ToRs, in both families", async () => {
     for (const tor of ["tor1", "tor2"])
       await view.until(
@@ -138,15 +143,41 @@ function trafficTests(view: TopologyView): void {
     expect(await seenBy(view.net.netns("A-red"), "192.168.21.2")).toBe("");
   });
 
-  test("51: passthrough: plain packets between pods and a host of no VRF, by the ToRs", async () => {
-    await view.until("the host has the network", () =>
-      view.nodes[0].text("ip route show 192.168.22.0/24").includes("via 192.169.9.1 dev cwpunderlay"),
-    );
+  test("39: what a leaf withdraws is gone from its domain on every node and from the hosts, and from there alone", async () => {
+    const [leaf, prefix] = [view.net.leaf("B", "red"), "192.169.20.0/24"];
+    const areGone = (node: EdgeNode) => !view.edgeRoutes(node, 100).includes(prefix);
+    view.net.announce(leaf, prefix, { vrf: "red", not: true });
+    for (const node of view.nodes) await view.until(`${node.name} has it no more`, () => areGone(node));
+    for (const node of view.nodes.slice(0, 2))
+      await view.until(
+        `${node.name}'s host has it no more`,
+        () => node.text(`ip route show ${prefix}`) === "",
+      );
+    for (const node of view.nodes) {
+      const red = view.edgeRoutes(node, 100);
+      for (const other of ["192.168.20.0/24", "2001:db8:169:20::/64"]) expect(red).toContain(other);
+      expect(view.edgeRoutes(node, 200)).toContain("192.169.21.0/24");
+    }
+    view.net.announce(leaf, prefix, { vrf: "red" });
+    for (const node of view.nodes) await view.until(`${node.name} has it again`, () => !areGone(node));
+  });
+
+  test("51: passthrough: plain packets between pods and a host of no VRF, by the ToRs, until they withdraw it", async () => {
+    const [a] = view.nodes;
+    const prefix = "192.168.22.0/24";
+    const way = () => a.text(`ip route show ${prefix}`);
+    const isThere = () => way().includes("via 192.169.9.1 dev cwpunderlay");
+    await view.until("the host has the network", isThere);
     await view.sees(view.net.netns("pod-a"), "192.168.22.2", "10.244.0.2");
     await view.sees(view.net.netns("A-plain"), "10.244.0.2", "192.168.22.2");
     expect(view.net.text(view.net.leaf("A").name, "ip route show 10.244.0.0/24")).toMatch(
       / dev spine proto bgp/,
     );
+    view.net.announce(view.net.leaf("A"), prefix, { not: true });
+    await view.until("the host has it no more", () => way() === "");
+    expect(await seenBy(view.net.netns("pod-a"), "192.168.22.2")).toBe("");
+    view.net.announce(view.net.leaf("A"), prefix, {});
+    await view.until("the host has it again", isThere);
   });
 
   test("answers come by another ToR than questions go, on a host that filters by the way back", async () => {
@@ -190,7 +221,7 @@ function trafficTests(view: TopologyView): void {
   test("50: route targets: what a node exports has its targets, and of others it has what it imports alone", async () => {
     const [a, , c] = view.nodes;
     await view.until("the leaf has both targets", () =>
-      /\[10\.244\.2\.0\]\n[^\n]*100\.65\.0\.2[^\n]*\n +RT:64514:100 RT:64514:999 /.test(view.evpn("leafA")),
+      /\[10\.244\.2\.0\]\n[^\n]*100\.65\.0\.2[^\n]*\n +RT:64514:999 RT:64520:100 /.test(view.evpn("leafA")),
     );
     expect(view.edgeRoutes(a, 100)).toContain("10.244.2.0/24");
     const [red, blue] = [view.edgeRoutes(c, 100), view.edgeRoutes(c, 200)];
@@ -209,11 +240,8 @@ function trafficTests(view: TopologyView): void {
       mac: "02:00:00:00:11:05",
       addresses: ["192.171.24.5/24", "2001:db8:171:24::5/64"],
     });
-    const two = view.net.machine(b, {
-      bridge: "cwb110",
-      mac: "02:00:00:00:11:06",
-      addresses: ["192.171.24.6/24", "2001:db8:171:24::6/64"],
-    });
+    const two = view.net.machine(b, TWO);
+    machines.push(one, two);
     await view.sees(one, "192.171.24.6", "192.171.24.5");
     await view.sees(two, "2001:db8:171:24::5", "2001:db8:171:24::6");
     for (const machine of [one, two]) {
@@ -227,5 +255,26 @@ function trafficTests(view: TopologyView): void {
     await view.until("the leaf has the machine's own route", () =>
       /192\.171\.24\.6 via 100\.65\.0\.1 dev br100/.test(view.leafRoutes("A", "red")),
     );
+  });
+
+  test("70, 71: a machine that moves to another node has its gateway and its neighbour there in both families, and the fabric's hosts", async () => {
+    const [a, b] = view.nodes;
+    const [one, two] = machines as [Netns, Netns];
+    view.net.move(two, a, TWO);
+    for (const gateway of ["192.171.24.1", "2001:db8:171:24::1"])
+      await view.until(`${gateway} answers`, () => pings(two, gateway));
+    await view.sees(one, "192.171.24.6", "192.171.24.5");
+    await view.sees(two, "2001:db8:171:24::5", "2001:db8:171:24::6");
+    await view.until("the leaf has it there", () =>
+      /192\.171\.24\.6 via 100\.65\.0\.0 dev br100/.test(view.leafRoutes("A", "red")),
+    );
+    await view.until(
+      "b has taken it back",
+      () => !/11:06\][^\n]*\n[^\n]*100\.65\.0\.1 /.test(view.evpn("leafA")),
+    );
+    expect(view.evpn("leafA")).toMatch(/11:06\]\n[^\n]*100\.65\.0\.0 [^\n]*\n[^\n]*MM:\d/);
+    expect(b.text("bridge fdb show dev vx110", "cw-100")).toContain("02:00:00:00:11:06 dst 100.65.0.0");
+    await view.sees(two, "192.168.20.2", "192.171.24.6");
+    await view.sees(view.net.netns("A-red"), "192.171.24.6", "192.168.20.2");
   });
 }

@@ -14,6 +14,15 @@ const PROGRESS_MS = 10_000;
 /** ALL is what nodes are told: an Underlay, and both tenants. */
 export const ALL = UNDERLAY + vpcText("red") + vpcText("blue");
 
+/**
+ * TARGETS is what node c is told instead: what it exports has the targets that the leaves' own routes have, and it imports those, in blue also what
+ * other nodes export. FRR 8.4 forgets a router's Ethernet address when targets of its routes change: it has these from the beginning.
+ */
+export const TARGETS =
+  UNDERLAY +
+  vpcText("red", "  importTargets: [64520:100]\n  exportTargets: [64520:100, 64514:999]\n") +
+  vpcText("blue", "  importTargets: [64520:200, 64514:200]\n  exportTargets: [64520:200]\n");
+
 /** WEB is an L2 domain of red's. */
 export const WEB = subnetText("red.web", 110, '192.171.24.0/24, "2001:db8:171:24::/64"');
 

@@ -56,6 +56,13 @@ interface LinkEnd {
   readonly name: string;
 }
 
+/** Nic is what a machine has, wherever it is. */
+interface Nic {
+  readonly bridge: string;
+  readonly mac: string;
+  readonly addresses: readonly string[];
+}
+
 const NODES = ["a", "b", "c"] as const;
 
 /** topologyLacks tells why the topology cannot be here. */
@@ -135,6 +142,20 @@ export class EdgeTopology implements AsyncDisposable {
     return found;
   }
 
+  /** announce has a leaf announce an IPv4 network, of a tenant or of none, or take it back. */
+  announce(
+    leaf: Leaf,
+    network: string,
+    { vrf, not = false }: { readonly vrf?: Vrf; readonly not?: boolean },
+  ): void {
+    this.daemon(leaf.name).ask(
+      "configure terminal",
+      `router bgp ${leaf.asn}${vrf !== undefined && leaf.hasVrfs ? ` vrf ${vrf}` : ""}`,
+      "address-family ipv4 unicast",
+      `${not ? "no " : ""}network ${network}`,
+    );
+  }
+
   /** routes returns a tenant's routes of a leaf's kernel. */
   routes(site: "A" | "B", vrf: Vrf): string {
     const { name, hasVrfs } = this.leaf(site, vrf);
@@ -155,16 +176,21 @@ export class EdgeTopology implements AsyncDisposable {
   }
 
   /** machine puts a machine behind a bridge of a node's host, and has it serve. */
-  machine(
-    node: EdgeNode,
-    {
-      bridge,
-      mac,
-      addresses,
-    }: { readonly bridge: string; readonly mac: string; readonly addresses: readonly string[] },
-  ): Netns {
+  machine(node: EdgeNode, nic: Nic): Netns {
+    const netns = this.#box(`m${this.#machines + 1}`);
+    this.#plug(netns, node, nic);
+    this.serve(netns);
+    return netns;
+  }
+
+  /** move takes a machine from where it is to a bridge of another node's host. */
+  move(netns: Netns, node: EdgeNode, nic: Nic): void {
+    ip(netns, ["link delete eth0"]);
+    this.#plug(netns, node, nic);
+  }
+
+  #plug(netns: Netns, node: EdgeNode, { bridge, mac, addresses }: Nic): void {
     const name = `m${++this.#machines}`;
-    const netns = this.#box(name);
     ip(node.netns, [
       `link add ${name} type veth peer name eth0 netns ${netns.path} address ${mac}`,
       `link set ${name} master ${bridge} up`,
@@ -174,16 +200,14 @@ export class EdgeTopology implements AsyncDisposable {
       "link set eth0 up",
       ...addresses.map((one) => `route add default via ${one.replace(/\d+\/\d+$/, "1")}`),
     ]);
-    this.serve(netns);
-    return netns;
   }
 
-  /** serve answers whoever connects with the address that he comes from. */
-  serve(netns: Netns): void {
+  /** serve answers whoever connects with the address that he comes from, and what is said besides. */
+  serve(netns: Netns, besides = ""): void {
     const server = netns.run(() =>
       Bun.listen({
         ...{ hostname: "::", port: PORT },
-        socket: { open: (socket) => void socket.end(socket.remoteAddress), data() {} },
+        socket: { open: (socket) => void socket.end(socket.remoteAddress + besides), data() {} },
       }),
     );
     this.#servers.push(server);
