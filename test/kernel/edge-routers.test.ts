@@ -103,7 +103,7 @@ describe.skipIf(lacks !== undefined)(
         host(node, i);
       }
       for (const { vni } of SIDES) {
-        machines.push(bridgedMachine(lab, a, { bridge: `cwb${vni + 10}`, addresses: ["10.1.0.5"] }));
+        machines.push(bridgedMachine(lab, a, { bridge: `cwb${vni + 10}`, address: "10.1.0.5" }));
         pods.push(await attachPod(lab, b, { domain: vni, segment: vni + 10, addresses: ["10.1.0.6"] }));
       }
       await attachPod(lab, b, { domain: WEST.vni, segment: WEST.vni + 10, addresses: ["10.1.0.7"] });
