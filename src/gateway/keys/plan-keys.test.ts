@@ -97,7 +97,7 @@ describe("from two configurations to an agreement", () => {
   test("public keys, with and without a pre-shared key, and another algorithm", () => {
     const keys = [PrivateKey.random(), PrivateKey.random()] as const;
     for (const psk of ["", own]) {
-      const known = (key: PrivateKey) => `public-key ${key.publicKey}; algorithm chacha20-poly1305; ${psk}`;
+      const known = (key: PrivateKey) => `public-key "${key.publicKey}"; algorithm chacha20-poly1305; ${psk}`;
       const texts = [
         `${PARIS} ${route(known(keys[1]) + TO_TOKYO)}`,
         `${TOKYO} ${route(known(keys[0]) + TO_PARIS)}`,
@@ -162,7 +162,7 @@ describe("a plan", () => {
   test("says why a route has no keys, and has the others", () => {
     const key = PrivateKey.random();
     const by = (remote: PrivateKey, more = "") =>
-      route(`public-key ${remote.publicKey}; ${TO_TOKYO} ${more}`);
+      route(`public-key "${remote.publicKey}"; ${TO_TOKYO} ${more}`);
     const other = `route4 { id tokyo; spi 9000; preshared-key ${PSK}; net 10.9.0.0/16; ${TO_TOKYO} }`;
     const why = (text: string, facts: Partial<PlanKeysFacts> = {}) => {
       const { routes, unusable } = plan(`${PARIS} ${other} ${text}`, facts);
