@@ -96,9 +96,9 @@ export class Agent implements Disposable {
     });
   }
 
-  /** The node's edge, as people see it. */
-  get edge(): ReturnType<ClusterBgp["edge"]> {
-    return this.#bgp.edge();
+  /** The node's edge: what there is of it, and its end. */
+  get bgp(): Pick<ClusterBgp, "edge" | "leave"> {
+    return this.#bgp;
   }
 
   /** start brings the node up as it was, or waits to be told. */
@@ -345,7 +345,7 @@ export class Agent implements Disposable {
     if (!role.connected) progress("the hub has not answered yet; the node goes on trying");
   }
 
-  /** leave ends the membership, without `force` only when the hub knows of it; without one, the edge that files ask for. */
+  /** leave ends the membership, without `force` only when the hub knows of it. */
   async leave(options: { readonly force: boolean; readonly progress: Progress }): Promise<void> {
     const { role } = this;
     if (this.#broken !== undefined) {
@@ -355,7 +355,7 @@ export class Agent implements Disposable {
       await this.tunnel.open().catch((error: unknown) => warn("cannot take the tunnel over", { error }));
       return this.#clear();
     }
-    if (role === undefined) return this.#bgp.leave(options.progress);
+    if (role === undefined) throw new Error("Cannot leave: this node belongs to no mesh");
     const last = role instanceof HubRole && role.register.hubs().length <= 1;
     if (last && !options.force)
       throw new Error(

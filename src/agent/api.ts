@@ -66,7 +66,8 @@ export const requestSchema = z.discriminatedUnion("op", [
   z.object({ op: z.literal("hub-list") }),
   z.object({ op: z.literal("hub-remove"), name: text }),
   z.object({ op: z.literal("hub-migrate"), etcd: etcdGiven }),
-  z.object({ op: z.literal("leave"), force: z.boolean() }),
+  /** `edge`: that of files too. */
+  z.object({ op: z.literal("leave"), force: z.boolean(), edge: z.boolean().optional() }),
   z.object({ op: z.literal("node-remove"), name: text }),
   z.object({ op: z.literal("node-announce"), prefix: text, withdraw: z.boolean() }),
   z.object({ op: z.literal("node-approve"), node: text, prefix: text, revoke: z.boolean() }),

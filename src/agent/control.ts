@@ -66,7 +66,8 @@ const handlers: Handlers = {
   ...addressHandlers,
 
   status(agent) {
-    const { role, joined, edge } = agent;
+    const { role, joined } = agent;
+    const edge = agent.bgp.edge();
     const view = role?.view();
     const all = agent.engine.status();
     const description = agent.tunnel.describe();
@@ -140,11 +141,12 @@ const handlers: Handlers = {
 
   join: async (agent, request, progress) => shownNode(await agent.join({ ...request, progress })),
 
-  async leave(agent, { force }, progress) {
-    await agent.leave({ force, progress });
-    if (agent.edge !== undefined && agent.edge.routers.length > 0)
+  async leave(agent, { force, edge }, progress) {
+    if (edge !== true || force || agent.role !== undefined) await agent.leave({ force, progress });
+    if (edge === true) await agent.bgp.leave(progress);
+    else if ((agent.bgp.edge()?.routers.length ?? 0) > 0)
       progress(
-        `the edge that files in ${MANIFESTS} ask for goes on; to give its links back too: causeway leave`,
+        `the edge that files in ${MANIFESTS} ask for goes on; to give its links back too: causeway leave --edge`,
       );
     return {};
   },

@@ -67,7 +67,7 @@ export class EdgeHolder implements ClusterBgp, Disposable {
 
   /** leave implements ClusterBgp. */
   async leave(progress: (text: string) => void): Promise<void> {
-    if (!isHere()) throw new Error("Cannot leave: this node belongs to no mesh");
+    if (!isHere()) return progress("no link of this node is in an edge");
     const routers = this.edge()?.routers ?? [];
     this.#hasLeft = true;
     info("this node leaves its edge", { count: routers.length });
@@ -79,7 +79,7 @@ export class EdgeHolder implements ClusterBgp, Disposable {
       progress(`router ${router} of the edge has ended; it had ${links.join(", ") || "no link"}`);
     if (isHere())
       throw new Error(
-        `Cannot leave: ${problems().join("; ") || "CNI plugins are still at work"}; the agent tries it again`,
+        `Cannot leave: ${problems().join("; ") || "CNI plugins are still at work"}; the agent tries it again, and files count again when it is started anew`,
       );
     progress("its links are as they were before");
     if (this.#bgp.resources.some(({ kind }) => kind === "Underlay"))

@@ -286,11 +286,14 @@ another --tls.`,
 
 export const leave: Command = {
   name: "leave",
-  about: "Leave the mesh, or an edge of files: remove what was made here",
-  options: withJson({ force: { about: "leave although the hub cannot be told" } }),
-  examples: ["causeway leave"],
+  about: "Leave the mesh: remove what was made here",
+  options: withJson({
+    force: { about: "leave although the hub cannot be told" },
+    edge: { about: "also give back the links of an edge that files ask for" },
+  }),
+  examples: ["causeway leave", "causeway leave --edge"],
   async run(given) {
-    await ask({ op: "leave", force: given.flag("force") }, progress);
+    await ask({ op: "leave", force: given.flag("force"), edge: given.flag("edge") }, progress);
     if (given.flag("json")) return printJson({ left: true });
     progress("left");
     return 0;

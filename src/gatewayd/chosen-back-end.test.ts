@@ -11,7 +11,7 @@ const lacks = (...kinds: readonly BackEndKind[]): BackEndFacts => ({
   kernel: () => (kinds.includes("kernel") ? "no ESP" : undefined),
 });
 const plan: QueuePlan = {
-  ...{ number: 1, sides: { problem: "" }, mtuBytes: 1400, tfc: false, port: 303, asksPrivate: true },
+  ...{ number: 1, sides: { problem: "" }, own: [], mtuBytes: 1400, tfc: false, port: 303, asksPrivate: true },
 };
 
 /** One with both back-ends in memory; `log` has what happens to them in order, and what is told. */

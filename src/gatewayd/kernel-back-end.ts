@@ -62,7 +62,7 @@ export class KernelBackEnd implements GatewayBackEnd {
   }
 
   prepare({ plans, prefixes }: CarriedNext): void {
-    this.#own = plans.flatMap((plan) => addressesOf(plan));
+    this.#own = plans.flatMap(({ own }) => own);
     this.#prefixes = prefixes;
     this.#open();
     if (!this.#isProtecting)
@@ -72,7 +72,7 @@ export class KernelBackEnd implements GatewayBackEnd {
   }
 
   set(plans: readonly QueuePlan[]): void {
-    const own = plans.flatMap((plan) => addressesOf(plan));
+    const own = plans.flatMap(({ own }) => own);
     if (own.length > 0) this.#own = own;
     this.#isProtecting = false;
     const wanted = new Set(plans.map(({ number }) => number));
@@ -281,14 +281,6 @@ export class KernelBackEnd implements GatewayBackEnd {
   [Symbol.dispose](): void {
     this.#end(false);
   }
-}
-
-/** A plan's own addresses, and its neighbours'. */
-function addressesOf({ sides }: QueuePlan): Ip[] {
-  if ("problem" in sides) return [];
-  return [sides.private, sides.public].flatMap(({ four, six }) =>
-    [four, six].flatMap((address) => (address === undefined ? [] : [address.ip, address.nextHop])),
-  );
 }
 
 function configurationOf({ interface: name, mac, four, six }: SidePlan, link: LinkInfo): SideConfiguration {

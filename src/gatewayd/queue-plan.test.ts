@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { planGateway, readConfig } from "../gateway/mod.ts";
+import { formatIp } from "../net/mod.ts";
 import { pciInterfaces } from "./pci-interfaces.ts";
 import { planQueues } from "./queue-plan.ts";
 
@@ -29,6 +30,8 @@ test("an interface by its place on the PCI bus is the one that the kernel has th
       cpus: [],
       interfacesAt: (address) => pciInterfaces(address, folder),
     });
+    // What is kept apart is known without.
+    expect(queue?.own.slice(0, 2).map(formatIp)).toEqual(["10.0.0.1", "10.0.0.2"]);
     return queue === undefined || "problem" in queue.sides
       ? queue?.sides
       : { interface: queue.sides.private.interface };

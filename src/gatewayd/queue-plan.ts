@@ -1,7 +1,7 @@
 /** What a back-end is told of a gateway's queues: devices and addresses of each, from the model. */
 import type { Device, GatewayModel, PublicModel, QueueModel, SideModel } from "../gateway/mod.ts";
 import { tunnelAddresses, tunnelLink, tunnelMac } from "../domain/mod.ts";
-import type { Mac } from "../net/mod.ts";
+import type { Ip, Mac } from "../net/mod.ts";
 import type { SideAddress } from "../tunnel/gateway/mod.ts";
 import { pciInterfaces } from "./pci-interfaces.ts";
 
@@ -23,6 +23,8 @@ export interface QueuePlan {
   readonly number: number;
   readonly cpu?: number;
   readonly sides: { readonly private: SidePlan; readonly public: SidePlan } | { readonly problem: string };
+  /** Its own addresses, and its neighbours', also where its interfaces are not there. */
+  readonly own: readonly Ip[];
   readonly mtuBytes: number;
   readonly tfc: boolean;
   /** UDP port of the exchange. */
@@ -120,6 +122,12 @@ function sidesOf(
   return typeof outer === "string" ? { problem: outer } : { private: inner, public: outer };
 }
 
+function ownOf({ inside }: GatewayModel, { public4, public6 }: QueueModel, vni: number | undefined): Ip[] {
+  const leg = inside.kind === "vpc" && vni !== undefined ? legOf(vni, 0) : undefined;
+  const inner = inside.kind === "interfaces" ? [inside.private4, inside.private6] : [leg?.four, leg?.six];
+  return [...inner, public4, public6].flatMap((side) => (side === undefined ? [] : [side.ip, side.nextHop]));
+}
+
 /** PlanOptions are what a model does not say. */
 export interface PlanOptions {
   /** Processors of the command line, which come before the configuration's. */
@@ -147,6 +155,7 @@ export function planQueues(model: GatewayModel, options: PlanOptions): QueuePlan
       number: queue.number,
       ...(cpu === undefined ? {} : { cpu }),
       sides: sidesOf(model, queue, { place: index, vni, interfacesAt }),
+      own: ownOf(model, queue, vni),
       mtuBytes: model.mtuBytes,
       tfc: model.padding,
       port: model.port,

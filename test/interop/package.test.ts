@@ -118,7 +118,7 @@ describe("the Debian package", () => {
     );
     const removed = done("dpkg -r causeway");
     expect(removed).toContain("still have links of the machine");
-    expect(removed).toContain("run 'causeway leave'");
+    expect(removed).toContain("run 'causeway leave --edge'");
     expect(removed).not.toContain("in its mesh");
     expect(done("dpkg -P causeway")).toContain(`causeway: kept ${state}/edge-links.json: `);
     expect(done(`ls -A ${state}`)).toBe("edge-links.json\n");

@@ -15,6 +15,7 @@ const plan: QueuePlan = {
     private: { interface: "x0", deviceQueue: 0, four: four(1) },
     public: { interface: "x1", deviceQueue: 0, four: four(2) },
   },
+  own: [1, 2].map(four).flatMap(({ ip, nextHop }) => [ip, nextHop]),
   mtuBytes: 1400,
   tfc: false,
   port: 303,
@@ -52,7 +53,7 @@ describe.skipIf(notRoot !== undefined)(
       using scratch = new Scratch();
       using backEnd = new KernelBackEnd({ tell: () => {}, netns: scratch.netns });
       const next = {
-        plans: [{ ...plan, sides: { problem: "it has no interface" } }],
+        plans: [{ ...plan, own: [] }],
         prefixes: [parsePrefix("10.9.0.0/16")],
       };
       const reason = lacksXfrm() === undefined ? "no queue has an address" : "The kernel has no ESP here";

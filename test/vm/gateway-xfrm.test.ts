@@ -236,6 +236,7 @@ describe.skipIf(skip !== undefined)(
         private: { interface: "x0", deviceQueue: 0, four: four(1) },
         public: { interface: "x1", deviceQueue: 0, four: four(2) },
       },
+      own: [1, 2].map(four).flatMap(({ ip, nextHop }) => [ip, nextHop]),
       ...{ mtuBytes: 1400, tfc: false, port: 303, asksPrivate: true },
     };
 
@@ -347,10 +348,12 @@ describe.skipIf(skip !== undefined)(
       {
         using backEnd = make();
         ip("link set x1 down");
-        backEnd.set([plan]);
+        // One whose interfaces are not there yet, by their place on the PCI bus.
+        backEnd.set([{ ...plan, sides: { problem: "its card is not there" } }]);
         // That with the gateway's own addresses would cut it off.
         backEnd.protect([...protectedOnes, parsePrefix("10.0.0.0/8"), parsePrefix("fd00::/8")]);
         expect(policies()).toEqual(["10.7.0.0/16", "10.9.0.0/16"]);
+        backEnd.set([plan]);
         ip("link set x1 up");
         backEnd.look();
         await backEnd.obey(1, route("far", "10.9.0.0/16"));
