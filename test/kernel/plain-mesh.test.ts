@@ -80,8 +80,9 @@ class Place {
     runSync(["ip", "link", "del", link], { netns: this.space(name) });
   }
 
+  /** The first one may come before an IPv6 address is sure to be nobody else's: it goes on asking. */
   async pings(from: string, to: string): Promise<boolean> {
-    const argv = ["ping", "-n", "-c", "1", "-W", "15", to];
+    const argv = ["ping", "-n", "-c", "1", "-w", "15", to];
     return (await run(argv, { netns: this.space(from) })).status === 0;
   }
 
