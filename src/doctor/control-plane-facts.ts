@@ -22,7 +22,7 @@ const flags = [
 export function readControlPlane(root: string): ControlPlaneFacts | undefined {
   const read = (path: string) => attempt(() => readText(join(root, path)));
   const pem = read(CERTIFICATE);
-  const host = hostOf(attempt(() => serverOf(parse(read(KUBECONFIG) ?? ""))));
+  const host = attempt(() => hostOf(serverOf(parse(read(KUBECONFIG) ?? ""))));
   if (pem === undefined && read(API) === undefined) return undefined;
   // Nobody else asks an etcd that is alone: its API server does so by the loopback.
   const isAlone = !/--initial-cluster=[^\s"']*,/.test(read(ETCD) ?? "");

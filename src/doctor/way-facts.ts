@@ -81,19 +81,18 @@ export async function readHubNames(
   const endpoints = agent?.hubEndpoints ?? joinedBy(state);
   if (agent?.hub === true || endpoints === undefined) return undefined;
   // One address is enough to be reached by.
-  if (!Array.isArray(endpoints) || endpoints.some((one) => tryParseEndpoint(one) !== undefined)) return [];
-  const names = endpoints
-    .filter((one) => tryParseEndpoint(one) === undefined)
-    .map((one) => one.slice(0, one.lastIndexOf(":")));
+  if (endpoints.some((one) => tryParseEndpoint(one) !== undefined)) return [];
+  const names = endpoints.map((one) => one.slice(0, one.lastIndexOf(":")));
   return Promise.all([...new Set(names)].map(lookUp));
 }
 
 function joinedBy(state: string): readonly string[] | undefined {
   try {
     const { endpoints } = JSON.parse(readText(join(state, MEMBERSHIP)) ?? "{}") as {
-      readonly endpoints?: readonly string[];
+      readonly endpoints?: unknown;
     };
-    return endpoints;
+    const isRead = Array.isArray(endpoints) && endpoints.every((one) => typeof one === "string");
+    return isRead ? endpoints : undefined;
   } catch {
     // The agent says that it cannot take it up.
     return undefined;
