@@ -5,6 +5,8 @@ import { printText } from "./output.ts";
 
 const PATH = "causeway gateway run";
 const PSK_BYTES = 32;
+/** Rings of 256 frames, as veth has, are full then at 256,000 packets in a second. */
+const MOST_TIMEOUT_NS = 1_000_000;
 const folder = {
   folder: { about: "where sockets are; default /run/causeway/gateway", value: "DIR" },
 } as const;
@@ -15,6 +17,16 @@ function cpusOf(given: Given): number[] {
   if (!/^\d{1,4}(,\d{1,4})*$/.test(list))
     throw new UsageError(PATH, `--cpu takes numbers such as 2,3, not "${list}"`);
   return list.split(",").map(Number);
+}
+
+function timeoutOf(given: Given): number | undefined {
+  const text = given.value("gro-flush-timeout");
+  if (text !== undefined && (!/^\d{1,7}$/.test(text) || Number(text) > MOST_TIMEOUT_NS))
+    throw new UsageError(
+      PATH,
+      `--gro-flush-timeout is 0 to ${MOST_TIMEOUT_NS} nanoseconds, such as 100000, not "${text}"`,
+    );
+  return text === undefined ? undefined : Number(text);
 }
 
 function pathOf(given: Given, option: string): string | undefined {
@@ -45,6 +57,10 @@ and the log.`,
     vni: { about: "number of its VPC, as the agent gives it", value: "VNI" },
     xdp: { about: "only AF_XDP: no packet sockets where it cannot be used" },
     cpu: { about: "processors of the queues, such as 2,3", value: "LIST", short: "c" },
+    "gro-flush-timeout": {
+      about: "from one poll of AF_XDP to the next; default 100000, 0: at each packet",
+      value: "NS",
+    },
     config: { about: "begin with this; default what was set last", value: "FILE" },
     state: {
       about: "what it keeps; default in /var/lib/causeway/gateway",
@@ -73,6 +89,7 @@ and the log.`,
         "--node says whose manifests are meant; give --manifests too, or leave it out",
       );
     const vni = given.value("vni");
+    const groFlushTimeoutNs = timeoutOf(given);
     if (vni !== undefined && (manifests === undefined || !/^[1-9]\d{0,7}$/.test(vni)))
       throw new UsageError(PATH, "--vni is a number that the agent gives, beside --manifests");
     const { isGatewayName, runGateway } = await import("../gatewayd/mod.ts");
@@ -85,6 +102,7 @@ and the log.`,
       ...(node === undefined ? {} : { node }),
       ...(vni === undefined ? {} : { vni: Number(vni) }),
       requireXdp: given.flag("xdp"),
+      ...(groFlushTimeoutNs === undefined ? {} : { groFlushTimeoutNs }),
       cpus: cpusOf(given),
       libraries: given.values("libraries"),
       ...(configFile === undefined ? {} : { configFile }),

@@ -30,6 +30,7 @@ import type { Tell } from "./back-end.ts";
 import { type BackEndFacts, ChosenBackEnd } from "./chosen-back-end.ts";
 import { KernelBackEnd, letGo } from "./kernel-back-end.ts";
 import { lockInstance, lockState } from "./locks.ts";
+import { GRO_FLUSH_TIMEOUT_NS } from "./poll-deferral.ts";
 import { XdpBackEnd } from "./xdp-back-end.ts";
 
 /** GatewayRunOptions are what the command line says. */
@@ -44,6 +45,8 @@ export interface GatewayRunOptions {
   readonly vni?: number;
   /** Whether queues that cannot have AF_XDP are down; else they have packet sockets. */
   readonly requireXdp: boolean;
+  /** How often the kernel polls interfaces of AF_XDP while packets come; 0: at each packet. Default GRO_FLUSH_TIMEOUT_NS. */
+  readonly groFlushTimeoutNs?: number;
   /** Processors of the queues, in order; none: those of the configuration. */
   readonly cpus: readonly number[];
   /** Text that is the configuration at the start, in place of what was set last. */
@@ -158,7 +161,12 @@ function begin(options: Begin, log: Log): Running {
       make: {
         kernel: (hear, before) => new KernelBackEnd({ tell: hear, instance, before, ifId: options.vni }),
         user: (hear) =>
-          new XdpBackEnd({ tell: hear, folders: options.libraries, requireXdp: options.requireXdp }),
+          new XdpBackEnd({
+            tell: hear,
+            folders: options.libraries,
+            requireXdp: options.requireXdp,
+            groFlushTimeoutNs: options.groFlushTimeoutNs ?? GRO_FLUSH_TIMEOUT_NS,
+          }),
       },
       lock: () => lockInstance(name, instance),
       isLeft: () => isLeftBlocked({ instance }),

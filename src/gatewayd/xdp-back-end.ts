@@ -14,6 +14,7 @@ import {
 import type { XdpInterface } from "../tunnel/xdp/mod.ts";
 import type { GatewayBackEnd, Tell } from "./back-end.ts";
 import { type Found, findSide, kernelMeddles } from "./find-side.ts";
+import { PollDeferral } from "./poll-deferral.ts";
 import { QueueHandle } from "./queue-handle.ts";
 import type { QueueEnd } from "./queue-link.ts";
 import type { QueuePlan, SidePlan } from "./queue-plan.ts";
@@ -70,6 +71,8 @@ export interface XdpBackEndOptions {
   readonly folders: readonly string[];
   /** Whether a queue without AF_XDP is down, rather than on packet sockets. */
   readonly requireXdp: boolean;
+  /** How often the kernel polls interfaces of AF_XDP while packets come (PollDeferral); 0: at each packet. */
+  readonly groFlushTimeoutNs: number;
 }
 
 /** XdpBackEnd owns programs and threads. */
@@ -77,7 +80,7 @@ export class XdpBackEnd implements GatewayBackEnd {
   readonly #tell: Tell;
   readonly #options: XdpBackEndOptions;
   readonly #queues = new Map<number, Queue>();
-  readonly #programs = new XdpPrograms();
+  readonly #programs: XdpPrograms;
   /** Ends of queues that were removed; they use inboxes until then. */
   readonly #ending = new Set<Promise<void>>();
   readonly #inboxes = new Map<number, readonly [Fd, Fd]>();
@@ -85,6 +88,7 @@ export class XdpBackEnd implements GatewayBackEnd {
   constructor(options: XdpBackEndOptions) {
     this.#tell = options.tell;
     this.#options = options;
+    this.#programs = new XdpPrograms(new PollDeferral(options.groFlushTimeoutNs));
   }
 
   set(plans: readonly QueuePlan[]): void {

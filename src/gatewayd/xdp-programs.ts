@@ -8,6 +8,7 @@ import { NetlinkError, Rtnetlink } from "../netlink/mod.ts";
 import { SystemError, XdpUnavailable } from "../sys/mod.ts";
 import { GATEWAY_FILTER } from "../tunnel/gateway/mod.ts";
 import { XdpInterface } from "../tunnel/xdp/mod.ts";
+import type { PollDeferral } from "./poll-deferral.ts";
 
 interface Attached {
   readonly name: string;
@@ -21,6 +22,11 @@ export type InterfaceNeed = "packets" | "xdp" | undefined;
 /** XdpPrograms owns the programs. */
 export class XdpPrograms implements Disposable {
   readonly #attached = new Map<number, Attached>();
+  readonly #deferral: PollDeferral;
+
+  constructor(deferral: PollDeferral) {
+    this.#deferral = deferral;
+  }
 
   /** attach returns an interface's program, which stays while a queue uses it. Throws XdpUnavailable with the interface's name. */
   attach(ifindex: number, name: string, user: object): XdpInterface {
@@ -38,13 +44,15 @@ export class XdpPrograms implements Disposable {
     for (const { users } of this.#attached.values()) users.delete(user);
   }
 
-  /** settle detaches what nobody needs, and has the others drop frames without a socket, or pass them. */
+  /** settle detaches what nobody needs, and has the others drop frames without a socket, or pass them; it defers the polls of those that drop them. */
   settle(needOf: (name: string) => InterfaceNeed): void {
     for (const [ifindex, { name, link, users }] of [...this.#attached]) {
       const need = needOf(name);
-      if (users.size > 0 || (need === "xdp" && isThere(name, ifindex)))
+      if (users.size > 0 || (need === "xdp" && isThere(name, ifindex))) {
         link.setRest(need === "packets" ? "pass" : "drop");
-      else {
+        if (need !== "packets") this.#deferral.defer(ifindex);
+      } else {
+        this.#deferral.restore(ifindex);
         link.close();
         this.#attached.delete(ifindex);
       }
@@ -52,7 +60,10 @@ export class XdpPrograms implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const { link } of this.#attached.values()) link.close();
+    for (const [ifindex, { link }] of this.#attached) {
+      this.#deferral.restore(ifindex);
+      link.close();
+    }
     this.#attached.clear();
   }
 }

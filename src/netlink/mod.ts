@@ -77,6 +77,7 @@ export {
 export { Rtnetlink } from "./rtnetlink.ts";
 export { addRule, deleteRule, type RuleAction, type RuleChange, type RuleInfo } from "./rule.ts";
 export { SettingsMonitor, type SettingsMonitorOptions } from "./settings-monitor.ts";
+export { type Napi, type NapiSettings, NapiTable } from "./napi.ts";
 export { KernelWireguard, kernelHasWireguard } from "./wireguard.ts";
 export { type SpiWish, Xfrm } from "./xfrm.ts";
 export type { XfrmAcquire, XfrmEvent } from "./xfrm-event.ts";

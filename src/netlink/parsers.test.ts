@@ -27,6 +27,7 @@ import type { Message, RouteRequest } from "./request.ts";
 import { addRoute } from "./route.ts";
 import { addRule } from "./rule.ts";
 import { mergeDevice, splitChange } from "./wireguard-codec.ts";
+import { napiMessage } from "./napi.ts";
 import { wireguardAnswer, wireguardMessage } from "./wireguard-table.ts";
 
 const MESSAGES = 20_000;
@@ -223,6 +224,17 @@ describe("parsers", () => {
     "generic families",
     [encode(controlMessage, { header: { command: 1 }, body: { id: 21, name: "wireguard", version: 1 } })],
     (bytes) => controlMessage.decode(new Reader(bytes)),
+  );
+
+  fuzz(
+    "NAPI instances",
+    [
+      encode(napiMessage, {
+        header: { command: 11, version: 1 },
+        body: { ifindex: 2, id: 1183, deferHardIrqs: 2, groFlushTimeoutNs: 100_000 },
+      }),
+    ],
+    (bytes) => napiMessage.decode(new Reader(bytes)),
   );
 
   test("what is asked for is what is read: every request survives its own parser", () => {

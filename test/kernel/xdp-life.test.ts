@@ -1,7 +1,9 @@
 /** What of AF_XDP is bound to a process's life, and what its memory may cost: children of this test that end in several ways. */
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
+import { PollDeferral } from "../../src/gatewayd/poll-deferral.ts";
 import { type InterfaceNeed, XdpPrograms } from "../../src/gatewayd/xdp-programs.ts";
+import { NapiTable } from "../../src/netlink/mod.ts";
 import { run } from "../../src/sys/mod.ts";
 import { answerAll, lacksXdp, XdpPair } from "../support/xdp-pair.ts";
 import { until } from "../support/tunnel-pair.ts";
@@ -10,6 +12,16 @@ const skip = lacksXdp();
 const reason = skip === undefined ? "" : ` (skipped: ${skip})`;
 const setpriv = ["/usr/bin/setpriv", "/bin/setpriv"].find((path) => existsSync(path));
 const noSetpriv = skip ?? (setpriv === undefined ? "setpriv is not installed" : undefined);
+
+const noNapi = skip ?? lacksNapi();
+
+/** Why the kernel has no settings of NAPI instances. */
+function lacksNapi(): string | undefined {
+  using pair = new XdpPair();
+  using table = NapiTable.open({ netns: pair.near });
+  pair.attach();
+  return (table?.of(pair.ifindex) ?? []).length > 0 ? undefined : "settings of NAPI need Linux 6.13";
+}
 
 const child = (...argv: string[]) => [
   process.execPath,
@@ -55,7 +67,7 @@ describe.skipIf(skip !== undefined)(`XDP, life of a process${reason}`, () => {
 
   test("a gateway's interface is not the kernel's while its queue pauses, but where one has packet sockets", async () => {
     using pair = new XdpPair();
-    using programs = new XdpPrograms();
+    using programs = new XdpPrograms(new PollDeferral(0));
     const user = {};
     const state = (need?: InterfaceNeed) => {
       pair.near.run(() => programs.settle(() => need));
@@ -69,6 +81,39 @@ describe.skipIf(skip !== undefined)(`XDP, life of a process${reason}`, () => {
     expect(state("packets")).toBe(true);
     programs.release(user);
     expect(state()).toBe(false);
+  });
+
+  const later = "what a gateway has is polled later, unless somebody else has said when";
+  test.skipIf(noNapi !== undefined)(`${later}${noNapi === undefined ? "" : ` (skipped: ${noNapi})`}`, () => {
+    using pair = new XdpPair();
+    using table = NapiTable.open({ netns: pair.near }) as NapiTable;
+    const { ifindex } = pair;
+    const polls = () => table.of(ifindex).map(({ id: _, ...settings }) => settings);
+    const [atOnce, later, others] = [
+      { deferHardIrqs: 0, groFlushTimeoutNs: 0 },
+      { deferHardIrqs: 2, groFlushTimeoutNs: 70_000 },
+      { deferHardIrqs: 5, groFlushTimeoutNs: 20_000 },
+    ];
+    const deferral = () => new PollDeferral(later.groFlushTimeoutNs);
+    const does = (verb: "defer" | "restore", by = deferral()) => {
+      pair.near.run(() => by[verb](ifindex));
+      return polls();
+    };
+    const user = {};
+    using programs = new XdpPrograms(deferral());
+    pair.near.run(() => {
+      programs.attach(ifindex, "x0", user);
+      programs.settle(() => undefined);
+    });
+    expect(polls()).toEqual([later]);
+    expect(does("defer", new PollDeferral(50_000))).toEqual([later]);
+    // Another process than the one that was killed.
+    expect(does("restore")).toEqual([atOnce]);
+    expect(does("defer", new PollDeferral(0))).toEqual([atOnce]);
+    table.set(table.of(ifindex)[0]?.id as number, others);
+    expect([does("defer"), does("restore")]).toEqual([[others], [others]]);
+    pair.ip("near", "link del x0");
+    expect(does("defer")).toEqual([]);
   });
 
   test.each(["SIGKILL", "SIGTERM"] as const)("%s leaves nothing on the interface", async (signal) => {
