@@ -9,6 +9,7 @@ import {
   isErrno,
   onBug,
   onSignal,
+  raiseOpenFiles,
   openHostMounts,
   sleep,
 } from "../sys/mod.ts";
@@ -23,6 +24,9 @@ import { VERSION } from "./version.ts";
 
 /** As long as little is done, a node of thousands holds what it needs and this much more. */
 const COLLECT_BYTES = 24_000_000;
+
+/** As the service has: a VPC takes 17. */
+const OPEN_FILES = 65_536;
 
 /** How often is looked whether another agent has gone. */
 const GONE_MS = 500;
@@ -61,6 +65,12 @@ export interface RunOptions extends AgentOptions {
 /** runAgent serves until SIGTERM or SIGINT, and leaves the kernel as it is. */
 export async function runAgent(options: RunOptions): Promise<never> {
   collectAfter(COLLECT_BYTES);
+  const files = raiseOpenFiles(OPEN_FILES);
+  if (files < OPEN_FILES)
+    warn(
+      `too few files may be open for hundreds of VPCs, of which each takes 17: let it have ${OPEN_FILES} (LimitNOFILE=, ulimit -n)`,
+      { count: files },
+    );
   if (options.inPod) openHostMounts();
   ensureDirectory(STATE, 0o700);
   ensureDirectory(RUN, 0o755);

@@ -57,6 +57,7 @@ export * from "./lossy-writer.ts";
 export * from "./memory.ts";
 export * from "./netlink-socket.ts";
 export * from "./netns.ts";
+export * from "./open-files.ts";
 export * from "./p256.ts";
 export * from "./packet-socket.ts";
 export * from "./proc.ts";
