@@ -1,6 +1,8 @@
 /**
  * bench gateway: what one core of a site gateway does, in millions of packets a second, beside Vita's SoftBench on a machine of this kind.
  *
+ * The first rows say how fast the machine is beside that of Vita's figures.
+ *
  * The soft rows are one queue in memory: each packet is copied, sealed and opened, as in SoftBench. `two-workers` are two of them at once, on a thread
  * each. The rows on AF_XDP seal what comes by one veth and leaves by another; they need root. All are measured in seconds of the process's own
  * CPU time, so that what else the machine does costs less.
@@ -12,6 +14,7 @@ import { fileURLToPath } from "node:url";
 import { fetchIpsecMb } from "../test/support/ipsec-mb.ts";
 import { fetchPackages, SuiteError } from "../tools/debian-suite.ts";
 import { E2E_CASES, type E2eName, type E2ePlan } from "./gateway/measure-e2e.ts";
+import { MACHINE_CASES, type MachineName, measureMachine } from "./gateway/machine.ts";
 import { STALL_NAMES } from "./gateway/measure-stalls.ts";
 import type { XdpPlan } from "./gateway/measure-xdp.ts";
 import { SoftLoop, type SoftLoopOptions } from "./gateway/soft-loop.ts";
@@ -46,7 +49,9 @@ const XDP_CASES: XdpPlan["cases"] = [
 ];
 const TWO_WORKERS = "two-workers";
 const E2E_NAMES = Object.keys(E2E_CASES) as E2eName[];
+const MACHINE_NAMES = Object.keys(MACHINE_CASES) as MachineName[];
 const NAMES = [
+  ...MACHINE_NAMES,
   ...CASES.map(({ name }) => name),
   TWO_WORKERS,
   ...XDP_CASES.map(({ name }) => name),
@@ -94,7 +99,10 @@ export const bench: Bench = {
     // What a gateway has where Debian's libipsec-mb is installed; fetched, not installed.
     const lacks = fetchIpsecMb();
     if (lacks !== undefined) process.stderr.write(`measured with libcrypto, which is slower: ${lacks}\n`);
-    const rows = CASES.filter(({ name }) => wanted.includes(name)).map((one) => measure(one, rounds));
+    const rows = MACHINE_NAMES.filter((name) => wanted.includes(name)).map((one) =>
+      measureMachine(one, rounds),
+    );
+    rows.push(...CASES.filter(({ name }) => wanted.includes(name)).map((one) => measure(one, rounds)));
     if (wanted.includes(TWO_WORKERS)) {
       const loop = { frameBytes: IMIX };
       rows.push(await measureWorkers({ loop, rounds, warmUp: WARM_UP, packets: PACKETS }));
