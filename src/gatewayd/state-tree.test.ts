@@ -34,6 +34,16 @@ test("frames that are dropped before they are received are drops of their interf
   expect(metrics).toContain('causeway_gateway_interface_rxdrop_total{gateway="paris",side="private"} 7\n');
 });
 
+test("frames to everybody and to groups are counted; what nobody counts of an interface is absent", async () => {
+  const { state } = await read((report) => {
+    Object.assign(report.counters.publicInterface, { rxmcast: 1, rxbcast: 2, txmcast: 3, txbcast: 4 });
+    return report;
+  });
+  const side = state["public-interface"] ?? {};
+  expect(side).toMatchObject({ rxmcast: 1n, rxbcast: 2n, txmcast: 3n, txbcast: 4n });
+  for (const leaf of ["rxerrors", "txerrors", "rxdmapackets"]) expect(side).not.toHaveProperty(leaf);
+});
+
 test("what a back-end that sees no frames has carried is its queue's", async () => {
   const carried = { rxpackets: 2, rxbytes: 300, txpackets: 4, txbytes: 5000 };
   const { state, top, metrics } = await read((report) => ({ ...report, carried }));

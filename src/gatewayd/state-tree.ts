@@ -59,7 +59,7 @@ const ICMP_SUM = ["protocolErrors", "typeNotImplementedErrors"];
 /** Frames that the system dropped before an interface's queue received them. */
 const dropped = ({ rxTooLong = 0, rxNoRoom = 0 }: Counters) => rxTooLong + rxNoRoom;
 
-/** A container of counters; what is not counted by this data path is 0. */
+/** A container of counters; what nobody counts is not in it. */
 function counted(name: keyof typeof members, counters: Counters): Tree {
   const node = members[name];
   if (node.kind !== "container") throw new Error(`${name} is no container`);
@@ -69,9 +69,14 @@ function counted(name: keyof typeof members, counters: Counters): Tree {
       return parts.reduce((sum, part) => sum + (counters[part] ?? 0), 0);
     if (leaf === "source-errors") return counters["refusedSource"] ?? 0;
     if (leaf === "rxdrop") return dropped(counters);
-    return counters[camel(leaf)] ?? 0;
+    return counters[camel(leaf)];
   };
-  return Object.fromEntries(Object.keys(node.members).map((leaf) => [leaf, count(value(leaf))]));
+  return Object.fromEntries(
+    Object.keys(node.members).flatMap((leaf) => {
+      const known = value(leaf);
+      return known === undefined ? [] : [[leaf, count(known)]];
+    }),
+  );
 }
 
 /** Containers that every queue has, and those of one family. */
@@ -285,9 +290,11 @@ export function stateOf(facts: StateFacts): GatewayStateTree {
     ...(model.dataPlane
       ? {}
       : {
-          "key-manager": counted(
-            "key-manager",
-            Object.fromEntries([...facts.counters].map(([leaf, value]) => [camel(leaf), value])),
+          "key-manager": Object.fromEntries(
+            Object.keys(members["key-manager"].members).map((leaf) => [
+              leaf,
+              count(facts.counters.get(leaf as KeeperCounter) ?? 0),
+            ]),
           ),
         }),
     route: new Map([...model.routes.keys()].map((id) => [id, routeTree(id, facts)])),
