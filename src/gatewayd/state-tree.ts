@@ -99,7 +99,9 @@ function queueTree(number: number, report: GatewayReport, facts: SaFacts): Tree 
   );
   const names =
     carried === undefined ? [...COMMON, ...families.flatMap((family) => FAMILIES[family])] : WITHOUT_FRAMES;
-  const of = (name: string) => counters[camel(name) as keyof GatewayCounters] as Counters;
+  const { mtuErrors: _, ...privateRouter } = counters.privateRouter;
+  const seen = carried === undefined ? counters : { ...counters, privateRouter };
+  const of = (name: string) => seen[camel(name) as keyof GatewayCounters] as Counters;
   const inbound = report.inbound.map((one) => inboundTree(number, one, facts));
   const outbound = report.outbound.map((one) => outboundTree(number, one, facts));
   return {
@@ -107,16 +109,17 @@ function queueTree(number: number, report: GatewayReport, facts: SaFacts): Tree 
     ...Object.fromEntries(names.map((name) => [name, counted(name, of(name))])),
     "inbound-sa": new Map(inbound.map((one) => [`${number} ${one["spi"]}`, one])),
     "outbound-sa": new Map(outbound.map((one) => [`${number} ${one["spi"]}`, one])),
-    route: new Map(report.routes.map((route) => [route.name, trafficOfRoute(route)])),
+    route: new Map(report.routes.map((route) => [route.name, trafficOfRoute(route, carried === undefined)])),
   };
 }
 
-function trafficOfRoute({ name, ...route }: GatewayReport["routes"][number]): Tree {
+/** Of a back-end that sees no frames, what leaves nowhere is counted for no route. */
+function trafficOfRoute({ name, ...route }: GatewayReport["routes"][number], seesFrames: boolean): Tree {
   const { txpackets, txbytes, rxpackets, rxbytes, mtuErrors, unready, exhausted, refusedSource } = route;
   const { protocolErrors, decryptErrors, replayed } = route;
-  const drops: { readonly [R in (typeof DROP_REASONS)[number]]: number } = {
-    ...{ mtu: mtuErrors, unready, exhausted },
-    ...{ source: refusedSource, protocol: protocolErrors },
+  const drops: { readonly [R in (typeof DROP_REASONS)[number]]?: number } = {
+    ...(seesFrames && { mtu: mtuErrors, unready, exhausted }),
+    ...(seesFrames && { source: refusedSource, protocol: protocolErrors }),
     ...{ replay: replayed, integrity: decryptErrors - replayed },
   };
   return {
@@ -126,7 +129,7 @@ function trafficOfRoute({ name, ...route }: GatewayReport["routes"][number]): Tr
     rxdrop: count(refusedSource + protocolErrors + decryptErrors),
     txpackets: count(txpackets),
     txbytes: count(txbytes),
-    txdrop: count(mtuErrors + unready + exhausted),
+    ...(seesFrames && { txdrop: count(mtuErrors + unready + exhausted) }),
     drops: Object.fromEntries(Object.entries(drops).map(([reason, value]) => [reason, count(value)])),
   };
 }
