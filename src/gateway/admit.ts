@@ -61,7 +61,7 @@ function ownProblems(gateway: Gateway, { before, after }: GatewayChange): readon
 
 /** A VPC's way out of a node is named after the VPC, and there is one of it. */
 function vpcProblems(gateway: Gateway, { after, mayServe }: GatewayChange): ManifestProblem[] {
-  const { name, node, vpc, backend } = gateway;
+  const { name, node, vpc } = gateway;
   if (vpc === undefined) return [];
   const problems: ManifestProblem[] = [];
   const report = (field: string, value: string, problem: string) =>
@@ -77,12 +77,6 @@ function vpcProblems(gateway: Gateway, { after, mayServe }: GatewayChange): Mani
     );
   if (!mayServe(vpc, node))
     report("spec.node", node, `may not serve VPC "${vpc}" (its spec.nodes); name a node that may`);
-  if (backend === "kernel" && gateway.public.length > 1)
-    report(
-      "spec.public",
-      `${gateway.public.length} entries`,
-      "are too many: by the kernel a VPC has one queue yet; keep one, or write backend: user",
-    );
   return problems;
 }
 

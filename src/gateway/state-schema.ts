@@ -1,7 +1,7 @@
 /**
  * The state of a gateway as a schema, for `get-state`: all counters that Vita has, with its names, and what its users asked for: `route`, `queue`,
  * `outbound-sa`, and packets, bytes and times of each SA. Counters have 64 bits and begin with 0; a container of something that is not there is
- * absent.
+ * absent, and so is a counter of what nobody counts.
  */
 import { address, oneOf, truth, unsigned64, wholeNumber, word } from "./leaf-type.ts";
 import { container, type Leaf, leaves, list, mandatory, optional, type StructOf } from "./schema-node.ts";

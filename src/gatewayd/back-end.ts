@@ -52,11 +52,8 @@ export interface GatewayBackEnd extends Disposable {
   look(): void;
   /** obey resolves when the queue's data path has the order; rejects with the reason, and then nothing has changed. */
   obey(queue: number, order: GatewayOrder): Promise<void>;
-  /**
-   * detour has a queue hand a route's packets over to another queue; without one they leave by itself again. Resolves when it is so, and rejects
-   * where it cannot be. Absent where queues do not stand for uplinks.
-   */
-  readonly detour?: ((queue: number, route: string, by: number | undefined) => Promise<void>) | undefined;
+  /** detour has a queue's packets of a route leave by another queue; without one by itself again. Resolves when it is so, and rejects where it cannot be. */
+  detour(queue: number, route: string, by: number | undefined): Promise<void>;
   /** report returns what each queue that is up, and answers, has carried; it takes a few seconds at most. Moments are of `boottimeMs`. */
   report(): Promise<ReadonlyMap<number, GatewayReport>>;
   /** close ends all queues, and resolves when nothing of them is left. Unless it is for good, what is protected stays so. */

@@ -34,6 +34,8 @@ export function chooseBackEnd(wish: BackEndWish, facts: BackEndFacts): BackEndCh
   return { kind: "user", reason: `auto: the kernel cannot (${kernel}), and user space lacks: ${user}` };
 }
 
+const notRunning = (queue: number) => Promise.reject(new Error(`queue ${queue} does not run`));
+
 const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
 /** ChosenBackEndParts are what it chooses from. */
@@ -207,13 +209,11 @@ export class ChosenBackEnd implements GatewayBackEnd {
   }
 
   obey(queue: number, order: GatewayOrder): Promise<void> {
-    return this.#now?.backEnd.obey(queue, order) ?? Promise.reject(new Error(`queue ${queue} does not run`));
+    return this.#now?.backEnd.obey(queue, order) ?? notRunning(queue);
   }
 
-  /** Absent while who carries packets has none. */
-  get detour(): GatewayBackEnd["detour"] {
-    const backEnd = this.#now?.backEnd;
-    return backEnd?.detour?.bind(backEnd);
+  detour(queue: number, route: string, by: number | undefined): Promise<void> {
+    return this.#now?.backEnd.detour(queue, route, by) ?? notRunning(queue);
   }
 
   report(): Promise<ReadonlyMap<number, GatewayReport>> {

@@ -192,7 +192,7 @@ export class DataPath {
     const work = async () => {
       if (told === undefined || this.#told.get(queue) !== told)
         throw new Error(`queue ${queue} does not run`);
-      await backEnd.detour?.(queue, route, by);
+      await backEnd.detour(queue, route, by);
     };
     await this.#work.add(route, work, ({ message }) => {
       failure = message;

@@ -395,9 +395,18 @@ test("an interface by its place on the PCI bus is looked for until it is there, 
   const sides = () => bed.backEnd.plans.map((plan) => plan.sides);
   await bed.set(INTERFACES.replace("ifname eth1", "pci 03:00.0"));
   expect(sides()).toEqual([{ problem: expect.stringContaining("at 03:00.0 of the PCI bus") }]);
-  for (const name of ["ens3", "inside"]) {
-    bed.places.set("03:00.0", name);
+  const here = (...names: readonly string[]) => {
+    bed.places.set("03:00.0", names);
     bed.gateway.look();
+  };
+  for (const name of ["ens3", "inside"]) {
+    here(name);
     expect(sides()).toMatchObject([{ private: { interface: name }, public: { interface: "eth2" } }]);
   }
+  // Ports that a card has for its virtual functions come and go at the same place.
+  here("inside", "port0", "port1");
+  const all = "where there are inside and port0 and port1; give the ifname of one";
+  expect(sides()).toEqual([{ problem: expect.stringContaining(all) }]);
+  here("inside");
+  expect(sides()).toMatchObject([{ private: { interface: "inside" } }]);
 });

@@ -231,7 +231,6 @@ export class Gateway implements Disposable {
 
   /** Looks at them when what is asked for now stands in line: packets come back to a queue after what they are to leave by is used there. */
   #lookAtDetours(routes: Iterable<string>): void {
-    if (this.#backEnd.detour === undefined) return;
     const isFirst = this.#unsure.size === 0;
     for (const route of routes) this.#unsure.add(route);
     if (isFirst && this.#unsure.size > 0) queueMicrotask(() => this.#setDetours());

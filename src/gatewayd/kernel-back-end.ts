@@ -162,10 +162,18 @@ export class KernelBackEnd implements GatewayBackEnd {
   #check(queue: Queue): void {
     try {
       this.#attach(queue.plan);
-      this.#hinder(queue, this.#gateway?.problem);
+      this.#hinder(queue, this.#gateway?.problem ?? this.#cut(queue.plan));
     } catch (error) {
       this.#hinder(queue, textOf(error));
     }
+  }
+
+  /** A cable that is cut takes no addresses and routes away: other queues go on for this one. */
+  #cut({ sides }: QueuePlan): string | undefined {
+    if ("problem" in sides) return undefined;
+    const { link, link6 = link } = this.#links(sides.public);
+    const without = [link, link6].find(({ running }) => !running);
+    return without && `the interface ${without.name} has no carrier; check the cable`;
   }
 
   #hinder(queue: Queue, reason: string | undefined): void {
@@ -238,10 +246,18 @@ export class KernelBackEnd implements GatewayBackEnd {
   }
 
   obey(number: number, order: GatewayOrder): Promise<void> {
+    return Promise.try(() => this.#running(number).obey(order, number));
+  }
+
+  detour(number: number, route: string, by: number | undefined): Promise<void> {
+    return Promise.try(() => this.#running(number).detour(number, route, by));
+  }
+
+  #running(number: number): XfrmGateway {
     const gateway = this.#gateway;
     if (gateway === undefined || this.#queues.get(number)?.isUp !== true)
-      return Promise.reject(new Error(`queue ${number} does not run`));
-    return Promise.try(() => gateway.obey(order, number));
+      throw new Error(`queue ${number} does not run`);
+    return gateway;
   }
 
   report(): Promise<ReadonlyMap<number, GatewayReport>> {

@@ -34,9 +34,23 @@ test("frames that are dropped before they are received are drops of their interf
   expect(metrics).toContain('causeway_gateway_interface_rxdrop_total{gateway="paris",side="private"} 7\n');
 });
 
+test("frames to everybody and to groups are counted; what nobody counts of an interface is absent", async () => {
+  const { state } = await read((report) => {
+    Object.assign(report.counters.publicInterface, { rxmcast: 1, rxbcast: 2, txmcast: 3, txbcast: 4 });
+    return report;
+  });
+  const side = state["public-interface"] ?? {};
+  expect(side).toMatchObject({ rxmcast: 1n, rxbcast: 2n, txmcast: 3n, txbcast: 4n });
+  for (const leaf of ["rxerrors", "txerrors", "rxdmapackets"]) expect(side).not.toHaveProperty(leaf);
+});
+
 test("what a back-end that sees no frames has carried is its queue's", async () => {
   const carried = { rxpackets: 2, rxbytes: 300, txpackets: 4, txbytes: 5000 };
-  const { state, top, metrics } = await read((report) => ({ ...report, carried }));
+  const route = {
+    ...{ name: "tokyo", mtuBytes: 1400, ...carried, txdrop: 0, mtuErrors: 0, unready: 0, exhausted: 0 },
+    ...{ refusedSource: 0, protocolErrors: 0, decryptErrors: 3, replayed: 1 },
+  };
+  const { state, top, metrics } = await read((report) => ({ ...report, carried, routes: [route] }));
   expect(state.queue.get("1")).toMatchObject({ rxpackets: 2n, rxbytes: 300n, txpackets: 4n, txbytes: 5000n });
   expect(top.queues).toMatchObject([carried]);
   expect(metrics).toContain('causeway_gateway_queue_txbytes_total{gateway="paris",queue="1"} 5000\n');
@@ -45,5 +59,10 @@ test("what a back-end that sees no frames has carried is its queue's", async () 
     ...["private-router", "public-router"],
   ]);
   expect(top.interfaces).toEqual([]);
-  expect(metrics).not.toMatch(/interface|icmp|ttl/);
+  expect(metrics).not.toMatch(/interface|icmp|ttl|mtu/);
+  expect(state["private-router"]).not.toHaveProperty("mtu-errors");
+  expect(state.route.get("tokyo")).toMatchObject({ rxdrop: 3n, drops: { replay: 1n, integrity: 2n } });
+  expect(Object.keys(state.route.get("tokyo")?.drops ?? {})).toEqual(["replay", "integrity"]);
+  expect(metrics).toContain('causeway_gateway_route_rxdrop_total{gateway="paris",route="tokyo"} 3\n');
+  expect(metrics).not.toMatch(/route_txdrop|reason="unready"/);
 });

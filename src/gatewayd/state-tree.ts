@@ -59,7 +59,7 @@ const ICMP_SUM = ["protocolErrors", "typeNotImplementedErrors"];
 /** Frames that the system dropped before an interface's queue received them. */
 const dropped = ({ rxTooLong = 0, rxNoRoom = 0 }: Counters) => rxTooLong + rxNoRoom;
 
-/** A container of counters; what is not counted by this data path is 0. */
+/** A container of counters; what nobody counts is not in it. */
 function counted(name: keyof typeof members, counters: Counters): Tree {
   const node = members[name];
   if (node.kind !== "container") throw new Error(`${name} is no container`);
@@ -69,9 +69,14 @@ function counted(name: keyof typeof members, counters: Counters): Tree {
       return parts.reduce((sum, part) => sum + (counters[part] ?? 0), 0);
     if (leaf === "source-errors") return counters["refusedSource"] ?? 0;
     if (leaf === "rxdrop") return dropped(counters);
-    return counters[camel(leaf)] ?? 0;
+    return counters[camel(leaf)];
   };
-  return Object.fromEntries(Object.keys(node.members).map((leaf) => [leaf, count(value(leaf))]));
+  return Object.fromEntries(
+    Object.keys(node.members).flatMap((leaf) => {
+      const known = value(leaf);
+      return known === undefined ? [] : [[leaf, count(known)]];
+    }),
+  );
 }
 
 /** Containers that every queue has, and those of one family. */
@@ -94,7 +99,9 @@ function queueTree(number: number, report: GatewayReport, facts: SaFacts): Tree 
   );
   const names =
     carried === undefined ? [...COMMON, ...families.flatMap((family) => FAMILIES[family])] : WITHOUT_FRAMES;
-  const of = (name: string) => counters[camel(name) as keyof GatewayCounters] as Counters;
+  const { mtuErrors: _, ...privateRouter } = counters.privateRouter;
+  const seen = carried === undefined ? counters : { ...counters, privateRouter };
+  const of = (name: string) => seen[camel(name) as keyof GatewayCounters] as Counters;
   const inbound = report.inbound.map((one) => inboundTree(number, one, facts));
   const outbound = report.outbound.map((one) => outboundTree(number, one, facts));
   return {
@@ -102,16 +109,17 @@ function queueTree(number: number, report: GatewayReport, facts: SaFacts): Tree 
     ...Object.fromEntries(names.map((name) => [name, counted(name, of(name))])),
     "inbound-sa": new Map(inbound.map((one) => [`${number} ${one["spi"]}`, one])),
     "outbound-sa": new Map(outbound.map((one) => [`${number} ${one["spi"]}`, one])),
-    route: new Map(report.routes.map((route) => [route.name, trafficOfRoute(route)])),
+    route: new Map(report.routes.map((route) => [route.name, trafficOfRoute(route, carried === undefined)])),
   };
 }
 
-function trafficOfRoute({ name, ...route }: GatewayReport["routes"][number]): Tree {
+/** Of a back-end that sees no frames, what leaves nowhere is counted for no route. */
+function trafficOfRoute({ name, ...route }: GatewayReport["routes"][number], seesFrames: boolean): Tree {
   const { txpackets, txbytes, rxpackets, rxbytes, mtuErrors, unready, exhausted, refusedSource } = route;
   const { protocolErrors, decryptErrors, replayed } = route;
-  const drops: { readonly [R in (typeof DROP_REASONS)[number]]: number } = {
-    ...{ mtu: mtuErrors, unready, exhausted },
-    ...{ source: refusedSource, protocol: protocolErrors },
+  const drops: { readonly [R in (typeof DROP_REASONS)[number]]?: number } = {
+    ...(seesFrames && { mtu: mtuErrors, unready, exhausted }),
+    ...(seesFrames && { source: refusedSource, protocol: protocolErrors }),
     ...{ replay: replayed, integrity: decryptErrors - replayed },
   };
   return {
@@ -121,7 +129,7 @@ function trafficOfRoute({ name, ...route }: GatewayReport["routes"][number]): Tr
     rxdrop: count(refusedSource + protocolErrors + decryptErrors),
     txpackets: count(txpackets),
     txbytes: count(txbytes),
-    txdrop: count(mtuErrors + unready + exhausted),
+    ...(seesFrames && { txdrop: count(mtuErrors + unready + exhausted) }),
     drops: Object.fromEntries(Object.entries(drops).map(([reason, value]) => [reason, count(value)])),
   };
 }
@@ -285,9 +293,11 @@ export function stateOf(facts: StateFacts): GatewayStateTree {
     ...(model.dataPlane
       ? {}
       : {
-          "key-manager": counted(
-            "key-manager",
-            Object.fromEntries([...facts.counters].map(([leaf, value]) => [camel(leaf), value])),
+          "key-manager": Object.fromEntries(
+            Object.keys(members["key-manager"].members).map((leaf) => [
+              leaf,
+              count(facts.counters.get(leaf as KeeperCounter) ?? 0),
+            ]),
           ),
         }),
     route: new Map([...model.routes.keys()].map((id) => [id, routeTree(id, facts)])),

@@ -13,14 +13,17 @@ import { DecodeError, type GivenStruct, type StructCodec } from "../wire/mod.ts"
 import { afOf, familyOf } from "./family.ts";
 import { selector } from "./xfrm-table.ts";
 
+/** A port, or what those of its bits are that a mask has. */
+type PortMatch = number | { readonly value: number; readonly mask: number };
+
 /** Selector chooses packets by their addresses, and by what is given of the rest. */
 export interface Selector {
   readonly source: Prefix;
   readonly destination: Prefix;
   /** IP protocol number. */
   readonly protocol?: number;
-  readonly sourcePort?: number;
-  readonly destinationPort?: number;
+  readonly sourcePort?: PortMatch;
+  readonly destinationPort?: PortMatch;
   /** The link that packets leave or come in by. */
   readonly linkIndex?: number;
 }
@@ -64,11 +67,18 @@ export function selectorPart(given: Selector): Given<typeof selector> {
     daddr: addressBlock(prefixAddress(destination)),
     dlength: destination.length,
     protocol,
-    ...(sourcePort !== undefined && { sport: sourcePort, sportMask: WHOLE_PORT }),
-    ...(destinationPort !== undefined && { dport: destinationPort, dportMask: WHOLE_PORT }),
+    ...(sourcePort !== undefined && { sport: valueOf(sourcePort), sportMask: maskOf(sourcePort) }),
+    ...(destinationPort !== undefined && {
+      dport: valueOf(destinationPort),
+      dportMask: maskOf(destinationPort),
+    }),
     linkIndex,
   };
 }
+
+const valueOf = (match: PortMatch) => (typeof match === "number" ? match : match.value);
+const maskOf = (match: PortMatch) => (typeof match === "number" ? WHOLE_PORT : match.mask);
+const matchOf = (value: number, mask: number): PortMatch => (mask === WHOLE_PORT ? value : { value, mask });
 
 /** selectorOf reads the structure; undefined when it has no family, and so chooses everything. */
 export function selectorOf(part: SelectorPart): Selector | undefined {
@@ -78,8 +88,8 @@ export function selectorOf(part: SelectorPart): Selector | undefined {
     source: prefix(part.saddr, { family, length: part.slength }),
     destination: prefix(part.daddr, { family, length: part.dlength }),
     ...(part.protocol !== 0 && { protocol: part.protocol }),
-    ...(part.sportMask !== 0 && { sourcePort: part.sport }),
-    ...(part.dportMask !== 0 && { destinationPort: part.dport }),
+    ...(part.sportMask !== 0 && { sourcePort: matchOf(part.sport, part.sportMask) }),
+    ...(part.dportMask !== 0 && { destinationPort: matchOf(part.dport, part.dportMask) }),
     ...(part.linkIndex !== 0 && { linkIndex: part.linkIndex }),
   };
 }

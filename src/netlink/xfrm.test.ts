@@ -99,7 +99,10 @@ function saChange(random: Random): SaChange {
 function policyChange(random: Random): PolicyChange {
   const family = random.pick([4, 6] as const);
   const outer = random.pick([4, 6] as const);
-  const port = () => random.below(0x10000);
+  const port = () =>
+    random.chance(0.5)
+      ? random.below(0x10000)
+      : { value: random.below(0x10000), mask: 1 + random.below(0xfffe) };
   return {
     direction: random.pick(["in", "out", "fwd"] as const),
     selector: {

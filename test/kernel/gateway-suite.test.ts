@@ -1,6 +1,7 @@
 /** Two site gateways on AF_XDP: the list of behaviours that every back-end has. */
 import { setDefaultTimeout } from "bun:test";
-import { gatewaySuite, type SuiteSite, type SuiteSites } from "../support/gateway-suite.ts";
+import type { GatewayQueue } from "../../src/tunnel/gateway/mod.ts";
+import { gatewaySuite, type SuiteQueue, type SuiteSite, type SuiteSites } from "../support/gateway-suite.ts";
 import { type GatewaySite, GatewaySites, SITE_MTU } from "../support/gateway-sites.ts";
 import { lacksXdp } from "../support/xdp-pair.ts";
 
@@ -17,7 +18,7 @@ function siteOf(site: GatewaySite): SuiteSite {
 }
 
 function make(): SuiteSites {
-  const sites = new GatewaySites();
+  const sites = new GatewaySites("xdp", 2);
   return {
     one: siteOf(sites.one),
     two: siteOf(sites.two),
@@ -29,6 +30,20 @@ function make(): SuiteSites {
         await Bun.sleep(1);
       }
       return done;
+    },
+    second() {
+      sites.startSecond();
+      const queueOf = ({ number, second }: GatewaySite): SuiteQueue => ({
+        number,
+        obey: (...orders) => {
+          for (const order of orders) second?.obey(order);
+        },
+        report: () => (second as GatewayQueue).path.report(),
+      });
+      return { one: queueOf(sites.one), two: queueOf(sites.two) };
+    },
+    detour(isOn) {
+      for (const site of [sites.one, sites.two]) site.detour("other", isOn);
     },
     [Symbol.dispose]: () => sites[Symbol.dispose](),
   };

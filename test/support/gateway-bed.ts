@@ -20,7 +20,7 @@ export class GatewayBed implements Disposable {
   readonly gateway: Gateway;
   readonly backEnd: MemoryBackEnd;
   /** Names of interfaces by their place on the PCI bus. */
-  readonly places = new Map<string, string>();
+  readonly places = new Map<string, readonly string[]>();
 
   /** The gateway begins with this configuration; it has a folder of its own, or that of one before. */
   constructor(
@@ -42,7 +42,7 @@ export class GatewayBed implements Disposable {
           return backEnd;
         },
         cpus,
-        interfacesAt: (address) => [this.places.get(address)].filter((name) => name !== undefined),
+        interfacesAt: (address) => this.places.get(address) ?? [],
       },
       text === "" ? defaultConfig : readConfig(text).config,
     );

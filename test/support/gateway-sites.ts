@@ -6,7 +6,7 @@
  *      fd01::2                  fd01::1     2001:db8::1      2001:db8::2            fd02::1        fd02::2
  * ```
  */
-import { parseIp, parseMac, parsePrefix } from "../../src/net/mod.ts";
+import { type Mac, macFromBytes, parseIp, parseMac, parsePrefix } from "../../src/net/mod.ts";
 import { Arena, type Fd, sendMessage, socketPair, writeKernelFile } from "../../src/sys/mod.ts";
 import {
   GATEWAY_FILTER,
@@ -14,7 +14,9 @@ import {
   type GatewayNews,
   type GatewayOrder,
   GatewayQueue,
+  type GatewayQueueOptions,
   type QueueDriver,
+  type SideAddress,
   type SideConfiguration,
 } from "../../src/tunnel/gateway/mod.ts";
 import { chooseAead } from "../../src/tunnel/path/mod.ts";
@@ -28,16 +30,20 @@ export const SITE_MTU = 1420;
 /** GatewaySite is one of them, `number` 1 or 2. */
 export class GatewaySite implements Disposable {
   readonly number: 1 | 2;
-  readonly lan = new XdpPair();
+  readonly lan: XdpPair;
   readonly news: GatewayNews[] = [];
   #queue: GatewayQueue | undefined;
+  #inside: XdpInterface | undefined;
+  #second: { readonly queue: GatewayQueue; readonly inbox: readonly [Fd, Fd] } | undefined;
   readonly #waker: readonly [Fd, Fd] = socketPair(4096);
 
   readonly #driver: QueueDriver;
 
-  constructor(number: 1 | 2, driver: QueueDriver) {
+  /** `queues` of x0; what its host sends comes by the first. */
+  constructor(number: 1 | 2, driver: QueueDriver, queues: 1 | 2 = 1) {
     this.number = number;
     this.#driver = driver;
+    this.lan = new XdpPair(queues === 1 ? {} : { queues, farQueues: 1 });
     this.lan.ip("far", "addr flush dev y0");
     this.lan.ip("far", `addr add 10.10.${number}.2/24 dev y0`);
     this.lan.ip("far", `addr add fd0${number}::2/64 dev y0 nodad`);
@@ -50,55 +56,93 @@ export class GatewaySite implements Disposable {
   start(): void {
     const { lan, number } = this;
     const other = number === 1 ? 2 : 1;
-    const isXdp = this.#driver === "xdp";
-    const attach = (link: string) =>
-      isXdp
-        ? lan.keep(
-            XdpInterface.open({ ifindex: lan.scratch.index(link), netns: lan.near, filter: GATEWAY_FILTER }),
-          )
-        : undefined;
-    const [inside, outside] = [attach("x0"), attach("p0")];
-    if (!isXdp)
+    this.#inside = this.#attach("x0");
+    if (this.#driver === "packet")
       for (const link of ["x0", "p0"])
         for (const family of ["ipv4", "ipv6"])
           lan.near.run(() => writeKernelFile(`/proc/sys/net/${family}/conf/${link}/forwarding`, "0"));
-    const on = (link: string) => ({
-      ifindex: lan.scratch.index(link),
-      netns: lan.near,
-      queue: 0,
-      zeroCopy: true,
+    this.#queue = this.#make("p0", {
+      ...{ deviceQueue: 0, waker: this.#waker[0], tell: (news) => void this.news.push(news) },
+      private: this.#private(),
+      public: {
+        mac: this.#mac("p0"),
+        four: address(`192.0.2.${number}`, `192.0.2.${other}`),
+        six: address(`2001:db8::${number}`, `2001:db8::${other}`),
+      },
     });
-    const side = (link: string, four: readonly [string, string], six: readonly [string, string]) => ({
-      mac: parseMac(/link\/ether (\S+)/.exec(lan.ip("near", `link show ${link}`))?.[1] as string),
-      four: { ip: parseIp(four[0]), nextHop: parseIp(four[1]) },
-      six: { ip: parseIp(six[0]), nextHop: parseIp(six[1]) },
+  }
+
+  /** startSecond makes a second queue, when its cable is there; it is told of the private neighbour. */
+  startSecond(): void {
+    const { number, lan } = this;
+    const inbox = socketPair(1 << 20);
+    const queue = this.#make("p1", {
+      ...{ deviceQueue: 1, inbox: inbox[1], tell: () => {} },
+      private: this.#private({ nextHopMac: macFromBytes(lan.mac("far")) }),
+      public: { mac: this.#mac("p1"), four: address(`198.51.100.${number}`, `198.51.100.${3 - number}`) },
     });
+    this.#second = { queue, inbox };
+  }
+
+  #private(known: Pick<SideAddress, "nextHopMac"> = {}): SideConfiguration {
+    const { number } = this;
+    return {
+      mac: this.#mac("x0"),
+      four: { ...address(`10.10.${number}.1`, `10.10.${number}.2`), ...known },
+      six: { ...address(`fd0${number}::1`, `fd0${number}::2`), ...known },
+    };
+  }
+
+  #mac(link: string): Mac {
+    return parseMac(/link\/ether (\S+)/.exec(this.lan.ip("near", `link show ${link}`))?.[1] as string);
+  }
+
+  #attach(link: string): XdpInterface | undefined {
+    const { lan } = this;
+    if (this.#driver === "packet") return undefined;
+    return lan.keep(
+      XdpInterface.open({ ifindex: lan.scratch.index(link), netns: lan.near, filter: GATEWAY_FILTER }),
+    );
+  }
+
+  #make(
+    link: string,
+    {
+      deviceQueue,
+      ...more
+    }: Pick<GatewayQueueOptions, "private" | "public" | "tell" | "inbox" | "waker"> & {
+      readonly deviceQueue: number;
+    },
+  ): GatewayQueue {
+    const { lan } = this;
+    const on = (name: string, queue: number) => ({
+      ...{ ifindex: lan.scratch.index(name), netns: lan.near, queue, zeroCopy: true },
+    });
+    const outside = this.#attach(link);
     const arena = new Arena({ bytes: gatewayArenaBytes() + (64 << 20) });
     const queue = lan.keep(
       new GatewayQueue({
+        ...more,
         arena,
         provider: chooseAead(arena, { folders: ipsecMbFolders() }).provider,
         driver: this.#driver,
-        privateInterface: on("x0"),
-        publicInterface: on("p0"),
-        private: side(
-          "x0",
-          [`10.10.${number}.1`, `10.10.${number}.2`],
-          [`fd0${number}::1`, `fd0${number}::2`],
-        ),
-        public: side(
-          "p0",
-          [`192.0.2.${number}`, `192.0.2.${other}`],
-          [`2001:db8::${number}`, `2001:db8::${other}`],
-        ) satisfies SideConfiguration,
+        privateInterface: on("x0", deviceQueue),
+        publicInterface: on(link, 0),
         mtuBytes: SITE_MTU,
-        waker: this.#waker[0],
-        tell: (news) => void this.news.push(news),
       }),
     );
-    inside?.add(0, queue.privatePort.fd.number);
+    this.#inside?.add(deviceQueue, queue.privatePort.fd.number);
     outside?.add(0, queue.publicPort.fd.number);
-    this.#queue = queue;
+    return queue;
+  }
+
+  /** detour has the first queue's packets of a route go by the second, or by itself again. */
+  detour(route: string, isOn: boolean): void {
+    this.queue.detour(route, isOn ? this.#second?.inbox[0].number : undefined);
+  }
+
+  get second(): GatewayQueue | undefined {
+    return this.#second?.queue;
   }
 
   get queue(): GatewayQueue {
@@ -115,37 +159,49 @@ export class GatewaySite implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const end of this.#waker) end.close();
+    for (const end of [...this.#waker, ...(this.#second?.inbox ?? [])]) end.close();
     this.lan[Symbol.dispose]();
   }
 }
+
+const address = (ip: string, nextHop: string): SideAddress => ({
+  ip: parseIp(ip),
+  nextHop: parseIp(nextHop),
+});
 
 /** GatewaySites are both, with one route each to the other over the outer family. */
 export class GatewaySites implements Disposable {
   readonly one: GatewaySite;
   readonly two: GatewaySite;
 
-  constructor(driver: QueueDriver = "xdp") {
-    this.one = new GatewaySite(1, driver);
+  /** `queues` as of a site. */
+  constructor(driver: QueueDriver = "xdp", queues: 1 | 2 = 1) {
+    this.one = new GatewaySite(1, driver, queues);
     try {
-      this.two = new GatewaySite(2, driver);
+      this.two = new GatewaySite(2, driver, queues);
     } catch (error) {
       this.one[Symbol.dispose]();
       throw error;
     }
     try {
-      this.one.lan.ip(
-        "near",
-        `link add p0 type veth peer name p0 netns /proc/${process.pid}/fd/${this.two.lan.near.fd.number}`,
-      );
-      for (const site of [this.one, this.two]) {
-        site.lan.ip("near", "link set p0 up");
-        site.start();
-      }
+      this.#cable("p0");
+      for (const site of [this.one, this.two]) site.start();
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
     }
+  }
+
+  #cable(link: string): void {
+    const far = `/proc/${process.pid}/fd/${this.two.lan.near.fd.number}`;
+    this.one.lan.ip("near", `link add ${link} type veth peer name ${link} netns ${far}`);
+    for (const { lan } of [this.one, this.two]) lan.ip("near", `link set ${link} up`);
+  }
+
+  /** startSecond makes a second queue at both sites. */
+  startSecond(): void {
+    this.#cable("p1");
+    for (const site of [this.one, this.two]) site.startSecond();
   }
 
   /** join gives both sites the route to the other, with fresh associations whose SPIs begin at `spi`. */
@@ -172,9 +228,11 @@ export class GatewaySites implements Disposable {
   /** turn lets both work until nothing comes for a moment. */
   turn = (): void => {
     for (let i = 0; i < 64; i++) {
-      const one = this.one.queue.once(0);
-      const two = this.two.queue.once(0);
-      if (!one && !two) return;
+      const came = [this.one, this.two].flatMap(({ queue, second }) => [
+        queue.once(0),
+        second?.once(0) === true,
+      ]);
+      if (!came.includes(true)) return;
     }
   };
 

@@ -3,6 +3,7 @@
  *
  * ```
  * host 10.10.1.2 fd01::2 ═ gateway one 192.0.2.1 2001:db8::1 ═══ 192.0.2.2 2001:db8::2 gateway two ═ 10.10.2.2 fd02::2 host
+ *                          its second queue 198.51.100.1 ═══ 198.51.100.2 its second queue
  * ```
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
@@ -18,14 +19,24 @@ import type {
 import { CountedFlow } from "./counted-flow.ts";
 import { wholeStream } from "./whole-stream.ts";
 
-/** SuiteSite is one site; `number` is in its addresses. */
-export interface SuiteSite {
+/** SuiteQueue is one queue of a site, whose `number` is in its addresses. */
+export interface SuiteQueue {
   readonly number: 1 | 2;
+  obey(...orders: readonly GatewayOrder[]): void;
+  report(): GatewayReport;
+}
+
+/** SuiteSite is one site: its first queue, and what is around it. */
+export interface SuiteSite extends SuiteQueue {
   /** Namespace of its host, whose link is y0. */
   readonly host: Netns;
   readonly news: readonly GatewayNews[];
-  obey(...orders: readonly GatewayOrder[]): void;
-  report(): GatewayReport;
+}
+
+/** SuiteEnds are a queue at either site. */
+export interface SuiteEnds {
+  readonly one: SuiteQueue;
+  readonly two: SuiteQueue;
 }
 
 /** SuiteSites are both. */
@@ -34,6 +45,10 @@ export interface SuiteSites extends Disposable {
   readonly two: SuiteSite;
   /** Lets both gateways work until something has ended. */
   during<T>(work: Promise<T>): Promise<T>;
+  /** Makes a second queue at both sites. */
+  second(): SuiteEnds;
+  /** Has the first queues' packets of route `other` go by the second ones, or by themselves again. */
+  detour(isOn: boolean): void;
 }
 
 type Algorithm = OutboundOrder["algorithm"];
@@ -42,6 +57,8 @@ type Algorithm = OutboundOrder["algorithm"];
 export interface Agreement {
   readonly spi: number;
   readonly outer?: 4 | 6;
+  /** Of the public addresses, where it is another. */
+  readonly net?: string;
   readonly algorithm?: Algorithm;
   /** Besides, at site one: what it seals with. */
   readonly out?: Partial<OutboundOrder>;
@@ -59,8 +76,9 @@ export function associationOf(agreement: Agreement, receiver: 1 | 2): InboundOrd
 }
 
 /** agree gives both sites the associations of an agreement, in use at once. */
-export function agree(sites: SuiteSites, agreement: Agreement): void {
+export function agree(sites: SuiteEnds, agreement: Agreement): void {
   const { outer = 4, route = "other", out = {}, into = {} } = agreement;
+  const { net = outer === 4 ? "192.0.2." : "2001:db8::" } = agreement;
   const ends = [
     [sites.one, sites.two],
     [sites.two, sites.one],
@@ -71,7 +89,7 @@ export function agree(sites: SuiteSites, agreement: Agreement): void {
       association: { ...associationOf(agreement, site.number), ...(site.number === 2 ? into : {}) },
     });
   for (const [site, other] of ends) {
-    const to = parseIp(outer === 4 ? `192.0.2.${other.number}` : `2001:db8::${other.number}`);
+    const to = parseIp(`${net}${other.number}`);
     const association = {
       ...associationOf(agreement, other.number),
       to,
@@ -83,12 +101,12 @@ export function agree(sites: SuiteSites, agreement: Agreement): void {
 }
 
 /** forget removes what an agreement made to open with. */
-function forget(sites: SuiteSites, { spi }: Agreement): void {
+function forget(sites: SuiteEnds, { spi }: Agreement): void {
   for (const site of [sites.one, sites.two]) site.obey({ kind: "remove-inbound", spi: spi + site.number });
 }
 
 /** lead gives both sites the route to the other's prefixes. */
-export function lead(sites: SuiteSites, more: { readonly mtuBytes?: number } = {}): void {
+export function lead(sites: SuiteEnds, more: { readonly mtuBytes?: number } = {}): void {
   for (const [site, other] of [
     [sites.one, sites.two],
     [sites.two, sites.one],
@@ -330,6 +348,44 @@ export function gatewaySuite(
       expect(sites.one.report().outbound).toHaveLength(1);
       expect(sites.two.report().inbound).toHaveLength(1);
       expect(outbound()?.packets).toBeGreaterThan(0);
+    });
+
+    test("a queue that is cut: its packets go by the other, at both ends, and come back", async () => {
+      renew({});
+      const seconds = sites.second();
+      const away: Agreement = { spi: (spi += 100), net: "198.51.100." };
+      lead(seconds);
+      agree(seconds, away);
+      const sent = (queue: SuiteQueue) => queue.report().routes[0]?.txpackets ?? 0;
+      const isMore = async (queue: SuiteQueue, host: string) => {
+        const before = sent(queue);
+        await answered(host);
+        expect(sent(queue) - before).toBeGreaterThanOrEqual(3);
+      };
+      await isMore(sites.one, "10.10.2.2");
+      // What the first ones send is opened no more.
+      forget(sites, now);
+      await none();
+      sites.detour(true);
+      for (const [from, host] of [
+        [seconds.one, "10.10.2.2"],
+        [seconds.two, "fd02::2"],
+      ] as const)
+        await isMore(from, host);
+      // Mended; and nothing is lost by going this way or that.
+      renew({});
+      using flow = new CountedFlow(sites.one.host, {
+        ...{ netns: sites.two.host, address: "10.10.2.2", port: 9001, perSecond: 100 },
+      });
+      for (const isOn of [false, true, false, true, false]) {
+        const before = flow.received;
+        sites.detour(isOn);
+        while (flow.received < before + 15) await sites.during(Bun.sleep(10));
+      }
+      expect(await sites.during(flow.stop())).toMatchObject({ lost: 0, duplicates: 0 });
+      await isMore(sites.one, "10.10.2.2");
+      for (const end of [seconds.one, seconds.two]) end.obey({ kind: "remove-route", name: "other" });
+      await answered("10.10.2.2");
     });
 
     test("the longer prefix has the packets; with its route they go, and others stay", async () => {

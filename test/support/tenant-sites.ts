@@ -3,7 +3,7 @@
  *
  * ```
  *   pods 10.1.0.x of red  (cw-300) ═ h1: gateway red  198.51.3.1 ═ 198.51.3.2 gateway ═ red site  10.2.0.2
- *                                    red2 198.51.13.1 ═ 198.51.13.2 (in user space: a second queue)
+ *                                    red2 198.51.13.1 ═ 198.51.13.2 (a second queue)
  *   pods 10.1.0.x of blue (cw-400) ═ h1: gateway blue 198.51.4.1 ═ 198.51.4.2 gateway ═ blue site 10.2.0.2
  * ```
  */
@@ -65,8 +65,8 @@ export class TenantSites implements AsyncDisposable {
     }
     // The lab's nodes forward, and do not have a gateway's address in user space.
     if (by === "kernel")
-      for (const tenant of ALL)
-        scratch.text(`ip addr add ${this.#net(tenant)}.1/24 dev ${tenant}`, this.lab.lab.host(1).netns);
+      for (const { link, net } of ALL.flatMap((tenant) => this.#ways(tenant)))
+        scratch.text(`ip addr add ${net}.1/24 dev ${link}`, this.lab.lab.host(1).netns);
   }
 
   /** choose gives a tenant's Gateway another back-end, as the register would: its manifests are others, and its side of the VPC. */
@@ -102,7 +102,7 @@ export class TenantSites implements AsyncDisposable {
   #ways(tenant: Tenant): { readonly link: string; readonly far: string; readonly net: string }[] {
     const net = this.#net(tenant);
     const first = { link: tenant, far: "p0", net };
-    if (this.#by === "kernel" || tenant === "blue" || this.#isNarrow) return [first];
+    if (tenant === "blue" || this.#isNarrow) return [first];
     return [first, { link: `${tenant}2`, far: "p1", net: net.replace("51.", "51.1") }];
   }
 
@@ -140,8 +140,8 @@ export class TenantSites implements AsyncDisposable {
     ])
       scratch.text(`ip ${line}`, site);
     if (this.#by === "kernel") {
-      for (const line of [`addr add ${this.#net(tenant)}.2/24 dev p0`, "addr add 10.2.0.1/24 dev x0"])
-        scratch.text(`ip ${line}`, gate);
+      for (const { far, net } of ways) scratch.text(`ip addr add ${net}.2/24 dev ${far}`, gate);
+      scratch.text("ip addr add 10.2.0.1/24 dev x0", gate);
       scratch.text("ip addr add fd02::1/64 dev x0 nodad", gate);
       scratch.text("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1", gate);
     }
@@ -250,9 +250,9 @@ spec:
 
   /** forget removes the associations of a tenant from the kernel of its node. */
   forget(tenant: Tenant): void {
-    const [here, there] = [`${this.#net(tenant)}.1`, `${this.#net(tenant)}.2`];
-    for (const way of [`src ${here} dst ${there}`, `src ${there} dst ${here}`])
-      this.lab.lab.host(1).text(`ip xfrm state deleteall ${way}`);
+    for (const { net } of this.#ways(tenant))
+      for (const way of [`src ${net}.1 dst ${net}.2`, `src ${net}.2 dst ${net}.1`])
+        this.lab.lab.host(1).text(`ip xfrm state deleteall ${way}`);
   }
 
   /** top is a look at a gateway; undefined while it does not answer. */

@@ -67,7 +67,7 @@ export function tunnelsOfTenants(by: Tunnel["by"], skip: string | undefined): vo
         expect(sites.lab.problems()).toEqual([]);
       });
 
-      test.skipIf(by === "kernel")("a Gateway with two queues has its flows in both, each way", async () => {
+      test("a Gateway with two queues has its flows in both, each way", async () => {
         const used = (count: number) =>
           sites.until(`${count} queues have packets`, async () => {
             if (pings(pods.red, REMOTE[4])) await asks("red", REMOTE[4]);
@@ -79,10 +79,10 @@ export function tunnelsOfTenants(by: Tunnel["by"], skip: string | undefined): vo
         sites.narrow(true);
         await used(1);
         const leg = () => sites.lab.lab.host(1).text("ip -d -o link show cwt300", 300);
-        expect(leg()).toContain("numtxqueues 1 ");
+        if (by === "user") expect(leg()).toContain("numtxqueues 1 ");
         sites.narrow(false);
         await used(2);
-        expect(leg()).toContain("numtxqueues 2 ");
+        if (by === "user") expect(leg()).toContain("numtxqueues 2 ");
       });
 
       test("a long packet is refused with the MTU of the gateway, and fragments pass", async () => {

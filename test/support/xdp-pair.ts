@@ -40,16 +40,18 @@ export class XdpPair implements Disposable {
   readonly far: Netns;
   readonly #opened: Disposable[] = [];
 
-  constructor(options: { readonly queues?: number } = {}) {
+  /** `queues` of both ends, or of the near one alone. */
+  constructor(options: { readonly queues?: number; readonly farQueues?: number } = {}) {
     const { scratch } = this;
     this.near = scratch.netns;
     try {
       this.far = scratch.another();
-      const queues =
-        options.queues === undefined ? "" : `numrxqueues ${options.queues} numtxqueues ${options.queues} `;
+      const several = (queues: number | undefined) =>
+        queues === undefined ? "" : `numrxqueues ${queues} numtxqueues ${queues} `;
+      const { queues, farQueues = queues } = options;
       this.ip(
         "near",
-        `link add x0 ${queues}type veth peer name y0 ${queues}netns /proc/${process.pid}/fd/${this.far.fd.number}`,
+        `link add x0 ${several(queues)}type veth peer name y0 ${several(farQueues)}netns /proc/${process.pid}/fd/${this.far.fd.number}`,
       );
       this.ip("near", "link set x0 up");
       this.ip("far", "addr add 10.20.0.2/24 dev y0");

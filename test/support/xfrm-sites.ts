@@ -10,7 +10,7 @@ import type {
   SideConfiguration,
 } from "../../src/tunnel/gateway/mod.ts";
 import { XfrmGateway } from "../../src/tunnel/xfrm/mod.ts";
-import type { SuiteSite, SuiteSites } from "./gateway-suite.ts";
+import type { SuiteEnds, SuiteQueue, SuiteSite, SuiteSites } from "./gateway-suite.ts";
 import { notRoot, Scratch } from "./scratch.ts";
 
 /** XFRM_SITE_MTU leaves room for the headers of either outer family, and of UDP, in 1500 bytes. */
@@ -115,7 +115,11 @@ export class XfrmSite implements SuiteSite, Disposable {
 
   /** The public side's link. */
   get linkIndex(): number {
-    return Number(/^(\d+):/.exec(this.ip("gate", "-o link show p0"))?.[1]);
+    return this.#index("p0");
+  }
+
+  #index(link: string): number {
+    return Number(/^(\d+):/.exec(this.ip("gate", `-o link show ${link}`))?.[1]);
   }
 
   /** Its addresses. */
@@ -130,6 +134,29 @@ export class XfrmSite implements SuiteSite, Disposable {
     return {
       private: side([`10.10.${number}.1`, `10.10.${number}.2`], [`fd0${number}::1`, `fd0${number}::2`]),
       public: side([`192.0.2.${number}`, `192.0.2.${other}`], [`2001:db8::${number}`, `2001:db8::${other}`]),
+    };
+  }
+
+  /** second makes a second queue, when its cable is there. */
+  second(): SuiteQueue {
+    const { number, gateway } = this;
+    const net = "198.51.100";
+    for (const line of ["link set p1 up", `addr add ${net}.${number}/24 dev p1`]) this.ip("gate", line);
+    gateway.attach(1, {
+      private: this.sides.private,
+      public: {
+        mac: this.sides.public.mac,
+        four: { ip: parseIp(`${net}.${number}`), nextHop: parseIp(`${net}.${3 - number}`) },
+      },
+      linkIndex: this.#index("p1"),
+      mtuBytes: XFRM_SITE_MTU,
+    });
+    return {
+      number,
+      obey: (...orders) => {
+        for (const order of orders) gateway.obey(order, 1);
+      },
+      report: () => gateway.report(1),
     };
   }
 
@@ -161,7 +188,8 @@ export class XfrmSites implements SuiteSites {
     try {
       this.one = new XfrmSite(this.scratch, 1);
       this.two = new XfrmSite(this.scratch, 2);
-      this.one.ip("gate", `link add p0 type veth peer name p0 netns ${this.two.gate.path}`);
+      for (const link of ["p0", "p1"])
+        this.one.ip("gate", `link add ${link} type veth peer name ${link} netns ${this.two.gate.path}`);
       for (const site of [this.one, this.two]) site.address();
       for (const site of [this.one, this.two]) site.start();
     } catch (error) {
@@ -172,6 +200,14 @@ export class XfrmSites implements SuiteSites {
 
   during<T>(work: Promise<T>): Promise<T> {
     return work;
+  }
+
+  second(): SuiteEnds {
+    return { one: this.one.second(), two: this.two.second() };
+  }
+
+  detour(isOn: boolean): void {
+    for (const { gateway } of [this.one, this.two]) gateway.detour(0, "other", isOn ? 1 : undefined);
   }
 
   [Symbol.dispose](): void {

@@ -205,6 +205,47 @@ describe.skipIf(skip !== undefined)(
       expect([...one.errors, ...two.errors]).toEqual([]);
     });
 
+    test("flows are spread over queues by their ports; a link that is down leads no packets", async () => {
+      using apart = new XfrmSites();
+      const { one, two } = apart;
+      lead(apart);
+      agree(apart, { spi: 1000 });
+      const seconds = apart.second();
+      lead(seconds);
+      agree(seconds, { spi: 1100, net: "198.51.100." });
+      // Half of what is told apart by ports, of each family; the rest is the first one's.
+      const shares = () => one.ip("gate", "xfrm policy").split(" dport ").length - 1;
+      expect(shares()).toBe(2 * 8);
+      const sent = () => [0, 1].map((queue) => one.gateway.report(queue).routes[0]?.txpackets ?? 0);
+      for (let port = 40_000; port < 40_008; port++) {
+        const made = one.host.run(() => ({ promise: Bun.udpSocket({ hostname: "0.0.0.0", port }) }));
+        const socket = await made.promise;
+        socket.send("x", 9, "10.10.2.2");
+        socket.close();
+      }
+      for (let tries = 0; sent().join() !== "4,4" && tries < 100; tries++) await Bun.sleep(20);
+      expect(sent()).toEqual([4, 4]);
+      const led = () => /dev (\S+)/.exec(one.ip("gate", "route show proto 68"))?.[1];
+      expect(led()).toBe("p0");
+      // Its routes go with it.
+      one.ip("gate", "link set p0 down");
+      apart.detour(true);
+      expect([led(), shares()]).toEqual(["p1", 0]);
+      const pings = (words: string) =>
+        run(`ping -n ${words} 10.10.2.2`.split(" "), { netns: one.host }).then(({ stdout }) => stdout);
+      expect(await pings("-c 3 -i 0.05 -W 10")).toContain("3 received");
+      one.ip("gate", "link set p0 up");
+      apart.detour(false);
+      expect([led(), shares()]).toEqual(["p0", 2 * 8]);
+      expect(await pings("-c 3 -i 0.05 -W 10")).toContain("3 received");
+      expect(sent()[0]).toBe(4 + 3);
+      expect([...one.errors, ...two.errors]).toEqual([]);
+      // What one that was killed has left is blocked, and nothing goes by a share of it.
+      using next = new XfrmGateway({ netns: one.gate, tell: () => {}, failed: () => {} });
+      expect([shares(), policies(one)]).toEqual([0, { all: 6, blocking: 6 }]);
+      next.end(true);
+    });
+
     test("an association comes by the way that it is said to, until the remote gateway moves", () => {
       using apart = new XfrmSites();
       const { one } = apart;

@@ -2,6 +2,7 @@
  * What a gateway counts, by the names of Vita's state (`gateway-state`, section by section, in camel case), and what Vita does not count.
  * All only grow.
  */
+import type { Arena } from "../../sys/mod.ts";
 
 const zeros = <Name extends string>(...names: readonly Name[]) =>
   Object.fromEntries(names.map((name) => [name, 0])) as Record<Name, number>;
@@ -78,21 +79,38 @@ export type Icmp6Counters = ReturnType<typeof newIcmp6Counters>;
 
 /**
  * newInterfaceCounters returns the counters of frames. `rxTooLong` and `rxNoRoom` the system dropped before they could be received: longer than
- * the memory of a frame, and without a free one. `txdrop` could not be sent, `unresolved` had a neighbour whose link address is not known.
+ * the memory of a frame, and without a free one. `txdrop` could not be sent, `unresolved` had a neighbour whose link address is not known. Of all,
+ * `…bcast` were to everybody on the link, and `…mcast` to another group.
  */
 export const newInterfaceCounters = () =>
   zeros(
     "rxpackets",
     "rxbytes",
+    "rxmcast",
+    "rxbcast",
     "rxTooLong",
     "rxNoRoom",
     "txpackets",
     "txbytes",
+    "txmcast",
+    "txbcast",
     "txdrop",
     "notOurs",
     "unresolved",
   );
 export type InterfaceCounters = ReturnType<typeof newInterfaceCounters>;
+
+/** groupOf tells of the frame at `at` whether it is to everybody on the link, or to some; undefined, as all that is carried: to one. */
+export function groupOf({ u8, view }: Arena, at: number): "mcast" | "bcast" | undefined {
+  if (((u8[at] as number) & 1) === 0) return undefined;
+  return view.getInt32(at) === -1 && view.getUint16(at + 4) === 0xffff ? "bcast" : "mcast";
+}
+
+/** countReceived counts the frame at `at` if it is to a group. */
+export function countReceived(arena: Arena, at: number, counters: InterfaceCounters): void {
+  const group = groupOf(arena, at);
+  if (group !== undefined) counters[group === "bcast" ? "rxbcast" : "rxmcast"]++;
+}
 
 /** newGatewayCounters returns the counters of one queue. */
 export function newGatewayCounters() {

@@ -69,6 +69,25 @@ describe("neighbours", () => {
     expect(loop.news.at(-1)).toEqual({ kind: "next-hop", side: "private", family: 4, mac: other });
   });
 
+  test("frames to everybody and to groups are counted, both ways", () => {
+    const loop = new GatewayLoop({ asks: true });
+    loop.work();
+    const group = (six: Uint8Array) => ether(0x3333_ff00_0001, six);
+    const { four, six } = {
+      four: arp({ operation: 1, sender: host, mac: MAC.host, target: "10.0.0.9" }),
+      six: discovery({
+        ...{ type: 135, from: ADDRESS[6].host, to: "ff02::1:ff00:1", target: ADDRESS[6].private },
+        mac: MAC.host,
+      }),
+    };
+    for (const side of [loop.host, loop.wire]) for (const frame of [four, four, group(six)]) side.put(frame);
+    loop.fromHost(icmp({ from: host, to: ADDRESS[4].private, type: 8 }));
+    // It has asked for a neighbour of each family; who asks it is answered alone.
+    const counted = { rxbcast: 2, rxmcast: 1, txbcast: 1, txmcast: 1 };
+    expect(loop.counters.privateInterface).toMatchObject({ ...counted, rxpackets: 4 });
+    expect(loop.counters.publicInterface).toMatchObject({ ...counted, rxpackets: 3 });
+  });
+
   const asked = (loop: GatewayLoop) => loop.work().host.taken().length;
   const says = (mac: Mac = MAC.host) =>
     arp({ operation: 2, sender: host, mac, target: ADDRESS[4].private, to: MAC.private });

@@ -18,6 +18,7 @@ import { IP4, IP6, MORE_OR_OFFSET, PROTOCOL } from "../path/ip-header.ts";
 import { ETHER_TYPE, ETHERNET } from "../xdp/ethernet.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Inbound } from "./gateway-association.ts";
+import { countReceived } from "./counters.ts";
 import type { GatewayContext } from "./gateway-context.ts";
 import { EXPIRED, UNKNOWN_PROTOCOL } from "./host.ts";
 import { ICMP4, type IcmpError } from "./icmp4.ts";
@@ -140,6 +141,7 @@ export class InboundStep {
 
   #frame(at: number, bytes: number): void {
     const { counters, publicHost } = this.#context;
+    if (bytes >= ETHERNET.bytes) countReceived(this.#arena, at, counters.publicInterface);
     const type = bytes < ETHERNET.bytes ? 0 : this.#arena.view.getUint16(at + ETHERNET.type);
     if (type === ETHER_TYPE.ip4) this.#four(at, bytes - ETHERNET.bytes);
     else if (type === ETHER_TYPE.ip6) this.#six(at, bytes - ETHERNET.bytes);

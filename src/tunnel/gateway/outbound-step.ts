@@ -16,6 +16,7 @@ import { DONT_FRAGMENT, IP4, IP6, PROTOCOL } from "../path/ip-header.ts";
 import { ETHER_TYPE, ETHERNET } from "../xdp/ethernet.ts";
 import { signUdp6, UDP6_HEADERS } from "../xdp/udp6-sum.ts";
 import type { Detour } from "./detour.ts";
+import { countReceived } from "./counters.ts";
 import type { GatewayContext } from "./gateway-context.ts";
 import type { Outbound } from "./gateway-association.ts";
 import type { FramePort } from "./frame-port.ts";
@@ -154,6 +155,7 @@ export class OutboundStep {
       counters.privateDispatch.ethertypeErrors++;
       return;
     }
+    countReceived(this.#arena, at, counters.privateInterface);
     const type = view.getUint16(at + ETHERNET.type);
     if (type === ETHER_TYPE.ip4) this.#four(at, bytes - ETHERNET.bytes);
     else if (type === ETHER_TYPE.ip6) this.#six(at, bytes - ETHERNET.bytes);

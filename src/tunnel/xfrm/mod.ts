@@ -9,8 +9,8 @@
  *                        └─▶ XfrmGuard         blocks prefixes that no route has now, also after the process has ended
  * ```
  * What differs from user space: the kernel fragments what is too long where that is allowed (IPv4 without DF); drops for want of an association
- * and refused sources are counted for the namespace, not by route; of several queues the first that has an association sends, and all receive;
- * a route's prefix may not hold the gateway's own addresses. Addresses of links, routes to next hops and forwarding are the host's affair.
+ * and refused sources are counted for the namespace, not by route; which of several queues has a flow is said by its ports, not by a card; a
+ * route's prefix may not hold the gateway's own addresses. Addresses of links, routes to next hops and forwarding are the host's affair.
  *
  * It leaves to others: agreement on keys.
  *

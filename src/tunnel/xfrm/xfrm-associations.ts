@@ -30,6 +30,8 @@ export interface AssociationsParts {
   readonly exchange: XfrmExchange;
   readonly nowMs: () => number;
   readonly tell: (news: GatewayNews, queue: number) => void;
+  /** A route's packets are to be led to another queue's link. */
+  readonly led: (route: XfrmRoute) => void;
 }
 
 /** XfrmAssociations makes and ends those of the book. */
@@ -212,24 +214,51 @@ export class XfrmAssociations {
     if (before !== undefined) this.#book.retired.set(before, this.#parts.nowMs() + RETIRE_MS);
   }
 
-  /** Lets a route's packets leave by the association of its first queue that has one, or none. */
+  /** detour has a queue's part of a route's packets leave by another queue; without one by its own again. */
+  detour(route: XfrmRoute, queue: number, by: number | undefined): void {
+    const before = route.detours.get(queue);
+    setDetour(route, queue, by);
+    try {
+      this.#aim(route);
+    } catch (error) {
+      setDetour(route, queue, before);
+      throw error;
+    }
+  }
+
+  /** Each queue's part leaves by its own association, or that of the queue that it goes by; where that has none, by the first that is there. */
+  #aims(route: XfrmRoute): Aim[] {
+    const active = new Map(
+      [...this.#book.active].flatMap(({ route: of, queue, isInstalled, from, to, spi }) =>
+        of === route && isInstalled && from !== undefined ? [[queue, { queue, from, to, spi }]] : [],
+      ),
+    );
+    const queues = [...route.queues].sort((a, b) => a - b);
+    const first = queues.map((queue) => active.get(queue)).find((aim) => aim !== undefined);
+    if (first === undefined) return [];
+    return queues.map((queue) => active.get(route.detours.get(queue) ?? queue) ?? first);
+  }
+
+  /** Lets a route's packets leave by the associations of its queues, or not at all where there is none. */
   #aim(route: XfrmRoute): void {
-    const [first] = [...this.#book.active]
-      .filter((one) => one.route === route && one.isInstalled)
-      .sort((a, b) => a.queue - b.queue);
-    const aim: Aim | undefined =
-      first?.from === undefined ? undefined : { from: first.from, to: first.to, spi: first.spi };
-    if (sameAim(aim, route.aim) && !this.#unaimed.has(route)) return;
-    const before = route.aim;
-    route.aim = aim;
+    const aims = this.#aims(route);
+    const isUnsure = this.#unaimed.has(route);
+    if (sameAims(aims, route.aims) && !isUnsure) return;
+    const before = route.aims;
+    route.aims = aims;
     try {
       this.#parts.kernel.setPolicies(route.outward());
+      this.#parts.kernel.removePolicies(route.idleShares(isUnsure ? undefined : before));
       this.#unaimed.delete(route);
     } catch (error) {
-      route.aim = before;
+      route.aims = before;
       this.#unaimed.add(route);
       throw error;
     }
+    const { queue: leader = route.leader } = aims[0] ?? {};
+    if (leader === route.leader) return;
+    route.leader = leader;
+    this.#parts.led(route);
   }
 
   /** removeOutbound ends one, in use or waiting; nothing if it is not there. */
@@ -400,7 +429,15 @@ class EachWork {
   }
 }
 
-function sameAim(a: Aim | undefined, b: Aim | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b;
-  return ipEqual(a.from, b.from) && ipEqual(a.to, b.to) && a.spi === b.spi;
+function setDetour({ detours }: XfrmRoute, queue: number, by: number | undefined): void {
+  if (by === undefined) detours.delete(queue);
+  else detours.set(queue, by);
+}
+
+function sameAims(all: readonly Aim[], others: readonly Aim[]): boolean {
+  const isSame = (a: Aim, b: Aim) =>
+    a.queue === b.queue && a.spi === b.spi && ipEqual(a.from, b.from) && ipEqual(a.to, b.to);
+  return (
+    all.length === others.length && all.every((aim, i) => others[i] !== undefined && isSame(aim, others[i]))
+  );
 }

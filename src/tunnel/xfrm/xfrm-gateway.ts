@@ -88,6 +88,7 @@ export class XfrmGateway implements Disposable {
       nowMs,
       exchange: this.#exchange,
       tell,
+      led: (route) => void this.#attempt(() => this.#setRoutes(route.routes(this.#bed(route)))),
     });
     try {
       // Blocked before its associations end.
@@ -153,8 +154,7 @@ export class XfrmGateway implements Disposable {
     this.#check(queue);
     const before = this.#book.queues.get(number);
     if (before === undefined || !sameQueue(before, queue)) this.#change(number, queue);
-    // Of several queues the first leads the packets.
-    const routes = [...this.#book.routes.values()].filter(({ queues }) => Math.min(...queues) === number);
+    const routes = [...this.#book.routes.values()].filter((route) => leaderOf(route) === number);
     const wanted = routes.flatMap((route) => route.routes(this.#bed(route)));
     this.#kernel.setRoutes(lackingRoutes(this.#kernel, this.#marks, wanted));
   }
@@ -248,6 +248,11 @@ export class XfrmGateway implements Disposable {
     }
   }
 
+  /** detour has a queue's part of a route's packets leave by another queue; without one by its own again. Throws without the route. */
+  detour(queue: number, name: string, by: number | undefined): void {
+    this.#associations.detour(this.#book.route(name, queue), queue, by);
+  }
+
   #takeRoute(order: RouteOrder, queue: number): void {
     try {
       this.#setRoute(order, queue);
@@ -273,6 +278,7 @@ export class XfrmGateway implements Disposable {
     } catch (error) {
       // Whatever goes wrong in it: the reason is what went wrong first.
       this.#attempt(() => this.#kernel.removeRoutes(route.routes(bed, added)));
+      this.#attempt(() => this.#kernel.removePolicies(route.shares(added)));
       this.#attempt(() => this.#guard.release(added));
       Object.assign(route, before);
       if (route.queues.size > 0) this.#attempt(() => this.#setRoutes(route.routes(bed)));
@@ -283,6 +289,7 @@ export class XfrmGateway implements Disposable {
     this.#book.routes.set(route.name, route);
     this.#guard.took(added);
     this.#kernel.removeRoutes(route.routes(bed, gone));
+    this.#kernel.removePolicies(route.shares(gone));
     this.#guard.release(gone);
   }
 
@@ -295,9 +302,9 @@ export class XfrmGateway implements Disposable {
     }
   }
 
-  /** Where a route's packets are led: of several queues the first has them. */
-  #bed(route: XfrmRoute, queue = Math.min(...route.queues)): RouteBed {
-    const { linkIndex, private: inside, mtuBytes } = this.#book.queue(Math.min(queue, ...route.queues));
+  /** Where a route's packets are led; `joining` is a queue that is to have it. */
+  #bed(route: XfrmRoute, joining?: number): RouteBed {
+    const { linkIndex, private: inside, mtuBytes } = this.#book.queue(leaderOf(route, joining));
     return { linkIndex, four: addressOf(inside, 4), six: addressOf(inside, 6), mtuBytes };
   }
 
@@ -308,6 +315,7 @@ export class XfrmGateway implements Disposable {
       this.#associations.removeAll(route, queue);
     } finally {
       route.queues.delete(queue);
+      route.detours.delete(queue);
       if (route.queues.size > 0) this.#setRoutes(route.routes(this.#bed(route)));
       else {
         this.#book.routes.delete(route.name);
@@ -360,6 +368,12 @@ export class XfrmGateway implements Disposable {
   [Symbol.dispose](): void {
     this.end(false);
   }
+}
+
+/** Of several queues whoever sends for the first leads the packets; before there is something to send by, the first. */
+function leaderOf({ leader, queues }: XfrmRoute, joining?: number): number {
+  if (leader !== undefined && queues.has(leader)) return leader;
+  return Math.min(...queues, ...(joining === undefined ? [] : [joining]));
 }
 
 const bigText = (_: string, value: unknown) => (typeof value === "bigint" ? `${value}n` : value);

@@ -11,8 +11,8 @@
  */
 import { formatPrefix, type Prefix } from "../../net/mod.ts";
 import type { KernelEsp } from "./kernel-esp.ts";
-import { leftoverPrefixes, type XfrmMarks } from "./xfrm-marks.ts";
-import { blocked } from "./xfrm-route.ts";
+import { leftoverPolicies, type XfrmMarks } from "./xfrm-marks.ts";
+import { blocked, isShare } from "./xfrm-route.ts";
 
 type Prefixes = Map<string, Prefix>;
 
@@ -32,7 +32,11 @@ export class XfrmGuard {
   constructor(kernel: KernelEsp, marks: XfrmMarks) {
     this.#kernel = kernel;
     this.#marks = marks;
-    this.hold(leftoverPrefixes(kernel, marks));
+    const left = leftoverPolicies(kernel, marks);
+    this.hold(
+      left.map(({ direction, selector }) => (direction === "out" ? selector.destination : selector.source)),
+    );
+    kernel.removePolicies(left.filter(isShare));
   }
 
   /** protect says of which prefixes nothing may pass in the plain, whether or not a route has them; others are let go unless a route has them. */

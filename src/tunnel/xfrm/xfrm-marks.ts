@@ -1,6 +1,6 @@
 /** How a gateway's associations, policies and routes in the kernel are told from those of others: by numbers that it gives them. */
-import { formatPrefix, type Prefix } from "../../net/mod.ts";
-import { NetlinkError, type RouteChange, type SaId, Xfrm } from "../../netlink/mod.ts";
+import { formatPrefix } from "../../net/mod.ts";
+import { NetlinkError, type PolicyId, type RouteChange, type SaId, Xfrm } from "../../netlink/mod.ts";
 import { type Netns, SystemError } from "../../sys/mod.ts";
 import type { KernelEsp } from "./kernel-esp.ts";
 
@@ -8,8 +8,8 @@ import type { KernelEsp } from "./kernel-esp.ts";
 export const MOST_XFRM_ROUTES = 65_535;
 /** Upper byte of `reqid`; then the instance, then the route. */
 const REQID = 0xca;
-/** Priorities are a byte, ours and the instance; below them is how short the prefix is. */
-const PRIORITY = 0xca_0000;
+/** Priorities are a byte, ours and the instance; below them is how short the prefix is, and for part of its flows one less. */
+const PRIORITY = 0xca00;
 const LONGEST = 128;
 /** Routes of this protocol number, and of the instance's metric, are its own; the engine's number would let the engine remove them. */
 const ROUTE_PROTOCOL = 68;
@@ -18,7 +18,7 @@ const METRIC = 0xca00;
 /** RouteMarks are the numbers of one route. */
 export interface RouteMarks {
   readonly reqid: number;
-  /** Of a policy for a prefix of length 0; each bit makes it one less. */
+  /** Of a policy for a prefix of length 0; each bit makes it two less. */
   readonly priority: number;
   readonly protocol: number;
   readonly metric: number;
@@ -40,9 +40,9 @@ export class XfrmMarks {
     return REQID * 2 ** 24 + this.#instance * 2 ** 16;
   }
 
-  /** Priority of a policy for a prefix of length 0; each bit makes it one less. */
+  /** Priority of a policy for a prefix of length 0; each bit makes it two less. */
   get priority(): number {
-    return PRIORITY + this.#instance * 256 + LONGEST;
+    return (PRIORITY + this.#instance) * 2 ** 16 + 2 * LONGEST + 1;
   }
 
   /** take returns the numbers of one more route. */
@@ -73,7 +73,7 @@ export class XfrmMarks {
 
   /** hasPriority tells whether a policy is. */
   hasPriority(priority: number): boolean {
-    return Math.floor(priority / 256) === Math.floor(PRIORITY / 256) + this.#instance;
+    return Math.floor(priority / 2 ** 16) === PRIORITY + this.#instance;
   }
 
   /** hasRoute tells whether a route is. */
@@ -87,14 +87,12 @@ export function leftoverSas(kernel: KernelEsp, marks: XfrmMarks): SaId[] {
   return kernel.sas().filter(({ reqid, spi }) => spi !== 0 && marks.hasReqid(reqid));
 }
 
-/** leftoverPrefixes returns the prefixes that its policies are for. */
-export function leftoverPrefixes(kernel: KernelEsp, marks: XfrmMarks): Prefix[] {
+/** leftoverPolicies returns the policies of an instance. */
+export function leftoverPolicies(kernel: KernelEsp, marks: XfrmMarks): PolicyId[] {
   return kernel
     .policies()
     .flatMap(({ direction, selector, priority }) =>
-      selector !== undefined && marks.hasPriority(priority)
-        ? [direction === "out" ? selector.destination : selector.source]
-        : [],
+      selector !== undefined && marks.hasPriority(priority) ? [{ direction, selector }] : [],
     );
 }
 

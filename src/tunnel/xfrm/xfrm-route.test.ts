@@ -6,15 +6,17 @@ import { blocked, XfrmRoute } from "./xfrm-route.ts";
 
 /** A policy in a line. */
 function text({ direction, selector, priority, action = "allow", templates = [] }: PolicyChange): string {
-  const { source, destination } = selector;
+  const { source, destination, sourcePort, destinationPort } = selector;
   const through = templates.map(
     ({ source: from, destination: to, reqid, spi = 0 }) =>
       `${formatIp(from)} ${formatIp(to)} reqid ${reqid & 0xffff} spi ${spi}`,
   );
+  const port = (match: typeof sourcePort) =>
+    typeof match === "object" ? `:${match.value}/${match.mask}` : "";
   const words = [
     direction,
-    formatPrefix(source),
-    formatPrefix(destination),
+    `${formatPrefix(source)}${port(sourcePort)}`,
+    `${formatPrefix(destination)}${port(destinationPort)}`,
     priority & 0xff,
     action,
     ...through,
@@ -32,24 +34,54 @@ const route = () => {
   return made;
 };
 
+const aim = (queue: number, spi: number) => ({
+  ...{ queue, spi, from: parseIp(`192.0.2.${queue}`), to: parseIp(`198.51.100.${queue}`) },
+});
+
 test("a route without an association takes what comes from its own, and lets nothing out", () => {
   expect(route().policies().map(text)).toEqual([
-    "in 10.2.0.0/16 0.0.0.0/0 112 allow 0.0.0.0 0.0.0.0 reqid 1 spi 0",
-    "fwd 10.2.0.0/16 0.0.0.0/0 112 allow 0.0.0.0 0.0.0.0 reqid 1 spi 0",
-    "in fd02::/64 ::/0 64 allow :: :: reqid 1 spi 0",
-    "fwd fd02::/64 ::/0 64 allow :: :: reqid 1 spi 0",
-    "out 0.0.0.0/0 10.2.0.0/16 112 block",
-    "out ::/0 fd02::/64 64 block",
+    "in 10.2.0.0/16 0.0.0.0/0 225 allow 0.0.0.0 0.0.0.0 reqid 1 spi 0",
+    "fwd 10.2.0.0/16 0.0.0.0/0 225 allow 0.0.0.0 0.0.0.0 reqid 1 spi 0",
+    "in fd02::/64 ::/0 129 allow :: :: reqid 1 spi 0",
+    "fwd fd02::/64 ::/0 129 allow :: :: reqid 1 spi 0",
+    "out 0.0.0.0/0 10.2.0.0/16 225 block",
+    "out ::/0 fd02::/64 129 block",
   ]);
 });
 
 test("with one, both families go through that and no other", () => {
   const one = route();
-  one.aim = { from: parseIp("192.0.2.1"), to: parseIp("192.0.2.2"), spi: 700 };
+  one.aims = [aim(1, 700), aim(1, 700)];
   expect(one.outward().map(text)).toEqual([
-    "out 0.0.0.0/0 10.2.0.0/16 112 allow 192.0.2.1 192.0.2.2 reqid 1 spi 700",
-    "out ::/0 fd02::/64 64 allow 192.0.2.1 192.0.2.2 reqid 1 spi 700",
+    "out 0.0.0.0/0 10.2.0.0/16 225 allow 192.0.2.1 198.51.100.1 reqid 1 spi 700",
+    "out ::/0 fd02::/64 129 allow 192.0.2.1 198.51.100.1 reqid 1 spi 700",
   ]);
+});
+
+test("of several queues each has a share of the flows, by ports, before what goes by the first", () => {
+  const one = route();
+  one.prefixes = one.prefixes.slice(0, 1);
+  one.aims = [aim(1, 701), aim(2, 702)];
+  const [first, ...shares] = one.outward().map(text);
+  expect(first).toBe("out 0.0.0.0/0 10.2.0.0/16 225 allow 192.0.2.1 198.51.100.1 reqid 1 spi 701");
+  expect(shares).toHaveLength(8);
+  expect(shares[0]).toBe(
+    "out 0.0.0.0/0:0/6 10.2.0.0/16:2/6 224 allow 192.0.2.2 198.51.100.2 reqid 1 spi 702",
+  );
+  // To each port of others, half of a host's own.
+  const ofPort = (destination: number) => shares.filter((share) => share.includes(`/16:${destination}/6 `));
+  for (const port of [0, 2, 4, 6]) expect(ofPort(port)).toHaveLength(2);
+  one.aims = [1, 2, 3, 4].map((queue) => aim(queue, 700 + queue));
+  for (const spi of [702, 703, 704])
+    expect(one.outward().filter(({ templates }) => templates?.[0]?.spi === spi)).toHaveLength(4);
+  // The third goes by the first, the fourth by the second.
+  const before = one.aims;
+  one.aims = [1, 2, 1, 2].map((queue) => aim(queue, 700 + queue));
+  expect(one.idleShares(before)).toHaveLength(4);
+  expect(one.outward()).toHaveLength(1 + 8);
+  one.aims = [];
+  expect(one.outward().map(text)).toEqual(["out 0.0.0.0/0 10.2.0.0/16 225 block"]);
+  expect([one.idleShares(before), one.idleShares(undefined)].map(({ length }) => length)).toEqual([12, 16]);
 });
 
 test("what blocks a prefix has the selectors and priorities of its route: one takes the other's place", () => {
@@ -83,11 +115,8 @@ test("numbers of routes: those of instances are apart, and given back they are t
   const [first] = all;
   for (const { reqid, priority, protocol, metric } of all.filter((_, index) => index % 1000 === 0)) {
     expect([marks.hasReqid(reqid), other.hasReqid(reqid)]).toEqual([true, false]);
-    for (const length of [0, 128])
-      expect([marks.hasPriority(priority - length), other.hasPriority(priority - length)]).toEqual([
-        true,
-        false,
-      ]);
+    for (const less of [0, 2 * 128 + 1])
+      expect([marks.hasPriority(priority - less), other.hasPriority(priority - less)]).toEqual([true, false]);
     if (reqid === first?.reqid)
       expect([marks.hasRoute({ protocol, metric }), other.hasRoute({ protocol, metric })]).toEqual([
         true,

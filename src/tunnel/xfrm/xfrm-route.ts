@@ -2,19 +2,22 @@
  * XfrmRoute: the policies and routes of the kernel for one route of a gateway.
  *
  * ```
- * out      to the prefixes    through the association in use, by its SPI; blocked while there is none
+ * out      to the prefixes    through the association in use, by its SPI; blocked while there is none; of several queues, those of the others have
+ *                             shares of its flows, by bits of their ports
  * in, fwd  from the prefixes  out of an association of this route, and else not at all
  * ```
  * A longer prefix comes first, in both directions. In `out` the template names the one SPI, so that another association never takes its place by
- * being newer; a policy is replaced in one step, and packets see the one or the other.
+ * being newer; a policy is replaced in one step, and packets see the one or the other. A share has the priority before its prefix's: what is in
+ * none goes by the first association, and so does all of a share whose policy is not there.
  */
 import { type Ip, type Prefix, prefixEqual, prefixOf } from "../../net/mod.ts";
-import type { PolicyChange, PolicyDirection, RouteChange, Selector } from "../../netlink/mod.ts";
+import type { PolicyChange, PolicyDirection, PolicyId, RouteChange, Selector } from "../../netlink/mod.ts";
 import type { Carried, Refused, RouteOrder } from "../gateway/mod.ts";
 import type { RouteMarks } from "./xfrm-marks.ts";
 
-/** Aim is what the route's packets go through. */
+/** Aim is what packets go through. */
 export interface Aim {
+  readonly queue: number;
   readonly from: Ip;
   readonly to: Ip;
   readonly spi: number;
@@ -36,13 +39,44 @@ const ANYWHERE = {
 } as const;
 const NOBODY: Record<4 | 6, Ip> = { 4: { family: 4, value: 0n }, 6: { family: 6, value: 0n } };
 
+/**
+ * Shares are told apart by two bits of either port. The lowest bit is none of them: Linux connects from even ports. Fragments, and protocols without
+ * ports, have 0 in their place, and ICMP its type and code.
+ */
+const PORT_BITS = [0, 2, 4, 6] as const;
+const PORT_MASK = 6;
+const SHARES = PORT_BITS.flatMap((source) => PORT_BITS.map((destination) => ({ source, destination })));
+type Share = (typeof SHARES)[number];
+
+/** The association of a share, if it is not the first: to each port that others call, all of up to four have flows. */
+function aimOf(aims: readonly Aim[], { source, destination }: Share): Aim | undefined {
+  const aim = aims[((source + destination) / 2) % aims.length];
+  return aim?.queue === aims[0]?.queue ? undefined : aim;
+}
+
+function shareId({ source, destination }: Share, prefix: Prefix): PolicyId {
+  const ports = {
+    sourcePort: { value: source, mask: PORT_MASK },
+    destinationPort: { value: destination, mask: PORT_MASK },
+  };
+  return { direction: "out", selector: { ...selectorOf("out", prefix), ...ports } };
+}
+
+const allShares = (prefixes: readonly Prefix[]) =>
+  SHARES.flatMap((share) => prefixes.map((prefix) => shareId(share, prefix)));
+
+/** isShare tells whether a policy is for part of a prefix's flows only. */
+export function isShare({ selector }: PolicyId): boolean {
+  return selector.sourcePort !== undefined;
+}
+
 /** blocked returns policies by which nothing of some prefixes passes, neither from them nor to them; those of `out` first. */
 export function blocked(prefixes: readonly Prefix[], priority: number): PolicyChange[] {
   return (["out", "in", "fwd"] as const).flatMap((direction) =>
     prefixes.map((prefix) => ({
       direction,
       selector: selectorOf(direction, prefix),
-      priority: priority - prefix.length,
+      priority: priority - 2 * prefix.length,
       action: "block" as const,
     })),
   );
@@ -65,8 +99,12 @@ export class XfrmRoute {
   readonly #marks: RouteMarks;
   prefixes: readonly Prefix[] = [];
   ownMtuBytes: number | undefined;
-  /** Absent: blocked. */
-  aim: Aim | undefined;
+  /** One for each queue that it has; none: blocked. */
+  aims: readonly Aim[] = [];
+  /** By which queue packets of another one go. */
+  readonly detours = new Map<number, number>();
+  /** Whose link its packets are led to, before they meet the policies. */
+  leader: number | undefined;
   /** Carried by associations that are gone, by queue. */
   readonly carried = new Map<number, Carried>();
   /** And refused by those. */
@@ -99,22 +137,53 @@ export class XfrmRoute {
     return (["in", "fwd"] as const).map((direction) => ({
       direction,
       selector: selectorOf(direction, prefix),
-      priority: this.#marks.priority - prefix.length,
+      priority: this.#priority(prefix),
       templates: [{ source: nobody, destination: nobody, reqid: this.reqid }],
     }));
   }
 
-  /** outward returns the policies of packets that leave. */
+  #priority(prefix: Prefix): number {
+    return this.#marks.priority - 2 * prefix.length;
+  }
+
+  /** outward returns the policies of packets that leave; those of shares last. */
   outward(prefixes: readonly Prefix[] = this.prefixes): PolicyChange[] {
-    const { aim } = this;
-    return prefixes.map((prefix) => ({
-      direction: "out" as const,
-      selector: selectorOf("out", prefix),
-      priority: this.#marks.priority - prefix.length,
-      ...(aim === undefined
-        ? { action: "block" as const }
-        : { templates: [{ source: aim.from, destination: aim.to, reqid: this.reqid, spi: aim.spi }] }),
-    }));
+    const [first] = this.aims;
+    return [
+      ...prefixes.map((prefix) => ({
+        direction: "out" as const,
+        selector: selectorOf("out", prefix),
+        priority: this.#priority(prefix),
+        ...(first === undefined ? { action: "block" as const } : this.#through(first)),
+      })),
+      ...SHARES.flatMap((share) => {
+        const aim = aimOf(this.aims, share);
+        if (aim === undefined) return [];
+        return prefixes.map((prefix) => ({
+          ...shareId(share, prefix),
+          priority: this.#priority(prefix) - 1,
+          ...this.#through(aim),
+        }));
+      }),
+    ];
+  }
+
+  #through({ from, to, spi }: Aim): Required<Pick<PolicyChange, "templates">> {
+    return { templates: [{ source: from, destination: to, reqid: this.reqid, spi }] };
+  }
+
+  /** shares returns the policies of shares that some prefixes may have. */
+  shares(prefixes: readonly Prefix[]): PolicyId[] {
+    return this.aims.length < 2 ? [] : allShares(prefixes);
+  }
+
+  /** idleShares returns those of shares that leave by the first association now, and did not by the aims before; undefined: nobody knows how it was before. */
+  idleShares(before: readonly Aim[] | undefined): PolicyId[] {
+    return SHARES.flatMap((share) => {
+      const had = before === undefined || aimOf(before, share) !== undefined;
+      if (!had || aimOf(this.aims, share) !== undefined) return [];
+      return this.prefixes.map((prefix) => shareId(share, prefix));
+    });
   }
 
   /** routes returns the kernel's routes of some prefixes, by default all. */
