@@ -2,7 +2,7 @@
  * Links between segments of a router's domains and the host: made, put into the host's bridge, and what is behind them announced. A segment is in
  * the fabric as long as it has one, also without pods.
  */
-import { bridgeOf, type DomainNode, type LocalStation, segmentMtu } from "../domain/mod.ts";
+import { bridgeOf, type DomainNode, gatewayMac, type LocalStation, segmentMtu } from "../domain/mod.ts";
 import {
   type EdgeDomain,
   type EdgeSegment,
@@ -130,7 +130,8 @@ export class EdgeSegments implements Disposable {
   #link(host: DomainHost, { domain, segment, mtuBytes }: LinkWish): void {
     const { home, homePlace } = this.#options;
     const { vni, subnet, hostLink = "" } = segment;
-    const place = { bridge: bridgeOf(vni), home: homePlace.netns, mtuBytes };
+    const mac = segment.gatewayMac ?? gatewayMac(vni);
+    const place = { bridge: bridgeOf(vni), mac, home: homePlace.netns, mtuBytes };
     const port = host.place(domain)?.route.link(segmentEdgeLink(vni));
     if (port !== undefined && this.#isNamedOtherwise(port, hostLink))
       host.place(domain)?.removeLink(port.name);

@@ -6,7 +6,8 @@
  *   neighbour of the bridge with that ────▶ and has this address (only where the segment has a gateway, which asks)
  * ```
  * What the router is not sure of any more it asks for again, so that who is silent stays known, and who is gone goes. Who has moved here it asks for
- * his addresses once the node where he was has taken them back (RFC 9135 section 7): until then what that node told stands for them.
+ * his addresses once the node where he was has taken them back (RFC 9135 section 7): until then what that node told stands for them. He may be one
+ * who does not answer yet: who still looks whether somebody else has his addresses (RFC 4862 section 5.4), or still begins.
  */
 import { bridgeOf } from "../domain/mod.ts";
 import { segmentEdgeLink } from "../edge/mod.ts";
@@ -24,6 +25,9 @@ import { every, type Netns } from "../sys/mod.ts";
 
 /** How often what is stale is asked for: well within the time after which a bridge forgets (300 s), and the router (60 s). */
 const ASK_MS = 30_000;
+
+/** So often who has moved here is asked for an address in vain: for as long as a bridge remembers who is silent. */
+const MOST_ASKED = 10;
 
 /** So many of a segment are told of: who can flood a bridge with addresses is not to fill a fabric's tables. */
 const MOST_STATIONS = 4_096;
@@ -58,6 +62,8 @@ interface Port {
   readonly neighbours: Map<string, { readonly ip: Ip; readonly mac: Mac; readonly stale: boolean }>;
   /** Neighbours that other nodes have told of, by text. */
   readonly remote: Map<string, Mac>;
+  /** Those that they have taken back, of whom is here, by text, as long as he has not answered; and how often he was asked. */
+  readonly moved: Map<string, { readonly ip: Ip; readonly mac: Mac; asked: number }>;
 }
 
 /** EdgeStations watches one domain; closing it tells nothing. */
@@ -104,7 +110,11 @@ export class EdgeStations implements Disposable {
       if (port === undefined || bridge === undefined) return [];
       const same = before.find((one) => one.vni === vni && one.port === port && one.bridge === bridge);
       return [
-        same ?? this.#read({ vni, port, bridge, macs: new Set(), neighbours: new Map(), remote: new Map() }),
+        same ??
+          this.#read({
+            ...{ vni, port, bridge, macs: new Set() },
+            ...{ neighbours: new Map(), remote: new Map(), moved: new Map() },
+          }),
       ];
     });
     for (const port of new Set([...before, ...this.#ports])) this.#tell(port.vni, claim);
@@ -121,6 +131,7 @@ export class EdgeStations implements Disposable {
       port.macs.clear();
       port.neighbours.clear();
       port.remote.clear();
+      port.moved.clear();
       this.#read(port);
     }
     this.#look("arrived");
@@ -160,17 +171,24 @@ export class EdgeStations implements Disposable {
     return macs.delete(mac);
   }
 
-  #takeNeighbour({ bridge, macs, neighbours, remote }: Port, info: NeighbourInfo, deleted: boolean): boolean {
+  #takeNeighbour(port: Port, info: NeighbourInfo, deleted: boolean): boolean {
+    const { bridge, macs, neighbours, remote, moved } = port;
     const { linkIndex, ip, mac, state, externLearn } = info;
     // Addresses of a link alone are nobody's to announce.
     if (linkIndex !== bridge || NOT_HOSTS.some((prefix) => prefixContains(prefix, ip))) return false;
     const name = formatIp(ip);
-    const moved = remote.get(name);
-    if (externLearn && state === "noarp" && !deleted && mac !== undefined) remote.set(name, mac);
-    else if (remote.delete(name) && moved !== undefined && macs.has(moved))
+    const was = remote.get(name);
+    remote.delete(name);
+    if (externLearn && state === "noarp" && !deleted && mac !== undefined) {
+      remote.set(name, mac);
+      moved.delete(name);
+    } else if (was !== undefined && macs.has(was)) {
+      moved.set(name, { ip, mac: was, asked: 0 });
       this.#options.route.execute([useNeighbour({ linkIndex: bridge, ip })]);
+    }
     const valid = ["reachable", "stale", "delay", "probe"].includes(state) && !externLearn && !deleted;
     if (!valid || mac === undefined) return neighbours.delete(name);
+    moved.delete(name);
     const before = neighbours.get(name);
     neighbours.set(name, { ip, mac, stale: state === "stale" });
     return before?.mac !== mac;
@@ -201,11 +219,13 @@ export class EdgeStations implements Disposable {
 
   /** ask has the router ask for what it is not sure of, as it does by itself from time to time. */
   ask(): void {
-    const requests = this.#ports.flatMap(({ bridge, macs, neighbours }) =>
-      [...neighbours.values()].flatMap(({ ip, mac, stale }) =>
-        stale && macs.has(mac) ? [useNeighbour({ linkIndex: bridge, ip })] : [],
-      ),
-    );
+    const requests = this.#ports.flatMap((port) => {
+      const { bridge: linkIndex, macs, neighbours, moved } = port;
+      for (const [name, one] of moved)
+        if (!macs.has(one.mac) || one.asked++ === MOST_ASKED) moved.delete(name);
+      const unsure = [...neighbours.values()].filter(({ mac, stale }) => stale && macs.has(mac));
+      return [...unsure, ...moved.values()].map(({ ip }) => useNeighbour({ linkIndex, ip }));
+    });
     // What is gone by now need not be asked for.
     if (requests.length > 0) this.#options.route.execute(requests);
   }

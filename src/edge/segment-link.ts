@@ -8,13 +8,15 @@
  * Who is behind it nobody says: the segment's bridge learns it.
  */
 import { type KernelObject, OTHERS_GROUP } from "../engine/mod.ts";
+import { type Family, linkLocalIp, type Mac } from "../net/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import type { EdgeSegment } from "./model.ts";
 import { segmentEdgeLink } from "./names.ts";
 
-/** SegmentPlace says where a segment is: the name of its bridge, the host's namespace, and what the fabric's MTU leaves. */
+/** SegmentPlace says where a segment is: the name and the address of its bridge, the host's namespace, and what the fabric's MTU leaves. */
 export interface SegmentPlace {
   readonly bridge: string;
+  readonly mac: Mac;
   readonly home: Netns;
   readonly mtuBytes: number;
 }
@@ -22,9 +24,10 @@ export interface SegmentPlace {
 /** segmentPortObjects is scope `edge/link/<vni>` of a domain's namespace; none where the segment has no link on the host. */
 export function segmentPortObjects(
   { vni, hostLink, gateways }: EdgeSegment,
-  { bridge, home, mtuBytes }: SegmentPlace,
+  { bridge, mac, home, mtuBytes }: SegmentPlace,
 ): KernelObject[] {
   if (hostLink === undefined) return [];
+  const routes = (family: Family) => gateways.some(({ ip }) => ip.family === family);
   return [
     {
       ...{ kind: "link", name: segmentEdgeLink(vni), type: "veth", mtuBytes, addrGen: "none" },
@@ -32,8 +35,12 @@ export function segmentPortObjects(
       peer: { name: hostLink, netns: home, mtuBytes },
     },
     // Who came from elsewhere, and says so, is routed here at once.
-    ...(gateways.some(({ ip }) => ip.family === 4)
+    ...(routes(4)
       ? [{ kind: "sysctl", path: `net/ipv4/conf/${bridge}/arp_accept`, value: "1" } as const]
+      : []),
+    // For what is not sent by itself the kernel asks for IPv6 neighbours from such an address alone, or not at all (net/ipv6/ndisc.c, ndisc_ns_create).
+    ...(routes(6)
+      ? [{ kind: "address", link: bridge, address: { ip: linkLocalIp(mac), length: 64 } } as const]
       : []),
   ];
 }

@@ -15,6 +15,7 @@ export * from "./endpoint.ts";
 export * from "./ip.ts";
 export * from "./key.ts";
 export * from "./key-material.ts";
+export * from "./link-local.ts";
 export * from "./mac.ts";
 export * from "./prefix.ts";
 export * from "./rate.ts";

@@ -25,12 +25,13 @@ import {
   hostPrefix,
   type Ip,
   ip,
+  linkLocalIp,
   type Mac,
   type Prefix,
   prefixOf,
 } from "../net/mod.ts";
 import type { Transport } from "./host-port.ts";
-import { BRIDGE, bridgeMac, hostLinkOf, linkLocalIp } from "./identity.ts";
+import { BRIDGE, bridgeMac, hostLinkOf } from "./identity.ts";
 import { gatewaysOf, type NodeFacts } from "./node.ts";
 import type { Pod } from "./pod.ts";
 import type { PodRoute } from "./route.ts";

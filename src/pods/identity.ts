@@ -2,7 +2,7 @@
  * Names and Ethernet addresses of a pod's link, derived from what it belongs to: the same after every restart, and found again with
  * nothing but network, container and interface name, which is all that a runtime's DEL brings.
  */
-import { type Ip, ip, type Mac, mac, macFromBytes } from "../net/mod.ts";
+import { type Ip, type Mac, mac, macFromBytes } from "../net/mod.ts";
 import { sha256 } from "../sys/mod.ts";
 
 /** BRIDGE is the node's bridge of the default pod network. */
@@ -54,14 +54,6 @@ export function hostMac(id: string): Mac {
 /** bridgeMac returns the address of the node's bridge; without a fixed one it would change with the bridge's ports. */
 export function bridgeMac(gateways: readonly Ip[]): Mac {
   return hashed(`bridge ${gateways.map(({ value }) => value).join(" ")}`);
-}
-
-/** linkLocalIp returns the link-local address that the kernel makes of an Ethernet address (RFC 4291, appendix A). */
-export function linkLocalIp(address: Mac): Ip {
-  const value = BigInt(address);
-  const [high, low] = [value >> 24n, value & 0xff_ffffn];
-  const identifier = ((high ^ 0x02_0000n) << 40n) | (0xff_fen << 24n) | low;
-  return ip(6, (0xfe80n << 112n) | identifier);
 }
 
 function hashed(text: string): Mac {

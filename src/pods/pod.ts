@@ -1,10 +1,10 @@
 /** One pod: the node's side of its link as desired state, and what belongs into its network namespace, which is made once. */
 import type { KernelObject, Sysctl } from "../engine/mod.ts";
-import { type InterfaceAddress, type Ip, type Mac, prefixContains } from "../net/mod.ts";
+import { type InterfaceAddress, type Ip, linkLocalIp, type Mac, prefixContains } from "../net/mod.ts";
 import { confinedElements, type Confinement } from "./confined.ts";
 import { type HostPort, hostPortBridgePort, hostPortElements, hostPortSettings } from "./host-port.ts";
 import { type Bandwidth, bandwidthObjects } from "./bandwidth.ts";
-import { BRIDGE, hostLinkOf, hostMac, linkLocalIp } from "./identity.ts";
+import { BRIDGE, hostLinkOf, hostMac } from "./identity.ts";
 import type { NodeFacts } from "./node.ts";
 import { ownAddresses } from "./spoofing.ts";
 

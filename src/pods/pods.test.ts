@@ -6,12 +6,13 @@ import {
   formatPrefix,
   type InterfaceAddress,
   type Ip,
+  linkLocalIp,
   parseIp,
   parseMac,
   parsePrefix,
 } from "../net/mod.ts";
 import { confinedNeighbours } from "./confined.ts";
-import { bridgeMac, hostLinkOf, hostMac, linkLocalIp, podId, podMac } from "./identity.ts";
+import { bridgeMac, hostLinkOf, hostMac, podId, podMac } from "./identity.ts";
 import { gatewaysOf, nodeObjects } from "./node.ts";
 import { interiorAddresses, linkLocalOf, type Pod, podObjects } from "./pod.ts";
 import { interiorRoutes, type PodRouteOptions } from "./route.ts";

@@ -1,9 +1,8 @@
 /** What a pod of a VPC may send: frames made by hand leave one pod, and are looked for in another. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { portOf } from "../../src/domain/mod.ts";
-import { formatIp, formatMac, type Mac } from "../../src/net/mod.ts";
+import { formatIp, formatMac, linkLocalIp, type Mac } from "../../src/net/mod.ts";
 import { Rtnetlink } from "../../src/netlink/mod.ts";
-import { linkLocalIp } from "../../src/pods/mod.ts";
 import type { Netns } from "../../src/sys/mod.ts";
 import { type Host, segment, vpc } from "../support/domain-lab.ts";
 import { FrameSocket } from "../support/frames.ts";

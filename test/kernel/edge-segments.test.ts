@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import type { Netns } from "../../src/sys/mod.ts";
 import { type Foreign, foreignRoot } from "../support/bgp-foreign.ts";
 import { pings } from "../support/domain-lab.ts";
-import { EdgeLab, type EdgeNode } from "../support/edge-lab.ts";
+import { EdgeLab, type EdgeNode, evpnPaths } from "../support/edge-lab.ts";
 import { until } from "../support/evpn-cluster.ts";
 
 setDefaultTimeout(120_000);
@@ -42,7 +42,7 @@ kind: Subnet
 metadata: {name: ${name}}
 spec: {vpc: ${vpc}, ${more}}
 `;
-const WEB = "vni: 5110, prefixes: [10.1.0.0/24], gatewayMac: 00:f3:00:00:13:f7";
+const WEB = 'vni: 5110, prefixes: [10.1.0.0/24, "2001:db8:1::/64"], gatewayMac: 00:f3:00:00:13:f7';
 const DB = subnet("red.db", "red", "vni: 5120, prefixes: [10.1.1.0/24], hostBridge: {}");
 const STRETCHED = subnet("stretched.l2", "stretched", "vni: 5310, hostBridge: {name: br-hs-5310}");
 const A =
@@ -72,20 +72,6 @@ describe.skipIf(lacks !== undefined)(
     });
     afterAll(() => lab?.[Symbol.asyncDispose]());
 
-    /** A machine whose Ethernet address ends in `number`, on a bridge of a node's host. */
-    function machine(
-      { node, bridge }: { readonly node: EdgeNode; readonly bridge: string },
-      number: number,
-      address: string,
-    ): Netns {
-      const netns = lab.scratch.another();
-      const mac = `02:00:00:00:00:0${number}`;
-      node.text(`ip link add m${number} type veth peer name eth0 netns ${netns.path} address ${mac}`);
-      node.text(`ip link set m${number} master ${bridge} up`);
-      lab.scratch.text(`ip address add ${address}/24 dev eth0`, netns);
-      lab.scratch.text("ip link set eth0 up", netns);
-      return netns;
-    }
     const reaches = (from: Netns, address: string) =>
       until(`${address} is reached`, async () => pings(from, address));
     const macs = (text: string) => [...new Set(text.match(/02:00:00:00:00:0\d/g))].sort();
@@ -108,11 +94,12 @@ describe.skipIf(lacks !== undefined)(
     });
 
     test("two machines behind bridges of two nodes reach each other, as neighbours", async () => {
-      webs.push(machine({ node: a, bridge: "cwb5110" }, 1, "10.1.0.5"));
-      webs.push(machine({ node: b, bridge: "br0" }, 2, "10.1.0.6"));
+      webs.push(lab.machine({ node: a, bridge: "cwb5110" }, 1, "10.1.0.5", "2001:db8:1::5"));
+      webs.push(lab.machine({ node: b, bridge: "br0" }, 2, "10.1.0.6", "2001:db8:1::6"));
       const [one, two] = webs as [Netns, Netns];
       await reaches(one, "10.1.0.6");
       await reaches(two, "10.1.0.5");
+      await reaches(one, "2001:db8:1::6");
       expect(lab.scratch.text("ip neigh show 10.1.0.6", one)).toContain("lladdr 02:00:00:00:00:02");
       await until("both are announced", async () => macs(evpn()).length === 2);
       // What each learned is sent to its node alone.
@@ -124,8 +111,10 @@ describe.skipIf(lacks !== undefined)(
 
     test("the gateway is the same on both nodes, and what asked it is announced with its address", async () => {
       for (const one of webs) {
-        await reaches(one, "10.1.0.1");
-        expect(lab.scratch.text("ip neigh show 10.1.0.1", one)).toContain("lladdr 00:f3:00:00:13:f7");
+        for (const gateway of ["10.1.0.1", "2001:db8:1::1"]) {
+          await reaches(one, gateway);
+          expect(lab.scratch.text(`ip neigh show ${gateway}`, one)).toContain("lladdr 00:f3:00:00:13:f7");
+        }
       }
       await until("both addresses are announced", async () => /10\.1\.0\.5\]\n +100\.65\.0\.1/.test(evpn()));
       await until("both addresses are announced", async () => /10\.1\.0\.6\]\n +100\.65\.0\.2/.test(evpn()));
@@ -135,7 +124,7 @@ describe.skipIf(lacks !== undefined)(
     });
 
     test("a machine reaches one of another Subnet that only the other node has", async () => {
-      const db = machine({ node: b, bridge: "cwb5120" }, 3, "10.1.1.5");
+      const db = lab.machine({ node: b, bridge: "cwb5120" }, 3, "10.1.1.5");
       lab.scratch.text("ip route add default via 10.1.1.1", db);
       lab.scratch.text("ip route add default via 10.1.0.1", webs[0]);
       await reaches(webs[0] as Netns, "10.1.1.5");
@@ -143,8 +132,8 @@ describe.skipIf(lacks !== undefined)(
     });
 
     test("a segment that nobody routes is stretched, and shares nothing with others", async () => {
-      const one = machine({ node: a, bridge: "br-hs-5310" }, 4, "10.1.0.5");
-      machine({ node: b, bridge: "br-hs-5310" }, 5, "10.1.0.8");
+      const one = lab.machine({ node: a, bridge: "br-hs-5310" }, 4, "10.1.0.5");
+      lab.machine({ node: b, bridge: "br-hs-5310" }, 5, "10.1.0.8");
       await reaches(one, "10.1.0.8");
       expect(pings(webs[0] as Netns, "10.1.0.8")).toBe(false);
       expect(pings(one, "10.1.0.6")).toBe(false);
@@ -152,23 +141,28 @@ describe.skipIf(lacks !== undefined)(
       expect(a.text("ip route", "cw-5310")).toBe("");
     });
 
-    test("a machine that moves to the other node is reached there", async () => {
+    test("70, 71: a machine that moves to the other node is reached there, and asks its gateway there, in both families", async () => {
       const moved = webs[1] as Netns;
       b.text("ip link del m2");
-      lab.scratch.text("ip link add name eth0 address 02:00:00:00:00:02 type veth peer name m2", moved);
-      lab.scratch.text(`ip link set m2 netns ${a.netns.path}`, moved);
-      a.text("ip link set m2 master cwb5110 up");
-      lab.scratch.text("ip address add 10.1.0.6/24 dev eth0", moved);
-      lab.scratch.text("ip link set eth0 up", moved);
-      await reaches(moved, "10.1.0.5");
-      await until("the fabric knows", async () =>
-        /\[02:00:00:00:00:02\]\n +100\.65\.0\.1 .*\n.*MM:\d+/.test(evpn()),
-      );
+      lab.plug(moved, { node: a, bridge: "cwb5110" }, 2, "10.1.0.6", "2001:db8:1::6");
+      // It says nothing of its own by then: the fabric has to find out.
+      for (const address of ["[32]:[10.1.0.6]", "[128]:[2001:db8:1::6]"]) {
+        const [host, network] = [`[02:00:00:00:00:02]:${address}`, `[5]:[0]:${address}`];
+        const paths = (route: string, vtep: string) => evpnPaths(evpn(), route, vtep);
+        await until(`the fabric knows ${address} there`, async () =>
+          /MM:\d/.test(paths(host, "100.65.0.1").join()),
+        );
+        await until("also by itself", async () => paths(network, "100.65.0.1").length > 0);
+        await until("b has taken it back", async () =>
+          [host, network].every((route) => paths(route, "100.65.0.2").length === 0),
+        );
+      }
+      for (const address of ["10.1.0.1", "2001:db8:1::1", "10.1.0.5", "2001:db8:1::5"])
+        await reaches(moved, address);
+      for (const address of ["10.1.0.6", "2001:db8:1::6"]) await reaches(webs[0] as Netns, address);
       await until("b sends it there", async () =>
         b.text("bridge fdb show dev vx5110", "cw-5100").includes("02:00:00:00:00:02 dst 100.65.0.1"),
       );
-      await until("b has taken it back", async () => !/00:02\][^\n]*\n +100\.65\.0\.2 /.test(evpn()));
-      await until("also by itself", async () => !/\[32\]:\[10\.1\.0\.6\]\n +100\.65\.0\.2 /.test(evpn()));
     });
 
     test("an agent that begins anew changes nothing, and knows who is there", async () => {

@@ -128,6 +128,29 @@ describe.skipIf(notRoot !== undefined)(
       expect(scratch.text("ip neigh show dev br7 nud all")).not.toContain("10.7.0.6");
     });
 
+    test("who has moved here, and does not answer yet, is asked again", async () => {
+      scratch.text("sysctl -qw net.ipv4.neigh.br7.retrans_time_ms=10");
+      using stations = open();
+      stations.setSegments([7]);
+      scratch.text(`ip neigh replace 10.7.0.5 lladdr ${MAC} dev br7 nud noarp extern_learn`);
+      learn("host7");
+      await heard(`arrived behind 7 ${MAC}`);
+      scratch.text("ip neigh del 10.7.0.5 dev br7");
+      await until("it was asked in vain", async () =>
+        /^10\.7\.0\.5 .*FAILED/m.test(scratch.text("ip neigh show dev br7 nud all")),
+      );
+      const machine = scratch.another();
+      scratch.text(`ip link set far netns ${machine.path}`);
+      for (const command of [`link set far address ${MAC} up`, "address add 10.7.0.5/24 dev far"])
+        scratch.text(`ip ${command}`, machine);
+      await until("the port forwards", async () =>
+        scratch.text("bridge link show dev host7").includes("state forwarding"),
+      );
+      learn("host7");
+      stations.ask();
+      await until("its address is told", async () => told.includes(`arrived behind 7 ${MAC} 10.7.0.5`));
+    });
+
     test("what the router is not sure of is asked for", async () => {
       using stations = open();
       stations.setSegments([7]);

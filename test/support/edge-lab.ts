@@ -227,6 +227,20 @@ ${neighbors.map(({ address }) => `  neighbor ${address} activate`).join("\n")}
  exit-address-family
 `;
 
+/** evpnPaths returns of a route in FRR's text, by its end, what comes with it from a tunnel endpoint. */
+export function evpnPaths(text: string, route: string, vtep: string): string[] {
+  const lines = text.split("\n").map((line) => line.trim());
+  return lines.flatMap((line, i) =>
+    line.endsWith(route) && lines[i + 1]?.startsWith(`${vtep} `) === true ? [lines[i + 2] ?? ""] : [],
+  );
+}
+
+/** Socket is where machines are plugged in. */
+interface Socket {
+  readonly node: EdgeNode;
+  readonly bridge: string;
+}
+
 /** EdgeLab owns namespaces, nodes and daemons. */
 export class EdgeLab implements AsyncDisposable {
   readonly scratch = new Scratch();
@@ -291,6 +305,23 @@ export class EdgeLab implements AsyncDisposable {
     for (const [, error] of routers.set(resources.map(({ value }) => value as BgpRouter))) throw error;
     this.#stopping.defer(() => routers.stop());
     return routers;
+  }
+
+  /** machine makes a machine whose Ethernet address ends in its number, behind a bridge of a node's host. */
+  machine(at: Socket, number: number, ...addresses: readonly string[]): Netns {
+    const netns = this.scratch.another();
+    this.plug(netns, at, number, ...addresses);
+    return netns;
+  }
+
+  /** plug puts a machine that is nowhere behind a bridge. As machines do, it looks first whether somebody else has its IPv6 addresses. */
+  plug(netns: Netns, { node, bridge }: Socket, number: number, ...addresses: readonly string[]): void {
+    const mac = `02:00:00:00:00:0${number}`;
+    node.text(`ip link add m${number} type veth peer name eth0 netns ${netns.path} address ${mac}`);
+    node.text(`ip link set m${number} master ${bridge} up`);
+    for (const address of addresses)
+      this.scratch.text(`ip address add ${address}/${address.includes(":") ? 64 : 24} dev eth0`, netns);
+    this.scratch.text("ip link set eth0 up", netns);
   }
 
   /** frr starts FRR in a namespace. */

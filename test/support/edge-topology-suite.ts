@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { type Netns, runSync } from "../../src/sys/mod.ts";
 import { pings } from "./domain-lab.ts";
-import type { EdgeNode } from "./edge-lab.ts";
+import { type EdgeNode, evpnPaths } from "./edge-lab.ts";
 import { seenBy, topologyLacks } from "./edge-topology.ts";
 import { podTests } from "./edge-topology-pods.ts";
 import { HOSTS, podNets } from "./edge-topology-config.ts";
@@ -265,16 +265,21 @@ function trafficTests(view: TopologyView): void {
       await view.until(`${gateway} answers`, () => pings(two, gateway));
     await view.sees(one, "192.171.24.6", "192.171.24.5");
     await view.sees(two, "2001:db8:171:24::5", "2001:db8:171:24::6");
-    await view.until("the leaf has it there", () =>
-      /192\.171\.24\.6 via 100\.65\.0\.0 dev br100/.test(view.leafRoutes("A", "red")),
-    );
+    for (const way of ["192.171.24.6 via 100.65.0.0", "2001:db8:171:24::6 via ::ffff:100.65.0.0"])
+      await view.until(`the leaf has ${way}`, () =>
+        view.leafRoutes("A", "red").includes(`\n${way} dev br100`),
+      );
     await view.until(
       "b has taken it back",
       () => !/11:06\][^\n]*\n[^\n]*100\.65\.0\.1 /.test(view.evpn("leafA")),
     );
-    expect(view.evpn("leafA")).toMatch(/11:06\]\n[^\n]*100\.65\.0\.0 [^\n]*\n[^\n]*MM:\d/);
+    for (const name of ["", ":[32]:[192.171.24.6]", ":[128]:[2001:db8:171:24::6]"])
+      expect(evpnPaths(view.evpn("leafA"), `[02:00:00:00:11:06]${name}`, "100.65.0.0").join()).toMatch(
+        /MM:\d/,
+      );
     expect(b.text("bridge fdb show dev vx110", "cw-100")).toContain("02:00:00:00:11:06 dst 100.65.0.0");
     await view.sees(two, "192.168.20.2", "192.171.24.6");
     await view.sees(view.net.netns("A-red"), "192.171.24.6", "192.168.20.2");
+    await view.sees(view.net.netns("A-red"), "2001:db8:171:24::6", "2001:db8:20::2");
   });
 }
