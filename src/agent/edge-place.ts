@@ -92,7 +92,8 @@ export class EdgePlace implements Disposable {
 
   /** isDone tells whether all is as it was wanted. */
   get isDone(): boolean {
-    return this.problems.length + this.#waiting.length === 0;
+    const { problems, waiting } = this.#options.chains.state(this.name);
+    return [this.problems, this.#waiting, problems, waiting].every(({ length }) => length === 0);
   }
 
   /** apply makes the router so. What cannot be is a problem, and keeps nothing else from it. */
