@@ -168,6 +168,8 @@ export class EdgeDomains implements Disposable {
     const done = bearing.bear(() => {
       this.#begun.add(domain.vni);
       host.keep(domain.vni, "edge");
+      const refused = host.refused(domain.vni);
+      if (refused !== undefined) throw new Error(`VPC "${domain.vpc}": ${refused}`);
       this.legs.apply(host, domain, node);
     });
     if (done) bearing.bear(() => this.#segments.apply(host, domain, { node, bearing }));
