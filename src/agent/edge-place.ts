@@ -203,7 +203,7 @@ export class EdgePlace implements Disposable {
   status(): EdgeStatus {
     return edgeStatus(this.name, {
       ...{ router: this.#router, host: this.#domains.host, legs: this.#domains.legs, engine: this.#engine },
-      problems: [...this.problems, ...this.#waiting, ...this.#notDone],
+      problems: [...this.problems, ...this.#waiting, ...this.#notDone, ...this.#domains.notes()],
     });
   }
 
