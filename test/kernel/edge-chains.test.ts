@@ -275,6 +275,22 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
     expect(node.problems).toEqual([]);
   });
 
+  test("93: another name: the old link goes before the new one is made, which may need what it had", async () => {
+    node.text("ip link add spare type veth peer name other");
+    const text = underlay(chain([{ type: "host-device", device: "spare", ipam: STATIC }]));
+    node.follow(text);
+    await isThere("192.168.11.3/24");
+    node.follow(text.replace("net1", "net2"));
+    await until("the new one is well", async () => {
+      const links = node.text("ip -br address", "cw-underlay");
+      return /^net2\S* .*192\.168\.11\.3\/24/m.test(links) && node.edge.status()[0]?.problems.length === 0;
+    });
+    expect(node.text("ip -br link", "cw-underlay")).not.toContain("net1");
+    expect(node.problems).toEqual([]);
+    await isOver();
+    expect(node.text("ip -br link")).toContain("spare@other");
+  });
+
   test.skipIf(lacksIpvlan !== undefined)(named("ipvlan", lacksIpvlan), async () => {
     node.follow(underlay(chain([{ type: "ipvlan", master: "eth1", ipam: STATIC }])));
     await isThere("192.168.11.3/24");
