@@ -100,6 +100,8 @@ export class DomainHost implements Disposable {
   readonly #places = new Map<number, DomainPlace>();
   /** Id of an attachment → Domain.vni. */
   readonly #attached = new Map<string, number>();
+  /** Domains that somebody needs and the kernel refuses, and why. */
+  readonly #refused = new Map<number, string>();
   /** Who keeps a domain here beside attachments. */
   readonly #keepers = new Map<number, Set<string>>();
   readonly #listeners = new Set<(active: ActiveDomains) => void>();
@@ -282,6 +284,11 @@ export class DomainHost implements Disposable {
       .map(({ key, reason }) => `${key}: ${reason ?? "not tried yet"}`);
   }
 
+  /** refused returns why a domain is not here that somebody keeps; undefined where it is. */
+  refused(vni: number): string | undefined {
+    return this.#refused.get(vni);
+  }
+
   /** netns returns the namespace of a domain that is here; it stays the host's. */
   netns(vni: number): Netns | undefined {
     return this.#places.get(vni)?.netns;
@@ -403,6 +410,19 @@ export class DomainHost implements Disposable {
     return place;
   }
 
+  /** What is tried again is told once. */
+  #tryToMake(vni: number): void {
+    try {
+      this.#make(vni);
+      this.#refused.delete(vni);
+    } catch (error) {
+      const { message } = weather(error);
+      const isTold = this.#refused.get(vni) === message;
+      this.#refused.set(vni, message);
+      if (!isTold) this.#options.onProblem(weather(error));
+    }
+  }
+
   #open(domain: Domain): DomainPlace {
     return new DomainPlace(domain, {
       netns: this.#namespaces.take(domain.vni),
@@ -430,8 +450,8 @@ export class DomainHost implements Disposable {
         const other = this.#domains.get(peering.with);
         if (other?.peerings.some((back) => back.with === vni)) needed.add(other.vni);
       }
-    for (const vni of needed)
-      if (!this.#places.has(vni) && this.#domains.has(vni)) this.#bear(() => void this.#make(vni));
+    for (const vni of needed) if (!this.#places.has(vni) && this.#domains.has(vni)) this.#tryToMake(vni);
+    for (const vni of this.#refused.keys()) if (!needed.has(vni)) this.#refused.delete(vni);
     for (const [vni, place] of [...this.#places])
       if (!needed.has(vni)) this.#bear(() => this.#drop(vni, place));
   }

@@ -19,6 +19,7 @@ import { Engine, type KernelObject, type ObjectStatus, PROTOCOL, sameValue } fro
 import { LinkRemover, Rtnetlink } from "../netlink/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import { Arrivals } from "./arrivals.ts";
+import { Bearing } from "./bearing.ts";
 import type { VxlanGuard } from "./vxlan-guard.ts";
 
 /** MOST_AT_ONCE is how many remote entries go to the kernel together: their events fit the engine's queue. */
@@ -60,19 +61,25 @@ export class DomainPlace implements Disposable {
   /** UDP port of the domain's own VNI, as long as something is routed. */
   #routed: number | undefined;
   #remover: LinkRemover | undefined;
+  readonly #alias: string;
+  /** What the kernel refuses now, whoever asked for it is told by an exception. */
+  #isRequiring = false;
 
   constructor(domain: Domain, options: PlaceOptions) {
     this.netns = options.netns;
     this.#domain = this.#told = domain;
     this.#node = options.node;
     this.#guard = options.guard;
+    this.#alias = options.alias;
     this.route = Rtnetlink.open({ netns: options.netns });
     this.engine = Engine.open({
       netns: options.netns,
       route: this.route,
       underlay: options.underlay,
       mark: { alias: options.alias, protocol: PROTOCOL, alone: true },
-      onChange: options.onChange,
+      onChange: (status) => {
+        if (!this.#isRequiring) options.onChange(status);
+      },
     });
     this.remotes = new Remotes(domain, options.node);
     this.#arrivals = new Arrivals(this);
@@ -141,13 +148,19 @@ export class DomainPlace implements Disposable {
     this.flush();
   }
 
-  /** hold has these segments be here also without attachments, and no others. */
-  hold(vnis: ReadonlySet<number>): void {
+  /** hold has these segments be here also without attachments, and no others. Returns why the kernel refuses some: without attachments nothing of them stays. */
+  hold(vnis: ReadonlySet<number>): ReadonlyMap<number, string> {
     const before = this.#held;
-    this.#held = vnis;
-    for (const vni of vnis) this.#begin(vni);
-    for (const vni of before) this.#closeUnused(vni);
+    const refused = new Map<number, string>();
+    for (const vni of vnis) {
+      const bearing = new Bearing();
+      bearing.bear(() => this.#begin(vni));
+      for (const problem of bearing.problems) refused.set(vni, problem);
+    }
+    this.#held = vnis.difference(refused);
+    for (const vni of [...before, ...refused.keys()]) this.#closeUnused(vni);
     this.flush();
+    return refused;
   }
 
   #begin(vni: number): void {
@@ -319,8 +332,7 @@ export class DomainPlace implements Disposable {
     this.#segments.delete(vni);
     this.#vnis = [...this.#segments.keys()];
     // With them goes at once all that is on them.
-    this.removeLink(vxlanOf(vni));
-    this.removeLink(bridgeOf(vni));
+    for (const name of [vxlanOf(vni), bridgeOf(vni)]) if (this.#isOurs(name)) this.removeLink(name);
     this.engine.remove(scopeOf(vni));
     this.engine.apply(scopeOf(vni));
     this.remotes.setActive(vni, false);
@@ -328,9 +340,19 @@ export class DomainPlace implements Disposable {
     this.#guard.close(port);
   }
 
+  /** What has the name of ours may be anybody's. */
+  #isOurs(name: string): boolean {
+    return this.route.link(name)?.alias?.startsWith(this.#alias) === true;
+  }
+
   #require(scope: string, objects: readonly KernelObject[]): void {
-    this.engine.set(scope, objects);
-    this.engine.apply(scope);
+    this.#isRequiring = true;
+    try {
+      this.engine.set(scope, objects);
+      this.engine.apply(scope);
+    } finally {
+      this.#isRequiring = false;
+    }
     const bad = this.engine.status(scope).find(({ state }) => state !== "ready");
     if (bad !== undefined)
       throw new Error(

@@ -6,7 +6,7 @@
  * |---|---|---|
  * | nothing | – | ADD, after it is written down |
  * | without a result | ADD has not ended, or failed and DEL failed after it | DEL, then ADD |
- * | with a result | – | CHECK by each agent |
+ * | with a result | – | CHECK: where it was well before and is not now, DEL and ADD |
  *
  * It outlives a reboot, which ends namespaces but not what plugins keep of addresses: DEL is still owed for it.
  */
@@ -24,6 +24,8 @@ export interface StoredChain {
   readonly containerId: string;
   /** Of ADD; absent: it has not ended well. */
   readonly result?: JsonObject;
+  /** CHECK was well since ADD. */
+  readonly wasWell?: true;
   /** The plugin that was started last and may still run, while there is no result. */
   readonly running?: { readonly pid: number; readonly type: string };
   readonly boot: string;

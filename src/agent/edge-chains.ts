@@ -5,10 +5,12 @@
  * Each link is one machine, of which one call runs at a time. It is wanted or not, and on disk or not (edge-chain-store.ts):
  *
  * ```
- *   wanted, not on disk ── ADD ──▶ there ── once for each agent, CHECK ──▶ well
- *        ▲                  └ fails: DEL                  └ fails: told, and asked again; packets may go on over it
- *        └───────────────────────── DEL ◀── gone from its namespace, another configuration, half made, wanted no more
+ *   wanted, not on disk ── ADD ──▶ there ── CHECK ──▶ well ──▶ CHECK when it looks otherwise, and every 5 minutes
+ *        ▲                  └ fails: DEL        └ fails: told, and asked again
+ *        └───────────────────────── DEL ◀── CHECK was well and is not any more, gone from its namespace, another configuration,
+ *                                           half made, wanted no more
  * ```
+ * What CHECK has never found well stays: made again it would be no other. So does what a plugin cannot tell of (isFinding), since packets may go on.
  */
 import {
   addChain,
@@ -21,9 +23,12 @@ import {
 } from "../cni/mod.ts";
 import { type EdgeLink, routerNamespace } from "../edge/mod.ts";
 import { sameValue } from "../engine/mod.ts";
-import { Rtnetlink } from "../netlink/mod.ts";
+import { formatInterfaceAddress } from "../net/mod.ts";
+import { Rtnetlink, setLink } from "../netlink/mod.ts";
 import { canonicalJson } from "../resources/mod.ts";
-import { bootId, isAlive, isNetns, monotonicMs, Netns, programOf, sleep } from "../sys/mod.ts";
+import { bootId, every, isAlive, isNetns, monotonicMs, Netns, programOf, sleep } from "../sys/mod.ts";
+import { Bearing } from "./bearing.ts";
+import { isFinding, mayRemake, type Remade, remadeAt } from "./edge-chain-remaking.ts";
 import { chainKey, ChainStore, isOfThisBoot, type StoredChain } from "./edge-chain-store.ts";
 import { NAMESPACES } from "./domain-namespaces.ts";
 import { EdgeDhcp } from "./edge-dhcp.ts";
@@ -37,6 +42,9 @@ const LOOK_MS = 20;
 
 /** What has failed is left alone for so long, unless something else is wanted. */
 const PAUSE_MS = 4_000;
+
+/** What nothing tells of, such as a route or a kernel setting that somebody took away, CHECK finds after so long. */
+const CHECK_MS = 300_000;
 
 /** EdgeChainsOptions say where. */
 export interface EdgeChainsOptions {
@@ -60,13 +68,20 @@ interface Wish {
   readonly config: StoredChain["config"];
   readonly runtime: StoredChain["runtime"];
   readonly containerId: string;
+  readonly mtuBytes: number | undefined;
 }
 
 interface Work {
   wish: Wish | undefined;
   isBusy: boolean;
-  /** CHECK was well, or ADD is ours. */
+  /** CHECK was well, and what the link looked like then. */
   isWell: boolean;
+  seen: string | undefined;
+  /** CHECK is to be asked again. */
+  isDue: boolean;
+  /** CHECK has found what only DEL and ADD put right. */
+  isBroken: boolean;
+  remade: Remade | undefined;
   problem: string | undefined;
   /** By the monotonic clock. */
   notBeforeMs: number;
@@ -78,6 +93,7 @@ export class EdgeChains implements Disposable {
   readonly #store: ChainStore;
   readonly #dhcp: EdgeDhcp;
   readonly #work = new Map<string, Work>();
+  readonly #rounds: Disposable;
   #isClosed = false;
 
   /** Throws where the file cannot be read. */
@@ -86,6 +102,7 @@ export class EdgeChains implements Disposable {
     this.#store = new ChainStore(options.path);
     const { run, folders } = options;
     this.#dhcp = new EdgeDhcp({ run, folders, onRestart: () => this.#leasesLost() });
+    this.#rounds = every(CHECK_MS, () => this.#checkAgain([...this.#work.keys()]));
   }
 
   /** routers returns the names of those that plugins have made something for. */
@@ -101,14 +118,16 @@ export class EdgeChains implements Disposable {
   /** want makes these the links of a router, soon, and all others of it none. */
   want(router: string, links: readonly EdgeLink[]): void {
     const wishes = new Map(
-      links.flatMap(({ name, made }): [string, Wish][] =>
+      links.flatMap(({ name, made, mtuBytes }): [string, Wish][] =>
         made.type === "cni"
-          ? [[chainKey({ router, name }), { ...made, containerId: this.#idOf(router) }]]
+          ? [[chainKey({ router, name }), { ...made, mtuBytes, containerId: this.#idOf(router) }]]
           : [],
       ),
     );
     const stored = this.#store.of(router).map(chainKey);
-    for (const key of new Set([...wishes.keys(), ...stored, ...this.#keysOf(router)])) {
+    const others = [...stored, ...this.#keysOf(router)].filter((key) => !wishes.has(key));
+    // DEL first: a new one may need what it frees.
+    for (const key of new Set([...others, ...wishes.keys()])) {
       const work = this.#workOf(key);
       const wish = wishes.get(key);
       if (!sameValue(wish, work.wish)) work.notBeforeMs = 0;
@@ -117,12 +136,24 @@ export class EdgeChains implements Disposable {
     }
   }
 
-  /** look sees after links of a router that somebody may have removed. */
+  /** look sees after links of a router that somebody may have removed, or changed. */
   look(router: string): void {
-    for (const key of this.#keysOf(router)) {
+    const isOther = (key: string) => {
+      const stored = this.#store.get(key);
+      const seen = stored === undefined ? undefined : seenOf(this.#path(router), stored.name);
+      return seen !== this.#work.get(key)?.seen;
+    };
+    this.#checkAgain(this.#keysOf(router).filter(isOther));
+  }
+
+  /** What has failed waits for the next attempt. */
+  #checkAgain(keys: readonly string[]): void {
+    for (const key of keys) {
       const work = this.#work.get(key);
-      // What has failed waits for the next attempt.
-      if (work?.isWell === true) this.#step(key, work);
+      if (work?.isWell !== true) continue;
+      work.isDue = true;
+      this.#step(key, work);
+      if (work.problem !== undefined) this.#options.onChange();
     }
   }
 
@@ -131,7 +162,7 @@ export class EdgeChains implements Disposable {
     const all = this.#keysOf(router).map((key) => ({ key, work: this.#work.get(key) as Work }));
     const problems = all.flatMap(({ work }) => work.problem ?? []);
     const waiting = all
-      .filter(({ work }) => work.problem === undefined && work.isBusy)
+      .filter(({ work }) => work.problem === undefined && work.isBusy && !work.isWell)
       .map(({ key }) => `CNI plugins are at work for link ${nameIn(key)}`);
     return { problems, waiting };
   }
@@ -145,6 +176,10 @@ export class EdgeChains implements Disposable {
       wish: undefined,
       isBusy: false,
       isWell: false,
+      seen: undefined,
+      isDue: false,
+      isBroken: false,
+      remade: undefined,
       problem: undefined,
       notBeforeMs: 0,
     };
@@ -170,7 +205,7 @@ export class EdgeChains implements Disposable {
 
   #failed(key: string, work: Work, { message }: Error): void {
     work.problem = `link ${nameIn(key)}: ${message}`;
-    work.notBeforeMs = monotonicMs() + PAUSE_MS;
+    work.notBeforeMs = work.isBroken ? 0 : monotonicMs() + PAUSE_MS;
   }
 
   async #call(key: string, work: Work, call: () => Promise<void>): Promise<void> {
@@ -195,17 +230,34 @@ export class EdgeChains implements Disposable {
   #next(key: string, work: Work): (() => Promise<void>) | undefined {
     const { wish } = work;
     const stored = this.#store.get(key);
-    if (stored === undefined) return wish === undefined ? undefined : () => this.#add(key, work, wish);
-    if (wish === undefined || !this.#isThere(stored) || !isSame(wish, stored)) {
-      work.isWell = false;
-      return () => this.#del(key, stored);
+    if (stored === undefined) {
+      const isWaiting = wish === undefined || this.#isEnding(routerIn(key));
+      return isWaiting ? undefined : () => this.#add(key, wish);
     }
-    return work.isWell ? undefined : () => this.#check(work, stored);
+    const isWanted = wish !== undefined && isSame(wish, stored) && stored.result !== undefined;
+    const isDone = work.isWell && !work.isDue;
+    if (isWanted && !work.isBroken && this.#isThere(stored))
+      return isDone ? undefined : () => this.#check(work, stored);
+    [work.isWell, work.isBroken] = [false, false];
+    if (isWanted && !mayRemake(work.remade, monotonicMs()))
+      throw new Error("somebody removes it again and again; it is made again later");
+    return async () => {
+      await this.#del(key, stored);
+      if (isWanted) work.remade = remadeAt(work.remade, monotonicMs());
+    };
+  }
+
+  /** DEL is under way for a link of the router that nobody wants. */
+  #isEnding(router: string): boolean {
+    return this.#keysOf(router).some((key) => {
+      const work = this.#work.get(key);
+      return work?.isBusy === true && work.wish === undefined;
+    });
   }
 
   /** As far as can be seen without plugins. */
   #isThere(stored: StoredChain): boolean {
-    return stored.result !== undefined && this.#netns(stored) !== "";
+    return this.#netns(stored) !== "";
   }
 
   /** Empty where nothing of the link can be left in it: plugins refuse DEL in a namespace that they do not find the link in. */
@@ -223,7 +275,7 @@ export class EdgeChains implements Disposable {
     return `causeway-${router}-${this.#options.node}`.replaceAll(/[^A-Za-z0-9_.-]/g, "_");
   }
 
-  async #add(key: string, work: Work, wish: Wish): Promise<void> {
+  async #add(key: string, wish: Wish): Promise<void> {
     const [router, name] = [routerIn(key), nameIn(key)];
     const netns = this.#path(router);
     // A plugin that fails on such a name removes the link that has it.
@@ -231,7 +283,8 @@ export class EdgeChains implements Disposable {
       throw new Error("there is one already that no plugin of ours has made; give this one another name");
     checkPlugins(wish.config, this.#chainOptions);
     await this.#dhcpFor(wish.config);
-    const chain = { router, name, ...wish, boot: bootId() };
+    const { mtuBytes, ...made } = wish;
+    const chain = { router, name, ...made, boot: bootId() };
     this.#store.put(chain);
     const attachment = { ...wish, ifName: name, netns };
     try {
@@ -243,11 +296,12 @@ export class EdgeChains implements Disposable {
       // The next agent has the file, and asks for what was not there yet.
       if (this.#isClosed) return;
       this.#store.put({ ...chain, ...(result && { result }) });
-      work.isWell = true;
     } catch (error) {
       if (!this.#isClosed) await this.#takeBack(key, attachment);
       throw error;
     }
+    // CHECK is to find it as it stays.
+    if (mtuBytes !== undefined) sizeIn(netns, name, mtuBytes);
   }
 
   /** What it has made until it failed; where that cannot be, it stays on disk, and the next attempt begins with it. */
@@ -261,9 +315,34 @@ export class EdgeChains implements Disposable {
   }
 
   async #check(work: Work, stored: StoredChain): Promise<void> {
-    await this.#dhcpFor(stored.config);
-    await checkChain(this.#attachmentOf(stored), stored.result ?? {}, this.#chainOptions);
-    work.isWell = true;
+    const seen = seenOf(this.#path(stored.router), stored.name);
+    work.isDue = false;
+    try {
+      await this.#dhcpFor(stored.config);
+      await checkChain(this.#attachmentOf(stored), stored.result ?? {}, this.#chainOptions);
+    } catch (error) {
+      work.isWell = false;
+      // Gone meanwhile: that is seen without plugins.
+      if (!this.#isThere(stored)) return;
+      throw new Error(`${(error as Error).message}; ${this.#follows(work, stored, error)}`, { cause: error });
+    }
+    // The next agent has the file.
+    if (this.#isClosed) return;
+    if (stored.wasWell === undefined) this.#store.put({ ...stored, wasWell: true });
+    [work.isWell, work.seen] = [true, seen];
+    work.isDue ||= seenOf(this.#path(stored.router), stored.name) !== seen;
+  }
+
+  /** What follows from a CHECK that is refused. */
+  #follows(work: Work, stored: StoredChain, error: unknown): string {
+    if (stored.wasWell === undefined) return "it was never well, and stays as it is";
+    // Without a lease, which a server gives that may be away, it carries on as long as it has its addresses.
+    const isBroken = chainNeedsDhcp(stored.config)
+      ? !hasResult(this.#path(stored.router), stored)
+      : isFinding(error);
+    if (!isBroken) return "it stays as it is";
+    work.isBroken = mayRemake(work.remade, monotonicMs());
+    return work.isBroken ? "it is made again" : "it is made again later";
   }
 
   async #del(key: string, stored: StoredChain): Promise<void> {
@@ -292,15 +371,13 @@ export class EdgeChains implements Disposable {
 
   /** The daemon of DHCP was started anew, and knows no lease: CHECK gets them again. */
   #leasesLost(): void {
-    for (const [key, work] of this.#work) {
-      if (work.wish === undefined || !chainNeedsDhcp(work.wish.config)) continue;
-      work.isWell = false;
-      this.#step(key, work);
-    }
+    const isLeased = ({ wish }: Work) => wish !== undefined && chainNeedsDhcp(wish.config);
+    this.#checkAgain([...this.#work].flatMap(([key, work]) => (isLeased(work) ? [key] : [])));
   }
 
   [Symbol.dispose](): void {
     this.#isClosed = true;
+    this.#rounds[Symbol.dispose]();
     this.#dhcp[Symbol.dispose]();
   }
 }
@@ -313,11 +390,55 @@ function nameIn(key: string): string {
   return key.slice(key.indexOf("/") + 1);
 }
 
-function hasLink(path: string, name: string): boolean {
-  if (!isNetns(path)) return false;
+/** Nothing where there is no such namespace. */
+function within<T>(path: string, work: (route: Rtnetlink) => T): T | undefined {
+  if (!isNetns(path)) return undefined;
   using netns = Netns.open(path);
   using route = Rtnetlink.open({ netns });
-  return route.link(name) !== undefined;
+  return work(route);
+}
+
+function hasLink(path: string, name: string): boolean {
+  return within(path, (route) => route.link(name)) !== undefined;
+}
+
+function addressesOf(route: Rtnetlink, linkIndex: number): string[] {
+  return route.addresses({ linkIndex }).map(({ address }) => formatInterfaceAddress(address));
+}
+
+/** What a link looks like, to be compared; undefined where there is none. */
+function seenOf(path: string, name: string): string | undefined {
+  return within(path, (route) => {
+    const link = route.link(name);
+    if (link === undefined) return undefined;
+    const { index, up, mtuBytes, mac = "" } = link;
+    return [index, up, mtuBytes, mac, ...addressesOf(route, index).sort()].join(" ");
+  });
+}
+
+/** Whether a link is up and has the addresses that ADD has told of. */
+function hasResult(path: string, { name, result = {} }: StoredChain): boolean {
+  return (
+    within(path, (route) => {
+      const link = route.link(name);
+      if (link?.up !== true) return false;
+      const told = (result.ips ?? []) as readonly { readonly address: string }[];
+      const has = addressesOf(route, link.index);
+      return told.every(({ address }) => has.includes(address));
+    }) === true
+  );
+}
+
+/** What the kernel refuses of it is told with the router's other links (edge-router-links.ts). */
+function sizeIn(path: string, name: string, mtuBytes: number): void {
+  new Bearing().bear(() => within(path, (route) => sizeLink(route, { name, mtuBytes })));
+}
+
+/** sizeLink says how large packets of a link may be; one that is not there has no size. */
+export function sizeLink(route: Rtnetlink, { name, mtuBytes }: Pick<EdgeLink, "name" | "mtuBytes">): void {
+  const link = mtuBytes === undefined ? undefined : route.link(name);
+  if (link !== undefined && mtuBytes !== undefined && link.mtuBytes !== mtuBytes)
+    route.request(setLink({ index: link.index, mtuBytes }));
 }
 
 /** Order and spaces of JSON mean nothing. */

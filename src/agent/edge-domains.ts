@@ -33,7 +33,7 @@ import { EdgeReach } from "./edge-reach.ts";
 import type { EdgeSpeaker } from "./edge-routes.ts";
 import { type DomainRules, EdgeRules } from "./edge-rules.ts";
 import { EdgeSegments } from "./edge-segments.ts";
-import { speakersOf } from "./edge-speakers.ts";
+import { limitedSessions, speakersOf } from "./edge-speakers.ts";
 import type { FabricPodStore, FabricSegment } from "./fabric-pods.ts";
 import { hearVpcs } from "./vpc-hearing.ts";
 import { type HereDomain, VpcAnnouncer } from "./vpc-announcer.ts";
@@ -125,6 +125,33 @@ export class EdgeDomains implements Disposable {
     return this.#segments.problems();
   }
 
+  /** notes tells of packets that are lost though all is as resources say, and of neighbors that have told too much. */
+  notes(): string[] {
+    const ofDomain = (domain: EdgeDomain) => [
+      ...(this.legs.routes.get(domain.vni)?.limited ?? []),
+      ...(this.#isLeaked(domain) && this.#announced(domain).length === 0 ? [NOTHING_ANNOUNCED] : []),
+    ];
+    return [
+      ...limitedSessions(this.#fabric),
+      ...this.#here.flatMap((domain) => ofDomain(domain).map((note) => `VPC "${domain.vpc}": ${note}`)),
+    ];
+  }
+
+  #isLeaked({ vni, routing }: EdgeDomain): boolean {
+    const names = (other: EdgeDomain) => other.routing?.leaks.some(({ from }) => from === vni) === true;
+    return (routing?.leaks.length ?? 0) > 0 || this.#here.some(names);
+  }
+
+  /** Networks of a domain that the fabric hears of from here. */
+  #announced(domain: EdgeDomain): Prefix[] {
+    const { exports } = this.#rules.of(domain, this.#asn);
+    const { hostNetworks = [] } = this.legs.routes.get(domain.vni) ?? {};
+    const pods = this.#host === undefined ? [] : this.#podPrefixes(this.#host, domain);
+    return [...(domain.routing?.announce ?? []), ...pods, ...hostNetworks].filter(
+      (prefix) => exports === undefined || exports({ prefix }) !== undefined,
+    );
+  }
+
   /** renew has the next `apply` make all of every domain again: the router itself is another. */
   renew(): void {
     this.#applied = new WeakSet();
@@ -168,6 +195,8 @@ export class EdgeDomains implements Disposable {
     const done = bearing.bear(() => {
       this.#begun.add(domain.vni);
       host.keep(domain.vni, "edge");
+      const refused = host.refused(domain.vni);
+      if (refused !== undefined) throw new Error(`VPC "${domain.vpc}": ${refused}`);
       this.legs.apply(host, domain, node);
     });
     if (done) bearing.bear(() => this.#segments.apply(host, domain, { node, bearing }));
@@ -405,6 +434,11 @@ export class EdgeDomains implements Disposable {
     this.#host?.[Symbol.dispose]();
   }
 }
+
+/** A VTEP that has told nothing of a VNI is no sender of it (domain/guard.ts). */
+const NOTHING_ANNOUNCED =
+  "spec.underlay.leaks: this node has no network of it to announce, so that other nodes take none of its packets from here, answers among them; " +
+  "name one in spec.underlay.announce, or give it a Subnet with a gateway or a hostSession";
 
 interface MakeDomain {
   readonly vteps: EdgeVteps;

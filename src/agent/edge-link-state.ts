@@ -58,7 +58,7 @@ interface StoredRoute {
   readonly mtuBytes?: number;
 }
 
-/** Folders with the settings of links, each beside those of `default`. */
+/** Folders with the settings of links. */
 const SETTINGS = ["ipv4/conf", "ipv4/neigh", "ipv6/conf", "ipv6/neigh"].map(
   (path) => `/proc/sys/net/${path}`,
 );
@@ -80,7 +80,7 @@ export interface LinkState {
   readonly master?: string;
   readonly addresses: readonly StoredAddress[];
   readonly routes: readonly StoredRoute[];
-  /** Kernel settings that are others than those of `default`, by their paths: where it is moved to it has the default ones. */
+  /** Kernel settings by their paths: where it is moved to it has the default ones of there, and where it comes back those of that time. */
   readonly settings?: Readonly<Record<string, string>>;
 }
 
@@ -109,8 +109,7 @@ function settingsOf(name: string): Record<string, string> {
     listDirectory(`${folder}/${name}`).flatMap((setting): [string, string][] => {
       const path = `${folder}/${name}/${setting}`;
       const value = settingAt(path);
-      const isUsual = value === settingAt(`${folder}/default/${setting}`);
-      return value === undefined || isUsual || KERNELS.includes(setting) ? [] : [[path, value]];
+      return value === undefined || KERNELS.includes(setting) ? [] : [[path, value]];
     }),
   );
   return Object.fromEntries(all);
@@ -162,8 +161,12 @@ function routeOf(route: RouteInfo, names: ReadonlyMap<number, string>): StoredRo
   };
 }
 
-/** restoreSettings makes a link's own settings so; throws what the kernel refuses. */
-export function restoreSettings({ netns, route }: LinkPlace, { index }: LinkInfo, state: LinkState): void {
+/** restoreSettings makes a link's own settings so; throws where the kernel refuses those of the link, and returns what it refuses of others. */
+export function restoreSettings(
+  { netns, route }: LinkPlace,
+  { index }: LinkInfo,
+  state: LinkState,
+): string[] {
   const { mtuBytes, up, alias, settings = {} } = state;
   const master = state.master === undefined ? undefined : route.link(state.master);
   route.request(
@@ -172,8 +175,7 @@ export function restoreSettings({ netns, route }: LinkPlace, { index }: LinkInfo
   // Some say what the kernel does when the link comes up, as of its own addresses; and some set others by the way.
   netns.run(() => writeSettings(settings));
   route.request(setLink({ index, up }));
-  const refused = netns.run(() => writeSettings(settings));
-  if (refused.length > 0) throw new Error(refused.join("; "));
+  return netns.run(() => writeSettings(settings));
 }
 
 /** Returns what the kernel refuses. A setting that is not there is none. */

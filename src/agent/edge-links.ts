@@ -10,6 +10,8 @@
  * | yes | nowhere | somebody took it away | told; what is on disk stays until the router wants it no more |
  * | the rest | host | the kernel refused an address or a route | that is tried again; moved anew, it is what it is like now, and the rest |
  *
+ * A kernel setting that is refused then would be again: it is told, and forgotten.
+ *
  * Routes may lead over several links: all are written down before the first one moves, and all are back before the first route is made.
  * A reboot ends all namespaces; what was written before counts no more.
  */
@@ -139,7 +141,10 @@ export class EdgeLinks {
     }
     const isSettled =
       stored.isRest ??
-      bearing.bear(() => restoreSettings(this.#home, link, stored), `link ${name} is not as it was`);
+      bearing.bear(() => {
+        for (const refused of restoreSettings(this.#home, link, stored))
+          bearing.problems.push(`link ${name} has lost a setting: ${refused}`);
+      }, `link ${name} is not as it was`);
     const addresses = stored.addresses.filter(
       (one) =>
         !bearing.bear(() => restoreAddress(route, link.index, one), `link ${name} has lost ${one.address}`),

@@ -92,7 +92,8 @@ export class EdgePlace implements Disposable {
 
   /** isDone tells whether all is as it was wanted. */
   get isDone(): boolean {
-    return this.problems.length + this.#waiting.length === 0;
+    const { problems, waiting } = this.#options.chains.state(this.name);
+    return [this.problems, this.#waiting, problems, waiting].every(({ length }) => length === 0);
   }
 
   /** apply makes the router so. What cannot be is a problem, and keeps nothing else from it. */
@@ -202,7 +203,7 @@ export class EdgePlace implements Disposable {
   status(): EdgeStatus {
     return edgeStatus(this.name, {
       ...{ router: this.#router, host: this.#domains.host, legs: this.#domains.legs, engine: this.#engine },
-      problems: [...this.problems, ...this.#waiting, ...this.#notDone],
+      problems: [...this.problems, ...this.#waiting, ...this.#notDone, ...this.#domains.notes()],
     });
   }
 

@@ -2,7 +2,7 @@
 import type { EdgeLink, EdgeRouter } from "../edge/mod.ts";
 import { addLink, deleteLink, type LinkInfo, type NewLink, setLink } from "../netlink/mod.ts";
 import type { Bearing } from "./bearing.ts";
-import type { EdgeChains } from "./edge-chains.ts";
+import { type EdgeChains, sizeLink } from "./edge-chains.ts";
 import type { LinkPlace } from "./edge-link-state.ts";
 import type { EdgeLinks } from "./edge-links.ts";
 
@@ -47,7 +47,9 @@ export function applyLinks(router: EdgeRouter, options: RouterLinksOptions): voi
           links.take(member, router.name, here);
           join(member, name, here);
         });
-    } else if (made.type === "cni") bearing.bear(() => size(link, here));
+    } else if (made.type === "cni")
+      // Plugins have said how large packets may be, unless the Underlay says it.
+      bearing.bear(() => sizeLink(here.route, link));
     else bearing.bear(() => make(link, home, here));
   }
 }
@@ -101,13 +103,6 @@ function make({ name, made }: EdgeLink, home: LinkPlace, here: LinkPlace): void 
   if (made.type === "bond")
     return here.route.request(addLink({ name, type: "bond", ...bondOptions(made.mode) }));
   home.route.request(addLink({ name, netns: here.netns, ...above(name, made, home) }));
-}
-
-/** Plugins have said how large packets may be, unless the Underlay says it. */
-function size({ name, mtuBytes }: EdgeLink, { route }: LinkPlace): void {
-  const link = mtuBytes === undefined ? undefined : route.link(name);
-  if (link !== undefined && mtuBytes !== undefined && link.mtuBytes !== mtuBytes)
-    route.request(setLink({ index: link.index, mtuBytes }));
 }
 
 /** What a link is that is not as it is wanted. A register refuses to change it (edge/admit-unchanged.ts), a file cannot. */

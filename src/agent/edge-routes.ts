@@ -13,6 +13,7 @@
 import type { compilePrefixRules, LocalPrefix, NeighborRoute, Speaker } from "../bgp/mod.ts";
 import type { RemoteChange } from "../domain/mod.ts";
 import { formatPrefix, type Prefix } from "../net/mod.ts";
+import { limitedSessions } from "./edge-speakers.ts";
 import type { ExportRule } from "./vpc-announcer.ts";
 
 type AsPath = NonNullable<Extract<RemoteChange["remote"], { kind: "prefix" }>["asPath"]>;
@@ -91,6 +92,11 @@ export class EdgeRoutes implements Disposable {
   /** Whether the host's speaker waits for neighbors after a restart. */
   get isDeferring(): boolean {
     return (this.#host?.restart.deferred.length ?? 0) > 0;
+  }
+
+  /** Why the host has lost its session, where it told too much. */
+  get limited(): readonly string[] {
+    return limitedSessions(this.#host);
   }
 
   /** setHost gives the speaker of the host's session; undefined while there is none. */

@@ -73,9 +73,14 @@ export class EdgeSegments implements Disposable {
       const now = segments.get(old.vni);
       if (now === undefined || mustRemake(old, now)) this.#unlink(host, domain.vni, old);
     }
-    bearing.bear(() => place.hold(new Set(segments.keys())));
-    if (wanted.length === 0) return this.#forget(domain.vni);
-    for (const segment of wanted)
+    for (const [vni, refused] of place.hold(new Set(segments.keys()))) {
+      const segment = segments.get(vni) as EdgeSegment;
+      bearing.problems.push(`Subnet "${segment.subnet}": ${refused}`);
+      this.#unlink(host, domain.vni, segment);
+      segments.delete(vni);
+    }
+    if (segments.size === 0) return this.#forget(domain.vni);
+    for (const segment of segments.values())
       bearing.bear(() =>
         this.#link(host, { domain: domain.vni, segment, mtuBytes: segmentMtu(segment, node) }),
       );

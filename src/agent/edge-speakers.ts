@@ -1,5 +1,6 @@
 /** The speakers that a router of the edge has run: its own in the fabric, and one for the host's session of each domain that is here. */
 import { type EdgeDomain, type EdgeRouter, fabricRouter, hostRouter } from "../edge/mod.ts";
+import type { Speaker } from "../bgp/mod.ts";
 import type { BgpRouter } from "../resources/mod.ts";
 
 /** SpeakersHere says which of a router's domains are here, and where namespaces are bound. */
@@ -25,4 +26,12 @@ export function speakersOf(
     return own;
   });
   return [fabricRouter(router, { namespace: path(router.namespace) }), ...hosts];
+}
+
+/** limitedSessions tells which neighbors of a speaker have lost their session because they told more than they may. */
+export function limitedSessions(speaker: Speaker | undefined): string[] {
+  const fix = "raise maximumPrefixes, or have it announce less; the session begins anew within 5 minutes";
+  return [...(speaker?.neighbors ?? [])].flatMap(({ name, limited }) =>
+    limited === undefined ? [] : [`the session with ${name} has ended: ${limited}; ${fix}`],
+  );
 }

@@ -48,6 +48,13 @@ interface Plugin extends JsonObject {
 /** PluginError is what a plugin, or its absence, has said. */
 export class PluginError extends Error {
   override readonly name = "PluginError";
+  /** As the plugin has answered; absent: it has not answered with an error as the specification has it. */
+  readonly code: number | undefined;
+
+  constructor(message: string, code?: number) {
+    super(message);
+    this.code = code;
+  }
 }
 
 /** checkPlugins throws PluginError for a plugin of a chain that is not installed: without it what others of the chain have made could not be removed. */
@@ -137,7 +144,9 @@ async function callPlugin(command: string, call: Call, options: ChainOptions): P
     onStart: (pid) => options.onStart?.({ pid, type }),
   });
   if (done.status === 0) return done.stdout;
-  throw new PluginError(`plugin ${type} has refused ${command}: ${wordsOf(done)}`);
+  const { code } = objectIn(done.stdout) ?? {};
+  const words = `plugin ${type} has refused ${command}: ${wordsOf(done)}`;
+  throw new PluginError(words, typeof code === "number" ? code : undefined);
 }
 
 /** What libcni writes to a plugin's standard input (buildOneConfig and InjectConf). */

@@ -85,7 +85,9 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
       { mode: 0o755 },
     );
   const calls = () => readFileSync(`${node.folder}/calls`, "utf8").trim().split("\n");
-  const ANSWER = `echo '{"cniVersion": "1.0.0", "interfaces": []}'`;
+  /** What the plugin before it has made, which is told last. */
+  const ANSWER = `case "$stdin" in *prevResult*) echo "$stdin" | sed 's/.*"prevResult"://; s/}$//' ;;
+    *) echo '{"cniVersion": "1.0.0", "interfaces": []}' ;; esac`;
 
   test.skipIf(lacksMacvlan !== undefined)(
     named("a macvlan with an address carries the fabric's session, and stays over a restart", lacksMacvlan),
@@ -140,6 +142,102 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
     },
   );
 
+  const indexOf = () => /^\d+/.exec(node.text("ip -o link show dev net1", "cw-underlay"))?.[0];
+  const BRIDGE = { type: "bridge", bridge: "fabric0", ipam: STATIC };
+  /** Stays well until a file says what it finds. */
+  const judge = () =>
+    script(
+      "judge",
+      `[ "$CNI_COMMAND" = CHECK ] && [ -e ${node.folder}/finding ] && { cat ${node.folder}/finding; exit 1; }\n${ANSWER}`,
+    );
+  const finding = (code: number, msg: string) =>
+    writeFileSync(`${node.folder}/finding`, JSON.stringify({ cniVersion: "1.0.0", code, msg }));
+  const times = (command: string) => calls().filter((call) => call.startsWith(command)).length;
+  const isCalled = (command: string, count: number) =>
+    until(`${command} is called ${count} times`, async () => times(command) >= count);
+  /** Somebody changes an address of the link, so that plugins are asked. */
+  const stir = (what: string) => node.text(`ip address ${what} 192.0.2.9/32 dev net1`, "cw-underlay");
+  const isWell = () =>
+    until(
+      "CHECK was well",
+      async () => JSON.parse(readFileSync(stored(), "utf8")).chains[0].wasWell === true,
+    );
+
+  test("a link whose address somebody took away is made again, and one that is whole is not touched", async () => {
+    judge();
+    node.follow(underlay(chain([BRIDGE, { type: "judge" }])));
+    await isThere("192.168.11.3/24");
+    await isWell();
+    const first = indexOf();
+    const before = times("CHECK");
+    stir("add");
+    await isCalled("CHECK", before + 1);
+    stir("del");
+    await isCalled("CHECK", before + 2);
+    expect(indexOf()).toBe(first);
+    expect(node.problems).toEqual([]);
+    node.text("ip address del 192.168.11.3/24 dev net1", "cw-underlay");
+    await problem("link net1: plugin bridge has refused CHECK: ");
+    await isThere("192.168.11.3/24");
+    expect(indexOf()).not.toBe(first);
+    await until("all is well", async () => node.edge.status()[0]?.problems.length === 0);
+    expect(
+      calls()
+        .slice(-4)
+        .map((call) => call.split(" ")[0]),
+    ).toEqual(["CHECK", "DEL", "ADD", "CHECK"]);
+    expect(node.problems[0]).toEndWith("; it is made again");
+  });
+
+  test("what an agent finds broken when it begins is made again, once", async () => {
+    judge();
+    const text = underlay(chain([BRIDGE, { type: "judge" }]));
+    node.follow(text);
+    await isThere("192.168.11.3/24");
+    await isWell();
+    node.stop();
+    finding(999, "the rack has no power");
+    node.start();
+    node.follow(text);
+    await problem("link net1: plugin judge has refused CHECK: the rack has no power; it is made again");
+    // The new one was never well: made once more it would be no other.
+    await problem("the rack has no power; it was never well, and stays as it is");
+    expect([times("ADD"), times("DEL")]).toEqual([2, 1]);
+  });
+
+  test("who removes it again and again is told of, and it is made again later", async () => {
+    node.follow(underlay(chain([BRIDGE])));
+    await isThere("192.168.11.3/24");
+    const later = "link net1: somebody removes it again and again; it is made again later";
+    await until("it is told", async () => {
+      try {
+        if (node.edge.status()[0]?.problems.length === 0) node.text("ip link delete net1", "cw-underlay");
+      } catch {
+        // It is gone, and nobody has seen it yet.
+      }
+      return node.problems.some((one) => one.includes(later));
+    });
+    await isThere("192.168.11.3/24");
+  });
+
+  test("what plugins cannot tell of stays, whatever they answer, and is told", async () => {
+    judge();
+    node.follow(underlay(chain([BRIDGE, { type: "judge" }])));
+    await isThere("192.168.11.3/24");
+    await isWell();
+    const first = indexOf();
+    finding(11, "the API server is away");
+    stir("add");
+    await problem("link net1: plugin judge has refused CHECK: the API server is away; it stays as it is");
+    const before = times("CHECK");
+    await isCalled("CHECK", before + 1);
+    expect(indexOf()).toBe(first);
+    expect(times("DEL")).toBe(0);
+    rmSync(`${node.folder}/finding`);
+    await until("all is well", async () => node.edge.status()[0]?.problems.length === 0);
+    expect(indexOf()).toBe(first);
+  });
+
   test("host-device: the host's link comes back under its name", async () => {
     node.text("ip link add spare type veth peer name other");
     node.follow(underlay(chain([{ type: "host-device", device: "spare", ipam: STATIC }])));
@@ -151,10 +249,7 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
   });
 
   test("bridge, and tuning after it; what changes in a file is made anew", async () => {
-    const bridge = (mac: string) => [
-      { type: "bridge", bridge: "fabric0", ipam: STATIC },
-      { type: "tuning", mac },
-    ];
+    const bridge = (mac: string) => [BRIDGE, { type: "tuning", mac }];
     node.follow(underlay(chain(bridge("02:00:00:00:00:01"))));
     await isThere("192.168.11.3/24");
     await until("the chain is over", async () => node.edge.status()[0]?.problems.length === 0);
@@ -180,6 +275,22 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
     expect(node.problems).toEqual([]);
   });
 
+  test("93: another name: the old link goes before the new one is made, which may need what it had", async () => {
+    node.text("ip link add spare type veth peer name other");
+    const text = underlay(chain([{ type: "host-device", device: "spare", ipam: STATIC }]));
+    node.follow(text);
+    await isThere("192.168.11.3/24");
+    node.follow(text.replace("net1", "net2"));
+    await until("the new one is well", async () => {
+      const links = node.text("ip -br address", "cw-underlay");
+      return /^net2\S* .*192\.168\.11\.3\/24/m.test(links) && node.edge.status()[0]?.problems.length === 0;
+    });
+    expect(node.text("ip -br link", "cw-underlay")).not.toContain("net1");
+    expect(node.problems).toEqual([]);
+    await isOver();
+    expect(node.text("ip -br link")).toContain("spare@other");
+  });
+
   test.skipIf(lacksIpvlan !== undefined)(named("ipvlan", lacksIpvlan), async () => {
     node.follow(underlay(chain([{ type: "ipvlan", master: "eth1", ipam: STATIC }])));
     await isThere("192.168.11.3/24");
@@ -192,7 +303,7 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
       echo '{"cniVersion": "1.0.0", "code": 11, "msg": "the rack has no power", "details": "feed B"}'; exit 1; }
       ${ANSWER}`,
     );
-    node.follow(underlay(chain([{ type: "bridge", bridge: "fabric0", ipam: STATIC }, { type: "late" }])));
+    node.follow(underlay(chain([BRIDGE, { type: "late" }])));
     await problem("link net1: plugin late has refused ADD: the rack has no power: feed B");
     expect(isStored()).toBe(false);
     expect(node.text("ip -br link", "cw-underlay")).not.toContain("net1");
@@ -234,7 +345,7 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
       "slow",
       `[ "$CNI_COMMAND" = ADD ] && { touch ${begun}; until [ -e ${go} ]; do sleep 0.05; done; }\n${ANSWER}`,
     );
-    const text = underlay(chain([{ type: "bridge", bridge: "fabric0", ipam: STATIC }, { type: "slow" }]));
+    const text = underlay(chain([BRIDGE, { type: "slow" }]));
     node.follow(text);
     await until("ADD is in its middle", async () => existsSync(begun));
     node.stop();
@@ -254,13 +365,10 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
 
   test("after a reboot, and after a crash while it was taken down, DEL is still owed: without a namespace", async () => {
     script("keeper", ANSWER);
-    const text = underlay(chain([{ type: "bridge", bridge: "fabric0", ipam: STATIC }, { type: "keeper" }]));
+    const text = underlay(chain([BRIDGE, { type: "keeper" }]));
     node.follow(text);
     await isThere("192.168.11.3/24");
-    await until(
-      "it is written down",
-      async () => JSON.parse(readFileSync(stored(), "utf8")).chains[0].result,
-    );
+    await isWell();
     node.stop();
     node.text("ip link delete fabric0");
     removeNetns(`${node.folder}/netns/cw-underlay`);
@@ -268,7 +376,8 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
     node.start();
     node.follow("");
     await until("nothing is owed", async () => !isStored());
-    expect(calls()).toEqual([`ADD net1 ${node.folder}/netns/cw-underlay`, "DEL net1"]);
+    const there = `net1 ${node.folder}/netns/cw-underlay`;
+    expect(calls()).toEqual([`ADD ${there}`, `CHECK ${there}`, "DEL net1"]);
     expect(node.problems).toEqual([]);
   });
 
@@ -277,7 +386,7 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
       "stuck",
       `[ "$CNI_COMMAND" = DEL ] && [ ! -e ${node.folder}/free ] && { echo "no way" >&2; exit 1; }\n${ANSWER}`,
     );
-    node.follow(underlay(chain([{ type: "bridge", bridge: "fabric0", ipam: STATIC }, { type: "stuck" }])));
+    node.follow(underlay(chain([BRIDGE, { type: "stuck" }])));
     await isThere("192.168.11.3/24");
     node.follow("");
     await problem("link net1: plugin stuck has refused DEL: no way");

@@ -131,6 +131,23 @@ describe.skipIf(notRoot !== undefined)(
       misses(red, "10.9.1.1");
     });
 
+    test("a VPC without a network to announce, by which answers are lost, is told of until it has one", async () => {
+      const without = B.replace(subnetText("red.b", 5120, "10.1.2.0/24"), "");
+      b.follow(without);
+      await until("answers are lost", async () => !pings(red as Netns, "10.9.2.5"));
+      const notes = () => b.edge.status()[0]?.problems;
+      expect(notes()).toEqual([
+        expect.stringMatching(
+          /^VPC "red": spec.underlay.leaks: this node has no network of it to announce, /,
+        ),
+      ]);
+      b.follow(without.replace(SERVICES, `${SERVICES}, announce: [192.0.2.64/28]`));
+      await reaches(red, "10.9.2.5");
+      expect(notes()).toEqual([]);
+      b.follow(B);
+      await reaches(red, "10.9.2.5");
+    });
+
     test("a VPC's host hears of what its VPC has by a leak, and its own routes are given too", async () => {
       await until("the host has the route", async () =>
         a.text("ip route show exact 10.9.1.0/24").includes("via 192.169.10.1 dev cwh5100"),

@@ -7,7 +7,10 @@ import { notRoot, Scratch } from "../support/scratch.ts";
 
 /** What of the file is changed here. */
 interface Stored {
-  readonly links: { readonly routes: { readonly destination: string; readonly hops: [{ via: string }] }[] }[];
+  readonly links: {
+    readonly routes: { readonly destination: string; readonly hops: [{ via: string }] }[];
+    readonly settings: Record<string, string>;
+  }[];
 }
 
 const SET_UP = `
@@ -172,6 +175,32 @@ describe.skipIf(notRoot !== undefined)(
       expect(third.giveBack(["eth1"], undefined)).toEqual([]);
       expect(scratch.text("ip route show 203.0.113.0/24")).toContain("via 10.9.9.9 dev eth1 proto static");
       expect(exists(path)).toBe(false);
+    });
+
+    test("settings that were the default ones come back where others are by now", () => {
+      const names = ["ipv4/conf/eth1/accept_local", "ipv6/conf/eth1/hop_limit"];
+      const before = names.map(setting);
+      const links = agent();
+      take(links);
+      scratch.text("sysctl -qw net/ipv4/conf/default/accept_local=1 net/ipv6/conf/default/hop_limit=33");
+      expect(links.giveBack(["eth1"], there())).toEqual([]);
+      expect(names.map(setting)).toEqual(before);
+    });
+
+    test("a setting that the kernel refuses is told, and keeps neither anything else nor the record", () => {
+      const before = seen();
+      take(agent());
+      const stored = JSON.parse(readText(path) as string) as Stored;
+      for (const { settings } of stored.links) settings["/proc/sys/net/ipv4/conf/eth1/rp_filter"] = "none";
+      writeAtomic(path, JSON.stringify(stored));
+      expect(agent().giveBack(["eth1"], there())).toEqual([
+        expect.stringMatching(
+          /^link eth1 has lost a setting: \/proc\/sys\/net\/ipv4\/conf\/eth1\/rp_filter: .*EINVAL/,
+        ),
+      ]);
+      expect(exists(path)).toBe(false);
+      const without = (lines: readonly string[]) => lines.filter((line) => !line.includes("eth1/rp_filter"));
+      expect(without(seen())).toEqual(without(before));
     });
 
     test("what was written before a move that failed is forgotten", () => {

@@ -26,7 +26,7 @@ import type { Announcement, RibTable, TableContext } from "./table.ts";
 export interface ReceiveEvents {
   /** The peer has sent all its routes of a family (RFC 4724). */
   onEndOfRib?(peer: RibPeer, family: BgpFamily): void;
-  /** The peer has more routes of a family than it may, or has reached the number that is warned of. */
+  /** The peer has more routes of a family that are accepted than it may, or has reached the number that is warned of. */
   onLimit?(peer: RibPeer, family: BgpFamily, routes: number, kind: "limit" | "warning"): void;
 }
 
@@ -153,7 +153,7 @@ export class Receiver {
     }
     const cursor = this.#cursor;
     const announcement = this.#announcement;
-    const before = state.routes;
+    const before = state.accepted;
     const each = state.importCache?.dependsOnDestination === true || state.guard !== undefined;
     let accepted = each ? 0 : this.acceptedOf(peer, state, received, cursor.key, cursor.extra);
     let fits = true;
@@ -180,7 +180,7 @@ export class Receiver {
     }
     if (!each) store.release(accepted);
     store.release(received);
-    if (state.routes > before) this.#limits(peer, family, state);
+    if (state.accepted > before) this.limits(peer, family, state);
     return fits;
   }
 
@@ -216,14 +216,15 @@ export class Receiver {
     }
   }
 
-  #limits(peer: RibPeer, family: BgpFamily, state: PeerTable): void {
+  /** limits tells of a peer that has more routes than it may. What loop detection, a guard or policy rejects does not count: a peer may tell back what it was told. */
+  limits(peer: RibPeer, family: BgpFamily, state: PeerTable, routes = state.accepted): void {
     const { mostRoutes, warnRoutes } = state.options;
-    if (warnRoutes !== undefined && state.routes >= warnRoutes && !state.warned) {
+    if (warnRoutes !== undefined && routes >= warnRoutes && !state.warned) {
       state.warned = true;
-      this.#events.onLimit?.(peer, family, state.routes, "warning");
+      this.#events.onLimit?.(peer, family, routes, "warning");
     }
-    if (mostRoutes !== undefined && state.routes > mostRoutes)
-      this.#events.onLimit?.(peer, family, state.routes, "limit");
+    if (mostRoutes !== undefined && routes > mostRoutes)
+      this.#events.onLimit?.(peer, family, routes, "limit");
   }
 
   /** RFC 4486: what does not fit into the tables ends the session that brings it, and no other. */

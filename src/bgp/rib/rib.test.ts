@@ -284,6 +284,26 @@ test("too many routes are reported, and a warning before", () => {
   expect(seen).toEqual(["warning 2", "limit 4"]);
 });
 
+test("what a peer tells back, and what policy rejects, counts for no limit until it is accepted", () => {
+  const seen: number[] = [];
+  const router = new Router({ events: { onLimit: (_, __, count) => void seen.push(count) } });
+  const families = new Map([[IPV4_UNICAST, { mostRoutes: 2 }]]);
+  const peer = router.peer("external", ALL, { families });
+  const by = (...asns: number[]): PathAttributes => ({
+    ...{ nextHop: { address: parseIp("10.0.0.1") }, origin: "igp" },
+    asPath: [{ kind: "sequence", asns }],
+  });
+  for (let i = 0; i < 5; i++) router.announce(peer, prefix(`10.${i}.0.0/16`), by(65_101, OWN.asn));
+  const rejects = { dependsOnDestination: false, apply: () => undefined };
+  router.rib.setPolicies(peer, { importPolicy: rejects });
+  for (let i = 5; i < 8; i++) router.announce(peer, prefix(`10.${i}.0.0/16`), by(65_101));
+  router.settle();
+  expect(seen).toEqual([]);
+  router.rib.setPolicies(peer, {});
+  router.settle();
+  expect(seen).toEqual([3]);
+});
+
 test("routes that are stale stay until they are swept, and those that are said again longer", () => {
   const router = new Router();
   const peer = router.peer("client");

@@ -411,7 +411,11 @@ export class Rib {
     const { paths, keys } = table;
     const key = keys.copyOf(paths.destination[path] as number);
     const extra = this.extras.copyOf(paths.extra[path] as number);
-    return this.receiver.acceptedOf(peer, stateOf(peer, table), paths.received[path] as number, key, extra);
+    const state = stateOf(peer, table);
+    const accepted = this.receiver.acceptedOf(peer, state, paths.received[path] as number, key, extra);
+    if (accepted !== 0 && paths.accepted[path] === 0)
+      this.receiver.limits(peer, table.family, state, state.accepted + 1);
+    return accepted;
   }
 
   /** Gives the numbers of peers free that have no routes any more, and of whom no group speaks. */

@@ -16,5 +16,6 @@ export interface SpeakerNeighbor {
   helper: HelperState;
   /** When its present state began. */
   sinceMs: number;
-  limited: boolean;
+  /** Why it has lost its session, where it told more routes than it may. */
+  limited: string | undefined;
 }

@@ -345,7 +345,7 @@ export class Speaker implements Disposable {
       peer: undefined,
       helper: new Map(),
       sinceMs: monotonicMs(),
-      limited: false,
+      limited: undefined,
     };
     this.#neighbors.set(session.name, neighbor);
     return neighbor;
@@ -371,7 +371,7 @@ export class Speaker implements Disposable {
     const peer = neighbor.peer ?? this.rib.addPeer(options);
     peer.options = options;
     neighbor.peer = peer;
-    neighbor.limited = false;
+    neighbor.limited = undefined;
     this.#byPeer.set(peer, neighbor);
     this.#restart.help(neighbor, { kind: "up", negotiated, nowMs: monotonicMs() });
     const local = stream?.local.address;
@@ -459,12 +459,12 @@ export class Speaker implements Disposable {
     { family, routes, kind }: { family: BgpFamily; routes: number; kind: "limit" | "warning" },
   ): void {
     const neighbor = this.#byPeer.get(peer);
-    if (neighbor === undefined || neighbor.limited) return;
+    if (neighbor === undefined || neighbor.limited !== undefined) return;
     const name = familyName(family);
     this.#options.log("bgp neighbor has many routes", { neighbor: neighbor.name, family: name, routes });
     if (kind === "warning") return;
-    neighbor.limited = true;
     const text = `more than the maximum of ${name} routes: ${routes}`;
+    neighbor.limited = text;
     const error = bgpError(ERROR.cease, CEASE.maximumPrefixes, { text });
     // Within the reading of a message: the session ends when that is over.
     queueMicrotask(() =>
