@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { until } from "../../src/lab/mod.ts";
 import { kernelHasWireguard } from "../../src/netlink/mod.ts";
 import { INSTALLED } from "../support/kube-node.ts";
-import { clusterNeeds, KubeCluster } from "../support/kube-cluster.ts";
+import { KubeCluster } from "../support/kube-cluster.ts";
+import { clusterNeeds } from "../support/kube-control.ts";
 import { MACHINES, type PlacedPod, WORKERS } from "../support/kube-machines.ts";
 import { machineTraces } from "../support/machine-traces.ts";
 import { differences, dumpOf, type NodeDump } from "../support/node-dump.ts";
@@ -118,7 +119,7 @@ describe.skipIf(parts === undefined)(
       const begun = performance.now();
       const say = (text: string) =>
         void process.stderr.write(`${Math.round((performance.now() - begun) / 1000)} s: ${text}\n`);
-      cluster = await KubeCluster.create(parts, say);
+      cluster = await KubeCluster.create({ parts, say });
       before = await dumpOf(cluster.node("home").host);
       try {
         await cluster.up();
@@ -302,8 +303,7 @@ describe.skipIf(parts === undefined)(
         { what: "the API", deadlineMs: DEADLINE_MS },
       );
       await answersAfter(flow, killedMs);
-      await cluster.kubectl("delete", "pod", office.name);
-      await cluster.kubectl("rollout", "status", "deployment/web", "--timeout=15m");
+      await cluster.replacePod(office.name);
       const [, next] = await two();
       expect(next.name).not.toBe(office.name);
       expect(await inPod(home, ask(next.addresses[0] as string))).toBe(`${next.name}\n`);

@@ -3,10 +3,14 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { parseIp, parseMac, parsePrefix } from "../../src/net/mod.ts";
+import { ethernet, FrameSocket } from "../support/frames.ts";
+import { icmp } from "../support/gateway-loop.ts";
 import { GatewaySites, SITE_MTU } from "../support/gateway-sites.ts";
+import { fetchTraceroute, hopsOf } from "../support/traceroute.ts";
 import { lacksXdp } from "../support/xdp-pair.ts";
 
 const noRoot = process.getuid?.() === 0 ? undefined : "needs root";
+const traceroute = noRoot === undefined ? fetchTraceroute() : { lacks: noRoot };
 const drivers = [
   { driver: "xdp", name: "AF_XDP", skip: lacksXdp() },
   { driver: "packet", name: "packet sockets", skip: noRoot },
@@ -80,6 +84,50 @@ for (const { driver, name, skip } of drivers)
         expect(await hop(2, "fd02::2")).toContain("From fd02::1 icmp_seq=1 Time exceeded: Hop limit");
         expect(await hop(3, "fd02::2")).toContain("3 received");
       }, 120_000);
+
+      test.skipIf(traceroute.lacks !== undefined).each([
+        ["UDP", "-U"],
+        ["ICMP", "-I"],
+      ])(
+        `traceroute over IPv6 by %s has three hops: both gateways and the host${traceroute.lacks === undefined ? "" : ` (skipped: ${traceroute.lacks})`}`,
+        async (_name, by) => {
+          const words = `${traceroute.path} -6 -n ${by} -N 1 -q 1 -w 5 -m 5 fd02::2`;
+          let hops = hopsOf(await sites.during(sites.one, words));
+          // A slow machine may answer later than it waits.
+          for (let tries = 0; hops.includes("*") && tries < 5; tries++)
+            hops = hopsOf(await sites.during(sites.one, words));
+          expect(hops).toEqual(["fd01::1", "fd02::1", "fd02::2"]);
+        },
+        120_000,
+      );
+
+      test("ICMP of types 13 to 16 is counted, and no error is said of it: private, public, and through the tunnel", async () => {
+        const { one, two } = sites;
+        const link = (text: string) => /^(\d+):.*link\/ether (\S+)/s.exec(text)?.slice(1) as [string, string];
+        const [y0, mac] = link(one.lan.ip("far", "link show y0"));
+        const [, x0] = link(one.lan.ip("near", "link show x0"));
+        const [p0, far] = link(two.lan.ip("near", "link show p0"));
+        const [, near] = link(one.lan.ip("near", "link show p0"));
+        using host = new FrameSocket(one.lan.far, Number(y0));
+        using wire = new FrameSocket(two.lan.near, Number(p0));
+        const seen = (leaf: "typeNotImplementedErrors" | "errorsSent") => [
+          counters("one").privateIcmp4[leaf],
+          counters("one").publicIcmp4[leaf],
+          counters("two").inboundIcmp4[leaf],
+        ];
+        const before = seen("errorsSent");
+        expect(seen("typeNotImplementedErrors")).toEqual([0, 0, 0]);
+        for (const type of [13, 14, 15, 16]) {
+          const from = "10.10.1.2";
+          for (const to of ["10.10.1.1", "10.10.2.1"])
+            host.send(ethernet(mac, x0, 0x0800, icmp({ from, to, type })));
+          wire.send(ethernet(far, near, 0x0800, icmp({ from: "192.0.2.2", to: "192.0.2.1", type })));
+        }
+        const few = () => seen("typeNotImplementedErrors").some((number) => number < 4);
+        for (let tries = 0; tries < 50 && few(); tries++) await sites.during(one, "sleep 0.1");
+        expect(seen("typeNotImplementedErrors")).toEqual([4, 4, 4]);
+        expect(seen("errorsSent")).toEqual(before);
+      }, 60_000);
 
       test("what is too long is refused with the MTU, and the host learns it", async () => {
         sites.one.obey({ kind: "mtu", mtuBytes: 1300, tfc: false });

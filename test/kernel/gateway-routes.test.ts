@@ -103,6 +103,27 @@ describe.skipIf(skip !== undefined)(
       for (const city of CITIES) expect(story.log(city)).not.toContain(key);
     }, 120_000);
 
+    test("behind a 1:1 NAT, without nat-ip both count that they are not who they say, and with it they reach each other", async () => {
+      const route = (far: City) =>
+        `route4 { id ${far}; spi 850; net ${NETS[far]}; preshared-key ${"3c".repeat(32)}; gateway { ip ${OUTSIDE[far][0]}; } }`;
+      const set = (city: City, interfaces: string) =>
+        story.config(["set", city, "/"], `${interfaces} mtu 1440; negotiation-ttl 1; ${route(other(city))}`);
+      await set("paris", interfacesOf("paris").replace(/nat-ip [^;]*;/, ""));
+      await set("tokyo", interfacesOf("tokyo"));
+      for (const city of CITIES)
+        await story.until(`${city} counts it`, async () =>
+          /^[1-9]/.test(await story.state(city, "/key-manager/authentication-errors")),
+        );
+      const reason = () => story.state("paris", "/route[id=tokyo]/reason");
+      const why = /no answer.*172\.31\.1\.30 is private, without nat-ip.*1:1.*nat-ip/;
+      await story.until("it says why", async () => why.test(await reason()));
+      for (const city of CITIES)
+        expect(await story.state(city, `/route[id=${other(city)}]/up`)).toBe("false");
+      await set("paris", interfacesOf("paris"));
+      for (const city of CITIES) await story.up(city);
+      expect(await ping("paris", HOSTS.tokyo)).toContain("3 received");
+    }, 120_000);
+
     /** Associations as an operator gives them, the same at both ends. */
     function managed(city: City): string {
       const [out, back] = city === "paris" ? [1000, 2000] : [2000, 1000];

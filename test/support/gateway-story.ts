@@ -218,6 +218,11 @@ ${lines.join("\n")}\n`);
     return (await this.config(["get-state", city, `/gateway-state${path}`])).trim();
   }
 
+  /** hostOf returns the network namespace of a site's host. */
+  hostOf(city: City): Netns {
+    return this.#sites[city].host;
+  }
+
   /** on runs a program on a site's host. */
   on(city: City, command: string): Promise<ProcessResult> {
     return run(command.split(" "), { netns: this.#sites[city].host });

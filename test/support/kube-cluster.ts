@@ -2,107 +2,37 @@
  * A cluster of Kubernetes over the overlay, made by kubeadm from what `causeway kube prepare` wrote: the control plane on `control`, and
  * kubelets on all of `KubeMachines`. The API server reaches those of `office` and `home` through the tunnel, or not at all.
  */
-import { dirname, join } from "node:path";
-import { parseAllDocuments, stringify } from "yaml";
-import { kubernetesProgram } from "../../tools/kubernetes.ts";
-import { fetchPackages, SuiteError } from "../../tools/debian-suite.ts";
+import { parseAllDocuments } from "yaml";
 import { until } from "../../src/lab/mod.ts";
-import { debianRuntimes } from "./debian-runtimes.ts";
-import { etcdFolder } from "./etcd.ts";
-import { AGENT_IMAGE, agentImage, kubeImage } from "./kube-images.ts";
-import { KubeMachines, type MachineName, MACHINES, WORKERS } from "./kube-machines.ts";
+import { AGENT_IMAGE, agentImage } from "./kube-images.ts";
+import { CLUSTER_DEADLINE_MS as DEADLINE_MS, type ClusterOptions, KubeControl } from "./kube-control.ts";
+import { KubeMachines, type MachineName, WORKERS } from "./kube-machines.ts";
 import { INSTALLED, type KubeNode } from "./kube-node.ts";
 import type { Json } from "./private-node.ts";
-import { imageArchive } from "./runtime-image.ts";
-
-/** Guards against hanging only: a busy machine is slow. */
-const DEADLINE_MS = 900_000;
-const ADMIN = { KUBECONFIG: "/etc/kubernetes/admin.conf" };
-
-const PROGRAMS = "kubeadm kubelet kube-apiserver kube-controller-manager kube-scheduler kube-proxy".split(
-  " ",
-);
-
-/** What a cluster is made of. */
-interface Parts {
-  readonly trees: readonly string[];
-  readonly kubernetes: string;
-  readonly kubectl: string;
-  readonly etcd: string;
-}
-
-/** clusterNeeds returns what a cluster is made of, or the reason why there is none. */
-export function clusterNeeds():
-  | { readonly parts: Parts; readonly lacks?: undefined }
-  | { readonly lacks: string; readonly parts?: undefined } {
-  const found = PROGRAMS.map(kubernetesProgram);
-  const lacks = found.find((one) => one.lacks !== undefined)?.lacks;
-  if (lacks !== undefined) return { lacks };
-  const { trees, lacks: runtime } = debianRuntimes();
-  if (trees === undefined) return { lacks: runtime };
-  const { folder, lacks: store } = etcdFolder();
-  if (folder === undefined) return { lacks: store };
-  try {
-    const client = fetchPackages("bookworm", ["kubernetes-client"]);
-    return {
-      parts: {
-        trees,
-        kubernetes: dirname(found[0]?.path as string),
-        kubectl: join(client, "usr/bin/kubectl"),
-        etcd: join(folder, "usr/bin/etcd"),
-      },
-    };
-  } catch (error) {
-    if (error instanceof SuiteError) return { lacks: error.message };
-    throw error;
-  }
-}
-
-/** What this machine asks of kubeadm beside what Causeway wrote. */
-function configuration(written: string): string {
-  const documents = parseAllDocuments(written).map((document) => document.toJS() as Json);
-  for (const document of documents)
-    if (document.kind === "ClusterConfiguration")
-      // Four minutes are short for a busy machine.
-      document.apiServer = { ...document.apiServer, timeoutForControlPlane: "15m0s" };
-  documents.push(
-    { apiVersion: "kubelet.config.k8s.io/v1beta1", kind: "KubeletConfiguration", maxOpenFiles: 20_000 },
-    // A network namespace that is not the machine's may not say how many connections there are.
-    {
-      apiVersion: "kubeproxy.config.k8s.io/v1alpha1",
-      kind: "KubeProxyConfiguration",
-      conntrack: { maxPerCore: 0 },
-    },
-  );
-  return documents.map((document) => stringify(document)).join("---\n");
-}
 
 /** KubeCluster owns the machines. */
-export class KubeCluster implements AsyncDisposable {
+export class KubeCluster extends KubeControl implements AsyncDisposable {
   readonly machines: KubeMachines;
-  readonly #parts: Parts;
-  readonly #say: (text: string) => void;
 
-  private constructor(machines: KubeMachines, parts: Parts, say: (text: string) => void) {
+  private constructor(machines: KubeMachines, options: ClusterOptions) {
+    super(machines.all, options);
     this.machines = machines;
-    this.#parts = parts;
-    this.#say = say;
   }
 
-  /** create makes the machines; nothing runs. `say` is told of progress. */
-  static async create(parts: Parts, say: (text: string) => void): Promise<KubeCluster> {
-    return new KubeCluster(await KubeMachines.create(parts), parts, say);
+  /** create makes the machines; nothing runs. */
+  static async create(options: ClusterOptions): Promise<KubeCluster> {
+    return new KubeCluster(await KubeMachines.create(options.parts), options);
   }
 
   /** up makes the cluster, from the mesh to its last node. */
   async up(): Promise<void> {
     await this.machines.join();
-    this.#say("three agents have joined");
+    this.say("three agents have joined");
     await this.#prepare();
-    await this.#startRuntimes();
-    await this.#init();
+    await this.startRuntimes();
+    await this.init(await Bun.file(this.node("control").host.path("/etc/causeway/kubeadm.yaml")).text());
     await this.#control();
-    await this.#join(...WORKERS);
+    await this.join(...WORKERS.map((name) => this.node(name)));
   }
 
   /** node returns a machine. */
@@ -122,48 +52,10 @@ export class KubeCluster implements AsyncDisposable {
     await node.host.must("sysctl -q -p /etc/sysctl.d/60-causeway-kube.conf");
   }
 
-  /** Gives each node containerd, with the images that it will be asked for. */
-  async #startRuntimes(): Promise<void> {
-    const listed = await this.node("control").kubeadm(
-      "config",
-      "images",
-      "list",
-      "--kubernetes-version",
-      await this.#version(),
-    );
-    const { kubernetes, etcd } = this.#parts;
-    const images = new Map<string, Uint8Array>();
-    for (const name of listed.trim().split("\n")) {
-      const image = await kubeImage(name, { kubernetes, etcd });
-      if (image !== undefined) images.set(name, image);
-    }
-    const tiny = await imageArchive();
-    for (const node of this.machines.all) {
-      const own = [...images].filter(([name]) => node.name === "control" || name.includes("/kube-proxy:"));
-      await node.startRuntime([tiny, ...own.map(([, image]) => image)]);
-      await node.startKubelet();
-    }
-    this.#say(`containerd runs on three nodes, with ${[...images.keys()].join(" ")}`);
-  }
-
-  async #version(): Promise<string> {
-    return (await this.node("control").kubeadm("version", "-o", "short")).trim();
-  }
-
-  /** Makes the control plane; what needs packages that nobody has here is left out. */
-  async #init(): Promise<void> {
-    const control = this.node("control");
-    const written = await Bun.file(control.host.path("/etc/causeway/kubeadm.yaml")).text();
-    await Bun.write(control.host.path("/run/kubeadm.yaml"), configuration(written));
-    const skipped = "--skip-phases=preflight,addon/coredns";
-    await control.kubeadm("init", "--config", "/run/kubeadm.yaml", skipped);
-    this.#say("the control plane runs");
-  }
-
   /** Applies our definitions and makes the hub the controller, with the rights that they give it. */
   async #control(): Promise<void> {
     const { host } = this.node("control");
-    const version = await this.#version();
+    const version = await this.version();
     await host.must(`${INSTALLED} kube manifests --kubernetes-version ${version} > /run/causeway.yaml`);
     await this.kubectl("apply", "--server-side", "-f", "/run/causeway.yaml");
     await this.apply({
@@ -180,7 +72,7 @@ export class KubeCluster implements AsyncDisposable {
     await this.#kubeconfig(secret, host.path("/etc/causeway/controller.conf"));
     await host.stop("agent");
     await this.node("control").startAgent("--kube-controller", "/etc/causeway/controller.conf");
-    this.#say("the hub controls the cluster");
+    this.say("the hub controls the cluster");
   }
 
   /** Writes a kubeconfig with the token of a Secret. */
@@ -206,26 +98,6 @@ export class KubeCluster implements AsyncDisposable {
     await node.startAgent("--kubeconfig", path, "--kube-node", name);
   }
 
-  /** Has workers join as kubeadm says. */
-  async #join(...names: readonly MachineName[]): Promise<void> {
-    const line = await this.node("control").kubeadm("token", "create", "--print-join-command");
-    const [, ...words] = line.trim().split(/\s+/);
-    await Promise.all(
-      names.map((name) => this.node(name).kubeadm(...words, "--ignore-preflight-errors=all")),
-    );
-    await until(
-      async () => {
-        const { items } = await this.kubectlJson("get", "nodes", "-o", "json");
-        const ready = items.filter(({ status }: Json) =>
-          status.conditions.some(({ type, status }: Json) => type === "Ready" && status === "True"),
-        );
-        return ready.length === MACHINES.length ? undefined : `${ready.length} nodes are ready`;
-      },
-      { what: "all nodes to be ready", deadlineMs: DEADLINE_MS },
-    );
-    this.#say("all nodes are ready");
-  }
-
   /** remove takes a node out of the cluster, and all of Causeway off its machine, as docs/kubernetes.md says. */
   async remove(name: MachineName): Promise<void> {
     const node = this.node(name);
@@ -246,7 +118,7 @@ export class KubeCluster implements AsyncDisposable {
     await this.machines.admit(name);
     await this.#prepareOne(node);
     await node.startKubelet();
-    await this.#join(name);
+    await this.join(node);
   }
 
   /** startAgentPod applies the agent's DaemonSet, for one node, and returns its pod when that waits for the service to end. */
@@ -267,7 +139,7 @@ export class KubeCluster implements AsyncDisposable {
   async #applyOn(name: MachineName, ...options: readonly string[]): Promise<void> {
     const node = this.node(name);
     await node.addImage(await agentImage(node.host.path(INSTALLED)));
-    const of = ["--image", AGENT_IMAGE, "--kubernetes-version", await this.#version(), ...options];
+    const of = ["--image", AGENT_IMAGE, "--kubernetes-version", await this.version(), ...options];
     const manifests: Json[] = await node.causeway(["kube", "manifests", ...of]);
     for (const { kind, spec } of manifests)
       if (kind === "DaemonSet") {
@@ -300,62 +172,6 @@ export class KubeCluster implements AsyncDisposable {
       return stdout.includes(words) ? undefined : `${stdout}${stderr}`;
     };
     await until(missing, { what: `${pod} to say: ${words}`, deadlineMs: DEADLINE_MS });
-  }
-
-  /** kubectl runs it on the control plane's node, as its administrator. */
-  async kubectl(...args: string[]): Promise<string> {
-    const { status, stdout, stderr } = await this.tryKubectl(...args);
-    if (status !== 0) throw new Error(`kubectl ${args.join(" ")} ended with ${status}: ${stderr}${stdout}`);
-    return stdout;
-  }
-
-  /** tryKubectl is `kubectl` for what may fail. */
-  tryKubectl(...args: string[]): ReturnType<KubeNode["run"]> {
-    return this.node("control").host.run([this.#parts.kubectl, ...args], { env: ADMIN });
-  }
-
-  /** kubectlJson returns what kubectl printed. */
-  async kubectlJson(...args: string[]): Promise<Json> {
-    return JSON.parse(await this.kubectl(...args));
-  }
-
-  /** apply applies manifests. */
-  async apply(...manifests: object[]): Promise<void> {
-    const file = "/run/manifests.json";
-    const list = { apiVersion: "v1", kind: "List", items: manifests };
-    await Bun.write(this.node("control").host.path(file), JSON.stringify(list));
-    await this.kubectl("apply", "--server-side", "-f", file);
-  }
-
-  /** forwarded returns a pod's first page through `kubectl port-forward`. */
-  async forwarded(pod: string, port: number): Promise<string | undefined> {
-    const { host } = this.node("control");
-    const argv = [this.#parts.kubectl, "port-forward", `pod/${pod}`, `18080:${port}`];
-    await host.start("port-forward", argv, { env: ADMIN });
-    try {
-      await host.waitFor("port-forward", () =>
-        host.log("port-forward").includes("Forwarding from 127.0.0.1") ? undefined : "not there yet",
-      );
-      let page: string | undefined;
-      // Each connection is one of its own; kubectl may end one before its last words are read.
-      await host.waitFor("port-forward", async () =>
-        (page = await host.page("127.0.0.1", 18080)) === undefined ? host.log("port-forward") : undefined,
-      );
-      return page;
-    } finally {
-      await host.stop("port-forward");
-    }
-  }
-
-  /** logs returns the last words of what runs on the nodes. */
-  logs(): string {
-    return this.machines.all
-      .flatMap(({ name, host }) =>
-        ["agent", "containerd", "kubelet"].map(
-          (program) => `--- ${name} ${program}\n${host.log(program).slice(-2000)}`,
-        ),
-      )
-      .join("\n");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -11,12 +11,9 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { Lab } from "../../src/lab/mod.ts";
 import { KubeNode, type KubeNodeOptions } from "./kube-node.ts";
-import { Pinger } from "./pinger.ts";
+import type { Pinger } from "./pinger.ts";
 
 const root = `/run/causeway-test/${process.pid}-cluster`;
-
-/** ping(8) numbers with 16 bits: these last for most of an hour. */
-const FLOW_SECONDS = 0.05;
 
 const topology = `apiVersion: causeway.network/v1alpha1
 kind: Lab
@@ -104,17 +101,8 @@ export class KubeMachines implements AsyncDisposable {
   }
 
   /** flow pings an address from a pod until it is disposed of. */
-  async flow(pod: PlacedPod, to: string): Promise<Pinger> {
-    const { host } = this.node(pod.node as MachineName);
-    const [own] = pod.addresses;
-    const find = `for netns in $(ls /run/netns); do
-      ip -n $netns -o addr show to ${own} 2>/dev/null | grep -q . && echo $netns; done`;
-    const netns = (await host.run(["sh", "-c", find])).stdout.trim();
-    if (netns === "") throw new Error(`no namespace of ${pod.node} has ${own}`);
-    // Not through the host, whose namespace of processes would keep ping from being ended.
-    const path = host.path(`/run/netns/${netns}`);
-    const command = (argv: readonly string[]) => ["nsenter", `--net=${path}`, "--", ...argv];
-    return new Pinger(`${own} to ${to}`, to, { command, everySeconds: FLOW_SECONDS });
+  flow(pod: PlacedPod, to: string): Promise<Pinger> {
+    return this.node(pod.node as MachineName).flow(pod.addresses[0] as string, to);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

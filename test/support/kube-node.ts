@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { executable } from "./lab-needs.ts";
+import { Pinger } from "./pinger.ts";
 import { type Outcome, PrivateHost } from "./private-host.ts";
 import { IMAGE } from "./runtime-image.ts";
 import type { Json } from "./private-node.ts";
@@ -19,6 +20,9 @@ export interface KubeNodeOptions {
   /** Folder of Kubernetes' programs; empty where none is run. */
   readonly kubernetes: string;
 }
+
+/** ping(8) numbers with 16 bits: these last for most of an hour. */
+const FLOW_SECONDS = 0.05;
 
 /** INSTALLED is where the executable lies on a node. */
 export const INSTALLED = "/opt/causeway/causeway";
@@ -133,6 +137,18 @@ export class KubeNode implements AsyncDisposable {
     await host.stop("agent");
     // As `apt purge` does; the folder itself is a mount here.
     await host.must("find /var/lib/causeway -mindepth 1 -delete");
+  }
+
+  /** flow pings an address from the pod that has another, until it is disposed of. */
+  async flow(own: string, to: string): Promise<Pinger> {
+    const find = `for netns in $(ls /run/netns); do
+      ip -n $netns -o addr show to ${own} 2>/dev/null | grep -q . && echo $netns; done`;
+    const netns = (await this.run(find)).stdout.trim();
+    if (netns === "") throw new Error(`no namespace of ${this.name} has ${own}`);
+    // Not through the host, whose namespace of processes would keep ping from being ended.
+    const path = this.host.path(`/run/netns/${netns}`);
+    const command = (argv: readonly string[]) => ["nsenter", `--net=${path}`, "--", ...argv];
+    return new Pinger(`${own} to ${to}`, to, { command, everySeconds: FLOW_SECONDS });
   }
 
   /** run runs a shell command. */

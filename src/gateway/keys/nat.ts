@@ -21,13 +21,16 @@ function isMapped({ local }: PairModel): boolean {
  * natObstacle returns what a NAT may have to do with it that a route has no peer; undefined: nothing is to be seen of one. There is no relay
  * between gateways: of two that are behind a NAT, one has to be reachable.
  */
-export function natObstacle({ pairs }: Pick<RouteModel, "pairs">): string | undefined {
+export function natObstacle({ pairs, exchange }: Pick<RouteModel, "pairs" | "exchange">): string | undefined {
   for (const pair of pairs) {
     const { local, gateways } = pair;
     const own = formatIp(local.ip);
     const isBehind = isHidden(local.ip) && !isMapped(pair);
     if (isBehind && gateways.length === 0)
       return `the other gateway calls, and ${own} is a private address without nat-ip: through a NAT nobody can call it; have the NAT forward UDP port 4500 here and write its address as nat-ip, or give the route a gateway`;
+    // What Vita's exchange binds are the addresses that both ends know each other by.
+    if (isBehind && exchange.protocol === "vita" && gateways.some((ip) => !isHidden(ip)))
+      return `this gateway is behind a NAT (${own} is private, without nat-ip): Vita's exchange needs one that shows it 1:1; write the address that it shows as nat-ip`;
     if (isBehind && gateways.some((ip) => !isHidden(ip)))
       return `this gateway is behind a NAT (${own} is private, without nat-ip): if the other one is, too, none can be called, and no relay is between gateways; have one of the NATs forward UDP port 4500 to its gateway, and write its address as nat-ip there`;
     const hidden = gateways.find(isHidden);

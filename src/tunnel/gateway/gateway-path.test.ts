@@ -290,7 +290,9 @@ test("unknown SPIs, replayed packets and other contents are dropped and counted 
   const forged = sealed(packet, 8n);
   forged[forged.length - 1] = (forged.at(-1) as number) ^ 1;
   loop.fromWire(forged);
-  const refused = { decryptErrors: 2, replayed: 1, protocolErrors: 2 };
+  // Without a packet: a text of nothing that is said to be one, and a dummy (RFC 4303, section 2.6).
+  loop.fromWire(sealed(payload(0), 9n), sealed(payload(0), 10n, 59), sealed(payload(40), 11n, 59));
+  const refused = { decryptErrors: 2, replayed: 1, protocolErrors: 5 };
   expect(loop.path.report().inbound[0]).toMatchObject(refused);
   expect(loop.path.report().routes[0]).toMatchObject(refused);
   expect(loop.fromWire(sealed(packet, 8n)).host).toHaveLength(1);
