@@ -8,6 +8,7 @@
  * ```
  */
 export * from "./api.ts";
+export type { ShownEdge } from "./cluster-bgp.ts";
 export { parseLinks } from "./hub-relaying.ts";
 export { runAgent } from "./run.ts";
 export { proxyOf } from "./tls-wish.ts";

@@ -11,7 +11,7 @@ import {
   untreat,
 } from "../doctor/mod.ts";
 import { STATE } from "../agent/asked/mod.ts";
-import type { ShownNode, ShownPeer } from "../agent/mod.ts";
+import type { ShownEdge, ShownNode, ShownPeer } from "../agent/mod.ts";
 import { parseIp, parsePrefix } from "../net/mod.ts";
 import { type Mesh, parseManifest } from "../resources/mod.ts";
 import { isRoot } from "../sys/mod.ts";
@@ -39,6 +39,16 @@ function peerFacts(peer: ShownPeer): PeerFacts {
   };
 }
 
+function edgeFacts({ routers, problems }: ShownEdge): Pick<AgentFacts, "edge"> {
+  const of = ({ problems: own, domains }: ShownEdge["routers"][number]) => [
+    ...own,
+    ...domains.flatMap(({ name, problems }) => problems.map((problem) => `VPC "${name}": ${problem}`)),
+  ];
+  const all = [...problems, ...routers.flatMap(of)];
+  if (routers.length + all.length === 0) return {};
+  return { edge: { routers: routers.map(({ router }) => router), problems: all } };
+}
+
 async function meshOf(): Promise<Mesh | undefined> {
   const { manifest } = await ask({ op: "mesh-show" }, progress);
   const [resource] = parseManifest(manifest).resources;
@@ -47,12 +57,13 @@ async function meshOf(): Promise<Mesh | undefined> {
 
 /** What the agent says; it throws where there is none. */
 async function agentFacts(): Promise<AgentFacts> {
-  const { node, tunnel, hub, objects } = await ask({ op: "status" }, progress);
+  const { node, tunnel, hub, objects, edge: shown } = await ask({ op: "status" }, progress);
   const failed = objects.failed.map(({ key, reason }) => `${key}: ${reason}`);
-  if (node === undefined) return { hub: false, overlay: [], pods: [], failed, peers: [] };
+  const edge = shown === undefined ? {} : edgeFacts(shown);
+  if (node === undefined) return { hub: false, overlay: [], pods: [], failed, ...edge, peers: [] };
   const [mesh, { peers }] = [await meshOf(), await ask({ op: "peers" }, progress)];
   return {
-    ...{ node: node.name, hub: node.hub, overlay: addresses(node), pods: networks(node), failed },
+    ...{ node: node.name, hub: node.hub, overlay: addresses(node), pods: networks(node), failed, ...edge },
     ...(mesh && {
       mesh: {
         overlay: [mesh.overlay4, mesh.overlay6],

@@ -146,7 +146,7 @@ const wrong = (facts: Facts) => diagnose(facts).checks.filter(({ ok }) => !ok);
 test("a node that is well has nothing wrong, and only firewalls and networks that are not there are not looked at", () => {
   const { skipped } = diagnose(well);
   expect(wrong(well)).toEqual([]);
-  expect(skipped.map(({ id }) => id)).toEqual(["firewall-kept", "other-network"]);
+  expect(skipped.map(({ id }) => id)).toEqual(["edge", "firewall-kept", "other-network"]);
 });
 
 function withKernel(change: Partial<KernelView>): Facts {
@@ -205,6 +205,12 @@ const rows: readonly (readonly [about: string, id: string, facts: Facts, fix: st
   ["no IPv6 on the link", "sysctl-ipv6", set("net/ipv6/conf/cw0/disable_ipv6", "1"), "disable_ipv6=0"],
   ["full neighbour table", "neighbours", { ...well, neighbours: 900 }, "gc_thresh3=2048"],
   ["not joined", "agent", withAgent({ node: undefined as never }), "causeway join"],
+  [
+    "session of an edge that ended",
+    "edge",
+    withAgent({ edge: { routers: ["underlay"], problems: ['VPC "red": the session has ended'] } }),
+    "causeway bgp",
+  ],
   ["failed object", "objects", withAgent({ failed: ["route/10.1.0.0: no"] }), "causeway plan"],
   [
     "address lost",
@@ -489,6 +495,7 @@ test("without an agent the rest is looked at", () => {
     "objects",
     "tunnel",
     "hub",
+    "edge",
     "peers",
     "mtu-path",
     "firewall-kept",

@@ -21,6 +21,8 @@ export interface AgentFacts {
   /** Of a member: where the mesh's hub is reached, `host:port`. */
   readonly hubEndpoints?: readonly string[];
   readonly failed: readonly string[];
+  /** Where the node is a router of a fabric: what is not as resources say. */
+  readonly edge?: { readonly routers: readonly string[]; readonly problems: readonly string[] };
   readonly peers: readonly PeerFacts[];
 }
 

@@ -245,6 +245,17 @@ export const meshExaminations: readonly Examination<Facts>[] = [
     look: namesFinding,
   },
   {
+    id: "edge",
+    why: "what a router in a fabric lacks, hosts and pods of its VPCs lack, and packets end there",
+    look: ({ agent }) => {
+      if (agent?.edge === undefined) return { skipped: "this node is no router of a fabric" };
+      const { routers, problems } = agent.edge;
+      return problems.length === 0
+        ? { found: `${routers.join(", ")}: all is as resources say` }
+        : { found: named(problems), fix: "each says what to do; causeway bgp has the sessions" };
+    },
+  },
+  {
     id: "peers",
     why: "pods of a node that is not reached do not answer",
     look: ({ agent }) => {

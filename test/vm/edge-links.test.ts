@@ -1,5 +1,6 @@
 /** Links of a router that are made of others, of kinds that not every kernel has: bonds, whose members are given back as they were, and ipvlan and VLAN links. */
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { pings } from "../support/domain-lab.ts";
 import { EdgeLab, type EdgeNode } from "../support/edge-lab.ts";
 import { until } from "../support/evpn-cluster.ts";
@@ -7,13 +8,13 @@ import { lacksKind } from "../support/scratch.ts";
 
 setDefaultTimeout(120_000);
 
-const underlay = (made: string) => `
+const underlay = (made: string, addresses = ", addresses: [192.168.11.3/24]") => `
 apiVersion: causeway.network/v1alpha1
 kind: Underlay
 metadata: {name: rack}
 spec:
   asn: 64514
-  links: [{name: fabric0, ${made}, addresses: [192.168.11.3/24]}]
+  links: [{name: fabric0, ${made}${addresses}}]
   neighbors: [{address: 192.168.11.2, asn: 64512, connectRetry: 1s}]
   tunnelEndpoint: {prefixes: [100.65.0.1/32]}
 `;
@@ -23,6 +24,11 @@ const titled = (title: string, lack: string | undefined) =>
 const noBond = lacksKind({ name: "x", type: "bond", mode: "active-backup" });
 const noIpvlan = lacksKind({ name: "x", type: "ipvlan", parent: 0, mode: "l2" });
 const noVlan = lacksKind({ name: "x", type: "vlan", parent: 0, vlanId: 7 });
+
+/** Where Debian has it (containernetworking-plugins). */
+const PLUGIN = "/usr/lib/cni/ipvlan";
+const noPlugin =
+  noIpvlan ?? (existsSync(PLUGIN) ? undefined : "containernetworking-plugins is not installed");
 
 describe("links of an edge that are made of others", () => {
   let lab: EdgeLab;
@@ -105,6 +111,43 @@ describe("links of an edge that are made of others", () => {
       await isKnown();
       expect(node.text("ip -d -o link show dev fabric0", "cw-underlay")).toMatch(/ipvlan +mode l2 /);
       await isOver();
+      expect(node.text("ip -br link")).toContain("eth1");
+    },
+  );
+
+  test.skipIf(noPlugin !== undefined)(
+    titled(
+      "an ipvlan link by the CNI plugin stays over a restart, is made again when it is spoilt, and goes",
+      noPlugin,
+    ),
+    async () => {
+      const ipam = { type: "static", addresses: [{ address: "192.168.11.3/24" }] };
+      const plugins = [{ type: "ipvlan", master: "eth1", mode: "l2", ipam }];
+      const config = JSON.stringify({ cniVersion: "1.0.0", name: "fabric", plugins });
+      const wanted = underlay(`cni: {config: ${config}}`, "");
+      const shown = () => node.text("ip -d -o link show dev fabric0", "cw-underlay");
+      const isWell = () =>
+        until("plugins say that all is well", async () => node.edge.status()[0]?.problems.length === 0);
+      node.follow(wanted);
+      lab.ours([64514]);
+      await isKnown();
+      await isWell();
+      const made = shown();
+      expect(made).toMatch(/ipvlan +mode l2 /);
+      node.stop();
+      node.start();
+      node.follow(wanted);
+      await isWell();
+      expect(shown()).toBe(made);
+      expect(node.problems).toEqual([]);
+      node.text("ip address del 192.168.11.3/24 dev fabric0", "cw-underlay");
+      await until("it is told", async () =>
+        node.problems.some((one) => one.includes("plugin ipvlan has refused CHECK: ")),
+      );
+      await isWell();
+      expect(node.text("ip -br address show dev fabric0", "cw-underlay")).toContain("192.168.11.3/24");
+      node.follow("");
+      await until("what was made is gone", async () => !existsSync(`${node.folder}/edge-chains.json`));
       expect(node.text("ip -br link")).toContain("eth1");
     },
   );

@@ -17,6 +17,9 @@ const PROGRAMS = [
   ..."findmnt setpriv ethtool bash sysctl tracepath traceroute socat".split(" "),
 ];
 
+/** CNI plugins where Debian has them, which tests of kinds of links call that not every kernel has. */
+const CNI_PLUGINS = "ipvlan static".split(" ").map((name) => `usr/lib/cni/${name}`);
+
 /** Of BGP daemons, each in some package. */
 const FOREIGN_PROGRAMS =
   "lib/frr/zebra lib/frr/bgpd lib/frr/bfdd bin/vtysh sbin/bird sbin/birdc bin/gobgpd bin/gobgp".split(" ");
@@ -100,6 +103,7 @@ function programs(cpio: CpioWriter, { kernel, repository }: ImageOptions, foreig
     const found = which(name);
     if (found !== undefined) places.set(`usr/bin/${name}`, realpathSync(found));
   }
+  for (const plugin of CNI_PLUGINS) if (existsSync(`/${plugin}`)) places.set(plugin, `/${plugin}`);
   for (const [place, from] of places) cpio.file(place, { from }, 0o755);
   for (const name of ["modprobe", "insmod", "lsmod", "rmmod"]) cpio.symlink(`sbin/${name}`, "/bin/kmod");
   // Tests find Bun where npm put it on this machine.
