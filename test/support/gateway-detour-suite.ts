@@ -91,15 +91,17 @@ export function detoursOfQueues(by: keyof typeof CUT, skip: string | undefined):
         });
       }
 
+      const packets = async (queue: number) =>
+        Number(await story.state("paris", `/queue[queue=${queue}]/txpackets`));
+
       /** How much is lost while something is cut, of pings each 20 ms. */
       async function whileCut(work: () => void): Promise<number> {
-        const most = losses("-i 0.02 -c 100 -W 2");
+        const before = await packets(cut);
+        const most = losses("-i 0.02 -c 300 -W 2");
+        await story.until("packets go", async () => (await packets(cut)) > before + 20);
         work();
         return Math.max(...(await most));
       }
-
-      const packets = async (queue: number) =>
-        Number(await story.state("paris", `/queue[queue=${queue}]/txpackets`));
 
       const nothingIsLost = () =>
         story.until("nothing is lost", async () => (await losses("-i 0.05 -c 5 -W 5")).every((n) => n === 0));
@@ -108,7 +110,9 @@ export function detoursOfQueues(by: keyof typeof CUT, skip: string | undefined):
         await story.until(`${city} tells of the detour`, async () =>
           (await detour(city)).includes(`packets of queue ${cut} go by queue ${other}: `),
         );
+        const before = await packets(other);
         await nothingIsLost();
+        expect((await packets(other)) - before).toBeGreaterThan(5);
         expect(await detour(city)).toContain("up true");
         expect(story.log(city)).toContain('"packets of a queue go by another one"');
       }
@@ -140,6 +144,7 @@ export function detoursOfQueues(by: keyof typeof CUT, skip: string | undefined):
           nft(`add table ip cut
 add chain ip cut way { type filter hook forward priority 0; }
 add rule ip cut way ip daddr { 172.31.1.${29 + cut}, 172.32.1.${29 + cut} } drop
+add rule ip cut way ip saddr { 172.31.1.${29 + cut}, 172.32.1.${29 + cut} } drop
 `),
         );
         console.log(`lost by a cut somewhere on the way: ${most * 20} ms`);
