@@ -91,7 +91,7 @@ describe.skipIf(skip !== undefined)(`XDP, life of a process${reason}`, () => {
     const polls = () => table.of(ifindex).map(({ id: _, ...settings }) => settings);
     const [atOnce, later, others] = [
       { deferHardIrqs: 0, groFlushTimeoutNs: 0 },
-      { deferHardIrqs: 2, groFlushTimeoutNs: 70_000 },
+      { deferHardIrqs: 3, groFlushTimeoutNs: 70_000 },
       { deferHardIrqs: 5, groFlushTimeoutNs: 20_000 },
     ];
     const deferral = () => new PollDeferral(later.groFlushTimeoutNs);
@@ -106,9 +106,11 @@ describe.skipIf(skip !== undefined)(`XDP, life of a process${reason}`, () => {
       programs.settle(() => undefined);
     });
     expect(polls()).toEqual([later]);
-    expect(does("defer", new PollDeferral(50_000))).toEqual([later]);
-    // Another process than the one that was killed.
+    // Another process than the one that was killed, with another option.
+    const sooner = { ...later, groFlushTimeoutNs: 50_000 };
+    expect(does("defer", new PollDeferral(sooner.groFlushTimeoutNs))).toEqual([sooner]);
     expect(does("restore")).toEqual([atOnce]);
+    expect(does("defer")).toEqual([later]);
     expect(does("defer", new PollDeferral(0))).toEqual([atOnce]);
     table.set(table.of(ifindex)[0]?.id as number, others);
     expect([does("defer"), does("restore")]).toEqual([[others], [others]]);
