@@ -33,6 +33,12 @@ export const TOR_2: FabricBox = {
   ...{ name: "tor2", asn: 64513, routerId: "10.1.0.12", address: "192.168.1.7" },
 };
 
+/**
+ * The spine knows both ToRs by this AS number, and leaves hear the same whichever of the two it prefers meanwhile: where a path changes, FRR 8.4 may
+ * forget a router's Ethernet address.
+ */
+const TORS_ASN = 64511;
+
 const BOTH: readonly Vrf[] = ["red", "blue"];
 
 /** leavesOf returns the leaves: one of each site, or one for each tenant of a site where the kernel has no VRFs. */
@@ -110,11 +116,14 @@ exit`;
 /** spineText is the spine's configuration. */
 export function spineText(boxes: readonly FabricBox[]): string {
   const neighbors = boxes.map(
-    ({ address, asn }) => ` neighbor ${address} remote-as ${asn}\n neighbor ${address} timers connect 1`,
+    (box) =>
+      ` neighbor ${box.address} remote-as ${box === TOR_1 || box === TOR_2 ? TORS_ASN : box.asn}\n neighbor ${box.address} timers connect 1`,
   );
-  return [router(SPINE.asn, SPINE.routerId), ...neighbors, active(boxes.map(({ address }) => address))].join(
-    "\n",
+  const all = active(
+    boxes.map(({ address }) => address),
+    { more4: "  maximum-paths 1\n" },
   );
+  return [router(SPINE.asn, SPINE.routerId), ...neighbors, all].join("\n");
 }
 
 /** leafText is a leaf's: a VTEP with its tenants as L3 VNIs, and the plain host's network. */
@@ -166,6 +175,7 @@ export function torText(tor: FabricBox, net: string): string {
   return [
     router(tor.asn, tor.routerId),
     ` neighbor ${spine} remote-as ${SPINE.asn}\n neighbor ${spine} timers connect 1`,
+    ` neighbor ${spine} local-as ${TORS_ASN} no-prepend replace-as`,
     " neighbor nodes peer-group\n neighbor nodes remote-as 64514",
     ` bgp listen range ${net}.0/24 peer-group nodes`,
     active([spine, "nodes"]),
