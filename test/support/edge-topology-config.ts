@@ -1,6 +1,6 @@
 /**
- * What the speakers of the edge's topology (edge-topology.ts) are told: routers of the fabric, our nodes, and what runs on their hosts. Numbers are
- * those of OpenPERouter's laboratory.
+ * What the speakers of the edge's topology (edge-topology.ts) are told: routers of the fabric, and what runs on nodes' hosts. Numbers are those of
+ * OpenPERouter's laboratory.
  */
 
 /** Vrf is a tenant of the fabric, with an L3 VNI. */
@@ -277,40 +277,3 @@ ${[SESSIONS.red, SESSIONS.blue]
   ])
   .join("")}`;
 }
-
-const session = ({ net4, net6 }: { readonly net4: string; readonly net6?: string }) =>
-  `asn: 64514, peerAsn: 64515, prefixes: [${net4}.0/24${net6 === undefined ? "" : `, "${net6}::/64"`}], connectRetry: 1s, hold: 180s, keepalive: 60s`;
-
-/** UNDERLAY is the Underlay of all nodes. */
-export const UNDERLAY = `
-apiVersion: causeway.network/v1alpha1
-kind: Underlay
-metadata: {name: rack}
-spec:
-  asn: 64514
-  links: [{name: eth1}, {name: eth2}]
-  neighbors:
-    - {address: 192.168.11.2, asn: 64512, connectRetry: 1s, hold: 180s, keepalive: 60s}
-    - {address: 192.168.12.2, asn: 64513, connectRetry: 1s, hold: 180s, keepalive: 60s}
-  tunnelEndpoint: {prefixes: [100.65.0.0/24]}
-  hostSessions: [{name: plain, ${session(SESSIONS.plain)}}]
-`;
-
-/** vpcText is an L3 domain with its host session; `more` are further fields. */
-export const vpcText = (name: Vrf, more = "") => `---
-apiVersion: causeway.network/v1alpha1
-kind: VPC
-metadata: {name: ${name}}
-spec:
-  vni: ${VNIS[name]}
-  underlay: {}
-  hostSession: {${session(SESSIONS[name])}}
-${more}`;
-
-/** subnetText is an L2 domain with a bridge on the host; `more` are other fields. */
-export const subnetText = (name: string, vni: number, prefixes: string, more = ", hostBridge: {}") => `---
-apiVersion: causeway.network/v1alpha1
-kind: Subnet
-metadata: {name: ${name}}
-spec: {vpc: ${name.split(".")[0]}, vni: ${vni}, prefixes: [${prefixes}]${more}}
-`;

@@ -10,7 +10,7 @@
  *                  /     \
  *               tor1     tor2
  *                │ └──┬──┘ │
- *          eth1  a    b    c  eth2      each: edge ─ cwh100, cwh200 ─ host's speaker ─ pod
+ *          eth1  a    b    c  eth2      each: edge ─ host-e-… ─ host's speaker ─ pod
  *               FRR  BIRD GoBGP
  * ```
  */
@@ -40,7 +40,7 @@ import {
   type Vrf,
   VNIS,
 } from "./edge-topology-config.ts";
-import { executable } from "./lab-needs.ts";
+import { executable, labLacks } from "./lab-needs.ts";
 import { lacksKind, Scratch } from "./scratch.ts";
 
 const PORT = 8080;
@@ -68,7 +68,9 @@ const NODES = ["a", "b", "c"] as const;
 /** topologyLacks tells why the topology cannot be here. */
 export function topologyLacks({ vrf }: { readonly vrf: boolean }): string | undefined {
   const foreign = (["frr", "bird", "gobgp"] as const).map((kind) => foreignRoot(kind).lacks);
-  return foreign.find(Boolean) ?? (vrf ? lacksKind({ name: "x", type: "vrf", table: 7 }) : undefined);
+  return (
+    labLacks ?? foreign.find(Boolean) ?? (vrf ? lacksKind({ name: "x", type: "vrf", table: 7 }) : undefined)
+  );
 }
 
 /** Build says what of the topology there is. */
@@ -142,7 +144,7 @@ export class EdgeTopology implements AsyncDisposable {
     return found;
   }
 
-  /** announce has a leaf announce an IPv4 network, of a tenant or of none, or take it back. */
+  /** announce has a leaf announce a network, of a tenant or of none, or take it back. */
   announce(
     leaf: Leaf,
     network: string,
@@ -151,7 +153,7 @@ export class EdgeTopology implements AsyncDisposable {
     this.daemon(leaf.name).ask(
       "configure terminal",
       `router bgp ${leaf.asn}${vrf !== undefined && leaf.hasVrfs ? ` vrf ${vrf}` : ""}`,
-      "address-family ipv4 unicast",
+      `address-family ipv${network.includes(":") ? 6 : 4} unicast`,
       `${not ? "no " : ""}network ${network}`,
     );
   }
