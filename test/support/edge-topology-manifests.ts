@@ -56,9 +56,10 @@ export const TARGETS =
   l3vniText("once", "red", ", importRTs: ['64520:100'], exportRTs: ['64520:100', '64514:999']") +
   l3vniText("once", "blue", ", importRTs: ['64520:200', '64514:200'], exportRTs: ['64520:200']");
 
-/** WEB is an L2 domain of red's, with a bridge on the host. */
 const web = (words: Words, more: string) =>
   object(words, "L2VNI", "web", `vni: 110, ${more}: [192.171.24.1/24, "2001:db8:171:24::1/64"]`);
+
+/** WEB is an L2 domain of red's, with a bridge on the host. */
 export const WEB = {
   now: web(
     "now",

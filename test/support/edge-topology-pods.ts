@@ -5,10 +5,10 @@
 import { expect, test } from "bun:test";
 import type { Netns } from "../../src/sys/mod.ts";
 import { attachPod, subnetText } from "./edge-fabric-lab.ts";
-import { seenBy } from "./edge-topology.ts";
 import { type Vrf, VNIS } from "./edge-topology-config.ts";
 import { converted, TARGETS } from "./edge-topology-manifests.ts";
 import { hostOf, type TopologyView } from "./edge-topology-view.ts";
+import { seenBy } from "./seen.ts";
 
 const TENANTS = ["red", "blue"] as const;
 const [POD_4, POD_6] = ["10.50.0.5", "2001:db8:50::5"];

@@ -6,12 +6,13 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { type Netns, runSync } from "../../src/sys/mod.ts";
 import { pings } from "./domain-lab.ts";
 import type { EdgeNode } from "./edge-lab.ts";
-import { seenBy, topologyLacks } from "./edge-topology.ts";
+import { topologyLacks } from "./edge-topology.ts";
 import { podTests } from "./edge-topology-pods.ts";
 import { HOSTS, podNets } from "./edge-topology-config.ts";
 import { ALL, converted, TARGETS, WEB } from "./edge-topology-manifests.ts";
 import { bare, hostOf, say, TopologyView } from "./edge-topology-view.ts";
 import type { Json } from "./scratch.ts";
+import { seenBy } from "./seen.ts";
 
 /** What hardened hosts have; namespaces that are made later begin with it. */
 const STRICT = ["net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter"];
@@ -160,13 +161,15 @@ function trafficTests(view: TopologyView): void {
     };
     for (const { leaf, vrf, prefix } of withdrawn) view.net.announce(leaf, prefix, { vrf, not: true });
     await each("have no more", (has) => !has.includes(true));
-    for (const node of view.nodes) {
-      for (const { vni, vrf } of withdrawn)
+    for (const node of view.nodes)
+      for (const { vni, vrf } of withdrawn) {
+        const routes = view.edgeRoutes(node, vni);
+        const heard = [4, 6].flatMap((family) => view.heard(node.name, vrf, family as 4 | 6));
         for (const other of others[vni]) {
-          expect(view.edgeRoutes(node, vni)).toContain(other);
-          expect(view.heard(node.name, vrf, other.includes(":") ? 6 : 4)).toContain(other);
+          expect(routes).toContain(other);
+          expect(heard).toContain(other);
         }
-    }
+      }
     for (const node of view.nodes.slice(0, 2))
       await view.until(
         `${node.name}'s kernel has none of it`,

@@ -2,9 +2,10 @@
 import { expect } from "bun:test";
 import type { Netns } from "../../src/sys/mod.ts";
 import type { EdgeNode } from "./edge-lab.ts";
-import { type Build, EdgeTopology, seenBy } from "./edge-topology.ts";
+import { type Build, EdgeTopology } from "./edge-topology.ts";
 import { type FabricHost, HOSTS, SESSIONS, type Vrf } from "./edge-topology-config.ts";
 import type { Json } from "./scratch.ts";
+import { seenBy } from "./seen.ts";
 
 /** Guards against hanging only. */
 const DEADLINE_MS = 280_000;
