@@ -47,11 +47,11 @@ export function bfdTests(view: TopologyView): void {
   const torsPeer = (): Json | undefined =>
     (view.net.daemon("tor1").json("show bgp neighbors 192.168.11.3 json") as Json)["192.168.11.3"];
   const ways = () => view.nodes[0].text("ip route show 100.64.0.1", "cw-underlay");
-  /** What comes from an address is lost in a box, on the way to others as well. */
+  /** Packets are lost in a box, also what it forwards, and what it says itself: that a session ends would be heard before BFD finds it. */
   const lose = (box: string, rules: readonly string[]) => {
     const chain = (hook: string) =>
       `chain ${hook} { type filter hook ${hook} priority 0; ${rules.map((rule) => `${rule} drop;`).join(" ")} }`;
-    const table = `table inet lost { ${chain("input")}; ${chain("forward")}; }`;
+    const table = `table inet lost { ${["input", "forward", "output"].map(chain).join("; ")}; }`;
     view.net.feed(box, ["nft", "-f", "-"], table);
   };
   const find = (box: string) => view.net.text(box, "nft delete table inet lost");
