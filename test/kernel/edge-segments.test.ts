@@ -12,6 +12,7 @@ import { type Foreign, foreignRoot } from "../support/bgp-foreign.ts";
 import { pings } from "../support/domain-lab.ts";
 import { EdgeLab, type EdgeNode, evpnPaths } from "../support/edge-lab.ts";
 import { until } from "../support/evpn-cluster.ts";
+import { seen } from "../support/seen.ts";
 
 setDefaultTimeout(120_000);
 const { root, lacks } = foreignRoot("frr");
@@ -133,8 +134,8 @@ describe.skipIf(lacks !== undefined)(
 
     test("a segment that nobody routes is stretched, and shares nothing with others", async () => {
       const one = lab.machine({ node: a, bridge: "br-hs-5310" }, 4, "10.1.0.5");
-      lab.machine({ node: b, bridge: "br-hs-5310" }, 5, "10.1.0.8");
-      await reaches(one, "10.1.0.8");
+      lab.serve(lab.machine({ node: b, bridge: "br-hs-5310" }, 5, "10.1.0.8"));
+      expect(await seen(one, "10.1.0.8")).toBe("10.1.0.5");
       expect(pings(webs[0] as Netns, "10.1.0.8")).toBe(false);
       expect(pings(one, "10.1.0.6")).toBe(false);
       await until("its addresses are announced", async () => macs(evpn()).includes("02:00:00:00:00:05"));

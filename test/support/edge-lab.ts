@@ -31,6 +31,7 @@ import {
 } from "../../src/sys/mod.ts";
 import { Foreign } from "./bgp-foreign.ts";
 import { Scratch } from "./scratch.ts";
+import { serve } from "./seen.ts";
 
 /** EdgeSide is one node, its AS numbers and networks. */
 export interface EdgeSide {
@@ -329,6 +330,11 @@ export class EdgeLab implements AsyncDisposable {
     const daemon = await Foreign.start("frr", { root: this.#root, netns, config });
     this.#daemons.push(daemon);
     return daemon;
+  }
+
+  /** serve has a machine tell whoever asks whom it sees (seen.ts). */
+  serve(netns: Netns): void {
+    this.#stopping.use(serve(netns));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,7 +1,7 @@
 /** BFD of node a's sessions, with a ToR and with the speaker on its host: where packets are lost, sessions end and traffic goes another way. */
 import { expect, test } from "bun:test";
-import { UNDERLAY, vpcText } from "./edge-topology-config.ts";
-import { type TopologyView, WEB } from "./edge-topology-view.ts";
+import { converted, l3vniText, underlayText, WEB } from "./edge-topology-manifests.ts";
+import type { TopologyView } from "./edge-topology-view.ts";
 import type { Json } from "./scratch.ts";
 
 /** As both sides are told: slow enough for an emulated machine, and much faster than hold times, which are minutes. */
@@ -17,14 +17,22 @@ const PROFILE = [
   "exit",
 ];
 
-const WATCHED = `bfd: {transmit: ${MS}ms, receive: ${MS}ms, multiplier: ${MULTIPLIER}}`;
+/** Node a's manifests, with BFD of its session with the first ToR. */
+const WATCHED =
+  underlayText(
+    "now",
+    `, bfd: {transmitInterval: ${MS}, receiveInterval: ${MS}, detectMultiplier: ${MULTIPLIER}}`,
+  ) +
+  l3vniText("now", "red") +
+  l3vniText("now", "blue") +
+  WEB.now;
 
-/** Node a's resources, with BFD of its sessions with the first ToR and with the host in red. */
-const RESOURCES =
-  UNDERLAY.replace("asn: 64512,", `asn: 64512, ${WATCHED},`) +
-  vpcText("red").replace("connectRetry: 1s", `connectRetry: 1s, ${WATCHED}`) +
-  vpcText("blue") +
-  WEB;
+/** And of that with the host in red, which OpenPERouter cannot say. */
+const watched = () =>
+  converted(WATCHED).replace(
+    "    link: host-e-100\n",
+    `$&    bfd: {transmit: ${MS}ms, receive: ${MS}ms, multiplier: ${MULTIPLIER}}\n`,
+  );
 
 /** bfdTests declares tests of the edge's topology. */
 export function bfdTests(view: TopologyView): void {
@@ -39,11 +47,11 @@ export function bfdTests(view: TopologyView): void {
   const torsPeer = (): Json | undefined =>
     (view.net.daemon("tor1").json("show bgp neighbors 192.168.11.3 json") as Json)["192.168.11.3"];
   const ways = () => view.nodes[0].text("ip route show 100.64.0.1", "cw-underlay");
-  /** What comes from an address is lost in a box, on the way to others as well. */
+  /** Packets are lost in a box, also what it forwards, and what it says itself: that a session ends would be heard before BFD finds it. */
   const lose = (box: string, rules: readonly string[]) => {
     const chain = (hook: string) =>
       `chain ${hook} { type filter hook ${hook} priority 0; ${rules.map((rule) => `${rule} drop;`).join(" ")} }`;
-    const table = `table inet lost { ${chain("input")}; ${chain("forward")}; }`;
+    const table = `table inet lost { ${["input", "forward", "output"].map(chain).join("; ")}; }`;
     view.net.feed(box, ["nft", "-f", "-"], table);
   };
   const find = (box: string) => view.net.text(box, "nft delete table inet lost");
@@ -56,7 +64,7 @@ export function bfdTests(view: TopologyView): void {
     view.net
       .daemon("a")
       .ask("configure terminal", ...PROFILE, "router bgp 64515", "neighbor 192.169.10.1 bfd profile slow");
-    a.follow(RESOURCES);
+    a.follow(watched());
     expect(a.problems).toEqual([]);
     for (const [box, address] of [
       ["tor1", "192.168.11.3"],
@@ -87,7 +95,8 @@ export function bfdTests(view: TopologyView): void {
     await isUp("a", "192.169.10.1");
     await view.until(
       "both have the routes again",
-      () => isThere("red") && a.text("ip route show 192.168.20.0/24").includes("via 192.169.10.1 dev cwh100"),
+      () =>
+        isThere("red") && a.text("ip route show 192.168.20.0/24").includes("via 192.169.10.1 dev host-e-100"),
     );
     expect(a.problems).toEqual([]);
   });

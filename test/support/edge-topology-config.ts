@@ -1,6 +1,6 @@
 /**
- * What the speakers of the edge's topology (edge-topology.ts) are told: routers of the fabric, our nodes, and what runs on their hosts. Numbers are
- * those of OpenPERouter's laboratory.
+ * What the speakers of the edge's topology (edge-topology.ts) are told: routers of the fabric, and what runs on nodes' hosts. Numbers are those of
+ * OpenPERouter's laboratory.
  */
 
 /** Vrf is a tenant of the fabric, with an L3 VNI. */
@@ -32,6 +32,12 @@ export const TOR_1: FabricBox = {
 export const TOR_2: FabricBox = {
   ...{ name: "tor2", asn: 64513, routerId: "10.1.0.12", address: "192.168.1.7" },
 };
+
+/**
+ * The spine knows both ToRs by this AS number, and leaves hear the same whichever of the two it prefers meanwhile: where a path changes, FRR 8.4 may
+ * forget a router's Ethernet address.
+ */
+const TORS_ASN = 64511;
 
 const BOTH: readonly Vrf[] = ["red", "blue"];
 
@@ -110,11 +116,14 @@ exit`;
 /** spineText is the spine's configuration. */
 export function spineText(boxes: readonly FabricBox[]): string {
   const neighbors = boxes.map(
-    ({ address, asn }) => ` neighbor ${address} remote-as ${asn}\n neighbor ${address} timers connect 1`,
+    (box) =>
+      ` neighbor ${box.address} remote-as ${box === TOR_1 || box === TOR_2 ? TORS_ASN : box.asn}\n neighbor ${box.address} timers connect 1`,
   );
-  return [router(SPINE.asn, SPINE.routerId), ...neighbors, active(boxes.map(({ address }) => address))].join(
-    "\n",
+  const all = active(
+    boxes.map(({ address }) => address),
+    { more4: "  maximum-paths 1\n" },
   );
+  return [router(SPINE.asn, SPINE.routerId), ...neighbors, all].join("\n");
 }
 
 /** leafText is a leaf's: a VTEP with its tenants as L3 VNIs, and the plain host's network. */
@@ -166,6 +175,7 @@ export function torText(tor: FabricBox, net: string): string {
   return [
     router(tor.asn, tor.routerId),
     ` neighbor ${spine} remote-as ${SPINE.asn}\n neighbor ${spine} timers connect 1`,
+    ` neighbor ${spine} local-as ${TORS_ASN} no-prepend replace-as`,
     " neighbor nodes peer-group\n neighbor nodes remote-as 64514",
     ` bgp listen range ${net}.0/24 peer-group nodes`,
     active([spine, "nodes"]),
@@ -267,40 +277,3 @@ ${[SESSIONS.red, SESSIONS.blue]
   ])
   .join("")}`;
 }
-
-const session = ({ net4, net6 }: { readonly net4: string; readonly net6?: string }) =>
-  `asn: 64514, peerAsn: 64515, prefixes: [${net4}.0/24${net6 === undefined ? "" : `, "${net6}::/64"`}], connectRetry: 1s, hold: 180s, keepalive: 60s`;
-
-/** UNDERLAY is the Underlay of all nodes. */
-export const UNDERLAY = `
-apiVersion: causeway.network/v1alpha1
-kind: Underlay
-metadata: {name: rack}
-spec:
-  asn: 64514
-  links: [{name: eth1}, {name: eth2}]
-  neighbors:
-    - {address: 192.168.11.2, asn: 64512, connectRetry: 1s, hold: 180s, keepalive: 60s}
-    - {address: 192.168.12.2, asn: 64513, connectRetry: 1s, hold: 180s, keepalive: 60s}
-  tunnelEndpoint: {prefixes: [100.65.0.0/24]}
-  hostSessions: [{name: plain, ${session(SESSIONS.plain)}}]
-`;
-
-/** vpcText is an L3 domain with its host session; `more` are further fields. */
-export const vpcText = (name: Vrf, more = "") => `---
-apiVersion: causeway.network/v1alpha1
-kind: VPC
-metadata: {name: ${name}}
-spec:
-  vni: ${VNIS[name]}
-  underlay: {}
-  hostSession: {${session(SESSIONS[name])}}
-${more}`;
-
-/** subnetText is an L2 domain with a bridge on the host; `more` are other fields. */
-export const subnetText = (name: string, vni: number, prefixes: string, more = ", hostBridge: {}") => `---
-apiVersion: causeway.network/v1alpha1
-kind: Subnet
-metadata: {name: ${name}}
-spec: {vpc: ${name.split(".")[0]}, vni: ${vni}, prefixes: [${prefixes}]${more}}
-`;

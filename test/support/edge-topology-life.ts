@@ -1,28 +1,9 @@
 /** What nodes' edges have, and what becomes of it: their objects, what hosts hear, domains that come and go, an agent that ends, an Underlay that goes. */
 import { expect, test } from "bun:test";
-import { HOSTS, podNets, SESSIONS, UNDERLAY, type Vrf, vpcText } from "./edge-topology-config.ts";
-import { ALL, bare, type TopologyView, WEB } from "./edge-topology-view.ts";
+import { HOSTS, podNets, SESSIONS } from "./edge-topology-config.ts";
+import { ALL, converted, l3vniText, underlayText, WEB } from "./edge-topology-manifests.ts";
+import { bare, type TopologyView } from "./edge-topology-view.ts";
 import type { Json } from "./scratch.ts";
-
-/** What a host's speaker has heard by the session of a tenant. */
-function heard(
-  { net }: TopologyView,
-  { name, tenant, family }: { readonly name: string; readonly tenant: Vrf; readonly family: 4 | 6 },
-): string[] {
-  const edge = family === 4 ? `${SESSIONS[tenant].net4}.1` : `${SESSIONS[tenant].net6}::1`;
-  const daemon = net.daemon(name);
-  const networks = {
-    frr: () =>
-      Object.keys(
-        (daemon.json(`show bgp ipv${family} unicast neighbors ${edge} routes json`) as Json).routes,
-      ),
-    bird: () => daemon.ask("show", "route", "protocol", `${tenant}${family}`).match(/^\S+\/\d+/gm) ?? [],
-    gobgp: () =>
-      daemon.ask("neighbor", edge, "adj-in", "-a", `ipv${family}`).match(/[0-9a-f.:]+\/\d+/g) ?? [],
-  }[daemon.kind]();
-  // Where leaves have no VRFs, tunnel endpoints are in the tenants' tables too.
-  return networks.filter((one) => !/^100\.6[45]\.0\./.test(one)).sort();
-}
 
 /** lifeTests declares tests of the edge's topology; the last one leaves node c without an edge. */
 export function lifeTests(view: TopologyView): void {
@@ -38,7 +19,7 @@ export function lifeTests(view: TopologyView): void {
         const there = inside("ip -o address show dev host0", `cw-${vni}`);
         expect(there).toContain(`inet 192.169.${third}.1/24 `);
         expect(there).toContain(`inet6 2001:db8:169:${third}::1/64 `);
-        const here = node.text(`ip -o address show dev cwh${vni}`);
+        const here = node.text(`ip -o address show dev host-e-${vni}`);
         expect(here).toContain(`inet 192.169.${third}.${index + 2}/24 `);
         expect(here).toContain(`inet6 2001:db8:169:${third}::${index + 2}/64 `);
         expect(inside(`ip -d -o link show dev vx${vni}`, `cw-${vni}`)).toContain(`local 100.65.0.${index} `);
@@ -67,13 +48,15 @@ export function lifeTests(view: TopologyView): void {
         for (const [name, wanted] of Object.entries(expected))
           await view.until(
             `${name} has ${wanted} of ${tenant}`,
-            () => Bun.deepEquals(heard(view, { name, tenant, family }), wanted.sort()),
-            () => heard(view, { name, tenant, family }).join("\n"),
+            () => Bun.deepEquals(view.heard(name, tenant, family), wanted.sort()),
+            () => view.heard(name, tenant, family).join("\n"),
           );
       }
-    expect(bare(a.text("ip route show 192.168.20.0/24"))).toMatch(/via 192\.169\.10\.1 dev cwh100 proto bgp/);
+    expect(bare(a.text("ip route show 192.168.20.0/24"))).toMatch(
+      /via 192\.169\.10\.1 dev host-e-100 proto bgp/,
+    );
     await view.until("BIRD's kernel has it", () =>
-      /via 192\.169\.10\.1 dev cwh100 proto bird/.test(b.text("ip route show 192.168.20.0/24")),
+      /via 192\.169\.10\.1 dev host-e-100 proto bird/.test(b.text("ip route show 192.168.20.0/24")),
     );
   });
 
@@ -84,14 +67,14 @@ export function lifeTests(view: TopologyView): void {
         .connectionsEstablished as number;
     const before = since();
     a.logged.length = 0;
-    a.follow(UNDERLAY + vpcText("red"));
+    a.follow(converted(underlayText("now") + l3vniText("now", "red")));
     await view.until(
       "the leaf has no blue route of it",
       () => !view.leafRoutes("B", "blue").includes("10.244.0.0/24"),
     );
-    expect(a.text("ip -br link")).not.toContain("cwh200");
+    expect(a.text("ip -br link")).not.toContain("host-e-200");
     await view.sees(view.net.netns("B-red"), "10.244.0.2", "192.169.20.2");
-    a.follow(ALL + WEB);
+    a.follow(converted(ALL + WEB.now));
     await view.sees(view.net.netns("B-blue"), "10.244.0.2", "192.169.21.2");
     expect(since()).toBe(before);
   });
@@ -107,7 +90,7 @@ export function lifeTests(view: TopologyView): void {
     await view.sees(view.net.netns("pod-a"), "192.168.22.2", "10.244.0.2");
     expect(objects()).toEqual(before);
     a.start();
-    a.follow(ALL + WEB);
+    a.follow(converted(ALL + WEB.now));
     await view.sees(view.net.netns("A-red"), "10.244.0.2", "192.168.20.2");
     await view.sees(view.net.netns("pod-a"), "192.169.21.2", "10.244.0.2");
     await view.sees(view.net.netns("A-plain"), "10.244.0.2", "192.168.22.2");
@@ -121,7 +104,7 @@ export function lifeTests(view: TopologyView): void {
     expect(c.text("ip -o -4 address show")).toMatch(
       /eth1 +inet 192\.168\.11\.5\/24[^]*eth2 +inet 192\.168\.12\.5\/24/,
     );
-    expect(c.text("ip -br link")).not.toMatch(/cwh|cwp|cwb/);
+    expect(c.text("ip -br link")).not.toMatch(/host-e|pt-host|br-hs/);
     expect(() => c.text("ip link", "cw-underlay")).toThrow();
     for (const site of ["A", "B"] as const)
       await view.until(

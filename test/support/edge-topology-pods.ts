@@ -1,13 +1,14 @@
 /**
  * Pods of node c straight in the tenants of the fabric's leaves, without a host's speaker in between: VPCs with the leaves' VNIs and route targets,
- * and in each a pod of the same address.
+ * converted, and in each a Subnet of ours with a pod of the same address.
  */
 import { expect, test } from "bun:test";
 import type { Netns } from "../../src/sys/mod.ts";
-import { attachPod } from "./edge-fabric-lab.ts";
-import { seenBy } from "./edge-topology.ts";
-import { subnetText, type Vrf, VNIS } from "./edge-topology-config.ts";
-import { hostOf, TARGETS, type TopologyView } from "./edge-topology-view.ts";
+import { attachPod, subnetText } from "./edge-fabric-lab.ts";
+import { type Vrf, VNIS } from "./edge-topology-config.ts";
+import { converted, TARGETS } from "./edge-topology-manifests.ts";
+import { hostOf, type TopologyView } from "./edge-topology-view.ts";
+import { seenBy } from "./seen.ts";
 
 const TENANTS = ["red", "blue"] as const;
 const [POD_4, POD_6] = ["10.50.0.5", "2001:db8:50::5"];
@@ -16,7 +17,7 @@ const subnetOf = (tenant: Vrf) => VNIS[tenant] + 20;
 
 /** Of both tenants alike. */
 const PODS = TENANTS.map((tenant) =>
-  subnetText(`${tenant}.pods`, subnetOf(tenant), '10.50.0.0/24, "2001:db8:50::/64"', ""),
+  subnetText(`${tenant}.pods`, subnetOf(tenant), '10.50.0.0/24, "2001:db8:50::/64"'),
 ).join("");
 
 /** Who is asked says also who he is, as both have one address. */
@@ -34,7 +35,7 @@ export function podTests(view: TopologyView): void {
 
   test("pods of one address, straight in both tenants of the leaves: each leaf's VRF leads to its own, and each domain to its leaf's hosts", async () => {
     const [, , c] = view.nodes;
-    c.follow(TARGETS + PODS);
+    c.follow(converted(TARGETS) + PODS);
     expect(c.problems).toEqual([]);
     for (const tenant of TENANTS) {
       const where = { domain: VNIS[tenant], segment: subnetOf(tenant) };
@@ -87,7 +88,7 @@ export function podTests(view: TopologyView): void {
     expect(await seenBy(host("A-blue").netns, POD_4)).toBe("");
     detach("red");
     await view.until("the leaf's red has it no more", () => !isAtLeaf("red"));
-    c.follow(TARGETS);
+    c.follow(converted(TARGETS));
     expect(c.problems).toEqual([]);
   });
 }

@@ -6,11 +6,13 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { type Netns, runSync } from "../../src/sys/mod.ts";
 import { pings } from "./domain-lab.ts";
 import { type EdgeNode, evpnPaths } from "./edge-lab.ts";
-import { seenBy, topologyLacks } from "./edge-topology.ts";
+import { topologyLacks } from "./edge-topology.ts";
 import { podTests } from "./edge-topology-pods.ts";
 import { HOSTS, podNets } from "./edge-topology-config.ts";
-import { ALL, bare, hostOf, say, TARGETS, TopologyView, WEB } from "./edge-topology-view.ts";
+import { ALL, converted, TARGETS, WEB } from "./edge-topology-manifests.ts";
+import { bare, hostOf, say, TopologyView } from "./edge-topology-view.ts";
 import type { Json } from "./scratch.ts";
+import { seenBy } from "./seen.ts";
 
 /** What hardened hosts have; namespaces that are made later begin with it. */
 const STRICT = ["net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter"];
@@ -40,7 +42,7 @@ export function edgeTopologySuite({ title, vrf, alone, bfd, more }: TopologyOpti
       await view.up({ vrf, bfd });
       for (const node of view.nodes) {
         node.start();
-        node.follow(node.name === "c" ? TARGETS : ALL);
+        node.follow(converted(node.name === "c" ? TARGETS : ALL));
         expect(node.problems).toEqual([]);
       }
       view.net.routeByHand(view.nodes[2]);
@@ -59,7 +61,7 @@ export function edgeTopologySuite({ title, vrf, alone, bfd, more }: TopologyOpti
 
 /** A machine of the L2 domain that moves. */
 const TWO = {
-  bridge: "cwb110",
+  bridge: "br-hs-110",
   mac: "02:00:00:00:11:06",
   addresses: ["192.171.24.6/24", "2001:db8:171:24::6/64"],
 };
@@ -130,9 +132,6 @@ function trafficTests(view: TopologyView): void {
         const there = hostOf(name);
         await view.sees(pod, `${there.net4}.2`, `${net4}.2`);
         await view.sees(view.net.netns(name), `${net4}.2`, `${there.net4}.2`);
-      }
-      for (const name of ["A-red", "B-blue"]) {
-        const there = hostOf(name);
         await view.sees(pod, `${there.net6}::2`, `${net6}::2`);
         await view.sees(view.net.netns(name), `${net6}::2`, `${there.net6}::2`);
       }
@@ -143,30 +142,50 @@ function trafficTests(view: TopologyView): void {
     expect(await seenBy(view.net.netns("A-red"), "192.168.21.2")).toBe("");
   });
 
-  test("39: what a leaf withdraws is gone from its domain on every node and from the hosts, and from there alone", async () => {
-    const [leaf, prefix] = [view.net.leaf("B", "red"), "192.169.20.0/24"];
-    const areGone = (node: EdgeNode) => !view.edgeRoutes(node, 100).includes(prefix);
-    view.net.announce(leaf, prefix, { vrf: "red", not: true });
-    for (const node of view.nodes) await view.until(`${node.name} has it no more`, () => areGone(node));
+  test("39: what leaves of both sites withdraw is gone from its domain on every node and from the hosts' speakers, and from there alone", async () => {
+    const withdrawn = [
+      { vni: 200, vrf: "blue", leaf: view.net.leaf("A", "blue"), prefix: "2001:db8:21::/64", family: 6 },
+      { vni: 100, vrf: "red", leaf: view.net.leaf("B", "red"), prefix: "192.169.20.0/24", family: 4 },
+    ] as const;
+    const others = {
+      100: ["192.168.20.0/24", "2001:db8:20::/64", "2001:db8:169:20::/64"],
+      200: ["192.168.21.0/24", "192.169.21.0/24", "2001:db8:169:21::/64"],
+    } as const;
+    const each = async (what: string, holds: (has: readonly boolean[]) => boolean) => {
+      for (const { vni, vrf, prefix, family } of withdrawn)
+        for (const node of view.nodes)
+          await view.until(`${node.name} and its host ${what} ${prefix}`, () => {
+            const heard = view.heard(node.name, vrf, family).includes(prefix);
+            return holds([view.edgeRoutes(node, vni).includes(prefix), heard]);
+          });
+    };
+    for (const { leaf, vrf, prefix } of withdrawn) view.net.announce(leaf, prefix, { vrf, not: true });
+    await each("have no more", (has) => !has.includes(true));
+    for (const node of view.nodes)
+      for (const { vni, vrf } of withdrawn) {
+        const routes = view.edgeRoutes(node, vni);
+        const heard = [4, 6].flatMap((family) => view.heard(node.name, vrf, family as 4 | 6));
+        for (const other of others[vni]) {
+          expect(routes).toContain(other);
+          expect(heard).toContain(other);
+        }
+      }
     for (const node of view.nodes.slice(0, 2))
       await view.until(
-        `${node.name}'s host has it no more`,
-        () => node.text(`ip route show ${prefix}`) === "",
+        `${node.name}'s kernel has none of it`,
+        () =>
+          node.text("ip route show 192.169.20.0/24") === "" &&
+          node.text("ip -6 route show 2001:db8:21::/64") === "",
       );
-    for (const node of view.nodes) {
-      const red = view.edgeRoutes(node, 100);
-      for (const other of ["192.168.20.0/24", "2001:db8:169:20::/64"]) expect(red).toContain(other);
-      expect(view.edgeRoutes(node, 200)).toContain("192.169.21.0/24");
-    }
-    view.net.announce(leaf, prefix, { vrf: "red" });
-    for (const node of view.nodes) await view.until(`${node.name} has it again`, () => !areGone(node));
+    for (const { leaf, vrf, prefix } of withdrawn) view.net.announce(leaf, prefix, { vrf });
+    await each("have again", (has) => !has.includes(false));
   });
 
   test("51: passthrough: plain packets between pods and a host of no VRF, by the ToRs, until they withdraw it", async () => {
     const [a] = view.nodes;
     const prefix = "192.168.22.0/24";
     const way = () => a.text(`ip route show ${prefix}`);
-    const isThere = () => way().includes("via 192.169.9.1 dev cwpunderlay");
+    const isThere = () => way().includes("via 192.169.9.1 dev pt-host");
     await view.until("the host has the network", isThere);
     await view.sees(view.net.netns("pod-a"), "192.168.22.2", "10.244.0.2");
     await view.sees(view.net.netns("A-plain"), "10.244.0.2", "192.168.22.2");
@@ -192,9 +211,9 @@ function trafficTests(view: TopologyView): void {
     const away = /dev to-tor1/.test(way()) ? ".11.2" : ".12.2";
     // What the ToR says that the spine sends by is not believed; it hears of us all the same.
     a.follow(
-      ALL.replace(
-        new RegExp(`(address: 192\\.168\\${away}[^}]*)`),
-        '$1, import: [{match: {prefix: ["100.64.0.0/16 le 32"]}, action: reject}, {action: accept}]',
+      converted(ALL).replace(
+        `- address: 192.168${away}\n`,
+        '$&      import: [{match: {prefix: ["100.64.0.0/16 le 32"]}, action: reject}, {action: accept}]\n',
       ),
     );
     const other = away === ".11.2" ? "192.168.12.2" : "192.168.11.2";
@@ -206,7 +225,7 @@ function trafficTests(view: TopologyView): void {
       () => `${a.text("ip route", "cw-underlay")}${view.state()}`,
     );
     await view.sees(view.net.netns("pod-a"), "192.168.20.2", "10.244.0.2");
-    a.follow(ALL);
+    a.follow(converted(ALL));
     expect(a.problems).toEqual([]);
     await view.until(
       "what was not believed is used again",
@@ -233,10 +252,11 @@ function trafficTests(view: TopologyView): void {
   });
 
   test("59-67: machines of two nodes in one L2 domain reach each other, and the fabric's hosts by the anycast gateway", async () => {
-    for (const node of view.nodes.slice(0, 2)) node.follow(ALL + WEB);
     const [a, b] = view.nodes;
+    a.follow(converted(ALL + WEB.now));
+    b.follow(converted(ALL + WEB.once));
     const one = view.net.machine(a, {
-      bridge: "cwb110",
+      bridge: "br-hs-110",
       mac: "02:00:00:00:11:05",
       addresses: ["192.171.24.5/24", "2001:db8:171:24::5/64"],
     });

@@ -2,29 +2,16 @@
 import { expect } from "bun:test";
 import type { Netns } from "../../src/sys/mod.ts";
 import type { EdgeNode } from "./edge-lab.ts";
-import { type Build, EdgeTopology, seenBy } from "./edge-topology.ts";
-import { type FabricHost, HOSTS, subnetText, UNDERLAY, type Vrf, vpcText } from "./edge-topology-config.ts";
+import { type Build, EdgeTopology } from "./edge-topology.ts";
+import { type FabricHost, HOSTS, SESSIONS, type Vrf } from "./edge-topology-config.ts";
+import type { Json } from "./scratch.ts";
+import { seenBy } from "./seen.ts";
 
 /** Guards against hanging only. */
 const DEADLINE_MS = 280_000;
 
 /** What takes longer is told. */
 const PROGRESS_MS = 10_000;
-
-/** ALL is what nodes are told: an Underlay, and both tenants. */
-export const ALL = UNDERLAY + vpcText("red") + vpcText("blue");
-
-/**
- * TARGETS is what node c is told instead: what it exports has the targets that the leaves' own routes have, and it imports those, in blue also what
- * other nodes export. FRR 8.4 forgets a router's Ethernet address when targets of its routes change: it has these from the beginning.
- */
-export const TARGETS =
-  UNDERLAY +
-  vpcText("red", "  importTargets: [64520:100]\n  exportTargets: [64520:100, 64514:999]\n") +
-  vpcText("blue", "  importTargets: [64520:200, 64514:200]\n  exportTargets: [64520:200]\n");
-
-/** WEB is an L2 domain of red's. */
-export const WEB = subnetText("red.web", 110, '192.171.24.0/24, "2001:db8:171:24::/64"');
 
 /** bare leaves of routes what says nothing of them. */
 export const bare = (text: string): string =>
@@ -71,6 +58,23 @@ export class TopologyView implements AsyncDisposable {
   /** edgeRoutes returns a domain's routes on a node, of both families. */
   edgeRoutes(node: EdgeNode, vni: number): string {
     return bare(node.text("ip route", `cw-${vni}`)) + bare(node.text("ip -6 route", `cw-${vni}`));
+  }
+
+  /** heard returns what the speaker of a node's host has heard by the session of a tenant. */
+  heard(name: string, tenant: Vrf, family: 4 | 6): string[] {
+    const edge = family === 4 ? `${SESSIONS[tenant].net4}.1` : `${SESSIONS[tenant].net6}::1`;
+    const daemon = this.net.daemon(name);
+    const networks = {
+      frr: () =>
+        Object.keys(
+          (daemon.json(`show bgp ipv${family} unicast neighbors ${edge} routes json`) as Json).routes,
+        ),
+      bird: () => daemon.ask("show", "route", "protocol", `${tenant}${family}`).match(/^\S+\/\d+/gm) ?? [],
+      gobgp: () =>
+        daemon.ask("neighbor", edge, "adj-in", "-a", `ipv${family}`).match(/[0-9a-f.:]+\/\d+/g) ?? [],
+    }[daemon.kind]();
+    // Where leaves have no VRFs, tunnel endpoints are in the tenants' tables too.
+    return networks.filter((one) => !/^100\.6[45]\.0\./.test(one)).sort();
   }
 
   /** state tells what is there where something was waited for in vain. */

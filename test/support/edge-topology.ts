@@ -10,7 +10,7 @@
  *                  /     \
  *               tor1     tor2
  *                │ └──┬──┘ │
- *          eth1  a    b    c  eth2      each: edge ─ cwh100, cwh200 ─ host's speaker ─ pod
+ *          eth1  a    b    c  eth2      each: edge ─ host-e-… ─ host's speaker ─ pod
  *               FRR  BIRD GoBGP
  * ```
  */
@@ -40,13 +40,9 @@ import {
   type Vrf,
   VNIS,
 } from "./edge-topology-config.ts";
-import { executable } from "./lab-needs.ts";
+import { executable, labLacks } from "./lab-needs.ts";
 import { lacksKind, Scratch } from "./scratch.ts";
-
-const PORT = 8080;
-
-/** How long a client waits for an answer. */
-const PATIENCE_MS = 4_000;
+import { serve } from "./seen.ts";
 
 /** Larger than what pods send, by what VXLAN adds. */
 const FABRIC_MTU = " mtu 1600";
@@ -68,7 +64,9 @@ const NODES = ["a", "b", "c"] as const;
 /** topologyLacks tells why the topology cannot be here. */
 export function topologyLacks({ vrf }: { readonly vrf: boolean }): string | undefined {
   const foreign = (["frr", "bird", "gobgp"] as const).map((kind) => foreignRoot(kind).lacks);
-  return foreign.find(Boolean) ?? (vrf ? lacksKind({ name: "x", type: "vrf", table: 7 }) : undefined);
+  return (
+    labLacks ?? foreign.find(Boolean) ?? (vrf ? lacksKind({ name: "x", type: "vrf", table: 7 }) : undefined)
+  );
 }
 
 /** Build says what of the topology there is. */
@@ -88,7 +86,7 @@ export class EdgeTopology implements AsyncDisposable {
   readonly #folder = mkdtempSync(`${tmpdir()}/causeway-topology-`);
   readonly #boxes = new Map<string, Netns>();
   readonly #daemons = new Map<string, Foreign>();
-  readonly #servers: { stop(closeActive?: boolean): void }[] = [];
+  readonly #servers = new DisposableStack();
   readonly #links: string[] = [];
   readonly #told = new Map<string, string[]>();
   #machines = 0;
@@ -142,7 +140,7 @@ export class EdgeTopology implements AsyncDisposable {
     return found;
   }
 
-  /** announce has a leaf announce an IPv4 network, of a tenant or of none, or take it back. */
+  /** announce has a leaf announce a network, of a tenant or of none, or take it back. */
   announce(
     leaf: Leaf,
     network: string,
@@ -151,7 +149,7 @@ export class EdgeTopology implements AsyncDisposable {
     this.daemon(leaf.name).ask(
       "configure terminal",
       `router bgp ${leaf.asn}${vrf !== undefined && leaf.hasVrfs ? ` vrf ${vrf}` : ""}`,
-      "address-family ipv4 unicast",
+      `address-family ipv${network.includes(":") ? 6 : 4} unicast`,
       `${not ? "no " : ""}network ${network}`,
     );
   }
@@ -204,13 +202,7 @@ export class EdgeTopology implements AsyncDisposable {
 
   /** serve answers whoever connects with the address that he comes from, and what is said besides. */
   serve(netns: Netns, besides = ""): void {
-    const server = netns.run(() =>
-      Bun.listen({
-        ...{ hostname: "::", port: PORT },
-        socket: { open: (socket) => void socket.end(socket.remoteAddress + besides), data() {} },
-      }),
-    );
-    this.#servers.push(server);
+    this.#servers.use(serve(netns, besides));
   }
 
   #box(name: string): Netns {
@@ -351,7 +343,7 @@ export class EdgeTopology implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const server of this.#servers) server.stop(true);
+    this.#servers.dispose();
     await Promise.all([...this.#daemons.values()].map((daemon) => daemon[Symbol.asyncDispose]()));
     for (const node of this.nodes) {
       await node.shutdown();
@@ -360,32 +352,6 @@ export class EdgeTopology implements AsyncDisposable {
     this.scratch[Symbol.dispose]();
     removeTree(this.#folder);
   }
-}
-
-/** seenBy connects to what serves at an address, and returns whom that saw; nothing where there is no answer. */
-export async function seenBy(from: Netns, address: string): Promise<string> {
-  const { promise: said, resolve } = Promise.withResolvers<string>();
-  let text = "";
-  // A window may not return a promise; the socket is made at once.
-  const { connecting } = from.run(() => ({
-    connecting: Bun.connect({
-      ...{ hostname: address, port: PORT },
-      socket: {
-        data: (_, chunk) => void (text += chunk.toString()),
-        close: () => resolve(text),
-        error: () => resolve(""),
-        connectError: () => resolve(""),
-      },
-    }),
-  }));
-  connecting.then(
-    (socket) => said.then(() => socket.terminate()),
-    () => resolve(""),
-  );
-  const late = setTimeout(() => resolve(""), PATIENCE_MS);
-  const seen = await said;
-  clearTimeout(late);
-  return seen.replace(/^::ffff:/, "");
 }
 
 function nodad(address: string): string {
