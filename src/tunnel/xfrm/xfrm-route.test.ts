@@ -107,6 +107,17 @@ test("routes have the route's MTU, else the gateway's, and the private side's ad
   expect(one.routes(bed).map((each) => each.mtuBytes)).toEqual([1400, 1400]);
 });
 
+test("a policy that an older version has left is its instance's, and no other's", () => {
+  const instances = [0, 1, 0xca, 255].map((instance) => [instance, new XfrmMarks(instance)] as const);
+  for (const [instance] of instances)
+    for (const below of [0, 128, 255]) {
+      const older = 0xca_0000 + instance * 256 + below;
+      expect(instances.flatMap(([one, marks]) => (marks.hasPriority(older) ? [one] : []))).toEqual([
+        instance,
+      ]);
+    }
+});
+
 test("numbers of routes: those of instances are apart, and given back they are taken again", () => {
   const [marks, other] = [new XfrmMarks(0), new XfrmMarks(1)];
   const all = Array.from({ length: MOST_XFRM_ROUTES }, () => marks.take());
