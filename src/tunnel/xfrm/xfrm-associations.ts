@@ -1,6 +1,6 @@
 /** The associations of an XfrmGateway: how they come, take each other's place, and end. */
 import { formatIp, type Ip, ipEqual } from "../../net/mod.ts";
-import type { SaInfo } from "../../netlink/mod.ts";
+import type { PolicyId, SaInfo } from "../../netlink/mod.ts";
 import { wallMs } from "../../sys/mod.ts";
 import {
   addRefused,
@@ -40,9 +40,13 @@ export class XfrmAssociations {
   readonly #book: XfrmBook;
   readonly #keys = new UsedKeys();
   readonly #keysInUse = new Set<string>();
-  /** What the kernel did not do, and is asked again: associations that it has still, and routes whose packets may leave by another than they should. */
+  /**
+   * What the kernel did not do, and is asked again: associations that it has still, routes whose packets may leave by another than they should, and
+   * policies of shares that no route has any more.
+   */
   readonly #leaving = new Set<XfrmInbound | XfrmOutbound>();
   readonly #unaimed = new Set<XfrmRoute>();
+  #unshared: readonly PolicyId[] = [];
   /** News of the kernel were lost. */
   #isLost = false;
 
@@ -246,9 +250,11 @@ export class XfrmAssociations {
     if (sameAims(aims, route.aims) && !isUnsure) return;
     const before = route.aims;
     route.aims = aims;
+    route.mayHaveShares ||= route.isShared;
     try {
       this.#parts.kernel.setPolicies(route.outward());
       this.#parts.kernel.removePolicies(route.idleShares(isUnsure ? undefined : before));
+      route.mayHaveShares = route.isShared;
       this.#unaimed.delete(route);
     } catch (error) {
       route.aims = before;
@@ -259,6 +265,14 @@ export class XfrmAssociations {
     if (leader === route.leader) return;
     route.leader = leader;
     this.#parts.led(route);
+  }
+
+  /** unshare removes policies of shares that no route has any more; what the kernel does not remove now is removed later, and the first reason is thrown. */
+  unshare(shares: readonly PolicyId[] = []): void {
+    this.#unshared = [...this.#unshared, ...shares];
+    if (this.#unshared.length === 0) return;
+    this.#parts.kernel.removePolicies(this.#unshared);
+    this.#unshared = [];
   }
 
   /** removeOutbound ends one, in use or waiting; nothing if it is not there. */
@@ -284,11 +298,13 @@ export class XfrmAssociations {
     return [...this.#all(), ...this.#leaving].some((one) => one.route === route);
   }
 
-  /** removeAll ends a queue's associations of a route; those that the kernel does not end now are ended later, and the first reason is thrown. */
+  /** removeAll ends a queue's associations of a route, with its last queue its shares; what the kernel does not end now is ended later, and the first reason is thrown. */
   removeAll(route: XfrmRoute, queue: number): void {
     const those = (one: XfrmCarrier) => one.route === route && one.queue === queue;
     const work = new EachWork();
     for (const one of this.#all()) if (those(one)) work.do(() => this.#drop(one));
+    // Those that are there still, since its packets could not be stopped.
+    if (route.queues.size === 1) work.do(() => this.unshare(route.shares()));
     work.finish();
   }
 
@@ -345,6 +361,7 @@ export class XfrmAssociations {
     const work = new EachWork();
     if (this.#isLost) work.do(() => this.#lookAgain());
     for (const one of [...this.#leaving]) work.do(() => this.#drop(one));
+    work.do(() => this.unshare());
     for (const route of [...this.#unaimed])
       if (this.#book.routes.get(route.name) === route) work.do(() => this.#aim(route));
       else this.#unaimed.delete(route);

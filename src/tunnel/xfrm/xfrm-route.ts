@@ -101,6 +101,8 @@ export class XfrmRoute {
   ownMtuBytes: number | undefined;
   /** One for each queue that it has; none: blocked. */
   aims: readonly Aim[] = [];
+  /** Whether the kernel may have policies of its shares, whatever became of the aims. */
+  mayHaveShares = false;
   /** By which queue packets of another one go. */
   readonly detours = new Map<number, number>();
   /** Whose link its packets are led to, before they meet the policies. */
@@ -172,9 +174,14 @@ export class XfrmRoute {
     return { templates: [{ source: from, destination: to, reqid: this.reqid, spi }] };
   }
 
-  /** shares returns the policies of shares that some prefixes may have. */
-  shares(prefixes: readonly Prefix[]): PolicyId[] {
-    return this.aims.length < 2 ? [] : allShares(prefixes);
+  /** Whether it has shares by its aims. */
+  get isShared(): boolean {
+    return this.aims.some(({ queue }) => queue !== this.aims[0]?.queue);
+  }
+
+  /** shares returns the policies of shares that some prefixes may have, by default all. */
+  shares(prefixes: readonly Prefix[] = this.prefixes): PolicyId[] {
+    return this.mayHaveShares ? allShares(prefixes) : [];
   }
 
   /** idleShares returns those of shares that leave by the first association now, and did not by the aims before; undefined: nobody knows how it was before. */
