@@ -52,7 +52,7 @@ export interface GatewayBackEnd extends Disposable {
   look(): void;
   /** obey resolves when the queue's data path has the order; rejects with the reason, and then nothing has changed. */
   obey(queue: number, order: GatewayOrder): Promise<void>;
-  /** detour has a queue's packets of a route leave by another queue; without one by itself again. Resolves when it is so, and rejects where it cannot be. */
+  /** detour has a queue's packets of a route leave by another queue; without one by itself again. Resolves when it is so, or will be once the kernel takes it, and rejects where it cannot be. */
   detour(queue: number, route: string, by: number | undefined): Promise<void>;
   /** report returns what each queue that is up, and answers, has carried; it takes a few seconds at most. Moments are of `boottimeMs`. */
   report(): Promise<ReadonlyMap<number, GatewayReport>>;

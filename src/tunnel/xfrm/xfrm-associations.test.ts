@@ -138,3 +138,16 @@ test("shares of which the kernel took some only are those of the route too", () 
   associations.tick();
   expect([kernel.counts, route.shares()]).toEqual([{ 701: 1 }, []]);
 });
+
+test("a detour that the kernel does not take back is gone with a tick, and does not cross one that follows", () => {
+  for (const queue of [1, 2]) use(queue);
+  associations.detour(route, 1, 2);
+  expect(kernel.counts).toEqual({ 702: 1 });
+  kernel.room = 0;
+  associations.detour(route, 1, undefined);
+  associations.detour(route, 2, 1);
+  expect(() => associations.tick()).toThrow("ENOMEM");
+  kernel.room = Number.POSITIVE_INFINITY;
+  associations.tick();
+  expect([kernel.counts, [...route.detours]]).toEqual([{ 701: 1 }, [[2, 1]]]);
+});

@@ -1,6 +1,6 @@
 /** The associations of an XfrmGateway: how they come, take each other's place, and end. */
 import { formatIp, type Ip, ipEqual } from "../../net/mod.ts";
-import type { PolicyId, SaInfo } from "../../netlink/mod.ts";
+import { NetlinkError, type PolicyId, type SaInfo } from "../../netlink/mod.ts";
 import { wallMs } from "../../sys/mod.ts";
 import {
   addRefused,
@@ -218,15 +218,15 @@ export class XfrmAssociations {
     if (before !== undefined) this.#book.retired.set(before, this.#parts.nowMs() + RETIRE_MS);
   }
 
-  /** detour has a queue's part of a route's packets leave by another queue; without one by its own again. */
+  /** detour has a queue's part of a route's packets leave by another queue; without one by its own again. What the kernel refuses of it now comes with a tick. */
   detour(route: XfrmRoute, queue: number, by: number | undefined): void {
-    const before = route.detours.get(queue);
-    setDetour(route, queue, by);
+    if (by === undefined) route.detours.delete(queue);
+    else route.detours.set(queue, by);
     try {
       this.#aim(route);
     } catch (error) {
-      setDetour(route, queue, before);
-      throw error;
+      // Who asked does not ask again: one that was taken back would come between those that follow.
+      if (!(error instanceof NetlinkError)) throw error;
     }
   }
 
@@ -444,11 +444,6 @@ class EachWork {
   finish(): void {
     if (this.#first !== undefined) throw this.#first.error;
   }
-}
-
-function setDetour({ detours }: XfrmRoute, queue: number, by: number | undefined): void {
-  if (by === undefined) detours.delete(queue);
-  else detours.set(queue, by);
 }
 
 function sameAims(all: readonly Aim[], others: readonly Aim[]): boolean {

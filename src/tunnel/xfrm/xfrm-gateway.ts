@@ -248,7 +248,7 @@ export class XfrmGateway implements Disposable {
     }
   }
 
-  /** detour has a queue's part of a route's packets leave by another queue; without one by its own again. Throws without the route. */
+  /** detour has a queue's part of a route's packets leave by another queue; without one by its own again. What the kernel refuses of it now comes with a tick. Throws without the route. */
   detour(queue: number, name: string, by: number | undefined): void {
     this.#associations.detour(this.#book.route(name, queue), queue, by);
   }
