@@ -16,8 +16,8 @@ export type BackEndKind = "kernel" | "user";
 export type BackEndNews =
   | { readonly kind: "up"; readonly queue: number; readonly by: string }
   | { readonly kind: "down"; readonly queue: number; readonly reason: string }
-  /** It runs, and nothing can pass as things are; without a reason it can again. Routes and associations stay. */
-  | { readonly kind: "hindered"; readonly queue: number; readonly reason?: string }
+  /** It runs, and nothing can pass as things are, or not all as it should (`passes`); without a reason it can again. Routes and associations stay. */
+  | { readonly kind: "hindered"; readonly queue: number; readonly reason?: string; readonly passes?: boolean }
   /** Something could not be done that nobody waits for, and is tried again; told once. */
   | { readonly kind: "failed"; readonly reason: string }
   /** Who carries packets from now on, and why. */
