@@ -151,3 +151,12 @@ test("a detour that the kernel does not take back is gone with a tick, and does 
   associations.tick();
   expect([kernel.counts, [...route.detours]]).toEqual([{ 701: 1 }, [[2, 1]]]);
 });
+
+test("packets whose detour has no association go by a queue that is well, before one that is cut", () => {
+  for (const queue of [1, 2, 3]) use(queue);
+  associations.detour(route, 1, 2);
+  associations.removeOutbound(route, 2, 702);
+  expect(kernel.counts).toEqual({ 703: 1 });
+  associations.removeOutbound(route, 3, 703);
+  expect(kernel.counts).toEqual({ 701: 1 });
+});

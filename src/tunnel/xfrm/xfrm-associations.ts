@@ -230,7 +230,7 @@ export class XfrmAssociations {
     }
   }
 
-  /** Each queue's part leaves by its own association, or that of the queue that it goes by; where that has none, by the first that is there. */
+  /** Each queue's part leaves by its own association, or that of the queue that it goes by; where that has none, by the first that is there, of queues that go by themselves before others. */
   #aims(route: XfrmRoute): Aim[] {
     const active = new Map(
       [...this.#book.active].flatMap(({ route: of, queue, isInstalled, from, to, spi }) =>
@@ -238,7 +238,11 @@ export class XfrmAssociations {
       ),
     );
     const queues = [...route.queues].sort((a, b) => a - b);
-    const first = queues.map((queue) => active.get(queue)).find((aim) => aim !== undefined);
+    const isAway = (queue: number) => Number(route.detours.has(queue));
+    const first = queues
+      .toSorted((a, b) => isAway(a) - isAway(b))
+      .map((queue) => active.get(queue))
+      .find((aim) => aim !== undefined);
     if (first === undefined) return [];
     return queues.map((queue) => active.get(route.detours.get(queue) ?? queue) ?? first);
   }
