@@ -24,10 +24,13 @@ class MemoryKernel {
   /** How many more it takes, and whether it removes any. */
   room = Number.POSITIVE_INFINITY;
   isRemoving = true;
+  /** How many it was told. */
+  told = 0;
 
   setPolicies(changes: readonly PolicyChange[]): void {
     for (const change of changes) {
       if (this.room-- <= 0) throw new NetlinkError("set a policy", ENOMEM);
+      this.told++;
       this.policies.set(nameOf(change), change.templates?.[0]?.spi ?? 0);
     }
   }
@@ -131,7 +134,7 @@ test("shares of which the kernel took some only are those of the route too", () 
   use(1);
   kernel.room = 3;
   expect(() => use(2)).toThrow("ENOMEM");
-  expect(kernel.policies.size).toBe(1 + 2);
+  expect(kernel.policies.size).toBe(1 + 3);
   expect(route.aims).toHaveLength(1);
   expect(route.shares()).toHaveLength(16);
   kernel.room = Number.POSITIVE_INFINITY;
@@ -159,4 +162,30 @@ test("packets whose detour has no association go by a queue that is well, before
   expect(kernel.counts).toEqual({ 703: 1 });
   associations.removeOutbound(route, 3, 703);
   expect(kernel.counts).toEqual({ 701: 1 });
+});
+
+test("of another association the kernel is told only where packets leave by that", () => {
+  const told = () => {
+    const { told: all } = kernel;
+    kernel.told = 0;
+    return all;
+  };
+  for (const queue of [1, 2, 3, 4]) use(queue);
+  expect(kernel.counts).toEqual({ 701: 1, 702: 4, 703: 4, 704: 4 });
+  told();
+  use(4, 804);
+  expect([kernel.counts, told()]).toEqual([{ 701: 1, 702: 4, 703: 4, 804: 4 }, 4]);
+  use(1, 801);
+  expect([kernel.counts, told()]).toEqual([{ 801: 1, 702: 4, 703: 4, 804: 4 }, 1]);
+  // Where it is not sure what the kernel has, all.
+  kernel.room = 2;
+  expect(() => use(3, 803)).toThrow("ENOMEM");
+  told();
+  kernel.room = Number.POSITIVE_INFINITY;
+  associations.tick();
+  expect([kernel.counts, told()]).toEqual([{ 801: 1, 702: 4, 703: 4, 804: 4 }, 1 + 12]);
+  for (const queue of [4, 3, 2]) leave(queue);
+  expect(kernel.counts).toEqual({ 801: 1 });
+  leave(1);
+  expect(kernel.counts).toEqual({ 0: 1 });
 });

@@ -1,5 +1,5 @@
 /** The associations of an XfrmGateway: how they come, take each other's place, and end. */
-import { formatIp, type Ip, ipEqual } from "../../net/mod.ts";
+import { formatIp, type Ip } from "../../net/mod.ts";
 import { NetlinkError, type PolicyId, type SaInfo } from "../../netlink/mod.ts";
 import { wallMs } from "../../sys/mod.ts";
 import {
@@ -18,7 +18,7 @@ import { nameOf, type XfrmCarrier } from "./xfrm-carrier.ts";
 import type { XfrmExchange } from "./xfrm-exchange.ts";
 import { type Way, XfrmInbound } from "./xfrm-inbound.ts";
 import { type OutboundEnds, XfrmOutbound } from "./xfrm-outbound.ts";
-import type { Aim, XfrmRoute } from "./xfrm-route.ts";
+import { type Aim, sameAims, type XfrmRoute } from "./xfrm-route.ts";
 
 /** A displaced association goes on for packets that had chosen it and wait inside the kernel. */
 const RETIRE_MS = 500;
@@ -252,12 +252,13 @@ export class XfrmAssociations {
     const aims = this.#aims(route);
     const isUnsure = this.#unaimed.has(route);
     if (sameAims(aims, route.aims) && !isUnsure) return;
-    const before = route.aims;
+    const { prefixes, aims: before } = route;
+    const known = isUnsure ? undefined : before;
     route.aims = aims;
     route.mayHaveShares ||= route.isShared;
     try {
-      this.#parts.kernel.setPolicies(route.outward());
-      this.#parts.kernel.removePolicies(route.idleShares(isUnsure ? undefined : before));
+      this.#parts.kernel.setPolicies(route.outward(prefixes, known));
+      this.#parts.kernel.removePolicies(route.idleShares(known));
       route.mayHaveShares = route.isShared;
       this.#unaimed.delete(route);
     } catch (error) {
@@ -448,12 +449,4 @@ class EachWork {
   finish(): void {
     if (this.#first !== undefined) throw this.#first.error;
   }
-}
-
-function sameAims(all: readonly Aim[], others: readonly Aim[]): boolean {
-  const isSame = (a: Aim, b: Aim) =>
-    a.queue === b.queue && a.spi === b.spi && ipEqual(a.from, b.from) && ipEqual(a.to, b.to);
-  return (
-    all.length === others.length && all.every((aim, i) => others[i] !== undefined && isSame(aim, others[i]))
-  );
 }

@@ -10,7 +10,7 @@
  * being newer; a policy is replaced in one step, and packets see the one or the other. A share has the priority before its prefix's: what is in
  * none goes by the first association, and so does all of a share whose policy is not there.
  */
-import { type Ip, type Prefix, prefixEqual, prefixOf } from "../../net/mod.ts";
+import { type Ip, ipEqual, type Prefix, prefixEqual, prefixOf } from "../../net/mod.ts";
 import type { PolicyChange, PolicyDirection, PolicyId, RouteChange, Selector } from "../../netlink/mod.ts";
 import type { Carried, Refused, RouteOrder } from "../gateway/mod.ts";
 import type { RouteMarks } from "./xfrm-marks.ts";
@@ -47,6 +47,16 @@ const PORT_BITS = [0, 2, 4, 6] as const;
 const PORT_MASK = 6;
 const SHARES = PORT_BITS.flatMap((source) => PORT_BITS.map((destination) => ({ source, destination })));
 type Share = (typeof SHARES)[number];
+
+function sameAim(a: Aim | undefined, b: Aim | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return a.queue === b.queue && a.spi === b.spi && ipEqual(a.from, b.from) && ipEqual(a.to, b.to);
+}
+
+/** sameAims tells whether all do. */
+export function sameAims(all: readonly Aim[], others: readonly Aim[]): boolean {
+  return all.length === others.length && all.every((aim, i) => sameAim(aim, others[i]));
+}
 
 /** The association of a share, if it is not the first: to each port that others call, all of up to four have flows. */
 function aimOf(aims: readonly Aim[], { source, destination }: Share): Aim | undefined {
@@ -148,11 +158,12 @@ export class XfrmRoute {
     return this.#marks.priority - 2 * prefix.length;
   }
 
-  /** outward returns the policies of packets that leave; those of shares last. */
-  outward(prefixes: readonly Prefix[] = this.prefixes): PolicyChange[] {
+  /** outward returns the policies of packets that leave, those of shares last; of those that were by the aims before, if they are known, only what has changed. */
+  outward(prefixes: readonly Prefix[] = this.prefixes, before?: readonly Aim[]): PolicyChange[] {
     const [first] = this.aims;
+    const had = before !== undefined && sameAim(first, before[0]);
     return [
-      ...prefixes.map((prefix) => ({
+      ...(had ? [] : prefixes).map((prefix) => ({
         direction: "out" as const,
         selector: selectorOf("out", prefix),
         priority: this.#priority(prefix),
@@ -160,7 +171,7 @@ export class XfrmRoute {
       })),
       ...SHARES.flatMap((share) => {
         const aim = aimOf(this.aims, share);
-        if (aim === undefined) return [];
+        if (aim === undefined || (before !== undefined && sameAim(aim, aimOf(before, share)))) return [];
         return prefixes.map((prefix) => ({
           ...shareId(share, prefix),
           priority: this.#priority(prefix) - 1,
