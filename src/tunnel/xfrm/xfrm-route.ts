@@ -58,9 +58,11 @@ export function sameAims(all: readonly Aim[], others: readonly Aim[]): boolean {
   return all.length === others.length && all.every((aim, i) => sameAim(aim, others[i]));
 }
 
-/** The association of a share, if it is not the first: to each port that others call, all of up to four have flows. */
+/** The association of a share, if it is not the first: each of up to sixteen has shares, evenly, and to each port that others call all of up to four. */
 function aimOf(aims: readonly Aim[], { source, destination }: Share): Aim | undefined {
-  const aim = aims[((source + destination) / 2) % aims.length];
+  const [i, j] = [source / 2, destination / 2];
+  const rank = ((i + j) % PORT_BITS.length) * PORT_BITS.length + j;
+  const aim = aims[Math.floor((rank * aims.length) / SHARES.length)];
   return aim?.queue === aims[0]?.queue ? undefined : aim;
 }
 
