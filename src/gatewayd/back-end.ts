@@ -16,8 +16,8 @@ export type BackEndKind = "kernel" | "user";
 export type BackEndNews =
   | { readonly kind: "up"; readonly queue: number; readonly by: string }
   | { readonly kind: "down"; readonly queue: number; readonly reason: string }
-  /** It runs, and nothing can pass as things are; without a reason it can again. Routes and associations stay. */
-  | { readonly kind: "hindered"; readonly queue: number; readonly reason?: string }
+  /** It runs, and nothing can pass as things are, or not all as it should (`passes`); without a reason it can again. Routes and associations stay. */
+  | { readonly kind: "hindered"; readonly queue: number; readonly reason?: string; readonly passes?: boolean }
   /** Something could not be done that nobody waits for, and is tried again; told once. */
   | { readonly kind: "failed"; readonly reason: string }
   /** Who carries packets from now on, and why. */
@@ -52,7 +52,7 @@ export interface GatewayBackEnd extends Disposable {
   look(): void;
   /** obey resolves when the queue's data path has the order; rejects with the reason, and then nothing has changed. */
   obey(queue: number, order: GatewayOrder): Promise<void>;
-  /** detour has a queue's packets of a route leave by another queue; without one by itself again. Resolves when it is so, and rejects where it cannot be. */
+  /** detour has a queue's packets of a route leave by another queue; without one by itself again. Resolves when it is so, or will be once the kernel takes it, and rejects where it cannot be. */
   detour(queue: number, route: string, by: number | undefined): Promise<void>;
   /** report returns what each queue that is up, and answers, has carried; it takes a few seconds at most. Moments are of `boottimeMs`. */
   report(): Promise<ReadonlyMap<number, GatewayReport>>;

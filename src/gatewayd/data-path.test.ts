@@ -1,11 +1,13 @@
 import { beforeEach, expect, test } from "bun:test";
 import { MemoryBackEnd } from "../../test/support/memory-back-end.ts";
 import { KeyMaterial, parseIp, parsePrefix } from "../net/mod.ts";
+import { monotonicMs, soon } from "../sys/mod.ts";
 import { DataPath, type PathEffect } from "./data-path.ts";
 import { Slices } from "./slices.ts";
 
 let backEnd: MemoryBackEnd;
 let path: DataPath;
+let slices: Slices;
 /** By which queue those of queue 2 come. */
 let carrier: number;
 let failures: string[];
@@ -14,9 +16,10 @@ beforeEach(() => {
   carrier = 1;
   failures = [];
   backEnd = new MemoryBackEnd(() => {});
+  slices = new Slices();
   path = new DataPath({
     backEnd,
-    slices: new Slices(),
+    slices,
     arrivalQueue: (_, queue) => (queue === 2 ? carrier : queue),
     installed: (effect, error) => {
       if (error !== undefined) failures.push(`${effect.kind} ${effect.sa.spi}: ${error.message}`);
@@ -106,4 +109,26 @@ test("an association that was agreed on comes by the path of its exchange", asyn
     association: { arrival: { from: ways.remote.ip, udp: { from: 33_000, to: 4500 } } },
   });
   expect(failures).toEqual([]);
+});
+
+test("detours of many routes give way to what comes meanwhile", async () => {
+  await path.settled();
+  // What was told before had its slice.
+  await new Promise<void>((resolve) => void soon(resolve));
+  let turns = 0;
+  const at: number[] = [];
+  const { detour } = backEnd;
+  backEnd.detour = (...of) => {
+    at.push(turns);
+    // Longer than a slice, as many policies of the kernel are.
+    for (const end = monotonicMs() + 20; monotonicMs() < end;);
+    return detour.apply(backEnd, of);
+  };
+  soon(() => turns++);
+  expect(await Promise.all(["r", "s"].map((route) => path.detour(2, route, 1)))).toEqual([
+    undefined,
+    undefined,
+  ]);
+  expect(at).toEqual([0, 1]);
+  expect(await path.detour(3, "r", 1)).toBe("queue 3 does not run");
 });

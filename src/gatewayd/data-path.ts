@@ -38,7 +38,7 @@ export interface DataPathRoute {
 /** DataPathParts are what it works with. */
 export interface DataPathParts {
   readonly backEnd: GatewayBackEnd;
-  /** In which routes are told; what is asked for their keys does not wait for other routes. */
+  /** In which routes and their detours are told; what is asked for their keys does not wait for other routes. */
   readonly slices: Slices;
   /** The queue to whose address an inbound association's packets come. */
   readonly arrivalQueue: (route: string, queue: number) => number;
@@ -186,7 +186,7 @@ export class DataPath {
 
   /** detour has a queue hand a route's packets over to another, after all that the route was given before; resolves to why it could not. */
   async detour(queue: number, route: string, by: number | undefined): Promise<string | undefined> {
-    const { backEnd } = this.#parts;
+    const { slices, backEnd } = this.#parts;
     const told = this.#told.get(queue);
     let failure: string | undefined;
     const work = async () => {
@@ -194,9 +194,13 @@ export class DataPath {
         throw new Error(`queue ${queue} does not run`);
       await backEnd.detour(queue, route, by);
     };
-    await this.#work.add(route, work, ({ message }) => {
-      failure = message;
-    });
+    await this.#work.add(
+      route,
+      () => slices.do(work),
+      ({ message }) => {
+        failure = message;
+      },
+    );
     return failure;
   }
 

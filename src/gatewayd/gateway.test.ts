@@ -263,6 +263,21 @@ describe("packets of a queue that does not reach a route's peer", () => {
     expect((await bed.route("tokyo"))?.detour).toBeUndefined();
   });
 
+  test("go by one that does also where the kernel refuses something that cuts no queue", async () => {
+    await bed.set(all(...ONE, second(4000, "osaka7"), second(5000, "tokyo")));
+    bed.backEnd.tell({ kind: "hindered", queue: 2, reason: "no carrier" });
+    bed.backEnd.tell({ kind: "hindered", queue: 1, reason: "no memory", passes: true });
+    expect(await settled()).toEqual({ "2 tokyo": 1, "2 osaka7": 1 });
+    const queues = () =>
+      [...bed.gateway.state(new Map()).queue.values()].map(({ up, reason }) => ({ up, reason }));
+    expect(queues()).toEqual([
+      { up: true, reason: "no memory" },
+      { up: false, reason: "no carrier" },
+    ]);
+    for (const queue of [1, 2]) bed.backEnd.tell({ kind: "hindered", queue });
+    expect(queues()).toEqual([1, 2].map(() => ({ up: true, reason: undefined })));
+  });
+
   test("go by themselves where none does", async () => {
     await bed.set(all(...ONE));
     expect(await settled()).toEqual({ "2 tokyo": 1, "2 osaka7": 1 });

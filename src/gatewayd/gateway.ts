@@ -46,7 +46,7 @@ export interface GatewayParts extends PlanOptions {
 /** QueueState is what became of a queue. */
 export interface QueueState {
   readonly up: boolean;
-  /** Why it is down, or with which library it encrypts. */
+  /** Why it is down, or does not do all that it should; else with which library it encrypts. */
   readonly text: string;
   /** With which library it encrypts, once it ran. */
   readonly by?: string;
@@ -306,17 +306,18 @@ export class Gateway implements Disposable {
       case "failed":
         return log("the kernel refused something", { reason: news.reason });
       case "hindered":
-        return this.#hindered(news.queue, news.reason);
+        return this.#hindered(news);
       case "news":
         return this.#pathNews(news.queue, news.news);
     }
   }
 
-  #hindered(queue: number, reason: string | undefined): void {
-    const { by = "" } = this.queues.get(queue) ?? {};
-    this.queues.set(queue, { up: reason === undefined, text: reason ?? by, by });
-    if (reason === undefined) this.#parts.log("queue is up", { queue, by });
-    else this.#parts.log("queue is down", { queue, reason });
+  #hindered({ queue, reason, passes = false }: Extract<BackEndNews, { readonly kind: "hindered" }>): void {
+    const { by = "", up: wasUp } = this.queues.get(queue) ?? {};
+    const up = reason === undefined || passes;
+    this.queues.set(queue, { up, text: reason ?? by, by });
+    if (!up) this.#parts.log("queue is down", { queue, reason });
+    else if (!wasUp) this.#parts.log("queue is up", { queue, by });
     this.#lookAtDetours(this.#model.routes.keys());
   }
 

@@ -162,7 +162,10 @@ export class KernelBackEnd implements GatewayBackEnd {
   #check(queue: Queue): void {
     try {
       this.#attach(queue.plan);
-      this.#hinder(queue, this.#gateway?.problem ?? this.#cut(queue.plan));
+      const cut = this.#cut(queue.plan);
+      // What the kernel refuses, of one route maybe, cuts no queue.
+      if (cut === undefined) this.#hinder(queue, this.#gateway?.problem, true);
+      else this.#hinder(queue, cut);
     } catch (error) {
       this.#hinder(queue, textOf(error));
     }
@@ -176,12 +179,15 @@ export class KernelBackEnd implements GatewayBackEnd {
     return without && `the interface ${without.name} has no carrier; check the cable`;
   }
 
-  #hinder(queue: Queue, reason: string | undefined): void {
+  #hinder(queue: Queue, reason: string | undefined, passes?: true): void {
     if (reason === queue.reason) return;
     if (reason === undefined) delete queue.reason;
     else queue.reason = reason;
     const { number } = queue.plan;
-    this.#options.tell({ kind: "hindered", queue: number, ...(reason !== undefined && { reason }) });
+    this.#options.tell({
+      ...{ kind: "hindered", queue: number },
+      ...(reason !== undefined && { reason, ...(passes && { passes }) }),
+    });
   }
 
   #start(queue: Queue): void {

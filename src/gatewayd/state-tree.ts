@@ -258,7 +258,7 @@ function queueEntry(number: number, index: number, facts: StateFacts): Tree {
   return {
     queue: number,
     up,
-    ...(up || text === undefined ? {} : { reason: sentence(text) }),
+    ...(text === undefined || (up && text === by) ? {} : { reason: sentence(text) }),
     ...(by === undefined ? {} : { by: sentence(by) }),
     ...(cpu === undefined ? {} : { cpu }),
     rxpackets: both("rxpackets"),

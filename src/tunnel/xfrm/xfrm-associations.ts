@@ -1,6 +1,6 @@
 /** The associations of an XfrmGateway: how they come, take each other's place, and end. */
-import { formatIp, type Ip, ipEqual } from "../../net/mod.ts";
-import type { SaInfo } from "../../netlink/mod.ts";
+import { formatIp, type Ip } from "../../net/mod.ts";
+import { NetlinkError, type PolicyId, type SaInfo } from "../../netlink/mod.ts";
 import { wallMs } from "../../sys/mod.ts";
 import {
   addRefused,
@@ -18,7 +18,7 @@ import { nameOf, type XfrmCarrier } from "./xfrm-carrier.ts";
 import type { XfrmExchange } from "./xfrm-exchange.ts";
 import { type Way, XfrmInbound } from "./xfrm-inbound.ts";
 import { type OutboundEnds, XfrmOutbound } from "./xfrm-outbound.ts";
-import type { Aim, XfrmRoute } from "./xfrm-route.ts";
+import { type Aim, sameAims, type XfrmRoute } from "./xfrm-route.ts";
 
 /** A displaced association goes on for packets that had chosen it and wait inside the kernel. */
 const RETIRE_MS = 500;
@@ -40,9 +40,13 @@ export class XfrmAssociations {
   readonly #book: XfrmBook;
   readonly #keys = new UsedKeys();
   readonly #keysInUse = new Set<string>();
-  /** What the kernel did not do, and is asked again: associations that it has still, and routes whose packets may leave by another than they should. */
+  /**
+   * What the kernel did not do, and is asked again: associations that it has still, routes whose packets may leave by another than they should, and
+   * policies of shares that no route has any more.
+   */
   readonly #leaving = new Set<XfrmInbound | XfrmOutbound>();
   readonly #unaimed = new Set<XfrmRoute>();
+  #unshared: readonly PolicyId[] = [];
   /** News of the kernel were lost. */
   #isLost = false;
 
@@ -214,19 +218,19 @@ export class XfrmAssociations {
     if (before !== undefined) this.#book.retired.set(before, this.#parts.nowMs() + RETIRE_MS);
   }
 
-  /** detour has a queue's part of a route's packets leave by another queue; without one by its own again. */
+  /** detour has a queue's part of a route's packets leave by another queue; without one by its own again. What the kernel refuses of it now comes with a tick. */
   detour(route: XfrmRoute, queue: number, by: number | undefined): void {
-    const before = route.detours.get(queue);
-    setDetour(route, queue, by);
+    if (by === undefined) route.detours.delete(queue);
+    else route.detours.set(queue, by);
     try {
       this.#aim(route);
     } catch (error) {
-      setDetour(route, queue, before);
-      throw error;
+      // Who asked does not ask again: one that was taken back would come between those that follow.
+      if (!(error instanceof NetlinkError)) throw error;
     }
   }
 
-  /** Each queue's part leaves by its own association, or that of the queue that it goes by; where that has none, by the first that is there. */
+  /** Each queue's part leaves by its own association, or that of the queue that it goes by; where that has none, by the first that is there, of queues that go by themselves before others. */
   #aims(route: XfrmRoute): Aim[] {
     const active = new Map(
       [...this.#book.active].flatMap(({ route: of, queue, isInstalled, from, to, spi }) =>
@@ -234,7 +238,11 @@ export class XfrmAssociations {
       ),
     );
     const queues = [...route.queues].sort((a, b) => a - b);
-    const first = queues.map((queue) => active.get(queue)).find((aim) => aim !== undefined);
+    const isAway = (queue: number) => Number(route.detours.has(queue));
+    const first = queues
+      .toSorted((a, b) => isAway(a) - isAway(b))
+      .map((queue) => active.get(queue))
+      .find((aim) => aim !== undefined);
     if (first === undefined) return [];
     return queues.map((queue) => active.get(route.detours.get(queue) ?? queue) ?? first);
   }
@@ -244,11 +252,14 @@ export class XfrmAssociations {
     const aims = this.#aims(route);
     const isUnsure = this.#unaimed.has(route);
     if (sameAims(aims, route.aims) && !isUnsure) return;
-    const before = route.aims;
+    const { prefixes, aims: before } = route;
+    const known = isUnsure ? undefined : before;
     route.aims = aims;
+    route.mayHaveShares ||= route.isShared;
     try {
-      this.#parts.kernel.setPolicies(route.outward());
-      this.#parts.kernel.removePolicies(route.idleShares(isUnsure ? undefined : before));
+      this.#parts.kernel.setPolicies(route.outward(prefixes, known));
+      this.#parts.kernel.removePolicies(route.idleShares(known));
+      route.mayHaveShares = route.isShared;
       this.#unaimed.delete(route);
     } catch (error) {
       route.aims = before;
@@ -259,6 +270,14 @@ export class XfrmAssociations {
     if (leader === route.leader) return;
     route.leader = leader;
     this.#parts.led(route);
+  }
+
+  /** unshare removes policies of shares that no route has any more; what the kernel does not remove now is removed later, and the first reason is thrown. */
+  unshare(shares: readonly PolicyId[] = []): void {
+    this.#unshared = [...this.#unshared, ...shares];
+    if (this.#unshared.length === 0) return;
+    this.#parts.kernel.removePolicies(this.#unshared);
+    this.#unshared = [];
   }
 
   /** removeOutbound ends one, in use or waiting; nothing if it is not there. */
@@ -284,11 +303,13 @@ export class XfrmAssociations {
     return [...this.#all(), ...this.#leaving].some((one) => one.route === route);
   }
 
-  /** removeAll ends a queue's associations of a route; those that the kernel does not end now are ended later, and the first reason is thrown. */
+  /** removeAll ends a queue's associations of a route, with its last queue its shares; what the kernel does not end now is ended later, and the first reason is thrown. */
   removeAll(route: XfrmRoute, queue: number): void {
     const those = (one: XfrmCarrier) => one.route === route && one.queue === queue;
     const work = new EachWork();
     for (const one of this.#all()) if (those(one)) work.do(() => this.#drop(one));
+    // Those that are there still, since its packets could not be stopped.
+    if (route.queues.size === 1) work.do(() => this.unshare(route.shares()));
     work.finish();
   }
 
@@ -345,6 +366,7 @@ export class XfrmAssociations {
     const work = new EachWork();
     if (this.#isLost) work.do(() => this.#lookAgain());
     for (const one of [...this.#leaving]) work.do(() => this.#drop(one));
+    work.do(() => this.unshare());
     for (const route of [...this.#unaimed])
       if (this.#book.routes.get(route.name) === route) work.do(() => this.#aim(route));
       else this.#unaimed.delete(route);
@@ -427,17 +449,4 @@ class EachWork {
   finish(): void {
     if (this.#first !== undefined) throw this.#first.error;
   }
-}
-
-function setDetour({ detours }: XfrmRoute, queue: number, by: number | undefined): void {
-  if (by === undefined) detours.delete(queue);
-  else detours.set(queue, by);
-}
-
-function sameAims(all: readonly Aim[], others: readonly Aim[]): boolean {
-  const isSame = (a: Aim, b: Aim) =>
-    a.queue === b.queue && a.spi === b.spi && ipEqual(a.from, b.from) && ipEqual(a.to, b.to);
-  return (
-    all.length === others.length && all.every((aim, i) => others[i] !== undefined && isSame(aim, others[i]))
-  );
 }

@@ -248,7 +248,7 @@ export class XfrmGateway implements Disposable {
     }
   }
 
-  /** detour has a queue's part of a route's packets leave by another queue; without one by its own again. Throws without the route. */
+  /** detour has a queue's part of a route's packets leave by another queue; without one by its own again. What the kernel refuses of it now comes with a tick. Throws without the route. */
   detour(queue: number, name: string, by: number | undefined): void {
     this.#associations.detour(this.#book.route(name, queue), queue, by);
   }
@@ -272,13 +272,15 @@ export class XfrmGateway implements Disposable {
     const bed = this.#bed(route, queue);
     route.set(order);
     try {
+      // Before it has its own.
+      this.#associations.unshare();
       // Protected before they are led anywhere.
       this.#kernel.setPolicies(route.policies(added));
       this.#setRoutes(route.routes(bed));
     } catch (error) {
       // Whatever goes wrong in it: the reason is what went wrong first.
       this.#attempt(() => this.#kernel.removeRoutes(route.routes(bed, added)));
-      this.#attempt(() => this.#kernel.removePolicies(route.shares(added)));
+      this.#attempt(() => this.#associations.unshare(route.shares(added)));
       this.#attempt(() => this.#guard.release(added));
       Object.assign(route, before);
       if (route.queues.size > 0) this.#attempt(() => this.#setRoutes(route.routes(bed)));
@@ -288,9 +290,10 @@ export class XfrmGateway implements Disposable {
     route.queues.add(queue);
     this.#book.routes.set(route.name, route);
     this.#guard.took(added);
-    this.#kernel.removeRoutes(route.routes(bed, gone));
-    this.#kernel.removePolicies(route.shares(gone));
-    this.#guard.release(gone);
+    // Whatever goes wrong in it: nobody asks for it again.
+    this.#attempt(() => this.#kernel.removeRoutes(route.routes(bed, gone)));
+    this.#attempt(() => this.#associations.unshare(route.shares(gone)));
+    this.#attempt(() => this.#guard.release(gone));
   }
 
   /** A link that is down takes no routes: `attach` sets them when it is up again. */

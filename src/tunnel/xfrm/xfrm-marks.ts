@@ -10,6 +10,9 @@ export const MOST_XFRM_ROUTES = 65_535;
 const REQID = 0xca;
 /** Priorities are a byte, ours and the instance; below them is how short the prefix is, and for part of its flows one less. */
 const PRIORITY = 0xca00;
+/** What is below them: two bytes, and one where an older version set a policy, which has the same selectors. */
+const BELOW = 2 ** 16;
+const BELOWS = [BELOW, 2 ** 8];
 const LONGEST = 128;
 /** Routes of this protocol number, and of the instance's metric, are its own; the engine's number would let the engine remove them. */
 const ROUTE_PROTOCOL = 68;
@@ -42,7 +45,7 @@ export class XfrmMarks {
 
   /** Priority of a policy for a prefix of length 0; each bit makes it two less. */
   get priority(): number {
-    return (PRIORITY + this.#instance) * 2 ** 16 + 2 * LONGEST + 1;
+    return (PRIORITY + this.#instance) * BELOW + 2 * LONGEST + 1;
   }
 
   /** take returns the numbers of one more route. */
@@ -71,9 +74,9 @@ export class XfrmMarks {
     return reqid > this.#base && reqid <= this.#base + MOST_XFRM_ROUTES;
   }
 
-  /** hasPriority tells whether a policy is. */
+  /** hasPriority tells whether a policy is, one of an older version too. */
   hasPriority(priority: number): boolean {
-    return Math.floor(priority / 2 ** 16) === PRIORITY + this.#instance;
+    return BELOWS.some((below) => Math.floor(priority / below) === PRIORITY + this.#instance);
   }
 
   /** hasRoute tells whether a route is. */

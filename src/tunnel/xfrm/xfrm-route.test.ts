@@ -66,7 +66,7 @@ test("of several queues each has a share of the flows, by ports, before what goe
   expect(first).toBe("out 0.0.0.0/0 10.2.0.0/16 225 allow 192.0.2.1 198.51.100.1 reqid 1 spi 701");
   expect(shares).toHaveLength(8);
   expect(shares[0]).toBe(
-    "out 0.0.0.0/0:0/6 10.2.0.0/16:2/6 224 allow 192.0.2.2 198.51.100.2 reqid 1 spi 702",
+    "out 0.0.0.0/0:0/6 10.2.0.0/16:4/6 224 allow 192.0.2.2 198.51.100.2 reqid 1 spi 702",
   );
   // To each port of others, half of a host's own.
   const ofPort = (destination: number) => shares.filter((share) => share.includes(`/16:${destination}/6 `));
@@ -82,6 +82,35 @@ test("of several queues each has a share of the flows, by ports, before what goe
   one.aims = [];
   expect(one.outward().map(text)).toEqual(["out 0.0.0.0/0 10.2.0.0/16 225 block"]);
   expect([one.idleShares(before), one.idleShares(undefined)].map(({ length }) => length)).toEqual([12, 16]);
+});
+
+test("each of up to sixteen queues has shares, as many as any other or one less, and to one port all of up to four", () => {
+  const one = route();
+  one.prefixes = one.prefixes.slice(0, 1);
+  for (const queues of [2, 3, 4, 5, 7, 8, 12, 16, 64]) {
+    one.aims = Array.from({ length: queues }, (_, i) => aim(i + 1, 700 + i));
+    const of = new Map<number, number>();
+    const ofPort = new Map<number, Set<number>>([0, 2, 4, 6].map((port) => [port, new Set()]));
+    for (const source of [0, 2, 4, 6])
+      for (const destination of [0, 2, 4, 6]) {
+        const share = one
+          .outward()
+          .slice(1)
+          .find(({ selector: { sourcePort, destinationPort } }) =>
+            Bun.deepEquals(
+              [sourcePort, destinationPort],
+              [source, destination].map((value) => ({ value, mask: 6 })),
+            ),
+          );
+        const spi = (share ?? one.outward()[0])?.templates?.[0]?.spi as number;
+        of.set(spi, (of.get(spi) ?? 0) + 1);
+        ofPort.get(destination)?.add(spi);
+      }
+    const counts = [...of.values()];
+    expect([queues, of.size]).toEqual([queues, Math.min(queues, 16)]);
+    expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1);
+    for (const to of ofPort.values()) expect(to.size).toBe(Math.min(queues, 4));
+  }
 });
 
 test("what blocks a prefix has the selectors and priorities of its route: one takes the other's place", () => {
@@ -105,6 +134,17 @@ test("routes have the route's MTU, else the gateway's, and the private side's ad
   ]);
   one.ownMtuBytes = undefined;
   expect(one.routes(bed).map((each) => each.mtuBytes)).toEqual([1400, 1400]);
+});
+
+test("a policy that an older version has left is its instance's, and no other's", () => {
+  const instances = [0, 1, 0xca, 255].map((instance) => [instance, new XfrmMarks(instance)] as const);
+  for (const [instance] of instances)
+    for (const below of [0, 128, 255]) {
+      const older = 0xca_0000 + instance * 256 + below;
+      expect(instances.flatMap(([one, marks]) => (marks.hasPriority(older) ? [one] : []))).toEqual([
+        instance,
+      ]);
+    }
 });
 
 test("numbers of routes: those of instances are apart, and given back they are taken again", () => {

@@ -10,7 +10,7 @@
  * being newer; a policy is replaced in one step, and packets see the one or the other. A share has the priority before its prefix's: what is in
  * none goes by the first association, and so does all of a share whose policy is not there.
  */
-import { type Ip, type Prefix, prefixEqual, prefixOf } from "../../net/mod.ts";
+import { type Ip, ipEqual, type Prefix, prefixEqual, prefixOf } from "../../net/mod.ts";
 import type { PolicyChange, PolicyDirection, PolicyId, RouteChange, Selector } from "../../netlink/mod.ts";
 import type { Carried, Refused, RouteOrder } from "../gateway/mod.ts";
 import type { RouteMarks } from "./xfrm-marks.ts";
@@ -48,9 +48,21 @@ const PORT_MASK = 6;
 const SHARES = PORT_BITS.flatMap((source) => PORT_BITS.map((destination) => ({ source, destination })));
 type Share = (typeof SHARES)[number];
 
-/** The association of a share, if it is not the first: to each port that others call, all of up to four have flows. */
+function sameAim(a: Aim | undefined, b: Aim | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return a.queue === b.queue && a.spi === b.spi && ipEqual(a.from, b.from) && ipEqual(a.to, b.to);
+}
+
+/** sameAims tells whether all do. */
+export function sameAims(all: readonly Aim[], others: readonly Aim[]): boolean {
+  return all.length === others.length && all.every((aim, i) => sameAim(aim, others[i]));
+}
+
+/** The association of a share, if it is not the first: each of up to sixteen has shares, evenly, and to each port that others call all of up to four. */
 function aimOf(aims: readonly Aim[], { source, destination }: Share): Aim | undefined {
-  const aim = aims[((source + destination) / 2) % aims.length];
+  const [i, j] = [source / 2, destination / 2];
+  const rank = ((i + j) % PORT_BITS.length) * PORT_BITS.length + j;
+  const aim = aims[Math.floor((rank * aims.length) / SHARES.length)];
   return aim?.queue === aims[0]?.queue ? undefined : aim;
 }
 
@@ -101,6 +113,8 @@ export class XfrmRoute {
   ownMtuBytes: number | undefined;
   /** One for each queue that it has; none: blocked. */
   aims: readonly Aim[] = [];
+  /** Whether the kernel may have policies of its shares, whatever became of the aims. */
+  mayHaveShares = false;
   /** By which queue packets of another one go. */
   readonly detours = new Map<number, number>();
   /** Whose link its packets are led to, before they meet the policies. */
@@ -146,11 +160,12 @@ export class XfrmRoute {
     return this.#marks.priority - 2 * prefix.length;
   }
 
-  /** outward returns the policies of packets that leave; those of shares last. */
-  outward(prefixes: readonly Prefix[] = this.prefixes): PolicyChange[] {
+  /** outward returns the policies of packets that leave, those of shares last; of those that were by the aims before, if they are known, only what has changed. */
+  outward(prefixes: readonly Prefix[] = this.prefixes, before?: readonly Aim[]): PolicyChange[] {
     const [first] = this.aims;
+    const had = before !== undefined && sameAim(first, before[0]);
     return [
-      ...prefixes.map((prefix) => ({
+      ...(had ? [] : prefixes).map((prefix) => ({
         direction: "out" as const,
         selector: selectorOf("out", prefix),
         priority: this.#priority(prefix),
@@ -158,7 +173,7 @@ export class XfrmRoute {
       })),
       ...SHARES.flatMap((share) => {
         const aim = aimOf(this.aims, share);
-        if (aim === undefined) return [];
+        if (aim === undefined || (before !== undefined && sameAim(aim, aimOf(before, share)))) return [];
         return prefixes.map((prefix) => ({
           ...shareId(share, prefix),
           priority: this.#priority(prefix) - 1,
@@ -172,9 +187,14 @@ export class XfrmRoute {
     return { templates: [{ source: from, destination: to, reqid: this.reqid, spi }] };
   }
 
-  /** shares returns the policies of shares that some prefixes may have. */
-  shares(prefixes: readonly Prefix[]): PolicyId[] {
-    return this.aims.length < 2 ? [] : allShares(prefixes);
+  /** Whether it has shares by its aims. */
+  get isShared(): boolean {
+    return this.aims.some(({ queue }) => queue !== this.aims[0]?.queue);
+  }
+
+  /** shares returns the policies of shares that some prefixes may have, by default all. */
+  shares(prefixes: readonly Prefix[] = this.prefixes): PolicyId[] {
+    return this.mayHaveShares ? allShares(prefixes) : [];
   }
 
   /** idleShares returns those of shares that leave by the first association now, and did not by the aims before; undefined: nobody knows how it was before. */
