@@ -324,12 +324,12 @@ export class DomainHost implements Disposable {
 
   /**
    * sweep removes namespaces and pods' links of an earlier agent that nothing is attached to; to be called once all is adopted. What the
-   * register has forgotten cannot be adopted, and stays as it is while there are pods in it: `used`.
+   * register has forgotten cannot be adopted, and stays as it is while there are pods in it: `used`. So does what the kernel refuses now.
    */
   sweep(used: ReadonlySet<number> = new Set()): void {
     for (const place of this.#places.values()) this.#bear(() => place.strays());
     for (const vni of this.#namespaces.list()) {
-      if (this.#places.has(vni) || used.has(vni)) continue;
+      if (this.#places.has(vni) || this.#refused.has(vni) || used.has(vni)) continue;
       this.#bear(() => {
         const domain = { name: domainNamespace(vni), vni, segments: [], peerings: [] };
         using place = this.#open(domain);
@@ -399,14 +399,17 @@ export class DomainHost implements Disposable {
     const domain = this.#domains.get(vni);
     if (domain === undefined)
       throw new Error(`Cannot attach to VNI ${vni}: there is no such VPC; create it: causeway apply`);
+    const isLeft = this.#namespaces.isMarked(domainNamespace(vni));
     const place = this.#open(domain);
-    this.#places.set(vni, place);
     try {
       place.begin();
     } catch (error) {
-      this.#drop(vni, place);
+      // What an earlier agent left goes on as it is: pods may be in it that are taken up later.
+      if (isLeft) place[Symbol.dispose]();
+      else this.#drop(vni, place);
       throw error;
     }
+    this.#places.set(vni, place);
     return place;
   }
 
