@@ -149,7 +149,7 @@ export class DomainHost implements Disposable {
       const domain = this.#domains.get(vni);
       if (domain !== undefined) this.#bear(() => place.setDomain(domain, this.#nodeOf(domain)));
     }
-    this.#settleNeeds();
+    this.#settleNeeds(this.#refused.keys());
     this.#tell();
   }
 
@@ -243,7 +243,7 @@ export class DomainHost implements Disposable {
     return undefined;
   }
 
-  /** keep has a domain be here without attachments, as long as somebody asks for it; false ends that. */
+  /** keep has a domain be here without attachments, as long as somebody asks for it; false ends that. Said again, one that was refused is tried again. */
   keep(vni: number, who: string, wanted = true): void {
     const keepers = this.#keepers.get(vni) ?? new Set();
     if (wanted ? keepers.has(who) && this.#places.has(vni) : !keepers.has(who)) return;
@@ -251,7 +251,7 @@ export class DomainHost implements Disposable {
     else keepers.delete(who);
     if (keepers.size > 0) this.#keepers.set(vni, keepers);
     else this.#keepers.delete(vni);
-    this.#settleNeeds();
+    this.#settleNeeds(wanted ? [vni] : []);
     this.#tell();
   }
 
@@ -410,6 +410,7 @@ export class DomainHost implements Disposable {
       throw error;
     }
     this.#places.set(vni, place);
+    this.#refused.delete(vni);
     return place;
   }
 
@@ -417,7 +418,6 @@ export class DomainHost implements Disposable {
   #tryToMake(vni: number): void {
     try {
       this.#make(vni);
-      this.#refused.delete(vni);
     } catch (error) {
       const { message } = weather(error);
       const isTold = this.#refused.get(vni) === message;
@@ -444,8 +444,9 @@ export class DomainHost implements Disposable {
     this.#namespaces.remove(vni);
   }
 
-  /** Makes and drops domains so that exactly those are here that somebody needs. */
-  #settleNeeds(): void {
+  /** Makes and drops domains so that exactly those are here that somebody needs. Of what was refused only `again` is tried again: a try costs as much as a domain. */
+  #settleNeeds(again: Iterable<number> = []): void {
+    const tried = new Set(again);
     const used = new Set([...this.#attached.values()]);
     const needed = new Set([...used, ...this.#keepers.keys()]);
     for (const vni of used)
@@ -453,7 +454,10 @@ export class DomainHost implements Disposable {
         const other = this.#domains.get(peering.with);
         if (other?.peerings.some((back) => back.with === vni)) needed.add(other.vni);
       }
-    for (const vni of needed) if (!this.#places.has(vni) && this.#domains.has(vni)) this.#tryToMake(vni);
+    for (const vni of needed) {
+      const isDue = tried.has(vni) || !this.#refused.has(vni);
+      if (isDue && !this.#places.has(vni) && this.#domains.has(vni)) this.#tryToMake(vni);
+    }
     for (const vni of this.#refused.keys()) if (!needed.has(vni)) this.#refused.delete(vni);
     for (const [vni, place] of [...this.#places])
       if (!needed.has(vni)) this.#bear(() => this.#drop(vni, place));
