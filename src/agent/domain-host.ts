@@ -332,7 +332,7 @@ export class DomainHost implements Disposable {
       if (this.#places.has(vni) || this.#refused.has(vni) || used.has(vni)) continue;
       this.#bear(() => {
         const domain = { name: domainNamespace(vni), vni, segments: [], peerings: [] };
-        using place = this.#open(domain);
+        using place = this.#open(domain, this.#namespaces.take(vni));
         place.clear();
         this.#namespaces.remove(vni);
       });
@@ -400,15 +400,14 @@ export class DomainHost implements Disposable {
     if (domain === undefined)
       throw new Error(`Cannot attach to VNI ${vni}: there is no such VPC; create it: causeway apply`);
     const isLeft = this.#namespaces.isMarked(domainNamespace(vni));
-    const place = this.#open(domain);
-    try {
-      place.begin();
-    } catch (error) {
-      // What an earlier agent left goes on as it is: pods may be in it that are taken up later.
-      if (isLeft) place[Symbol.dispose]();
-      else this.#drop(vni, place);
-      throw error;
-    }
+    const netns = this.#namespaces.take(vni);
+    using begun = new DisposableStack();
+    if (!isLeft) begun.defer(() => this.#bear(() => this.#namespaces.remove(vni)));
+    const place = begun.use(this.#open(domain, netns));
+    // What an earlier agent left goes on as it is: pods may be in it that are taken up later.
+    if (!isLeft) begun.defer(() => this.#bear(() => place.clear()));
+    place.begin();
+    begun.move();
     this.#places.set(vni, place);
     this.#refused.delete(vni);
     return place;
@@ -426,11 +425,9 @@ export class DomainHost implements Disposable {
     }
   }
 
-  #open(domain: Domain): DomainPlace {
+  #open(domain: Domain, netns: Netns): DomainPlace {
     return new DomainPlace(domain, {
-      netns: this.#namespaces.take(domain.vni),
-      underlay: this.#underlay,
-      guard: this.#guard,
+      ...{ netns, underlay: this.#underlay, guard: this.#guard },
       node: this.#nodeOf(domain),
       alias: this.#options.alias ?? ALIAS,
       onChange: (status) => this.#report(domain.name, status),
@@ -439,9 +436,12 @@ export class DomainHost implements Disposable {
 
   #drop(vni: number, place: DomainPlace): void {
     this.#places.delete(vni);
-    place.clear();
-    place[Symbol.dispose]();
-    this.#namespaces.remove(vni);
+    try {
+      place.clear();
+    } finally {
+      place[Symbol.dispose]();
+      this.#namespaces.remove(vni);
+    }
   }
 
   /** Makes and drops domains so that exactly those are here that somebody needs. Of what was refused only `again` is tried again: a try costs as much as a domain. */

@@ -37,7 +37,7 @@ export interface PlaceOptions {
   readonly alias: string;
 }
 
-/** DomainPlace owns a namespace that is open; closing it leaves everything as it is, `clear` does not. */
+/** DomainPlace owns a namespace that is open, also where it cannot be made; closing it leaves everything as it is, `clear` does not. */
 export class DomainPlace implements Disposable {
   readonly netns: Netns;
   readonly engine: Engine;
@@ -66,12 +66,13 @@ export class DomainPlace implements Disposable {
   #isRequiring = false;
 
   constructor(domain: Domain, options: PlaceOptions) {
-    this.netns = options.netns;
+    using opened = new DisposableStack();
+    this.netns = opened.use(options.netns);
     this.#domain = this.#told = domain;
     this.#node = options.node;
     this.#guard = options.guard;
     this.#alias = options.alias;
-    this.route = Rtnetlink.open({ netns: options.netns });
+    this.route = opened.use(Rtnetlink.open({ netns: options.netns }));
     this.engine = Engine.open({
       netns: options.netns,
       route: this.route,
@@ -84,6 +85,7 @@ export class DomainPlace implements Disposable {
     this.remotes = new Remotes(domain, options.node);
     this.#arrivals = new Arrivals(this);
     this.engine.set("domain", []);
+    opened.move();
   }
 
   get domain(): Domain {
