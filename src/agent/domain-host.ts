@@ -149,7 +149,7 @@ export class DomainHost implements Disposable {
       const domain = this.#domains.get(vni);
       if (domain !== undefined) this.#bear(() => place.setDomain(domain, this.#nodeOf(domain)));
     }
-    this.#settleNeeds();
+    this.#settleNeeds(this.#refused.keys());
     this.#tell();
   }
 
@@ -243,7 +243,7 @@ export class DomainHost implements Disposable {
     return undefined;
   }
 
-  /** keep has a domain be here without attachments, as long as somebody asks for it; false ends that. */
+  /** keep has a domain be here without attachments, as long as somebody asks for it; false ends that. Said again, one that was refused is tried again. */
   keep(vni: number, who: string, wanted = true): void {
     const keepers = this.#keepers.get(vni) ?? new Set();
     if (wanted ? keepers.has(who) && this.#places.has(vni) : !keepers.has(who)) return;
@@ -251,7 +251,7 @@ export class DomainHost implements Disposable {
     else keepers.delete(who);
     if (keepers.size > 0) this.#keepers.set(vni, keepers);
     else this.#keepers.delete(vni);
-    this.#settleNeeds();
+    this.#settleNeeds(wanted ? [vni] : []);
     this.#tell();
   }
 
@@ -324,15 +324,15 @@ export class DomainHost implements Disposable {
 
   /**
    * sweep removes namespaces and pods' links of an earlier agent that nothing is attached to; to be called once all is adopted. What the
-   * register has forgotten cannot be adopted, and stays as it is while there are pods in it: `used`.
+   * register has forgotten cannot be adopted, and stays as it is while there are pods in it: `used`. So does what the kernel refuses now.
    */
   sweep(used: ReadonlySet<number> = new Set()): void {
     for (const place of this.#places.values()) this.#bear(() => place.strays());
     for (const vni of this.#namespaces.list()) {
-      if (this.#places.has(vni) || used.has(vni)) continue;
+      if (this.#places.has(vni) || this.#refused.has(vni) || used.has(vni)) continue;
       this.#bear(() => {
         const domain = { name: domainNamespace(vni), vni, segments: [], peerings: [] };
-        using place = this.#open(domain);
+        using place = this.#open(domain, this.#namespaces.take(vni));
         place.clear();
         this.#namespaces.remove(vni);
       });
@@ -399,14 +399,17 @@ export class DomainHost implements Disposable {
     const domain = this.#domains.get(vni);
     if (domain === undefined)
       throw new Error(`Cannot attach to VNI ${vni}: there is no such VPC; create it: causeway apply`);
-    const place = this.#open(domain);
+    const isLeft = this.#namespaces.isMarked(domainNamespace(vni));
+    const netns = this.#namespaces.take(vni);
+    using begun = new DisposableStack();
+    if (!isLeft) begun.defer(() => this.#bear(() => this.#namespaces.remove(vni)));
+    const place = begun.use(this.#open(domain, netns));
+    // What an earlier agent left goes on as it is: pods may be in it that are taken up later.
+    if (!isLeft) begun.defer(() => this.#bear(() => place.clear()));
+    place.begin();
+    begun.move();
     this.#places.set(vni, place);
-    try {
-      place.begin();
-    } catch (error) {
-      this.#drop(vni, place);
-      throw error;
-    }
+    this.#refused.delete(vni);
     return place;
   }
 
@@ -414,7 +417,6 @@ export class DomainHost implements Disposable {
   #tryToMake(vni: number): void {
     try {
       this.#make(vni);
-      this.#refused.delete(vni);
     } catch (error) {
       const { message } = weather(error);
       const isTold = this.#refused.get(vni) === message;
@@ -423,11 +425,9 @@ export class DomainHost implements Disposable {
     }
   }
 
-  #open(domain: Domain): DomainPlace {
+  #open(domain: Domain, netns: Netns): DomainPlace {
     return new DomainPlace(domain, {
-      netns: this.#namespaces.take(domain.vni),
-      underlay: this.#underlay,
-      guard: this.#guard,
+      ...{ netns, underlay: this.#underlay, guard: this.#guard },
       node: this.#nodeOf(domain),
       alias: this.#options.alias ?? ALIAS,
       onChange: (status) => this.#report(domain.name, status),
@@ -436,13 +436,17 @@ export class DomainHost implements Disposable {
 
   #drop(vni: number, place: DomainPlace): void {
     this.#places.delete(vni);
-    place.clear();
-    place[Symbol.dispose]();
-    this.#namespaces.remove(vni);
+    try {
+      place.clear();
+    } finally {
+      place[Symbol.dispose]();
+      this.#namespaces.remove(vni);
+    }
   }
 
-  /** Makes and drops domains so that exactly those are here that somebody needs. */
-  #settleNeeds(): void {
+  /** Makes and drops domains so that exactly those are here that somebody needs. Of what was refused only `again` is tried again: a try costs as much as a domain. */
+  #settleNeeds(again: Iterable<number> = []): void {
+    const tried = new Set(again);
     const used = new Set([...this.#attached.values()]);
     const needed = new Set([...used, ...this.#keepers.keys()]);
     for (const vni of used)
@@ -450,7 +454,10 @@ export class DomainHost implements Disposable {
         const other = this.#domains.get(peering.with);
         if (other?.peerings.some((back) => back.with === vni)) needed.add(other.vni);
       }
-    for (const vni of needed) if (!this.#places.has(vni) && this.#domains.has(vni)) this.#tryToMake(vni);
+    for (const vni of needed) {
+      const isDue = tried.has(vni) || !this.#refused.has(vni);
+      if (isDue && !this.#places.has(vni) && this.#domains.has(vni)) this.#tryToMake(vni);
+    }
     for (const vni of this.#refused.keys()) if (!needed.has(vni)) this.#refused.delete(vni);
     for (const [vni, place] of [...this.#places])
       if (!needed.has(vni)) this.#bear(() => this.#drop(vni, place));

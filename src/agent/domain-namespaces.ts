@@ -53,6 +53,7 @@ export class DomainNamespaces {
     removeNetns(path);
     createNetns(path);
     using opened = new DisposableStack();
+    opened.defer(() => removeNetns(path));
     const netns = opened.use(Netns.open(path));
     using route = Rtnetlink.open({ netns });
     route.request(setLink({ name: "lo", alias: this.#mark, up: true }));

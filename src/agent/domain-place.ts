@@ -37,7 +37,7 @@ export interface PlaceOptions {
   readonly alias: string;
 }
 
-/** DomainPlace owns a namespace that is open; closing it leaves everything as it is, `clear` does not. */
+/** DomainPlace owns a namespace that is open, also where it cannot be made; closing it leaves everything as it is, `clear` does not. */
 export class DomainPlace implements Disposable {
   readonly netns: Netns;
   readonly engine: Engine;
@@ -66,12 +66,13 @@ export class DomainPlace implements Disposable {
   #isRequiring = false;
 
   constructor(domain: Domain, options: PlaceOptions) {
-    this.netns = options.netns;
+    using opened = new DisposableStack();
+    this.netns = opened.use(options.netns);
     this.#domain = this.#told = domain;
     this.#node = options.node;
     this.#guard = options.guard;
     this.#alias = options.alias;
-    this.route = Rtnetlink.open({ netns: options.netns });
+    this.route = opened.use(Rtnetlink.open({ netns: options.netns }));
     this.engine = Engine.open({
       netns: options.netns,
       route: this.route,
@@ -84,6 +85,7 @@ export class DomainPlace implements Disposable {
     this.remotes = new Remotes(domain, options.node);
     this.#arrivals = new Arrivals(this);
     this.engine.set("domain", []);
+    opened.move();
   }
 
   get domain(): Domain {
@@ -100,7 +102,7 @@ export class DomainPlace implements Disposable {
     return this.#domain.routing === undefined ? [] : [bridgeOf(this.#domain.vni)];
   }
 
-  /** begin makes the domain's router; throws what the kernel refuses. */
+  /** begin makes the domain's router; throws what the kernel refuses, and has no UDP port under the guard then. */
   begin(): void {
     const { name, vni, routing, segments } = this.#domain;
     if (routing !== undefined && segments.some((segment) => segment.vni === vni))
@@ -108,8 +110,13 @@ export class DomainPlace implements Disposable {
         `Cannot make ${name}: its VNI ${vni} is that of one of its segments too; give one of them another`,
       );
     this.#routes(routing === undefined ? undefined : this.#ownPort);
-    this.#require("domain", domainObjects(this.#domain, this.#node));
-    this.engine.start({ rounds: false });
+    try {
+      this.#require("domain", domainObjects(this.#domain, this.#node));
+      this.engine.start({ rounds: false });
+    } catch (error) {
+      this.#routes(undefined);
+      throw error;
+    }
   }
 
   /** setDomain changes what is here in place. A segment that still has pods stays, whatever the register says. */
@@ -148,13 +155,17 @@ export class DomainPlace implements Disposable {
     this.flush();
   }
 
-  /** hold has these segments be here also without attachments, and no others. Returns why the kernel refuses some: without attachments nothing of them stays. */
+  /**
+   * hold has these segments be here also without attachments, and no others. Returns why the kernel refuses some: without attachments nothing of them
+   * stays, but of one that an earlier agent left: pods may be on it that are taken up later, and what is refused of it is a problem of the domain.
+   */
   hold(vnis: ReadonlySet<number>): ReadonlyMap<number, string> {
     const before = this.#held;
     const refused = new Map<number, string>();
     for (const vni of vnis) {
+      if (this.#segments.has(vni)) continue;
       const bearing = new Bearing();
-      bearing.bear(() => this.#begin(vni));
+      bearing.bear(() => this.#begin(vni, { isLeft: this.#isOurs(vxlanOf(vni)) }));
       for (const problem of bearing.problems) refused.set(vni, problem);
     }
     this.#held = vnis.difference(refused);
@@ -163,13 +174,15 @@ export class DomainPlace implements Disposable {
     return refused;
   }
 
-  #begin(vni: number): void {
+  #begin(vni: number, { isLeft = false } = {}): void {
     if (this.#segments.has(vni)) return;
     const segment = this.segment(vni);
     this.#openPort(segment);
     // Also where the kernel refuses it now: the engine tries it again, and nobody begins it another time.
     this.remotes.setActive(vni, true);
-    this.#require(scopeOf(vni), segmentObjects(segment, this.#node));
+    const objects = segmentObjects(segment, this.#node);
+    if (isLeft) this.#ask(scopeOf(vni), objects);
+    else this.#require(scopeOf(vni), objects);
   }
 
   /** connect makes the node's side of an attachment true; throws what the kernel refuses. */
@@ -198,9 +211,7 @@ export class DomainPlace implements Disposable {
 
   /** Of one whose station is elsewhere the link stays, and nothing is sent to it. What the kernel refuses is a problem of the domain. */
   #setPort(attachment: LocalAttachment, how: { readonly isElsewhere: boolean }): void {
-    const scope = `port/${attachment.id}`;
-    this.engine.set(scope, portObjects(attachment, how));
-    this.engine.apply(scope);
+    this.#ask(`port/${attachment.id}`, portObjects(attachment, how));
   }
 
   /** setElsewhere says that an attachment's addresses have moved to another node, so that they are reached there; false: they are here again. */
@@ -345,11 +356,15 @@ export class DomainPlace implements Disposable {
     return this.route.link(name)?.alias?.startsWith(this.#alias) === true;
   }
 
+  #ask(scope: string, objects: readonly KernelObject[]): void {
+    this.engine.set(scope, objects);
+    this.engine.apply(scope);
+  }
+
   #require(scope: string, objects: readonly KernelObject[]): void {
     this.#isRequiring = true;
     try {
-      this.engine.set(scope, objects);
-      this.engine.apply(scope);
+      this.#ask(scope, objects);
     } finally {
       this.#isRequiring = false;
     }

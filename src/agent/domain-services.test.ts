@@ -112,3 +112,12 @@ test("rules of pods that are about to come are there before them", () => {
     here = [pod];
   });
 });
+
+test("pods that are about to come have no other domain made anew", () => {
+  const all = VNIS.map((vni) => domain(vni));
+  renewed(all, OPEN);
+  asked.clear();
+  services.takeOver([pod], () => {});
+  expect([...asked]).toEqual([200]);
+  services.takeOver([pod], () => expect(renewed(all, OPEN)).toEqual([200]));
+});

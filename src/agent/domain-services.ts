@@ -142,7 +142,9 @@ export class DomainServices implements Disposable {
       work();
     } finally {
       for (const { id } of attachments) this.#coming.delete(id);
-      this.#renewAll(this.#options.places.active().domains);
+      const theirs = new Set(attachments.map(({ domain }) => domain));
+      const { domains } = this.#options.places.active();
+      this.#renewAll(domains.filter((vni) => theirs.has(vni) || !this.#isAsMade(vni)));
     }
   }
 
@@ -249,13 +251,13 @@ export class DomainServices implements Disposable {
 
   /**
    * Whether a domain asks for what is set already: of hundreds one changes at a time. What has no mark, or depends on others, is made anew each time,
-   * and so is all while pods are about to come.
+   * and so is one while pods are about to come to it.
    */
   #isAsMade(vni: number): boolean {
     const [domain, made] = [this.#domains.get(vni), this.#made.get(vni)];
     if (domain === undefined || made === undefined || domain !== made.domain) return false;
     return (
-      this.#coming.size === 0 &&
+      !this.#coming.values().some((one) => one.domain === vni) &&
       domain.peerings.length === 0 &&
       this.#tunnels.of(vni).all.length === 0 &&
       !this.#gateways.own.some((one) => one.domain === vni) &&

@@ -142,14 +142,15 @@ export class EdgeDomains implements Disposable {
     return (routing?.leaks.length ?? 0) > 0 || this.#here.some(names);
   }
 
-  /** Networks of a domain that the fabric hears of from here. */
+  /** Networks of a domain that the fabric hears of from here, as far as can be told. */
   #announced(domain: EdgeDomain): Prefix[] {
-    const { exports } = this.#rules.of(domain, this.#asn);
+    const { exports, byPath } = this.#rules.of(domain, this.#asn);
     const { hostNetworks = [] } = this.legs.routes.get(domain.vni) ?? {};
     const pods = this.#host === undefined ? [] : this.#podPrefixes(this.#host, domain);
-    return [...(domain.routing?.announce ?? []), ...pods, ...hostNetworks].filter(
-      (prefix) => exports === undefined || exports({ prefix }) !== undefined,
-    );
+    const isTold = (prefix: Prefix) => exports === undefined || exports({ prefix }) !== undefined;
+    const own = [...(domain.routing?.announce ?? []), ...pods].filter(isTold);
+    // What rules make of a path only its route tells.
+    return [...own, ...(byPath === true ? hostNetworks : hostNetworks.filter(isTold))];
   }
 
   /** renew has the next `apply` make all of every domain again: the router itself is another. */

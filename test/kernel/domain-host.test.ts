@@ -30,6 +30,34 @@ describe.skipIf(notRoot !== undefined)(`domains${suffix}`, () => {
     expect(one.text("nft list table inet causeway")).not.toContain("elements");
   });
 
+  test("of domains that were refused each is tried again by who keeps it, and all when the register speaks", () => {
+    using lab = new DomainLab({ hosts: 1 });
+    const one = lab.host(1);
+    const net = segment("net", 101, ["10.1.1.0/24"]);
+    const [red, blue, green] = [
+      vpc("red", 5000, []),
+      vpc("blue", 5001, []),
+      vpc("green", 5002, [net]),
+    ] as const;
+    for (const vni of [5000, 5001])
+      one.text(`ip link add x${vni} type vxlan id ${vni} dstport 4789 local 192.0.2.1`);
+    lab.setDomains(red, blue, green);
+    const keep = (vni: number) => {
+      one.domains.keep(vni, "edge");
+      return one.domains.active().domains;
+    };
+    expect([...keep(5000), ...keep(5001)]).toEqual([]);
+    for (const vni of [5000, 5001]) one.text(`ip link del x${vni}`);
+    lab.pod(one, "a", { domain: green, segment: net, addresses: ["10.1.1.10"] });
+    lab.remove(one, "a");
+    expect(one.domains.active().domains).toEqual([]);
+    expect(keep(5001)).toEqual([5001]);
+    expect([one.domains.refused(5000), one.domains.refused(5001)]).toEqual([expect.any(String), undefined]);
+    lab.setDomains(red, blue, green);
+    expect(one.domains.active().domains).toEqual([5001, 5000]);
+    expect(one.domains.refused(5000)).toBeUndefined();
+  });
+
   test("three segments are routed, whichever host has them", () => {
     using lab = new DomainLab();
     const segments = [1, 2, 3].map((i) =>

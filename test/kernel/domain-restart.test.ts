@@ -65,6 +65,48 @@ describe.skipIf(notRoot !== undefined)(`domains after a restart${suffix}`, () =>
     two.start();
   });
 
+  test("a segment that is held before its pods are taken up, and of which the kernel refuses an address, stays as it is", async () => {
+    const { lab, one, a } = world();
+    using _ = lab;
+    one.stop();
+    one.text("sysctl -qw net.ipv6.conf.br101.disable_ipv6=1", 5000);
+    await using inDomain = await LinkEvents.start(`${one.folder}/cw-5000`);
+    one.start((adopt) => {
+      one.domains.keep(5000, "edge");
+      expect(one.domains.place(5000)?.hold(new Set([101]))).toEqual(new Map());
+      adopt(one.attachments);
+    });
+    expect((await inDomain.stop()).filter((event) => event.includes("Deleted"))).toEqual([]);
+    expect(pings(a, "10.1.1.11")).toBe(true);
+    expect(one.problems[0]).toContain("Cannot add address fd00:1:1::1/64 on link br101");
+  });
+
+  test("a domain that the host refuses for a while keeps its pods, and takes them up later", async () => {
+    const { lab, one, a } = world();
+    using _ = lab;
+    one.stop();
+    await using inDomain = await LinkEvents.start(`${one.folder}/cw-5000`);
+    const { rules } = one;
+    one.rules = "chain vxlan {\n}";
+    one.start((adopt) => {
+      one.domains.keep(5000, "edge");
+      adopt(one.attachments);
+    });
+    expect(one.domains.refused(5000)).toContain("Cannot guard UDP port 4789");
+    expect(one.domains.active().domains).toEqual([]);
+    expect(pings(a, "10.1.1.11")).toBe(true);
+    one.engine.set("guard", [{ kind: "ruleset", family: "inet", text: rules }]);
+    one.engine.apply("guard");
+    one.domains.keep(5000, "edge");
+    one.domains.adopt(one.attachments);
+    expect(one.domains.refused(5000)).toBeUndefined();
+    lab.sync();
+    settle(one.domains);
+    expect(pings(a, "10.1.1.11")).toBe(true);
+    expect(pings(a, "10.1.2.12")).toBe(true);
+    expect(await inDomain.stop()).toEqual([]);
+  });
+
   test("a pod that went meanwhile takes its segment with it, and the last one the namespace", () => {
     const { lab, two, domain, front } = world();
     using _ = lab;

@@ -161,6 +161,15 @@ describe.skipIf(notRoot !== undefined)(
       await reaches(shared, SERVICE);
     });
 
+    test("a VPC of which a rule on paths lets only its host's routes out has something to announce", async () => {
+      a.follow(A(`${SERVICES}, export: [{match: {asPath: ["^64515$"]}, action: accept}]`, CLIENTS));
+      const hears = (network: string) => b.text(`ip route show exact ${network}`, "cw-5100") !== "";
+      await until("b has the host's route alone", async () => hears(SERVICE) && !hears("10.1.1.0/24"));
+      expect(a.edge.status()[0]?.problems).toEqual([]);
+      a.follow(A(SERVICES, CLIENTS));
+      await until("b has the Subnet's too", async () => hears("10.1.1.0/24"));
+    });
+
     test("a network that is given opens nothing more of what is inside it", async () => {
       const routed = "routes: [{prefix: 10.0.0.0/8, discard: true}]";
       const wide = 'leaks: [{from: shared, prefixes: ["10.0.0.0/8", "10.9.0.0/16 le 32"]}]';

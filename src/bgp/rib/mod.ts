@@ -28,6 +28,7 @@ export type { NextHopState } from "./next-hops.ts";
 export type { Outbox } from "./outbox.ts";
 export * from "./peer.ts";
 export type { Policy, PolicyRoute } from "./policy.ts";
+export type { LimitKind } from "./receive.ts";
 export * from "./rib.ts";
 export { matchesExtra, matchesKey, type RouteFilter } from "./route-filter.ts";
 export * from "./routes.ts";

@@ -17,7 +17,7 @@ export interface FamilyOptions {
   readonly nextHopSelf?: Uint8Array;
   /** Next hop where a route has none: of what this router announces without one. */
   readonly ownNextHop?: Uint8Array;
-  /** More routes that are accepted than this are reported by `onLimit`. */
+  /** More routes that are accepted than this are reported by `onLimit`, and many more that are not. */
   readonly mostRoutes?: number;
   /** Report also, once, when so many are reached. */
   readonly warnRoutes?: number;

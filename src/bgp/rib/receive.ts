@@ -22,12 +22,19 @@ import {
 import type { PeerTable, RibPeer } from "./peer.ts";
 import type { Announcement, RibTable, TableContext } from "./table.ts";
 
+/** What is rejected is stored too: so many times a peer's limit, or STORED_LEAST where that is more. */
+const STORED_TIMES = 10;
+const STORED_LEAST = 10_000;
+
+/** LimitKind says of which routes there are too many: accepted ones, or all that are stored; or what is warned of is reached. */
+export type LimitKind = "limit" | "stored" | "warning";
+
 /** ReceiveEvents are what an UPDATE can cause beside routes. */
 export interface ReceiveEvents {
   /** The peer has sent all its routes of a family (RFC 4724). */
   onEndOfRib?(peer: RibPeer, family: BgpFamily): void;
-  /** The peer has more routes of a family that are accepted than it may, or has reached the number that is warned of. */
-  onLimit?(peer: RibPeer, family: BgpFamily, routes: number, kind: "limit" | "warning"): void;
+  /** The peer has more routes of a family than it may, or has reached the number that is warned of. */
+  onLimit?(peer: RibPeer, family: BgpFamily, routes: number, kind: LimitKind): void;
 }
 
 /** Receiver takes UPDATEs of all peers, one at a time. */
@@ -153,7 +160,7 @@ export class Receiver {
     }
     const cursor = this.#cursor;
     const announcement = this.#announcement;
-    const before = state.accepted;
+    const before = { accepted: state.accepted, routes: state.routes };
     const each = state.importCache?.dependsOnDestination === true || state.guard !== undefined;
     let accepted = each ? 0 : this.acceptedOf(peer, state, received, cursor.key, cursor.extra);
     let fits = true;
@@ -180,7 +187,7 @@ export class Receiver {
     }
     if (!each) store.release(accepted);
     store.release(received);
-    if (state.accepted > before) this.limits(peer, family, state);
+    if (state.accepted > before.accepted || state.routes > before.routes) this.limits(peer, family, state);
     return fits;
   }
 
@@ -216,15 +223,20 @@ export class Receiver {
     }
   }
 
-  /** limits tells of a peer that has more routes than it may. What loop detection, a guard or policy rejects does not count: a peer may tell back what it was told. */
+  /**
+   * limits tells of a peer that has more routes than it may. What loop detection, a guard or policy rejects does not count, as a peer may tell back
+   * what it was told; but it is stored, and so that has a bound too.
+   */
   limits(peer: RibPeer, family: BgpFamily, state: PeerTable, routes = state.accepted): void {
     const { mostRoutes, warnRoutes } = state.options;
     if (warnRoutes !== undefined && routes >= warnRoutes && !state.warned) {
       state.warned = true;
       this.#events.onLimit?.(peer, family, routes, "warning");
     }
-    if (mostRoutes !== undefined && routes > mostRoutes)
-      this.#events.onLimit?.(peer, family, routes, "limit");
+    if (mostRoutes === undefined) return;
+    const mostStored = Math.max(STORED_TIMES * mostRoutes, STORED_LEAST);
+    if (routes > mostRoutes) this.#events.onLimit?.(peer, family, routes, "limit");
+    else if (state.routes > mostStored) this.#events.onLimit?.(peer, family, state.routes, "stored");
   }
 
   /** RFC 4486: what does not fit into the tables ends the session that brings it, and no other. */

@@ -304,6 +304,41 @@ test("what a peer tells back, and what policy rejects, counts for no limit until
   expect(seen).toEqual([3]);
 });
 
+test("what policy lets in while the session is down counts once all has been said again", () => {
+  const seen: number[] = [];
+  const router = new Router({ events: { onLimit: (_, __, count) => void seen.push(count) } });
+  const more = { families: new Map([[IPV4_UNICAST, { mostRoutes: 2 }]]) };
+  const peer = router.peer("client", ALL, more);
+  router.rib.setPolicies(peer, { importPolicy: { dependsOnDestination: false, apply: () => undefined } });
+  const say = () => {
+    for (let i = 0; i < 4; i++) router.announce(peer, prefix(`10.${i}.0.0/16`));
+    router.settle();
+  };
+  say();
+  router.rib.down(peer, { keep: new Set([IPV4_UNICAST]) });
+  router.rib.setPolicies(peer, {});
+  router.settle();
+  router.up(peer, ALL, more);
+  say();
+  expect(seen).toEqual([]);
+  router.rib.sweepStale(peer, IPV4_UNICAST);
+  router.settle();
+  expect(seen).toEqual([4]);
+});
+
+test("what policy rejects is stored, and ends in a limit of its own", () => {
+  const seen: string[] = [];
+  const router = new Router({
+    events: { onLimit: (_, __, count, kind) => void seen.push(`${kind} ${count}`) },
+  });
+  const peer = router.peer("client", ALL, { families: new Map([[IPV4_UNICAST, { mostRoutes: 2 }]]) });
+  router.rib.setPolicies(peer, { importPolicy: { dependsOnDestination: false, apply: () => undefined } });
+  for (let i = 0; i < 10_000; i++) router.announce(peer, prefix(`10.${i >> 8}.${i & 255}.0/24`));
+  expect(seen).toEqual([]);
+  router.announce(peer, prefix("10.255.0.0/24"));
+  expect(seen).toEqual(["stored 10001"]);
+});
+
 test("routes that are stale stay until they are swept, and those that are said again longer", () => {
   const router = new Router();
   const peer = router.peer("client");

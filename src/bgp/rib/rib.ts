@@ -124,7 +124,8 @@ export class Rib {
       const shared = { ...context, table, encoder, pool: this.pool, holdsEnds: () => this.holdsEnds };
       const groups = new Groups(shared, options.limits ?? {}, wake);
       const accept = (peer: RibPeer, path: number) => this.#acceptAgain(table, peer, path);
-      const scan = new Scan({ ...context, table, longLived, accept });
+      const swept = (state: PeerTable) => this.#swept(table, state);
+      const scan = new Scan({ ...context, table, longLived, accept, swept });
       this.#tables.set(family, table);
       this.#families.set(family, { table, groups, scan });
     }
@@ -413,9 +414,16 @@ export class Rib {
     const extra = this.extras.copyOf(paths.extra[path] as number);
     const state = stateOf(peer, table);
     const accepted = this.receiver.acceptedOf(peer, state, paths.received[path] as number, key, extra);
-    if (accepted !== 0 && paths.accepted[path] === 0)
+    // Of one that is away nobody would end the session; what it says again is counted when all has been said.
+    if (state.active && accepted !== 0 && paths.accepted[path] === 0)
       this.receiver.limits(peer, table.family, state, state.accepted + 1);
     return accepted;
+  }
+
+  /** What was said again, and what policy has let in while the session was down, raised no count since. */
+  #swept({ index, family }: RibTable, state: PeerTable): void {
+    const peer = this.peers.find((one) => one?.tables[index] === state);
+    if (peer !== undefined && state.active) this.receiver.limits(peer, family, state);
   }
 
   /** Gives the numbers of peers free that have no routes any more, and of whom no group speaks. */

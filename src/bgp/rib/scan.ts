@@ -26,6 +26,8 @@ export interface ScanContext extends TableContext {
   readonly longLived: AttributeMap;
   /** Applies a peer's import policy again: what a path is used with, with a reference. */
   readonly accept: (peer: RibPeer, path: number) => number;
+  /** Nothing of a peer is stale any more. */
+  readonly swept: (state: PeerTable) => void;
 }
 
 /** Scan goes through the paths of one table. */
@@ -152,6 +154,7 @@ export class Scan {
       if ((state.scan & SCAN.sweep) !== 0) {
         state.hasStale = false;
         this.#context.table.keeping.delete(state);
+        this.#context.swept(state);
       }
       state.scan = 0;
       this.#active.delete(state);

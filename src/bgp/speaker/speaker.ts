@@ -18,7 +18,7 @@ import {
 } from "../../resources/mod.ts";
 import { BUILD, hostName, monotonicMs } from "../../sys/mod.ts";
 import { BgpIo, type BgpSession, type SessionDown } from "../io/mod.ts";
-import { Rib, type RibPeer, type RouteGuard } from "../rib/mod.ts";
+import { type LimitKind, Rib, type RibPeer, type RouteGuard } from "../rib/mod.ts";
 import type { RibTable } from "../rib/table.ts";
 import type { Negotiated } from "../session/mod.ts";
 import {
@@ -456,14 +456,14 @@ export class Speaker implements Disposable {
 
   #limit(
     peer: RibPeer,
-    { family, routes, kind }: { family: BgpFamily; routes: number; kind: "limit" | "warning" },
+    { family, routes, kind }: { family: BgpFamily; routes: number; kind: LimitKind },
   ): void {
     const neighbor = this.#byPeer.get(peer);
     if (neighbor === undefined || neighbor.limited !== undefined) return;
     const name = familyName(family);
     this.#options.log("bgp neighbor has many routes", { neighbor: neighbor.name, family: name, routes });
     if (kind === "warning") return;
-    const text = `more than the maximum of ${name} routes: ${routes}`;
+    const text = `more than the maximum of ${name} routes: ${routes}${kind === "stored" ? " with those rejected" : ""}`;
     neighbor.limited = text;
     const error = bgpError(ERROR.cease, CEASE.maximumPrefixes, { text });
     // Within the reading of a message: the session ends when that is over.
