@@ -109,7 +109,7 @@ describe.skipIf(lacks !== undefined)(
       await until("it is written down", async () => leases().some((line) => line.includes(`${address()}`)));
       node.follow("");
       await until("the lease is over", async () => leases().every((line) => line.includes("expired")));
-      expect(shown()).toBe("");
+      await until("the link is gone", async () => shown() === "");
     });
 
     test("a daemon that ends is started anew and gets the lease again, and the link is not touched", async () => {
