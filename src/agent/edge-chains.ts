@@ -130,8 +130,7 @@ export class EdgeChains implements Disposable {
     for (const key of new Set([...others, ...wishes.keys()])) {
       const work = this.#workOf(key);
       const wish = wishes.get(key);
-      if (!sameValue(wish, work.wish)) work.notBeforeMs = 0;
-      work.wish = wish;
+      if (!sameValue(wish, work.wish)) [work.wish, work.notBeforeMs] = [wish, 0];
       this.#step(key, work);
     }
   }

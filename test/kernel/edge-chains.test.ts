@@ -241,6 +241,21 @@ describe.skipIf(lacksPlugins !== undefined)(named("links of an edge by CNI plugi
     expect(node.problems).toHaveLength(1);
   });
 
+  test("what has failed is left alone for a while, also when the same was wanted meanwhile", async () => {
+    const [begun, go] = [`${node.folder}/begun`, `${node.folder}/go`];
+    at.script(
+      "away",
+      `[ "$CNI_COMMAND" = ADD ] && { touch ${begun}; until [ -e ${go} ]; do sleep 0.05; done; echo "no way" >&2; exit 1; }\n${ANSWER}`,
+    );
+    const text = underlay(chain([{ type: "away" }]));
+    node.follow(text);
+    await until("ADD is in its middle", async () => existsSync(begun));
+    node.follow(text);
+    writeFileSync(go, "");
+    await at.problem("link net1: plugin away has refused ADD: no way");
+    expect(at.calls().map((call) => call.split(" ")[0])).toEqual(["ADD", "DEL"]);
+  });
+
   test("a plugin that is not there is named, and the rest of the router is made", async () => {
     node.follow(underlay(`${chain([{ type: "nowhere" }])}, {name: eth1, addresses: [192.168.11.3/24]}`));
     await at.problem('link net1: there is no plugin "nowhere" in ');
