@@ -139,8 +139,13 @@ export class EdgeChains implements Disposable {
   look(router: string): void {
     const isOther = (key: string) => {
       const stored = this.#store.get(key);
-      const seen = stored === undefined ? undefined : seenOf(this.#path(router), stored.name);
-      return seen !== this.#work.get(key)?.seen;
+      try {
+        const seen = stored === undefined ? undefined : seenOf(this.#path(router), stored.name);
+        return seen !== this.#work.get(key)?.seen;
+      } catch {
+        // CHECK looks again, and tells what keeps it from it.
+        return true;
+      }
     };
     this.#checkAgain(this.#keysOf(router).filter(isOther));
   }
