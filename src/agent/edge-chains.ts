@@ -8,7 +8,7 @@
  *   wanted, not on disk ── ADD ──▶ there ── CHECK ──▶ well ──▶ CHECK when it looks otherwise, and every 5 minutes
  *        ▲                  └ fails: DEL        └ fails: told, and asked again
  *        └───────────────────────── DEL ◀── CHECK was well and is not any more, gone from its namespace, another configuration,
- *                                           half made, wanted no more
+ *                                           half made, wanted no more; goes on until it is done
  * ```
  * What CHECK has never found well stays: made again it would be no other. So does what a plugin cannot tell of (isFinding), since packets may go on.
  */
@@ -238,17 +238,16 @@ export class EdgeChains implements Disposable {
       const isWaiting = wish === undefined || this.#isEnding(routerIn(key));
       return isWaiting ? undefined : () => this.#add(key, wish);
     }
-    const isWanted = wish !== undefined && isSame(wish, stored) && stored.result !== undefined;
+    const isWhole = stored.result !== undefined && stored.isEnding === undefined;
+    const isWanted = wish !== undefined && isSame(wish, stored) && isWhole;
     const isDone = work.isWell && !work.isDue;
     if (isWanted && !work.isBroken && this.#isThere(stored))
       return isDone ? undefined : () => this.#check(work, stored);
     [work.isWell, work.isBroken] = [false, false];
     if (isWanted && !mayRemake(work.remade, monotonicMs()))
       throw new Error("somebody removes it again and again; it is made again later");
-    return async () => {
-      await this.#del(key, stored);
-      if (isWanted) work.remade = remadeAt(work.remade, monotonicMs());
-    };
+    if (isWanted) work.remade = remadeAt(work.remade, monotonicMs());
+    return () => this.#del(key, stored);
   }
 
   /** DEL is under way for a link of the router that nobody wants. */
@@ -292,7 +291,7 @@ export class EdgeChains implements Disposable {
     this.#store.put(chain);
     const attachment = { ...wish, ifName: name, netns };
     try {
-      const onStart: ChainOptions["onStart"] = (running) => this.#store.put({ ...chain, running });
+      const onStart = this.#writeDown(chain);
       const result = (await addChain(attachment, {
         ...this.#chainOptions,
         onStart,
@@ -352,8 +351,18 @@ export class EdgeChains implements Disposable {
   async #del(key: string, stored: StoredChain): Promise<void> {
     await isOver(stored);
     await this.#dhcpFor(stored.config);
-    await delChain(this.#attachmentOf(stored), stored.result, this.#chainOptions);
-    this.#store.remove(key);
+    const ending: StoredChain = { ...stored, isEnding: true };
+    this.#store.put(ending);
+    const onStart = this.#writeDown(ending);
+    await delChain(this.#attachmentOf(stored), stored.result, { ...this.#chainOptions, onStart });
+    if (!this.#isClosed) this.#store.remove(key);
+  }
+
+  /** Each plugin that is started is on disk with its link, as long as the file is ours. */
+  #writeDown(chain: StoredChain): NonNullable<ChainOptions["onStart"]> {
+    return (running) => {
+      if (!this.#isClosed) this.#store.put({ ...chain, running });
+    };
   }
 
   #attachmentOf(stored: StoredChain): ChainAttachment {
