@@ -43,6 +43,12 @@ const LOOK_MS = 20;
 /** What has failed is left alone for so long, unless something else is wanted. */
 const PAUSE_MS = 4_000;
 
+/**
+ * A link that is up and has its addresses is broken when CHECK has found it so often in a row, PAUSE_MS apart: upstream's plugins give all that
+ * fails of them one code (999), also what passes, such as a server or a program that is not there just then.
+ */
+const FINDINGS = 3;
+
 /** What nothing tells of, such as a route or a kernel setting that somebody took away, CHECK finds after so long. */
 const CHECK_MS = 300_000;
 
@@ -79,6 +85,8 @@ interface Work {
   seen: string | undefined;
   /** CHECK is to be asked again. */
   isDue: boolean;
+  /** How often in a row CHECK was refused with a finding. */
+  findings: number;
   /** CHECK has found what only DEL and ADD put right. */
   isBroken: boolean;
   remade: Remade | undefined;
@@ -182,6 +190,7 @@ export class EdgeChains implements Disposable {
       isWell: false,
       seen: undefined,
       isDue: false,
+      findings: 0,
       isBroken: false,
       remade: undefined,
       problem: undefined,
@@ -332,18 +341,21 @@ export class EdgeChains implements Disposable {
     // The next agent has the file.
     if (this.#isClosed) return;
     if (stored.wasWell === undefined) this.#store.put({ ...stored, wasWell: true });
-    [work.isWell, work.seen] = [true, seen];
+    [work.isWell, work.seen, work.findings] = [true, seen, 0];
     work.isDue ||= seenOf(this.#path(stored.router), stored.name) !== seen;
   }
 
   /** What follows from a CHECK that is refused. */
   #follows(work: Work, stored: StoredChain, error: unknown): string {
     if (stored.wasWell === undefined) return "it was never well, and stays as it is";
+    const isWhole = hasResult(this.#path(stored.router), stored);
     // Without a lease, which a server gives that may be away, it carries on as long as it has its addresses.
-    const isBroken = chainNeedsDhcp(stored.config)
-      ? !hasResult(this.#path(stored.router), stored)
-      : isFinding(error);
+    const isBroken = chainNeedsDhcp(stored.config) ? !isWhole : isFinding(error);
+    work.findings = isBroken ? work.findings + 1 : 0;
     if (!isBroken) return "it stays as it is";
+    if (isWhole && work.findings < FINDINGS) return "CHECK is asked again first";
+    // Without one of them it would be gone for good.
+    checkPlugins(stored.config, this.#chainOptions);
     work.isBroken = mayRemake(work.remade, monotonicMs());
     return work.isBroken ? "it is made again" : "it is made again later";
   }

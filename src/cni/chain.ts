@@ -57,9 +57,16 @@ export class PluginError extends Error {
   }
 }
 
-/** checkPlugins throws PluginError for a plugin of a chain that is not installed: without it what others of the chain have made could not be removed. */
+/**
+ * checkPlugins throws PluginError for a plugin of a chain, or one that gives it addresses, that is not installed: without it what others of the chain
+ * have made could not be removed.
+ */
 export function checkPlugins(config: JsonObject, { folders = PLUGIN_FOLDERS }: ChainOptions): void {
-  for (const { type } of pluginsOf({ config })) programOf(type, folders);
+  for (const { type, ipam } of pluginsOf({ config })) {
+    programOf(type, folders);
+    // Without a type there is none.
+    if (isObject(ipam) && typeof ipam.type === "string" && ipam.type !== "") programOf(ipam.type, folders);
+  }
 }
 
 /** addChain makes the interface, and returns the last plugin's result. Throws PluginError; what was made until then is taken back by delChain. */

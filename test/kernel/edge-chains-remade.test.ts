@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { EdgeChains } from "../../src/agent/edge-chains.ts";
 import { runSync } from "../../src/sys/mod.ts";
-import { ANSWER, BRIDGE, chain, ChainLab, lacksPlugins, PLUGINS, underlay } from "../support/edge-chain-lab.ts";
+import { ANSWER, BRIDGE, chain, ChainLab, lacksPlugins, PLUGINS, STATIC, underlay } from "../support/edge-chain-lab.ts";
 import type { EdgeNode } from "../support/edge-lab.ts";
 import { until } from "../support/evpn-cluster.ts";
 
@@ -84,6 +84,32 @@ describe.skipIf(lacksPlugins !== undefined)(
           .slice(before, before + 2)
           .map((call) => call.split(" ")[0]),
       ).toEqual(["DEL", "ADD"]);
+    });
+
+    test("a link that is whole stays over a plugin's trouble that passes, and as long as a plugin is missing that ADD would need", async () => {
+      at.judge();
+      const program = `${node.folder}/lent`;
+      const lend = () => at.script("lent", `echo "$stdin" | ${PLUGINS}/static`);
+      lend();
+      node.follow(underlay(chain([{ ...BRIDGE, ipam: { ...STATIC, type: "lent" } }, { type: "judge" }])));
+      await at.isThere("192.168.11.3/24");
+      await at.isWell();
+      const first = at.indexOf();
+      at.finding(999, "no more tries");
+      at.stir("add");
+      await at.problem(
+        "link net1: plugin judge has refused CHECK: no more tries; CHECK is asked again first",
+      );
+      rmSync(`${node.folder}/finding`);
+      await until("all is well", async () => node.edge.status()[0]?.problems.length === 0);
+      expect([at.indexOf(), at.times("DEL")]).toEqual([first, 0]);
+      rmSync(program);
+      at.stir("del");
+      await at.problem('link net1: there is no plugin "lent" in ');
+      expect([at.indexOf(), at.times("DEL")]).toEqual([first, 0]);
+      lend();
+      await until("all is well", async () => node.edge.status()[0]?.problems.length === 0);
+      expect([at.indexOf(), at.times("DEL")]).toEqual([first, 0]);
     });
 
     test("a link that cannot be looked at is a problem of its own, and keeps nothing else from being looked at", async () => {
