@@ -20,6 +20,7 @@ import {
   checkChain,
   checkPlugins,
   delChain,
+  isLeased,
 } from "../cni/mod.ts";
 import { type EdgeLink, routerNamespace } from "../edge/mod.ts";
 import { sameValue } from "../engine/mod.ts";
@@ -350,7 +351,7 @@ export class EdgeChains implements Disposable {
     if (stored.wasWell === undefined) return "it was never well, and stays as it is";
     const isWhole = hasResult(this.#path(stored.router), stored);
     // Without a lease, which a server gives that may be away, it carries on as long as it has its addresses.
-    const isBroken = chainNeedsDhcp(stored.config) ? !isWhole : isFinding(error);
+    const isBroken = isLeased(stored.config) ? !isWhole : isFinding(error);
     work.findings = isBroken ? work.findings + 1 : 0;
     if (!isBroken) return "it stays as it is";
     if (isWhole && work.findings < FINDINGS) return "CHECK is asked again first";
@@ -396,8 +397,8 @@ export class EdgeChains implements Disposable {
 
   /** The daemon of DHCP was started anew, and knows no lease: CHECK gets them again. */
   #leasesLost(): void {
-    const isLeased = ({ wish }: Work) => wish !== undefined && chainNeedsDhcp(wish.config);
-    this.#checkAgain([...this.#work].flatMap(([key, work]) => (isLeased(work) ? [key] : [])));
+    const isOurs = ({ wish }: Work) => wish !== undefined && chainNeedsDhcp(wish.config);
+    this.#checkAgain([...this.#work].flatMap(([key, work]) => (isOurs(work) ? [key] : [])));
   }
 
   [Symbol.dispose](): void {

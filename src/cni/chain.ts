@@ -108,6 +108,11 @@ export function chainNeedsDhcp(config: JsonObject): boolean {
   return pluginsOf({ config }).some(usesOurDhcp);
 }
 
+/** isLeased tells whether an address of a chain is leased by the plugin dhcp, whoever's daemon keeps it. */
+export function isLeased(config: JsonObject): boolean {
+  return pluginsOf({ config }).some(usesDhcp);
+}
+
 /** pluginProgram returns the path of a plugin by its type; undefined where no folder has it. A type with a slash names none. */
 export function pluginProgram(type: string, folders: readonly string[]): string | undefined {
   if (type.includes("/") || /^\.*$/.test(type)) return undefined;
@@ -121,8 +126,12 @@ function pluginsOf({ config }: Pick<ChainAttachment, "config">): readonly Plugin
   return config.plugins as readonly Plugin[];
 }
 
-function usesOurDhcp({ ipam }: Plugin): boolean {
-  return isObject(ipam) && ipam.type === "dhcp" && ipam.daemonSocketPath === undefined;
+function usesDhcp({ ipam }: Plugin): boolean {
+  return isObject(ipam) && ipam.type === "dhcp";
+}
+
+function usesOurDhcp(plugin: Plugin): boolean {
+  return usesDhcp(plugin) && (plugin.ipam as JsonObject).daemonSocketPath === undefined;
 }
 
 function programOf(type: string, folders: readonly string[]): string {

@@ -3,7 +3,16 @@ import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { EdgeChains } from "../../src/agent/edge-chains.ts";
 import { runSync } from "../../src/sys/mod.ts";
-import { ANSWER, BRIDGE, chain, ChainLab, lacksPlugins, PLUGINS, STATIC, underlay } from "../support/edge-chain-lab.ts";
+import {
+  ANSWER,
+  BRIDGE,
+  chain,
+  ChainLab,
+  lacksPlugins,
+  PLUGINS,
+  STATIC,
+  underlay,
+} from "../support/edge-chain-lab.ts";
 import type { EdgeNode } from "../support/edge-lab.ts";
 import { until } from "../support/evpn-cluster.ts";
 
