@@ -6,6 +6,7 @@
  * |---|---|---|
  * | nothing | – | ADD, after it is written down |
  * | without a result | ADD has not ended, or failed and DEL failed after it | DEL, then ADD |
+ * | with `isEnding` | DEL has not ended, or failed | DEL, then ADD |
  * | with a result | – | CHECK: where it was well before and is not now, DEL and ADD |
  *
  * It outlives a reboot, which ends namespaces but not what plugins keep of addresses: DEL is still owed for it.
@@ -26,7 +27,9 @@ export interface StoredChain {
   readonly result?: JsonObject;
   /** CHECK was well since ADD. */
   readonly wasWell?: true;
-  /** The plugin that was started last and may still run, while there is no result. */
+  /** DEL has begun: what is left of it is no link, whatever CHECK would say. */
+  readonly isEnding?: true;
+  /** The plugin of ADD or DEL that was started last and may still run. */
   readonly running?: { readonly pid: number; readonly type: string };
   readonly boot: string;
 }

@@ -8,7 +8,7 @@
  *   wanted, not on disk ── ADD ──▶ there ── CHECK ──▶ well ──▶ CHECK when it looks otherwise, and every 5 minutes
  *        ▲                  └ fails: DEL        └ fails: told, and asked again
  *        └───────────────────────── DEL ◀── CHECK was well and is not any more, gone from its namespace, another configuration,
- *                                           half made, wanted no more
+ *                                           half made, wanted no more; goes on until it is done
  * ```
  * What CHECK has never found well stays: made again it would be no other. So does what a plugin cannot tell of (isFinding), since packets may go on.
  */
@@ -20,6 +20,7 @@ import {
   checkChain,
   checkPlugins,
   delChain,
+  isLeased,
 } from "../cni/mod.ts";
 import { type EdgeLink, routerNamespace } from "../edge/mod.ts";
 import { sameValue } from "../engine/mod.ts";
@@ -42,6 +43,12 @@ const LOOK_MS = 20;
 
 /** What has failed is left alone for so long, unless something else is wanted. */
 const PAUSE_MS = 4_000;
+
+/**
+ * A link that is up and has its addresses is broken when CHECK has found it so often in a row, PAUSE_MS apart: upstream's plugins give all that
+ * fails of them one code (999), also what passes, such as a server or a program that is not there just then.
+ */
+const FINDINGS = 3;
 
 /** What nothing tells of, such as a route or a kernel setting that somebody took away, CHECK finds after so long. */
 const CHECK_MS = 300_000;
@@ -79,6 +86,8 @@ interface Work {
   seen: string | undefined;
   /** CHECK is to be asked again. */
   isDue: boolean;
+  /** How often in a row CHECK was refused with a finding. */
+  findings: number;
   /** CHECK has found what only DEL and ADD put right. */
   isBroken: boolean;
   remade: Remade | undefined;
@@ -130,8 +139,7 @@ export class EdgeChains implements Disposable {
     for (const key of new Set([...others, ...wishes.keys()])) {
       const work = this.#workOf(key);
       const wish = wishes.get(key);
-      if (!sameValue(wish, work.wish)) work.notBeforeMs = 0;
-      work.wish = wish;
+      if (!sameValue(wish, work.wish)) [work.wish, work.notBeforeMs] = [wish, 0];
       this.#step(key, work);
     }
   }
@@ -140,8 +148,13 @@ export class EdgeChains implements Disposable {
   look(router: string): void {
     const isOther = (key: string) => {
       const stored = this.#store.get(key);
-      const seen = stored === undefined ? undefined : seenOf(this.#path(router), stored.name);
-      return seen !== this.#work.get(key)?.seen;
+      try {
+        const seen = stored === undefined ? undefined : seenOf(this.#path(router), stored.name);
+        return seen !== this.#work.get(key)?.seen;
+      } catch {
+        // CHECK looks again, and tells what keeps it from it.
+        return true;
+      }
     };
     this.#checkAgain(this.#keysOf(router).filter(isOther));
   }
@@ -178,6 +191,7 @@ export class EdgeChains implements Disposable {
       isWell: false,
       seen: undefined,
       isDue: false,
+      findings: 0,
       isBroken: false,
       remade: undefined,
       problem: undefined,
@@ -234,17 +248,16 @@ export class EdgeChains implements Disposable {
       const isWaiting = wish === undefined || this.#isEnding(routerIn(key));
       return isWaiting ? undefined : () => this.#add(key, wish);
     }
-    const isWanted = wish !== undefined && isSame(wish, stored) && stored.result !== undefined;
+    const isWhole = stored.result !== undefined && stored.isEnding === undefined;
+    const isWanted = wish !== undefined && isSame(wish, stored) && isWhole;
     const isDone = work.isWell && !work.isDue;
     if (isWanted && !work.isBroken && this.#isThere(stored))
       return isDone ? undefined : () => this.#check(work, stored);
     [work.isWell, work.isBroken] = [false, false];
     if (isWanted && !mayRemake(work.remade, monotonicMs()))
       throw new Error("somebody removes it again and again; it is made again later");
-    return async () => {
-      await this.#del(key, stored);
-      if (isWanted) work.remade = remadeAt(work.remade, monotonicMs());
-    };
+    if (isWanted) work.remade = remadeAt(work.remade, monotonicMs());
+    return () => this.#del(key, stored);
   }
 
   /** DEL is under way for a link of the router that nobody wants. */
@@ -288,7 +301,7 @@ export class EdgeChains implements Disposable {
     this.#store.put(chain);
     const attachment = { ...wish, ifName: name, netns };
     try {
-      const onStart: ChainOptions["onStart"] = (running) => this.#store.put({ ...chain, running });
+      const onStart = this.#writeDown(chain);
       const result = (await addChain(attachment, {
         ...this.#chainOptions,
         onStart,
@@ -329,18 +342,21 @@ export class EdgeChains implements Disposable {
     // The next agent has the file.
     if (this.#isClosed) return;
     if (stored.wasWell === undefined) this.#store.put({ ...stored, wasWell: true });
-    [work.isWell, work.seen] = [true, seen];
+    [work.isWell, work.seen, work.findings] = [true, seen, 0];
     work.isDue ||= seenOf(this.#path(stored.router), stored.name) !== seen;
   }
 
   /** What follows from a CHECK that is refused. */
   #follows(work: Work, stored: StoredChain, error: unknown): string {
     if (stored.wasWell === undefined) return "it was never well, and stays as it is";
+    const isWhole = hasResult(this.#path(stored.router), stored);
     // Without a lease, which a server gives that may be away, it carries on as long as it has its addresses.
-    const isBroken = chainNeedsDhcp(stored.config)
-      ? !hasResult(this.#path(stored.router), stored)
-      : isFinding(error);
+    const isBroken = isLeased(stored.config) ? !isWhole : isFinding(error);
+    work.findings = isBroken ? work.findings + 1 : 0;
     if (!isBroken) return "it stays as it is";
+    if (isWhole && work.findings < FINDINGS) return "CHECK is asked again first";
+    // Without one of them it would be gone for good.
+    checkPlugins(stored.config, this.#chainOptions);
     work.isBroken = mayRemake(work.remade, monotonicMs());
     return work.isBroken ? "it is made again" : "it is made again later";
   }
@@ -348,8 +364,18 @@ export class EdgeChains implements Disposable {
   async #del(key: string, stored: StoredChain): Promise<void> {
     await isOver(stored);
     await this.#dhcpFor(stored.config);
-    await delChain(this.#attachmentOf(stored), stored.result, this.#chainOptions);
-    this.#store.remove(key);
+    const ending: StoredChain = { ...stored, isEnding: true };
+    this.#store.put(ending);
+    const onStart = this.#writeDown(ending);
+    await delChain(this.#attachmentOf(stored), stored.result, { ...this.#chainOptions, onStart });
+    if (!this.#isClosed) this.#store.remove(key);
+  }
+
+  /** Each plugin that is started is on disk with its link, as long as the file is ours. */
+  #writeDown(chain: StoredChain): NonNullable<ChainOptions["onStart"]> {
+    return (running) => {
+      if (!this.#isClosed) this.#store.put({ ...chain, running });
+    };
   }
 
   #attachmentOf(stored: StoredChain): ChainAttachment {
@@ -371,8 +397,8 @@ export class EdgeChains implements Disposable {
 
   /** The daemon of DHCP was started anew, and knows no lease: CHECK gets them again. */
   #leasesLost(): void {
-    const isLeased = ({ wish }: Work) => wish !== undefined && chainNeedsDhcp(wish.config);
-    this.#checkAgain([...this.#work].flatMap(([key, work]) => (isLeased(work) ? [key] : [])));
+    const isOurs = ({ wish }: Work) => wish !== undefined && chainNeedsDhcp(wish.config);
+    this.#checkAgain([...this.#work].flatMap(([key, work]) => (isOurs(work) ? [key] : [])));
   }
 
   [Symbol.dispose](): void {

@@ -57,9 +57,16 @@ export class PluginError extends Error {
   }
 }
 
-/** checkPlugins throws PluginError for a plugin of a chain that is not installed: without it what others of the chain have made could not be removed. */
+/**
+ * checkPlugins throws PluginError for a plugin of a chain, or one that gives it addresses, that is not installed: without it what others of the chain
+ * have made could not be removed.
+ */
 export function checkPlugins(config: JsonObject, { folders = PLUGIN_FOLDERS }: ChainOptions): void {
-  for (const { type } of pluginsOf({ config })) programOf(type, folders);
+  for (const { type, ipam } of pluginsOf({ config })) {
+    programOf(type, folders);
+    // Without a type there is none.
+    if (isObject(ipam) && typeof ipam.type === "string" && ipam.type !== "") programOf(ipam.type, folders);
+  }
 }
 
 /** addChain makes the interface, and returns the last plugin's result. Throws PluginError; what was made until then is taken back by delChain. */
@@ -101,6 +108,11 @@ export function chainNeedsDhcp(config: JsonObject): boolean {
   return pluginsOf({ config }).some(usesOurDhcp);
 }
 
+/** isLeased tells whether an address of a chain is leased by the plugin dhcp, whoever's daemon keeps it. */
+export function isLeased(config: JsonObject): boolean {
+  return pluginsOf({ config }).some(usesDhcp);
+}
+
 /** pluginProgram returns the path of a plugin by its type; undefined where no folder has it. A type with a slash names none. */
 export function pluginProgram(type: string, folders: readonly string[]): string | undefined {
   if (type.includes("/") || /^\.*$/.test(type)) return undefined;
@@ -114,8 +126,12 @@ function pluginsOf({ config }: Pick<ChainAttachment, "config">): readonly Plugin
   return config.plugins as readonly Plugin[];
 }
 
-function usesOurDhcp({ ipam }: Plugin): boolean {
-  return isObject(ipam) && ipam.type === "dhcp" && ipam.daemonSocketPath === undefined;
+function usesDhcp({ ipam }: Plugin): boolean {
+  return isObject(ipam) && ipam.type === "dhcp";
+}
+
+function usesOurDhcp(plugin: Plugin): boolean {
+  return usesDhcp(plugin) && (plugin.ipam as JsonObject).daemonSocketPath === undefined;
 }
 
 function programOf(type: string, folders: readonly string[]): string {

@@ -2,102 +2,45 @@
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { removeNetns } from "../../src/sys/mod.ts";
-import { EdgeLab, type EdgeNode } from "../support/edge-lab.ts";
+import {
+  ANSWER,
+  BRIDGE,
+  chain,
+  ChainLab,
+  lacksPlugins,
+  STATIC,
+  underlay,
+} from "../support/edge-chain-lab.ts";
+import type { EdgeNode } from "../support/edge-lab.ts";
 import { until } from "../support/evpn-cluster.ts";
-import { lacksKind, notRoot } from "../support/scratch.ts";
+import { lacksKind } from "../support/scratch.ts";
 
 setDefaultTimeout(60_000);
 
-const made = ["/run/cni/tuning", "/run/cni"].filter((folder) => !existsSync(folder));
-
-/** Where Debian has them (containernetworking-plugins). */
-const PLUGINS = "/usr/lib/cni";
-
-const lacks =
-  notRoot ?? (existsSync(`${PLUGINS}/macvlan`) ? undefined : "containernetworking-plugins is not installed");
-const lacksMacvlan = lacks ?? lacksKind({ name: "x", type: "macvlan", parent: 0, mode: "bridge" });
-const lacksIpvlan = lacks ?? lacksKind({ name: "x", type: "ipvlan", parent: 0, mode: "l2" });
+const lacksMacvlan = lacksPlugins ?? lacksKind({ name: "x", type: "macvlan", parent: 0, mode: "bridge" });
+const lacksIpvlan = lacksPlugins ?? lacksKind({ name: "x", type: "ipvlan", parent: 0, mode: "l2" });
 const named = (text: string, why: string | undefined) => `${text}${why === undefined ? "" : ` (${why})`}`;
 
-type Plugins = readonly object[];
-
-const chain = (plugins: Plugins, more = "") =>
-  `{name: net1, cni: {config: ${JSON.stringify({ cniVersion: "1.0.0", name: "fabric", plugins })}}${more}}`;
-
-const underlay = (links: string) => `
-apiVersion: causeway.network/v1alpha1
-kind: Underlay
-metadata: {name: rack}
-spec:
-  asn: 64514
-  links: [${links}]
-  neighbors: [{address: 192.168.11.2, asn: 64512, connectRetry: 1s}]
-  tunnelEndpoint: {prefixes: [100.65.0.1/32]}
-`;
-
-const STATIC = { type: "static", addresses: [{ address: "192.168.11.3/24" }] };
 const macvlan = (ipam: object = STATIC) => ({ type: "macvlan", master: "eth1", ipam });
 
-describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", lacks), () => {
-  let lab: EdgeLab;
+describe.skipIf(lacksPlugins !== undefined)(named("links of an edge by CNI plugins", lacksPlugins), () => {
+  let at: ChainLab;
   let node: EdgeNode;
   beforeEach(() => {
-    lab = new EdgeLab({ names: ["a"] });
-    node = lab.node("a");
-    node.plugins = [node.folder, PLUGINS];
-    node.text("ip address flush dev eth1");
-    node.start();
+    at = new ChainLab();
+    ({ node } = at);
   });
-  afterEach(async () => {
-    // tuning leaves its empty folder on the machine.
-    for (const folder of made) rmSync(folder, { recursive: true, force: true });
-    // What plugins have on disk for it goes with it.
-    if (node.isRunning) await isOver();
-    await lab?.[Symbol.asyncDispose]();
-  });
-
-  const stored = () => `${node.folder}/edge-chains.json`;
-  const isStored = () => existsSync(stored());
-  const shown = () => node.text("ip -br address show dev net1", "cw-underlay");
-  const isThere = (text: string) =>
-    until(`net1 has ${text}`, async () => {
-      try {
-        return shown().includes(text);
-      } catch {
-        return false;
-      }
-    });
-  const problem = (text: string) =>
-    until(`"${text}" is told`, async () => node.problems.some((one) => one.includes(text)));
-  const isOver = async () => {
-    node.follow("");
-    await until("all is taken down", async () => !isStored() && node.edge.status().length === 0);
-    expect(() => node.text("ip link", "cw-underlay")).toThrow();
-    expect(node.text("ip -br link")).toContain("eth1");
-  };
-
-  /** A plugin that does what its text says, and writes down what it was called with. */
-  const script = (name: string, text: string) =>
-    writeFileSync(
-      `${node.folder}/${name}`,
-      `#!/bin/sh\nstdin=$(cat)\necho "$CNI_COMMAND $CNI_IFNAME $CNI_NETNS" >> ${node.folder}/calls\n` +
-        `echo "$stdin" >> ${node.folder}/stdin\n${text}\n`,
-      { mode: 0o755 },
-    );
-  const calls = () => readFileSync(`${node.folder}/calls`, "utf8").trim().split("\n");
-  /** What the plugin before it has made, which is told last. */
-  const ANSWER = `case "$stdin" in *prevResult*) echo "$stdin" | sed 's/.*"prevResult"://; s/}$//' ;;
-    *) echo '{"cniVersion": "1.0.0", "interfaces": []}' ;; esac`;
+  afterEach(() => at?.[Symbol.asyncDispose]());
 
   test.skipIf(lacksMacvlan !== undefined)(
     named("a macvlan with an address carries the fabric's session, and stays over a restart", lacksMacvlan),
     async () => {
       const text = underlay(chain([macvlan()]).replace(/}$/, ", mtuBytes: 1500}"));
       node.follow(text);
-      await isThere("192.168.11.3/24");
-      lab.ours([64514]);
+      await at.isThere("192.168.11.3/24");
+      at.lab.ours([64514]);
       await until("the fabric has the tunnel endpoint", async () =>
-        lab.scratch.text("ip route show 100.65.0.1").includes("via 192.168.11.3"),
+        at.lab.scratch.text("ip route show 100.65.0.1").includes("via 192.168.11.3"),
       );
       await until("the MTU is the Underlay's", async () =>
         node.text("ip link show dev net1", "cw-underlay").includes("mtu 1500"),
@@ -125,64 +68,44 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
       };
       const given = () => readdirSync(`${node.folder}/ipam/fabric`).filter((name) => /^\d/.test(name));
       node.follow(underlay(chain([macvlan(ipam)])));
-      await isThere("192.168.11.2/24");
-      const before = shown();
+      await at.isThere("192.168.11.2/24");
+      const before = at.shown();
       node.text("ip link delete net1", "cw-underlay");
       await until("it is another one", async () => {
         try {
-          return shown() !== before && shown().includes("192.168.11.");
+          return at.shown() !== before && at.shown().includes("192.168.11.");
         } catch {
           return false;
         }
       });
       expect(given()).toHaveLength(1);
-      await isOver();
+      await at.isOver();
       expect(given()).toEqual([]);
       expect(node.problems).toEqual([]);
     },
   );
 
-  const indexOf = () => /^\d+/.exec(node.text("ip -o link show dev net1", "cw-underlay"))?.[0];
-  const BRIDGE = { type: "bridge", bridge: "fabric0", ipam: STATIC };
-  /** Stays well until a file says what it finds. */
-  const judge = () =>
-    script(
-      "judge",
-      `[ "$CNI_COMMAND" = CHECK ] && [ -e ${node.folder}/finding ] && { cat ${node.folder}/finding; exit 1; }\n${ANSWER}`,
-    );
-  const finding = (code: number, msg: string) =>
-    writeFileSync(`${node.folder}/finding`, JSON.stringify({ cniVersion: "1.0.0", code, msg }));
-  const times = (command: string) => calls().filter((call) => call.startsWith(command)).length;
-  const isCalled = (command: string, count: number) =>
-    until(`${command} is called ${count} times`, async () => times(command) >= count);
-  /** Somebody changes an address of the link, so that plugins are asked. */
-  const stir = (what: string) => node.text(`ip address ${what} 192.0.2.9/32 dev net1`, "cw-underlay");
-  const isWell = () =>
-    until(
-      "CHECK was well",
-      async () => JSON.parse(readFileSync(stored(), "utf8")).chains[0].wasWell === true,
-    );
-
   test("a link whose address somebody took away is made again, and one that is whole is not touched", async () => {
-    judge();
+    at.judge();
     node.follow(underlay(chain([BRIDGE, { type: "judge" }])));
-    await isThere("192.168.11.3/24");
-    await isWell();
-    const first = indexOf();
-    const before = times("CHECK");
-    stir("add");
-    await isCalled("CHECK", before + 1);
-    stir("del");
-    await isCalled("CHECK", before + 2);
-    expect(indexOf()).toBe(first);
+    await at.isThere("192.168.11.3/24");
+    await at.isWell();
+    const first = at.indexOf();
+    const before = at.times("CHECK");
+    at.stir("add");
+    await at.isCalled("CHECK", before + 1);
+    at.stir("del");
+    await at.isCalled("CHECK", before + 2);
+    expect(at.indexOf()).toBe(first);
     expect(node.problems).toEqual([]);
     node.text("ip address del 192.168.11.3/24 dev net1", "cw-underlay");
-    await problem("link net1: plugin bridge has refused CHECK: ");
-    await isThere("192.168.11.3/24");
-    expect(indexOf()).not.toBe(first);
+    await at.problem("link net1: plugin bridge has refused CHECK: ");
+    await at.isThere("192.168.11.3/24");
+    expect(at.indexOf()).not.toBe(first);
     await until("all is well", async () => node.edge.status()[0]?.problems.length === 0);
     expect(
-      calls()
+      at
+        .calls()
         .slice(-4)
         .map((call) => call.split(" ")[0]),
     ).toEqual(["CHECK", "DEL", "ADD", "CHECK"]);
@@ -190,24 +113,24 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
   });
 
   test("what an agent finds broken when it begins is made again, once", async () => {
-    judge();
+    at.judge();
     const text = underlay(chain([BRIDGE, { type: "judge" }]));
     node.follow(text);
-    await isThere("192.168.11.3/24");
-    await isWell();
+    await at.isThere("192.168.11.3/24");
+    await at.isWell();
     node.stop();
-    finding(999, "the rack has no power");
+    at.finding(999, "the rack has no power");
     node.start();
     node.follow(text);
-    await problem("link net1: plugin judge has refused CHECK: the rack has no power; it is made again");
+    await at.problem("link net1: plugin judge has refused CHECK: the rack has no power; it is made again");
     // The new one was never well: made once more it would be no other.
-    await problem("the rack has no power; it was never well, and stays as it is");
-    expect([times("ADD"), times("DEL")]).toEqual([2, 1]);
+    await at.problem("the rack has no power; it was never well, and stays as it is");
+    expect([at.times("ADD"), at.times("DEL")]).toEqual([2, 1]);
   });
 
   test("who removes it again and again is told of, and it is made again later", async () => {
     node.follow(underlay(chain([BRIDGE])));
-    await isThere("192.168.11.3/24");
+    await at.isThere("192.168.11.3/24");
     const later = "link net1: somebody removes it again and again; it is made again later";
     await until("it is told", async () => {
       try {
@@ -217,33 +140,33 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
       }
       return node.problems.some((one) => one.includes(later));
     });
-    await isThere("192.168.11.3/24");
+    await at.isThere("192.168.11.3/24");
   });
 
   test("what plugins cannot tell of stays, whatever they answer, and is told", async () => {
-    judge();
+    at.judge();
     node.follow(underlay(chain([BRIDGE, { type: "judge" }])));
-    await isThere("192.168.11.3/24");
-    await isWell();
-    const first = indexOf();
-    finding(11, "the API server is away");
-    stir("add");
-    await problem("link net1: plugin judge has refused CHECK: the API server is away; it stays as it is");
-    const before = times("CHECK");
-    await isCalled("CHECK", before + 1);
-    expect(indexOf()).toBe(first);
-    expect(times("DEL")).toBe(0);
+    await at.isThere("192.168.11.3/24");
+    await at.isWell();
+    const first = at.indexOf();
+    at.finding(11, "the API server is away");
+    at.stir("add");
+    await at.problem("link net1: plugin judge has refused CHECK: the API server is away; it stays as it is");
+    const before = at.times("CHECK");
+    await at.isCalled("CHECK", before + 1);
+    expect(at.indexOf()).toBe(first);
+    expect(at.times("DEL")).toBe(0);
     rmSync(`${node.folder}/finding`);
     await until("all is well", async () => node.edge.status()[0]?.problems.length === 0);
-    expect(indexOf()).toBe(first);
+    expect(at.indexOf()).toBe(first);
   });
 
   test("host-device: the host's link comes back under its name", async () => {
     node.text("ip link add spare type veth peer name other");
     node.follow(underlay(chain([{ type: "host-device", device: "spare", ipam: STATIC }])));
-    await isThere("192.168.11.3/24");
+    await at.isThere("192.168.11.3/24");
     expect(node.text("ip -br link")).not.toContain("spare");
-    await isOver();
+    await at.isOver();
     expect(node.text("ip -br link")).toContain("spare@other");
     expect(node.problems).toEqual([]);
   });
@@ -251,7 +174,7 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
   test("bridge, and tuning after it; what changes in a file is made anew", async () => {
     const bridge = (mac: string) => [BRIDGE, { type: "tuning", mac }];
     node.follow(underlay(chain(bridge("02:00:00:00:00:01"))));
-    await isThere("192.168.11.3/24");
+    await at.isThere("192.168.11.3/24");
     await until("the chain is over", async () => node.edge.status()[0]?.problems.length === 0);
     expect(node.text("ip link show dev net1", "cw-underlay")).toContain("02:00:00:00:00:01");
     node.follow(underlay(chain(bridge("02:00:00:00:00:02"))));
@@ -279,7 +202,7 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
     node.text("ip link add spare type veth peer name other");
     const text = underlay(chain([{ type: "host-device", device: "spare", ipam: STATIC }]));
     node.follow(text);
-    await isThere("192.168.11.3/24");
+    await at.isThere("192.168.11.3/24");
     node.follow(text.replace("net1", "net2"));
     await until("the new one is well", async () => {
       const links = node.text("ip -br address", "cw-underlay");
@@ -287,47 +210,63 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
     });
     expect(node.text("ip -br link", "cw-underlay")).not.toContain("net1");
     expect(node.problems).toEqual([]);
-    await isOver();
+    await at.isOver();
     expect(node.text("ip -br link")).toContain("spare@other");
   });
 
   test.skipIf(lacksIpvlan !== undefined)(named("ipvlan", lacksIpvlan), async () => {
     node.follow(underlay(chain([{ type: "ipvlan", master: "eth1", ipam: STATIC }])));
-    await isThere("192.168.11.3/24");
+    await at.isThere("192.168.11.3/24");
   });
 
   test("a plugin's own words are told, nothing of it stays, and the next attempt is well", async () => {
-    script(
+    at.script(
       "late",
       `[ -e ${node.folder}/ready ] || [ "$CNI_COMMAND" = DEL ] || {
       echo '{"cniVersion": "1.0.0", "code": 11, "msg": "the rack has no power", "details": "feed B"}'; exit 1; }
       ${ANSWER}`,
     );
     node.follow(underlay(chain([BRIDGE, { type: "late" }])));
-    await problem("link net1: plugin late has refused ADD: the rack has no power: feed B");
-    expect(isStored()).toBe(false);
+    await at.problem("link net1: plugin late has refused ADD: the rack has no power: feed B");
+    expect(at.isStored()).toBe(false);
     expect(node.text("ip -br link", "cw-underlay")).not.toContain("net1");
     writeFileSync(`${node.folder}/ready`, "");
-    await isThere("192.168.11.3/24");
+    await at.isThere("192.168.11.3/24");
     expect(
-      calls()
+      at
+        .calls()
         .slice(0, 2)
         .map((call) => call.split(" ")[0]),
     ).toEqual(["ADD", "DEL"]);
     expect(node.problems).toHaveLength(1);
   });
 
+  test("what has failed is left alone for a while, also when the same was wanted meanwhile", async () => {
+    const [begun, go] = [`${node.folder}/begun`, `${node.folder}/go`];
+    at.script(
+      "away",
+      `[ "$CNI_COMMAND" = ADD ] && { touch ${begun}; until [ -e ${go} ]; do sleep 0.05; done; echo "no way" >&2; exit 1; }\n${ANSWER}`,
+    );
+    const text = underlay(chain([{ type: "away" }]));
+    node.follow(text);
+    await until("ADD is in its middle", async () => existsSync(begun));
+    node.follow(text);
+    writeFileSync(go, "");
+    await at.problem("link net1: plugin away has refused ADD: no way");
+    expect(at.calls().map((call) => call.split(" ")[0])).toEqual(["ADD", "DEL"]);
+  });
+
   test("a plugin that is not there is named, and the rest of the router is made", async () => {
     node.follow(underlay(`${chain([{ type: "nowhere" }])}, {name: eth1, addresses: [192.168.11.3/24]}`));
-    await problem('link net1: there is no plugin "nowhere" in ');
+    await at.problem('link net1: there is no plugin "nowhere" in ');
     expect(node.text("ip -br address show dev eth1", "cw-underlay")).toContain("192.168.11.3/24");
     const outside = "/usr/bin/env";
     node.follow(underlay(chain([{ type: `../../..${outside}` }])));
-    await problem(`there is no plugin "../../..${outside}"`);
+    await at.problem(`there is no plugin "../../..${outside}"`);
   });
 
   test("capabilities: a plugin hears of those that it has, and of no other", async () => {
-    script("listener", ANSWER);
+    at.script("listener", ANSWER);
     const runtime = JSON.stringify({ ips: ["192.0.2.9/24"], mac: "02:00:00:00:00:09", other: 1 });
     const plugins = [{ type: "listener", capabilities: { ips: true, mac: false } }];
     node.follow(underlay(chain(plugins).replace(/}}$/, `, runtime: ${runtime}}}`)));
@@ -341,7 +280,7 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
 
   test("an agent that ended in the middle of ADD: the next one waits for the plugin, removes what it made, and begins anew", async () => {
     const [begun, go] = [`${node.folder}/begun`, `${node.folder}/go`];
-    script(
+    at.script(
       "slow",
       `[ "$CNI_COMMAND" = ADD ] && { touch ${begun}; until [ -e ${go} ]; do sleep 0.05; done; }\n${ANSWER}`,
     );
@@ -352,47 +291,50 @@ describe.skipIf(lacks !== undefined)(named("links of an edge by CNI plugins", la
     node.start();
     node.follow(text);
     expect(node.edge.status()[0]?.problems).toEqual(["CNI plugins are at work for link net1"]);
-    expect(calls()).toHaveLength(1);
+    expect(at.calls()).toHaveLength(1);
     writeFileSync(go, "");
     await until(
       "the second ADD is over",
-      async () => JSON.parse(readFileSync(stored(), "utf8")).chains[0].result !== undefined,
+      async () => JSON.parse(readFileSync(at.stored(), "utf8")).chains[0].result !== undefined,
     );
-    expect(calls().map((call) => call.split(" ")[0])).toEqual(["ADD", "DEL", "ADD"]);
-    await isThere("192.168.11.3/24");
+    expect(at.calls().map((call) => call.split(" ")[0])).toEqual(["ADD", "DEL", "ADD"]);
+    await at.isThere("192.168.11.3/24");
     expect(node.problems).toEqual([]);
   });
 
   test("after a reboot, and after a crash while it was taken down, DEL is still owed: without a namespace", async () => {
-    script("keeper", ANSWER);
+    at.script("keeper", ANSWER);
     const text = underlay(chain([BRIDGE, { type: "keeper" }]));
     node.follow(text);
-    await isThere("192.168.11.3/24");
-    await isWell();
+    await at.isThere("192.168.11.3/24");
+    await at.isWell();
     node.stop();
     node.text("ip link delete fabric0");
     removeNetns(`${node.folder}/netns/cw-underlay`);
-    writeFileSync(stored(), readFileSync(stored(), "utf8").replace(/"boot":"[^"]*"/, '"boot":"another"'));
+    writeFileSync(
+      at.stored(),
+      readFileSync(at.stored(), "utf8").replace(/"boot":"[^"]*"/, '"boot":"another"'),
+    );
     node.start();
     node.follow("");
-    await until("nothing is owed", async () => !isStored());
+    await until("nothing is owed", async () => !at.isStored());
     const there = `net1 ${node.folder}/netns/cw-underlay`;
-    expect(calls()).toEqual([`ADD ${there}`, `CHECK ${there}`, "DEL net1"]);
+    expect(at.calls()).toEqual([`ADD ${there}`, `CHECK ${there}`, "DEL net1"]);
     expect(node.problems).toEqual([]);
   });
 
   test("DEL that fails is told and tried again; the router's namespace waits for it", async () => {
-    script(
+    at.script(
       "stuck",
       `[ "$CNI_COMMAND" = DEL ] && [ ! -e ${node.folder}/free ] && { echo "no way" >&2; exit 1; }\n${ANSWER}`,
     );
     node.follow(underlay(chain([BRIDGE, { type: "stuck" }])));
-    await isThere("192.168.11.3/24");
+    await at.isThere("192.168.11.3/24");
     node.follow("");
-    await problem("link net1: plugin stuck has refused DEL: no way");
-    expect(shown()).toContain("192.168.11.3/24");
+    await at.problem("link net1: plugin stuck has refused DEL: no way");
+    expect(at.shown()).toContain("192.168.11.3/24");
     writeFileSync(`${node.folder}/free`, "");
     node.follow("");
-    await isOver();
+    await at.isOver();
   });
 });

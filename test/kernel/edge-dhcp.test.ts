@@ -47,12 +47,14 @@ describe.skipIf(lacks !== undefined)(
     afterEach(async () => {
       node.follow("");
       await until("all is taken down", async () => !existsSync(`${node.folder}/edge-chains.json`));
-      process.kill(daemon(), "SIGKILL");
+      for (const socket of [`${node.folder}/edge-dhcp.sock`, anothers()].filter((path) => existsSync(path)))
+        process.kill(unixPeer(socket).pid, "SIGKILL");
       await endServer();
       await lab?.[Symbol.asyncDispose]();
     });
 
     const daemon = () => unixPeer(`${node.folder}/edge-dhcp.sock`).pid;
+    const anothers = () => `${node.folder}/another.sock`;
     const serve = () => {
       const path = `${node.folder}/udhcpd`;
       const lines = [
@@ -109,7 +111,7 @@ describe.skipIf(lacks !== undefined)(
       await until("it is written down", async () => leases().some((line) => line.includes(`${address()}`)));
       node.follow("");
       await until("the lease is over", async () => leases().every((line) => line.includes("expired")));
-      expect(shown()).toBe("");
+      await until("the link is gone", async () => shown() === "");
     });
 
     test("a daemon that ends is started anew and gets the lease again, and the link is not touched", async () => {
@@ -134,13 +136,21 @@ describe.skipIf(lacks !== undefined)(
       expect(node.problems).toEqual([]);
     });
 
-    test("what CHECK says of a lease breaks no link that has its address; one that has lost it is made again", async () => {
+    const CHECKED =
+      "what CHECK says of a lease breaks no link that has its address; one that has lost it is made again";
+    test.each(["the agent's", "another"])(`${CHECKED} (%s daemon)`, async (whose) => {
       const answer = `echo "$stdin" | sed 's/.*"prevResult"://; s/}$//'`;
       const refuses = `[ "$CNI_COMMAND" = CHECK ] && [ -e ${node.folder}/away ] && { echo '{"code": 999, "msg": "no more tries"}'; exit 1; }`;
       writeFileSync(`${node.folder}/judge`, `#!/bin/sh\nstdin=$(cat)\n${refuses}\n${answer}\n`, {
         mode: 0o755,
       });
-      node.follow(UNDERLAY.replace("]}", ',{"type":"judge"}]}'));
+      const text = UNDERLAY.replace("]}", ',{"type":"judge"}]}');
+      if (whose === "another") {
+        Bun.spawn([`${PLUGINS}/dhcp`, "daemon", "-socketpath", anothers()], { stderr: "ignore" });
+        await until("there is another daemon", async () => existsSync(anothers()));
+      }
+      const own = `"type":"dhcp","daemonSocketPath":"${anothers()}"`;
+      node.follow(whose === "another" ? text.replace('"type":"dhcp"', own) : text);
       await isWell();
       const index = indexOf();
       writeFileSync(`${node.folder}/away`, "");
