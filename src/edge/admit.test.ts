@@ -116,6 +116,14 @@ describe("refused at admission", () => {
       'Underlay "two": spec.hostSessions[1].nodes y fits a node that x fits too',
     ],
     [
+      "a host session of another AS than its Underlay",
+      fabric(
+        "two",
+        ", nodes: {labels: [rack=b]}, hostSessions: [{name: x, asn: 64513, peerAsn: 64515, prefixes: [192.0.2.0/24]}]",
+      ),
+      'Underlay "two": spec.hostSessions[0].asn 64513 is another than spec.asn 64514, and one speaker has both; write 64514 here',
+    ],
+    [
       "links of the host with one name",
       "Subnet red.b {vpc: red, vni: 8, hostLink: cwh100}",
       'Subnet "red.b": spec.hostLink cwh100 is a link of VPC "red" (spec.hostSession.link) too',

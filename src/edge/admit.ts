@@ -139,9 +139,15 @@ function nextHopProblems({ name, underlay }: Vpc, report: Report): void {
 
 function underlayProblems(underlay: Underlay, change: EdgeChange, report: Report): void {
   const { name, index, hostSessions } = underlay;
-  hostSessions.forEach(({ prefixes }, i) => {
+  hostSessions.forEach(({ asn, prefixes }, i) => {
     const at = { kind: "Underlay", name, field: `spec.hostSessions[${i}].prefixes` } as const;
     rangeProblems(at, prefixes, change, report);
+    if (asn !== underlay.asn)
+      report("Underlay", name, {
+        field: `spec.hostSessions[${i}].asn`,
+        value: `${asn}`,
+        problem: `is another than spec.asn ${underlay.asn}, and one speaker has both; write ${underlay.asn} here, and on the host as its peer's`,
+      });
   });
   if (index === undefined || !("number" in index)) return;
   const on = change.nodes.filter((node) =>

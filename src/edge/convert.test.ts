@@ -195,7 +195,7 @@ describe("manifests mean the same as what people would write", () => {
       },
       {
         name: "openpe_b.yaml",
-        text: "l2vnis: [{vni: 110, routingDomain: {type: L3VNI, l3vni: {name: red}}}]\nbgppassthrough: {hostSession: {asn: 1, hostASN: 1, localCIDR: {ipv4: 192.0.2.0/24}}}\n",
+        text: "l2vnis: [{vni: 110, routingDomain: {type: L3VNI, l3vni: {name: red}}}]\nbgppassthrough: {hostSession: {asn: 64514, hostASN: 1, localCIDR: {ipv4: 192.0.2.0/24}}}\n",
       },
       { name: "node-config.yaml", text: "nodeIndex: {index: 3}\nlogLevel: debug\n" },
       {
@@ -461,6 +461,14 @@ describe("what Causeway has not, and what OpenPERouter refuses, is refused by na
         ),
       ],
       "a node has one host session of a router",
+    ],
+    [
+      "a passthrough of another AS",
+      [
+        plainUnderlay(),
+        now("L3Passthrough", "a", "{hostSession: {asn: 7, hostASN: 2, localCIDR: {ipv4: 192.0.2.0/24}}}"),
+      ],
+      "spec.hostSessions[0].asn 7 is another than spec.asn 64514",
     ],
     [
       "a passthrough alone",

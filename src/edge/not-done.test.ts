@@ -76,6 +76,16 @@ spec: {vni: 5100, underlay: {import: [{set: {nextHop: 192.0.2.1}, action: accept
   ]);
 });
 
+test("an AS number of a passthrough that is not its Underlay's is told of", () => {
+  const router = routerOf(
+    underlay("{address: 192.168.11.2, asn: 64512}").replace(
+      "  tunnelEndpoint",
+      "  hostSessions: [{name: x, asn: 7, peerAsn: 64515, prefixes: [192.0.2.0/24]}]\n  tunnelEndpoint",
+    ),
+  );
+  expect(notDone(router)).toEqual(["host session: asn 7 changes nothing: it has the Underlay's, 64514"]);
+});
+
 test("no speaker of a router is called like that of another's domain", () => {
   expect(fabricSpeaker("rack-5100")).not.toBe(hostSpeaker("rack", 5100));
 });

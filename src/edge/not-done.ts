@@ -5,13 +5,19 @@ import type { EdgeDomain, EdgeRouter, FabricSession, HostLeg, PlannedSession } f
 export function notDone(router: EdgeRouter): string[] {
   return [
     ...router.sessions.flatMap(ofFabric),
-    ...(router.passthrough === undefined ? [] : ofLeg("host session", router.passthrough)),
+    ...(router.passthrough === undefined ? [] : ofPassthrough(router, router.passthrough)),
     ...router.domains.flatMap(ofDomain),
   ];
 }
 
 function ofFabric(session: FabricSession): string[] {
   return ofSession(`neighbor ${session.name}`, session);
+}
+
+/** Refused when it is applied; a resource of a file, or of an earlier version, may say it nevertheless. */
+function ofPassthrough({ asn }: EdgeRouter, leg: HostLeg): string[] {
+  const other = `host session: asn ${leg.asn} changes nothing: it has the Underlay's, ${asn}`;
+  return [...(leg.asn === asn ? [] : [other]), ...ofLeg("host session", leg)];
 }
 
 function ofLeg(where: string, { session }: HostLeg): string[] {

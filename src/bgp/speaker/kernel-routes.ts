@@ -131,10 +131,10 @@ export class KernelRoutes implements Disposable {
   #waysOf({ paths }: RibTable, path: number): readonly Way[] {
     const { rib } = this.#options.speaker;
     const nextHop = rib.store.nextHop[paths.accepted[path] as number] as number;
-    if (nextHop === 0) return [];
-    return (
-      this.#tracker?.waysTo(rib.nextHops.bytesOf(nextHop), this.#linkOf(paths.peer[path] as number)) ?? []
-    );
+    const number = paths.peer[path] as number;
+    const neighbor = rib.peers[number]?.options.address;
+    if (nextHop === 0 || neighbor === undefined) return [];
+    return this.#tracker?.waysTo(rib.nextHops.bytesOf(nextHop), this.#linkOf(number), neighbor) ?? [];
   }
 
   /** The link that a neighbor is configured to be on; it is part of the neighbor's name, and so never another. */

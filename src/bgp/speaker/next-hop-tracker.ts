@@ -1,5 +1,5 @@
 /** NextHopTracker tells the RIB which next hops the kernel can reach, and how far they are, and knows the ways to them. */
-import { formatIp, type Ip, ipFromBytes } from "../../net/mod.ts";
+import { formatIp, type Ip, ipEqual, ipFromBytes } from "../../net/mod.ts";
 import type { Rib } from "../rib/mod.ts";
 import type { Found, KernelWatch, Way } from "./kernel-watch.ts";
 
@@ -49,11 +49,18 @@ export class NextHopTracker implements Disposable {
     return differs;
   }
 
-  /** waysTo returns the ways to a next hop, said by a neighbor that is on a link, if it is unnumbered. */
-  waysTo(bytes: Uint8Array, dev: string | undefined): readonly Way[] {
+  /** waysTo returns the ways to a next hop, said by a neighbor that is on a link, if it is unnumbered, and else has this address. */
+  waysTo(bytes: Uint8Array, dev: string | undefined, neighbor: Uint8Array): readonly Way[] {
     const linkLocal = linkLocalOf(bytes);
-    if (linkLocal !== undefined && dev !== undefined) return [{ via: linkLocal, dev }];
+    const on = dev ?? (linkLocalOf(bytes.subarray(0, 16)) && this.#linkTo(neighbor));
+    if (linkLocal !== undefined && on !== undefined) return [{ via: linkLocal, dev: on }];
     return this.#known.get(keyOf(bytes))?.found?.ways ?? [];
+  }
+
+  /** The link of a neighbor that is on one of ours. */
+  #linkTo(neighbor: Uint8Array): string | undefined {
+    const address = ipFromBytes(neighbor);
+    return this.#options.watch.find(address)?.ways.find(({ via }) => via && ipEqual(via, address))?.dev;
   }
 
   #look(known: Known): boolean {

@@ -374,9 +374,9 @@ export class Speaker implements Disposable {
     neighbor.limited = undefined;
     this.#byPeer.set(peer, neighbor);
     this.#restart.help(neighbor, { kind: "up", negotiated, nowMs: monotonicMs() });
-    const local = stream?.local.address;
+    const { netns } = this.#options;
     this.evpn.up(peer, negotiated);
-    this.rib.up(peer, sessionOptions(this.#router, { options: neighbor.options, negotiated, local }));
+    this.rib.up(peer, sessionOptions(this.#router, { ...neighbor, negotiated, stream, netns }));
     this.#restart.defer({ kind: "up", peer: session.name, negotiated });
     this.#options.log("bgp session is up", { neighbor: session.name, as: negotiated.remoteAs });
     const outbox = this.rib.outbox(peer);
