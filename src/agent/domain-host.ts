@@ -39,6 +39,8 @@ import { VxlanGuard } from "./vxlan-guard.ts";
  * have hundreds, and events tell of nearly everything before.
  */
 const DOMAIN_ROUND_MS = 600_000;
+/** What the kernel refused for a moment is not to stay away until resources change. */
+const REFUSED_S = 30;
 
 /** DomainHostOptions say where. */
 export interface DomainHostOptions {
@@ -102,6 +104,7 @@ export class DomainHost implements Disposable {
   readonly #attached = new Map<string, number>();
   /** Domains that somebody needs and the kernel refuses, and why. */
   readonly #refused = new Map<number, string>();
+  #seconds = 0;
   /** Who keeps a domain here beside attachments. */
   readonly #keepers = new Map<number, Set<string>>();
   readonly #listeners = new Set<(active: ActiveDomains) => void>();
@@ -466,12 +469,16 @@ export class DomainHost implements Disposable {
   #tell(): void {
     const active = this.active();
     const told = this.#told;
-    if (isSameList(active.domains, told.domains) && isSameList(active.segments, told.segments)) return;
+    if (`${active.domains} ${active.segments}` === `${told.domains} ${told.segments}`) return;
     this.#told = active;
     for (const listener of this.#listeners) listener(active);
   }
 
   #checkSome(): void {
+    if (this.#refused.size > 0 && ++this.#seconds % REFUSED_S === 0) {
+      this.#settleNeeds(this.#refused.keys());
+      this.#tell();
+    }
     const places = [...this.#places.values()];
     this.#due += (places.length * 1_000) / DOMAIN_ROUND_MS;
     for (; this.#due >= 1; this.#due--) places[this.#turn++ % places.length]?.engine.check();
@@ -488,8 +495,4 @@ export class DomainHost implements Disposable {
       this.#options.onProblem(weather(error));
     }
   }
-}
-
-function isSameList(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((value, index) => value === b[index]);
 }

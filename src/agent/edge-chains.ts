@@ -364,6 +364,7 @@ export class EdgeChains implements Disposable {
   async #del(key: string, stored: StoredChain): Promise<void> {
     await isOver(stored);
     await this.#dhcpFor(stored.config);
+    if (this.#isClosed) return;
     const ending: StoredChain = { ...stored, isEnding: true };
     this.#store.put(ending);
     const onStart = this.#writeDown(ending);

@@ -25,7 +25,7 @@ export interface Export {
   readonly own: OwnIdentity;
   /** Sent in place of the next hop: to external peers always, to internal ones for routes from outside. */
   readonly nextHopSelf: Uint8Array | undefined;
-  /** Sent where a route has no next hop. */
+  /** Sent where a route has no next hop, or one of another link. */
   readonly ownNextHop: Uint8Array | undefined;
 }
 
@@ -33,6 +33,11 @@ const AS_SEQUENCE = 2;
 /** A segment with one number. */
 const SEGMENT_BYTES = 6;
 const DEFAULT_LOCAL_PREFERENCE = 100;
+
+/** A link-local address alone is one of the link by which it came, and of no other. */
+function isOfLink(bytes: Uint8Array, from: number): boolean {
+  return bytes[from] === 16 && bytes[from + 1] === 0xfe && ((bytes[from + 2] as number) & 0xc0) === 0x80;
+}
 
 /** nextHopFor returns the next hop that is sent instead of a route's own, undefined to leave it. */
 function nextHopFor(how: Export, source: RibPeer, has: boolean): Uint8Array | undefined {
@@ -58,7 +63,7 @@ export function writeExported(
   end: number,
   out: Uint8Array,
 ): number {
-  const replaced = nextHopFor(how, source, bytes[from] !== 0);
+  const replaced = nextHopFor(how, source, bytes[from] !== 0 && !isOfLink(bytes, from));
   let position: number;
   if (replaced === undefined) {
     // RFC 2545 section 3: the link-local part is for a peer on the same link only; a next hop that is passed on is the global one.

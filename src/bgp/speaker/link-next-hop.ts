@@ -1,7 +1,7 @@
 /** The IPv6 next hop on a session of IPv4 addresses: the addresses of the link on which it runs. */
 import { ipBytes, ipEqual, ipFromBytes, networkOf, prefixContains } from "../../net/mod.ts";
-import { Rtnetlink } from "../../netlink/mod.ts";
-import type { Netns } from "../../sys/mod.ts";
+import { type AddressInfo, NetlinkError, Rtnetlink } from "../../netlink/mod.ts";
+import { type Netns, SystemError } from "../../sys/mod.ts";
 
 /** RT_SCOPE_UNIVERSE and RT_SCOPE_LINK (include/uapi/linux/rtnetlink.h). */
 const SCOPE = { global: 0, link: 253 } as const;
@@ -14,14 +14,26 @@ export interface SessionEnds {
 
 /**
  * linkNextHop returns the global address, and the link-local one behind it where the neighbor is on the link (RFC 2545 section 3); the link-local
- * one alone where there is no other, as on unnumbered sessions. Undefined where the link has none that the neighbor could use.
+ * one alone where there is no other, as on unnumbered sessions. Undefined where the link has none that the neighbor could use, or nothing can be
+ * asked for.
  */
-export function linkNextHop(
-  netns: Netns | undefined,
+export function linkNextHop(netns: Netns | undefined, ends: SessionEnds): Uint8Array | undefined {
+  try {
+    using rtnetlink = Rtnetlink.open(netns === undefined ? {} : { netns });
+    return nextHopOf(rtnetlink.addresses(), ends);
+  } catch (error) {
+    if (error instanceof NetlinkError || error instanceof SystemError) return undefined;
+    throw error;
+  }
+}
+
+/** nextHopOf does it with the addresses of all links. Of several global ones, those that come and go, or have no network, are the last. */
+export function nextHopOf(
+  addresses: readonly AddressInfo[],
   { local, remote }: SessionEnds,
 ): Uint8Array | undefined {
-  using rtnetlink = Rtnetlink.open(netns === undefined ? {} : { netns });
-  const all = rtnetlink.addresses();
+  const isLasting = ({ permanent, address }: AddressInfo) => permanent && address.length < 128;
+  const all = [...addresses].sort((a, b) => Number(isLasting(b)) - Number(isLasting(a)));
   const own = all.find(({ address }) => ipEqual(address.ip, ipFromBytes(local)));
   if (own === undefined) return undefined;
   const six = (wanted: number) =>
