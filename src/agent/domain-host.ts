@@ -15,7 +15,6 @@ import {
   type LocalAttachment,
   type RemoteChange,
   routerMac,
-  segmentMtu,
 } from "../domain/mod.ts";
 import {
   ALIAS,
@@ -32,6 +31,7 @@ import { every, type Netns } from "../sys/mod.ts";
 import { DomainNamespaces } from "./domain-namespaces.ts";
 import { DomainPlace } from "./domain-place.ts";
 import { gatewaysOf, makeInside, makePair, missing } from "./domain-port.ts";
+import { type DomainStatus, domainStatus } from "./domain-status.ts";
 import { VxlanGuard } from "./vxlan-guard.ts";
 
 /**
@@ -69,23 +69,8 @@ export interface ActiveDomains {
   readonly segments: readonly number[];
 }
 
-/** DomainStatus is what people see of a domain. */
-export interface DomainStatus {
-  readonly name: string;
-  readonly vni: number;
-  readonly namespace: string;
-  readonly routed: boolean;
-  readonly segments: readonly {
-    readonly name: string;
-    readonly vni: number;
-    readonly mtuBytes: number;
-    readonly attachments: number;
-  }[];
-  /** Known of elsewhere. */
-  readonly remote: { readonly hosts: number; readonly prefixes: number; readonly floods: number };
-  /** What is not as it should be. */
-  readonly problems: readonly string[];
-}
+const noDomain = (vni: number) =>
+  new Error(`Cannot attach to VNI ${vni}: there is no such VPC; create it: causeway apply`);
 
 /** DomainHost owns the namespaces and engines of domains. */
 export class DomainHost implements Disposable {
@@ -104,6 +89,8 @@ export class DomainHost implements Disposable {
   readonly #attached = new Map<string, number>();
   /** Domains that somebody needs and the kernel refuses, and why. */
   readonly #refused = new Map<number, string>();
+  /** What an earlier agent attached to such domains; taken up when they come. */
+  readonly #waiting = new Map<string, LocalAttachment>();
   #seconds = 0;
   /** Who keeps a domain here beside attachments. */
   readonly #keepers = new Map<number, Set<string>>();
@@ -196,12 +183,15 @@ export class DomainHost implements Disposable {
     return place === undefined ? [] : missing(attachment, { netns, place });
   }
 
-  /** adopt takes over after a restart what an earlier agent attached, in the order in which it came. What is missing of it is reported as a problem. */
+  /**
+   * adopt takes over after a restart what an earlier agent attached, in the order in which it came. What is missing of it is reported as a problem;
+   * what is in a domain that the kernel refuses now is taken over when that comes.
+   */
   adopt(attachments: readonly LocalAttachment[]): void {
-    for (const attachment of attachments) this.#bear(() => void this.#enter(attachment));
-    // Now it is known which of two that have one station is the last: the kernel is asked for nothing else meanwhile.
-    for (const attachment of attachments)
-      this.#bear(() => this.#places.get(attachment.domain)?.resume(attachment));
+    for (const one of attachments) if (!this.#attached.has(one.id)) this.#waiting.set(one.id, one);
+    const vnis = new Set(attachments.map(({ domain }) => domain));
+    for (const vni of vnis) if (!this.#domains.has(vni)) this.#options.onProblem(noDomain(vni));
+    this.#settleNeeds(vnis);
     this.#tell();
   }
 
@@ -210,6 +200,7 @@ export class DomainHost implements Disposable {
     const vni = this.#attached.get(id);
     const place = vni === undefined ? undefined : this.#places.get(vni);
     this.#attached.delete(id);
+    this.#waiting.delete(id);
     place?.leave(id);
     this.#settleNeeds();
     this.#tell();
@@ -356,7 +347,7 @@ export class DomainHost implements Disposable {
 
   /** status tells of each domain that is here. */
   status(): DomainStatus[] {
-    return [...this.#places.values()].map((place) => this.#statusOf(place));
+    return [...this.#places.values()].map((place) => domainStatus(place, this.#nodeOf(place.domain)));
   }
 
   /** Closing leaves the kernel as it is. */
@@ -365,28 +356,6 @@ export class DomainHost implements Disposable {
     for (const place of this.#places.values()) place[Symbol.dispose]();
     this.#places.clear();
     this.#underlay.close();
-  }
-
-  #statusOf(place: DomainPlace): DomainStatus {
-    const { domain } = place;
-    const attachments = [...place.attachments.values()];
-    return {
-      name: domain.name,
-      vni: domain.vni,
-      namespace: domainNamespace(domain.vni),
-      routed: domain.routing !== undefined,
-      segments: place.segments.map((vni) => {
-        const segment = place.segment(vni);
-        return {
-          name: segment.name,
-          vni,
-          mtuBytes: segmentMtu(segment, this.#nodeOf(domain)),
-          attachments: attachments.filter((attachment) => attachment.segment === vni).length,
-        };
-      }),
-      remote: place.remotes.count(),
-      problems: place.engine.problems().map(({ key, reason }) => `${key}: ${reason ?? "not tried yet"}`),
-    };
   }
 
   #enter(attachment: LocalAttachment): DomainPlace {
@@ -400,8 +369,7 @@ export class DomainHost implements Disposable {
 
   #make(vni: number): DomainPlace {
     const domain = this.#domains.get(vni);
-    if (domain === undefined)
-      throw new Error(`Cannot attach to VNI ${vni}: there is no such VPC; create it: causeway apply`);
+    if (domain === undefined) throw noDomain(vni);
     const isLeft = this.#namespaces.isMarked(domainNamespace(vni));
     const netns = this.#namespaces.take(vni);
     using begun = new DisposableStack();
@@ -450,7 +418,8 @@ export class DomainHost implements Disposable {
   /** Makes and drops domains so that exactly those are here that somebody needs. Of what was refused only `again` is tried again: a try costs as much as a domain. */
   #settleNeeds(again: Iterable<number> = []): void {
     const tried = new Set(again);
-    const used = new Set([...this.#attached.values()]);
+    const waiting = this.#waiting.values().map(({ domain }) => domain);
+    const used = new Set([...this.#attached.values(), ...waiting]);
     const needed = new Set([...used, ...this.#keepers.keys()]);
     for (const vni of used)
       for (const peering of this.#domains.get(vni)?.peerings ?? []) {
@@ -464,6 +433,15 @@ export class DomainHost implements Disposable {
     for (const vni of this.#refused.keys()) if (!needed.has(vni)) this.#refused.delete(vni);
     for (const [vni, place] of [...this.#places])
       if (!needed.has(vni)) this.#bear(() => this.#drop(vni, place));
+    if (this.#waiting.size > 0) this.#takeUp();
+  }
+
+  #takeUp(): void {
+    const some = [...this.#waiting.values()].filter(({ domain }) => this.#places.has(domain));
+    for (const { id } of some) this.#waiting.delete(id);
+    for (const one of some) this.#bear(() => void this.#enter(one));
+    // Now it is known which of two that have one station is the last: the kernel is asked for nothing else meanwhile.
+    for (const one of some) this.#bear(() => this.#places.get(one.domain)?.resume(one));
   }
 
   #tell(): void {

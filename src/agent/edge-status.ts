@@ -2,7 +2,8 @@
 import { type EdgeRouter, type HostLeg, routerNamespace } from "../edge/mod.ts";
 import type { Engine } from "../engine/mod.ts";
 import { formatInterfaceAddress, formatIp, type InterfaceAddress } from "../net/mod.ts";
-import type { DomainHost, DomainStatus } from "./domain-host.ts";
+import type { DomainHost } from "./domain-host.ts";
+import type { DomainStatus } from "./domain-status.ts";
 import type { EdgeLegs } from "./edge-legs.ts";
 
 /** EdgeStatus is what people see of a router. */

@@ -1,7 +1,7 @@
 /** VPCs as people see them on a node. */
 import { portOf } from "../domain/mod.ts";
 import { formatIp, formatMac, type Mac } from "../net/mod.ts";
-import type { DomainStatus } from "./domain-host.ts";
+import type { DomainStatus } from "./domain-status.ts";
 import type { StoredVpcPod } from "./vpc-store.ts";
 
 /** ShownAttachment is an interface of a pod in a VPC. */

@@ -5,6 +5,7 @@ import { removeNetns } from "../../src/sys/mod.ts";
 import { DomainLab, pings, segment, vpc } from "../support/domain-lab.ts";
 import { LinkEvents } from "../support/link-events.ts";
 import { notRoot } from "../support/scratch.ts";
+import { until } from "../support/tunnel-pair.ts";
 
 const suffix = notRoot === undefined ? "" : ` (skipped: ${notRoot})`;
 
@@ -106,6 +107,29 @@ describe.skipIf(notRoot !== undefined)(`domains after a restart${suffix}`, () =>
     expect(pings(a, "10.1.2.12")).toBe(true);
     expect(await inDomain.stop()).toEqual([]);
   });
+
+  test("pods of a domain that is refused while they are taken over are taken up by themselves when it is not any more", async () => {
+    const { lab, one, a } = world();
+    using _ = lab;
+    one.stop();
+    await using inDomain = await LinkEvents.start(`${one.folder}/cw-5000`);
+    const { rules } = one;
+    one.rules = "chain vxlan {\n}";
+    one.start();
+    expect(one.domains.refused(5000)).toContain("Cannot guard UDP port 4789");
+    expect(one.problems).toHaveLength(1);
+    expect([one.domains.active().domains, one.domains.attachments(5000)]).toEqual([[], []]);
+    expect(pings(a, "10.1.1.11")).toBe(true);
+    one.engine.set("guard", [{ kind: "ruleset", family: "inet", text: rules }]);
+    one.engine.apply("guard");
+    await until("the domain is here", () => one.domains.refused(5000) === undefined);
+    expect(one.domains.attachments(5000)).toEqual(one.attachments);
+    lab.sync();
+    settle(one.domains);
+    expect([pings(a, "10.1.1.11"), pings(a, "10.1.2.12")]).toEqual([true, true]);
+    expect(one.problems).toHaveLength(1);
+    expect((await inDomain.stop()).filter((event) => event.includes("Deleted"))).toEqual([]);
+  }, 120_000);
 
   test("a pod that went meanwhile takes its segment with it, and the last one the namespace", () => {
     const { lab, two, domain, front } = world();
