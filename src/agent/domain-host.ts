@@ -31,7 +31,7 @@ import { every, type Netns } from "../sys/mod.ts";
 import { DomainNamespaces } from "./domain-namespaces.ts";
 import { DomainPlace } from "./domain-place.ts";
 import { gatewaysOf, makeInside, makePair, missing } from "./domain-port.ts";
-import { type DomainStatus, domainStatus } from "./domain-status.ts";
+import { type DomainStatus, domainStatus, refusedStatus } from "./domain-status.ts";
 import { VxlanGuard } from "./vxlan-guard.ts";
 
 /**
@@ -348,6 +348,14 @@ export class DomainHost implements Disposable {
   /** status tells of each domain that is here. */
   status(): DomainStatus[] {
     return [...this.#places.values()].map((place) => domainStatus(place, this.#nodeOf(place.domain)));
+  }
+
+  /** missingStatus tells of each domain that is to be here and that the kernel refuses. */
+  missingStatus(): DomainStatus[] {
+    return [...this.#refused].flatMap(([vni, problem]) => {
+      const domain = this.#domains.get(vni);
+      return domain === undefined ? [] : [refusedStatus(domain, problem)];
+    });
   }
 
   /** Closing leaves the kernel as it is. */

@@ -1,5 +1,5 @@
 /** What people see of a routing domain that is here. */
-import { type DomainNode, domainNamespace, segmentMtu } from "../domain/mod.ts";
+import { type Domain, type DomainNode, domainNamespace, segmentMtu } from "../domain/mod.ts";
 import type { DomainPlace } from "./domain-place.ts";
 
 /** DomainStatus is what people see of a domain. */
@@ -25,10 +25,7 @@ export function domainStatus(place: DomainPlace, node: DomainNode): DomainStatus
   const { domain } = place;
   const attachments = [...place.attachments.values()];
   return {
-    name: domain.name,
-    vni: domain.vni,
-    namespace: domainNamespace(domain.vni),
-    routed: domain.routing !== undefined,
+    ...named(domain),
     segments: place.segments.map((vni) => {
       const segment = place.segment(vni);
       return {
@@ -41,4 +38,16 @@ export function domainStatus(place: DomainPlace, node: DomainNode): DomainStatus
     remote: place.remotes.count(),
     problems: place.engine.problems().map(({ key, reason }) => `${key}: ${reason ?? "not tried yet"}`),
   };
+}
+
+/** refusedStatus tells of a domain that is to be here, and why it is not. */
+export function refusedStatus(domain: Domain, problem: string): DomainStatus {
+  return {
+    ...named(domain),
+    ...{ segments: [], remote: { hosts: 0, prefixes: 0, floods: 0 }, problems: [problem] },
+  };
+}
+
+function named({ name, vni, routing }: Domain) {
+  return { name, vni, namespace: domainNamespace(vni), routed: routing !== undefined };
 }

@@ -146,12 +146,14 @@ export class Vpcs implements VpcNetwork, Disposable {
     this.#pool.reconcile().catch((error: Error) => this.#lost(error));
   }
 
-  /** status tells of each domain that is here, and of what is attached to it. */
+  /** status tells of each domain that is to be here, and of what is attached to it. */
   status(): ShownVpc[] {
     const { fabric } = this.#options.bgp;
     const isElsewhere = (segment: number, mac: Mac) =>
       this.#speaker?.evpn.isElsewhere(segment, mac) === true || fabric.isElsewhere(segment, mac);
-    const mesh = withProblem(this.#parts?.host.status() ?? [], this.#mesh.linkProblem);
+    const { host } = this.#parts ?? {};
+    const here = host === undefined ? [] : [...host.status(), ...host.missingStatus()];
+    const mesh = withProblem(here, this.#mesh.linkProblem);
     return shownVpcs([...mesh, ...fabric.domains()], { pods: this.#store.all(), isElsewhere });
   }
 

@@ -119,11 +119,15 @@ describe.skipIf(notRoot !== undefined)(`domains after a restart${suffix}`, () =>
     expect(one.domains.refused(5000)).toContain("Cannot guard UDP port 4789");
     expect(one.problems).toHaveLength(1);
     expect([one.domains.active().domains, one.domains.attachments(5000)]).toEqual([[], []]);
+    expect(one.domains.missingStatus()).toMatchObject([
+      { name: "blue", vni: 5000, problems: [expect.stringContaining("Cannot guard UDP port 4789")] },
+    ]);
     expect(pings(a, "10.1.1.11")).toBe(true);
     one.engine.set("guard", [{ kind: "ruleset", family: "inet", text: rules }]);
     one.engine.apply("guard");
     await until("the domain is here", () => one.domains.refused(5000) === undefined);
     expect(one.domains.attachments(5000)).toEqual(one.attachments);
+    expect(one.domains.missingStatus()).toEqual([]);
     lab.sync();
     settle(one.domains);
     expect([pings(a, "10.1.1.11"), pings(a, "10.1.2.12")]).toEqual([true, true]);
