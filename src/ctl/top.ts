@@ -1,5 +1,5 @@
 /** `causeway top`: a site gateway live, and how it went. */
-import { type Rates, spans, type Top } from "../gatewayd/mod.ts";
+import { type Counted, type Rates, spans, type Top } from "../gatewayd/mod.ts";
 import { onSignal, sleep } from "../sys/mod.ts";
 import { type Command, type Given, withJson } from "./command.ts";
 import { folderOption, GatewayClient } from "./gateway-client.ts";
@@ -31,15 +31,21 @@ function queueRow(queue: Top["queues"][number], before: Top["queues"][number] | 
     cpu === undefined ? "" : `${cpu}`,
     up ? "up" : "down",
     ...rate(queue, before, seconds),
-    `${queue.rxdrop + queue.txdrop}`,
+    dropped(queue),
     plain(about),
   ];
 }
 
+/** How many, as far as they are counted: `9 in` where what leaves nowhere is not. */
+function dropped({ rxdrop, txdrop }: Pick<Counted, "rxdrop" | "txdrop">): string {
+  if (rxdrop === undefined) return "";
+  return txdrop === undefined ? `${rxdrop} in` : `${rxdrop + txdrop}`;
+}
+
 /** How many, and why: `14: 9 replay, 5 unready`. */
-function dropsOf({ rxdrop, txdrop, drops }: Top["routes"][number]): string {
-  const reasons = Object.entries(drops).map(([reason, count]) => `${count} ${reason}`);
-  return [`${rxdrop + txdrop}`, ...(reasons.length > 0 ? [reasons.join(", ")] : [])].join(": ");
+function dropsOf(route: Top["routes"][number]): string {
+  const reasons = Object.entries(route.drops).map(([reason, count]) => `${count} ${reason}`);
+  return [dropped(route), ...(reasons.length > 0 ? [reasons.join(", ")] : [])].join(": ");
 }
 
 function routeRow(route: Top["routes"][number], before: Top["routes"][number] | undefined, seconds: number) {
@@ -83,7 +89,7 @@ function sidesTable(now: Top, before: Top | undefined, seconds: number): string 
         before?.interfaces.find((one) => one.side === side.side),
         seconds,
       ),
-      `${side.rxdrop + side.txdrop}`,
+      dropped(side),
     ]),
   );
 }

@@ -33,14 +33,14 @@ export type GatewayAnswer =
   | { readonly top: Top }
   | { readonly error: string };
 
-/** Counted is what was carried so far. */
+/** Counted is what was carried so far. Where the kernel carries packets it drops for no queue, and what leaves nowhere for no route: that is absent. */
 export interface Counted {
   readonly rxpackets: number;
   readonly rxbytes: number;
-  readonly rxdrop: number;
+  readonly rxdrop?: number;
   readonly txpackets: number;
   readonly txbytes: number;
-  readonly txdrop: number;
+  readonly txdrop?: number;
 }
 
 /** Top is a look at a gateway; it holds no secret. */

@@ -5,9 +5,6 @@ import type { Counted, Top } from "./control-protocol.ts";
 
 const carried = ["rxpackets", "rxbytes", "rxdrop", "txpackets", "txbytes", "txdrop"] as const;
 
-/** What is not counted is undefined. */
-type Counts = { readonly [name in keyof Counted]: number | undefined };
-
 /** Leaves of containers such as `private-router/route-errors`, each a number that only grows. */
 function* containers(
   state: GatewayStateTree,
@@ -23,7 +20,7 @@ function* containers(
 export function metricsText(state: GatewayStateTree, top: Top): string {
   const text = new PrometheusText("causeway_gateway_", { gateway: top.gateway });
   const put: PrometheusText["put"] = (...line) => text.put(...line);
-  const all = (of: string, labels: Readonly<Record<string, string>>, counts: Counts) => {
+  const all = (of: string, labels: Readonly<Record<string, string>>, counts: Counted) => {
     for (const name of carried) {
       const value = counts[name];
       if (value !== undefined) put(`${of}_${name}_total`, labels, value);
@@ -44,8 +41,8 @@ export function metricsText(state: GatewayStateTree, top: Top): string {
     if (route.roundTripMicroseconds !== undefined)
       put("route_round_trip_seconds", labels, route.roundTripMicroseconds / 1e6);
     if (route.silentSeconds !== undefined) put("route_silent_seconds", labels, route.silentSeconds);
-    const { txdrop, drops = {} } = state.route.get(route.id) ?? {};
-    all("route", labels, txdrop === undefined ? { ...route, txdrop } : route);
+    const { drops = {} } = state.route.get(route.id) ?? {};
+    all("route", labels, route);
     for (const reason of DROP_REASONS) {
       const dropped = drops[reason];
       if (dropped !== undefined) put("route_drops_total", { ...labels, reason }, dropped);

@@ -53,6 +53,11 @@ test("what a back-end that sees no frames has carried is its queue's", async () 
   const { state, top, metrics } = await read((report) => ({ ...report, carried, routes: [route] }));
   expect(state.queue.get("1")).toMatchObject({ rxpackets: 2n, rxbytes: 300n, txpackets: 4n, txbytes: 5000n });
   expect(top.queues).toMatchObject([carried]);
+  expect(top.routes).toMatchObject([{ ...carried, rxdrop: 3 }]);
+  expect([...top.queues, ...top.routes].map((one) => [one.rxdrop, one.txdrop])).toEqual([
+    [undefined, undefined],
+    [3, undefined],
+  ]);
   expect(metrics).toContain('causeway_gateway_queue_txbytes_total{gateway="paris",queue="1"} 5000\n');
   // What it cannot count is absent, not 0.
   expect(Object.keys(state).filter((name) => /interface|hop|dispatch|ttl|icmp|router/.test(name))).toEqual([
@@ -64,5 +69,5 @@ test("what a back-end that sees no frames has carried is its queue's", async () 
   expect(state.route.get("tokyo")).toMatchObject({ rxdrop: 3n, drops: { replay: 1n, integrity: 2n } });
   expect(Object.keys(state.route.get("tokyo")?.drops ?? {})).toEqual(["replay", "integrity"]);
   expect(metrics).toContain('causeway_gateway_route_rxdrop_total{gateway="paris",route="tokyo"} 3\n');
-  expect(metrics).not.toMatch(/route_txdrop|reason="unready"/);
+  expect(metrics).not.toMatch(/route_txdrop|queue_.xdrop|reason="unready"/);
 });

@@ -263,10 +263,13 @@ function queueEntry(number: number, index: number, facts: StateFacts): Tree {
     ...(cpu === undefined ? {} : { cpu }),
     rxpackets: both("rxpackets"),
     rxbytes: both("rxbytes"),
-    rxdrop: count(lost(inner) + lost(outer)),
     txpackets: both("txpackets"),
     txbytes: both("txbytes"),
-    txdrop: count((inner?.txdrop ?? 0) + (outer?.txdrop ?? 0)),
+    // The kernel drops for no queue.
+    ...(carried === undefined && {
+      rxdrop: count(lost(inner) + lost(outer)),
+      txdrop: count((inner?.txdrop ?? 0) + (outer?.txdrop ?? 0)),
+    }),
   };
 }
 

@@ -8,14 +8,14 @@ import type { Rates, Totals } from "./history.ts";
 type Counts = { readonly [name in keyof Counted]?: bigint };
 
 function counted(from: Counts | undefined): Counted {
-  const { rxpackets = 0n, rxbytes = 0n, rxdrop = 0n, txpackets = 0n, txbytes = 0n, txdrop = 0n } = from ?? {};
+  const { rxpackets = 0n, rxbytes = 0n, txpackets = 0n, txbytes = 0n, rxdrop, txdrop } = from ?? {};
   return {
     rxpackets: Number(rxpackets),
     rxbytes: Number(rxbytes),
-    rxdrop: Number(rxdrop),
     txpackets: Number(txpackets),
     txbytes: Number(txbytes),
-    txdrop: Number(txdrop),
+    ...(rxdrop === undefined ? {} : { rxdrop: Number(rxdrop) }),
+    ...(txdrop === undefined ? {} : { txdrop: Number(txdrop) }),
   };
 }
 
@@ -69,7 +69,7 @@ function associationRow(
 /** totalsOf returns what a gateway has carried between its sides, for the history. */
 export function totalsOf(state: GatewayStateTree): Totals {
   const routes = [...state.route.values()].map(counted);
-  const sum = (name: keyof Counted) => routes.reduce((all, route) => all + route[name], 0);
+  const sum = (name: keyof Counted) => routes.reduce((all, route) => all + (route[name] ?? 0), 0);
   return {
     rxpackets: sum("rxpackets"),
     rxbytes: sum("rxbytes"),
