@@ -418,7 +418,7 @@ test("an interface by its place on the PCI bus is looked for until it is there, 
     here(name);
     expect(sides()).toMatchObject([{ private: { interface: name }, public: { interface: "eth2" } }]);
   }
-  // Ports that a card has for its virtual functions come and go at the same place.
+  // A card may have several ports at one place.
   here("inside", "port0", "port1");
   const all = "where there are inside and port0 and port1; give the ifname of one";
   expect(sides()).toEqual([{ problem: expect.stringContaining(all) }]);

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { planGateway, readConfig } from "../gateway/mod.ts";
@@ -46,6 +46,15 @@ test("an interface by its place on the PCI bus is the one that the kernel has th
       "0000:07:00.0",
     ])
       mkdirSync(join(folder, path), { recursive: true });
+    // A card in switchdev mode has its functions' ports beside its own.
+    for (const [name, port] of [
+      ["ens3", "p0"],
+      ["ens3r0", "pf0vf0"],
+      ["ens3r1", "c1pf0sf7"],
+    ] as const) {
+      mkdirSync(join(folder, "0000:03:00.0/net", name), { recursive: true });
+      writeFileSync(join(folder, "0000:03:00.0/net", name, "phys_port_name"), `${port}\n`);
+    }
     expect(at("03:00.0")).toEqual({ interface: "ens3" });
     expect(at("0001:03:00.0")).toEqual({ interface: "ens4" });
     expect(at("0000:00:05.0")).toEqual({ interface: "ens5" });
