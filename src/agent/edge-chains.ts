@@ -253,6 +253,8 @@ export class EdgeChains implements Disposable {
     const isDone = work.isWell && !work.isDue;
     if (isWanted && !work.isBroken && this.#isThere(stored))
       return isDone ? undefined : () => this.#check(work, stored);
+    // Without plugins the other configuration would be no link at all.
+    if (wish !== undefined && isWhole && this.#isThere(stored)) checkPlugins(wish.config, this.#chainOptions);
     [work.isWell, work.isBroken] = [false, false];
     if (isWanted && !mayRemake(work.remade, monotonicMs()))
       throw new Error("somebody removes it again and again; it is made again later");

@@ -121,6 +121,28 @@ describe.skipIf(lacksPlugins !== undefined)(
       expect([at.indexOf(), at.times("DEL")]).toEqual([first, 0]);
     });
 
+    test("a link stays as it is as long as a plugin is missing that its other configuration needs", async () => {
+      at.judge();
+      node.follow(underlay(chain([BRIDGE, { type: "judge" }])));
+      await at.isThere("192.168.11.3/24");
+      await at.isWell();
+      const first = at.indexOf();
+      node.follow(underlay(chain([{ ...BRIDGE, ipam: { ...STATIC, type: "lent" } }, { type: "judge" }])));
+      await at.problem('link net1: there is no plugin "lent" in ');
+      expect(at.shown()).toContain("192.168.11.3/24");
+      expect([at.indexOf(), at.times("DEL")]).toEqual([first, 0]);
+      at.script("lent", `echo "$stdin" | ${PLUGINS}/static`);
+      await until("it is the other one", async () => {
+        try {
+          return at.indexOf() !== first && node.edge.status()[0]?.problems.length === 0;
+        } catch {
+          return false;
+        }
+      });
+      // The judge twice, and who lends once.
+      expect([at.times("ADD"), at.times("DEL")]).toEqual([3, 1]);
+    });
+
     test("a link that cannot be looked at is a problem of its own, and keeps nothing else from being looked at", async () => {
       at.judge();
       const text = underlay(chain([BRIDGE, { type: "judge" }]));
