@@ -54,6 +54,8 @@ export interface DomainHostOptions {
   /** By which namespaces and links are known as this host's; default that of the mesh's VPCs. */
   readonly alias?: string;
   readonly onProblem: (error: Error) => void;
+  /** A domain that an earlier agent left came later than the others: what that one knew of elsewhere is to go once EVPN has told all, by `settling`. */
+  readonly onLate?: () => void;
 }
 
 /** Attachment's outcome for the pod. */
@@ -354,7 +356,7 @@ export class DomainHost implements Disposable {
   missingStatus(): DomainStatus[] {
     return [...this.#refused].flatMap(([vni, problem]) => {
       const domain = this.#domains.get(vni);
-      return domain === undefined ? [] : [refusedStatus(domain, problem)];
+      return domain === undefined ? [] : [refusedStatus(domain, this.#nodeOf(domain), problem)];
     });
   }
 
@@ -388,7 +390,7 @@ export class DomainHost implements Disposable {
     place.begin();
     begun.move();
     this.#places.set(vni, place);
-    this.#refused.delete(vni);
+    if (this.#refused.delete(vni) && isLeft) this.#options.onLate?.();
     return place;
   }
 
@@ -446,7 +448,11 @@ export class DomainHost implements Disposable {
 
   #takeUp(): void {
     const some = [...this.#waiting.values()].filter(({ domain }) => this.#places.has(domain));
-    for (const { id } of some) this.#waiting.delete(id);
+    // At no moment may it look as if nobody needed their domains.
+    for (const { id, domain } of some) {
+      this.#attached.set(id, domain);
+      this.#waiting.delete(id);
+    }
     for (const one of some) this.#bear(() => void this.#enter(one));
     // Now it is known which of two that have one station is the last: the kernel is asked for nothing else meanwhile.
     for (const one of some) this.#bear(() => this.#places.get(one.domain)?.resume(one));

@@ -10,7 +10,7 @@
  *        └───────────────────────── DEL ◀── CHECK was well and is not any more, gone from its namespace, another configuration,
  *                                           half made, wanted no more; goes on until it is done
  * ```
- * What CHECK has never found well stays: made again it would be no other. So does what a plugin cannot tell of (isFinding), since packets may go on.
+ * Another configuration waits until its plugins, and those of DEL, are there. What CHECK has never found well stays: made again it would be no other. So does what a plugin cannot tell of (isFinding), since packets may go on.
  */
 import {
   addChain,
@@ -253,9 +253,11 @@ export class EdgeChains implements Disposable {
     const isDone = work.isWell && !work.isDue;
     if (isWanted && !work.isBroken && this.#isThere(stored))
       return isDone ? undefined : () => this.#check(work, stored);
-    // Without plugins the other configuration would be no link at all.
-    if (wish !== undefined && isWhole && this.#isThere(stored)) checkPlugins(wish.config, this.#chainOptions);
-    [work.isWell, work.isBroken] = [false, false];
+    work.isWell = false;
+    // Without plugins it would be gone half, and the other configuration no link at all.
+    if (wish !== undefined && isWhole && this.#isThere(stored))
+      for (const { config } of [stored, wish]) checkPlugins(config, this.#chainOptions);
+    work.isBroken = false;
     if (isWanted && !mayRemake(work.remade, monotonicMs()))
       throw new Error("somebody removes it again and again; it is made again later");
     if (isWanted) work.remade = remadeAt(work.remade, monotonicMs());

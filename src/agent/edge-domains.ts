@@ -222,6 +222,7 @@ export class EdgeDomains implements Disposable {
     }
     const host = (this.#host ??= DomainHost.open({
       ...{ home: engine, netns, node, folder, alias, onProblem },
+      onLate: () => this.#settling.begin("speaker"),
     }));
     const pods = (this.#pods ??= new EdgePods({
       ...{ host, store, announcer: this.#announcer, home: { netns, engine } },

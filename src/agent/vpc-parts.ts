@@ -23,13 +23,16 @@ export interface VpcPartsOptions {
   readonly self: string;
   readonly known: () => { readonly tenants: TenantResources; readonly node: DomainNode };
   readonly onActive: () => void;
+  /** As DomainHostOptions.onLate. */
+  readonly onLate: () => void;
   readonly onProblem: (error: Error) => void;
 }
 
 /** openVpcParts makes them; when it throws, nothing of them is left. */
-export function openVpcParts({ engine, node, self, known, onActive, onProblem }: VpcPartsOptions): VpcParts {
+export function openVpcParts(options: VpcPartsOptions): VpcParts {
+  const { engine, node, self, known, onActive, onLate, onProblem } = options;
   using making = new DisposableStack();
-  const host = making.use(DomainHost.open({ home: engine, node, onProblem }));
+  const host = making.use(DomainHost.open({ home: engine, node, onProblem, onLate }));
   const services = making.use(
     new DomainServices({
       places: host,

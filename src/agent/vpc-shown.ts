@@ -19,8 +19,8 @@ export interface ShownAttachment {
   readonly addresses: readonly string[];
   readonly mtuBytes: number;
   readonly groups: readonly string[];
-  /** `moved`: another node announced it later. */
-  readonly state: "adding" | "ready" | "moved";
+  /** `moved`: another node announced it later. `waiting`: its VPC is to be here, and is not yet. */
+  readonly state: "adding" | "ready" | "moved" | "waiting";
 }
 
 /** ShownVpc is what people see of a VPC on this node. */
@@ -42,13 +42,17 @@ export function shownVpcs(
   domains: readonly DomainStatus[],
   {
     pods,
+    missing,
     isElsewhere,
   }: {
     readonly pods: readonly StoredVpcPod[];
+    /** Of the domains, those that are not here yet. */
+    readonly missing: readonly DomainStatus[];
     /** Whether another node announced an address later. */
     readonly isElsewhere: (segment: number, mac: Mac) => boolean;
   },
 ): ShownVpc[] {
+  const away = new Set(missing.map(({ vni }) => vni));
   const byDomain = Map.groupBy(pods, ({ local }) => local.domain);
   const shown = ({ containerId, state, local, pod }: StoredVpcPod): ShownAttachment => {
     const { id, ifname, segment, mac, addresses, mtuBytes, groups } = local;
@@ -56,7 +60,7 @@ export function shownVpcs(
       ...(pod !== undefined && { pod: `${pod.namespace}/${pod.name}` }),
       ...{ container: containerId, ifname, segment, link: portOf(id), mac: formatMac(mac) },
       ...{ addresses: addresses.map(formatIp), mtuBytes, groups },
-      state: isElsewhere(segment, mac) ? "moved" : state,
+      state: away.has(local.domain) ? "waiting" : isElsewhere(segment, mac) ? "moved" : state,
     };
   };
   return domains

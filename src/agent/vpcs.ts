@@ -152,9 +152,10 @@ export class Vpcs implements VpcNetwork, Disposable {
     const isElsewhere = (segment: number, mac: Mac) =>
       this.#speaker?.evpn.isElsewhere(segment, mac) === true || fabric.isElsewhere(segment, mac);
     const { host } = this.#parts ?? {};
-    const here = host === undefined ? [] : [...host.status(), ...host.missingStatus()];
-    const mesh = withProblem(here, this.#mesh.linkProblem);
-    return shownVpcs([...mesh, ...fabric.domains()], { pods: this.#store.all(), isElsewhere });
+    const missing = host?.missingStatus() ?? [];
+    const mesh = withProblem([...(host?.status() ?? []), ...missing], this.#mesh.linkProblem);
+    const pods = this.#store.all();
+    return shownVpcs([...mesh, ...fabric.domains()], { pods, missing, isElsewhere });
   }
 
   // The plugin's calls.
@@ -289,6 +290,7 @@ export class Vpcs implements VpcNetwork, Disposable {
         ...{ engine, node, known, onProblem },
         self: known().self.name,
         onActive: () => this.#onActive(),
+        onLate: () => this.#settling.begin("speaker"),
       }),
     );
     this.#parts = parts;

@@ -1,8 +1,8 @@
 /** Network interfaces by their place on the PCI bus. */
 import { isErrno, listDirectory, readText } from "../sys/mod.ts";
 
-/** A card's port for one of its functions: `pf0vf3`, `c1pf0sf1` (devlink_port_phys_port_name_get, net/devlink/port.c). */
-const OF_FUNCTION = /^(c\d+)?pf\d+/;
+/** A card's port for one of its functions: `pf0vf3`, `c1pf0sf1` (devlink_port_phys_port_name_get, net/devlink/port.c), `p0pf0vf1` (sfc). */
+const OF_FUNCTION = /^([cp]\d+)?pf\d+/;
 
 /**
  * pciInterfaces returns the names of the interfaces that the kernel has at a place such as `03:00.0`, where the domain is 0000 (sysfs-bus-pci of

@@ -51,6 +51,7 @@ test("an interface by its place on the PCI bus is the one that the kernel has th
       ["ens3", "p0"],
       ["ens3r0", "pf0vf0"],
       ["ens3r1", "c1pf0sf7"],
+      ["ens3r2", "p0pf0vf1"],
     ] as const) {
       mkdirSync(join(folder, "0000:03:00.0/net", name), { recursive: true });
       writeFileSync(join(folder, "0000:03:00.0/net", name, "phys_port_name"), `${port}\n`);

@@ -297,7 +297,12 @@ describe.skipIf(lacksPlugins !== undefined)(named("links of an edge by CNI plugi
       "the second ADD is over",
       async () => JSON.parse(readFileSync(at.stored(), "utf8")).chains[0].result !== undefined,
     );
-    expect(at.calls().map((call) => call.split(" ")[0])).toEqual(["ADD", "DEL", "ADD"]);
+    expect(
+      at
+        .calls()
+        .slice(0, 3)
+        .map((call) => call.split(" ")[0]),
+    ).toEqual(["ADD", "DEL", "ADD"]);
     await at.isThere("192.168.11.3/24");
     expect(node.problems).toEqual([]);
   });

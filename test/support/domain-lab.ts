@@ -40,6 +40,8 @@ export class Host implements Disposable {
   node: DomainNode;
   readonly folder: string;
   readonly problems: string[] = [];
+  /** How often a domain came late. */
+  late = 0;
   readonly pods = new Map<string, { attachment: LocalAttachment; netns: Netns }>();
   engine: Engine;
   domains: DomainHost;
@@ -63,7 +65,8 @@ export class Host implements Disposable {
     home.apply("guard");
     home.start();
     const onProblem = (error: Error) => void this.problems.push(error.message);
-    return [home, DomainHost.open({ home, netns, node, folder, onProblem })];
+    const onLate = () => void this.late++;
+    return [home, DomainHost.open({ home, netns, node, folder, onProblem, onLate })];
   }
 
   setDomains(domains: readonly Domain[]): void {
