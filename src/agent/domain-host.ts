@@ -24,13 +24,12 @@ import {
   type ScopeChange,
   weather,
 } from "../engine/mod.ts";
-import { formatIp, type InterfaceAddress, type Ip, type Mac } from "../net/mod.ts";
+import { formatIp, type InterfaceAddress, type Mac } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
-import type { PodRoute } from "../pods/mod.ts";
 import { every, type Netns } from "../sys/mod.ts";
 import { DomainNamespaces } from "./domain-namespaces.ts";
 import { DomainPlace } from "./domain-place.ts";
-import { gatewaysOf, makeInside, makePair, missing } from "./domain-port.ts";
+import { type Connected, gatewaysOf, makeInside, makePair, missing } from "./domain-port.ts";
 import { type DomainStatus, domainStatus, refusedStatus } from "./domain-status.ts";
 import { VxlanGuard } from "./vxlan-guard.ts";
 
@@ -54,15 +53,8 @@ export interface DomainHostOptions {
   /** By which namespaces and links are known as this host's; default that of the mesh's VPCs. */
   readonly alias?: string;
   readonly onProblem: (error: Error) => void;
-  /** A domain that an earlier agent left came later than the others: what that one knew of elsewhere is to go once EVPN has told all, by `settling`. */
+  /** A domain that an earlier agent left came after `sweep`, or is refused no more: what that one knew of elsewhere is to go once EVPN has told all, by `settling`. */
   readonly onLate?: () => void;
-}
-
-/** Attachment's outcome for the pod. */
-export interface Connected {
-  /** At most one of a family. */
-  readonly gateways: readonly Ip[];
-  readonly routes: readonly PodRoute[];
 }
 
 /** ActiveDomains are VNIs. */
@@ -94,6 +86,8 @@ export class DomainHost implements Disposable {
   /** What an earlier agent attached to such domains; taken up when they come. */
   readonly #waiting = new Map<string, LocalAttachment>();
   #seconds = 0;
+  /** All that was to be here at the beginning is, or was refused. */
+  #isSwept = false;
   /** Who keeps a domain here beside attachments. */
   readonly #keepers = new Map<number, Set<string>>();
   readonly #listeners = new Set<(active: ActiveDomains) => void>();
@@ -191,9 +185,9 @@ export class DomainHost implements Disposable {
    */
   adopt(attachments: readonly LocalAttachment[]): void {
     for (const one of attachments) if (!this.#attached.has(one.id)) this.#waiting.set(one.id, one);
-    const vnis = new Set(attachments.map(({ domain }) => domain));
-    for (const vni of vnis) if (!this.#domains.has(vni)) this.#options.onProblem(noDomain(vni));
-    this.#settleNeeds(vnis);
+    for (const vni of new Set(attachments.map(({ domain }) => domain)))
+      if (!this.#domains.has(vni)) this.#options.onProblem(noDomain(vni));
+    this.#settleNeeds();
     this.#tell();
   }
 
@@ -323,6 +317,7 @@ export class DomainHost implements Disposable {
    * register has forgotten cannot be adopted, and stays as it is while there are pods in it: `used`. So does what the kernel refuses now.
    */
   sweep(used: ReadonlySet<number> = new Set()): void {
+    this.#isSwept = true;
     for (const place of this.#places.values()) this.#bear(() => place.strays());
     for (const vni of this.#namespaces.list()) {
       if (this.#places.has(vni) || this.#refused.has(vni) || used.has(vni)) continue;
@@ -341,10 +336,11 @@ export class DomainHost implements Disposable {
    */
   *settling(): Generator<undefined, void> {
     for (const place of [...this.#places.values()]) {
-      if (this.#places.get(place.domain.vni) === place) this.#bear(() => place.engine.sweep());
+      if (this.#places.get(place.domain.vni) === place) this.#bear(() => place.settle());
       yield;
     }
-    this.#bear(() => this.#guard.settle());
+    // What is refused has packets of its pods in and out all the same.
+    if (this.#refused.size === 0) this.#bear(() => this.#guard.settle());
   }
 
   /** status tells of each domain that is here. */
@@ -390,8 +386,13 @@ export class DomainHost implements Disposable {
     place.begin();
     begun.move();
     this.#places.set(vni, place);
-    if (this.#refused.delete(vni) && isLeft) this.#options.onLate?.();
+    this.#refused.delete(vni);
+    if (isLeft) this.#late();
     return place;
+  }
+
+  #late(): void {
+    if (this.#isSwept) this.#options.onLate?.();
   }
 
   /** What is tried again is told once. */
@@ -440,7 +441,11 @@ export class DomainHost implements Disposable {
       const isDue = tried.has(vni) || !this.#refused.has(vni);
       if (isDue && !this.#places.has(vni) && this.#domains.has(vni)) this.#tryToMake(vni);
     }
-    for (const vni of this.#refused.keys()) if (!needed.has(vni)) this.#refused.delete(vni);
+    for (const vni of this.#refused.keys())
+      if (!needed.has(vni)) {
+        this.#refused.delete(vni);
+        this.#late();
+      }
     for (const [vni, place] of [...this.#places])
       if (!needed.has(vni)) this.#bear(() => this.#drop(vni, place));
     if (this.#waiting.size > 0) this.#takeUp();

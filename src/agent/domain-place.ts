@@ -239,6 +239,12 @@ export class DomainPlace implements Disposable {
       if (kind === "veth" && isPort(name) && !wanted.has(name)) this.removeLink(name);
   }
 
+  /** settle removes what is known of an earlier agent alone, once EVPN has told all. */
+  settle(): void {
+    this.strays();
+    this.engine.sweep();
+  }
+
   /** leave removes an attachment, and its segment with the last one. */
   leave(id: string): void {
     const attachment = this.attachments.get(id);

@@ -8,6 +8,13 @@ import type { PodRoute } from "../pods/mod.ts";
 import { monotonicMs, type Netns, pause, sleep } from "../sys/mod.ts";
 import type { DomainPlace } from "./domain-place.ts";
 
+/** Connected is an attachment's outcome for the pod. */
+export interface Connected {
+  /** At most one of a family. */
+  readonly gateways: readonly Ip[];
+  readonly routes: readonly PodRoute[];
+}
+
 /** How far apart a new link is looked at until it works, and for how long: the kernel takes up to a second where many links come and go (link_watch.c). */
 const LOOK_MS = 1;
 /** Mostly it takes a moment only, less than a turn of the event loop: so often it is looked at before others have their turn, at such a distance. */

@@ -10,7 +10,7 @@ import { Rtnetlink } from "../netlink/mod.ts";
 import type { BgpRouter } from "../resources/mod.ts";
 import type { Netns } from "../sys/mod.ts";
 import { Bearing } from "./bearing.ts";
-import type { Connected } from "./domain-host.ts";
+import type { Connected } from "./domain-port.ts";
 import { DomainNamespaces } from "./domain-namespaces.ts";
 import type { EdgeChains } from "./edge-chains.ts";
 import { EdgeDomains } from "./edge-domains.ts";

@@ -14,7 +14,8 @@ import {
 import type { Engine } from "../engine/mod.ts";
 import type { TenantResources } from "../resources/mod.ts";
 import { exists, type Netns } from "../sys/mod.ts";
-import type { Connected, DomainHost } from "./domain-host.ts";
+import type { DomainHost } from "./domain-host.ts";
+import type { Connected } from "./domain-port.ts";
 import { DomainServices } from "./domain-services.ts";
 import type { FabricPodStore } from "./fabric-pods.ts";
 import type { VpcAnnouncer } from "./vpc-announcer.ts";
@@ -82,7 +83,10 @@ export class EdgePods implements Disposable {
 
   #adopt(waiting: ReturnType<FabricPodStore["all"]>): void {
     const { host, announcer } = this.#options;
-    const own = waiting.filter(({ local }) => host.netns(local.domain) !== undefined);
+    // Of a domain that is refused now they come with it, and so do their rules.
+    const own = waiting.filter(
+      ({ local: { domain } }) => host.netns(domain) !== undefined || host.refused(domain) !== undefined,
+    );
     host.adopt(own.map(({ local }) => local));
     for (const { local, sequence } of own) announcer.setHost(local, { claim: "known", sequence });
   }

@@ -24,7 +24,7 @@ import type { Mac } from "../net/mod.ts";
 import { Rtnetlink } from "../netlink/mod.ts";
 import type { BgpRouter, EdgeNode, SecurityGroup, TenantResources } from "../resources/mod.ts";
 import { after, listDirectory, Netns } from "../sys/mod.ts";
-import type { Connected } from "./domain-host.ts";
+import type { Connected } from "./domain-port.ts";
 import { DomainNamespaces, NAMESPACES } from "./domain-namespaces.ts";
 import { keptObjects } from "./edge-kept.ts";
 import { EdgeChains, type EdgeChainsOptions } from "./edge-chains.ts";

@@ -2,7 +2,7 @@
 import type { LocalAttachment } from "../domain/mod.ts";
 import type { Mac, Prefix } from "../net/mod.ts";
 import type { Netns } from "../sys/mod.ts";
-import type { Connected } from "./domain-host.ts";
+import type { Connected } from "./domain-port.ts";
 import type { DomainStatus } from "./domain-status.ts";
 
 /** FabricSegment is a Subnet of a VPC in a fabric, as whoever gives addresses has it. */

@@ -51,7 +51,7 @@ export const attachments: Command = {
   more: `Nobody writes an attachment: it comes with a pod and goes with it. STATE is
 adding until the pod may run, then ready; moved, where another node has
 announced its MAC address later: a machine that has moved, or one address that
-two pods have.`,
+two pods have; waiting, where the kernel refuses the VPC (causeway vpc show).`,
   options: withJson(),
   examples: ["causeway vpc attachments", "causeway vpc attachments --json"],
   async run(given) {

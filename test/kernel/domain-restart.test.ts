@@ -1,7 +1,7 @@
 /** The agent stops and comes back: nobody notices, and what was done away with meanwhile goes once EVPN has told everything. */
 import { describe, expect, test } from "bun:test";
 import type { DomainHost } from "../../src/agent/domain-host.ts";
-import { type Netns, removeNetns } from "../../src/sys/mod.ts";
+import { type Netns, removeNetns, runSync } from "../../src/sys/mod.ts";
 import { DomainLab, pings, segment, vpc } from "../support/domain-lab.ts";
 import { LinkEvents } from "../support/link-events.ts";
 import { notRoot } from "../support/scratch.ts";
@@ -126,6 +126,39 @@ describe.skipIf(notRoot !== undefined)(`domains after a restart${suffix}`, () =>
     expect([pings(a, "10.1.1.11"), pings(pods[0] as Netns, "10.1.1.12")]).toEqual([true, true]);
     expect([await inBlue.stop(), await inRed.stop()]).toEqual([[], []]);
     expect([one.problems, one.late]).toEqual([[], 0]);
+  });
+
+  test("a domain that is not ours for a while: its pods' packets pass the guard, and later what is gone meanwhile goes", () => {
+    const { lab, one, two, domain, a } = world();
+    using _ = lab;
+    const other = segment("other", 201, ["10.1.9.0/24"]);
+    const red = vpc("red", 6000, [other]);
+    lab.setDomains(domain, red);
+    for (const [host, last] of [
+      [one, 1],
+      [two, 2],
+    ] as const)
+      lab.pod(host, `red${last}`, { domain: red, segment: other, addresses: [`10.1.9.1${last}`] });
+    one.stop();
+    const path = `${one.folder}/cw-5000`;
+    expect(runSync(["mount", "--bind", "/proc/self/ns/net", path]).status).toBe(0);
+    try {
+      one.start();
+      expect(one.domains.refused(5000)).toContain("cw-5000");
+      two.pods.delete("c");
+      lab.sync();
+      settle(one.domains);
+      expect(pings(a, "10.1.1.11")).toBe(true);
+    } finally {
+      expect(runSync(["umount", path]).status).toBe(0);
+    }
+    one.setDomains([domain, red]);
+    expect([one.domains.refused(5000), one.late]).toEqual([undefined, 1]);
+    expect(one.text("ip route", 5000)).toContain("10.1.2.12");
+    lab.sync();
+    settle(one.domains);
+    expect(pings(a, "10.1.1.11")).toBe(true);
+    expect(one.text("ip route", 5000)).not.toContain("10.1.2.12");
   });
 
   test("pods of a domain that is refused while they are taken over are taken up by themselves when it is not any more", async () => {
