@@ -214,6 +214,11 @@ export class DataPath {
     return this.#work.settled();
   }
 
+  /** Nothing that was asked for is to be done. */
+  get isSettled(): boolean {
+    return this.#work.isSettled;
+  }
+
   async #do(effect: PathEffect): Promise<void> {
     const { backEnd } = this.#parts;
     const { route } = effect;

@@ -4,6 +4,7 @@ import { GatewayBed, INTERFACES } from "../../test/support/gateway-bed.ts";
 import { BLOCK } from "../gateway/keys/mod.ts";
 import { formatConfigProblem, readConfig } from "../gateway/mod.ts";
 import { formatPrefix } from "../net/mod.ts";
+import { monotonicMs } from "../sys/mod.ts";
 
 let bed: GatewayBed;
 beforeEach(() => {
@@ -285,20 +286,30 @@ describe("packets of a queue that does not reach a route's peer", () => {
     expect(await settled()).toEqual({});
   });
 
-  test("leave by themselves again when the queue that took them ends, or is removed", async () => {
-    const both = [second(4000, "tokyo"), second(5000, "osaka7")];
-    const cut = { kind: "hindered", queue: 1, reason: "no carrier" } as const;
-    await bed.set(all(...ONE, ...both));
-    bed.backEnd.tell(cut);
-    expect(await settled()).toEqual({ "1 tokyo": 2, "1 osaka7": 2 });
-    bed.backEnd.down(2, "its interface was removed");
-    expect(await settled()).toEqual({});
-    bed.backEnd.up(2);
-    expect(await settled()).toEqual({ "1 tokyo": 2, "1 osaka7": 2 });
-    await bed.set(managed(`${route("tokyo")} ${route("osaka7")}`, ...ONE));
-    expect(await settled()).toEqual({});
-    expect((await bed.route("tokyo"))?.detour).toBeUndefined();
-  });
+  test.each([
+    ["at once", 0],
+    ["longer than a slice", 5],
+  ])(
+    "leave by themselves again when the queue that took them ends, or is removed; an order takes %s",
+    async (_, orderMs) => {
+      bed.backEnd.refusal = () => {
+        for (const end = monotonicMs() + orderMs; monotonicMs() < end;);
+        return undefined;
+      };
+      const both = [second(4000, "tokyo"), second(5000, "osaka7")];
+      const cut = { kind: "hindered", queue: 1, reason: "no carrier" } as const;
+      await bed.set(all(...ONE, ...both));
+      bed.backEnd.tell(cut);
+      expect(await settled()).toEqual({ "1 tokyo": 2, "1 osaka7": 2 });
+      bed.backEnd.down(2, "its interface was removed");
+      expect(await settled()).toEqual({});
+      bed.backEnd.up(2);
+      expect(await settled()).toEqual({ "1 tokyo": 2, "1 osaka7": 2 });
+      await bed.set(managed(`${route("tokyo")} ${route("osaka7")}`, ...ONE));
+      expect(await settled()).toEqual({});
+      expect((await bed.route("tokyo"))?.detour).toBeUndefined();
+    },
+  );
 
   test("are known no more when the queue ends, and are handed over anew when it begins", async () => {
     await bed.set(all(...ONE));

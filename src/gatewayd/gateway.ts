@@ -425,7 +425,7 @@ export class Gateway implements Disposable {
       await this.#routeKeys.settled();
       isSure = this.#unsure.size === 0;
       await this.#path.settled();
-      isSure &&= this.#unsure.size === 0 && this.#routeKeys.isSettled;
+      isSure &&= this.#unsure.size === 0 && this.#routeKeys.isSettled && this.#path.isSettled;
     }
   }
 

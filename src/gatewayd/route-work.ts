@@ -21,4 +21,9 @@ export class RouteWork {
   async settled(): Promise<void> {
     await Promise.all(this.#last.values());
   }
+
+  /** Nothing is left to do. */
+  get isSettled(): boolean {
+    return this.#last.size === 0;
+  }
 }
