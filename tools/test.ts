@@ -4,7 +4,7 @@
  * Rungs: `unit` (no rights needed), `kernel` (namespaces, root), `vm` (Debian's kernel in QEMU), `interop` (Debian's programs as peers).
  * `ok` is what every change must pass in under a minute: format, types, lint, layers, unit tests.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -180,7 +180,10 @@ async function stayingOf(mark: string): Promise<string[]> {
   }
 }
 
-/** What tests must not leave on the machine: links and tables of its own namespace, mounts. */
+/** Where tests with namespaces have their folders. */
+const FOLDERS = "/run/causeway-test";
+
+/** What tests must not leave on the machine: links and tables of its own namespace, mounts, folders. */
 function machineState(): string[] {
   const lines = (argv: string[]) => Bun.spawnSync(argv).stdout.toString().trim().split("\n").filter(Boolean);
   return [
@@ -188,7 +191,8 @@ function machineState(): string[] {
     ...lines(["nft", "list", "tables"]),
     ...readFileSync("/proc/self/mountinfo", "utf8")
       .split("\n")
-      .flatMap((line) => (line.includes(" /run/causeway-test/") ? [`mount ${line.split(" ")[4]}`] : [])),
+      .flatMap((line) => (line.includes(` ${FOLDERS}/`) ? [`mount ${line.split(" ")[4]}`] : [])),
+    ...(existsSync(FOLDERS) ? readdirSync(FOLDERS).map((name) => `folder ${FOLDERS}/${name}`) : []),
   ];
 }
 

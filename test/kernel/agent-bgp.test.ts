@@ -1,5 +1,6 @@
 /** BGP inside agents: routers from manifests in /etc/causeway/manifests, between two nodes of a laboratory, over the tunnel. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { rmSync } from "node:fs";
 import { Lab, until } from "../../src/lab/mod.ts";
 import { gatewayExample, routeExample } from "../../src/resources/mod.ts";
 import { executable, labLacks } from "../support/lab-needs.ts";
@@ -45,13 +46,17 @@ function router(name: string, own: string, other: string, network: string): stri
 describe.skipIf(labLacks !== undefined)(
   `BGP in agents${labLacks === undefined ? "" : ` (${labLacks})`}`,
   () => {
+    const root = `/run/causeway-test/${process.pid}-agent-bgp`;
     let lab: Lab;
     const overlay: Record<string, string> = {};
     beforeAll(async () => {
-      lab = await Lab.up(MANIFEST, { root: `/run/causeway-test/${process.pid}-agent-bgp`, executable });
+      lab = await Lab.up(MANIFEST, { root, executable });
       for (const name of ["hub", "a"]) overlay[name] = (await lab.status(name))?.node?.overlay4 as string;
     });
-    afterAll(async () => await lab?.down());
+    afterAll(async () => {
+      await lab?.down();
+      rmSync(root, { recursive: true, force: true });
+    });
 
     const write = async (node: string, text: string) => {
       const script = `mkdir -p /etc/causeway/manifests && cat > ${FILE}.new && mv ${FILE}.new ${FILE}`;

@@ -3,6 +3,7 @@
  * hosts is a BgpRouter of their own.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { rmSync } from "node:fs";
 import type { Results, Status } from "../../src/agent/mod.ts";
 import { Lab, until } from "../../src/lab/mod.ts";
 import { executable, labLacks } from "../support/lab-needs.ts";
@@ -90,16 +91,20 @@ spec:
 describe.skipIf(labLacks !== undefined)(
   `an edge in agents${labLacks === undefined ? "" : ` (${labLacks})`}`,
   () => {
+    const root = `/run/causeway-test/${process.pid}-agent-edge`;
     let lab: Lab;
     beforeAll(async () => {
-      lab = await Lab.up(LAB, { root: `/run/causeway-test/${process.pid}-agent-edge`, executable });
+      lab = await Lab.up(LAB, { root, executable });
       await lab.causewayJson("hub", ["apply", "-f", "-"], EDGE);
       for (const [index, name] of ["hub", "a"].entries()) {
         await run(name, `ip address add ${SERVICE[name]}/32 dev lo`);
         await write(name, "host.yaml", host(name, index));
       }
     });
-    afterAll(async () => await lab?.down());
+    afterAll(async () => {
+      await lab?.down();
+      rmSync(root, { recursive: true, force: true });
+    });
 
     const run = async (node: string, command: string) => {
       const { status, stdout, stderr } = await lab.exec(node, ["sh", "-ec", command]);

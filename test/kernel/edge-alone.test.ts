@@ -3,6 +3,7 @@
  * while files come and go, and while the node joins a mesh and leaves it. What a link was like before it is again after `causeway leave`.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { rmSync } from "node:fs";
 import type { Status } from "../../src/agent/mod.ts";
 import { Lab, until } from "../../src/lab/mod.ts";
 import { executable, labLacks } from "../support/lab-needs.ts";
@@ -85,10 +86,11 @@ cd /proc/sys/net; grep -rs . ipv4/conf/eth1 ipv4/neigh/eth1 ipv6/conf/eth1 ipv6/
 describe.skipIf(labLacks !== undefined)(
   `an edge of files alone${labLacks === undefined ? "" : ` (${labLacks})`}`,
   () => {
+    const root = `/run/causeway-test/${process.pid}-edge-alone`;
     let lab: Lab;
     let before: Readonly<Record<Name, string>>;
     beforeAll(async () => {
-      lab = await Lab.up(LAB, { root: `/run/causeway-test/${process.pid}-edge-alone`, executable });
+      lab = await Lab.up(LAB, { root, executable });
       for (const name of NODES) {
         await run(name, `${SET_UP}\nip address add ${SERVICE[name]}/32 dev lo; mkdir -p ${FOLDER}`);
         await write(name, "edge.yaml", FILE(name));
@@ -96,7 +98,10 @@ describe.skipIf(labLacks !== undefined)(
       before = { a: await seen("a"), b: await seen("b") };
       for (const name of NODES) await lab.startAgent(name);
     });
-    afterAll(async () => await lab?.down());
+    afterAll(async () => {
+      await lab?.down();
+      rmSync(root, { recursive: true, force: true });
+    });
 
     const run = async (place: string, command: string) => {
       const { status, stdout, stderr } = await lab.exec(place, ["sh", "-ec", command]);

@@ -3,7 +3,7 @@
  * register's pool; an agent that begins anew has lost nothing; another VPC with the same addresses is never reached.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { Lab, until } from "../../src/lab/mod.ts";
 import { executable, labLacks } from "../support/lab-needs.ts";
 
@@ -52,12 +52,16 @@ const to = (name: string, more: object = {}) => ({
 describe.skipIf(labLacks !== undefined)(
   `pods of the CNI plugin in a fabric${labLacks === undefined ? "" : ` (${labLacks})`}`,
   () => {
+    const root = `/run/causeway-test/${process.pid}-edge-cni`;
     let lab: Lab;
     beforeAll(async () => {
-      lab = await Lab.up(LAB, { root: `/run/causeway-test/${process.pid}-edge-cni`, executable });
+      lab = await Lab.up(LAB, { root, executable });
       await apply(EDGE);
     });
-    afterAll(async () => await lab?.down());
+    afterAll(async () => {
+      await lab?.down();
+      rmSync(root, { recursive: true, force: true });
+    });
 
     const apply = (text: string) => lab.causewayJson("hub", ["apply", "-f", "-"], text);
     const run = async (place: string, command: string) => {

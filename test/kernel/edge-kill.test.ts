@@ -75,6 +75,7 @@ const ATTEMPTS = 3;
 describe.skipIf(labLacks !== undefined)(
   `an edge whose agent is killed${labLacks === undefined ? "" : ` (${labLacks})`}`,
   () => {
+    const root = `/run/causeway-test/${process.pid}-edge-kill`;
     let lab: Lab;
     /** Outside /run, which each node has for itself. */
     let folder: string | undefined;
@@ -83,7 +84,6 @@ describe.skipIf(labLacks !== undefined)(
       folder = mkdtempSync(`${tmpdir()}/causeway-edge-kill-`);
       installed = `${folder}/causeway`;
       copyFileSync(executable, installed);
-      const root = `/run/causeway-test/${process.pid}-edge-kill`;
       lab = await Lab.up(LAB, { root, executable: installed });
       await lab.causewayJson("hub", ["apply", "-f", "-"], EDGE);
       for (const name of ["hub", "a"] as const) {
@@ -102,6 +102,7 @@ describe.skipIf(labLacks !== undefined)(
     });
     afterAll(async () => {
       await lab?.down();
+      rmSync(root, { recursive: true, force: true });
       if (folder !== undefined) rmSync(folder, { recursive: true });
     });
 
