@@ -170,14 +170,15 @@ export class Connection implements Disposable {
     const stream = this.#stream;
     while (!this.#closed && stream !== undefined) {
       const own = this.#left === 0 ? this.#own[0] : undefined;
-      const piece = own === undefined ? this.#nextOfOutbox() : own.subarray(this.#ownAt);
-      if (piece === undefined) {
+      const bytes = own === undefined ? this.#outbox?.peek() : own.subarray(this.#ownAt);
+      if (bytes === undefined || bytes.length === 0) {
         this.stuckMs = undefined;
         return;
       }
+      const piece = own === undefined ? this.#pieceOf(bytes) : bytes;
       const taken = stream.write(piece);
       if (taken > 0) {
-        if (own === undefined) this.#tookOfOutbox(piece, taken);
+        if (own === undefined) this.#tookOfOutbox(bytes, taken);
         else this.#tookOwn(own, taken);
         this.stuckMs = undefined;
       }
@@ -188,12 +189,10 @@ export class Connection implements Disposable {
     }
   }
 
-  #nextOfOutbox(): Uint8Array | undefined {
-    const piece = this.#outbox?.peek();
-    if (piece === undefined || piece.length === 0) return undefined;
+  #pieceOf(bytes: Uint8Array): Uint8Array {
     // Ours waits: to the next border, and no further.
     const most = this.#own.length > 0 ? this.#left : WRITE_BYTES;
-    return piece.length > most ? piece.subarray(0, most) : piece;
+    return bytes.length > most ? bytes.subarray(0, most) : bytes;
   }
 
   #tookOwn(message: Uint8Array, taken: number): void {
@@ -204,14 +203,14 @@ export class Connection implements Disposable {
     this.#count(message[18] as number, message.length);
   }
 
-  /** Follows the messages of the outbox, to know where a border is. `piece` begins where `#left` bytes of a message are left. */
-  #tookOfOutbox(piece: Uint8Array, taken: number): void {
+  /** Follows the messages of the outbox, to know where a border is. `bytes` are all that it gave, and begin where `#left` bytes of a message are left. */
+  #tookOfOutbox(bytes: Uint8Array, taken: number): void {
     let at = this.#left;
     while (at < taken) {
-      // Pieces end with a message: a header that begins in one is all there.
-      const length = ((piece[at + 16] as number) << 8) | (piece[at + 17] as number);
-      if (!(length >= 19)) throw new Error(`The outbox has no message at byte ${at} of a piece`);
-      this.#count(piece[at + 18] as number, length);
+      // They end with a message: a header that begins in them is all there, also where what was written ends within it.
+      const length = ((bytes[at + 16] as number) << 8) | (bytes[at + 17] as number);
+      if (!(length >= 19)) throw new Error(`The outbox has no message at byte ${at} of what it gave`);
+      this.#count(bytes[at + 18] as number, length);
       at += length;
     }
     this.#left = at - taken;
